@@ -1,0 +1,9 @@
+//! What broker, agents and auditors must agree on byte for byte.
+//!
+//! Nothing here does IO, reads a clock or draws randomness: time and chance are arguments.
+//! `ARCHITECTURE.md` at the top of the repository shows where each module stands on the path of a packet.
+#![warn(missing_docs, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
+
+pub mod ids;
+pub mod time;

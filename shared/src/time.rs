@@ -1,0 +1,204 @@
+//! Instants and spans, in whole milliseconds; no clock is read here.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An instant: milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+/// A span in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct Span(pub u64);
+
+impl Span {
+    /// A span of whole seconds; saturates.
+    pub const fn seconds(n: u64) -> Self {
+        Self(n.saturating_mul(1000))
+    }
+
+    /// A span of whole minutes; saturates.
+    pub const fn minutes(n: u64) -> Self {
+        Self::seconds(n.saturating_mul(60))
+    }
+
+    /// A span of whole hours; saturates.
+    pub const fn hours(n: u64) -> Self {
+        Self::minutes(n.saturating_mul(60))
+    }
+
+    /// A span of whole days of 24 hours; saturates.
+    pub const fn days(n: u64) -> Self {
+        Self::hours(n.saturating_mul(24))
+    }
+}
+
+impl Timestamp {
+    /// The instant `span` later; saturates.
+    #[must_use]
+    pub const fn plus(self, span: Span) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+
+    /// The instant `span` earlier; saturates at 1970.
+    #[must_use]
+    pub const fn minus(self, span: Span) -> Self {
+        Self(self.0.saturating_sub(span.0))
+    }
+
+    /// How long after `earlier` this is; zero when it is before.
+    pub const fn since(self, earlier: Self) -> Span {
+        Span(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Reads `YYYY-MM-DDTHH:MM:SS[.mmm]Z` or a bare date, which means midnight UTC (RFC 3339 §5.6).
+    /// `None` for anything else, including years outside 1970–9999.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let number = |from: usize, to: usize| -> Option<u64> {
+            let digits = bytes.get(from..to)?;
+            digits.iter().try_fold(0_u64, |sum, digit| {
+                digit
+                    .is_ascii_digit()
+                    .then(|| sum.saturating_mul(10).saturating_add(u64::from(digit.saturating_sub(b'0'))))
+            })
+        };
+        let sign = |at: usize, want: u8| -> Option<()> { (*bytes.get(at)? == want).then_some(()) };
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        sign(4, b'-')?;
+        sign(7, b'-')?;
+        let days = days_from_civil(year, month, day)?;
+        let date = Span::days(days);
+        if bytes.len() == 10 {
+            return Some(Self(date.0));
+        }
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        sign(10, b'T')?;
+        sign(13, b':')?;
+        sign(16, b':')?;
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let millis = match bytes.len() {
+            20 => 0,
+            24 => {
+                sign(19, b'.')?;
+                number(20, 23)?
+            }
+            _ => return None,
+        };
+        sign(bytes.len().saturating_sub(1), b'Z')?;
+        let seconds =
+            hour.saturating_mul(3600).saturating_add(minute.saturating_mul(60)).saturating_add(second);
+        Some(Self(date.0).plus(Span::seconds(seconds)).plus(Span(millis)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with milliseconds: `2026-03-01T12:00:00.000Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, millis) = (self.0.wrapping_div(1000), self.0.wrapping_rem(1000));
+        let (days, rest) = (seconds.wrapping_div(86_400), seconds.wrapping_rem(86_400));
+        let (year, month, day) = civil_from_days(days);
+        let (hour, minute, second) =
+            (rest.wrapping_div(3600), rest.wrapping_rem(3600).wrapping_div(60), rest.wrapping_rem(60));
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+}
+
+fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+fn month_length(year: u64, month: u64) -> u64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap(year) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+/// Days in the years 1970 up to but not including `year`.
+fn days_before_year(year: u64) -> u64 {
+    let before = |y: u64| {
+        let y = y.saturating_sub(1);
+        y.saturating_mul(365)
+            .saturating_add(y.wrapping_div(4))
+            .saturating_sub(y.wrapping_div(100))
+            .saturating_add(y.wrapping_div(400))
+    };
+    before(year).saturating_sub(before(1970))
+}
+
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1970..=9999).contains(&year)
+        || !(1..=12).contains(&month)
+        || day == 0
+        || day > month_length(year, month)
+    {
+        return None;
+    }
+    let months: u64 = (1..month).map(|m| month_length(year, m)).sum();
+    Some(days_before_year(year).saturating_add(months).saturating_add(day.saturating_sub(1)))
+}
+
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let mut year = 1970_u64.saturating_add(days.wrapping_div(366));
+    while days_before_year(year.saturating_add(1)) <= days {
+        year = year.saturating_add(1);
+    }
+    let mut rest = days.saturating_sub(days_before_year(year));
+    let mut month = 1;
+    while rest >= month_length(year, month) {
+        rest = rest.saturating_sub(month_length(year, month));
+        month = month.saturating_add(1);
+    }
+    (year, month, rest.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_instants_read_and_print() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00.000Z", 0),
+            ("2000-02-29T23:59:59.999Z", 951_868_799_999),
+            ("2026-03-01T12:00:00.000Z", 1_772_366_400_000),
+            ("2100-03-01T00:00:00.000Z", 4_107_542_400_000),
+        ] {
+            assert_eq!(Timestamp::parse(text), Some(Timestamp(millis)), "{text}");
+            assert_eq!(Timestamp(millis).to_string(), text);
+        }
+        assert_eq!(Timestamp::parse("2026-03-01"), Timestamp::parse("2026-03-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn malformed_instants_are_refused() {
+        for text in [
+            "",
+            "2026-13-01",
+            "2025-02-29",
+            "2026-3-1",
+            "2026-03-01T24:00:00Z",
+            "2026-03-01T12:00:00",
+            "1969-12-31",
+            "2026-03-01T12:00:00+01:00",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_instant_survives_a_round_trip(millis in 0_u64..253_402_300_799_999) {
+            let text = Timestamp(millis).to_string();
+            proptest::prop_assert_eq!(Timestamp::parse(&text), Some(Timestamp(millis)));
+        }
+    }
+}
