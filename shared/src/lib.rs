@@ -6,4 +6,5 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 pub mod ids;
+pub mod refusal;
 pub mod time;

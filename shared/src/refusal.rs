@@ -1,0 +1,348 @@
+//! The refusal table: every reason for which something is not let through, numbered once.
+//!
+//! The number is what goes over the wire and into the exchange log; the texts are looked up at the
+//! side that shows them, so that a wire error is a code and leaks nothing. `docs/refusals.md` is
+//! generated from this table and a test holds the two equal. Numbers are never reused.
+
+use core::fmt;
+
+/// Whose fault a refusal is, so that the reader knows who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The sender's system or its data.
+    Sender,
+    /// The recipient's agent.
+    Recipient,
+    /// The broker or its operator.
+    Broker,
+    /// The covenant as agreed, or its absence: a matter between the parties.
+    Covenant,
+    /// Nobody's: a passing state, try again later.
+    Passing,
+}
+
+impl Fault {
+    /// The word used in tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sender => "sender",
+            Self::Recipient => "recipient",
+            Self::Broker => "broker",
+            Self::Covenant => "covenant",
+            Self::Passing => "passing",
+        }
+    }
+}
+
+/// The language of what partners and operators read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lang {
+    /// Dutch.
+    #[default]
+    Nl,
+    /// English.
+    En,
+}
+
+impl Lang {
+    /// Chooses one of two texts.
+    pub const fn pick<'a>(self, nl: &'a str, en: &'a str) -> &'a str {
+        match self {
+            Self::Nl => nl,
+            Self::En => en,
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The reason itself.
+    pub refusal: Refusal,
+    /// Its number, as on the wire and in the log.
+    pub number: u16,
+    /// Its name in the closed list of reasons.
+    pub slug: &'static str,
+    /// Who has to act.
+    pub fault: Fault,
+    /// What happened and what to do, in Dutch.
+    pub nl: (&'static str, &'static str),
+    /// What happened and what to do, in English.
+    pub en: (&'static str, &'static str),
+}
+
+macro_rules! refusals {
+    ($($variant:ident = $number:literal $slug:literal $fault:ident,
+        nl $nl:literal => $nl_do:literal,
+        en $en:literal => $en_do:literal;)*) => {
+        /// A reason for refusing. The variants are the closed list of reasons in the exchange log.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum Refusal {
+            $(#[doc = $en] $variant = $number,)*
+        }
+
+        /// Every reason, in order of number.
+        pub const TABLE: &[Row] = &[
+            $(Row {
+                refusal: Refusal::$variant,
+                number: $number,
+                slug: $slug,
+                fault: Fault::$fault,
+                nl: ($nl, $nl_do),
+                en: ($en, $en_do),
+            },)*
+        ];
+    };
+}
+
+refusals! {
+    TooLarge = 101 "too-large" Sender,
+        nl "Het bericht is groter dan toegestaan." => "Stuur minder gegevens of splits het signaal.",
+        en "The message is larger than allowed." => "Send less data or split the signal.";
+    Malformed = 102 "malformed" Sender,
+        nl "Het bericht is afgebroken of geen geldige CBOR." => "Werk de agent bij; blijft dit, meld het aan de leverancier.",
+        en "The message is truncated or not valid CBOR." => "Update the agent; if it persists, report it to its supplier.";
+    NotCanonical = 103 "not-canonical" Sender,
+        nl "Het bericht is niet in de voorgeschreven canonieke vorm gecodeerd." => "Werk de agent bij; blijft dit, meld het aan de leverancier.",
+        en "The message is not in the prescribed canonical encoding." => "Update the agent; if it persists, report it to its supplier.";
+    UnknownVersion = 104 "unknown-version" Sender,
+        nl "De versie van het bericht of protocol is onbekend." => "Gebruik een agent en broker van dezelfde hoofdversie.",
+        en "The version of the message or protocol is unknown." => "Use an agent and a broker of the same major version.";
+    RecipientCount = 105 "recipient-count" Sender,
+        nl "Het pakket noemt geen of te veel ontvangers, of een ontvanger tweemaal." => "Noem 1 tot 16 verschillende ontvangers.",
+        en "The packet names no or too many recipients, or one twice." => "Name 1 to 16 different recipients.";
+    HiddenRecipient = 106 "hidden-recipient" Sender,
+        nl "De versleutelde sleutels horen niet precies bij de genoemde ontvangers." => "Verzegel het pakket opnieuw; onderzoek de afzender als dit herhaald gebeurt.",
+        en "The wrapped keys do not match the declared recipients exactly." => "Seal the packet again; investigate the sender if this repeats.";
+    SealMismatch = 107 "seal-mismatch" Sender,
+        nl "De ondertekende verklaring hoort niet bij de versleutelde inhoud." => "Verzegel het pakket opnieuw; onderweg is er iets veranderd.",
+        en "The signed statement does not belong to the sealed content." => "Seal the packet again; something changed on the way.";
+    UnexpectedMessage = 108 "unexpected-message" Sender,
+        nl "Dit bericht hoort niet op deze plaats in het gesprek." => "Werk de agent bij; blijft dit, meld het aan de leverancier.",
+        en "This message does not belong at this place in the conversation." => "Update the agent; if it persists, report it to its supplier.";
+
+    UnknownPartner = 201 "unknown-partner" Sender,
+        nl "Deze organisatie is niet bij de broker aangemeld." => "Vraag de beheerder de partner toe te voegen (seinhuis-broker partner add).",
+        en "This organisation is not registered with the broker." => "Ask the operator to add the partner (seinhuis-broker partner add).";
+    SenderNotConnection = 202 "sender-not-connection" Sender,
+        nl "De afzender in het pakket is niet de organisatie van het certificaat." => "Stuur alleen eigen pakketten, met het eigen certificaat.",
+        en "The sender in the packet is not the organisation of the certificate." => "Send only your own packets, with your own certificate.";
+    UnknownKey = 203 "unknown-key" Sender,
+        nl "De ondertekeningssleutel is niet van deze afzender onder dit convenant." => "Gebruik de sleutel die in het convenant staat.",
+        en "The signing key is not this sender's under this covenant." => "Use the key that stands in the covenant.";
+    PartnerRevoked = 204 "partner-revoked" Sender,
+        nl "De toegang van deze organisatie is ingetrokken." => "Neem contact op met de beheerder van het partnerschap.",
+        en "This organisation's access has been revoked." => "Contact the partnership's operator.";
+    BadSignature = 205 "bad-signature" Sender,
+        nl "De handtekening klopt niet." => "Verzegel het pakket opnieuw; onderzoek de afzender als dit herhaald gebeurt.",
+        en "The signature does not verify." => "Seal the packet again; investigate the sender if this repeats.";
+    CertificateRevoked = 206 "certificate-revoked" Sender,
+        nl "Het certificaat van deze verbinding is ingetrokken." => "Vraag een nieuw certificaat aan bij de beheerder.",
+        en "This connection's certificate has been revoked." => "Request a new certificate from the operator.";
+    AlreadyConnected = 207 "already-connected" Sender,
+        nl "Deze organisatie heeft al te veel verbindingen open." => "Laat één agent per organisatie draaien.",
+        en "This organisation already has too many connections open." => "Run one agent per organisation.";
+    RecipientUnknown = 208 "recipient-unknown" Sender,
+        nl "Een genoemde ontvanger is niet bij de broker aangemeld." => "Controleer het OIN van de ontvanger.",
+        en "A named recipient is not registered with the broker." => "Check the recipient's OIN.";
+    RecipientRevoked = 209 "recipient-revoked" Sender,
+        nl "De toegang van een genoemde ontvanger is ingetrokken." => "Stuur het pakket niet aan deze ontvanger.",
+        en "A named recipient's access has been revoked." => "Do not send to this recipient.";
+
+    Expired = 301 "expired" Sender,
+        nl "De geldigheid van het pakket is verlopen." => "Verzegel het signaal opnieuw als het nog nodig is.",
+        en "The packet's validity has ended." => "Seal the signal again if it is still needed.";
+    FromTheFuture = 302 "from-the-future" Sender,
+        nl "Het pakket is volgens zijn tijdstempel nog niet gemaakt." => "Zet de klok van de agent gelijk (NTP).",
+        en "According to its time stamp the packet has not been made yet." => "Set the agent's clock (NTP).";
+    TtlTooLong = 303 "ttl-too-long" Sender,
+        nl "De geldigheidsduur is langer dan toegestaan of niet positief." => "Kies een geldigheid van hooguit 30 dagen.",
+        en "The validity is longer than allowed or not positive." => "Choose a validity of at most 30 days.";
+    Equivocation = 305 "equivocation" Sender,
+        nl "Hetzelfde bericht-id is eerder met andere inhoud gebruikt." => "Gebruik voor elk pakket een nieuw id; onderzoek de afzender.",
+        en "The same message id was used before with other bytes." => "Use a new id for every packet; investigate the sender.";
+
+    UnknownCovenant = 401 "unknown-covenant" Covenant,
+        nl "Het genoemde convenant is hier niet bekend." => "Laad dezelfde convenantversie bij alle partijen en de broker.",
+        en "The named covenant is not known here." => "Load the same covenant version at all parties and the broker.";
+    CovenantNotInForce = 402 "covenant-not-in-force" Covenant,
+        nl "Het genoemde convenant geldt nu niet." => "Gebruik de geldende versie, of verleng het convenant.",
+        en "The named covenant is not in force at this time." => "Use the version in force, or renew the covenant.";
+    NotAParty = 403 "not-a-party" Covenant,
+        nl "De afzender of een ontvanger is geen partij bij dit convenant." => "Controleer de partijen in het convenant.",
+        en "The sender or a recipient is not a party to this covenant." => "Check the parties in the covenant.";
+    UnknownFlow = 404 "unknown-flow" Covenant,
+        nl "Deze stroom staat niet in het convenant." => "Gebruik een stroom uit het convenant.",
+        en "This flow is not in the covenant." => "Use a flow from the covenant.";
+    SenderRole = 405 "sender-role" Covenant,
+        nl "De rol van de afzender mag deze stroom niet gebruiken." => "Gebruik een stroom die voor deze rol is afgesproken.",
+        en "The sender's role may not use this flow." => "Use a flow agreed for this role.";
+    RecipientRole = 406 "recipient-role" Covenant,
+        nl "Een ontvanger mag volgens zijn rol deze stroom niet ontvangen." => "Stuur alleen aan ontvangers die het convenant noemt.",
+        en "A recipient's role may not receive this flow." => "Send only to recipients the covenant names.";
+    WrongStep = 407 "wrong-step" Covenant,
+        nl "Deze stroom is niet toegestaan in de opgegeven stap." => "Wacht op het besluit van de regisseur of kies de juiste stroom.",
+        en "This flow is not allowed in the declared step." => "Wait for the coordinator's decision or choose the right flow.";
+    WrongType = 408 "wrong-type" Covenant,
+        nl "Het berichttype hoort niet bij deze stroom." => "Gebruik het berichttype dat het convenant bij de stroom noemt.",
+        en "The message type does not belong to this flow." => "Use the message type the covenant names for the flow.";
+    LevelNotAllowed = 409 "level-not-allowed" Covenant,
+        nl "Het niveau van de gegevens is op deze stroom niet toegestaan." => "Laat de gegevens van dit niveau weg.",
+        en "The level of the data is not allowed on this flow." => "Leave out data of this level.";
+    CategoryNotAllowed = 410 "category-not-allowed" Covenant,
+        nl "Een gegevenscategorie is op deze stroom niet toegestaan." => "Laat de gegevens van deze categorie weg.",
+        en "A data category is not allowed on this flow." => "Leave out the data of this category.";
+    TooManyForPersonal = 411 "one-recipient-only" Covenant,
+        nl "Gegevens over een persoon mogen maar naar één ontvanger tegelijk." => "Maak per ontvanger een eigen pakket.",
+        en "Data about a person may go to one recipient at a time only." => "Make a packet for each recipient.";
+    PurposeMissing = 412 "purpose-mismatch" Covenant,
+        nl "Doel of grondslag ontbreekt of is niet die van de stroom." => "Geef het doel en de grondslag op die het convenant bij de stroom noemt.",
+        en "Purpose or legal basis is missing or not the flow's." => "Declare the purpose and basis the covenant names for the flow.";
+    FieldNotAllowed = 413 "field-not-allowed" Sender,
+        nl "De inhoud bevat een veld dat het convenant voor dit berichttype niet kent." => "Verwijder het genoemde veld; er wordt niets stilzwijgend weggelaten.",
+        en "The content has a field the covenant does not know for this message type." => "Remove the named field; nothing is dropped silently.";
+    FieldInvalid = 414 "field-invalid" Sender,
+        nl "Een veld ontbreekt of heeft een waarde die niet mag." => "Verbeter het genoemde veld.",
+        en "A field is missing or has a value that is not allowed." => "Correct the named field.";
+    DecisionMissing = 415 "decision-missing" Covenant,
+        nl "Het artikel 20-besluit voor deze verstrekking ontbreekt, is verlopen of dekt deze ontvanger niet." => "Voeg het besluit toe aan het convenant.",
+        en "The article 20 decision for this disclosure is missing, expired or does not cover this recipient." => "Add the decision to the covenant.";
+    CaseRequired = 416 "case-required" Covenant,
+        nl "Deze stroom vraagt een zaakpseudoniem, of mag er juist geen hebben." => "Geef het zaakpseudoniem op zoals het convenant vraagt.",
+        en "This flow requires a case pseudonym, or must not have one." => "Declare the case pseudonym as the covenant asks.";
+    NotJson = 417 "not-json" Sender,
+        nl "De inhoud is geen geldige JSON van het verwachte mediatype." => "Lever de inhoud als JSON-object aan.",
+        en "The content is not valid JSON of the expected media type." => "Supply the content as a JSON object.";
+
+    NoPrekey = 501 "no-prekey" Recipient,
+        nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",
+        en "The encryption key used for a recipient is unknown or past its time." => "Fetch the new keys and seal again.";
+    PrekeyRollback = 502 "prekey-rollback" Recipient,
+        nl "De sleutelbundel is ouder dan een die al bekend is." => "Publiceer een nieuwe bundel met een hoger volgnummer.",
+        en "The prekey bundle is older than one already known." => "Publish a new bundle with a higher sequence number.";
+    BadPrekeyBundle = 503 "bad-prekey-bundle" Recipient,
+        nl "De sleutelbundel is ongeldig." => "Werk de agent bij; blijft dit, meld het aan de leverancier.",
+        en "The prekey bundle is not valid." => "Update the agent; if it persists, report it to its supplier.";
+    CannotOpen = 504 "cannot-open" Sender,
+        nl "De versleutelde inhoud kan niet worden geopend." => "Verzegel het pakket opnieuw.",
+        en "The sealed content cannot be opened." => "Seal the packet again.";
+    CommitmentMismatch = 505 "commitment-mismatch" Sender,
+        nl "De inhoud is niet die waaraan de afzender zich heeft gebonden." => "Onderzoek de afzender.",
+        en "The content is not what the sender committed to." => "Investigate the sender.";
+
+    MailboxFull = 601 "mailbox-full" Passing,
+        nl "De postbus van een ontvanger is vol." => "De agent probeert het later opnieuw; waarschuw de ontvanger.",
+        en "A recipient's mailbox is full." => "The agent tries again later; warn the recipient.";
+    Stopping = 602 "stopping" Passing,
+        nl "De broker stopt of start juist." => "De agent probeert het later opnieuw.",
+        en "The broker is stopping or just starting." => "The agent tries again later.";
+    StorageFailed = 603 "storage-failed" Broker,
+        nl "De broker kan niet vastleggen en neemt daarom niets aan." => "Waarschuw de beheerder; de agent probeert het later opnieuw.",
+        en "The broker cannot record and therefore accepts nothing." => "Warn the operator; the agent tries again later.";
+    TooBusy = 604 "too-busy" Passing,
+        nl "De broker of deze partner heeft te veel werk onderhanden." => "De agent probeert het later opnieuw.",
+        en "The broker or this partner has too much work in hand." => "The agent tries again later.";
+    NotFound = 605 "not-found" Sender,
+        nl "Het gevraagde bestaat niet of is niet voor deze organisatie." => "Controleer de vraag.",
+        en "What was asked for does not exist or is not for this organisation." => "Check the request.";
+}
+
+impl Refusal {
+    /// The number on the wire and in the log.
+    #[expect(clippy::as_conversions, reason = "reading the discriminant of a fieldless repr(u16) enum")]
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The reason with this number, if there is one.
+    pub fn from_number(number: u16) -> Option<Self> {
+        TABLE.iter().find(|row| row.number == number).map(|row| row.refusal)
+    }
+
+    /// The row of this reason.
+    pub fn row(self) -> &'static Row {
+        // Every variant comes from the same macro line as its row; the first is never returned in error.
+        TABLE.iter().find(|row| row.refusal == self).unwrap_or(&FIRST)
+    }
+
+    /// The name in the closed list of reasons.
+    pub fn slug(self) -> &'static str {
+        self.row().slug
+    }
+
+    /// What happened, in `lang`.
+    pub fn what(self, lang: Lang) -> &'static str {
+        let row = self.row();
+        lang.pick(row.nl.0, row.en.0)
+    }
+
+    /// What to do about it, in `lang`.
+    pub fn advice(self, lang: Lang) -> &'static str {
+        let row = self.row();
+        lang.pick(row.nl.1, row.en.1)
+    }
+
+    /// Whether the same bytes may succeed later, so that the sender keeps them and tries again.
+    pub fn is_passing(self) -> bool {
+        matches!(self, Self::MailboxFull | Self::Stopping | Self::StorageFailed | Self::TooBusy)
+    }
+}
+
+const FIRST: Row = match TABLE.first() {
+    Some(row) => *row,
+    None => unreachable!(),
+};
+
+impl fmt::Display for Refusal {
+    /// Number and name: `404 unknown-flow`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.number(), self.slug())
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+/// The table as Markdown, the body of `docs/refusals.md`.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "| number | reason | whose fault | what happened | what to do | wat er gebeurde | wat te doen |\n|---|---|---|---|---|---|---|\n",
+    );
+    for row in TABLE {
+        out.push_str(&format!(
+            "| {} | `{}` | {} | {} | {} | {} | {} |\n",
+            row.number,
+            row.slug,
+            row.fault.as_str(),
+            row.en.0,
+            row.en.1,
+            row.nl.0,
+            row.nl.1
+        ));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_unique_and_ordered() {
+        for pair in TABLE.windows(2) {
+            assert!(pair[0].number < pair[1].number, "{} before {}", pair[0].number, pair[1].number);
+        }
+        let names: std::collections::BTreeSet<_> = TABLE.iter().map(|row| row.slug).collect();
+        assert_eq!(names.len(), TABLE.len());
+    }
+
+    #[test]
+    fn every_number_leads_back_to_its_reason() {
+        for row in TABLE {
+            assert_eq!(Refusal::from_number(row.number), Some(row.refusal));
+            assert_eq!(row.refusal.number(), row.number);
+            assert_eq!(row.refusal.row(), row);
+        }
+        assert_eq!(Refusal::from_number(0), None);
+    }
+}
