@@ -24,7 +24,7 @@ impl IdError {
 
 struct FixedBytes<const N: usize>;
 
-impl<'de, const N: usize> de::Visitor<'de> for FixedBytes<N> {
+impl<const N: usize> de::Visitor<'_> for FixedBytes<N> {
     type Value = [u8; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

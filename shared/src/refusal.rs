@@ -4,7 +4,7 @@
 //! side that shows them, so that a wire error is a code and leaks nothing. `docs/refusals.md` is
 //! generated from this table and a test holds the two equal. Numbers are never reused.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 /// Whose fault a refusal is, so that the reader knows who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -309,8 +309,9 @@ pub fn markdown() -> String {
         "| number | reason | whose fault | what happened | what to do | wat er gebeurde | wat te doen |\n|---|---|---|---|---|---|---|\n",
     );
     for row in TABLE {
-        out.push_str(&format!(
-            "| {} | `{}` | {} | {} | {} | {} | {} |\n",
+        _ = writeln!(
+            out,
+            "| {} | `{}` | {} | {} | {} | {} | {} |",
             row.number,
             row.slug,
             row.fault.as_str(),
@@ -318,7 +319,7 @@ pub fn markdown() -> String {
             row.en.1,
             row.nl.0,
             row.nl.1
-        ));
+        );
     }
     out
 }
