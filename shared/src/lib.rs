@@ -6,6 +6,10 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 pub mod cbor;
+pub mod cose;
+pub mod enrol;
 pub mod ids;
+pub mod limits;
 pub mod refusal;
+pub mod signing;
 pub mod time;

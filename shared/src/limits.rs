@@ -1,0 +1,83 @@
+//! Every bound in one place; relations between them are checked when the crate is compiled.
+
+use crate::time::Span;
+
+/// Most bytes of a sender's plaintext body, whatever a covenant says.
+pub const BODY_MAX: usize = 1024 * 1024;
+/// Most bytes of a body when the covenant names no other bound.
+pub const BODY_DEFAULT: usize = 256 * 1024;
+/// Most recipients of one packet.
+pub const RECIPIENTS_MAX: usize = 16;
+/// Most characters of a code or name inside a protocol structure.
+pub const TEXT_MAX: usize = 64;
+/// Most characters of a media type.
+pub const MEDIA_TYPE_MAX: usize = 64;
+/// Most data categories a packet declares.
+pub const CATEGORIES_MAX: usize = 32;
+/// Most bytes of a statement with its signature.
+pub const STATEMENT_MAX: usize = 4096;
+/// Most bytes a packet adds to its padded content: statement, wraps, framing.
+pub const PACKET_OVERHEAD_MAX: usize = STATEMENT_MAX + RECIPIENTS_MAX * WRAP_MAX + 512;
+/// Most bytes of one wrapped key with its headers.
+pub const WRAP_MAX: usize = 1280;
+/// Most bytes of a whole packet: Padmé adds less than 12 % to the content.
+pub const PACKET_MAX: usize = BODY_MAX + BODY_MAX / 8 + PACKET_OVERHEAD_MAX;
+/// Most bytes of one frame on the wire.
+pub const FRAME_MAX: usize = PACKET_MAX + 8192;
+/// Most bytes of a frame that carries no packet: hello, acknowledgements, requests.
+pub const SMALL_FRAME_MAX: usize = 64 * 1024;
+/// Most bytes of a covenant in canonical form, and of the frame that carries it.
+pub const COVENANT_MAX: usize = 1024 * 1024;
+/// Smallest encoded content; less is padded up to it, so that short messages look alike.
+pub const CONTENT_FLOOR: usize = 256;
+
+/// Longest validity of a packet.
+pub const TTL_MAX: Span = Span::days(30);
+/// Validity when the sender names none.
+pub const TTL_DEFAULT: Span = Span::days(14);
+/// How far a time stamp may lie ahead of the checker's clock.
+pub const CLOCK_SKEW: Span = Span::minutes(5);
+
+/// How long one prekey is offered to senders.
+pub const PREKEY_EPOCH: Span = Span::hours(24);
+/// Most prekeys in one bundle: the running epoch, the next, and slack for a late publication.
+pub const PREKEYS_MAX: usize = 4;
+/// Most bytes of a prekey bundle.
+pub const BUNDLE_MAX: usize = PREKEYS_MAX * 1400 + 512;
+
+/// Most streams a peer may have open on one connection.
+pub const STREAMS_MAX: u32 = 64;
+/// Most connections one partner may have open.
+pub const CONNECTIONS_PER_PARTNER: usize = 4;
+/// Most packets a broker has sent to one connection without an acknowledgement.
+pub const INFLIGHT_MAX: usize = 512;
+/// Most bytes a broker has sent to one connection without an acknowledgement.
+pub const INFLIGHT_BYTES: usize = 8 * 1024 * 1024;
+/// Most packets one acknowledgement covers.
+pub const ACK_MAX: usize = 256;
+/// Most packets waiting for one recipient.
+pub const MAILBOX_PACKETS: usize = 100_000;
+/// Most bytes waiting for one recipient.
+pub const MAILBOX_BYTES: u64 = 1024 * 1024 * 1024;
+/// Most hashes of an inclusion or consistency proof: one per bit of a 64-bit tree size, twice.
+pub const PROOF_MAX: usize = 128;
+/// Most bytes of a signed checkpoint.
+pub const CHECKPOINT_MAX: usize = 4096;
+/// Most bytes of one log entry.
+pub const ENTRY_MAX: usize = 4096;
+
+/// Longest silence before a connection counts as gone.
+pub const IDLE_TIMEOUT: Span = Span::seconds(30);
+/// How often an agent shows it is still there.
+pub const KEEP_ALIVE: Span = Span::seconds(10);
+
+const _: () = {
+    assert!(BODY_DEFAULT <= BODY_MAX, "a default within the maximum");
+    assert!(PACKET_MAX < FRAME_MAX, "a frame holds the largest packet");
+    assert!(INFLIGHT_BYTES >= 2 * FRAME_MAX, "the window holds more than one packet");
+    assert!(ACK_MAX * 96 < SMALL_FRAME_MAX, "a full acknowledgement fits its frame");
+    assert!(BUNDLE_MAX < SMALL_FRAME_MAX, "a prekey bundle fits its frame");
+    assert!(TTL_DEFAULT.0 <= TTL_MAX.0, "a default within the maximum");
+    assert!(KEEP_ALIVE.0 * 2 < IDLE_TIMEOUT.0, "two keep-alives may be lost");
+    assert!(RECIPIENTS_MAX * ENTRY_MAX < SMALL_FRAME_MAX * 2, "evidence for all recipients is bounded");
+};
