@@ -8,8 +8,12 @@
 pub mod cbor;
 pub mod cose;
 pub mod enrol;
+pub mod entry;
+pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod refusal;
 pub mod signing;
 pub mod time;
+pub mod tlog;
+pub mod wire;

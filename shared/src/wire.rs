@@ -1,0 +1,252 @@
+//! The messages between agent and broker, as payloads of [`crate::frame`]s. `docs/protocol.md` tells the
+//! conversation they make up.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+
+use crate::cbor::{self, Bytes};
+use crate::cose::{Purpose, Sign1};
+use crate::frame::{self, Kind};
+use crate::ids::{Digest, MsgId, Oin};
+use crate::limits::{ACK_MAX, SMALL_FRAME_MAX};
+use crate::refusal::Refusal;
+use crate::signing::{PublicKey, SigningKey};
+use crate::time::Timestamp;
+
+/// The version of the conversation, in hello and welcome.
+pub const VERSION: u8 = 1;
+
+/// A message that is the payload of one kind of frame.
+pub trait Message: Serialize + DeserializeOwned {
+    /// The kind of frame it travels in.
+    const KIND: Kind;
+
+    /// The whole frame.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`].
+    fn to_frame(&self) -> Result<Vec<u8>, Refusal> {
+        frame::encode(Self::KIND, &cbor::encode(self))
+    }
+
+    /// Reads a frame's payload.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`], [`Refusal::Malformed`], [`Refusal::NotCanonical`].
+    fn parse(payload: &[u8]) -> Result<Self, Refusal> {
+        Ok(cbor::strict(payload, Self::KIND.limit())?)
+    }
+}
+
+macro_rules! message {
+    ($(#[$doc:meta])* $name:ident in $kind:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+
+        impl Message for $name {
+            const KIND: Kind = Kind::$kind;
+        }
+    };
+}
+
+message!(
+    /// The agent's first message. Who it is, is in its certificate.
+    Hello in Hello {
+        /// [`VERSION`].
+        version: u8,
+        /// Name and version of the software, for the operator.
+        software: String,
+    }
+);
+
+message!(
+    /// The broker's answer: from here on the connection is usable.
+    Welcome in Welcome {
+        /// [`VERSION`].
+        version: u8,
+        /// Name and version of the software.
+        software: String,
+        /// The exchange log's origin.
+        origin: String,
+        /// The log's verifier key (C2SP signed-note vkey).
+        log_key: String,
+        /// The broker's clock, to notice a wrong one early.
+        now: Timestamp,
+        /// The newest signed checkpoint.
+        checkpoint: Bytes,
+        /// Hashes of the covenants this organisation is a party to.
+        covenants: Vec<Digest>,
+    }
+);
+
+message!(
+    /// A request is refused. Carries a number and nothing else.
+    Refuse in Refuse {
+        /// The refusal's number.
+        reason: u16,
+        /// When to try again, if that makes sense, in milliseconds from now.
+        retry_after: Option<u64>,
+    }
+);
+
+message!(
+    /// What became of a submitted packet; final, and the same bytes for the same packet ever after.
+    Verdict in Verdict {
+        /// SHA-256 of the packet as submitted.
+        packet: Digest,
+        /// 0 when accepted, otherwise the refusal's number.
+        outcome: u16,
+        /// The receipt ([`crate::receipt::Receipt`]): the log entries that say so, proved.
+        receipt: Bytes,
+    }
+);
+
+message!(
+    /// Not now: nothing was recorded and the same bytes may be submitted again.
+    Deferred in Deferred {
+        /// SHA-256 of the packet as submitted.
+        packet: Digest,
+        /// Why, a passing refusal.
+        reason: u16,
+        /// When to try again, in milliseconds from now.
+        retry_after: u64,
+    }
+);
+
+message!(
+    /// A packet for the agent.
+    Offer in Offer {
+        /// The packet exactly as its sender submitted it.
+        packet: Bytes,
+        /// Proof that its acceptance for this recipient is in the log.
+        receipt: Bytes,
+    }
+);
+
+message!(
+    /// Asks for the newest prekey bundles of other parties.
+    FetchPrekeys in FetchPrekeys {
+        /// Whose.
+        oins: Vec<Oin>,
+    }
+);
+
+message!(
+    /// Prekey bundles, each as signed by its owner; none for an organisation without one.
+    Prekeys in Prekeys {
+        /// Owner and bundle.
+        bundles: Vec<(Oin, Bytes)>,
+    }
+);
+
+message!(
+    /// Asks for a covenant.
+    FetchCovenant in FetchCovenant {
+        /// Its hash.
+        hash: Digest,
+    }
+);
+
+message!(
+    /// Asks for proofs that trees of rising sizes extend each other.
+    FetchConsistency in FetchConsistency {
+        /// 2 to 32 sizes, each larger than the one before; the last at most the log's size.
+        sizes: Vec<u64>,
+    }
+);
+
+message!(
+    /// One consistency proof for each pair of neighbouring sizes.
+    Consistency in Consistency {
+        /// The proofs, in order.
+        proofs: Vec<Vec<Digest>>,
+    }
+);
+
+/// The most sizes one [`FetchConsistency`] may name.
+pub const CONSISTENCY_SIZES_MAX: usize = 32;
+
+/// One packet in an acknowledgement: `[msg_id, packet, outcome]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Acknowledged {
+    /// The message.
+    pub msg_id: MsgId,
+    /// SHA-256 of the packet.
+    pub packet: Digest,
+    /// 0 when stored; otherwise the number of what is wrong with it, and it is quarantined.
+    pub outcome: u16,
+}
+
+/// A recipient's signed acknowledgement: these packets are on its stable storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Acknowledgement {
+    /// Format version, 1.
+    pub version: u8,
+    /// The recipient.
+    pub recipient: Oin,
+    /// When it was signed.
+    pub issued: Timestamp,
+    /// 1 to [`ACK_MAX`] packets.
+    pub items: Vec<Acknowledged>,
+}
+
+impl Acknowledgement {
+    /// Signs: the payload of an [`Kind::Acknowledge`] frame.
+    pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
+        Sign1::sign(key, Purpose::Acknowledgement, &cbor::encode(self))
+    }
+
+    /// Reads an acknowledgement and checks that one of `keys` signed it.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] and its kin, [`Refusal::UnknownKey`], [`Refusal::BadSignature`].
+    pub fn verify(bytes: &[u8], keys: &[PublicKey]) -> Result<Self, Refusal> {
+        let signed = Sign1::parse(bytes, SMALL_FRAME_MAX)?;
+        let key = keys.iter().find(|key| key.thumbprint() == signed.kid()).ok_or(Refusal::UnknownKey)?;
+        let ack: Self = cbor::strict(signed.verify(key, Purpose::Acknowledgement)?, SMALL_FRAME_MAX)?;
+        if ack.version != 1 {
+            return Err(Refusal::UnknownVersion);
+        }
+        if ack.items.is_empty() || ack.items.len() > ACK_MAX {
+            return Err(Refusal::Malformed);
+        }
+        Ok(ack)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_counts_only_with_its_recipients_signature() {
+        let key = SigningKey::from_seed(&[8; 32]);
+        let thief = SigningKey::from_seed(&[9; 32]);
+        let ack = Acknowledgement {
+            version: 1,
+            recipient: "00000001003214345000".parse().unwrap(),
+            issued: Timestamp(5),
+            items: vec![Acknowledged { msg_id: MsgId([1; 16]), packet: Digest([2; 32]), outcome: 0 }],
+        };
+        let bytes = ack.sign(&key);
+        assert_eq!(Acknowledgement::verify(&bytes, &[key.public()]), Ok(ack.clone()));
+        assert_eq!(Acknowledgement::verify(&ack.sign(&thief), &[key.public()]), Err(Refusal::UnknownKey));
+        let empty = Acknowledgement { items: vec![], ..ack };
+        assert_eq!(Acknowledgement::verify(&empty.sign(&key), &[key.public()]), Err(Refusal::Malformed));
+    }
+
+    #[test]
+    fn a_full_acknowledgement_fits_its_frame() {
+        let item = Acknowledged { msg_id: MsgId([255; 16]), packet: Digest([255; 32]), outcome: u16::MAX };
+        let ack = Acknowledgement {
+            version: 1,
+            recipient: "00000001003214345000".parse().unwrap(),
+            issued: Timestamp(u64::MAX),
+            items: vec![item; ACK_MAX],
+        };
+        let bytes = ack.sign(&SigningKey::from_seed(&[8; 32]));
+        assert!(frame::encode(Kind::Acknowledge, &bytes).is_ok());
+    }
+}
