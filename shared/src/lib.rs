@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 pub mod cbor;
+pub mod covenant;
 pub mod cose;
 pub mod enrol;
 pub mod entry;

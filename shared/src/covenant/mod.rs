@@ -1,0 +1,35 @@
+//! The covenant: what partners have agreed may be sent, as a document, and the pure judgement over it.
+//!
+//! [`Covenant`] is the document: written by people as TOML ([`Covenant::from_toml`]), hashed as canonical
+//! CBOR ([`Covenant::to_bytes`]). [`Compiled`] is one validated version with its hash and its indexes.
+//! [`evaluate`] answers whether one packet may pass, and names the rule in a [`Permit`] or the reason in
+//! a refusal. [`check_body`] holds a plaintext body against the schema of its message type and against
+//! what its sender declared about it. The rules of [`law`] hold whatever a document says.
+//!
+//! The parties' signatures are made over [`Covenant::hash`] and therefore live beside the document, not
+//! in it; until they are verified, a covenant has the authority of whoever loaded it.
+
+mod body;
+mod compiled;
+mod declared;
+mod document;
+mod error;
+mod evaluate;
+pub mod json;
+pub mod law;
+pub mod limits;
+pub mod schema;
+mod source;
+mod validate;
+mod vocabulary;
+
+pub use body::{Found, check_body};
+pub use compiled::Compiled;
+pub use declared::{Declared, DeclaredError};
+pub use document::{
+    CaseRule, Category, Clause, Covenant, Decision, FORMAT, Flow, MessageType, Party, Route, StepRule,
+};
+pub use error::{CovenantError, Place};
+pub use evaluate::{Permit, Question, Size, evaluate};
+pub use source::Part;
+pub use vocabulary::{Level, Role, Special, Step};
