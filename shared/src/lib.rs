@@ -6,13 +6,16 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 pub mod cbor;
-pub mod covenant;
 pub mod cose;
+pub mod covenant;
 pub mod enrol;
 pub mod entry;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod packet;
+pub mod prekey;
+pub mod receipt;
 pub mod refusal;
 pub mod signing;
 pub mod time;

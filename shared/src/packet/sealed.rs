@@ -94,8 +94,7 @@ pub fn seal(
         .iter()
         .map(|key| {
             let info = cose::wrap_info(key.id(), &context_bytes);
-            let (ek, wrapped) =
-                hpke.seal(key, &info, &chance.key).map_err(|HpkeError| Refusal::NoPrekey)?;
+            let (ek, wrapped) = hpke.seal(key, &info, &chance.key).map_err(|HpkeError| Refusal::NoPrekey)?;
             Ok(Wrap { prekey: key.id(), ek: Bytes::from(&ek[..]), wrapped: Bytes::from(&wrapped[..]) })
         })
         .collect::<Result<Vec<_>, Refusal>>()?;
@@ -143,9 +142,7 @@ pub fn open(
         .ok_or(Refusal::RecipientCount)?;
     let secret = secret(wrap.prekey).ok_or(Refusal::NoPrekey)?;
     let info = cose::wrap_info(wrap.prekey, packet.context_bytes());
-    let key = hpke
-        .open(&secret, &wrap.ek, &info, &wrap.wrapped)
-        .map_err(|HpkeError| Refusal::CannotOpen)?;
+    let key = hpke.open(&secret, &wrap.ek, &info, &wrap.wrapped).map_err(|HpkeError| Refusal::CannotOpen)?;
     let aad = cose::content_aad(packet.context_bytes());
     let payload = Payload { msg: &packet.sealed().ciphertext, aad: &aad };
     let plaintext = cipher(&key)
