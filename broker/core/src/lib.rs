@@ -1,1 +1,33 @@
-//! placeholder
+//! Every decision of the broker.
+//!
+//! [`Core::handle`] takes one input at a time and records what it leads to in a [`Turn`]: writes, log
+//! entries and sends. [`Core::seal`] closes the turn with the log's new head; the shell signs it, makes
+//! the turn durable in one journal record, and only then calls [`Core::committed`] for the sends. Nothing
+//! is sent that is not durable, and nothing here does IO, reads a clock or draws randomness.
+//!
+//! All state changes are [`Write`]s, applied by the same code when they are made and when they are read
+//! back at start-up: recovery is the normal path.
+#![warn(missing_docs, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
+
+pub mod admission;
+mod core;
+mod directory;
+mod input;
+mod mailbox;
+mod operator;
+mod packets;
+mod sequencer;
+mod session;
+mod state;
+mod turn;
+mod write;
+
+pub use crate::core::{Config, Core, Overview, RestoreError};
+pub use directory::{Directory, Partner};
+pub use input::{Ask, ConnId, Input, LaneId, RequestId};
+pub use mailbox::MailItem;
+pub use operator::{Answer, Command, CommandId, PartnerRow, QueueRow};
+pub use sequencer::Sealed;
+pub use turn::{ReceiptSource, Send, Turn};
+pub use write::{Change, Head, Seen, Table, Write};

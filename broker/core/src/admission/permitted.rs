@@ -1,0 +1,67 @@
+//! The covenant: whether this was agreed, and with whom.
+
+use seinhuis_shared::covenant::{Permit, Question, Size, evaluate};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Timestamp;
+
+use super::authentic::Authentic;
+use super::fresh::Fresh;
+use super::received::Rejected;
+use crate::directory::Directory;
+
+/// A packet that may pass, with the rule that lets it.
+#[derive(Debug)]
+pub struct Permitted {
+    packet: Box<Authentic>,
+    permit: Permit,
+}
+
+impl Fresh {
+    /// Evaluates the covenant. The directory is asked again, since it may have changed after the
+    /// packet was examined: what was revoked in between is not let through.
+    ///
+    /// # Errors
+    /// A [`Rejected`] with a number from 201 to 209 or from 401.
+    pub fn permit(self, directory: &Directory, now: Timestamp) -> Result<Permitted, Box<Rejected>> {
+        let Self(packet) = self;
+        match judge(&packet, directory, now) {
+            Ok(permit) => Ok(Permitted { packet, permit }),
+            Err(refusal) => Err(packet.reject(refusal)),
+        }
+    }
+}
+
+fn judge(packet: &Authentic, directory: &Directory, now: Timestamp) -> Result<Permit, Refusal> {
+    let context = packet.context();
+    directory.partner(&context.sender)?;
+    directory.covenant(&context.covenant)?;
+    let recipients = context.recipient_oins();
+    let permit = evaluate(
+        packet.covenant(),
+        &Question {
+            flow: &context.flow,
+            sender: context.sender,
+            recipients: &recipients,
+            case: context.case,
+            declared: &context.declared,
+            now,
+            issued: context.issued,
+            expires: context.expires,
+            size: Size::Sealed(u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX)),
+        },
+    )?;
+    recipients.iter().try_for_each(|oin| directory.recipient(oin))?;
+    Ok(permit)
+}
+
+impl Permitted {
+    /// The packet.
+    pub const fn packet(&self) -> &Authentic {
+        &self.packet
+    }
+
+    /// The rule that lets it pass.
+    pub const fn permit(&self) -> &Permit {
+        &self.permit
+    }
+}

@@ -1,0 +1,423 @@
+//! The core: inputs in, turns out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::limits::{CONNECTIONS_PER_PARTNER, MAILBOX_BYTES, MAILBOX_PACKETS};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shared::tlog::tree::Frontier;
+use seinhuis_shared::wire::{self, CONSISTENCY_SIZES_MAX, Hello, Refuse, Welcome};
+
+use crate::directory::Directory;
+use crate::input::{Ask, ConnId, Input, RequestId};
+use crate::operator::QueueRow;
+use crate::sequencer::Sealed;
+use crate::session::{Session, Sessions};
+use crate::state::{Ending, State};
+use crate::turn::{Planned, ReceiptSource, Send, Turn};
+use crate::write::{Head, Table, Write};
+
+/// What the core needs to know of its set-up.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The exchange log's origin.
+    pub origin: String,
+    /// The log's verifier key, as agents are told it.
+    pub log_key: String,
+    /// Name and version of this software.
+    pub software: String,
+    /// Most packets waiting for one recipient.
+    pub mailbox_packets: usize,
+    /// Most bytes waiting for one recipient.
+    pub mailbox_bytes: u64,
+    /// How long a sender waits before it tries again what was put off.
+    pub retry_after: Span,
+}
+
+impl Config {
+    /// The defaults for a log.
+    pub fn new(origin: &str, log_key: &str, software: &str) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            log_key: log_key.to_owned(),
+            software: software.to_owned(),
+            mailbox_packets: MAILBOX_PACKETS,
+            mailbox_bytes: MAILBOX_BYTES,
+            retry_after: Span::seconds(5),
+        }
+    }
+}
+
+/// What was kept cannot be read back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// A row is not one this version writes.
+    #[error("a row of table {table:?} cannot be read: the store is damaged or of another version")]
+    Row {
+        /// The table.
+        table: Table,
+    },
+    /// The log's tree is not the one its head is of.
+    #[error("the log's entries do not lead to its head's root: the store is damaged or was tampered with")]
+    Root,
+}
+
+/// How things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// Number of log entries.
+    pub log_size: u64,
+    /// Root of the log.
+    pub log_root: Option<Digest>,
+    /// Partners that may take part.
+    pub partners: usize,
+    /// Partners connected.
+    pub connected: usize,
+    /// Covenants known.
+    pub covenants: usize,
+    /// Packets whose outcome is remembered.
+    pub remembered: usize,
+    /// Mailboxes that are not empty.
+    pub queues: Vec<QueueRow>,
+}
+
+/// The broker's decisions and all it remembers.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) config: Config,
+    pub(crate) state: State,
+    pub(crate) sessions: Sessions,
+}
+
+impl Core {
+    /// A broker that remembers nothing yet.
+    pub fn new(config: Config) -> Self {
+        Self { config, state: State::default(), sessions: Sessions::default() }
+    }
+
+    /// A broker that remembers what rows say. `rows` are all rows of [`Table::ALL`], in that order;
+    /// `frontier` is the edge of the log's tree, re-derived from its entries.
+    ///
+    /// # Errors
+    /// [`RestoreError`]: serve nothing then.
+    pub fn restore(
+        config: Config,
+        rows: impl IntoIterator<Item = (Table, Vec<u8>, Vec<u8>)>,
+        frontier: Frontier,
+    ) -> Result<Self, RestoreError> {
+        let mut core = Self::new(config);
+        for (table, key, value) in rows {
+            let write = Write::from_row(table, &key, &value).ok_or(RestoreError::Row { table })?;
+            if !core.state.apply(&write) {
+                return Err(RestoreError::Row { table });
+            }
+        }
+        let (size, root) =
+            core.state.log.head.as_ref().map_or((0, None), |head| (head.size, Some(head.root)));
+        if frontier.size() != size || root.is_some_and(|root| root != frontier.root()) {
+            return Err(RestoreError::Root);
+        }
+        core.state.log.frontier = frontier;
+        Ok(core)
+    }
+
+    /// Who is a partner and what was agreed, as of the last input.
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.state.directory)
+    }
+
+    /// The log's newest head, if there is one.
+    pub fn head(&self) -> Option<&Head> {
+        self.state.log.head.as_ref()
+    }
+
+    /// Takes one input at `now`; what it leads to is added to `turn`.
+    pub fn handle(&mut self, input: Input, now: Timestamp, turn: &mut Turn) {
+        match input {
+            Input::Connected { conn, peer, hello } => self.connected(conn, peer, &hello, now, turn),
+            Input::Disconnected { conn } => self.disconnected(conn, turn),
+            Input::Submitted { conn, lane, examined } => self.submitted(conn, lane, examined, now, turn),
+            Input::Acknowledged { conn, examined } => self.acknowledged(conn, examined, now, turn),
+            Input::Request { conn, request, ask } => self.request(conn, request, ask, now, turn),
+            Input::Operator { id, command } => self.operate(id, command, now, turn),
+            Input::Published { from, to } => {
+                for index in from..to {
+                    self.record(turn, Write::Published { index });
+                }
+            }
+            Input::Tick => self.tick(now, turn),
+        }
+    }
+
+    /// Closes a turn: its entries get their place in the log. The shell signs the new head if there is one.
+    pub fn seal(&mut self, turn: &mut Turn) -> Sealed {
+        let log = &self.state.log;
+        Sealed::new(&log.frontier, log.time, core::mem::take(&mut turn.entries))
+    }
+
+    /// Adds to a sealed turn what depends on the signed checkpoint `note`; gives all its writes, for one
+    /// journal record.
+    pub fn sign(&mut self, turn: &mut Turn, sealed: &Sealed, note: &[u8]) -> Vec<Write> {
+        if sealed.has_entries() {
+            let first = sealed.first();
+            for (index, bytes) in (first..).zip(&sealed.entries) {
+                turn.writes.push(Write::Entry { index, bytes: bytes.clone() });
+            }
+            let head =
+                Head { size: sealed.size(), root: sealed.root(), time: sealed.time, note: Bytes::from(note) };
+            self.record(turn, Write::Head(head));
+            if let Some(keep_until) = turn.keep_note_until {
+                let note = Arc::new(note.to_vec());
+                self.record(turn, Write::Note { size: sealed.size(), note, keep_until });
+            }
+        }
+        core::mem::take(&mut turn.writes)
+    }
+
+    /// The turn is durable: what is to be sent now, in order.
+    pub fn committed(&mut self, turn: Turn, sealed: &Sealed, note: &[u8]) -> Vec<Send> {
+        self.state.log.frontier = sealed.tree.tip().clone();
+        let current = self.state.log.head.as_ref().map(|head| head.note.clone()).unwrap_or_default();
+        turn.sends
+            .into_iter()
+            .map(|planned| match planned {
+                Planned::Ready(send) => send,
+                Planned::Welcome { conn, mut welcome } => {
+                    welcome.checkpoint = current.clone();
+                    Send::Welcome { conn, welcome }
+                }
+                Planned::Verdict { conn, lane, packet, outcome, first, count } => {
+                    let receipt = ReceiptSource::Fresh(sealed.receipt(first, count, note));
+                    Send::Verdict { conn, lane, packet, outcome, receipt }
+                }
+                Planned::Offer { conn, item, bytes } => {
+                    let receipt = ReceiptSource::Fresh(sealed.receipt(item.index, 1, note));
+                    Send::Offer { conn, item, bytes: Some(bytes), receipt }
+                }
+            })
+            .collect()
+    }
+
+    /// Makes a state change and puts it in the turn.
+    pub(crate) fn record(&mut self, turn: &mut Turn, write: Write) {
+        self.state.apply(&write);
+        turn.writes.push(write);
+    }
+
+    /// A new entry at `now`, or at the last entry's time if the clock went back.
+    pub(crate) fn entry(&mut self, kind: Kind, now: Timestamp, turn: &mut Turn) -> Entry {
+        let log = &mut self.state.log;
+        log.time = log.time.max(now);
+        Entry::new(kind, log.time, turn.salt())
+    }
+
+    /// The index the next entry of this turn gets.
+    pub(crate) fn next_index(&self, turn: &Turn) -> u64 {
+        let pending = u64::try_from(turn.entries.len()).unwrap_or(u64::MAX);
+        self.state.log.frontier.size().saturating_add(pending)
+    }
+
+    fn connected(&mut self, conn: ConnId, peer: Oin, hello: &Hello, now: Timestamp, turn: &mut Turn) {
+        let admitted = if hello.version == wire::VERSION {
+            self.state.directory.partner(&peer).map(|_| ()).and_then(|()| {
+                let open = self.sessions.of(&peer).len();
+                if open < CONNECTIONS_PER_PARTNER { Ok(()) } else { Err(Refusal::AlreadyConnected) }
+            })
+        } else {
+            Err(Refusal::UnknownVersion)
+        };
+        if let Err(refusal) = admitted {
+            let mut entry = self.entry(Kind::Refused, now, turn);
+            entry.from = Some(peer);
+            entry.reason = Some(refusal.number());
+            entry.result = Some("refused".to_owned());
+            entry.detail = Some("hello".to_owned());
+            turn.entry(&entry);
+            turn.send(Send::Refuse { conn, request: None, refuse: refuse(refusal, None) });
+            turn.send(Send::Close { conn, reason: refusal });
+            return;
+        }
+        // The session that served this partner until now stops being offered to; what it has not
+        // acknowledged is offered again on this one.
+        self.sessions.open(conn, Session::new(peer, printable(&hello.software)));
+        let welcome = Welcome {
+            version: wire::VERSION,
+            software: self.config.software.clone(),
+            origin: self.config.origin.clone(),
+            log_key: self.config.log_key.clone(),
+            now,
+            checkpoint: Bytes::default(),
+            covenants: self.state.directory.covenants_of(&peer),
+        };
+        turn.sends.push(Planned::Welcome { conn, welcome });
+        self.offer(&peer, turn);
+    }
+
+    fn disconnected(&mut self, conn: ConnId, turn: &mut Turn) {
+        if let Some(peer) = self.sessions.close(conn) {
+            self.offer(&peer, turn);
+        }
+    }
+
+    /// Offers a partner what waits for it, as far as its session has room.
+    pub(crate) fn offer(&mut self, peer: &Oin, turn: &mut Turn) {
+        if self.state.directory.partner(peer).is_err() {
+            return;
+        }
+        let (Some((conn, session)), Some(mailbox)) =
+            (self.sessions.serving(peer), self.state.mailboxes.get(peer))
+        else {
+            return;
+        };
+        while let Some(item) = mailbox.from(session.cursor) {
+            if !session.has_room(item.size) {
+                return;
+            }
+            session.offered(item.index, item.size);
+            if let Some(bytes) = turn.fresh.get(&item.packet) {
+                turn.sends.push(Planned::Offer { conn, item: item.clone(), bytes: Arc::clone(bytes) });
+            } else if let Some((size, note)) = self.state.log.note_for(item.index) {
+                turn.send(Send::Offer {
+                    conn,
+                    item: item.clone(),
+                    bytes: None,
+                    receipt: ReceiptSource::Stored { first: item.index, count: 1, size, note },
+                });
+            }
+            // Notes outlive what they prove, so there is no third case; it would go unoffered rather than unproved.
+        }
+    }
+
+    fn request(&mut self, conn: ConnId, request: RequestId, ask: Ask, now: Timestamp, turn: &mut Turn) {
+        let Some(peer) = self.sessions.get(conn).map(|session| session.peer) else { return };
+        let answer = match ask {
+            Ask::PublishPrekeys { bytes, bundle } => bundle.and_then(|bundle| {
+                self.publish_prekeys(&peer, bundle.seq, bytes, now, turn)
+                    .map(|()| Send::Done { conn, request })
+            }),
+            Ask::FetchPrekeys(oins) => {
+                self.bundles(&peer, &oins).map(|bundles| Send::Prekeys { conn, request, bundles })
+            }
+            Ask::FetchCovenant(hash) => self
+                .state
+                .directory
+                .covenant(&hash)
+                .ok()
+                .filter(|covenant| covenant.role_of(peer).is_some())
+                .map(|covenant| Send::Covenant { conn, request, bytes: covenant.covenant().to_bytes() })
+                .ok_or(Refusal::NotFound),
+            Ask::FetchConsistency(sizes) => {
+                self.consistent_sizes(&sizes).map(|()| Send::Consistency { conn, request, sizes })
+            }
+        };
+        match answer {
+            Ok(send) => turn.send(send),
+            Err(refusal) => {
+                turn.send(Send::Refuse { conn, request: Some(request), refuse: refuse(refusal, None) });
+            }
+        }
+    }
+
+    fn publish_prekeys(
+        &mut self,
+        peer: &Oin,
+        seq: u64,
+        bytes: Vec<u8>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        if let Some((known, same)) = self.state.prekeys.get(peer) {
+            if *same == bytes {
+                return Ok(());
+            }
+            if seq <= *known {
+                return Err(Refusal::PrekeyRollback);
+            }
+        }
+        let mut entry = self.entry(Kind::Key, now, turn);
+        entry.subject = Some(*peer);
+        entry.detail = Some("prekeys".to_owned());
+        turn.entry(&entry);
+        self.record(turn, Write::Prekeys { oin: *peer, seq, bytes });
+        Ok(())
+    }
+
+    fn bundles(&self, peer: &Oin, oins: &[Oin]) -> Result<Vec<(Oin, Vec<u8>)>, Refusal> {
+        if oins.is_empty() || oins.len() > seinhuis_shared::limits::RECIPIENTS_MAX {
+            return Err(Refusal::RecipientCount);
+        }
+        Ok(oins
+            .iter()
+            .filter(|oin| self.state.directory.share_covenant(peer, oin))
+            .filter(|oin| self.state.directory.recipient(oin).is_ok())
+            .filter_map(|oin| self.state.prekeys.get(oin).map(|(_, bytes)| (*oin, bytes.clone())))
+            .collect())
+    }
+
+    fn consistent_sizes(&self, sizes: &[u64]) -> Result<(), Refusal> {
+        let rising = sizes.windows(2).all(|pair| matches!(pair, [small, large] if small < large));
+        let last = sizes.last().copied().unwrap_or_default();
+        let bounded = (2..=CONSISTENCY_SIZES_MAX).contains(&sizes.len());
+        if bounded && rising && sizes.first() != Some(&0) && last <= self.state.log.frontier.size() {
+            Ok(())
+        } else {
+            Err(Refusal::NotFound)
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp, turn: &mut Turn) {
+        // Bounded, so that one tick never holds up what waits; the next one goes on.
+        for _ in 0..1024 {
+            let Some((_, ending)) = self.state.endings.first().copied().filter(|(at, _)| *at <= now) else {
+                return;
+            };
+            match ending {
+                Ending::Seen(sender, msg_id) => self.record(turn, Write::Forget { sender, msg_id }),
+                Ending::Note(size) => self.record(turn, Write::ForgetNote { size }),
+                Ending::Mail(recipient, index) => self.expire(recipient, index, now, turn),
+            }
+        }
+    }
+
+    pub(crate) fn overview(&self) -> Overview {
+        let directory = &self.state.directory;
+        let connected: BTreeMap<&Oin, usize> =
+            self.sessions.iter().fold(BTreeMap::new(), |mut all, (_, session)| {
+                let inflight = all.entry(&session.peer).or_insert(0_usize);
+                *inflight = inflight.saturating_add(session.inflight());
+                all
+            });
+        Overview {
+            log_size: self.state.log.frontier.size(),
+            log_root: self.state.log.head.as_ref().map(|head| head.root),
+            partners: directory.partners.values().filter(|partner| partner.revoked.is_none()).count(),
+            connected: connected.len(),
+            covenants: directory.covenants.len(),
+            remembered: self.state.seen.len(),
+            queues: self
+                .state
+                .mailboxes
+                .iter()
+                .map(|(oin, mailbox)| QueueRow {
+                    oin: *oin,
+                    packets: mailbox.len(),
+                    bytes: mailbox.bytes(),
+                    inflight: connected.get(oin).copied().unwrap_or_default(),
+                })
+                .collect(),
+        }
+    }
+}
+
+pub(crate) fn refuse(refusal: Refusal, retry_after: Option<Span>) -> Refuse {
+    Refuse { reason: refusal.number(), retry_after: retry_after.map(|span| span.0) }
+}
+
+/// A peer's text, made fit to be shown: at most 64 printable ASCII characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(64).collect()
+}

@@ -1,0 +1,99 @@
+//! What can happen to a broker.
+
+use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::prekey::PrekeyBundle;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::wire::{Acknowledgement, Hello};
+
+use crate::admission::{Authentic, Rejected};
+use crate::operator::{Command, CommandId};
+
+/// A connection, named by the shell; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// A submission lane, named by the shell; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub u64);
+
+/// A request stream, named by the shell; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A peer with a valid certificate said hello.
+    Connected {
+        /// Its connection.
+        conn: ConnId,
+        /// The organisation in its certificate.
+        peer: Oin,
+        /// What it said.
+        hello: Hello,
+    },
+    /// A connection ended.
+    Disconnected {
+        /// Which.
+        conn: ConnId,
+    },
+    /// A packet came in and was examined, as far as that needs no state.
+    Submitted {
+        /// On which connection.
+        conn: ConnId,
+        /// On which lane.
+        lane: LaneId,
+        /// The examination's outcome.
+        examined: Result<Box<Authentic>, Box<Rejected>>,
+    },
+    /// A recipient acknowledged packets; its signature was checked.
+    Acknowledged {
+        /// On which connection.
+        conn: ConnId,
+        /// The acknowledgement, or what is wrong with it.
+        examined: Result<Acknowledgement, Refusal>,
+    },
+    /// A request other than a submission.
+    Request {
+        /// On which connection.
+        conn: ConnId,
+        /// Which stream waits for the answer.
+        request: RequestId,
+        /// What is asked.
+        ask: Ask,
+    },
+    /// The operator gives a command.
+    Operator {
+        /// Who waits for the answer.
+        id: CommandId,
+        /// The command.
+        command: Command,
+    },
+    /// These log entries stand in files that are on stable storage.
+    Published {
+        /// Index of the first.
+        from: u64,
+        /// Index after the last.
+        to: u64,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// A request an agent makes on a stream of its own.
+#[derive(Debug)]
+pub enum Ask {
+    /// Publishes a prekey bundle.
+    PublishPrekeys {
+        /// The bundle as signed.
+        bytes: Vec<u8>,
+        /// What it says, or what is wrong with it.
+        bundle: Result<PrekeyBundle, Refusal>,
+    },
+    /// Asks for bundles of others.
+    FetchPrekeys(Vec<Oin>),
+    /// Asks for a covenant.
+    FetchCovenant(Digest),
+    /// Asks for consistency proofs.
+    FetchConsistency(Vec<u64>),
+}

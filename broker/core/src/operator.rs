@@ -1,0 +1,212 @@
+//! What the operator asks for and gets to know.
+
+use seinhuis_shared::covenant::Covenant;
+use seinhuis_shared::entry::Kind;
+use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::PublicKey;
+use seinhuis_shared::time::Timestamp;
+
+use crate::core::Core;
+use crate::directory::Partner;
+use crate::turn::{Send, Turn};
+use crate::write::Write;
+
+/// A command that waits for its answer; named by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommandId(pub u64);
+
+/// A command.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "commands are rare; a box would cost more to read than it saves"
+)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// The broker has started.
+    Started,
+    /// The broker is about to stop in an orderly way.
+    Stopping,
+    /// Registers an organisation, or gives a revoked one its access back.
+    AddPartner {
+        /// Who.
+        oin: Oin,
+        /// Its name.
+        name: String,
+        /// Its signing key.
+        key: PublicKey,
+    },
+    /// Takes an organisation's access away, at once.
+    RevokePartner {
+        /// Who.
+        oin: Oin,
+    },
+    /// Makes a covenant known.
+    LoadCovenant {
+        /// Its canonical form.
+        bytes: Vec<u8>,
+    },
+    /// Asks for the partners.
+    Partners,
+    /// Asks for the covenants.
+    Covenants,
+    /// Asks how things stand.
+    Overview,
+}
+
+/// One partner, as the operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartnerRow {
+    /// Who.
+    pub oin: Oin,
+    /// Its name.
+    pub name: String,
+    /// Its signing key.
+    pub key: PublicKey,
+    /// When it was added.
+    pub added: Timestamp,
+    /// When its access was revoked.
+    pub revoked: Option<Timestamp>,
+    /// Its agent's software, when connected.
+    pub connected: Option<String>,
+    /// Number of its prekey bundle.
+    pub bundle: Option<u64>,
+}
+
+/// One mailbox, as the operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueRow {
+    /// Whose.
+    pub oin: Oin,
+    /// Packets waiting.
+    pub packets: usize,
+    /// Bytes waiting.
+    pub bytes: u64,
+    /// Offered and not acknowledged.
+    pub inflight: usize,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It is done and recorded, in the entry with this index.
+    Recorded {
+        /// The entry.
+        index: u64,
+    },
+    /// It was so already; nothing changed.
+    Unchanged,
+    /// The partners.
+    Partners(Vec<PartnerRow>),
+    /// The covenants' hashes.
+    Covenants(Vec<Digest>),
+    /// How things stand.
+    Overview(crate::core::Overview),
+}
+
+impl Core {
+    pub(crate) fn operate(&mut self, id: CommandId, command: Command, now: Timestamp, turn: &mut Turn) {
+        let answer = match command {
+            Command::Started => Ok(self.note_operation(Kind::Start, None, "started", now, turn)),
+            Command::Stopping => Ok(self.note_operation(Kind::Stop, None, "stopping", now, turn)),
+            Command::AddPartner { oin, name, key } => Ok(self.add_partner(oin, name, key, now, turn)),
+            Command::RevokePartner { oin } => self.revoke_partner(oin, now, turn),
+            Command::LoadCovenant { bytes } => self.load_covenant(bytes, now, turn),
+            Command::Partners => Ok(Answer::Partners(self.partner_rows())),
+            Command::Covenants => {
+                Ok(Answer::Covenants(self.state.directory.covenants.keys().copied().collect()))
+            }
+            Command::Overview => Ok(Answer::Overview(self.overview())),
+        };
+        turn.send(Send::Answer { id, answer });
+    }
+
+    fn note_operation(
+        &mut self,
+        kind: Kind,
+        subject: Option<Oin>,
+        detail: &str,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Answer {
+        let index = self.next_index(turn);
+        let mut entry = self.entry(kind, now, turn);
+        entry.subject = subject;
+        entry.detail = Some(detail.to_owned());
+        turn.entry(&entry);
+        Answer::Recorded { index }
+    }
+
+    fn add_partner(
+        &mut self,
+        oin: Oin,
+        name: String,
+        key: PublicKey,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Answer {
+        let known = self.state.directory.partners.get(&oin);
+        if known.is_some_and(|known| known.name == name && known.key == key && known.revoked.is_none()) {
+            return Answer::Unchanged;
+        }
+        turn.directory_changed = true;
+        self.record(turn, Write::Partner { oin, partner: Partner { name, key, added: now, revoked: None } });
+        self.note_operation(Kind::Partner, Some(oin), "added", now, turn)
+    }
+
+    fn revoke_partner(&mut self, oin: Oin, now: Timestamp, turn: &mut Turn) -> Result<Answer, Refusal> {
+        let known = self.state.directory.partners.get(&oin).ok_or(Refusal::UnknownPartner)?;
+        if known.revoked.is_some() {
+            return Ok(Answer::Unchanged);
+        }
+        let partner = Partner { revoked: Some(now), ..known.clone() };
+        turn.directory_changed = true;
+        self.record(turn, Write::Partner { oin, partner });
+        for conn in self.sessions.of(&oin).to_vec() {
+            self.sessions.close(conn);
+            turn.send(Send::Close { conn, reason: Refusal::PartnerRevoked });
+        }
+        Ok(self.note_operation(Kind::Partner, Some(oin), "revoked", now, turn))
+    }
+
+    fn load_covenant(&mut self, bytes: Vec<u8>, now: Timestamp, turn: &mut Turn) -> Result<Answer, Refusal> {
+        let hash = Covenant::from_bytes(&bytes).map_err(|_| Refusal::Malformed)?.hash();
+        if self.state.directory.covenants.contains_key(&hash) {
+            return Ok(Answer::Unchanged);
+        }
+        let write = Write::Covenant { hash, bytes };
+        if !self.state.apply(&write) {
+            return Err(Refusal::Malformed);
+        }
+        turn.writes.push(write);
+        turn.directory_changed = true;
+        let index = self.next_index(turn);
+        let mut entry = self.entry(Kind::Covenant, now, turn);
+        entry.covenant = Some(hash);
+        entry.detail = Some("loaded".to_owned());
+        turn.entry(&entry);
+        Ok(Answer::Recorded { index })
+    }
+
+    fn partner_rows(&self) -> Vec<PartnerRow> {
+        self.state
+            .directory
+            .partners
+            .iter()
+            .map(|(oin, partner)| PartnerRow {
+                oin: *oin,
+                name: partner.name.clone(),
+                key: partner.key,
+                added: partner.added,
+                revoked: partner.revoked,
+                connected: self
+                    .sessions
+                    .of(oin)
+                    .last()
+                    .and_then(|conn| self.sessions.get(*conn))
+                    .map(|session| session.software.clone()),
+                bundle: self.state.prekeys.get(oin).map(|(seq, _)| *seq),
+            })
+            .collect()
+    }
+}

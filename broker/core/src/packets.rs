@@ -1,0 +1,302 @@
+//! The life of a packet inside the broker: submitted, waiting, acknowledged, expired.
+
+use std::sync::Arc;
+
+use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::limits::TTL_MAX;
+use seinhuis_shared::packet::{Context, padding};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Deferred};
+
+use crate::admission::{Authentic, Permitted, Rejected};
+use crate::core::Core;
+use crate::input::{ConnId, LaneId};
+use crate::mailbox::MailItem;
+use crate::turn::{Planned, ReceiptSource, Send, Turn};
+use crate::write::{Seen, Write};
+
+impl Core {
+    pub(crate) fn submitted(
+        &mut self,
+        conn: ConnId,
+        lane: LaneId,
+        examined: Result<Box<Authentic>, Box<Rejected>>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        // A connection that was closed in the meantime has no standing any more.
+        let Some(peer) = self.sessions.get(conn).map(|session| session.peer) else { return };
+        let packet = match examined {
+            Ok(packet) if packet.context().sender == peer => packet,
+            Ok(packet) => {
+                return self.reject(conn, lane, &packet.reject(Refusal::SenderNotConnection), now, turn);
+            }
+            Err(rejected) => return self.reject(conn, lane, &rejected, now, turn),
+        };
+        let key = (packet.context().sender, packet.context().msg_id);
+        if let Some(seen) = self.state.seen.get(&key).cloned() {
+            return self.again(conn, lane, &packet, &seen, now, turn);
+        }
+        let directory = self.directory();
+        let permitted = packet.fresh(now).and_then(|fresh| fresh.permit(&directory, now));
+        match permitted {
+            Ok(permitted) => match self.room_for(permitted.packet()) {
+                Ok(()) => self.accept(conn, lane, &permitted, now, turn),
+                Err(refusal) => self.defer(conn, lane, &permitted, refusal, turn),
+            },
+            Err(rejected) => self.reject(conn, lane, &rejected, now, turn),
+        }
+    }
+
+    /// A message id that has an outcome: the same bytes get the same answer, others are equivocation.
+    fn again(
+        &mut self,
+        conn: ConnId,
+        lane: LaneId,
+        packet: &Authentic,
+        seen: &Seen,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        if packet.digest() != seen.packet {
+            return self.reject(conn, lane, &packet.reject(Refusal::Equivocation), now, turn);
+        }
+        let (first, count) = (seen.first, seen.count);
+        if first >= self.state.log.frontier.size() {
+            // Its first answer is in this very turn.
+            turn.sends.push(Planned::Verdict {
+                conn,
+                lane,
+                packet: seen.packet,
+                outcome: seen.outcome,
+                first,
+                count,
+            });
+        } else if let Some((size, note)) = self.state.log.note_for(first) {
+            let receipt = ReceiptSource::Stored { first, count, size, note };
+            turn.send(Send::Verdict { conn, lane, packet: seen.packet, outcome: seen.outcome, receipt });
+        }
+    }
+
+    fn room_for(&self, packet: &Authentic) -> Result<(), Refusal> {
+        let size = u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX);
+        let full = packet.context().recipients.iter().any(|recipient| {
+            self.state.mailboxes.get(&recipient.oin).is_some_and(|mailbox| {
+                mailbox.len() >= self.config.mailbox_packets
+                    || mailbox.bytes().saturating_add(size) > self.config.mailbox_bytes
+            })
+        });
+        if full { Err(Refusal::MailboxFull) } else { Ok(()) }
+    }
+
+    fn accept(&mut self, conn: ConnId, lane: LaneId, permitted: &Permitted, now: Timestamp, turn: &mut Turn) {
+        let packet = permitted.packet();
+        let context = packet.context().clone();
+        let first = self.next_index(turn);
+        let digest = packet.digest();
+        let size = u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX);
+        self.record(turn, Write::Blob { packet: digest, bytes: Arc::clone(packet.bytes()) });
+        turn.fresh.insert(digest, Arc::clone(packet.bytes()));
+        for recipient in &context.recipients {
+            let index = self.next_index(turn);
+            let mut entry = self.entry(Kind::Accepted, now, turn);
+            describe(&mut entry, &context);
+            entry.to = Some(recipient.oin);
+            entry.packet = Some(digest);
+            entry.statement = Some(packet.statement_digest());
+            entry.size_class = size_class(packet.content_length());
+            entry.result = Some("accepted".to_owned());
+            turn.entry(&entry);
+            let item = MailItem {
+                index,
+                msg_id: context.msg_id,
+                packet: digest,
+                size,
+                from: context.sender,
+                covenant: permitted.permit().covenant(),
+                flow: permitted.permit().flow().to_owned(),
+                case: context.case,
+                expires: context.expires,
+            };
+            self.record(turn, Write::Deposit { recipient: recipient.oin, item });
+        }
+        self.conclude(conn, lane, &context, digest, (0, first, context.recipients.len()), turn);
+        for recipient in &context.recipients {
+            self.offer(&recipient.oin, turn);
+        }
+    }
+
+    /// Remembers an outcome and plans its verdict. `(outcome, first entry, number of entries)`.
+    fn conclude(
+        &mut self,
+        conn: ConnId,
+        lane: LaneId,
+        context: &Context,
+        packet: seinhuis_shared::ids::Digest,
+        (outcome, first, entries): (u16, u64, usize),
+        turn: &mut Turn,
+    ) {
+        let count = u8::try_from(entries).unwrap_or(u8::MAX);
+        // What is refused for its times alone must not be remembered for ever, nor for no time at all.
+        let expires = context.expires.min(self.state.log.time.plus(TTL_MAX));
+        turn.keep_note_until = turn.keep_note_until.max(Some(expires));
+        let seen = Seen { packet, outcome, first, count, expires };
+        self.record(turn, Write::Seen { sender: context.sender, msg_id: context.msg_id, seen });
+        turn.sends.push(Planned::Verdict { conn, lane, packet, outcome, first, count });
+    }
+
+    fn reject(&mut self, conn: ConnId, lane: LaneId, rejected: &Rejected, now: Timestamp, turn: &mut Turn) {
+        let first = self.next_index(turn);
+        let outcome = rejected.refusal.number();
+        let mut entry = self.entry(Kind::Refused, now, turn);
+        if let Some(context) = &rejected.signed {
+            describe(&mut entry, context);
+            if let [only] = context.recipients.as_slice() {
+                entry.to = Some(only.oin);
+            }
+        }
+        entry.from = Some(rejected.peer);
+        entry.packet = Some(rejected.packet);
+        entry.size_class = size_class(rejected.size);
+        entry.result = Some("refused".to_owned());
+        entry.reason = Some(outcome);
+        turn.entry(&entry);
+        match &rejected.signed {
+            // Equivocation must not replace the outcome of the packet that had the id first.
+            Some(context) if rejected.refusal != Refusal::Equivocation && context.sender == rejected.peer => {
+                self.conclude(conn, lane, context, rejected.packet, (outcome, first, 1), turn);
+            }
+            Some(_) | None => {
+                let packet = rejected.packet;
+                turn.sends.push(Planned::Verdict { conn, lane, packet, outcome, first, count: 1 });
+            }
+        }
+    }
+
+    fn defer(&self, conn: ConnId, lane: LaneId, permitted: &Permitted, refusal: Refusal, turn: &mut Turn) {
+        let deferred = Deferred {
+            packet: permitted.packet().digest(),
+            reason: refusal.number(),
+            retry_after: self.config.retry_after.0,
+        };
+        turn.send(Send::Deferred { conn, lane, deferred });
+    }
+
+    pub(crate) fn acknowledged(
+        &mut self,
+        conn: ConnId,
+        examined: Result<Acknowledgement, Refusal>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let Some(peer) = self.sessions.get(conn).map(|session| session.peer) else { return };
+        let examined = examined
+            .and_then(|ack| if ack.recipient == peer { Ok(ack) } else { Err(Refusal::SenderNotConnection) });
+        match examined {
+            Ok(ack) => {
+                for item in &ack.items {
+                    self.settle(conn, &peer, item, now, turn);
+                }
+                self.offer(&peer, turn);
+            }
+            // An agent that signs wrongly cannot be served: better a closed connection than a loop.
+            Err(refusal) => {
+                let mut entry = self.entry(Kind::Refused, now, turn);
+                entry.from = Some(peer);
+                entry.reason = Some(refusal.number());
+                entry.result = Some("refused".to_owned());
+                entry.detail = Some("acknowledgement".to_owned());
+                turn.entry(&entry);
+                turn.send(Send::Close { conn, reason: refusal });
+            }
+        }
+    }
+
+    /// One packet is at its recipient, stored or in quarantine. Unknown ones were settled before.
+    fn settle(&mut self, conn: ConnId, peer: &Oin, item: &Acknowledged, now: Timestamp, turn: &mut Turn) {
+        let Some(mail) = self
+            .state
+            .mailboxes
+            .get(peer)
+            .and_then(|mailbox| mailbox.find(&item.packet))
+            .filter(|mail| mail.msg_id == item.msg_id)
+            .cloned()
+        else {
+            return;
+        };
+        let mut entry = self.leaving(Kind::Delivered, &mail, peer, now, turn);
+        if item.outcome == 0 {
+            entry.result = Some("stored".to_owned());
+        } else {
+            entry.result = Some("quarantined".to_owned());
+            entry.reason = Some(item.outcome);
+        }
+        turn.entry(&entry);
+        self.take_out(peer, &mail, turn);
+        if let Some((serving, session)) = self.sessions.serving(peer)
+            && serving == conn
+        {
+            session.settled(mail.index);
+        }
+    }
+
+    /// A packet's validity ended before its recipient fetched it.
+    pub(crate) fn expire(&mut self, recipient: Oin, index: u64, now: Timestamp, turn: &mut Turn) {
+        let Some(mail) = self.state.mailboxes.get(&recipient).and_then(|mailbox| mailbox.get(index)).cloned()
+        else {
+            return;
+        };
+        let mut entry = self.leaving(Kind::Expired, &mail, &recipient, now, turn);
+        entry.result = Some("expired".to_owned());
+        turn.entry(&entry);
+        self.take_out(&recipient, &mail, turn);
+        if let Some((_, session)) = self.sessions.serving(&recipient) {
+            session.settled(index);
+        }
+    }
+
+    fn leaving(&mut self, kind: Kind, mail: &MailItem, to: &Oin, now: Timestamp, turn: &mut Turn) -> Entry {
+        let mut entry = self.entry(kind, now, turn);
+        entry.msg_id = Some(mail.msg_id);
+        entry.from = Some(mail.from);
+        entry.to = Some(*to);
+        entry.flow = Some(mail.flow.clone());
+        entry.covenant = Some(mail.covenant);
+        entry.case = mail.case;
+        entry.packet = Some(mail.packet);
+        entry
+    }
+
+    fn take_out(&mut self, recipient: &Oin, mail: &MailItem, turn: &mut Turn) {
+        self.record(turn, Write::Remove { recipient: *recipient, index: mail.index });
+        if !self.state.holders.contains_key(&mail.packet) {
+            turn.fresh.remove(&mail.packet);
+            self.record(turn, Write::Drop { packet: mail.packet });
+        }
+    }
+}
+
+/// What a signed context says, as far as the log keeps it.
+fn describe(entry: &mut Entry, context: &Context) {
+    let declared = &context.declared;
+    entry.msg_id = Some(context.msg_id);
+    entry.from = Some(context.sender);
+    entry.recipients = u64::try_from(context.recipients.len()).ok();
+    entry.key = Some(context.signer);
+    entry.flow = Some(context.flow.clone());
+    entry.covenant = Some(context.covenant);
+    entry.case = context.case;
+    entry.message_type = Some(declared.message_type.clone());
+    entry.step = Some(declared.step.to_string());
+    entry.level = Some(declared.level.to_string());
+    entry.categories = (!declared.categories.is_empty()).then(|| declared.categories.join(" "));
+    entry.purpose = Some(declared.purpose.clone());
+    entry.basis = Some(declared.basis.clone());
+    entry.trace = Some(context.trace);
+}
+
+fn size_class(length: usize) -> Option<u64> {
+    u64::try_from(padding::padded_length(length)).ok()
+}

@@ -1,0 +1,88 @@
+//! The sequencer: entries get their place in the log, and the log its next head.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::receipt::{ProvedEntry, Receipt};
+use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::tlog::hash::leaf_hash;
+use seinhuis_shared::tlog::tree::{BatchTree, Frontier};
+
+use crate::write::Head;
+
+/// The log as the core knows it: its edge, and the checkpoints that receipts may have to repeat.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) frontier: Frontier,
+    pub(crate) head: Option<Head>,
+    /// Time of the newest entry, committed or not.
+    pub(crate) time: Timestamp,
+    /// Signed checkpoints by tree size, with the time until which they are needed.
+    pub(crate) notes: BTreeMap<u64, (Arc<Vec<u8>>, Timestamp)>,
+}
+
+impl Log {
+    /// The checkpoint of the turn in which the entry at `index` was committed.
+    pub(crate) fn note_for(&self, index: u64) -> Option<(u64, Arc<Vec<u8>>)> {
+        let (size, (note, _)) = self.notes.range(index.checked_add(1)?..).next()?;
+        Some((*size, Arc::clone(note)))
+    }
+}
+
+/// A closed turn's effect on the log: to be signed by the shell.
+#[derive(Debug)]
+pub struct Sealed {
+    pub(crate) tree: BatchTree,
+    pub(crate) time: Timestamp,
+    pub(crate) entries: Vec<Vec<u8>>,
+}
+
+impl Sealed {
+    pub(crate) fn new(frontier: &Frontier, time: Timestamp, entries: Vec<Vec<u8>>) -> Self {
+        let mut tree = BatchTree::new(frontier.clone());
+        for entry in &entries {
+            // A log of 2^63 entries is not reached; a leaf that is not counted would show in the root.
+            if tree.append(leaf_hash(entry)).is_err() {
+                break;
+            }
+        }
+        Self { tree, time, entries }
+    }
+
+    /// The number of entries the log has with this turn.
+    pub const fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// The root the log has with this turn.
+    pub fn root(&self) -> Digest {
+        self.tree.root()
+    }
+
+    /// The index of this turn's first entry.
+    pub const fn first(&self) -> u64 {
+        self.tree.base().size()
+    }
+
+    /// Whether the turn has entries, so that there is a new head to sign.
+    pub fn has_entries(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// The receipt of `count` of this turn's entries from index `first`.
+    pub(crate) fn receipt(&self, first: u64, count: u8, note: &[u8]) -> Arc<Vec<u8>> {
+        let entries = (first..first.saturating_add(u64::from(count)))
+            .filter_map(|index| {
+                let place = usize::try_from(index.checked_sub(self.first())?).ok()?;
+                Some(ProvedEntry {
+                    index,
+                    entry: Bytes(self.entries.get(place)?.clone()),
+                    path: self.tree.inclusion_proof(index).ok()?,
+                })
+            })
+            .collect();
+        Arc::new(Receipt { version: 1, checkpoint: Bytes::from(note), entries }.to_bytes())
+    }
+}

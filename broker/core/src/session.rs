@@ -1,0 +1,93 @@
+//! Sessions: who is connected, and how much has been offered without an answer.
+
+use std::collections::BTreeMap;
+
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::limits::{INFLIGHT_BYTES, INFLIGHT_MAX};
+
+use crate::input::ConnId;
+
+/// One usable connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) peer: Oin,
+    pub(crate) software: String,
+    /// Offered and not yet acknowledged: index and size.
+    inflight: BTreeMap<u64, u64>,
+    inflight_bytes: u64,
+    /// Items below this index have been offered on this connection.
+    pub(crate) cursor: u64,
+}
+
+impl Session {
+    pub(crate) const fn new(peer: Oin, software: String) -> Self {
+        Self { peer, software, inflight: BTreeMap::new(), inflight_bytes: 0, cursor: 0 }
+    }
+
+    /// Whether an item of `size` bytes may be offered. One item always may, however large.
+    pub(crate) fn has_room(&self, size: u64) -> bool {
+        let limit = u64::try_from(INFLIGHT_BYTES).unwrap_or(u64::MAX);
+        self.inflight.is_empty()
+            || (self.inflight.len() < INFLIGHT_MAX && self.inflight_bytes.saturating_add(size) <= limit)
+    }
+
+    pub(crate) fn offered(&mut self, index: u64, size: u64) {
+        if self.inflight.insert(index, size).is_none() {
+            self.inflight_bytes = self.inflight_bytes.saturating_add(size);
+        }
+        self.cursor = index.saturating_add(1);
+    }
+
+    pub(crate) fn settled(&mut self, index: u64) {
+        if let Some(size) = self.inflight.remove(&index) {
+            self.inflight_bytes = self.inflight_bytes.saturating_sub(size);
+        }
+    }
+
+    pub(crate) fn inflight(&self) -> usize {
+        self.inflight.len()
+    }
+}
+
+/// All sessions. A partner with several is served on the newest, so that each packet is offered once.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    all: BTreeMap<ConnId, Session>,
+    by_peer: BTreeMap<Oin, Vec<ConnId>>,
+}
+
+impl Sessions {
+    pub(crate) fn open(&mut self, conn: ConnId, session: Session) {
+        self.by_peer.entry(session.peer).or_default().push(conn);
+        self.all.insert(conn, session);
+    }
+
+    pub(crate) fn close(&mut self, conn: ConnId) -> Option<Oin> {
+        let session = self.all.remove(&conn)?;
+        if let Some(conns) = self.by_peer.get_mut(&session.peer) {
+            conns.retain(|one| *one != conn);
+            if conns.is_empty() {
+                self.by_peer.remove(&session.peer);
+            }
+        }
+        Some(session.peer)
+    }
+
+    pub(crate) fn get(&self, conn: ConnId) -> Option<&Session> {
+        self.all.get(&conn)
+    }
+
+    pub(crate) fn of(&self, peer: &Oin) -> &[ConnId] {
+        self.by_peer.get(peer).map_or(&[], Vec::as_slice)
+    }
+
+    /// The session on which a partner is served.
+    pub(crate) fn serving(&mut self, peer: &Oin) -> Option<(ConnId, &mut Session)> {
+        let conn = *self.by_peer.get(peer)?.last()?;
+        self.all.get_mut(&conn).map(|session| (conn, session))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ConnId, &Session)> {
+        self.all.iter()
+    }
+}

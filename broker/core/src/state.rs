@@ -1,0 +1,107 @@
+//! Everything the broker has to remember, and how a write changes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use seinhuis_shared::covenant::{Compiled, Covenant};
+use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::time::Timestamp;
+
+use crate::directory::Directory;
+use crate::mailbox::Mailbox;
+use crate::sequencer::Log;
+use crate::write::{Seen, Write};
+
+/// Something that ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    Seen(Oin, MsgId),
+    Mail(Oin, u64),
+    Note(u64),
+}
+
+/// The state. Changed by [`State::apply`] alone.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) prekeys: BTreeMap<Oin, (u64, Vec<u8>)>,
+    pub(crate) seen: BTreeMap<(Oin, MsgId), Seen>,
+    pub(crate) mailboxes: BTreeMap<Oin, Mailbox>,
+    /// How many mailboxes hold a packet; its bytes are erased with the last.
+    pub(crate) holders: BTreeMap<Digest, u16>,
+    pub(crate) endings: BTreeSet<(Timestamp, Ending)>,
+    pub(crate) log: Log,
+}
+
+impl State {
+    /// Makes a change. Gives `false` for one that cannot be: a covenant that does not read.
+    pub(crate) fn apply(&mut self, write: &Write) -> bool {
+        match write {
+            Write::Partner { oin, partner } => {
+                Arc::make_mut(&mut self.directory).partners.insert(*oin, partner.clone());
+            }
+            Write::Covenant { hash, bytes } => return self.learn(*hash, bytes),
+            Write::Prekeys { oin, seq, bytes } => {
+                self.prekeys.insert(*oin, (*seq, bytes.clone()));
+            }
+            Write::Seen { sender, msg_id, seen } => {
+                self.endings.insert((seen.expires, Ending::Seen(*sender, *msg_id)));
+                self.seen.insert((*sender, *msg_id), seen.clone());
+            }
+            Write::Forget { sender, msg_id } => {
+                if let Some(seen) = self.seen.remove(&(*sender, *msg_id)) {
+                    self.endings.remove(&(seen.expires, Ending::Seen(*sender, *msg_id)));
+                }
+            }
+            Write::Deposit { recipient, item } => {
+                self.endings.insert((item.expires, Ending::Mail(*recipient, item.index)));
+                let holders = self.holders.entry(item.packet).or_default();
+                *holders = holders.saturating_add(1);
+                self.mailboxes.entry(*recipient).or_default().deposit(item.clone());
+            }
+            Write::Remove { recipient, index } => self.remove(*recipient, *index),
+            Write::Note { size, note, keep_until } => {
+                self.endings.insert((*keep_until, Ending::Note(*size)));
+                self.log.notes.insert(*size, (Arc::clone(note), *keep_until));
+            }
+            Write::ForgetNote { size } => {
+                if let Some((_, keep_until)) = self.log.notes.remove(size) {
+                    self.endings.remove(&(keep_until, Ending::Note(*size)));
+                }
+            }
+            Write::Head(head) => {
+                self.log.time = head.time;
+                self.log.head = Some(head.clone());
+            }
+            // Kept by the store alone: the bytes of packets and of entries not yet in a bundle file.
+            Write::Blob { .. } | Write::Drop { .. } | Write::Entry { .. } | Write::Published { .. } => {}
+        }
+        true
+    }
+
+    fn learn(&mut self, hash: Digest, bytes: &[u8]) -> bool {
+        let compiled = Covenant::from_bytes(bytes).ok().and_then(|covenant| Compiled::new(covenant).ok());
+        match compiled {
+            Some(compiled) if compiled.hash() == hash => {
+                Arc::make_mut(&mut self.directory).covenants.insert(hash, Arc::new(compiled));
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    fn remove(&mut self, recipient: Oin, index: u64) {
+        let Some(mailbox) = self.mailboxes.get_mut(&recipient) else { return };
+        let Some(item) = mailbox.remove(index) else { return };
+        if mailbox.len() == 0 {
+            self.mailboxes.remove(&recipient);
+        }
+        self.endings.remove(&(item.expires, Ending::Mail(recipient, index)));
+        if let Some(holders) = self.holders.get_mut(&item.packet) {
+            *holders = holders.saturating_sub(1);
+            if *holders == 0 {
+                self.holders.remove(&item.packet);
+            }
+        }
+    }
+}

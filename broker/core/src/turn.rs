@@ -1,0 +1,225 @@
+//! A turn: what a number of inputs lead to, made durable together and sent together.
+
+use std::sync::Arc;
+
+use seinhuis_shared::entry::Entry;
+use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::wire::{Deferred, Refuse, Welcome};
+use sha2::{Digest as _, Sha256};
+
+use crate::input::{ConnId, LaneId, RequestId};
+use crate::mailbox::MailItem;
+use crate::operator::{Answer, CommandId};
+use crate::write::Write;
+
+/// Where a receipt comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiptSource {
+    /// Made in this turn: the bytes.
+    Fresh(Arc<Vec<u8>>),
+    /// To be put together again from the log: entries `first..first + count`, proved in the tree of
+    /// `size` with the checkpoint `note`. Gives the same bytes as when it was fresh.
+    Stored {
+        /// Index of the first entry.
+        first: u64,
+        /// Number of entries.
+        count: u8,
+        /// Tree size.
+        size: u64,
+        /// The signed checkpoint of that size.
+        note: Arc<Vec<u8>>,
+    },
+}
+
+/// Something to be sent once the turn is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Send {
+    /// The session is open.
+    Welcome {
+        /// On which connection.
+        conn: ConnId,
+        /// The message.
+        welcome: Welcome,
+    },
+    /// A request, or the hello when there is none, is refused.
+    Refuse {
+        /// On which connection.
+        conn: ConnId,
+        /// The request.
+        request: Option<RequestId>,
+        /// The message.
+        refuse: Refuse,
+    },
+    /// The connection is to be closed, with the refusal's number as error code.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// A packet's outcome.
+    Verdict {
+        /// On which connection.
+        conn: ConnId,
+        /// On which lane.
+        lane: LaneId,
+        /// The packet.
+        packet: Digest,
+        /// 0 or the refusal's number.
+        outcome: u16,
+        /// The receipt.
+        receipt: ReceiptSource,
+    },
+    /// A packet's outcome is put off.
+    Deferred {
+        /// On which connection.
+        conn: ConnId,
+        /// On which lane.
+        lane: LaneId,
+        /// The message.
+        deferred: Deferred,
+    },
+    /// A packet for the peer.
+    Offer {
+        /// On which connection.
+        conn: ConnId,
+        /// What it is.
+        item: MailItem,
+        /// Its bytes, if they are at hand; otherwise they are in the store under `item.packet`.
+        bytes: Option<Arc<Vec<u8>>>,
+        /// The receipt.
+        receipt: ReceiptSource,
+    },
+    /// A request is done.
+    Done {
+        /// On which connection.
+        conn: ConnId,
+        /// The request.
+        request: RequestId,
+    },
+    /// Prekey bundles.
+    Prekeys {
+        /// On which connection.
+        conn: ConnId,
+        /// The request.
+        request: RequestId,
+        /// Owner and bundle.
+        bundles: Vec<(Oin, Vec<u8>)>,
+    },
+    /// A covenant.
+    Covenant {
+        /// On which connection.
+        conn: ConnId,
+        /// The request.
+        request: RequestId,
+        /// Its canonical form.
+        bytes: Vec<u8>,
+    },
+    /// Consistency proofs, for the shell to read from the log.
+    Consistency {
+        /// On which connection.
+        conn: ConnId,
+        /// The request.
+        request: RequestId,
+        /// The sizes.
+        sizes: Vec<u64>,
+    },
+    /// The answer to an operator's command.
+    Answer {
+        /// Who waits for it.
+        id: CommandId,
+        /// The answer.
+        answer: Result<Answer, Refusal>,
+    },
+}
+
+/// Entries `first..first + count` of this turn prove a send that waits for the checkpoint.
+#[derive(Debug, Clone)]
+pub(crate) enum Planned {
+    Ready(Send),
+    Welcome { conn: ConnId, welcome: Welcome },
+    Verdict { conn: ConnId, lane: LaneId, packet: Digest, outcome: u16, first: u64, count: u8 },
+    Offer { conn: ConnId, item: MailItem, bytes: Arc<Vec<u8>> },
+}
+
+/// What a number of inputs lead to.
+#[derive(Debug)]
+pub struct Turn {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) entries: Vec<Vec<u8>>,
+    pub(crate) sends: Vec<Planned>,
+    /// Bytes of the packets accepted in this turn, for offers in the same turn.
+    pub(crate) fresh: std::collections::BTreeMap<Digest, Arc<Vec<u8>>>,
+    /// Until when a receipt of this turn may have to be repeated.
+    pub(crate) keep_note_until: Option<Timestamp>,
+    pub(crate) directory_changed: bool,
+    entropy: [u8; 32],
+    salts: u64,
+}
+
+impl Turn {
+    /// Begins a turn. `entropy` is 32 fresh random bytes, from which the entries' salts are derived.
+    pub const fn new(entropy: [u8; 32]) -> Self {
+        Self {
+            writes: Vec::new(),
+            entries: Vec::new(),
+            sends: Vec::new(),
+            fresh: std::collections::BTreeMap::new(),
+            keep_note_until: None,
+            directory_changed: false,
+            entropy,
+            salts: 0,
+        }
+    }
+
+    /// Whether there is anything to make durable.
+    pub fn is_durable(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    /// Whether there is nothing to do at all.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.entries.is_empty() && self.sends.is_empty()
+    }
+
+    /// Number of log entries so far.
+    pub fn entry_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether partners or covenants changed, so that the shell has to share the new directory.
+    pub const fn directory_changed(&self) -> bool {
+        self.directory_changed
+    }
+
+    /// A salt nobody can guess, 16 bytes, another one each time.
+    pub(crate) fn salt(&mut self) -> [u8; 16] {
+        let mut hash = Sha256::new();
+        hash.update(b"seinhuis/salt/1");
+        hash.update(self.entropy);
+        hash.update(self.salts.to_be_bytes());
+        self.salts = self.salts.saturating_add(1);
+        let digest: [u8; 32] = hash.finalize().into();
+        digest.first_chunk().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn send(&mut self, send: Send) {
+        self.sends.push(Planned::Ready(send));
+    }
+
+    /// Adds an entry; its place in the turn. An entry that cannot be written, which no input can bring
+    /// about, is written without its free texts.
+    pub(crate) fn entry(&mut self, entry: &Entry) {
+        let bytes = entry.to_bytes().or_else(|_| {
+            let mut bare = Entry::new(entry.kind, entry.time, entry.salt);
+            bare.from = entry.from;
+            bare.to = entry.to;
+            bare.packet = entry.packet;
+            bare.reason = entry.reason;
+            bare.to_bytes()
+        });
+        self.entries.push(bytes.unwrap_or_default());
+    }
+}

@@ -1,0 +1,365 @@
+//! State changes, and the rows they are kept as.
+//!
+//! A row is read back into the very write that made it, so that start-up runs the same code as a turn.
+
+use std::sync::Arc;
+
+use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::limits::COVENANT_MAX;
+use seinhuis_shared::signing::PublicKey;
+use seinhuis_shared::time::Timestamp;
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+
+use crate::directory::Partner;
+use crate::mailbox::MailItem;
+
+/// The tables rows are kept in. Numbers are part of the disk format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Table {
+    /// Registered organisations, by OIN.
+    Partners = 1,
+    /// Covenants in canonical form, by hash.
+    Covenants = 2,
+    /// Prekey bundles as signed, by OIN.
+    Prekeys = 3,
+    /// Outcomes of packets that may be submitted again, by sender and message id.
+    Seen = 4,
+    /// What waits, by recipient and entry index.
+    Mail = 5,
+    /// Log entries that are not yet in a full bundle file, by index.
+    Entries = 6,
+    /// The log's head: one row.
+    Head = 7,
+    /// Signed checkpoints that a receipt may still have to repeat, by tree size.
+    Notes = 8,
+}
+
+impl Table {
+    /// Every table, in the order in which they are read back.
+    pub const ALL: [Self; 8] = [
+        Self::Partners,
+        Self::Covenants,
+        Self::Prekeys,
+        Self::Head,
+        Self::Notes,
+        Self::Entries,
+        Self::Seen,
+        Self::Mail,
+    ];
+
+    /// The number on disk.
+    #[expect(clippy::as_conversions, reason = "reading the discriminant of a fieldless repr(u8) enum")]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+/// The log's newest state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Head {
+    /// Number of entries.
+    pub size: u64,
+    /// Root of the tree.
+    pub root: Digest,
+    /// Time of the last entry: the next one's is never before it.
+    pub time: Timestamp,
+    /// The signed checkpoint.
+    pub note: Bytes,
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Seen {
+    /// SHA-256 of the packet.
+    pub packet: Digest,
+    /// 0 when accepted, otherwise the refusal's number.
+    pub outcome: u16,
+    /// Index of the first entry that says so.
+    pub first: u64,
+    /// How many entries say so, one after the other.
+    pub count: u8,
+    /// Until when the packet may be submitted again and get this answer.
+    pub expires: Timestamp,
+}
+
+/// One state change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// A partner is as given.
+    Partner {
+        /// Who.
+        oin: Oin,
+        /// Its registration.
+        partner: Partner,
+    },
+    /// A covenant is known.
+    Covenant {
+        /// Its hash.
+        hash: Digest,
+        /// Its canonical form.
+        bytes: Vec<u8>,
+    },
+    /// A partner's newest prekey bundle.
+    Prekeys {
+        /// Whose.
+        oin: Oin,
+        /// The bundle's sequence number.
+        seq: u64,
+        /// The bundle as signed.
+        bytes: Vec<u8>,
+    },
+    /// A packet got its outcome.
+    Seen {
+        /// Its sender.
+        sender: Oin,
+        /// Its id.
+        msg_id: MsgId,
+        /// The outcome.
+        seen: Seen,
+    },
+    /// An outcome need not be repeated any more.
+    Forget {
+        /// The packet's sender.
+        sender: Oin,
+        /// Its id.
+        msg_id: MsgId,
+    },
+    /// A packet waits.
+    Deposit {
+        /// For whom.
+        recipient: Oin,
+        /// What.
+        item: MailItem,
+    },
+    /// A packet no longer waits.
+    Remove {
+        /// For whom it waited.
+        recipient: Oin,
+        /// Its entry's index.
+        index: u64,
+    },
+    /// A packet's bytes are to be kept.
+    Blob {
+        /// Its digest.
+        packet: Digest,
+        /// The bytes.
+        bytes: Arc<Vec<u8>>,
+    },
+    /// A packet's bytes are to be erased.
+    Drop {
+        /// Its digest.
+        packet: Digest,
+    },
+    /// The log has a new entry.
+    Entry {
+        /// Its index.
+        index: u64,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// An entry stands in a bundle file, and its row may go.
+    Published {
+        /// Its index.
+        index: u64,
+    },
+    /// The log has a new head.
+    Head(Head),
+    /// A signed checkpoint is to be kept for receipts.
+    Note {
+        /// Its tree size.
+        size: u64,
+        /// The note.
+        note: Arc<Vec<u8>>,
+        /// Until when it is needed.
+        keep_until: Timestamp,
+    },
+    /// A signed checkpoint is no longer needed.
+    ForgetNote {
+        /// Its tree size.
+        size: u64,
+    },
+}
+
+/// A change as a store makes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The row has this value.
+    Put {
+        /// Table number.
+        table: u8,
+        /// Key.
+        key: Vec<u8>,
+        /// Value.
+        value: Vec<u8>,
+    },
+    /// The row is gone.
+    Delete {
+        /// Table number.
+        table: u8,
+        /// Key.
+        key: Vec<u8>,
+    },
+    /// These bytes are kept under this name.
+    Keep {
+        /// Name.
+        blob: [u8; 32],
+        /// Bytes.
+        bytes: Arc<Vec<u8>>,
+    },
+    /// The bytes of this name are erased.
+    Erase {
+        /// Name.
+        blob: [u8; 32],
+    },
+}
+
+#[derive(Serialize_tuple, Deserialize_tuple)]
+struct PartnerRow {
+    name: String,
+    key: Bytes,
+    added: Timestamp,
+    revoked: Option<Timestamp>,
+}
+
+fn put(table: Table, key: Vec<u8>, value: Vec<u8>) -> Change {
+    Change::Put { table: table.number(), key, value }
+}
+
+fn delete(table: Table, key: Vec<u8>) -> Change {
+    Change::Delete { table: table.number(), key }
+}
+
+fn pair(oin: &Oin, rest: &[u8]) -> Vec<u8> {
+    [oin.as_str().as_bytes(), rest].concat()
+}
+
+impl Write {
+    /// The change of rows or blobs this is kept as.
+    pub fn change(self) -> Change {
+        match self {
+            Self::Partner { oin, partner } => {
+                let row = PartnerRow {
+                    name: partner.name,
+                    key: Bytes(partner.key.to_bytes().to_vec()),
+                    added: partner.added,
+                    revoked: partner.revoked,
+                };
+                put(Table::Partners, pair(&oin, &[]), cbor::encode(&row))
+            }
+            Self::Covenant { hash, bytes } => put(Table::Covenants, hash.0.to_vec(), bytes),
+            Self::Prekeys { oin, seq, bytes } => {
+                put(Table::Prekeys, pair(&oin, &[]), cbor::encode(&(seq, Bytes(bytes))))
+            }
+            Self::Seen { sender, msg_id, seen } => {
+                put(Table::Seen, pair(&sender, msg_id.as_bytes()), cbor::encode(&seen))
+            }
+            Self::Forget { sender, msg_id } => delete(Table::Seen, pair(&sender, msg_id.as_bytes())),
+            Self::Deposit { recipient, item } => {
+                put(Table::Mail, pair(&recipient, &item.index.to_be_bytes()), cbor::encode(&item))
+            }
+            Self::Remove { recipient, index } => delete(Table::Mail, pair(&recipient, &index.to_be_bytes())),
+            Self::Blob { packet, bytes } => Change::Keep { blob: packet.0, bytes },
+            Self::Drop { packet } => Change::Erase { blob: packet.0 },
+            Self::Entry { index, bytes } => put(Table::Entries, index.to_be_bytes().to_vec(), bytes),
+            Self::Published { index } => delete(Table::Entries, index.to_be_bytes().to_vec()),
+            Self::Head(head) => put(Table::Head, Vec::new(), cbor::encode(&head)),
+            Self::Note { size, note, keep_until } => {
+                let value = cbor::encode(&(Bytes(note.to_vec()), keep_until));
+                put(Table::Notes, size.to_be_bytes().to_vec(), value)
+            }
+            Self::ForgetNote { size } => delete(Table::Notes, size.to_be_bytes().to_vec()),
+        }
+    }
+
+    /// Reads a row back into the write that made it; `None` for a row no write makes.
+    pub fn from_row(table: Table, key: &[u8], value: &[u8]) -> Option<Self> {
+        let limit = value.len();
+        let (oin, rest) = split(key);
+        match table {
+            Table::Partners => {
+                let row: PartnerRow = cbor::strict(value, limit).ok()?;
+                let key = PublicKey::from_bytes(&<[u8; 32]>::try_from(&row.key[..]).ok()?)?;
+                let partner = Partner { name: row.name, key, added: row.added, revoked: row.revoked };
+                Some(Self::Partner { oin: oin?, partner })
+            }
+            Table::Covenants => (limit <= COVENANT_MAX)
+                .then(|| Some(Self::Covenant { hash: Digest::from_slice(key)?, bytes: value.to_vec() }))?,
+            Table::Prekeys => {
+                let (seq, bytes): (u64, Bytes) = cbor::strict(value, limit).ok()?;
+                Some(Self::Prekeys { oin: oin?, seq, bytes: bytes.0 })
+            }
+            Table::Seen => {
+                let seen = cbor::strict(value, limit).ok()?;
+                Some(Self::Seen { sender: oin?, msg_id: MsgId::from_slice(rest)?, seen })
+            }
+            Table::Mail => {
+                let item: MailItem = cbor::strict(value, limit).ok()?;
+                (number(rest)? == item.index).then_some(Self::Deposit { recipient: oin?, item })
+            }
+            Table::Entries => Some(Self::Entry { index: number(key)?, bytes: value.to_vec() }),
+            Table::Head => key.is_empty().then(|| cbor::strict(value, limit).ok().map(Self::Head))?,
+            Table::Notes => {
+                let (note, keep_until): (Bytes, Timestamp) = cbor::strict(value, limit).ok()?;
+                Some(Self::Note { size: number(key)?, note: Arc::new(note.0), keep_until })
+            }
+        }
+    }
+}
+
+fn split(key: &[u8]) -> (Option<Oin>, &[u8]) {
+    match key.split_at_checked(20) {
+        Some((oin, rest)) => (core::str::from_utf8(oin).ok().and_then(|text| text.parse().ok()), rest),
+        None => (None, &[]),
+    }
+}
+
+fn number(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seinhuis_shared::signing::SigningKey;
+
+    #[test]
+    fn every_row_reads_back_into_its_write() {
+        let oin: Oin = "00000001003214345000".parse().unwrap();
+        let key = SigningKey::from_seed(&[1; 32]).public();
+        let partner =
+            Partner { name: "Politie".into(), key, added: Timestamp(1), revoked: Some(Timestamp(2)) };
+        let item = MailItem {
+            index: 7,
+            msg_id: MsgId([1; 16]),
+            packet: Digest([2; 32]),
+            size: 3,
+            from: oin,
+            covenant: Digest([3; 32]),
+            flow: "F01".into(),
+            case: None,
+            expires: Timestamp(9),
+        };
+        let seen = Seen { packet: Digest([2; 32]), outcome: 0, first: 7, count: 1, expires: Timestamp(9) };
+        let head =
+            Head { size: 8, root: Digest([4; 32]), time: Timestamp(5), note: Bytes::from(&b"note"[..]) };
+        for (table, write) in [
+            (Table::Partners, Write::Partner { oin, partner }),
+            (Table::Covenants, Write::Covenant { hash: Digest([3; 32]), bytes: vec![1] }),
+            (Table::Prekeys, Write::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
+            (Table::Seen, Write::Seen { sender: oin, msg_id: MsgId([1; 16]), seen }),
+            (Table::Mail, Write::Deposit { recipient: oin, item }),
+            (Table::Entries, Write::Entry { index: 7, bytes: vec![3] }),
+            (Table::Head, Write::Head(head)),
+            (Table::Notes, Write::Note { size: 8, note: Arc::new(vec![4]), keep_until: Timestamp(6) }),
+        ] {
+            let Change::Put { table: number, key, value } = write.clone().change() else {
+                panic!("{table:?} is a row");
+            };
+            assert_eq!(number, table.number());
+            assert_eq!(Write::from_row(table, &key, &value), Some(write));
+            assert_eq!(Write::from_row(table, b"short", &[0xff]), None, "{table:?}");
+        }
+    }
+}
