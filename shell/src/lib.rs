@@ -1,1 +1,17 @@
-//! placeholder
+//! What the command-line shells of broker, agent and partnership CA share.
+//!
+//! Here live the files, keys, sockets, clock and randomness that the pure crates do without, and the
+//! way in which a mistake is told: what happened, whose fault, what to do, in Dutch or English.
+#![warn(missing_docs)]
+
+pub mod cli;
+pub mod clock;
+pub mod complaint;
+pub mod config;
+pub mod control;
+pub mod enrolment;
+pub mod files;
+pub mod grant;
+pub mod keys;
+pub mod lang;
+pub mod tls;

@@ -1,0 +1,270 @@
+//! Files: bounded reads, durable atomic writes, private files that others on the machine cannot read.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+
+use crate::complaint::{Complaint, Doing};
+use crate::keys::random;
+use crate::lang::Text;
+
+/// Whether a file that exists may be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// An existing file stays and the write fails.
+    Keep,
+    /// An existing file is replaced in one step.
+    Replace,
+}
+
+/// Reads a regular file of at most `max` bytes.
+///
+/// # Errors
+/// A sentence naming the file: missing, not allowed, a folder, not a regular file, too large.
+pub fn read(path: &Path, max: usize) -> Result<Vec<u8>, Complaint> {
+    let fail = |error: io::Error| Complaint::io(Doing::Read, path, &error);
+    let meta = fs::metadata(path).map_err(fail)?;
+    if meta.is_dir() {
+        return Err(fail(io::ErrorKind::IsADirectory.into()));
+    }
+    if !meta.is_file() {
+        return Err(Complaint::usage(
+            Text::new(
+                format!("{} is geen gewoon bestand.", path.display()),
+                format!("{} is not a regular file.", path.display()),
+            ),
+            Text::new("Noem een gewoon bestand.", "Name a regular file."),
+        ));
+    }
+    let file = File::open(path).map_err(fail)?;
+    read_bounded(file, max).map_err(fail)?.ok_or_else(|| too_large(&path.display().to_string(), max))
+}
+
+/// Reads a file of at most `max` bytes, or standard input when `path` is `-`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_or_stdin(path: &Path, max: usize) -> Result<Vec<u8>, Complaint> {
+    if path != Path::new("-") {
+        return read(path, max);
+    }
+    read_bounded(io::stdin().lock(), max)
+        .map_err(|error| Complaint::io(Doing::Read, path, &error))?
+        .ok_or_else(|| too_large("standard input", max))
+}
+
+/// Reads a UTF-8 text file of at most `max` bytes.
+///
+/// # Errors
+/// As [`read`], and for bytes that are not UTF-8.
+pub fn read_text(path: &Path, max: usize) -> Result<String, Complaint> {
+    String::from_utf8(read(path, max)?).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Complaint::usage(
+            Text::new(
+                format!("{} is geen UTF-8-tekst (byte {at}).", path.display()),
+                format!("{} is not UTF-8 text (byte {at}).", path.display()),
+            ),
+            Text::new("Bewaar het bestand als UTF-8.", "Save the file as UTF-8."),
+        )
+    })
+}
+
+/// Reads a private file of at most `max` bytes, and only when its owner alone has access to it.
+///
+/// # Errors
+/// As [`read`], and a sentence naming the `chmod` to run when group or others have any access.
+pub fn read_private(path: &Path, max: usize) -> Result<Vec<u8>, Complaint> {
+    let meta = fs::metadata(path).map_err(|error| Complaint::io(Doing::Read, path, &error))?;
+    check_mode(path, meta.permissions().mode(), "600")?;
+    read(path, max)
+}
+
+/// Checks that a folder exists and that its owner alone has access to it.
+///
+/// # Errors
+/// A sentence naming the folder, and the `chmod` to run.
+pub fn check_private_dir(path: &Path) -> Result<(), Complaint> {
+    let fail = |error: io::Error| Complaint::io(Doing::OpenFolder, path, &error);
+    let meta = fs::metadata(path).map_err(fail)?;
+    if !meta.is_dir() {
+        return Err(fail(io::ErrorKind::NotADirectory.into()));
+    }
+    check_mode(path, meta.permissions().mode(), "700")
+}
+
+fn check_mode(path: &Path, mode: u32, wanted: &str) -> Result<(), Complaint> {
+    let (group, others) = (mode & 0o070, mode & 0o007);
+    if (group, others) == (0, 0) {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Complaint::usage(
+        Text::new(
+            format!("Anderen op deze machine kunnen bij {path} (rechten {:03o}).", mode & 0o777),
+            format!("Others on this machine can get at {path} (mode {:03o}).", mode & 0o777),
+        ),
+        Text::new(
+            format!("Voer uit: chmod {wanted} {path} . Vervang sleutels die anderen konden lezen."),
+            format!("Run: chmod {wanted} {path} . Replace keys that others could read."),
+        ),
+    ))
+}
+
+/// Makes a folder (and those above it) that only its owner can enter; an existing one is checked.
+///
+/// # Errors
+/// A sentence naming the folder.
+pub fn make_private_dir(path: &Path) -> Result<(), Complaint> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| Complaint::io(Doing::MakeFolder, path, &error))?;
+    check_private_dir(path)
+}
+
+/// Writes a file that everybody may read, whole or not at all, and on stable storage on return.
+///
+/// # Errors
+/// A sentence naming the file; the old content is then untouched.
+pub fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), Complaint> {
+    write_mode(path, bytes, existing, 0o644)
+}
+
+/// Writes a file that only its owner can read (0600), whole or not at all, durably.
+///
+/// # Errors
+/// As [`write`](fn@write).
+pub fn write_private(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), Complaint> {
+    write_mode(path, bytes, existing, 0o600)
+}
+
+fn write_mode(path: &Path, bytes: &[u8], existing: Existing, mode: u32) -> Result<(), Complaint> {
+    let fail = |error: io::Error| Complaint::io(Doing::Write, path, &error);
+    if path.is_dir() {
+        return Err(fail(io::ErrorKind::IsADirectory.into()));
+    }
+    let dir = parent(path);
+    let temporary = temporary_beside(path);
+    let result = write_temporary(&temporary, bytes, mode)
+        .and_then(|()| put_in_place(&temporary, path, existing))
+        .and_then(|()| File::open(&dir)?.sync_all());
+    if result.is_err() && fs::remove_file(&temporary).is_err() {
+        // It was renamed already, or never made: nothing is left behind either way.
+    }
+    result.map_err(fail)
+}
+
+/// The folder a file is in; `.` for a bare name.
+pub fn parent(path: &Path) -> PathBuf {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    parent(path).join(format!(".{}.tmp", HEXLOWER.encode(&random::<8>())))
+}
+
+fn write_temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn put_in_place(temporary: &Path, path: &Path, existing: Existing) -> io::Result<()> {
+    match existing {
+        Existing::Replace => fs::rename(temporary, path),
+        Existing::Keep => match fs::hard_link(temporary, path) {
+            Ok(()) => fs::remove_file(temporary),
+            // A link never replaces a file, but memory sticks (FAT) know no links.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
+                fs::rename(temporary, path)
+            }
+            Err(error) => Err(error),
+        },
+    }
+}
+
+fn read_bounded(source: impl Read, max: usize) -> io::Result<Option<Vec<u8>>> {
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    source.take(limit).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= max).then_some(bytes))
+}
+
+fn too_large(name: &str, max: usize) -> Complaint {
+    Complaint::usage(
+        Text::new(
+            format!("{name} is groter dan de toegestane {max} bytes."),
+            format!("{name} is larger than the allowed {max} bytes."),
+        ),
+        Text::new("Controleer of dit het juiste bestand is.", "Check that this is the right file."),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lang::Lang;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_file_is_replaced_only_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"one", Existing::Keep).unwrap();
+        let error = write(&path, b"two", Existing::Keep).unwrap_err();
+        assert!(error.show(Lang::En).contains("exists already"), "{error}");
+        assert_eq!(read(&path, 10).unwrap(), b"one");
+        write(&path, b"two", Existing::Replace).unwrap();
+        assert_eq!(read(&path, 10).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn private_files_and_folders_are_for_their_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("keys");
+        make_private_dir(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o700);
+        let path = folder.join("k");
+        write_private(&path, b"secret", Existing::Keep).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(read_private(&path, 10).unwrap(), b"secret");
+        for open in [0o640, 0o604, 0o620] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(open)).unwrap();
+            let error = read_private(&path, 10).unwrap_err();
+            assert!(error.advice.nl.contains("chmod 600"), "{error}");
+        }
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).unwrap();
+        assert!(make_private_dir(&folder).unwrap_err().advice.en.contains("chmod 700"));
+    }
+
+    #[test]
+    fn reading_is_bounded_and_refuses_what_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"12345", Existing::Keep).unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert!(read(&path, 4).unwrap_err().what.en.contains("larger than"));
+        assert!(read(dir.path(), 4).unwrap_err().what.en.contains("is a folder"));
+        assert!(read(&dir.path().join("b"), 4).unwrap_err().what.en.contains("does not exist"));
+        assert!(read(Path::new("/dev/null"), 4).unwrap_err().what.en.contains("regular file"));
+        write(&path, &[0xff], Existing::Replace).unwrap();
+        assert!(read_text(&path, 4).unwrap_err().what.en.contains("UTF-8"));
+    }
+
+    #[test]
+    fn a_write_into_a_missing_folder_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = write(&dir.path().join("no/a"), b"", Existing::Keep).unwrap_err();
+        assert!(error.what.en.contains("no/a"), "{error}");
+        assert!(write(dir.path(), b"", Existing::Replace).unwrap_err().what.en.contains("is a folder"));
+    }
+}

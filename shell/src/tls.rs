@@ -1,0 +1,309 @@
+//! TLS as broker and agents use it: version 1.3 only, hybrid post-quantum key exchange, certificates of
+//! the partnership CA on both sides, revocation lists that must be fresh, nothing resumed.
+//!
+//! Resumption, tickets and 0-RTT are off because each skips the revocation check.
+
+use std::fmt;
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::signing::sha256;
+use seinhuis_shared::time::{Span, Timestamp};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::complaint::Complaint;
+use crate::keys::TlsKey;
+use crate::lang::Text;
+
+/// The application protocol, negotiated by ALPN (RFC 7301).
+pub const ALPN: &[u8] = b"seinhuis/1";
+
+/// The key exchange on offer; the two sides must have the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kx {
+    /// X25519 with ML-KEM-768: stays secret from a quantum computer as well.
+    #[default]
+    Hybrid,
+    /// X25519 alone: only by explicit setting, for a network that drops the larger first message.
+    X25519,
+}
+
+/// Who this node is: its certificate chain, leaf first, and the key of the leaf.
+pub struct Identity {
+    /// The certificates, leaf first, the CA itself left out or last.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The private key of the first certificate.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// From a PEM chain and the TLS key that belongs to its first certificate.
+    ///
+    /// # Errors
+    /// When the PEM cannot be read or the key is not the certificate's.
+    pub fn new(chain_pem: &str, key: &TlsKey) -> Result<Self, Complaint> {
+        let chain = certificates(chain_pem)?;
+        let leaf = chain.first().and_then(|der| X509Certificate::from_der(der).ok());
+        let ours =
+            leaf.is_some_and(|(_, leaf)| leaf.public_key().subject_public_key.data == key.public_point());
+        if !ours {
+            return Err(Complaint::usage(
+                Text::new(
+                    "Het certificaat hoort niet bij de TLS-sleutel van deze node.",
+                    "The certificate does not belong to this node's TLS key.",
+                ),
+                Text::new(
+                    "Gebruik het bestand dat op de laatste aanvraag is uitgegeven, of vraag opnieuw aan.",
+                    "Use the file that was issued for the latest request, or make a new request.",
+                ),
+            ));
+        }
+        Ok(Self { chain, key: key.to_der() })
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("chain", &self.chain.len()).finish_non_exhaustive()
+    }
+}
+
+/// Whom this node believes: the partnership CA and its revocation lists.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    /// The CA certificate.
+    pub ca: CertificateDer<'static>,
+    /// Its current revocation list; every certificate must be covered by one.
+    pub crls: Vec<CertificateRevocationListDer<'static>>,
+}
+
+impl Trust {
+    /// From the PEM text of the CA certificate and of its revocation list.
+    ///
+    /// # Errors
+    /// When either cannot be read.
+    pub fn new(ca_pem: &str, crl_pem: &str) -> Result<Self, Complaint> {
+        let ca = certificates(ca_pem)?
+            .into_iter()
+            .next()
+            .ok_or_else(|| unreadable("CA-certificaat", "CA certificate"))?;
+        Ok(Self { ca, crls: crls(crl_pem)? })
+    }
+}
+
+/// The certificates in a PEM text, at least one.
+///
+/// # Errors
+/// When there is none or one is damaged.
+pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Complaint> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    found
+        .ok()
+        .filter(|all| !all.is_empty() && all.iter().all(|der| X509Certificate::from_der(der).is_ok()))
+        .ok_or_else(|| unreadable("certificaat", "certificate"))
+}
+
+/// The revocation lists in a PEM text, at least one.
+///
+/// # Errors
+/// When there is none or one is damaged.
+pub fn crls(pem: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, Complaint> {
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()).collect();
+    let parses = |der: &CertificateRevocationListDer<'_>| {
+        x509_parser::revocation_list::CertificateRevocationList::from_der(der).is_ok()
+    };
+    found
+        .ok()
+        .filter(|all| !all.is_empty() && all.iter().all(parses))
+        .ok_or_else(|| unreadable("intrekkingslijst (CRL)", "revocation list (CRL)"))
+}
+
+fn unreadable(nl: &str, en: &str) -> Complaint {
+    Complaint::usage(
+        Text::new(
+            format!("Geen leesbaar {nl} in PEM-vorm gevonden."),
+            format!("No readable {en} in PEM form found."),
+        ),
+        Text::new(
+            "Vraag het bestand opnieuw op bij de beheerder van de CA.",
+            "Ask the CA's operator for the file again.",
+        ),
+    )
+}
+
+fn provider(kx: Kx) -> Arc<CryptoProvider> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups = match kx {
+        Kx::Hybrid => vec![kx_group::X25519MLKEM768],
+        Kx::X25519 => vec![kx_group::X25519],
+    };
+    provider.into()
+}
+
+fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, Complaint> {
+    let mut store = RootCertStore::empty();
+    store.add(trust.ca.clone()).map_err(|_| unreadable("CA-certificaat", "CA certificate"))?;
+    Ok(store.into())
+}
+
+fn unusable(error: impl fmt::Display) -> Complaint {
+    Complaint::usage(
+        Text::new(
+            format!("Deze certificaten zijn niet bruikbaar voor TLS: {error}."),
+            format!("These certificates cannot be used for TLS: {error}."),
+        ),
+        Text::new(
+            "Controleer met `doctor` welk bestand verouderd of beschadigd is en vraag het opnieuw op.",
+            "See with `doctor` which file is stale or damaged and ask for it again.",
+        ),
+    )
+}
+
+/// What a broker accepts connections with. Ready for `quinn::crypto::rustls::QuicServerConfig`.
+///
+/// # Errors
+/// When certificate, key, CA or revocation list cannot be used.
+pub fn server_config(identity: &Identity, trust: &Trust, kx: Kx) -> Result<ServerConfig, Complaint> {
+    server_config_at(identity, trust, kx, Arc::new(DefaultTimeProvider))
+}
+
+/// As [`server_config`], with the clock as an argument.
+///
+/// # Errors
+/// As [`server_config`].
+pub fn server_config_at(
+    identity: &Identity,
+    trust: &Trust,
+    kx: Kx,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, Complaint> {
+    let provider = provider(kx);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(trust)?, Arc::clone(&provider))
+        .with_crls(trust.crls.iter().cloned())
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(unusable)?;
+    let mut config = ServerConfig::builder_with_details(provider, clock)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(unusable)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// What an agent connects with. Ready for `quinn::crypto::rustls::QuicClientConfig`.
+///
+/// # Errors
+/// When certificate, key, CA or revocation list cannot be used.
+pub fn client_config(identity: &Identity, trust: &Trust, kx: Kx) -> Result<ClientConfig, Complaint> {
+    client_config_at(identity, trust, kx, Arc::new(DefaultTimeProvider))
+}
+
+/// As [`client_config`], with the clock as an argument.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn client_config_at(
+    identity: &Identity,
+    trust: &Trust,
+    kx: Kx,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, Complaint> {
+    let provider = provider(kx);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots(trust)?, Arc::clone(&provider))
+        .with_crls(trust.crls.iter().cloned())
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(unusable)?;
+    let mut config = ClientConfig::builder_with_details(provider, clock)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .with_webpki_verifier(verifier)
+        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(unusable)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    Ok(config)
+}
+
+/// What the other side's certificate says, after TLS has verified it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The organisation, from `subject.serialNumber`.
+    pub oin: Oin,
+    /// The certificate's serial number, hexadecimal.
+    pub serial: String,
+    /// When the certificate ends.
+    pub not_after: Timestamp,
+    /// SHA-256 of the certificate.
+    pub fingerprint: Digest,
+}
+
+/// Reads the first certificate of a chain that TLS has verified; nothing is verified here.
+///
+/// # Errors
+/// Exit 1 when there is no certificate or it names no single OIN.
+pub fn peer(certs: &[CertificateDer<'_>]) -> Result<Peer, Complaint> {
+    let refused = |nl: &str, en: &str| {
+        Complaint::refused(
+            Text::new(nl, en),
+            Text::new(
+                "Gebruik een certificaat dat `seinhuis-certs issue` heeft gemaakt.",
+                "Use a certificate made by `seinhuis-certs issue`.",
+            ),
+        )
+    };
+    let no_cert = || {
+        refused(
+            "De andere kant toonde geen leesbaar certificaat.",
+            "The other side showed no readable certificate.",
+        )
+    };
+    let leaf = certs.first().ok_or_else(no_cert)?;
+    let (_, cert) = X509Certificate::from_der(leaf).map_err(|_| no_cert())?;
+    let mut serials = cert.subject().iter_by_oid(&x509_parser::oid_registry::OID_X509_SERIALNUMBER);
+    let oin = match (serials.next(), serials.next()) {
+        (Some(one), None) => one.as_str().ok().and_then(|text| text.parse().ok()),
+        _ => None,
+    };
+    let oin = oin.ok_or_else(|| {
+        refused("Het certificaat noemt geen (enkel) OIN.", "The certificate does not name one OIN.")
+    })?;
+    let seconds = u64::try_from(cert.validity().not_after.timestamp()).unwrap_or_default();
+    Ok(Peer {
+        oin,
+        serial: HEXLOWER.encode(cert.raw_serial()),
+        not_after: Timestamp::default().plus(Span::seconds(seconds)),
+        fingerprint: sha256(leaf),
+    })
+}
+
+/// Until when a revocation list counts: its `nextUpdate`. After that every handshake fails.
+///
+/// # Errors
+/// When the list cannot be read or sets no end.
+pub fn crl_next_update(crl: &CertificateRevocationListDer<'_>) -> Result<Timestamp, Complaint> {
+    let nothing = || unreadable("intrekkingslijst (CRL)", "revocation list (CRL)");
+    let (_, crl) =
+        x509_parser::revocation_list::CertificateRevocationList::from_der(crl).map_err(|_| nothing())?;
+    let end = crl.next_update().and_then(|at| u64::try_from(at.timestamp()).ok()).ok_or_else(nothing)?;
+    Ok(Timestamp::default().plus(Span::seconds(end)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
