@@ -330,7 +330,7 @@ impl Entry {
             detail: fields.text("detail")?,
         };
         fields.finish()?;
-        // Whatever slipped through above, only the one right way of writing is accepted.
+        // The reader is lenient about numbers and the end: only the one right way of writing is accepted.
         let written = entry.to_bytes()?;
         match written.iter().zip(bytes).position(|(a, b)| a != b) {
             None if written.len() == bytes.len() => Ok(entry),

@@ -118,6 +118,34 @@ fn the_classic_vectors_hold() {
 }
 
 #[test]
+fn the_published_proofs_over_the_classic_leaves_come_out() {
+    const A: &str = "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7";
+    const B: &str = "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e";
+    const C: &str = "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4";
+    const D: &str = "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b";
+    const E: &str = "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0";
+    const F: &str = "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a";
+    let nodes = store(&LEAVES.map(leaf_hash));
+    let text = |proof: Vec<Digest>| -> Vec<String> { proof.iter().map(ToString::to_string).collect() };
+    for (index, size, want) in [
+        (0, 1, [].as_slice()),
+        (0, 2, &[A]),
+        (1, 2, &[ROOTS[0]]),
+        (2, 3, &[ROOTS[1]]),
+        (1, 5, &[ROOTS[0], B, D]),
+        (0, 8, &[A, B, C]),
+        (5, 8, &[D, E, ROOTS[3]]),
+    ] {
+        assert_eq!(text(inclusion_proof(index, size, &nodes).unwrap()), want, "{index} in {size}");
+    }
+    for (old, new, want) in
+        [(1, 1, [].as_slice()), (1, 8, &[A, B, C]), (2, 5, &[B, D]), (6, 8, &[F, E, ROOTS[3]])]
+    {
+        assert_eq!(text(consistency_proof(old, new, &nodes).unwrap()), want, "{old} to {new}");
+    }
+}
+
+#[test]
 fn proofs_equal_the_reference_and_verify_for_every_small_tree() {
     let leaves = numbered(130);
     let nodes = store(&leaves);
@@ -146,7 +174,7 @@ fn proofs_equal_the_reference_and_verify_for_every_small_tree() {
 #[test]
 fn a_batch_knows_every_node_its_proofs_need() {
     let leaves = numbered(130);
-    for old in 0..=70_u64 {
+    for old in (0..=9_u64).chain([15, 16, 31, 63, 64, 65, 100, 127, 128, 129]) {
         let mut base = Frontier::empty();
         for leaf in &leaves[..big(old)] {
             base.append(*leaf).unwrap();
@@ -275,6 +303,8 @@ fn degenerate_proofs_are_refused() {
     // Between unequal trees something must be proved, between equal ones nothing.
     assert_eq!(verify_consistency(1, 2, &[], &leaf, &forged), Err(ProofError::WrongLength));
     assert_eq!(verify_consistency(1, 2, &[], &leaf, &leaf), Err(ProofError::WrongLength));
+    // The proof of a smaller tree, passed off as that of a larger one.
+    assert_eq!(verify_consistency(1, 4, &[other], &leaf, &forged), Err(ProofError::WrongLength));
     assert_eq!(verify_consistency(3, 3, &[other], &leaf, &leaf), Err(ProofError::WrongLength));
     assert_eq!(verify_consistency(3, 3, &[], &leaf, &other), Err(ProofError::WrongNewRoot));
     verify_consistency(3, 3, &[], &leaf, &leaf).unwrap();
