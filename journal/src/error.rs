@@ -1,0 +1,142 @@
+//! What can go wrong, whose fault it is and what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a store cannot open, read or commit. Every text names the place, the fault and the next step.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused an operation on a file or folder.
+    #[error("cannot {action} {}: {source}. {}", path.display(), advice(source.kind()))]
+    Io {
+        /// What was tried, as a verb phrase.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: io::Error,
+    },
+    /// Bytes that were durable are no longer what was written.
+    #[error(
+        "{} is damaged at byte {offset}: {fault}. Nothing was changed. Make a copy of the whole folder, check \
+         the disk, and restore this folder from a backup", path.display()
+    )]
+    Damaged {
+        /// The segment file.
+        path: PathBuf,
+        /// Offset in that file of the first byte that cannot be trusted.
+        offset: u64,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// A segment that the journal still needs is not there.
+    #[error(
+        "segment {number} is missing: {} does not exist. Somebody or something removed a part of the journal; \
+         put the file back or restore the whole folder from a backup", path.display()
+    )]
+    Missing {
+        /// Number of the segment.
+        number: u64,
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Another process has the folder open.
+    #[error(
+        "{} is in use by another process. Stop that process first; two writers would destroy each other's \
+         records", path.display()
+    )]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The turn is larger than the limit; nothing was written and the store stays usable.
+    #[error(
+        "this turn needs {bytes} bytes in the journal, the limit is {limit}. Split it into smaller turns"
+    )]
+    TooLarge {
+        /// Bytes the record would take.
+        bytes: u64,
+        /// The limit, from the options.
+        limit: u64,
+    },
+    /// An earlier failure left it unknown what is on the disk: nothing more is accepted.
+    #[error(
+        "this store stopped after an earlier failure: {cause}. Repair the cause and restart the program; what \
+         was confirmed is kept"
+    )]
+    Poisoned {
+        /// The earlier failure.
+        cause: String,
+    },
+    /// The derived index failed while running.
+    #[error("the index in {} failed: {fault}. Restart the program: the index is rebuilt from the journal", path.display())]
+    Index {
+        /// The index folder.
+        path: PathBuf,
+        /// What sled said.
+        fault: String,
+    },
+    /// The options contradict themselves.
+    #[error("unusable storage setting: {fault}")]
+    Settings {
+        /// Which one and why.
+        fault: String,
+    },
+    /// A reader outlived its store.
+    #[error("the store of this reader is closed. Open the store again and take a new reader")]
+    Closed,
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn damaged(path: &Path, offset: u64, fault: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_path_buf(), offset, fault: fault.into() }
+    }
+
+    /// Whether the store goes on after this error; only a turn refused before anything was written allows it.
+    pub fn leaves_store_usable(&self) -> bool {
+        matches!(self, Self::TooLarge { .. })
+    }
+}
+
+/// The next step for the person who runs the program.
+fn advice(kind: io::ErrorKind) -> &'static str {
+    if kind == io::ErrorKind::StorageFull || kind == io::ErrorKind::QuotaExceeded {
+        "No space left on this disk: free or add space, then restart; nothing that was confirmed is lost"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "Give the user that runs this program read and write permission on this path and the folders above it"
+    } else if kind == io::ErrorKind::ReadOnlyFilesystem {
+        "The disk is mounted read-only: mount it writable, or choose another folder"
+    } else if kind == io::ErrorKind::NotADirectory || kind == io::ErrorKind::AlreadyExists {
+        "A file stands where a folder is needed: move it away, or choose another folder"
+    } else if kind == io::ErrorKind::NotFound {
+        "Check the path in the configuration"
+    } else {
+        "Check the disk and its log, then restart; nothing that was confirmed is lost"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_name_path_fault_and_next_step() {
+        for (kind, hint) in [
+            (io::ErrorKind::StorageFull, "No space left"),
+            (io::ErrorKind::PermissionDenied, "permission on this path"),
+            (io::ErrorKind::ReadOnlyFilesystem, "read-only"),
+            (io::ErrorKind::NotADirectory, "A file stands"),
+        ] {
+            let text = StoreError::io("write", Path::new("/data/x"))(kind.into()).to_string();
+            assert!(
+                text.contains("/data/x") && text.contains("cannot write") && text.contains(hint),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,525 @@
+//! One turn as bytes.
+//!
+//! ```text
+//! header     88   magic 4 · kind 1 · zero 3 · sequence 8 · oldest segment 8 · directory length 4 ·
+//!                 data length 4 · sum of the previous record 16 · sum of the directory 16 ·
+//!                 sum of this header 16 · mark 8
+//! directory       counts (rows, blobs, drops) 3 × 4
+//!                 rows: table 1 · key length 4 · value length 4 (all ones: delete) · key · value
+//!                 blobs: id 32 · length 4 · sum 16
+//!                 drops: id 32
+//! data            the blobs, one after another
+//! zero       0–7  up to a multiple of 8
+//! mark       8
+//! ```
+//!
+//! Integers are little-endian. A sum is SHA-256 cut to 16 bytes. The header sum is salted with the segment
+//! number, with the sum that the segment opened with and with the offset, so bytes of an earlier life of a
+//! recycled file, or bytes a partner put inside a blob, never pass for a record here. It covers the sum of
+//! the directory, which covers the sums of the blobs: each byte is hashed once, and a blob can be verified
+//! without reading its record. Each header names the sum of the record before it, so the sum of one record
+//! stands for the whole history up to it.
+//!
+//! # Torn or damaged
+//!
+//! A crash during a write leaves, in a file that held zeros, a mixture of written and unwritten places: a
+//! disk writes whole sectors of 512 bytes, a file system may stop at any byte. Such a record was never
+//! confirmed and is cut. A record that was confirmed and has changed since is damage and must never be cut.
+//! Three rules tell them apart:
+//!
+//! 1. What follows proves what precedes. A record is written only after the one before it was flushed, so a
+//!    bad record with a valid one behind it is damage. An orderly stop writes one empty record for this.
+//! 2. A torn write leaves zeros: a mark that is cut short, or a whole sector of zeros in the part that fails
+//!    its sum. A bad final record without such zeros was written whole and has changed: damage.
+//! 3. The index notes a record only after its flush; a bad record it has noted is damage.
+//!
+//! What remains indistinguishable: the *last* record before a crash, not yet noted by the index, from which
+//! the disk loses at least a whole sector (to zeros) that it had confirmed. One flipped bit is always found,
+//! except inside the final record of a crashed process when the part it hits also holds a sector of zeros.
+
+use sha2::{Digest, Sha256};
+
+use crate::{BlobId, narrow, wide};
+
+/// Length of a record header.
+pub const HEADER: usize = 88;
+/// Length of the mark that ends a header and a record.
+pub const MARK_LENGTH: usize = 8;
+/// Records start at multiples of this.
+pub const ALIGN: usize = 8;
+/// The smallest record.
+pub const SMALLEST: usize = HEADER + COUNTS + 4 + MARK_LENGTH;
+
+const COUNTS: usize = 12;
+const ROW: usize = 9;
+const BLOB: usize = 52;
+const SECTOR: u64 = 512;
+const DELETED: u32 = u32::MAX;
+const SUMMED: usize = 64;
+const MAGIC: [u8; 4] = *b"SHJr";
+
+/// Ends headers and records. Every byte has several bits set, so that no single flipped bit makes a whole mark
+/// look cut short.
+pub(crate) const MARK: [u8; MARK_LENGTH] = [0xa5, 0x5a, 0xc3, 0x3c, 0x96, 0x69, 0xb4, 0x4b];
+
+/// Truncated SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sum(pub [u8; 16]);
+
+impl Sum {
+    /// The sum of some bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::cut(Sha256::digest(bytes).into())
+    }
+
+    pub(crate) fn cut(digest: [u8; 32]) -> Self {
+        let mut sum = [0; 16];
+        sum.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self(sum)
+    }
+}
+
+/// Ties header sums to one life of one segment file.
+#[derive(Debug, Clone)]
+pub struct Salt(Sha256);
+
+impl Salt {
+    /// The salt of a segment: its number, and the sum of the record before its first.
+    pub fn new(segment: u64, opening: Sum) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"seinhuis/journal/record/1");
+        hash.update(segment.to_le_bytes());
+        hash.update(opening.0);
+        Self(hash)
+    }
+
+    fn sum(&self, offset: u64, head: &[u8]) -> Sum {
+        let mut hash = self.0.clone();
+        hash.update(offset.to_le_bytes());
+        hash.update(head);
+        Sum::cut(hash.finalize().into())
+    }
+}
+
+/// What a record is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A turn, possibly with state carried forward from the oldest segment.
+    Turn,
+    /// An orderly stop; empty.
+    Close,
+}
+
+impl Kind {
+    fn code(self) -> u8 {
+        match self {
+            Self::Turn => 1,
+            Self::Close => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        [Self::Turn, Self::Close].into_iter().find(|kind| kind.code() == code)
+    }
+}
+
+/// A row change that borrows its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowRef<'a> {
+    /// The table.
+    pub table: u8,
+    /// The key.
+    pub key: &'a [u8],
+    /// The value; `None` deletes.
+    pub value: Option<&'a [u8]>,
+}
+
+/// A blob in the directory of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobEntry {
+    /// Its name.
+    pub id: BlobId,
+    /// Offset of its first byte, from the start of the segment.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u32,
+    /// Sum of its bytes.
+    pub sum: Sum,
+}
+
+/// A record header that passed its sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// What the record is for.
+    pub kind: Kind,
+    /// Number of the record; consecutive.
+    pub sequence: u64,
+    /// The oldest segment needed once this record is durable.
+    pub oldest: u64,
+    /// Length of the directory.
+    pub directory: u32,
+    /// Length of the data.
+    pub data: u32,
+    /// Sum of the record before this one.
+    pub previous: Sum,
+    /// Sum of the directory.
+    pub directory_sum: Sum,
+    /// Sum of this header, which identifies the record.
+    pub sum: Sum,
+}
+
+impl Header {
+    /// Reads a header at `offset` of the segment with this salt; `None` unless every byte is as written.
+    pub fn read(bytes: &[u8], salt: &Salt, offset: u64) -> Option<Self> {
+        let head = bytes.get(..HEADER)?;
+        let (summed, rest) = head.split_at(SUMMED);
+        let mut rest = Reader(rest);
+        let sum = rest.sum()?;
+        if rest.0 != MARK || summed.get(..4)? != MAGIC || salt.sum(offset, summed) != sum {
+            return None;
+        }
+        let mut fields = Reader(summed.get(4..)?);
+        let kind = Kind::from_code(fields.u8()?)?;
+        fields.take(3)?;
+        Some(Self {
+            kind,
+            sequence: fields.u64()?,
+            oldest: fields.u64()?,
+            directory: fields.u32()?,
+            data: fields.u32()?,
+            previous: fields.sum()?,
+            directory_sum: fields.sum()?,
+            sum,
+        })
+    }
+
+    fn write(&self, salt: &Salt, offset: u64, out: &mut [u8]) -> Sum {
+        let mut head = Vec::with_capacity(HEADER);
+        head.extend_from_slice(&MAGIC);
+        head.extend_from_slice(&[self.kind.code(), 0, 0, 0]);
+        head.extend_from_slice(&self.sequence.to_le_bytes());
+        head.extend_from_slice(&self.oldest.to_le_bytes());
+        head.extend_from_slice(&self.directory.to_le_bytes());
+        head.extend_from_slice(&self.data.to_le_bytes());
+        head.extend_from_slice(&self.previous.0);
+        head.extend_from_slice(&self.directory_sum.0);
+        let sum = salt.sum(offset, &head);
+        head.extend_from_slice(&sum.0);
+        head.extend_from_slice(&MARK);
+        out.iter_mut().zip(head).for_each(|(to, from)| *to = from);
+        sum
+    }
+
+    /// Length of the whole record.
+    pub fn record_size(&self) -> u64 {
+        size(narrow(u64::from(self.directory)), narrow(u64::from(self.data)))
+    }
+}
+
+fn size(directory: usize, data: usize) -> u64 {
+    wide(
+        HEADER
+            .saturating_add(directory)
+            .saturating_add(data)
+            .next_multiple_of(ALIGN)
+            .saturating_add(MARK_LENGTH),
+    )
+}
+
+/// What a record says, in the order in which it applies.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Directory<'a> {
+    /// Row changes, in order.
+    pub rows: Vec<RowRef<'a>>,
+    /// Blobs put.
+    pub blobs: Vec<BlobEntry>,
+    /// Blobs dropped, after the puts.
+    pub drops: Vec<BlobId>,
+}
+
+impl<'a> Directory<'a> {
+    /// Reads a directory whose data starts at `data_offset` of the segment and has `data_length` bytes.
+    /// `None` unless it is exactly one directory and accounts for all of the data.
+    pub fn read(bytes: &'a [u8], data_offset: u64, data_length: u32) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        let (rows, blobs, drops) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        let mut directory = Self::default();
+        for _ in 0..rows {
+            directory.rows.push(reader.row()?);
+        }
+        let mut offset = data_offset;
+        for _ in 0..blobs {
+            let blob = BlobEntry { id: reader.id()?, offset, length: reader.u32()?, sum: reader.sum()? };
+            offset = offset.checked_add(u64::from(blob.length))?;
+            directory.blobs.push(blob);
+        }
+        for _ in 0..drops {
+            directory.drops.push(reader.id()?);
+        }
+        (reader.0.is_empty() && offset.checked_sub(data_offset)? == u64::from(data_length))
+            .then_some(directory)
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(length)?;
+        self.0 = tail;
+        Some(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn sum(&mut self) -> Option<Sum> {
+        self.array().map(Sum)
+    }
+
+    fn id(&mut self) -> Option<BlobId> {
+        self.array().map(BlobId)
+    }
+
+    fn row(&mut self) -> Option<RowRef<'a>> {
+        let (table, key_length, value_length) = (self.u8()?, self.u32()?, self.u32()?);
+        let key = self.take(narrow(u64::from(key_length)))?;
+        let value =
+            if value_length == DELETED { None } else { Some(self.take(narrow(u64::from(value_length)))?) };
+        Some(RowRef { table, key, value })
+    }
+}
+
+/// What is to be written as one record.
+#[derive(Debug, Clone, Default)]
+pub struct Body<'a> {
+    /// Row changes, in order.
+    pub rows: Vec<RowRef<'a>>,
+    /// Blobs to put.
+    pub blobs: Vec<(BlobId, &'a [u8])>,
+    /// Blobs to drop.
+    pub drops: &'a [BlobId],
+}
+
+impl Body<'_> {
+    fn directory_length(&self) -> usize {
+        let rows = self.rows.iter().map(|row| ROW + row.key.len() + row.value.map_or(0, <[u8]>::len));
+        COUNTS + rows.sum::<usize>() + self.blobs.len() * BLOB + self.drops.len() * 32
+    }
+
+    fn data_length(&self) -> usize {
+        self.blobs.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Length of the record this becomes.
+    pub fn size(&self) -> u64 {
+        size(self.directory_length(), self.data_length())
+    }
+}
+
+/// Bytes that a live row takes in a record.
+pub(crate) fn row_cost(key: usize, value: usize) -> u64 {
+    wide(ROW + key + value)
+}
+
+/// Bytes that a live blob takes in a record.
+pub(crate) fn blob_cost(length: u32) -> u64 {
+    wide(BLOB).saturating_add(u64::from(length))
+}
+
+/// Where a record goes and what it continues.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    /// What the record is for.
+    pub kind: Kind,
+    /// Its number.
+    pub sequence: u64,
+    /// The oldest segment needed once it is durable.
+    pub oldest: u64,
+    /// Sum of the record before.
+    pub previous: Sum,
+    /// Offset in the segment.
+    pub offset: u64,
+}
+
+/// A record as encoded.
+#[derive(Debug)]
+pub struct Encoded {
+    /// Identifies the record.
+    pub sum: Sum,
+    /// Where its blobs are, in the order of the body.
+    pub blobs: Vec<BlobEntry>,
+}
+
+/// Encodes a record into `out`, whose contents are replaced. A length that does not fit 32 bits cannot occur
+/// below the limits of [`crate::Options`]; it saturates, and the record then fails to decode.
+pub fn encode(body: &Body<'_>, frame: Frame, salt: &Salt, out: &mut Vec<u8>) -> Encoded {
+    let short = |length: usize| u32::try_from(length).unwrap_or(DELETED);
+    out.clear();
+    out.reserve(narrow(body.size()));
+    out.resize(HEADER, 0);
+    for count in [body.rows.len(), body.blobs.len(), body.drops.len()] {
+        out.extend_from_slice(&short(count).to_le_bytes());
+    }
+    for row in &body.rows {
+        out.push(row.table);
+        out.extend_from_slice(&short(row.key.len()).to_le_bytes());
+        out.extend_from_slice(&row.value.map_or(DELETED, |value| short(value.len())).to_le_bytes());
+        out.extend_from_slice(row.key);
+        out.extend_from_slice(row.value.unwrap_or_default());
+    }
+    let (directory, data) = (body.directory_length(), body.data_length());
+    let mut offset = frame.offset.saturating_add(wide(HEADER + directory));
+    let mut blobs = Vec::with_capacity(body.blobs.len());
+    for (id, bytes) in &body.blobs {
+        let blob = BlobEntry { id: *id, offset, length: short(bytes.len()), sum: Sum::of(bytes) };
+        out.extend_from_slice(&id.0);
+        out.extend_from_slice(&blob.length.to_le_bytes());
+        out.extend_from_slice(&blob.sum.0);
+        offset = offset.saturating_add(wide(bytes.len()));
+        blobs.push(blob);
+    }
+    body.drops.iter().for_each(|id| out.extend_from_slice(&id.0));
+    let directory_sum = Sum::of(out.get(HEADER..).unwrap_or_default());
+    body.blobs.iter().for_each(|(_, bytes)| out.extend_from_slice(bytes));
+    out.resize(out.len().next_multiple_of(ALIGN), 0);
+    out.extend_from_slice(&MARK);
+    let header = Header {
+        kind: frame.kind,
+        sequence: frame.sequence,
+        oldest: frame.oldest,
+        directory: short(directory),
+        data: short(data),
+        previous: frame.previous,
+        directory_sum,
+        sum: Sum::default(),
+    };
+    let sum = header.write(salt, frame.offset, out);
+    Encoded { sum, blobs }
+}
+
+/// A whole, verified record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Offset in the segment.
+    pub offset: u64,
+    /// The header.
+    pub header: Header,
+    /// What it says.
+    pub directory: Directory<'a>,
+}
+
+/// Why there is no whole record at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing but zeros where the header would be.
+    Empty,
+    /// Zeros where bytes are missing: what an interrupted write leaves.
+    Torn(&'static str),
+    /// Written whole, and no longer what was written.
+    Damaged(&'static str),
+}
+
+/// Decodes the record at `offset` of a segment. `bytes` runs from there to the end of the segment. With
+/// `check_blobs` unset the bytes of the blobs are not verified.
+pub fn decode<'a>(bytes: &'a [u8], salt: &Salt, offset: u64, check_blobs: bool) -> Result<Record<'a>, Fault> {
+    let head = bytes.get(..HEADER).ok_or(Fault::Damaged("no room for a record header"))?;
+    let Some(header) = Header::read(head, salt, offset) else {
+        return Err(header_fault(head, offset));
+    };
+    let size = narrow(header.record_size());
+    let record = bytes.get(..size).ok_or(Fault::Damaged("the record is longer than its segment"))?;
+    let (body, mark) = record.split_at(size - MARK_LENGTH);
+    if mark != MARK {
+        return Err(if cut_short(mark) {
+            Fault::Torn("the record has no end")
+        } else {
+            Fault::Damaged("the end mark of the record is wrong")
+        });
+    }
+    let directory_end = HEADER + narrow(u64::from(header.directory));
+    let fault = |from: usize, to: usize, what: &'static str, torn: &'static str| {
+        if has_zero_sector(record, offset, from, to) { Fault::Torn(torn) } else { Fault::Damaged(what) }
+    };
+    let directory = body.get(HEADER..directory_end).unwrap_or_default();
+    if Sum::of(directory) != header.directory_sum {
+        let (what, torn) =
+            ("the directory of the record fails its sum", "a part of the directory was not written");
+        return Err(fault(HEADER, directory_end, what, torn));
+    }
+    let data_offset = offset.saturating_add(wide(directory_end));
+    let directory = Directory::read(directory, data_offset, header.data)
+        .ok_or(Fault::Damaged("the directory of the record is malformed"))?;
+    let mut at = directory_end;
+    for blob in &directory.blobs {
+        let end = at + narrow(u64::from(blob.length));
+        if check_blobs && body.get(at..end).map(Sum::of) != Some(blob.sum) {
+            let (what, torn) = ("a blob in the record fails its sum", "a part of a blob was not written");
+            return Err(fault(at, end, what, torn));
+        }
+        at = end;
+    }
+    if body.get(at..).is_none_or(|padding| padding.iter().any(|byte| *byte != 0)) {
+        return Err(Fault::Damaged("the padding of the record is not zero"));
+    }
+    Ok(Record { offset, header, directory })
+}
+
+fn header_fault(head: &[u8], offset: u64) -> Fault {
+    let mark = head.split_at(HEADER - MARK_LENGTH).1;
+    if is_zero(head) {
+        Fault::Empty
+    } else if cut_short(mark) || has_zero_sector(head, offset, 0, HEADER) {
+        Fault::Torn("the record header was not written whole")
+    } else {
+        Fault::Damaged("the record header fails its sum")
+    }
+}
+
+/// Whether a mark is a beginning of the mark followed by zeros.
+fn cut_short(mark: &[u8]) -> bool {
+    mark != MARK && (0..MARK_LENGTH).any(|kept| mark.starts_with(&MARK[..kept]) && is_zero(&mark[kept..]))
+}
+
+/// Whether some sector that overlaps `from..to` of `bytes` holds nothing but zeros as far as `bytes` reach.
+/// `offset` is where `bytes` start in the segment.
+fn has_zero_sector(bytes: &[u8], offset: u64, from: usize, to: usize) -> bool {
+    let mut at = from;
+    while at < to {
+        let into = (offset.saturating_add(wide(at))) % SECTOR;
+        let start = at.saturating_sub(narrow(into));
+        let end = at.saturating_add(narrow(SECTOR - into));
+        if bytes.get(start..end.min(bytes.len())).is_some_and(is_zero) {
+            return true;
+        }
+        at = end;
+    }
+    false
+}
+
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+/// Offset, counted from the start of `bytes`, of the first valid record header at or after `from`.
+/// `bytes` is a whole segment.
+pub(crate) fn find_header(bytes: &[u8], salt: &Salt, from: usize) -> Option<usize> {
+    (from.next_multiple_of(ALIGN)..bytes.len()).step_by(ALIGN).find(|at| {
+        bytes
+            .get(*at..)
+            .is_some_and(|rest| rest.starts_with(&MAGIC) && Header::read(rest, salt, wide(*at)).is_some())
+    })
+}

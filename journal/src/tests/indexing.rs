@@ -1,0 +1,209 @@
+//! The index is expendable: whatever happens to it, the journal makes it good.
+
+use super::*;
+use crate::{IndexRecovery, RebuildReason};
+
+/// A closed store with 30 turns, all of them in the index.
+fn prepare(dir: &Path) -> State {
+    let (mut store, recovery) = open(dir);
+    assert_eq!(recovery.index, IndexRecovery::Created);
+    for n in 0..30 {
+        store.commit(turn(n)).unwrap();
+    }
+    store.commit(Turn::default().delete(1, 0_u32.to_be_bytes()).forget(id(0))).unwrap();
+    let state = state(&store, 40);
+    Box::new(store).close().unwrap();
+    state
+}
+
+fn rebuilt(dir: &Path) -> (State, RebuildReason) {
+    let (store, recovery) = open(dir);
+    let IndexRecovery::Rebuilt { reason, replayed } = recovery.index else { panic!("{recovery:?}") };
+    assert_eq!(replayed, recovery.records, "everything is applied again");
+    (state(&store, 40), reason)
+}
+
+#[test]
+fn a_whole_index_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = prepare(dir.path());
+    let (store, recovery) = open(dir.path());
+    assert_eq!(recovery.index, IndexRecovery::Kept { replayed: 0 });
+    assert_eq!(state(&store, 40), expected);
+}
+
+#[test]
+fn what_the_index_has_not_seen_is_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let (mut store, _) = open(dir.path());
+    store.commit(turn(35)).unwrap();
+    store.commit(turn(36)).unwrap();
+    let expected = state(&store, 40);
+    drop(store);
+    let (store, recovery) = open(dir.path());
+    assert_eq!(recovery.index, IndexRecovery::Kept { replayed: 2 });
+    assert_eq!(state(&store, 40), expected);
+}
+
+#[test]
+fn a_deleted_index_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = prepare(dir.path());
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert_eq!(rebuilt(dir.path()), (expected, RebuildReason::Missing));
+}
+
+#[test]
+fn an_older_copy_of_the_index_is_caught_up() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let older = dir.path().join("older");
+    copy(&dir.path().join("index"), &older);
+    let (mut store, _) = open(dir.path());
+    store.commit(turn(38).forget(id(5)).delete(1, 6_u32.to_be_bytes())).unwrap();
+    let expected = state(&store, 40);
+    Box::new(store).close().unwrap();
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    fs::rename(&older, dir.path().join("index")).unwrap();
+    let (store, recovery) = open(dir.path());
+    assert_eq!(recovery.index, IndexRecovery::Kept { replayed: 2 });
+    assert_eq!(state(&store, 40), expected);
+}
+
+#[test]
+fn an_index_older_than_the_journal_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let older = dir.path().join("older");
+    copy(&dir.path().join("index"), &older);
+    let (mut store, _) = open(dir.path());
+    store.commit(turn(38)).unwrap();
+    store.erase().unwrap();
+    let expected = state(&store, 40);
+    Box::new(store).close().unwrap();
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    fs::rename(&older, dir.path().join("index")).unwrap();
+    assert_eq!(rebuilt(dir.path()), (expected, RebuildReason::Behind));
+}
+
+#[test]
+fn an_index_ahead_of_an_older_journal_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = prepare(dir.path());
+    let older = dir.path().join("older");
+    copy(&dir.path().join("journal"), &older);
+    let (mut store, _) = open(dir.path());
+    store.commit(turn(38)).unwrap();
+    Box::new(store).close().unwrap();
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    fs::rename(&older, dir.path().join("journal")).unwrap();
+    assert_eq!(rebuilt(dir.path()), (expected, RebuildReason::Ahead));
+}
+
+#[test]
+fn the_index_of_another_journal_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = prepare(&dir.path().join("a"));
+    let (mut other, _) = open(&dir.path().join("b"));
+    for n in 100..120 {
+        other.commit(turn(n)).unwrap();
+    }
+    Box::new(other).close().unwrap();
+    fs::remove_dir_all(dir.path().join("a/index")).unwrap();
+    copy(&dir.path().join("b/index"), &dir.path().join("a/index"));
+    assert_eq!(rebuilt(&dir.path().join("a")), (expected, RebuildReason::Foreign));
+}
+
+#[test]
+fn an_index_that_lost_an_entry_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = prepare(dir.path());
+    for change in [Some("another value"), None] {
+        let db = sled::open(dir.path().join("index")).unwrap();
+        let key = crate::index::row_key(1, &7_u32.to_be_bytes());
+        match change {
+            Some(value) => db.insert(key, [&[0; 8], value.as_bytes()].concat()).unwrap(),
+            None => db.remove(key).unwrap(),
+        };
+        db.flush().unwrap();
+        drop(db);
+        assert_eq!(rebuilt(dir.path()), (expected.clone(), RebuildReason::Inconsistent));
+    }
+}
+
+#[test]
+fn a_damaged_index_is_rebuilt() {
+    let whole = tempfile::tempdir().unwrap();
+    let expected = prepare(whole.path());
+    let length = fs::metadata(whole.path().join("index/db")).unwrap().len();
+    for n in 0..24_u32 {
+        let dir = tempfile::tempdir().unwrap();
+        copy(whole.path(), dir.path());
+        let db = dir.path().join("index/db");
+        let mut bytes = fs::read(&db).unwrap();
+        let at = crate::narrow(length * u64::from(n) / 24);
+        match n % 4 {
+            0 => bytes.truncate(at),
+            1 => bytes[at..].fill(0),
+            2 => bytes[at..].iter_mut().zip(noise(n, 4096)).for_each(|(to, from)| *to = from),
+            _ => bytes.iter_mut().skip(at).step_by(97).for_each(|byte| *byte ^= 0x55),
+        }
+        fs::write(&db, bytes).unwrap();
+        let (store, recovery) = open(dir.path());
+        assert_eq!(state(&store, 40), expected, "case {n}: {recovery:?}");
+    }
+}
+
+#[test]
+fn a_file_in_place_of_the_index_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = prepare(dir.path());
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    fs::write(dir.path().join("index"), "not a folder").unwrap();
+    let (found, reason) = rebuilt(dir.path());
+    assert_eq!(found, expected);
+    assert!(matches!(reason, RebuildReason::Unreadable { .. }), "{reason:?}");
+}
+
+#[test]
+fn an_index_without_any_journal_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    assert!(refusal(dir.path()).contains("segment 1 is missing"));
+}
+
+#[test]
+fn what_comes_and_goes_in_between_never_reaches_sled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.commit(turn(1)).unwrap();
+    store.commit(Turn::default().delete(1, 1_u32.to_be_bytes()).forget(id(1))).unwrap();
+    Box::new(store).close().unwrap();
+    let db = sled::open(dir.path().join("index")).unwrap();
+    assert_eq!(db.len(), 1, "only the position");
+}
+
+#[test]
+fn the_index_follows_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { index_interval: Duration::from_millis(1), ..small() };
+    let (mut store, _) = JournalStore::open(dir.path(), options).unwrap();
+    store.commit(turn(1)).unwrap();
+    while store.stats().indexed < store.stats().sequence {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(store.blob(&id(1)).unwrap(), Some(noise(1, 300)));
+}
+
+#[test]
+fn commits_wait_for_an_index_that_lags() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { overlay_bytes: 2_000, ..small() };
+    let (mut store, _) = JournalStore::open(dir.path(), options).unwrap();
+    for n in 0..200 {
+        store.commit(turn(n)).unwrap();
+    }
+    assert!(store.stats().indexed > 150, "the index thread was woken long before its interval");
+}
