@@ -4,7 +4,8 @@
 use super::compiled::Compiled;
 use super::declared::Declared;
 use super::schema::{FieldError, FieldFault};
-use super::vocabulary::Level;
+use super::vocabulary::{Level, Step};
+use crate::refusal::Refusal;
 
 /// What is really in a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,52 @@ pub struct Found {
     pub level: Level,
 }
 
+/// Why no declaration can be made for a body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeclareError {
+    /// The covenant does not know the flow, or the flow does not carry the message type.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The body does not fit its schema.
+    #[error("{0}")]
+    Field(FieldError),
+}
+
+impl DeclareError {
+    /// The reason to refuse with.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Refused(refusal) => *refusal,
+            Self::Field(error) => error.refusal(),
+        }
+    }
+}
+
 impl Compiled {
+    /// Makes the declaration for a body a sender is about to seal: what is in it is derived, purpose and
+    /// legal basis are the flow's (the first of its bases when the sender names none). Whether the packet
+    /// may pass is still [`super::evaluate`]'s question.
+    ///
+    /// # Errors
+    /// Unknown flow, a message type the flow does not carry, or a body that does not fit its schema.
+    pub fn declare(
+        &self,
+        flow: &str,
+        message_type: &str,
+        step: Step,
+        basis: Option<&str>,
+        body: &[u8],
+    ) -> Result<Declared, DeclareError> {
+        let rule = self.flow(flow).ok_or(DeclareError::Refused(Refusal::UnknownFlow))?;
+        if !rule.types.iter().any(|own| own == message_type) {
+            return Err(DeclareError::Refused(Refusal::WrongType));
+        }
+        let found = self.find(flow, message_type, body).map_err(DeclareError::Field)?;
+        let basis = basis.or(rule.bases.first().map(String::as_str)).unwrap_or_default();
+        Declared::new(message_type, step, found.level, found.categories, &rule.purpose, basis)
+            .map_err(|_| DeclareError::Refused(Refusal::PurposeMissing))
+    }
+
     /// Holds a body of this flow and message type against its schema and derives what is in it.
     ///
     /// # Errors

@@ -161,6 +161,16 @@ pub fn parse(bytes: &[u8], depth: usize) -> Result<Json, JsonFault> {
 }
 
 impl Json {
+    /// The text of a string; `None` for anything else.
+    pub fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The value of a whole number; `None` for anything else.
+    pub fn as_integer(&self) -> Option<i64> {
+        if let Self::Integer(number) = self { Some(*number) } else { None }
+    }
+
     /// The one text for this value: keys by code point, no white space, shortest escapes.
     /// A number that is not whole has no canonical text here and becomes `null`.
     pub fn canonical(&self) -> String {

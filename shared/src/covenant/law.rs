@@ -9,6 +9,7 @@ use crate::refusal::{Lang, Refusal};
 
 /// One disclosure from one sender to one of its recipients, as the law looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by a rule of its own")]
 pub struct Act {
     /// Who discloses.
     pub from: Role,

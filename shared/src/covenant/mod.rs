@@ -23,7 +23,10 @@ mod source;
 mod validate;
 mod vocabulary;
 
-pub use body::{Found, check_body};
+#[cfg(test)]
+mod tests;
+
+pub use body::{DeclareError, Found, check_body};
 pub use compiled::Compiled;
 pub use declared::{Declared, DeclaredError};
 pub use document::{

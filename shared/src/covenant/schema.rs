@@ -111,7 +111,7 @@ impl Schema {
                 }
             }
             Node::List { item, min, .. } if *min > 0 => {
-                self.collect_required(item, &format!("{at}/0"), found)
+                self.collect_required(item, &format!("{at}/0"), found);
             }
             Node::List { .. } => {}
             Node::Leaf { category, .. } => {

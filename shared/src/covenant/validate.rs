@@ -296,8 +296,8 @@ impl Known<'_> {
                     let what = format!("category `{own}` is not in [[categories]]");
                     return fault(field, what, "Add it there, or use one that exists.");
                 }
-                Some(level) if !flow.levels.contains(level) => {
-                    let what = format!("category `{own}` has level {level}, which `levels` does not allow");
+                Some(level) if flow.levels.iter().all(|allowed| allowed < level) => {
+                    let what = format!("category `{own}` has level {level}, above every one of `levels`");
                     return fault(field, what, "Add the level, or remove the category.");
                 }
                 Some(_) => {}

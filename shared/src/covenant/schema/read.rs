@@ -119,9 +119,9 @@ impl Reader {
             None => {}
             Some(Json::List(names)) => {
                 for name in names {
-                    match name {
-                        Json::Text(name) if properties.contains_key(name) && required.insert(name) => {}
-                        _ => return self.fail("`required` must list names from `properties`, each once"),
+                    let known = name.as_text().is_some_and(|name| properties.contains_key(name));
+                    if !known || !required.insert(name.as_text().unwrap_or_default()) {
+                        return self.fail("`required` must list names from `properties`, each once");
                     }
                 }
             }
@@ -137,7 +137,7 @@ impl Reader {
                     reader.node(schema, category, depth)
                 })
             })?;
-            nodes.insert(name.clone(), Property { required: required.contains(name), node });
+            nodes.insert(name.clone(), Property { required: required.contains(name.as_str()), node });
         }
         Ok(Node::Object(nodes))
     }
@@ -173,10 +173,7 @@ impl Reader {
     fn text(&self, keywords: &Keywords) -> Result<Rule, SchemaError> {
         self.known(keywords, &["enum", "const", "minLength", "maxLength", "format"])?;
         if let Some(values) = self.values(keywords, &["minLength", "maxLength", "format"])? {
-            let texts = values.iter().map(|value| match value {
-                Json::Text(text) => Some(text.clone()),
-                _ => None,
-            });
+            let texts = values.iter().map(|value| value.as_text().map(str::to_owned));
             return match texts.collect::<Option<Vec<_>>>() {
                 Some(texts) => Ok(Rule::OneOf(texts)),
                 None => self.fail("`enum` and `const` of a string must be text"),
@@ -199,10 +196,7 @@ impl Reader {
     fn integer(&self, keywords: &Keywords) -> Result<Rule, SchemaError> {
         self.known(keywords, &["enum", "const", "minimum", "maximum"])?;
         if let Some(values) = self.values(keywords, &["minimum", "maximum"])? {
-            let numbers = values.iter().map(|value| match value {
-                Json::Integer(number) => Some(*number),
-                _ => None,
-            });
+            let numbers = values.iter().map(Json::as_integer);
             return match numbers.collect::<Option<Vec<_>>>() {
                 Some(numbers) => Ok(Rule::OneNumberOf(numbers)),
                 None => self.fail("`enum` and `const` of an integer must be whole numbers"),
@@ -251,10 +245,8 @@ impl Reader {
         most: &str,
         limit: u64,
     ) -> Result<(u64, u64), SchemaError> {
-        let read = |name: &str| match keywords.get(name) {
-            Some(Json::Integer(number)) => u64::try_from(*number).ok(),
-            _ => None,
-        };
+        let read =
+            |name: &str| keywords.get(name)?.as_integer().and_then(|number| u64::try_from(number).ok());
         let min = if keywords.contains_key(least) { read(least) } else { Some(0) };
         match (min, read(most)) {
             (Some(min), Some(max)) if min <= max && max <= limit && max > 0 => Ok((min, max)),
