@@ -1,9 +1,11 @@
 //! The model covenant with its example partnership, read from the repository.
 #![allow(dead_code, reason = "each test binary uses its own half")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test kit: what it cannot read ends the test")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use seinhuis_shared::covenant::{
     Compiled, Covenant, CovenantError, Declared, Level, Part, Question, Role, Size, Step,
@@ -30,8 +32,13 @@ pub(crate) fn parse(model: &str, partnership: &str) -> Result<Covenant, Covenant
     Covenant::from_toml_parts(&parts, &mut load)
 }
 
-pub(crate) fn model() -> Covenant {
+static MODEL: LazyLock<Covenant> = LazyLock::new(|| {
     parse(&read("model.toml"), &read("partnership.example.toml")).unwrap_or_else(|error| panic!("{error}"))
+});
+
+/// The model with the example partnership, read once per test binary.
+pub(crate) fn model() -> Covenant {
+    MODEL.clone()
 }
 
 pub(crate) fn compiled() -> Compiled {

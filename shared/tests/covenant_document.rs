@@ -1,0 +1,244 @@
+//! The covenant document: one canonical form, and errors a person can act on.
+
+mod covenant_kit;
+
+use std::sync::LazyLock;
+
+use covenant_kit::{model, parse, read};
+use proptest::prelude::*;
+use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::covenant::limits::{FLOWS_MAX, SOURCE_MAX};
+use seinhuis_shared::covenant::{Compiled, Covenant, Level, Role};
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::time::Timestamp;
+
+#[expect(clippy::panic, clippy::expect_used, reason = "the step of a test")]
+/// Replaces `old` once and returns the error with the line, counted from 1, on which `old` begins.
+fn edit(part: &str, old: &str, new: &str) -> (String, usize) {
+    let (mut model, mut partnership) = (read("model.toml"), read("partnership.example.toml"));
+    let target = if part == "model.toml" { &mut model } else { &mut partnership };
+    let at = target.find(old).unwrap_or_else(|| panic!("{part} has no {old:?}"));
+    let line = target[..at].matches('\n').count() + 1;
+    *target = target.replacen(old, new, 1);
+    let error = parse(&model, &partnership).expect_err(new);
+    let place = error.place.clone().unwrap_or_else(|| panic!("no place: {error}"));
+    assert_eq!(place.file, part, "{error}");
+    assert!(!error.advice.is_empty(), "{error}");
+    let offset = place.line.abs_diff(line);
+    (error.to_string(), offset)
+}
+
+const MODEL: &str = "model.toml";
+const OWN: &str = "partnership.toml";
+
+/// Part, text, its replacement, and what the error says.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    (
+        MODEL,
+        "max_ttl_days = 30",
+        "max_ttl_dagen = 30",
+        "unknown field `max_ttl_dagen`, expected one of `max_ttl_days`",
+    ),
+    (
+        MODEL,
+        "max_ttl_days = 30",
+        "max_ttl_days = 31",
+        "`rules.max_ttl_days`: is out of range. Write 1 to 30 days.",
+    ),
+    (MODEL, "max_ttl_days = 30", "max_ttl_days = \"30\"", "`rules.max_ttl_days`: invalid type"),
+    (MODEL, "max_ttl_days = 30", "max_ttl_days = ", "Correct the TOML at this place"),
+    (
+        MODEL,
+        "from = [\"jongerenwerk\"]",
+        "from = [\"jeugdwerk\"]",
+        "unknown variant `jeugdwerk`, expected one of `gemeente`",
+    ),
+    (
+        MODEL,
+        "purpose = \"signalering\"",
+        "purpose = \"nieuwsgierigheid\"",
+        "purpose `nieuwsgierigheid` is not in [[purposes]]. Write one of: beveiliging",
+    ),
+    (MODEL, "steps = [\"1\"]", "steps = [\"8\"]", "a step between quotes"),
+    (
+        MODEL,
+        "types = [\"signaal_groepsgedrag\"]",
+        "types = [\"roddel\"]",
+        "message type `roddel` is not in [[types]]",
+    ),
+    (MODEL, "id = \"F02\"", "id = \"F01\"", "flow `F01` stands twice"),
+    (MODEL, "schemas/signaal_groepsgedrag.json", "schemas/weg.json", "cannot read schemas/weg.json"),
+    (
+        MODEL,
+        "categories = [\"locatie\", ",
+        "categories = [\"plaats\", ",
+        "category `plaats` is not in [[categories]]",
+    ),
+    (
+        MODEL,
+        "categories = [\"locatie\", ",
+        "categories = [",
+        "no `signaal_groepsgedrag` fits: its required field /locatie/gemeente",
+    ),
+    (MODEL, "levels = [\"G\"]", "levels = [\"H\"]", "unknown variant `H`"),
+    (OWN, "owner = \"00000099000000001000\"", "owner = 99000000001000", "an OIN between quotes"),
+    (OWN, "owner = \"00000099000000001000\"", "owner = \"00000099000000009999\"", "is not a party"),
+    (OWN, "version = 1", "version = 0", "`partnership.version`: is 0. Count from 1."),
+    (OWN, "version = 1", "version = 2", "every later version has one"),
+    (OWN, "valid_until = \"2028-01-01\"", "valid_until = \"2026-01-01\"", "is not after `valid_from`"),
+    (OWN, "valid_until = \"2028-01-01\"", "valid_until = 2028-01-01", "a date between quotes"),
+    (OWN, "evaluation = \"2027-01-01\"", "evaluation = \"2029-01-01\"", "lies outside the validity"),
+    (
+        OWN,
+        "expires = \"2027-07-01\"",
+        "expires = \"2026-01-01\"",
+        "`decisions[0].expires`: is not after `date`",
+    ),
+    (
+        OWN,
+        "oin = \"00000099000000002000\"",
+        "oin = \"00000099000000001000\"",
+        "party 00000099000000001000 stands twice",
+    ),
+    (OWN, "role = \"politie\"", "rol = \"politie\"", "unknown field `rol`"),
+    (OWN, "role = \"politie\"", "", "missing field `role`"),
+];
+
+#[test]
+fn errors_name_part_line_and_field_and_say_what_to_write() {
+    for (part, old, new, says) in MISTAKES {
+        let (error, off) = edit(part, old, new);
+        assert!(error.contains(says), "{new}: {error}");
+        // A missing key is placed at its table, everything else at its own line.
+        assert!(off == 0 || (new.is_empty() && off < 4), "{new}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_table_and_ten_megabytes_are_refused() {
+    let (model, own) = (read("model.toml"), read("partnership.example.toml"));
+    let error = parse(&model, "").unwrap_err();
+    assert!(error.what.contains("missing field `partnership`"), "{error}");
+    let long = "# vol\n".repeat(10 * 1024 * 1024 / 6);
+    let error = parse(&(model + &long), &own).unwrap_err();
+    assert!(error.what.contains(&format!("at most {SOURCE_MAX}")), "{error}");
+}
+
+type Change = (&'static str, fn(&mut Covenant));
+
+#[test]
+fn canonical_bytes_are_validated_like_toml() {
+    let changes: &[Change] = &[
+        ("canonical form", |c| c.format = 2),
+        ("identifier", |c| c.id = "Met Spatie".to_owned()),
+        ("version 1 has no", |c| c.previous = Some(Digest([1; 32]))),
+        ("empty or too long", |c| c.title = " ".to_owned()),
+        ("empty or too long", |c| c.contact = "x".repeat(2001)),
+        ("control character", |c| c.title = "a\u{1b}[31m".to_owned()),
+        ("is not after", |c| c.valid_until = c.valid_from),
+        ("out of range", |c| c.max_body = 0),
+        ("out of range", |c| c.log_retention_days = 0),
+        ("has 0 entries", |c| c.flows.clear()),
+        ("has 0 entries", |c| c.parties.clear()),
+        ("has 257 entries", |c| c.flows = vec![c.flows[0].clone(); FLOWS_MAX + 1]),
+        ("stands twice", |c| c.purposes[1].code = c.purposes[0].code.clone()),
+        ("stands twice", |c| c.bases[1].code = c.bases[0].code.clone()),
+        ("stands twice", |c| c.categories[1].code = c.categories[0].code.clone()),
+        ("stands twice", |c| c.types[1].code = c.types[0].code.clone()),
+        ("names something twice", |c| c.steps[1].step = c.steps[0].step),
+        ("names something twice", |c| c.decisions.push(c.decisions[0].clone())),
+        ("level of this special kind", |c| c.categories.last_mut().unwrap().level = Level::P1),
+        ("above every one of `levels`", |c| c.flows[0].categories.push("zorg".to_owned())),
+        ("names something twice", |c| c.flows[0].levels = vec![Level::G, Level::G]),
+        ("against rule L09", |c| c.flows[0].levels.push(Level::P1)),
+        ("against rule L02", |c| c.flows[23].routes[0].from = vec![Role::Om]),
+        ("against rule L03", |c| {
+            c.flows[29].categories.retain(|code| code != "bsn");
+            c.flows[29].routes[0].from.push(Role::Jongerenwerk);
+        }),
+        ("against rule L01", |c| c.flows[7].categories.push("bsn".to_owned())),
+        ("against rule L04", |c| c.flows[24].levels.push(Level::Z)),
+        ("against rule L05", |c| c.flows[30].levels.push(Level::P3)),
+        ("care data", |c| c.decisions[0].categories.push("zorg".to_owned())),
+        ("weak or impossible", |c| c.parties[0].signing_keys[0] = Bytes(vec![0; 32])),
+        ("weak or impossible", |c| c.parties[0].signing_keys[0].0.push(0)),
+        ("has 0 entries", |c| c.parties[0].signing_keys.clear()),
+        ("a key twice", |c| c.parties[0].signing_keys = c.parties[1].signing_keys.clone()),
+        ("schema", |c| c.types[0].schema = "{}".to_owned()),
+        ("canonical form", |c| c.types[0].schema.push(' ')),
+        ("basis `geen`", |c| c.flows[0].bases.push("geen".to_owned())),
+        ("out of range", |c| c.flows[0].max_recipients = 17),
+    ];
+    for (index, (says, change)) in changes.iter().enumerate() {
+        let mut covenant = model();
+        change(&mut covenant);
+        let error = Covenant::from_bytes(&covenant.to_bytes()).expect_err(says);
+        assert!(error.to_string().contains(says), "{index} {says}: {error}");
+        assert!(error.place.is_none() && !error.advice.is_empty(), "{index}: {error}");
+        assert_eq!(Compiled::new(covenant).unwrap_err(), error, "{index}");
+    }
+}
+
+#[test]
+fn the_hash_is_of_the_canonical_bytes_and_of_every_field() {
+    let covenant = model();
+    let bytes = covenant.to_bytes();
+    let again = Covenant::from_bytes(&bytes).unwrap();
+    assert_eq!(again, covenant);
+    assert_eq!(again.hash(), seinhuis_shared::signing::sha256(&bytes));
+    assert_eq!(Compiled::new(again).unwrap().hash(), covenant.hash());
+    let mut later = covenant.clone();
+    later.valid_until = Timestamp(later.valid_until.0 + 1);
+    assert_ne!(later.hash(), covenant.hash());
+    let mut other = covenant.clone();
+    other.flows.swap(0, 1);
+    assert_ne!(other.hash(), covenant.hash());
+    let mut trailing = bytes;
+    trailing.push(0);
+    assert!(Covenant::from_bytes(&trailing).is_err());
+}
+
+static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| model().to_bytes());
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_mutated_covenant_gives_an_error_or_the_identical_bytes(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = BYTES.clone();
+        for (at, value) in &edits {
+            let at = at.index(bytes.len());
+            bytes[at] = *value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(covenant) = Covenant::from_bytes(&bytes) {
+            prop_assert_eq!(covenant.to_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn any_bytes_and_any_text_are_answered(bytes: Vec<u8>, text: String) {
+        if let Ok(covenant) = Covenant::from_bytes(&bytes) {
+            prop_assert_eq!(cbor::encode(&covenant), bytes);
+        }
+        prop_assert!(Covenant::from_toml(&text, &mut |path| Ok(path.to_owned())).is_err());
+    }
+
+    #[test]
+    fn mutated_toml_is_answered_with_a_place(at: prop::sample::Index, junk in "[\\[\\]=\"é.\n#a-z0-9]{0,6}") {
+        let mut text = read("model.toml");
+        let mut at = at.index(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        text.insert_str(at, &junk);
+        if let Err(error) = parse(&text, &read("partnership.example.toml")) {
+            prop_assert!(error.place.is_some() || error.field.is_empty(), "{}", error);
+        }
+    }
+}
