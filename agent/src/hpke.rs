@@ -42,7 +42,8 @@ impl AwsHpke {
     /// [`HpkeError`] when the system gives no randomness.
     pub fn generate() -> Result<(PrekeySecret, PrekeyPublic), HpkeError> {
         let mlkem = DecapsulationKey::generate(&ML_KEM_768).map_err(|_| HpkeError)?;
-        let mlkem_public = mlkem.encapsulation_key().and_then(|key| key.key_bytes()).map_err(|_| HpkeError)?;
+        let mlkem_public =
+            mlkem.encapsulation_key().and_then(|key| key.key_bytes()).map_err(|_| HpkeError)?;
         let mlkem_secret = mlkem.key_bytes().map_err(|_| HpkeError)?;
         let x25519 = PrivateKey::generate(&X25519).map_err(|_| HpkeError)?;
         let x25519_public = x25519.compute_public_key().map_err(|_| HpkeError)?;
@@ -189,8 +190,7 @@ mod tests {
         let mlkem_public = mlkem.encapsulation_key().to_bytes();
         let own = PrivateKey::from_private_key(&X25519, x25519).unwrap();
         let x25519_public = own.compute_public_key().unwrap();
-        let secret =
-            [&mlkem.to_expanded_bytes()[..], x25519, x25519_public.as_ref()].concat();
+        let secret = [&mlkem.to_expanded_bytes()[..], x25519, x25519_public.as_ref()].concat();
         let public = [&mlkem_public[..], x25519_public.as_ref()].concat();
         (PrekeySecret(secret), PrekeyPublic::from_slice(&public).unwrap())
     }

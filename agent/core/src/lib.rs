@@ -1,1 +1,32 @@
-//! placeholder
+//! Every decision of the agent: what is sealed, sent, believed, stored, acknowledged and when.
+//!
+//! [`Core::handle`] takes an [`Input`] and the time, and puts what is to be done into a [`Turn`]: rows to
+//! make durable, then things to send, answer and tell. The shell commits the rows before it does any of the
+//! rest; that order is the whole promise. Nothing here does IO, reads a clock or draws randomness: chance,
+//! encryption and the signing key come in through [`Ports`].
+//!
+//! [`minimise`] judges a body before it is sealed · `outbox` keeps packets until a verdict is proved ·
+//! `inbox` repeats every check on what arrives · `trust` pins the exchange log · `prekeys` makes and
+//! fetches encryption keys · [`backoff`] says how long to wait · [`rows`] is what is durable.
+#![warn(missing_docs, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
+
+pub mod backoff;
+mod engine;
+mod inbox;
+pub mod minimise;
+mod outbox;
+mod ports;
+mod prekeys;
+pub mod rows;
+mod status;
+mod trust;
+mod turn;
+
+pub use engine::{Core, Settings};
+pub use minimise::{PushRequest, Rejection, Target};
+pub use outbox::{WINDOW_BYTES, WINDOW_PACKETS};
+pub use ports::{Chance, Crypto, Locker, Ports};
+pub use rows::{AlarmKind, AlarmRow, InboxRow, OutboxRow, Remark, RestoreError, Row, Stage, Write};
+pub use status::{Peer, Status};
+pub use turn::{Event, Input, Pushed, Reply, Send, Turn};

@@ -1,0 +1,95 @@
+//! How long to wait before the next attempt to connect: longer each time, never synchronised, without end.
+
+use seinhuis_shared::time::{Span, Timestamp};
+
+/// The first delay's upper bound.
+pub const FIRST: Span = Span(500);
+/// No delay is longer.
+pub const CAP: Span = Span::seconds(60);
+/// How long a session has to last to count as a success.
+pub const STABLE: Span = Span::seconds(30);
+
+/// Exponential backoff with full jitter: each delay is drawn evenly between zero and a bound that doubles up
+/// to [`CAP`], so that agents that lost their broker together do not come back together.
+#[derive(Debug, Clone, Default)]
+pub struct Backoff {
+    failures: u32,
+    connected: Option<Timestamp>,
+}
+
+impl Backoff {
+    /// A session began.
+    pub fn connected(&mut self, now: Timestamp) {
+        self.connected = Some(now);
+    }
+
+    /// An attempt failed or a session ended: how long to wait. `chance` is any random number.
+    ///
+    /// A session that lasted less than [`STABLE`] counts as a failure, so that a broker that accepts and
+    /// closes at once is not hammered.
+    pub fn failed(&mut self, now: Timestamp, chance: u64) -> Span {
+        if self.connected.take().is_some_and(|since| now.since(since) >= STABLE) {
+            self.failures = 0;
+        }
+        let bound = 1_u64
+            .checked_shl(self.failures)
+            .map_or(CAP.0, |factor| FIRST.0.saturating_mul(factor))
+            .min(CAP.0);
+        self.failures = self.failures.saturating_add(1).min(32);
+        Span(chance.checked_rem(bound.saturating_add(1)).unwrap_or(0))
+    }
+
+    /// As [`Backoff::failed`] when the broker closed with a refusal: what is wrong will not pass by itself
+    /// in seconds, so the wait is between half of [`CAP`] and [`CAP`].
+    pub fn refused(&mut self, now: Timestamp, chance: u64) -> Span {
+        self.failed(now, chance);
+        let half = CAP.0.wrapping_div(2);
+        Span(half.saturating_add(chance.checked_rem(half.saturating_add(1)).unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_doubles_to_the_cap_and_stays_there() {
+        let mut backoff = Backoff::default();
+        let bounds: Vec<u64> = (0..40)
+            .map(|_| {
+                let mut low = backoff.clone();
+                assert_eq!(low.failed(Timestamp(0), 0), Span(0), "full jitter reaches zero");
+                // The remainder of the largest multiple plus the bound itself finds the bound.
+                (0..=CAP.0)
+                    .rev()
+                    .find(|chance| backoff.clone().failed(Timestamp(0), *chance).0 == *chance)
+                    .inspect(|_| {
+                        backoff.failed(Timestamp(0), 0);
+                    })
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(bounds[..8], [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000]);
+        assert!(bounds[8..].iter().all(|bound| *bound == 60_000));
+    }
+
+    #[test]
+    fn only_a_stable_session_starts_over() {
+        let mut backoff = Backoff::default();
+        for _ in 0..10 {
+            backoff.failed(Timestamp(0), 0);
+        }
+        backoff.connected(Timestamp(0));
+        assert_eq!(backoff.failed(Timestamp(STABLE.0 - 1), 60_000), Span(60_000));
+        backoff.connected(Timestamp(0));
+        assert!(backoff.failed(Timestamp(STABLE.0), u64::MAX).0 <= FIRST.0);
+    }
+
+    #[test]
+    fn a_refusal_is_retried_slowly() {
+        for chance in [0, 1, 59_999, u64::MAX] {
+            let wait = Backoff::default().refused(Timestamp(0), chance);
+            assert!((30_000..=60_000).contains(&wait.0), "{wait:?}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Incoming packets: the broker is trusted for nothing, every check is made again before a person sees a
+//! body, and a packet is acknowledged only in the turn that makes it durable.
+
+use std::collections::BTreeMap;
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::covenant::{Permit, Question, Size, check_body, evaluate};
+use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::limits::{ACK_MAX, CLOCK_SKEW};
+use seinhuis_shared::packet::{Context, Opened, Packet, VerifiedPacket, open};
+use seinhuis_shared::receipt::{ReceiptError, VerifiedReceipt};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Offer};
+
+use crate::engine::Core;
+use crate::minimise::MEDIA_TYPE;
+use crate::ports::Ports;
+use crate::rows::{AlarmKind, ChainRow, InboxRow, Remark, Write, position_key, table};
+use crate::turn::{Event, Send, Turn};
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    msg_id: MsgId,
+    outcome: u16,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    next: u64,
+    known: BTreeMap<Digest, Known>,
+    /// Which packet a sender used a message id for.
+    ids: BTreeMap<(Oin, MsgId), Digest>,
+    seen: BTreeMap<(Oin, String), ChainRow>,
+    pending: Vec<Acknowledged>,
+    stored: u64,
+    quarantined: u64,
+}
+
+/// What a good packet turned out to hold.
+struct Good {
+    opened: Opened,
+    permit: Permit,
+}
+
+impl Inbox {
+    pub(crate) const fn counts(&self) -> (u64, u64) {
+        (self.stored, self.quarantined)
+    }
+
+    pub(crate) fn restore_row(&mut self, position: u64, row: &InboxRow) {
+        self.next = self.next.max(position.saturating_add(1));
+        self.remember(row);
+    }
+
+    pub(crate) fn restore_seen(&mut self, sender: Oin, flow: String, chain: ChainRow) {
+        self.seen.insert((sender, flow), chain);
+    }
+
+    fn remember(&mut self, row: &InboxRow) {
+        self.known.insert(row.packet, Known { msg_id: row.msg_id, outcome: row.outcome });
+        if row.outcome == 0 {
+            self.stored = self.stored.saturating_add(1);
+        } else {
+            self.quarantined = self.quarantined.saturating_add(1);
+        }
+        // A quarantined packet proves nothing about the organisation it names, so it claims no id.
+        if let (Some(sender), 0) = (row.sender, row.outcome) {
+            self.ids.insert((sender, row.msg_id), row.packet);
+        }
+    }
+
+    /// How a packet follows the last one of its sender and flow, and what is the last one now.
+    fn follow(&self, context: &Context, packet: Digest) -> (Remark, Option<ChainRow>) {
+        let this = ChainRow { seq: context.seq, packet };
+        match self.seen.get(&(context.sender, context.flow.clone())) {
+            None if context.seq <= 1 => (Remark::InOrder, Some(this)),
+            None => (Remark::Gap, Some(this)),
+            Some(last) if context.seq <= last.seq => (Remark::OutOfOrder, None),
+            Some(last) if context.seq > last.seq.saturating_add(1) => (Remark::Gap, Some(this)),
+            Some(last) if context.prev == Some(last.packet) => (Remark::InOrder, Some(this)),
+            Some(_) => (Remark::ChainBroken, Some(this)),
+        }
+    }
+}
+
+impl Core {
+    /// Takes in an offer: verifies, opens, stores, and acknowledges in the same turn.
+    ///
+    /// An offer whose receipt proves nothing is the broker's fault, not the sender's: it is neither stored
+    /// nor acknowledged, so that the broker cannot record it as delivered.
+    pub(crate) fn offer(&mut self, offer: &Offer, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        let digest = sha256(&offer.packet);
+        if let Some(known) = self.inbox.known.get(&digest).copied() {
+            self.inbox.pending.push(Acknowledged {
+                msg_id: known.msg_id,
+                packet: digest,
+                outcome: known.outcome,
+            });
+            return;
+        }
+        let receipt = match self.trust.receipt(&offer.receipt) {
+            Ok(receipt) => receipt,
+            Err(error) => return self.unproven(digest, &error, now, turn),
+        };
+        self.observe(&receipt.checkpoint, now, turn);
+        let parsed = Packet::parse(&offer.packet);
+        let proof = self.acceptance(&receipt, digest, parsed.as_ref());
+        let (index, entry) = match proof {
+            Ok(proof) => proof,
+            Err(error) => return self.unproven(digest, &error, now, turn),
+        };
+        let mut row = blank_row(digest, index, &entry, now, offer.receipt.clone());
+        let judged = match parsed {
+            Err(refusal) => Err(refusal),
+            Ok(packet) => {
+                describe(&mut row, packet.context());
+                let (remark, last) = self.inbox.follow(packet.context(), digest);
+                self.judge(packet, digest, entry.time, ports).inspect(|_| {
+                    // Only a packet that its sender really signed moves the chain.
+                    row.remark = remark;
+                    if let (Some(sender), Some(last)) = (row.sender, last) {
+                        self.inbox.seen.insert((sender, row.flow.clone()), last);
+                        turn.writes.push(Write::Seen(sender, row.flow.clone(), last));
+                    }
+                })
+            }
+        };
+        let position = self.inbox.next;
+        self.inbox.next = position.saturating_add(1);
+        match judged {
+            Ok(good) => {
+                row.media_type.clone_from(&good.opened.media_type);
+                row.retention_days = good.permit.retention_days();
+                let body = zeroize::Zeroizing::new(good.opened.body);
+                let locked = ports.locker.lock(table::BODY, &position_key(position), &body);
+                turn.writes.push(Write::Body(position, locked));
+            }
+            Err(refusal) => {
+                row.outcome = refusal.number();
+                turn.blobs.push((digest, offer.packet.0.as_slice().into()));
+            }
+        }
+        self.keep(position, row, turn);
+    }
+
+    fn keep(&mut self, position: u64, row: InboxRow, turn: &mut Turn) {
+        self.inbox.remember(&row);
+        self.inbox.pending.push(Acknowledged {
+            msg_id: row.msg_id,
+            packet: row.packet,
+            outcome: row.outcome,
+        });
+        turn.events.push(Event::Received {
+            position,
+            msg_id: row.msg_id,
+            sender: row.sender,
+            flow: row.flow.clone(),
+            outcome: row.outcome,
+        });
+        turn.writes.push(Write::Inbox(position, Box::new(row)));
+    }
+
+    fn unproven(&mut self, packet: Digest, error: &ReceiptError, now: Timestamp, turn: &mut Turn) {
+        self.alarm(AlarmKind::UnprovenOffer, format!("packet {packet}: {error}"), now, turn);
+    }
+
+    /// The log entry that says this packet was accepted for this organisation.
+    fn acceptance(
+        &self,
+        receipt: &VerifiedReceipt,
+        digest: Digest,
+        packet: Result<&Packet, &Refusal>,
+    ) -> Result<(u64, Entry), ReceiptError> {
+        let oin = self.settings.oin;
+        let entry = match packet {
+            Ok(packet) => receipt.says_accepted_for(packet, &oin)?.clone(),
+            // What cannot be read cannot be compared, but the entry still has to be about these bytes.
+            Err(_) => match receipt.entries.as_slice() {
+                [(_, entry)]
+                    if entry.kind == Kind::Accepted
+                        && entry.packet == Some(digest)
+                        && entry.to == Some(oin) =>
+                {
+                    entry.clone()
+                }
+                _ => return Err(ReceiptError::NotAboutThis),
+            },
+        };
+        let index = receipt.entries.first().map_or(0, |(index, _)| *index);
+        Ok((index, entry))
+    }
+
+    /// Every check of the broker again, and those only a recipient can make.
+    fn judge(
+        &mut self,
+        packet: Packet,
+        digest: Digest,
+        accepted: Timestamp,
+        ports: Ports<'_>,
+    ) -> Result<Good, Refusal> {
+        let oin = self.settings.oin;
+        if !packet.context().is_for(&oin) {
+            return Err(Refusal::RecipientCount);
+        }
+        let compiled = self.covenants.get(&packet.context().covenant).cloned();
+        let compiled = compiled.ok_or(Refusal::UnknownCovenant)?;
+        let sender = packet.context().sender;
+        let key = *compiled.signing_key(sender, packet.context().signer).ok_or(Refusal::UnknownKey)?;
+        let packet = packet.verify(&key)?;
+        let context = packet.context();
+        if self.inbox.ids.get(&(sender, context.msg_id)).is_some_and(|other| *other != digest) {
+            return Err(Refusal::Equivocation);
+        }
+        if accepted >= context.expires {
+            return Err(Refusal::Expired);
+        }
+        if context.issued > accepted.plus(CLOCK_SKEW) {
+            return Err(Refusal::FromTheFuture);
+        }
+        let opened = self.open_packet(&packet, ports)?;
+        let permit = evaluate(
+            &compiled,
+            &Question {
+                flow: &context.flow,
+                sender,
+                recipients: &context.recipient_oins(),
+                case: context.case,
+                declared: &context.declared,
+                now: accepted,
+                issued: context.issued,
+                expires: context.expires,
+                size: Size::Body(u64::try_from(opened.body.len()).unwrap_or(u64::MAX)),
+            },
+        )?;
+        if opened.media_type != MEDIA_TYPE {
+            return Err(Refusal::NotJson);
+        }
+        check_body(&compiled, &context.flow, &context.declared, &opened.body)
+            .map_err(|error| error.refusal())?;
+        Ok(Good { opened, permit })
+    }
+
+    fn open_packet(&mut self, packet: &VerifiedPacket, ports: Ports<'_>) -> Result<Opened, Refusal> {
+        let oin = self.settings.oin;
+        let context = packet.context();
+        let used = context.recipients.iter().find(|recipient| recipient.oin == oin);
+        let prekey = used.ok_or(Refusal::RecipientCount)?.prekey;
+        let until = self.prekeys.own_not_after(prekey).ok_or(Refusal::NoPrekey)?;
+        if context.issued > until.plus(CLOCK_SKEW) {
+            return Err(Refusal::NoPrekey);
+        }
+        let secret = self.prekeys.secret(prekey, ports);
+        let crypto = ports.crypto;
+        open(crypto, packet, &oin, &|id| secret.clone().filter(|_| id == prekey))
+    }
+
+    /// Signs one acknowledgement for everything stored in this turn.
+    pub(crate) fn acknowledge(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        let pending = core::mem::take(&mut self.inbox.pending);
+        for items in pending.chunks(ACK_MAX) {
+            let acknowledgement = Acknowledgement {
+                version: 1,
+                recipient: self.settings.oin,
+                issued: now,
+                items: items.to_vec(),
+            };
+            turn.sends.push(Send::Acknowledge(acknowledgement.sign(ports.signer)));
+        }
+    }
+}
+
+fn blank_row(packet: Digest, index: u64, entry: &Entry, now: Timestamp, receipt: Bytes) -> InboxRow {
+    InboxRow {
+        msg_id: entry.msg_id.unwrap_or(MsgId([0; 16])),
+        packet,
+        outcome: 0,
+        sender: None,
+        flow: String::new(),
+        covenant: None,
+        case: None,
+        message_type: String::new(),
+        step: String::new(),
+        level: String::new(),
+        in_reply_to: None,
+        media_type: String::new(),
+        issued: Timestamp(0),
+        accepted: entry.time,
+        stored: now,
+        index,
+        remark: Remark::InOrder,
+        retention_days: None,
+        receipt,
+    }
+}
+
+fn describe(row: &mut InboxRow, context: &Context) {
+    row.msg_id = context.msg_id;
+    row.sender = Some(context.sender);
+    row.flow.clone_from(&context.flow);
+    row.covenant = Some(context.covenant);
+    row.case = context.case;
+    row.message_type.clone_from(&context.declared.message_type);
+    row.step = context.declared.step.to_string();
+    row.level = context.declared.level.to_string();
+    row.in_reply_to = context.in_reply_to;
+    row.issued = context.issued;
+}

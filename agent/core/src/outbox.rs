@@ -1,0 +1,588 @@
+//! Outgoing messages: kept until a verdict is proved, submitted in order, with the same bytes every time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::covenant::{Declared, Question, Size, Step, evaluate};
+use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
+use seinhuis_shared::limits::BODY_MAX;
+use seinhuis_shared::packet::{self, Context, Packet, Recipient, SealRandomness};
+use seinhuis_shared::prekey::PrekeyPublic;
+use seinhuis_shared::receipt::ReceiptError;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shared::wire::{Deferred, Verdict};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use zeroize::Zeroizing;
+
+use crate::engine::Core;
+use crate::minimise::{MEDIA_TYPE, Prepared, PushRequest, Rejection, prepare};
+use crate::ports::Ports;
+use crate::rows::{AlarmKind, ChainRow, OutboxRow, Stage, Write, position_key, table};
+use crate::turn::{Event, Pushed, Reply, Send, Turn};
+
+/// Most packets submitted and not yet answered.
+pub const WINDOW_PACKETS: usize = 512;
+/// Most bytes submitted and not yet answered.
+pub const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+/// Most bytes of drafts that wait for prekeys.
+const DRAFT_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How long a packet waits whose verdict was not proved, before the broker is asked again.
+const DISPUTE_WAIT: Span = Span::minutes(10);
+/// Longest wait a broker can impose.
+const DEFER_MAX: Span = Span::minutes(10);
+
+/// What a draft keeps besides its row: `[declared, in_reply_to, trace, body]`.
+#[derive(Serialize_tuple, Deserialize_tuple)]
+struct Draft {
+    declared: Declared,
+    in_reply_to: Option<MsgId>,
+    trace: TraceId,
+    body: Bytes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Item {
+    row: OutboxRow,
+    /// The locked draft, while there is one.
+    draft: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    position: u64,
+    stage: Stage,
+    fingerprint: Digest,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    next: u64,
+    open: BTreeMap<u64, Item>,
+    known: BTreeMap<MsgId, Known>,
+    by_packet: BTreeMap<Digest, u64>,
+    chains: BTreeMap<String, ChainRow>,
+    drafts: BTreeSet<u64>,
+    /// Recipients per flow that a waiting draft keeps from being overtaken.
+    held: BTreeMap<(String, Oin), usize>,
+    draft_bytes: usize,
+    ready: BTreeSet<u64>,
+    deferred: BTreeMap<u64, Timestamp>,
+    /// The deferred again, by the instant at which their turn comes.
+    due: BTreeSet<(Timestamp, u64)>,
+    /// The deferred again, by whom they keep others from overtaking.
+    behind: BTreeMap<(String, Oin), BTreeSet<u64>>,
+    flying: BTreeSet<u64>,
+    flying_bytes: u64,
+    /// Packets sealed in this turn, at hand for submission.
+    fresh: BTreeMap<Digest, Arc<[u8]>>,
+    totals: Totals,
+}
+
+/// How many messages came to each end, over the life of the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) done: u64,
+    pub(crate) refused: u64,
+    pub(crate) expired: u64,
+}
+
+/// How many messages are where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) drafts: usize,
+    pub(crate) ready: usize,
+    pub(crate) deferred: usize,
+    pub(crate) flying: usize,
+    pub(crate) totals: Totals,
+    pub(crate) oldest: Option<Timestamp>,
+}
+
+impl Outbox {
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            drafts: self.drafts.len(),
+            ready: self.ready.len(),
+            deferred: self.deferred.len(),
+            flying: self.flying.len(),
+            totals: self.totals,
+            oldest: self.open.values().next().map(|item| item.row.created),
+        }
+    }
+
+    pub(crate) fn restore_row(&mut self, position: u64, mut row: OutboxRow) {
+        self.next = self.next.max(position.saturating_add(1));
+        let known = Known { position, stage: row.stage, fingerprint: row.fingerprint };
+        self.known.insert(row.msg_id, known);
+        match row.stage {
+            Stage::Done => self.totals.done = self.totals.done.saturating_add(1),
+            Stage::Refused => self.totals.refused = self.totals.refused.saturating_add(1),
+            Stage::Expired => self.totals.expired = self.totals.expired.saturating_add(1),
+            Stage::Draft | Stage::Sealed => {
+                row.receipt = Bytes::default();
+                self.insert(position, Item { row, draft: None });
+            }
+        }
+    }
+
+    pub(crate) fn restore_draft(&mut self, position: u64, draft: Vec<u8>) {
+        if let Some(item) = self.open.get_mut(&position) {
+            self.draft_bytes = self.draft_bytes.saturating_add(draft.len());
+            item.draft = Some(draft);
+        }
+    }
+
+    pub(crate) fn restore_chain(&mut self, flow: String, chain: ChainRow) {
+        self.chains.insert(flow, chain);
+    }
+
+    fn insert(&mut self, position: u64, item: Item) {
+        if item.row.stage == Stage::Draft {
+            self.drafts.insert(position);
+            self.draft_bytes = self.draft_bytes.saturating_add(item.draft.as_ref().map_or(0, Vec::len));
+            for oin in &item.row.recipients {
+                let held = self.held.entry((item.row.flow.clone(), *oin)).or_default();
+                *held = held.saturating_add(1);
+            }
+        } else if let Some(packet) = item.row.packet {
+            self.by_packet.insert(packet, position);
+            self.ready.insert(position);
+        }
+        self.open.insert(position, item);
+    }
+
+    /// Takes an item out of every list.
+    fn take(&mut self, position: u64) -> Option<Item> {
+        let item = self.open.remove(&position)?;
+        if self.drafts.remove(&position) {
+            self.draft_bytes = self.draft_bytes.saturating_sub(item.draft.as_ref().map_or(0, Vec::len));
+            for oin in &item.row.recipients {
+                let key = (item.row.flow.clone(), *oin);
+                let left = self.held.get(&key).map_or(0, |held| held.saturating_sub(1));
+                if left == 0 {
+                    self.held.remove(&key);
+                } else {
+                    self.held.insert(key, left);
+                }
+            }
+        }
+        if let Some(packet) = item.row.packet {
+            self.by_packet.remove(&packet);
+        }
+        self.ready.remove(&position);
+        self.undefer(position, &item.row);
+        self.land(position, item.row.size);
+        Some(item)
+    }
+
+    fn defer(&mut self, position: u64, until: Timestamp) {
+        let Some(item) = self.open.get(&position) else { return };
+        self.ready.remove(&position);
+        self.deferred.insert(position, until);
+        self.due.insert((until, position));
+        for oin in &item.row.recipients {
+            self.behind.entry((item.row.flow.clone(), *oin)).or_default().insert(position);
+        }
+    }
+
+    fn undefer(&mut self, position: u64, row: &OutboxRow) {
+        let Some(until) = self.deferred.remove(&position) else { return };
+        self.due.remove(&(until, position));
+        for oin in &row.recipients {
+            let key = (row.flow.clone(), *oin);
+            if let Some(positions) = self.behind.get_mut(&key) {
+                positions.remove(&position);
+                if positions.is_empty() {
+                    self.behind.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Until when an earlier, deferred packet to one of the same recipients keeps this one waiting.
+    fn waits_behind(&self, position: u64, row: &OutboxRow) -> Option<Timestamp> {
+        let before = |oin: &Oin| {
+            let positions = self.behind.get(&(row.flow.clone(), *oin))?;
+            let earlier = positions.range(..position).next_back()?;
+            self.deferred.get(earlier).copied()
+        };
+        row.recipients.iter().filter_map(before).max()
+    }
+
+    fn land(&mut self, position: u64, size: u64) {
+        if self.flying.remove(&position) {
+            self.flying_bytes = self.flying_bytes.saturating_sub(size);
+        }
+    }
+
+    /// The session is over: everything not decided is to be submitted again, in order.
+    pub(crate) fn disconnected(&mut self) {
+        self.flying_bytes = 0;
+        self.ready.append(&mut self.flying);
+        self.fresh.clear();
+    }
+
+    /// What to submit now, in order, within the window. Packets behind a deferred one to the same
+    /// recipient under the same flow wait as long as it does.
+    pub(crate) fn submissions(&mut self, now: Timestamp) -> Vec<Send> {
+        while let Some((_, position)) = self.due.first().copied().filter(|(until, _)| *until <= now) {
+            if let Some(row) = self.open.get(&position).map(|item| item.row.clone()) {
+                self.undefer(position, &row);
+            }
+            self.ready.insert(position);
+        }
+        let mut sends = Vec::new();
+        while let Some(position) = self.ready.first().copied() {
+            let Some(item) = self.open.get(&position) else {
+                self.ready.remove(&position);
+                continue;
+            };
+            if self.flying.len() >= WINDOW_PACKETS
+                || (!self.flying.is_empty() && self.flying_bytes.saturating_add(item.row.size) > WINDOW_BYTES)
+            {
+                break;
+            }
+            if let Some(until) = self.waits_behind(position, &item.row) {
+                self.defer(position, until);
+                continue;
+            }
+            let (digest, size) = (item.row.packet, item.row.size);
+            self.ready.remove(&position);
+            let Some(digest) = digest else { continue };
+            self.flying.insert(position);
+            self.flying_bytes = self.flying_bytes.saturating_add(size);
+            sends.push(Send::Submit { digest, packet: self.fresh.remove(&digest) });
+        }
+        self.fresh.clear();
+        sends
+    }
+}
+
+impl Core {
+    /// Takes in a body, or says why not.
+    pub(crate) fn push(
+        &mut self,
+        token: u64,
+        request: &PushRequest,
+        now: Timestamp,
+        ports: Ports<'_>,
+        turn: &mut Turn,
+    ) {
+        let result = self.try_push(request, now, ports, turn);
+        turn.replies.push(Reply { token, result });
+    }
+
+    fn try_push(
+        &mut self,
+        request: &PushRequest,
+        now: Timestamp,
+        ports: Ports<'_>,
+        turn: &mut Turn,
+    ) -> Result<Pushed, Rejection> {
+        let fingerprint = ports.locker.fingerprint(&fingerprinted(request));
+        let connected = self.connected;
+        if let Some(known) = self.outbox.known.get(&request.msg_id) {
+            return if known.fingerprint == fingerprint {
+                let (position, stage) = (known.position, known.stage);
+                Ok(Pushed { msg_id: request.msg_id, position, stage, repeated: true, connected })
+            } else {
+                Err(Refusal::Equivocation.into())
+            };
+        }
+        let prepared = prepare(&self.covenants, self.settings.oin, request, now)?;
+        self.check_own_key(&prepared, ports)?;
+        if self.outbox.draft_bytes.saturating_add(request.body.len()) > DRAFT_BYTES_MAX {
+            return Err(Rejection::new(
+                Refusal::TooBusy,
+                "Er wacht al te veel op ontvangstsleutels van partners.",
+                "Too much is waiting for partners' keys already.",
+            ));
+        }
+        let draft = Draft {
+            declared: prepared.declared,
+            in_reply_to: request.in_reply_to,
+            trace: request.trace.unwrap_or_else(|| TraceId(ports.random())),
+            body: Bytes::from(request.body.as_slice()),
+        };
+        let position = self.outbox.next;
+        self.outbox.next = position.saturating_add(1);
+        let row = OutboxRow {
+            msg_id: request.msg_id,
+            stage: Stage::Draft,
+            covenant: prepared.covenant,
+            flow: request.flow.clone(),
+            step: draft.declared.step.to_string(),
+            case: request.case,
+            recipients: prepared.recipients,
+            created: now,
+            expires: prepared.expires,
+            fingerprint,
+            packet: None,
+            size: 0,
+            seq: 0,
+            outcome: 0,
+            decided: None,
+            receipt: Bytes::default(),
+        };
+        let held = |oin: &Oin| self.outbox.held.contains_key(&(row.flow.clone(), *oin));
+        let stage = if row.recipients.iter().any(held) || !self.keys_at_hand(&row, now) {
+            let plain = Zeroizing::new(cbor::encode(&draft));
+            let locked = ports.locker.lock(table::DRAFT, &position_key(position), &plain);
+            turn.writes.push(Write::Draft(position, Some(locked.clone())));
+            self.store(position, Item { row, draft: Some(locked) }, turn);
+            Stage::Draft
+        } else {
+            self.seal(position, row, &draft, now, ports, turn)
+        };
+        Ok(Pushed { msg_id: request.msg_id, position, stage, repeated: false, connected })
+    }
+
+    /// A packet signed with a key the covenant does not pin would be refused by everybody.
+    fn check_own_key(&self, prepared: &Prepared, ports: Ports<'_>) -> Result<(), Rejection> {
+        let own = ports.signer.public().thumbprint();
+        let pinned = self
+            .covenants
+            .get(&prepared.covenant)
+            .is_some_and(|one| one.signing_key(self.settings.oin, own).is_some());
+        if pinned {
+            return Ok(());
+        }
+        Err(Rejection::new(
+            Refusal::UnknownKey,
+            "Het convenant noemt de ondertekeningssleutel van deze agent niet (zie `seinhuis-agent status`).",
+            "The covenant does not name this agent's signing key (see `seinhuis-agent status`).",
+        ))
+    }
+
+    fn keys_at_hand(&self, row: &OutboxRow, now: Timestamp) -> bool {
+        row.recipients.iter().all(|oin| self.prekeys.usable(oin, now).is_some())
+    }
+
+    /// Puts an item in its lists and writes its row.
+    fn store(&mut self, position: u64, item: Item, turn: &mut Turn) {
+        let known = Known { position, stage: item.row.stage, fingerprint: item.row.fingerprint };
+        self.outbox.known.insert(item.row.msg_id, known);
+        turn.writes.push(Write::Outbox(position, Box::new(item.row.clone())));
+        self.outbox.insert(position, item);
+    }
+
+    /// Ends an item: its row is final, its packet or draft erased.
+    fn close(&mut self, position: u64, row: OutboxRow, turn: &mut Turn) {
+        let totals = &mut self.outbox.totals;
+        let total = match row.stage {
+            Stage::Done => &mut totals.done,
+            Stage::Expired => &mut totals.expired,
+            Stage::Refused | Stage::Draft | Stage::Sealed => &mut totals.refused,
+        };
+        *total = total.saturating_add(1);
+        let known = Known { position, stage: row.stage, fingerprint: row.fingerprint };
+        self.outbox.known.insert(row.msg_id, known);
+        turn.drops.extend(row.packet);
+        let (msg_id, stage, outcome) = (row.msg_id, row.stage, row.outcome);
+        turn.events.push(Event::Decided { msg_id, stage, outcome });
+        turn.writes.push(Write::Outbox(position, Box::new(row)));
+    }
+
+    /// Seals a draft whose recipients' keys are at hand, or refuses it when the covenant no longer lets it.
+    fn seal(
+        &mut self,
+        position: u64,
+        mut row: OutboxRow,
+        draft: &Draft,
+        now: Timestamp,
+        ports: Ports<'_>,
+        turn: &mut Turn,
+    ) -> Stage {
+        match self.sealed(&row, draft, now, ports) {
+            Ok((bytes, seq)) => {
+                let packet = sha256(&bytes);
+                row.stage = Stage::Sealed;
+                row.packet = Some(packet);
+                row.size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                row.seq = seq;
+                let chain = ChainRow { seq, packet };
+                self.outbox.chains.insert(row.flow.clone(), chain);
+                turn.writes.push(Write::Chain(row.flow.clone(), chain));
+                let bytes: Arc<[u8]> = bytes.into();
+                turn.blobs.push((packet, Arc::clone(&bytes)));
+                self.outbox.fresh.insert(packet, bytes);
+                self.store(position, Item { row, draft: None }, turn);
+                Stage::Sealed
+            }
+            Err(refusal) => {
+                row.stage = Stage::Refused;
+                row.outcome = refusal.number();
+                row.decided = Some(now);
+                self.close(position, row, turn);
+                Stage::Refused
+            }
+        }
+    }
+
+    fn sealed(
+        &self,
+        row: &OutboxRow,
+        draft: &Draft,
+        now: Timestamp,
+        ports: Ports<'_>,
+    ) -> Result<(Vec<u8>, u64), Refusal> {
+        let compiled = self.covenants.get(&row.covenant).ok_or(Refusal::UnknownCovenant)?;
+        evaluate(
+            compiled,
+            &Question {
+                flow: &row.flow,
+                sender: self.settings.oin,
+                recipients: &row.recipients,
+                case: row.case,
+                declared: &draft.declared,
+                now,
+                issued: now,
+                expires: row.expires,
+                size: Size::Body(u64::try_from(draft.body.len()).unwrap_or(u64::MAX)),
+            },
+        )?;
+        let mut recipients = Vec::with_capacity(row.recipients.len());
+        let mut keys: Vec<&PrekeyPublic> = Vec::with_capacity(row.recipients.len());
+        for oin in &row.recipients {
+            let prekey = self.prekeys.usable(oin, now).ok_or(Refusal::NoPrekey)?;
+            recipients.push(Recipient { oin: *oin, prekey: prekey.public.id() });
+            keys.push(&prekey.public);
+        }
+        let chain = self.outbox.chains.get(&row.flow);
+        let seq = chain.map_or(1, |last| last.seq.saturating_add(1));
+        let mut context = Context {
+            version: packet::VERSION,
+            msg_id: row.msg_id,
+            covenant: row.covenant,
+            flow: row.flow.clone(),
+            case: row.case,
+            declared: draft.declared.clone(),
+            sender: self.settings.oin,
+            signer: ports.signer.public().thumbprint(),
+            recipients,
+            seq,
+            prev: chain.map(|last| last.packet),
+            issued: now,
+            expires: row.expires,
+            in_reply_to: draft.in_reply_to,
+            trace: draft.trace,
+            commitment: Digest([0; 32]),
+        };
+        let chance = SealRandomness { key: ports.random(), iv: ports.random(), salt: ports.random() };
+        let crypto = ports.crypto;
+        packet::seal(crypto, &mut context, &keys, MEDIA_TYPE, &draft.body, &chance, ports.signer)
+            .map(|bytes| (bytes, seq))
+    }
+
+    /// Seals, in order, every draft whose recipients have keys; ends those whose time is over.
+    pub(crate) fn seal_drafts(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        let mut blocked: BTreeSet<(String, Oin)> = BTreeSet::new();
+        let drafts: Vec<u64> = self.outbox.drafts.iter().copied().collect();
+        for position in drafts {
+            let Some(item) = self.outbox.open.get(&position) else { continue };
+            let ended = item.row.expires <= now;
+            let overtakes = |oin: &Oin| blocked.contains(&(item.row.flow.clone(), *oin));
+            let free = !item.row.recipients.iter().any(overtakes) && self.keys_at_hand(&item.row, now);
+            if !ended && !free {
+                blocked.extend(item.row.recipients.iter().map(|oin| (item.row.flow.clone(), *oin)));
+                continue;
+            }
+            let Some(Item { mut row, draft }) = self.outbox.take(position) else { continue };
+            turn.writes.push(Write::Draft(position, None));
+            if ended {
+                row.stage = Stage::Expired;
+                row.outcome = Refusal::Expired.number();
+                row.decided = Some(now);
+                self.close(position, row, turn);
+                continue;
+            }
+            let opened = draft.and_then(|locked| open_draft(position, &locked, ports));
+            if let Some(draft) = opened {
+                self.seal(position, row, &draft, now, ports, turn);
+            } else {
+                self.alarm(AlarmKind::StoreKey, format!("draft {}", row.msg_id), now, turn);
+                row.stage = Stage::Refused;
+                row.outcome = Refusal::CannotOpen.number();
+                row.decided = Some(now);
+                self.close(position, row, turn);
+            }
+        }
+    }
+
+    /// Believes a verdict only when its receipt proves it, about this very packet.
+    pub(crate) fn verdict(&mut self, verdict: &Verdict, packet: &[u8], now: Timestamp, turn: &mut Turn) {
+        let Some(position) = self.outbox.by_packet.get(&verdict.packet).copied() else { return };
+        if let Err(error) = self.check_verdict(verdict, packet, now, turn) {
+            let detail = format!("packet {} outcome {}: {error}", verdict.packet, verdict.outcome);
+            self.alarm(AlarmKind::FalseVerdict, detail, now, turn);
+            self.put_off(position, now.plus(DISPUTE_WAIT));
+            return;
+        }
+        let Some(Item { mut row, .. }) = self.outbox.take(position) else { return };
+        row.stage = if verdict.outcome == 0 { Stage::Done } else { Stage::Refused };
+        row.outcome = verdict.outcome;
+        row.decided = Some(now);
+        row.receipt = verdict.receipt.clone();
+        self.close(position, row, turn);
+    }
+
+    fn check_verdict(
+        &mut self,
+        verdict: &Verdict,
+        packet: &[u8],
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<(), ReceiptError> {
+        let receipt = self.trust.receipt(&verdict.receipt)?;
+        self.observe(&receipt.checkpoint, now, turn);
+        if verdict.outcome == 0 {
+            let packet = Packet::parse(packet).map_err(ReceiptError::Form)?;
+            if packet.digest() != verdict.packet {
+                return Err(ReceiptError::NotAboutThis);
+            }
+            receipt.says_accepted(&packet)
+        } else {
+            receipt.says_refused(&verdict.packet, &self.settings.oin, verdict.outcome)
+        }
+    }
+
+    /// The broker recorded nothing: the same bytes again later.
+    pub(crate) fn deferred(&mut self, deferred: &Deferred, now: Timestamp) {
+        if let Some(position) = self.outbox.by_packet.get(&deferred.packet).copied() {
+            let wait = Span(deferred.retry_after.clamp(100, DEFER_MAX.0));
+            self.put_off(position, now.plus(wait));
+        }
+    }
+
+    fn put_off(&mut self, position: u64, until: Timestamp) {
+        let Some(size) = self.outbox.open.get(&position).map(|item| item.row.size) else { return };
+        self.outbox.land(position, size);
+        self.outbox.defer(position, until);
+    }
+}
+
+fn open_draft(position: u64, locked: &[u8], ports: Ports<'_>) -> Option<Draft> {
+    let plain = ports.locker.unlock(table::DRAFT, &position_key(position), locked)?;
+    cbor::strict(&plain, BODY_MAX.saturating_mul(2)).ok()
+}
+
+/// What makes two pushes the same push.
+fn fingerprinted(request: &PushRequest) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(request.body.len().saturating_add(256)));
+    let head = cbor::encode(&(
+        "seinhuis/push/1",
+        &request.flow,
+        format!("{:?}", request.to),
+        request.step.map(Step::as_str),
+        request.case,
+        &request.message_type,
+        &request.basis,
+        request.in_reply_to,
+    ));
+    bytes.extend(u64::try_from(head.len()).unwrap_or(u64::MAX).to_be_bytes());
+    bytes.extend(head);
+    bytes.extend(&request.body);
+    bytes
+}

@@ -1,0 +1,62 @@
+//! What the core may use of the world, lent to it for the length of one call.
+
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::packet::{Hpke, HpkeError};
+use seinhuis_shared::prekey::{PrekeyPublic, PrekeySecret};
+use seinhuis_shared::signing::SigningKey;
+use zeroize::Zeroizing;
+
+/// HPKE, and fresh keys for it.
+pub trait Crypto: Hpke {
+    /// Makes a fresh prekey.
+    ///
+    /// # Errors
+    /// [`HpkeError`] when the system gives no randomness.
+    fn generate(&self) -> Result<(PrekeySecret, PrekeyPublic), HpkeError>;
+}
+
+/// Random bytes.
+pub trait Chance {
+    /// Fills `bytes` with fresh random bytes.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// Encryption of what is secret at rest, bound to the row it stands in.
+pub trait Locker {
+    /// Encrypts the value of a row.
+    fn lock(&self, table: u8, key: &[u8], plain: &[u8]) -> Vec<u8>;
+
+    /// Decrypts the value of a row; `None` when it was changed, moved or locked with another key.
+    fn unlock(&self, table: u8, key: &[u8], locked: &[u8]) -> Option<Zeroizing<Vec<u8>>>;
+
+    /// A keyed fingerprint: equal for equal bytes, and nothing can be guessed from it without the key.
+    fn fingerprint(&self, bytes: &[u8]) -> Digest;
+}
+
+/// Everything lent for one call.
+#[derive(Clone, Copy)]
+pub struct Ports<'a> {
+    /// HPKE.
+    pub crypto: &'a dyn Crypto,
+    /// Randomness.
+    pub chance: &'a dyn Chance,
+    /// Encryption at rest.
+    pub locker: &'a dyn Locker,
+    /// This organisation's signing key.
+    pub signer: &'a SigningKey,
+}
+
+impl Ports<'_> {
+    /// `N` fresh random bytes.
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.chance.fill(&mut bytes);
+        bytes
+    }
+}
+
+impl core::fmt::Debug for Ports<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Ports(..)")
+    }
+}

@@ -1,0 +1,272 @@
+//! Encryption keys: this agent's own, made and destroyed by the clock, and those of its partners.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::ids::{Oin, PrekeyId};
+use seinhuis_shared::limits::{PREKEY_EPOCH, PREKEYS_MAX};
+use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeySecret, SUITE};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::PublicKey;
+use seinhuis_shared::time::{Span, Timestamp};
+
+use crate::engine::Core;
+use crate::ports::Ports;
+use crate::rows::{AlarmKind, BundleRow, OwnPrekeyRow, PeerRow, Write, table};
+use crate::turn::{Send, Turn};
+
+/// How often partners' bundles are fetched when all is well.
+const REFRESH: Span = Span::hours(1);
+/// How often when a partner has no usable key.
+const REFRESH_MISSING: Span = Span::seconds(30);
+/// How many organisations one request asks for: so many bundles fit the answer's frame.
+const FETCH_MAX: usize = 16;
+
+#[derive(Debug)]
+pub(crate) struct PeerBundle {
+    row: PeerRow,
+    /// The bundle as verified with the covenants' keys; none while no covenant vouches for it.
+    bundle: Option<PrekeyBundle>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Prekeys {
+    own: BTreeMap<PrekeyId, OwnPrekeyRow>,
+    opened: BTreeMap<PrekeyId, PrekeySecret>,
+    bundle: Option<BundleRow>,
+    peers: BTreeMap<Oin, PeerBundle>,
+    next_fetch: Timestamp,
+    replaced: bool,
+}
+
+impl OwnPrekeyRow {
+    fn prekey(&self) -> Prekey {
+        Prekey { public: self.public.clone(), not_before: self.not_before, not_after: self.not_after }
+    }
+}
+
+impl Prekeys {
+    pub(crate) fn restore_own(&mut self, id: PrekeyId, row: OwnPrekeyRow) {
+        self.own.insert(id, row);
+    }
+
+    pub(crate) fn restore_bundle(&mut self, row: BundleRow) {
+        self.bundle = Some(row);
+    }
+
+    pub(crate) fn restore_peer(&mut self, oin: Oin, row: PeerRow) {
+        self.peers.insert(oin, PeerBundle { row, bundle: None });
+    }
+
+    /// The prekey of a partner to seal with at `now`.
+    pub(crate) fn usable(&self, oin: &Oin, now: Timestamp) -> Option<&Prekey> {
+        self.peers.get(oin)?.bundle.as_ref()?.usable(now)
+    }
+
+    /// Until when a partner's newest bundle can be used.
+    pub(crate) fn usable_until(&self, oin: &Oin) -> Option<Timestamp> {
+        self.peers.get(oin)?.bundle.as_ref()?.prekeys.iter().map(|prekey| prekey.not_after).max()
+    }
+
+    /// Sequence number of the own bundle, whether the broker has it, and until when it can be used.
+    pub(crate) fn own_bundle(&self) -> Option<(u64, bool, Timestamp)> {
+        let until = self.own.values().map(|row| row.not_after).max()?;
+        self.bundle.as_ref().map(|row| (row.seq, row.published, until))
+    }
+
+    /// Until when an own prekey was offered to senders.
+    pub(crate) fn own_not_after(&self, id: PrekeyId) -> Option<Timestamp> {
+        self.own.get(&id).map(|row| row.not_after)
+    }
+
+    /// Whether every stored private half opens with the store key that is lent.
+    pub(crate) fn all_open(&self, ports: Ports<'_>) -> bool {
+        self.own
+            .iter()
+            .all(|(id, row)| ports.locker.unlock(table::OWN_PREKEY, id.as_bytes(), &row.secret).is_some())
+    }
+
+    /// Opens the private half of an own prekey, once; none when it is destroyed or does not unlock.
+    pub(crate) fn secret(&mut self, id: PrekeyId, ports: Ports<'_>) -> Option<PrekeySecret> {
+        if !self.opened.contains_key(&id) {
+            let row = self.own.get(&id)?;
+            let plain = ports.locker.unlock(table::OWN_PREKEY, id.as_bytes(), &row.secret)?;
+            self.opened.insert(id, PrekeySecret(plain.to_vec()));
+        }
+        self.opened.get(&id).cloned()
+    }
+}
+
+impl Core {
+    /// Destroys what is past its time, makes what is missing, and signs a new bundle when anything changed.
+    pub(crate) fn maintain_prekeys(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        let gone: Vec<PrekeyId> = self
+            .prekeys
+            .own
+            .iter()
+            .filter(|(_, row)| row.prekey().destroy_at() <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.prekeys.own.remove(&id);
+            self.prekeys.opened.remove(&id);
+            turn.writes.push(Write::OwnPrekey(id, None));
+        }
+        let mut changed = self.prekeys.bundle.is_none();
+        let current = |row: &OwnPrekeyRow| row.not_before <= now && now < row.not_after;
+        if !self.prekeys.own.values().any(current) {
+            changed |= self.make_prekey(now, ports, turn);
+        }
+        // The end of the unbroken chain of epochs that begins with the current one.
+        let mut covered = now;
+        while let Some(row) =
+            self.prekeys.own.values().find(|row| row.not_before <= covered && covered < row.not_after)
+        {
+            covered = row.not_after;
+        }
+        if covered.since(now) <= PREKEY_EPOCH && covered > now {
+            changed |= self.make_prekey(covered, ports, turn);
+        }
+        if changed {
+            self.sign_bundle(now, ports, turn);
+        }
+    }
+
+    fn make_prekey(&mut self, from: Timestamp, ports: Ports<'_>, turn: &mut Turn) -> bool {
+        // Without randomness nothing can be made; the next tick tries again.
+        let Ok((secret, public)) = ports.crypto.generate() else { return false };
+        let id = public.id();
+        let locked = ports.locker.lock(table::OWN_PREKEY, id.as_bytes(), &secret.0);
+        let row = OwnPrekeyRow {
+            public,
+            not_before: from,
+            not_after: from.plus(PREKEY_EPOCH),
+            secret: Bytes(locked),
+        };
+        turn.writes.push(Write::OwnPrekey(id, Some(Box::new(row.clone()))));
+        self.prekeys.opened.insert(id, secret);
+        self.prekeys.own.insert(id, row);
+        true
+    }
+
+    fn sign_bundle(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        let mut prekeys: Vec<Prekey> =
+            self.prekeys.own.values().filter(|row| now < row.not_after).map(OwnPrekeyRow::prekey).collect();
+        prekeys.sort_by_key(|prekey| prekey.not_before);
+        prekeys.dedup_by_key(|prekey| prekey.not_before);
+        prekeys.truncate(PREKEYS_MAX);
+        if prekeys.is_empty() {
+            return;
+        }
+        // The clock as a floor makes the number rise even after the store was lost or restored.
+        let seq = self.prekeys.bundle.as_ref().map_or(0, |row| row.seq.saturating_add(1)).max(now.0);
+        let bundle = PrekeyBundle {
+            version: 1,
+            suite: SUITE,
+            oin: self.settings.oin,
+            signer: ports.signer.public().thumbprint(),
+            seq,
+            issued: now,
+            prekeys,
+        };
+        let row = BundleRow { seq, bundle: Bytes(bundle.sign(ports.signer)), published: false };
+        turn.writes.push(Write::Bundle(Box::new(row.clone())));
+        self.prekeys.bundle = Some(row);
+        self.publish(turn);
+    }
+
+    /// Sends the own bundle to the broker, which may have lost it, whatever was published before.
+    pub(crate) fn publish(&self, turn: &mut Turn) {
+        if let (true, Some(row)) = (self.connected, &self.prekeys.bundle) {
+            turn.sends.push(Send::Publish { seq: row.seq, bundle: row.bundle.0.clone() });
+        }
+    }
+
+    pub(crate) fn published(&mut self, seq: u64, turn: &mut Turn) {
+        self.prekeys.replaced = false;
+        if let Some(row) = self.prekeys.bundle.as_mut().filter(|row| row.seq == seq && !row.published) {
+            row.published = true;
+            turn.writes.push(Write::Bundle(Box::new(row.clone())));
+        }
+    }
+
+    /// A bundle that counts as old is replaced by one with a higher number, once per session.
+    pub(crate) fn publish_refused(&mut self, reason: u16, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        if reason == Refusal::PrekeyRollback.number() && !self.prekeys.replaced {
+            self.prekeys.replaced = true;
+            self.sign_bundle(now, ports, turn);
+        } else {
+            self.alarm(AlarmKind::BundleRefused, format!("reason {reason}"), now, turn);
+        }
+    }
+
+    /// Everybody this agent might send to.
+    pub(crate) fn partners(&self) -> BTreeSet<Oin> {
+        let parties = self.covenants.values().flat_map(|one| &one.covenant().parties);
+        parties.map(|party| party.oin).filter(|oin| *oin != self.settings.oin).collect()
+    }
+
+    fn keys_of(&self, oin: &Oin) -> Vec<PublicKey> {
+        let parties = self.covenants.values().flat_map(|one| &one.covenant().parties);
+        parties
+            .filter(|party| party.oin == *oin)
+            .flat_map(|party| &party.signing_keys)
+            .filter_map(|key| PublicKey::from_bytes(key.0.as_slice().try_into().ok()?))
+            .collect()
+    }
+
+    /// Verifies the stored bundles again: the covenants decide whose signature counts.
+    pub(crate) fn reverify_peers(&mut self) {
+        let keys: BTreeMap<Oin, Vec<PublicKey>> =
+            self.prekeys.peers.keys().map(|oin| (*oin, self.keys_of(oin))).collect();
+        for (oin, peer) in &mut self.prekeys.peers {
+            let keys = keys.get(oin).map(Vec::as_slice).unwrap_or_default();
+            peer.bundle = PrekeyBundle::verify(&peer.row.bundle, oin, keys).ok();
+        }
+        self.prekeys.next_fetch = Timestamp(0);
+    }
+
+    pub(crate) fn fetch_at_once(&mut self) {
+        self.prekeys.next_fetch = Timestamp(0);
+        self.prekeys.replaced = false;
+    }
+
+    /// Asks for partners' bundles when it is time.
+    pub(crate) fn fetch_prekeys(&mut self, now: Timestamp, turn: &mut Turn) {
+        if !self.connected || now < self.prekeys.next_fetch {
+            return;
+        }
+        let partners: Vec<Oin> = self.partners().into_iter().collect();
+        let missing = partners.iter().any(|oin| self.prekeys.usable(oin, now.plus(REFRESH)).is_none());
+        self.prekeys.next_fetch = now.plus(if missing { REFRESH_MISSING } else { REFRESH });
+        for chunk in partners.chunks(FETCH_MAX) {
+            turn.sends.push(Send::FetchPrekeys(chunk.to_vec()));
+        }
+    }
+
+    /// Takes in partners' bundles: signed by a key their covenant pins, and never older than known.
+    pub(crate) fn take_prekeys(&mut self, bundles: Vec<(Oin, Bytes)>, now: Timestamp, turn: &mut Turn) {
+        for (oin, bytes) in bundles {
+            let bundle = match PrekeyBundle::verify(&bytes, &oin, &self.keys_of(&oin)) {
+                Ok(bundle) => bundle,
+                Err(refusal) => {
+                    self.alarm(AlarmKind::BadPrekeys, format!("{oin}: {refusal}"), now, turn);
+                    continue;
+                }
+            };
+            if let Some(known) = self.prekeys.peers.get(&oin) {
+                if known.row.bundle == bytes {
+                    continue;
+                }
+                if bundle.seq <= known.row.seq {
+                    let detail = format!("{oin}: {} offered, {} known", bundle.seq, known.row.seq);
+                    self.alarm(AlarmKind::PrekeyRollback, detail, now, turn);
+                    continue;
+                }
+            }
+            let row = PeerRow { seq: bundle.seq, bundle: bytes };
+            turn.writes.push(Write::Peer(oin, Box::new(row.clone())));
+            self.prekeys.peers.insert(oin, PeerBundle { row, bundle: Some(bundle) });
+        }
+    }
+}

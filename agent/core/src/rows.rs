@@ -1,0 +1,422 @@
+//! What is durable: typed rows, their keys and their one encoding (strict CBOR).
+//!
+//! Bodies, drafts and private halves are locked ([`crate::Locker`]) before they get here.
+
+use core::fmt;
+
+use seinhuis_shared::cbor::{self, Bytes, CborError};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, PrekeyId};
+use seinhuis_shared::prekey::PrekeyPublic;
+use seinhuis_shared::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+
+/// The format of all rows; in the row of [`table::META`].
+pub const FORMAT: u8 = 1;
+/// Most bytes of one row.
+const ROW_MAX: usize = 4 * 1024 * 1024;
+
+/// The tables.
+pub mod table {
+    /// The format of the rows.
+    pub const META: u8 = 0;
+    /// [`super::OutboxRow`] by position.
+    pub const OUTBOX: u8 = 1;
+    /// Locked drafts by position.
+    pub const DRAFT: u8 = 2;
+    /// [`super::ChainRow`] by flow.
+    pub const CHAIN: u8 = 3;
+    /// [`super::InboxRow`] by position.
+    pub const INBOX: u8 = 4;
+    /// Locked bodies by position.
+    pub const BODY: u8 = 5;
+    /// [`super::ChainRow`] last seen, by sender and flow.
+    pub const SEEN: u8 = 6;
+    /// [`super::PinRow`].
+    pub const PIN: u8 = 7;
+    /// [`super::AlarmRow`] by number.
+    pub const ALARM: u8 = 8;
+    /// [`super::OwnPrekeyRow`] by prekey id.
+    pub const OWN_PREKEY: u8 = 9;
+    /// [`super::BundleRow`].
+    pub const BUNDLE: u8 = 10;
+    /// [`super::PeerRow`] by organisation.
+    pub const PEER: u8 = 11;
+    /// Every table, in the order in which rows are restored.
+    pub const ALL: [u8; 12] =
+        [META, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN, ALARM, OWN_PREKEY, BUNDLE, PEER];
+}
+
+macro_rules! coded {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(into = "u8", try_from = "u8")]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// The word for it, for machines.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl From<$name> for u8 {
+            fn from(value: $name) -> Self {
+                match value { $($name::$variant => $code,)* }
+            }
+        }
+
+        impl TryFrom<u8> for $name {
+            type Error = &'static str;
+
+            fn try_from(code: u8) -> Result<Self, &'static str> {
+                match code { $($code => Ok(Self::$variant),)* _ => Err("an unknown code") }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+coded! {
+    /// How far an outgoing message is.
+    Stage {
+        /// Its body is kept, locked, until every recipient has a usable prekey.
+        Draft = 0 "draft",
+        /// Sealed; submitted until a verdict is proved.
+        Sealed = 1 "sealed",
+        /// Accepted, with a verified receipt.
+        Done = 2 "accepted",
+        /// Refused, with a verified receipt, or by this agent when the covenant ended before sealing.
+        Refused = 3 "refused",
+        /// Its time ended before it could be sealed.
+        Expired = 4 "expired",
+    }
+}
+
+impl Stage {
+    /// Whether nothing more will happen to it.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Refused | Self::Expired)
+    }
+}
+
+coded! {
+    /// How an incoming packet follows the one before from the same sender under the same flow.
+    Remark {
+        /// The first, or directly after the last one seen.
+        InOrder = 0 "in-order",
+        /// Numbers are missing; they may have gone to other recipients.
+        Gap = 1 "gap",
+        /// Its number is not above the last one seen.
+        OutOfOrder = 2 "out-of-order",
+        /// It directly follows by number, but names another predecessor: its sender kept two chains.
+        ChainBroken = 3 "chain-broken",
+    }
+}
+
+coded! {
+    /// Something a person has to look at.
+    AlarmKind {
+        /// A verdict's receipt does not prove what the verdict says.
+        FalseVerdict = 0 "false-verdict",
+        /// An offer's receipt does not prove that the packet was accepted for this organisation.
+        UnprovenOffer = 1 "unproven-offer",
+        /// Two signed checkpoints contradict each other.
+        LogForked = 2 "log-forked",
+        /// The broker keeps another log than the one its card names.
+        OtherLog = 3 "other-log",
+        /// A partner's bundle is older than one already known.
+        PrekeyRollback = 4 "prekey-rollback",
+        /// A partner's bundle is not valid.
+        BadPrekeys = 5 "bad-prekeys",
+        /// The broker refuses this agent's own bundle.
+        BundleRefused = 6 "bundle-refused",
+        /// Something stored here no longer opens with the store key.
+        StoreKey = 7 "store-key",
+    }
+}
+
+/// An outgoing message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct OutboxRow {
+    /// The message; the idempotency key.
+    pub msg_id: MsgId,
+    /// How far it is.
+    pub stage: Stage,
+    /// The covenant version.
+    pub covenant: Digest,
+    /// The flow.
+    pub flow: String,
+    /// The declared step, as its code.
+    pub step: String,
+    /// The case's pseudonym.
+    pub case: Option<CaseId>,
+    /// The recipients, in order.
+    pub recipients: Vec<Oin>,
+    /// When it was taken in.
+    pub created: Timestamp,
+    /// When it stops being valid.
+    pub expires: Timestamp,
+    /// Keyed fingerprint of the push, to recognise a repetition.
+    pub fingerprint: Digest,
+    /// SHA-256 of the packet, once sealed.
+    pub packet: Option<Digest>,
+    /// Bytes of the packet, once sealed.
+    pub size: u64,
+    /// Its number in the flow, once sealed.
+    pub seq: u64,
+    /// The refusal's number, or 0.
+    pub outcome: u16,
+    /// When its fate was known.
+    pub decided: Option<Timestamp>,
+    /// The verified receipt, once there is one.
+    pub receipt: Bytes,
+}
+
+/// The last packet of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct ChainRow {
+    /// Its number.
+    pub seq: u64,
+    /// Its digest.
+    pub packet: Digest,
+}
+
+/// An incoming packet. For one that could not be read, what its context would say is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct InboxRow {
+    /// The message.
+    pub msg_id: MsgId,
+    /// SHA-256 of the packet.
+    pub packet: Digest,
+    /// 0 when stored, otherwise why it is quarantined.
+    pub outcome: u16,
+    /// Who sent it.
+    pub sender: Option<Oin>,
+    /// Under which flow.
+    pub flow: String,
+    /// Under which covenant version.
+    pub covenant: Option<Digest>,
+    /// The case's pseudonym.
+    pub case: Option<CaseId>,
+    /// The declared message type.
+    pub message_type: String,
+    /// The declared step, as its code.
+    pub step: String,
+    /// The declared level, as its code.
+    pub level: String,
+    /// The message this answers.
+    pub in_reply_to: Option<MsgId>,
+    /// Media type of the body.
+    pub media_type: String,
+    /// When the sender made it.
+    pub issued: Timestamp,
+    /// When the broker accepted it, by the log entry.
+    pub accepted: Timestamp,
+    /// When it was stored here.
+    pub stored: Timestamp,
+    /// The accepted entry's place in the log.
+    pub index: u64,
+    /// How it follows the one before.
+    pub remark: Remark,
+    /// Days the body may be kept; none when that follows the case.
+    pub retention_days: Option<u32>,
+    /// The receipt that came with it.
+    pub receipt: Bytes,
+}
+
+/// What is believed of the exchange log: the largest tree that was proved to extend all before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct PinRow {
+    /// Number of leaves.
+    pub size: u64,
+    /// Root hash.
+    pub root: Digest,
+    /// Whether the log was caught contradicting itself.
+    pub forked: bool,
+}
+
+/// An alarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct AlarmRow {
+    /// What.
+    pub kind: AlarmKind,
+    /// When.
+    pub at: Timestamp,
+    /// About what: digests, sizes, an organisation; never content.
+    pub detail: String,
+}
+
+/// One of this agent's own prekeys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct OwnPrekeyRow {
+    /// The public half.
+    pub public: PrekeyPublic,
+    /// From when it may be used.
+    pub not_before: Timestamp,
+    /// Until when it may be used.
+    pub not_after: Timestamp,
+    /// The private half, locked.
+    pub secret: Bytes,
+}
+
+/// The newest bundle of this agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct BundleRow {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The signed bundle.
+    pub bundle: Bytes,
+    /// Whether the broker has it.
+    pub published: bool,
+}
+
+/// A partner's newest bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct PeerRow {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The signed bundle.
+    pub bundle: Bytes,
+}
+
+/// A change of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// The format of the rows.
+    Meta,
+    /// An outgoing message.
+    Outbox(u64, Box<OutboxRow>),
+    /// A locked draft, or that it is gone.
+    Draft(u64, Option<Vec<u8>>),
+    /// The last packet sealed for a flow.
+    Chain(String, ChainRow),
+    /// An incoming packet.
+    Inbox(u64, Box<InboxRow>),
+    /// A locked body.
+    Body(u64, Vec<u8>),
+    /// The last packet seen of a sender under a flow.
+    Seen(Oin, String, ChainRow),
+    /// What is believed of the log.
+    Pin(PinRow),
+    /// An alarm.
+    Alarm(u64, AlarmRow),
+    /// An own prekey, or that it is destroyed.
+    OwnPrekey(PrekeyId, Option<Box<OwnPrekeyRow>>),
+    /// The own bundle.
+    Bundle(Box<BundleRow>),
+    /// A partner's bundle.
+    Peer(Oin, Box<PeerRow>),
+}
+
+/// A row as stored: table, key, and a value or its absence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The table.
+    pub table: u8,
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value, or none to delete the row.
+    pub value: Option<Vec<u8>>,
+}
+
+/// The key of a position: big-endian, so that order of keys is order of positions.
+pub fn position_key(position: u64) -> Vec<u8> {
+    position.to_be_bytes().to_vec()
+}
+
+fn seen_key(sender: &Oin, flow: &str) -> Vec<u8> {
+    [sender.as_str().as_bytes(), flow.as_bytes()].concat()
+}
+
+impl Write {
+    /// The row this changes.
+    pub fn row(&self) -> Row {
+        let row = |table, key: Vec<u8>, value: Option<Vec<u8>>| Row { table, key, value };
+        match self {
+            Self::Meta => row(table::META, vec![], Some(vec![FORMAT])),
+            Self::Outbox(at, one) => row(table::OUTBOX, position_key(*at), Some(cbor::encode(one))),
+            Self::Draft(at, value) => row(table::DRAFT, position_key(*at), value.clone()),
+            Self::Chain(flow, one) => row(table::CHAIN, flow.clone().into_bytes(), Some(cbor::encode(one))),
+            Self::Inbox(at, one) => row(table::INBOX, position_key(*at), Some(cbor::encode(one))),
+            Self::Body(at, value) => row(table::BODY, position_key(*at), Some(value.clone())),
+            Self::Seen(sender, flow, one) => {
+                row(table::SEEN, seen_key(sender, flow), Some(cbor::encode(one)))
+            }
+            Self::Pin(one) => row(table::PIN, vec![], Some(cbor::encode(one))),
+            Self::Alarm(at, one) => row(table::ALARM, position_key(*at), Some(cbor::encode(one))),
+            Self::OwnPrekey(id, one) => {
+                row(table::OWN_PREKEY, id.as_bytes().to_vec(), one.as_ref().map(cbor::encode))
+            }
+            Self::Bundle(one) => row(table::BUNDLE, vec![], Some(cbor::encode(one))),
+            Self::Peer(oin, one) => {
+                row(table::PEER, oin.as_str().as_bytes().to_vec(), Some(cbor::encode(one)))
+            }
+        }
+    }
+
+    /// Reads a row back.
+    ///
+    /// # Errors
+    /// [`RestoreError`] naming the table.
+    pub fn read(table: u8, key: &[u8], value: &[u8]) -> Result<Self, RestoreError> {
+        let damaged = || RestoreError::Damaged { table, key: key.iter().take(8).copied().collect() };
+        let at = || key.try_into().map(u64::from_be_bytes).map_err(|_| damaged());
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| damaged());
+        let oin = |bytes: &[u8]| text(bytes)?.parse::<Oin>().map_err(|_| damaged());
+        Ok(match table {
+            table::META if value == [FORMAT] => Self::Meta,
+            table::META => return Err(RestoreError::Format { found: value.first().copied().unwrap_or(0) }),
+            table::OUTBOX => Self::Outbox(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
+            table::DRAFT => Self::Draft(at()?, Some(value.to_vec())),
+            table::CHAIN => Self::Chain(text(key)?, decode(value).map_err(|_| damaged())?),
+            table::INBOX => Self::Inbox(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
+            table::BODY => Self::Body(at()?, value.to_vec()),
+            table::SEEN => {
+                let (sender, flow) = key.split_at_checked(20).ok_or_else(damaged)?;
+                Self::Seen(oin(sender)?, text(flow)?, decode(value).map_err(|_| damaged())?)
+            }
+            table::PIN => Self::Pin(decode(value).map_err(|_| damaged())?),
+            table::ALARM => Self::Alarm(at()?, decode(value).map_err(|_| damaged())?),
+            table::OWN_PREKEY => Self::OwnPrekey(
+                PrekeyId::from_slice(key).ok_or_else(damaged)?,
+                Some(Box::new(decode(value).map_err(|_| damaged())?)),
+            ),
+            table::BUNDLE => Self::Bundle(Box::new(decode(value).map_err(|_| damaged())?)),
+            table::PEER => Self::Peer(oin(key)?, Box::new(decode(value).map_err(|_| damaged())?)),
+            _ => return Err(damaged()),
+        })
+    }
+}
+
+fn decode<T: DeserializeOwned + Serialize>(value: &[u8]) -> Result<T, CborError> {
+    cbor::strict(value, ROW_MAX)
+}
+
+/// Why stored rows cannot be restored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// Made by another version of the software.
+    #[error(
+        "the store has format {found}, this software reads format {FORMAT}: use the version that made it"
+    )]
+    Format {
+        /// The format found.
+        found: u8,
+    },
+    /// A row that no version of the software wrote.
+    #[error("a row of table {table} (key begins {key:02x?}) cannot be read: restore the store from a backup")]
+    Damaged {
+        /// The table.
+        table: u8,
+        /// The first bytes of the key.
+        key: Vec<u8>,
+    },
+}

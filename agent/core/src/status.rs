@@ -1,0 +1,99 @@
+//! How the agent is doing, for people and for monitoring.
+
+use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::time::Timestamp;
+
+use crate::engine::Core;
+use crate::rows::{AlarmRow, PinRow};
+
+/// A partner and until when packets to it can be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The organisation.
+    pub oin: Oin,
+    /// Whether one of its prekeys is usable now.
+    pub usable: bool,
+    /// Until when its newest bundle can be used.
+    pub until: Option<Timestamp>,
+}
+
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Whether a session with the broker is open and in order.
+    pub connected: bool,
+    /// Messages that wait for a recipient's prekey.
+    pub drafts: usize,
+    /// Sealed packets that wait for their turn.
+    pub queued: usize,
+    /// Packets the broker put off.
+    pub deferred: usize,
+    /// Packets submitted and not yet answered.
+    pub in_flight: usize,
+    /// When the oldest message without an outcome was taken in.
+    pub oldest: Option<Timestamp>,
+    /// Messages accepted, refused and expired, over the life of the store.
+    pub accepted: u64,
+    /// See [`Status::accepted`].
+    pub refused: u64,
+    /// See [`Status::accepted`].
+    pub expired: u64,
+    /// Packets received and in order.
+    pub received: u64,
+    /// Packets received and quarantined.
+    pub quarantined: u64,
+    /// What is believed of the exchange log.
+    pub pin: Option<PinRow>,
+    /// Signed checkpoints whose place in the log's history is not proved yet.
+    pub unproven: usize,
+    /// The own prekey bundle: number, whether the broker has it, until when it can be used.
+    pub bundle: Option<(u64, bool, Timestamp)>,
+    /// The partners.
+    pub peers: Vec<Peer>,
+    /// The covenants: hash, name, version, whether it is in force now.
+    pub covenants: Vec<(Digest, String, u32, bool)>,
+    /// What a person has to look at.
+    pub alarms: Vec<AlarmRow>,
+}
+
+impl Core {
+    /// How things are at `now`.
+    pub fn status(&self, now: Timestamp) -> Status {
+        let counts = self.outbox.counts();
+        let (received, quarantined) = self.inbox.counts();
+        Status {
+            connected: self.connected,
+            drafts: counts.drafts,
+            queued: counts.ready,
+            deferred: counts.deferred,
+            in_flight: counts.flying,
+            oldest: counts.oldest,
+            accepted: counts.totals.done,
+            refused: counts.totals.refused,
+            expired: counts.totals.expired,
+            received,
+            quarantined,
+            pin: self.trust.pin(),
+            unproven: self.trust.unproven(),
+            bundle: self.prekeys.own_bundle(),
+            peers: self
+                .partners()
+                .into_iter()
+                .map(|oin| Peer {
+                    oin,
+                    usable: self.prekeys.usable(&oin, now).is_some(),
+                    until: self.prekeys.usable_until(&oin),
+                })
+                .collect(),
+            covenants: self
+                .covenants
+                .values()
+                .map(|one| {
+                    let covenant = one.covenant();
+                    (one.hash(), covenant.id.clone(), covenant.version, one.in_force(now))
+                })
+                .collect(),
+            alarms: self.alarms.values().cloned().collect(),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Inputs and outputs of the core, as data.
+
+use std::sync::Arc;
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::covenant::Compiled;
+use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::wire::{Deferred, Offer, Verdict, Welcome};
+
+use crate::minimise::{PushRequest, Rejection};
+use crate::rows::{AlarmRow, Stage, Write};
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A person or system hands over a body. Answered with a [`Reply`] that carries the token.
+    Push {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// What to send.
+        request: Box<PushRequest>,
+    },
+    /// The covenants this agent has pinned; replaces those given before.
+    Covenants(Vec<Arc<Compiled>>),
+    /// The broker accepted the hello.
+    Connected(Box<Welcome>),
+    /// The session is over.
+    Disconnected,
+    /// A verdict, with the packet whose digest it names.
+    Verdict {
+        /// What the broker says.
+        verdict: Verdict,
+        /// The packet as it was submitted.
+        packet: Arc<[u8]>,
+    },
+    /// A packet was put off.
+    Deferred(Deferred),
+    /// A packet for this organisation.
+    Offer(Box<Offer>),
+    /// Prekey bundles that were asked for.
+    Prekeys(Vec<(Oin, Bytes)>),
+    /// The bundle with this sequence number is with the broker.
+    Published(u64),
+    /// The broker refuses the bundle, for this reason.
+    PublishRefused(u16),
+    /// Consistency proofs for the sizes that were asked for.
+    Consistency {
+        /// The sizes.
+        sizes: Vec<u64>,
+        /// One proof per pair of neighbours.
+        proofs: Vec<Vec<Digest>>,
+    },
+    /// The broker gave no consistency proof; it is asked again later.
+    ConsistencyFailed,
+    /// Time has passed.
+    Tick,
+}
+
+/// Something to send to the broker, after the turn is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Send {
+    /// Submit a packet. Without bytes, they are the blob of this digest.
+    Submit {
+        /// SHA-256 of the packet.
+        digest: Digest,
+        /// The packet, when it is at hand.
+        packet: Option<Arc<[u8]>>,
+    },
+    /// Payload of an acknowledgement frame.
+    Acknowledge(Vec<u8>),
+    /// Publish this bundle.
+    Publish {
+        /// Its sequence number.
+        seq: u64,
+        /// The signed bundle.
+        bundle: Vec<u8>,
+    },
+    /// Ask for these organisations' prekeys.
+    FetchPrekeys(Vec<Oin>),
+    /// Ask for consistency proofs between these sizes.
+    FetchConsistency(Vec<u64>),
+}
+
+/// What became of a push that was taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pushed {
+    /// The message.
+    pub msg_id: MsgId,
+    /// Its place in the outbox.
+    pub position: u64,
+    /// How far it is.
+    pub stage: Stage,
+    /// Whether the same push was made before and nothing new was stored.
+    pub repeated: bool,
+    /// Whether a session with the broker is open.
+    pub connected: bool,
+}
+
+/// The answer to a push.
+#[derive(Debug)]
+pub struct Reply {
+    /// The token of the push.
+    pub token: u64,
+    /// What became of it.
+    pub result: Result<Pushed, Rejection>,
+}
+
+/// News for whoever listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A packet's fate is known.
+    Decided {
+        /// The message.
+        msg_id: MsgId,
+        /// Done, refused or expired.
+        stage: Stage,
+        /// The refusal's number, or 0.
+        outcome: u16,
+    },
+    /// A packet came in for the first time.
+    Received {
+        /// Its place in the inbox.
+        position: u64,
+        /// The message.
+        msg_id: MsgId,
+        /// Who sent it.
+        sender: Option<Oin>,
+        /// Under which flow.
+        flow: String,
+        /// 0 when stored, otherwise why it is quarantined.
+        outcome: u16,
+    },
+    /// Something a person has to look at.
+    Alarm(AlarmRow),
+}
+
+/// What one step does: first `writes`, `blobs` and `drops` become durable together, then the rest happens.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Rows to write.
+    pub writes: Vec<Write>,
+    /// Packets to keep, under their digest.
+    pub blobs: Vec<(Digest, Arc<[u8]>)>,
+    /// Packets no longer needed.
+    pub drops: Vec<Digest>,
+    /// To the broker.
+    pub sends: Vec<Send>,
+    /// To those who pushed.
+    pub replies: Vec<Reply>,
+    /// To those who listen.
+    pub events: Vec<Event>,
+}
+
+impl Turn {
+    /// Whether nothing has to become durable.
+    pub const fn is_read_only(&self) -> bool {
+        self.writes.is_empty() && self.blobs.is_empty() && self.drops.is_empty()
+    }
+}
