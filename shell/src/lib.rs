@@ -4,14 +4,17 @@
 //! way in which a mistake is told: what happened, whose fault, what to do, in Dutch or English.
 #![warn(missing_docs)]
 
+pub mod answer;
 pub mod cli;
 pub mod clock;
 pub mod complaint;
 pub mod config;
 pub mod control;
+pub mod covenants;
 pub mod enrolment;
 pub mod files;
 pub mod grant;
 pub mod keys;
 pub mod lang;
+pub mod quic;
 pub mod tls;

@@ -1,6 +1,6 @@
 //! The core: inputs in, turns out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
@@ -140,6 +140,7 @@ impl Core {
         match input {
             Input::Connected { conn, peer, hello } => self.connected(conn, peer, &hello, now, turn),
             Input::Disconnected { conn } => self.disconnected(conn, turn),
+            Input::CertificateRevoked { conn } => self.certificate_revoked(conn, now, turn),
             Input::Submitted { conn, lane, examined } => self.submitted(conn, lane, examined, now, turn),
             Input::Acknowledged { conn, examined } => self.acknowledged(conn, examined, now, turn),
             Input::Request { conn, request, ask } => self.request(conn, request, ask, now, turn),
@@ -182,8 +183,14 @@ impl Core {
     pub fn committed(&mut self, turn: Turn, sealed: &Sealed, note: &[u8]) -> Vec<Send> {
         self.state.log.frontier = sealed.tree.tip().clone();
         let current = self.state.log.head.as_ref().map(|head| head.note.clone()).unwrap_or_default();
+        let holders = &self.state.holders;
         turn.sends
             .into_iter()
+            // What was offered from the store and settled later in the same turn is erased by now.
+            .filter(|planned| match planned {
+                Planned::Ready(Send::Offer { item, bytes: None, .. }) => holders.contains_key(&item.packet),
+                _ => true,
+            })
             .map(|planned| match planned {
                 Planned::Ready(send) => send,
                 Planned::Welcome { conn, mut welcome } => {
@@ -231,12 +238,7 @@ impl Core {
             Err(Refusal::UnknownVersion)
         };
         if let Err(refusal) = admitted {
-            let mut entry = self.entry(Kind::Refused, now, turn);
-            entry.from = Some(peer);
-            entry.reason = Some(refusal.number());
-            entry.result = Some("refused".to_owned());
-            entry.detail = Some("hello".to_owned());
-            turn.entry(&entry);
+            self.refuse_connection(peer, refusal, "hello", now, turn);
             turn.send(Send::Refuse { conn, request: None, refuse: refuse(refusal, None) });
             turn.send(Send::Close { conn, reason: refusal });
             return;
@@ -255,6 +257,31 @@ impl Core {
         };
         turn.sends.push(Planned::Welcome { conn, welcome });
         self.offer(&peer, turn);
+    }
+
+    /// Records that a whole connection is refused, at `stage`.
+    pub(crate) fn refuse_connection(
+        &mut self,
+        peer: Oin,
+        refusal: Refusal,
+        stage: &str,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let mut entry = self.entry(Kind::Refused, now, turn);
+        entry.from = Some(peer);
+        entry.reason = Some(refusal.number());
+        entry.result = Some("refused".to_owned());
+        entry.detail = Some(stage.to_owned());
+        turn.entry(&entry);
+    }
+
+    fn certificate_revoked(&mut self, conn: ConnId, now: Timestamp, turn: &mut Turn) {
+        if let Some(peer) = self.sessions.close(conn) {
+            self.refuse_connection(peer, Refusal::CertificateRevoked, "certificate", now, turn);
+            turn.send(Send::Close { conn, reason: Refusal::CertificateRevoked });
+            self.offer(&peer, turn);
+        }
     }
 
     fn disconnected(&mut self, conn: ConnId, turn: &mut Turn) {
@@ -370,16 +397,23 @@ impl Core {
     }
 
     fn tick(&mut self, now: Timestamp, turn: &mut Turn) {
+        let mut made_room = BTreeSet::new();
         // Bounded, so that one tick never holds up what waits; the next one goes on.
         for _ in 0..1024 {
             let Some((_, ending)) = self.state.endings.first().copied().filter(|(at, _)| *at <= now) else {
-                return;
+                break;
             };
             match ending {
                 Ending::Seen(sender, msg_id) => self.record(turn, Write::Forget { sender, msg_id }),
                 Ending::Note(size) => self.record(turn, Write::ForgetNote { size }),
-                Ending::Mail(recipient, index) => self.expire(recipient, index, now, turn),
+                Ending::Mail(recipient, index) => {
+                    self.expire(recipient, index, now, turn);
+                    made_room.insert(recipient);
+                }
             }
+        }
+        for recipient in made_room {
+            self.offer(&recipient, turn);
         }
     }
 

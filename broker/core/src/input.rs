@@ -37,6 +37,11 @@ pub enum Input {
         /// Which.
         conn: ConnId,
     },
+    /// A connection's certificate is on the revocation list.
+    CertificateRevoked {
+        /// Which.
+        conn: ConnId,
+    },
     /// A packet came in and was examined, as far as that needs no state.
     Submitted {
         /// On which connection.

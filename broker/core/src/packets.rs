@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::Oin;
-use seinhuis_shared::limits::TTL_MAX;
+use seinhuis_shared::limits::{CLOCK_SKEW, TTL_MAX};
 use seinhuis_shared::packet::{Context, padding};
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Deferred};
 
 use crate::admission::{Authentic, Permitted, Rejected};
@@ -31,7 +31,13 @@ impl Core {
         let packet = match examined {
             Ok(packet) if packet.context().sender == peer => packet,
             Ok(packet) => {
-                return self.reject(conn, lane, &packet.reject(Refusal::SenderNotConnection), now, turn);
+                // What another organisation signed says nothing about this connection's.
+                let refused = Rejected {
+                    peer,
+                    signed: None,
+                    ..*packet.reject(Refusal::SenderNotConnection)
+                };
+                return self.reject(conn, lane, &refused, now, turn);
             }
             Err(rejected) => return self.reject(conn, lane, &rejected, now, turn),
         };
@@ -139,8 +145,12 @@ impl Core {
         turn: &mut Turn,
     ) {
         let count = u8::try_from(entries).unwrap_or(u8::MAX);
+        // Past its end by as much as clocks may differ, so that a clock set back lets nothing in twice.
         // What is refused for its times alone must not be remembered for ever, nor for no time at all.
-        let expires = context.expires.min(self.state.log.time.plus(TTL_MAX));
+        let now = self.state.log.time;
+        let longest = TTL_MAX.0.saturating_add(CLOCK_SKEW.0).saturating_add(CLOCK_SKEW.0);
+        let expires =
+            context.expires.plus(CLOCK_SKEW).clamp(now.plus(CLOCK_SKEW), now.plus(Span(longest)));
         turn.keep_note_until = turn.keep_note_until.max(Some(expires));
         let seen = Seen { packet, outcome, first, count, expires };
         self.record(turn, Write::Seen { sender: context.sender, msg_id: context.msg_id, seen });
@@ -197,25 +207,20 @@ impl Core {
         match examined {
             Ok(ack) => {
                 for item in &ack.items {
-                    self.settle(conn, &peer, item, now, turn);
+                    self.settle(&peer, item, now, turn);
                 }
                 self.offer(&peer, turn);
             }
             // An agent that signs wrongly cannot be served: better a closed connection than a loop.
             Err(refusal) => {
-                let mut entry = self.entry(Kind::Refused, now, turn);
-                entry.from = Some(peer);
-                entry.reason = Some(refusal.number());
-                entry.result = Some("refused".to_owned());
-                entry.detail = Some("acknowledgement".to_owned());
-                turn.entry(&entry);
+                self.refuse_connection(peer, refusal, "acknowledgement", now, turn);
                 turn.send(Send::Close { conn, reason: refusal });
             }
         }
     }
 
     /// One packet is at its recipient, stored or in quarantine. Unknown ones were settled before.
-    fn settle(&mut self, conn: ConnId, peer: &Oin, item: &Acknowledged, now: Timestamp, turn: &mut Turn) {
+    fn settle(&mut self, peer: &Oin, item: &Acknowledged, now: Timestamp, turn: &mut Turn) {
         let Some(mail) = self
             .state
             .mailboxes
@@ -235,11 +240,6 @@ impl Core {
         }
         turn.entry(&entry);
         self.take_out(peer, &mail, turn);
-        if let Some((serving, session)) = self.sessions.serving(peer)
-            && serving == conn
-        {
-            session.settled(mail.index);
-        }
     }
 
     /// A packet's validity ended before its recipient fetched it.
@@ -252,9 +252,6 @@ impl Core {
         entry.result = Some("expired".to_owned());
         turn.entry(&entry);
         self.take_out(&recipient, &mail, turn);
-        if let Some((_, session)) = self.sessions.serving(&recipient) {
-            session.settled(index);
-        }
     }
 
     fn leaving(&mut self, kind: Kind, mail: &MailItem, to: &Oin, now: Timestamp, turn: &mut Turn) -> Entry {
@@ -271,6 +268,7 @@ impl Core {
 
     fn take_out(&mut self, recipient: &Oin, mail: &MailItem, turn: &mut Turn) {
         self.record(turn, Write::Remove { recipient: *recipient, index: mail.index });
+        self.sessions.settled(recipient, mail.index);
         if !self.state.holders.contains_key(&mail.packet) {
             turn.fresh.remove(&mail.packet);
             self.record(turn, Write::Drop { packet: mail.packet });

@@ -66,6 +66,11 @@ impl Sealed {
         self.tree.base().size()
     }
 
+    /// The turn's entries, in order.
+    pub fn entries(&self) -> &[Vec<u8>] {
+        &self.entries
+    }
+
     /// Whether the turn has entries, so that there is a new head to sign.
     pub fn has_entries(&self) -> bool {
         !self.entries.is_empty()

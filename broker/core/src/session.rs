@@ -38,7 +38,7 @@ impl Session {
         self.cursor = index.saturating_add(1);
     }
 
-    pub(crate) fn settled(&mut self, index: u64) {
+    fn settled(&mut self, index: u64) {
         if let Some(size) = self.inflight.remove(&index) {
             self.inflight_bytes = self.inflight_bytes.saturating_sub(size);
         }
@@ -85,6 +85,16 @@ impl Sessions {
     pub(crate) fn serving(&mut self, peer: &Oin) -> Option<(ConnId, &mut Session)> {
         let conn = *self.by_peer.get(peer)?.last()?;
         self.all.get_mut(&conn).map(|session| (conn, session))
+    }
+
+    /// A packet no longer waits: it makes room on every connection it was offered on, since the one it is
+    /// acknowledged on need not be the one that is served next.
+    pub(crate) fn settled(&mut self, peer: &Oin, index: u64) {
+        for conn in self.by_peer.get(peer).into_iter().flatten() {
+            if let Some(session) = self.all.get_mut(conn) {
+                session.settled(index);
+            }
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ConnId, &Session)> {

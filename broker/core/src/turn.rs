@@ -174,9 +174,10 @@ impl Turn {
         }
     }
 
-    /// Whether there is anything to make durable.
+    /// Whether there is anything to make durable: a state change, or an entry, which becomes a write when
+    /// the turn is signed.
     pub fn is_durable(&self) -> bool {
-        !self.writes.is_empty()
+        !self.writes.is_empty() || !self.entries.is_empty()
     }
 
     /// Whether there is nothing to do at all.
