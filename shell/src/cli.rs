@@ -1,5 +1,6 @@
 //! What every command line has in common: language, output for people or machines, exit codes, log.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -83,7 +84,28 @@ pub fn aligned(rows: &[(&str, String)]) -> String {
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect::<Vec<_>>().join("\n")
 }
 
+thread_local! {
+    static CAPTURE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs `body` and returns what it would have printed on this thread's standard output: for programs that
+/// embed another's commands, and for tests.
+pub fn captured<T>(body: impl FnOnce() -> T) -> (T, String) {
+    let outer = CAPTURE.replace(Some(String::new()));
+    let result = body();
+    (result, CAPTURE.replace(outer).unwrap_or_default())
+}
+
 fn print_line(line: &str) {
+    let taken = CAPTURE.with_borrow_mut(|capture| {
+        capture.as_mut().map(|text| {
+            text.push_str(line);
+            text.push('\n');
+        })
+    });
+    if taken.is_some() {
+        return;
+    }
     // A reader that stopped reading (`| head`) wants no more, and that is no fault.
     _ = writeln!(io::stdout().lock(), "{line}");
 }
@@ -191,6 +213,20 @@ mod tests {
         same(run(&["--lang", "de"], Outcome::Done), 2);
         same(run(&["--unknown"], Outcome::Done), 2);
         same(run(&["--help"], Outcome::Done), 0);
+    }
+
+    #[test]
+    fn people_and_machines_each_get_their_own_answer() {
+        let answer = |json| {
+            let ui = Ui { lang: Lang::Nl, json };
+            let print = || {
+                ui.say(&Text::new("bezig", "busy"));
+                ui.answer(&Text::new("klaar", "done"), &serde_json::json!({ "done": true }));
+            };
+            captured(print).1
+        };
+        assert_eq!(answer(false), "bezig\nklaar\n");
+        assert_eq!(answer(true), "{\"done\":true}\n");
     }
 
     #[test]
