@@ -3,8 +3,8 @@
 use std::os::unix::fs::FileExt;
 
 use super::*;
-use crate::record::{HEADER as RECORD_HEADER, MARK_LENGTH};
-use crate::segment::{Tail, scan_segment};
+use crate::record::{self, Body, Frame, HEADER as RECORD_HEADER, Header, Kind, MARK_LENGTH, Salt, Sum};
+use crate::segment::{HEADER as SEGMENT_HEADER, SegmentHeader, Tail, scan_segment};
 
 /// A store with `turns` turns whose index knows nothing; returns the bounds of the records of the last segment.
 fn prepare(dir: &Path, turns: u32) -> Vec<(usize, usize)> {
@@ -277,6 +277,50 @@ fn bytes_of_an_earlier_life_of_a_file_are_no_records() {
     moved[from..].fill(0);
     moved[from + 8..to + 8].copy_from_slice(&whole[from..to]);
     assert_eq!(scan_segment(&moved, true).unwrap().records.len(), count - 1);
+}
+
+/// One segment of number 7 that holds empty records with these numbers and predecessors.
+fn craft(records: &[(u64, Option<Sum>)]) -> Vec<u8> {
+    let opening = Sum([9; 16]);
+    let header = SegmentHeader { number: 7, first_sequence: 50, capacity: 4096, oldest: 7, opening };
+    let (mut bytes, mut previous) = (header.encode(), opening);
+    for (sequence, instead) in records {
+        let frame = Frame {
+            kind: Kind::Turn,
+            sequence: *sequence,
+            oldest: 7,
+            previous: instead.unwrap_or(previous),
+            offset: crate::wide(bytes.len()),
+        };
+        let mut record = Vec::new();
+        previous = record::encode(&Body::default(), frame, &header.salt(), &mut record).sum;
+        bytes.extend(record);
+    }
+    bytes.resize(4096, 0);
+    bytes
+}
+
+#[test]
+fn a_header_is_valid_in_one_place_only() {
+    let bytes = craft(&[(50, None)]);
+    let (head, opening, at) = (&bytes[SEGMENT_HEADER..], Sum([9; 16]), crate::wide(SEGMENT_HEADER));
+    assert!(Header::read(head, &Salt::new(7, opening), at).is_some());
+    assert!(Header::read(head, &Salt::new(8, opening), at).is_none(), "another life of the file");
+    assert!(Header::read(head, &Salt::new(7, Sum([8; 16])), at).is_none(), "another history");
+    assert!(Header::read(head, &Salt::new(7, opening), at + 8).is_none(), "another offset");
+}
+
+#[test]
+fn a_record_that_does_not_continue_the_one_before_it_is_damage() {
+    let scanned = |records: &[_]| {
+        let bytes = craft(records);
+        let scan = scan_segment(&bytes, true).unwrap();
+        (scan.records.len(), matches!(scan.tail, Tail::Damaged { .. }))
+    };
+    assert_eq!(scanned(&[(50, None), (51, None)]), (2, false));
+    assert_eq!(scanned(&[(50, None), (52, None)]), (1, true), "a number is missing");
+    assert_eq!(scanned(&[(50, None), (50, None)]), (1, true), "a number comes twice");
+    assert_eq!(scanned(&[(50, None), (51, Some(Sum([1; 16])))]), (1, true), "another predecessor");
 }
 
 #[test]
