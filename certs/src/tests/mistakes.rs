@@ -80,11 +80,15 @@ fn a_csr_signed_by_another_key_than_the_one_in_it_is_refused() {
 #[test]
 fn a_csr_with_another_kind_of_key_or_without_form_is_refused() {
     let (desk, node) = (Desk::new(), Node::agent(GEMEENTE));
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    let ed25519 = CertificateParams::new([]).unwrap().serialize_request(&key).unwrap().der().to_vec();
+    let csr_with = |kind| {
+        let key = rcgen::KeyPair::generate_for(kind).unwrap();
+        CertificateParams::new([]).unwrap().serialize_request(&key).unwrap().der().to_vec()
+    };
+    let (ed25519, p384) = (csr_with(&rcgen::PKCS_ED25519), csr_with(&rcgen::PKCS_ECDSA_P384_SHA384));
     let mut trailing = build_csr(&node.tls).unwrap();
     trailing.push(0);
-    for (csr, part) in [(ed25519, "P-256"), (trailing, "unreadable"), (vec![], "unreadable")] {
+    for (csr, part) in [(ed25519, "P-256"), (p384, "P-256"), (trailing, "unreadable"), (vec![], "unreadable")]
+    {
         let request = csr_of(&node, csr);
         fails(desk.issue_with(&request, &fingerprint(&request), "out", NOW), 1, part);
     }

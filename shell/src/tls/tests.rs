@@ -377,6 +377,13 @@ fn a_peer_is_named_by_exactly_one_oin() {
     assert!(read(&[]).is_err());
     assert!(read(&[(DnType::CommonName, OIN)]).is_err(), "only serialNumber counts");
     assert!(read(&[(serial_number(), "123")]).is_err());
+    // Two serial numbers in one subject: the organisation's object identifier is made into a second one.
+    let subject = [(DnType::OrganizationName, "00000003273229500000"), (serial_number(), OIN)];
+    let mut der =
+        certificates(&ca.leaf(&Leaf { subject: &subject, ..Leaf::default() }).0).unwrap()[0].to_vec();
+    let at = der.windows(3).position(|oid| oid == [0x55, 4, 10]).unwrap();
+    der[at + 2] = 5;
+    assert!(peer(&[CertificateDer::from(der)]).is_err());
     assert!(peer(&[]).is_err());
     assert!(peer(&[CertificateDer::from(vec![0x30, 0])]).is_err());
 }
