@@ -187,9 +187,9 @@ impl Core {
         turn.sends
             .into_iter()
             // What was offered from the store and settled later in the same turn is erased by now.
-            .filter(|planned| match planned {
-                Planned::Ready(Send::Offer { item, bytes: None, .. }) => holders.contains_key(&item.packet),
-                _ => true,
+            .filter(|planned| {
+                !matches!(planned, Planned::Ready(Send::Offer { item, bytes: None, .. })
+                    if !holders.contains_key(&item.packet))
             })
             .map(|planned| match planned {
                 Planned::Ready(send) => send,

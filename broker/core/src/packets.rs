@@ -32,11 +32,7 @@ impl Core {
             Ok(packet) if packet.context().sender == peer => packet,
             Ok(packet) => {
                 // What another organisation signed says nothing about this connection's.
-                let refused = Rejected {
-                    peer,
-                    signed: None,
-                    ..*packet.reject(Refusal::SenderNotConnection)
-                };
+                let refused = Rejected { peer, signed: None, ..*packet.reject(Refusal::SenderNotConnection) };
                 return self.reject(conn, lane, &refused, now, turn);
             }
             Err(rejected) => return self.reject(conn, lane, &rejected, now, turn),
@@ -149,8 +145,7 @@ impl Core {
         // What is refused for its times alone must not be remembered for ever, nor for no time at all.
         let now = self.state.log.time;
         let longest = TTL_MAX.0.saturating_add(CLOCK_SKEW.0).saturating_add(CLOCK_SKEW.0);
-        let expires =
-            context.expires.plus(CLOCK_SKEW).clamp(now.plus(CLOCK_SKEW), now.plus(Span(longest)));
+        let expires = context.expires.plus(CLOCK_SKEW).clamp(now.plus(CLOCK_SKEW), now.plus(Span(longest)));
         turn.keep_note_until = turn.keep_note_until.max(Some(expires));
         let seen = Seen { packet, outcome, first, count, expires };
         self.record(turn, Write::Seen { sender: context.sender, msg_id: context.msg_id, seen });

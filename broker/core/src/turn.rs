@@ -210,16 +210,21 @@ impl Turn {
         self.sends.push(Planned::Ready(send));
     }
 
-    /// Adds an entry; its place in the turn. An entry that cannot be written, which no input can bring
-    /// about, is written without its free texts.
+    /// Adds an entry; its place in the turn. One whose texts no entry can hold, such as a signed context
+    /// with a control character in its flow, is written without them.
     pub(crate) fn entry(&mut self, entry: &Entry) {
         let bytes = entry.to_bytes().or_else(|_| {
-            let mut bare = Entry::new(entry.kind, entry.time, entry.salt);
-            bare.from = entry.from;
-            bare.to = entry.to;
-            bare.packet = entry.packet;
-            bare.reason = entry.reason;
-            bare.to_bytes()
+            let without_texts = Entry {
+                flow: None,
+                message_type: None,
+                categories: None,
+                purpose: None,
+                basis: None,
+                activity: None,
+                detail: None,
+                ..entry.clone()
+            };
+            without_texts.to_bytes()
         });
         self.entries.push(bytes.unwrap_or_default());
     }
