@@ -20,6 +20,8 @@ mod packets;
 mod sequencer;
 mod session;
 mod state;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod write;
 

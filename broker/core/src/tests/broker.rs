@@ -1,0 +1,450 @@
+//! A broker that runs turns like the shell does, with its store in memory, and checks after every turn
+//! what must hold after every turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::packet::Packet;
+use seinhuis_shared::receipt::{CheckpointCache, LogKey, ProvedEntry, Receipt};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::{SigningKey, sha256};
+use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shared::tlog::note::{ED25519, KeyText, VerifierKey};
+use seinhuis_shared::tlog::tree::{Frontier, inclusion_proof};
+use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Hello, VERSION};
+
+use super::fixture::{Org, covenant};
+use crate::admission::{Authentic, Received, Rejected};
+use crate::{
+    Answer, Change, Command, CommandId, Config, ConnId, Core, Input, LaneId, Overview, ReceiptSource, Send,
+    Table, Turn,
+};
+
+pub(super) const ORIGIN: &str = "broker.example/uitwisseling/2026";
+pub(super) const LANE: LaneId = LaneId(1);
+
+fn log_signer() -> SigningKey {
+    SigningKey::from_seed(&[99; 32])
+}
+
+pub(super) fn log_key() -> LogKey {
+    let text = KeyText::new(ORIGIN, ED25519, &log_signer().public().to_bytes()).unwrap();
+    let key = VerifierKey::new(ORIGIN, text.ed25519(ED25519).unwrap()).unwrap();
+    LogKey { origin: ORIGIN.into(), key }
+}
+
+/// What one turn did.
+#[derive(Debug)]
+pub(super) struct Did {
+    pub(super) sends: Vec<Send>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) directory_changed: bool,
+}
+
+/// A packet's outcome as its sender got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Got {
+    pub(super) packet: Digest,
+    pub(super) outcome: u16,
+    pub(super) receipt: Vec<u8>,
+}
+
+/// A packet as its recipient got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offered {
+    pub(super) conn: ConnId,
+    pub(super) packet: Digest,
+    pub(super) receipt: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct Broker {
+    pub(super) core: Core,
+    pub(super) config: Config,
+    pub(super) now: Timestamp,
+    pub(super) rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    pub(super) blobs: BTreeMap<[u8; 32], Arc<Vec<u8>>>,
+    pub(super) log: Vec<Vec<u8>>,
+    nodes: BTreeMap<(u8, u64), Digest>,
+    /// Everything ever submitted, to check receipts against.
+    submitted: BTreeMap<Digest, Vec<u8>>,
+    peers: BTreeMap<ConnId, Oin>,
+    next: u64,
+}
+
+impl Broker {
+    /// A broker without partners or covenant.
+    pub(super) fn bare(now: Timestamp) -> Self {
+        Self::with(Config::new(ORIGIN, "log key", "broker/1"), now)
+    }
+
+    pub(super) fn with(config: Config, now: Timestamp) -> Self {
+        Self {
+            core: Core::new(config.clone()),
+            config,
+            now,
+            rows: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            log: Vec::new(),
+            nodes: BTreeMap::new(),
+            submitted: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// A broker with the fixture's covenant and its four parties, and a stranger who is party to nothing.
+    pub(super) fn started(now: Timestamp) -> Self {
+        Self::bare(now).populated()
+    }
+
+    pub(super) fn populated(mut self) -> Self {
+        self.command(Command::LoadCovenant { bytes: covenant().to_bytes() });
+        for org in Org::PARTIES.into_iter().chain([Org::Stranger]) {
+            self.add(org);
+        }
+        self
+    }
+
+    pub(super) fn add(&mut self, org: Org) -> Answer {
+        let name = format!("{org:?}");
+        self.command(Command::AddPartner { oin: org.oin(), name, key: org.key().public() })
+    }
+
+    pub(super) fn fresh_number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Runs a turn: handle, seal, sign, make durable, send.
+    pub(super) fn turn(&mut self, inputs: impl IntoIterator<Item = Input>) -> Did {
+        let mut turn = Turn::new(sha256(&self.fresh_number().to_be_bytes()).0);
+        for input in inputs {
+            self.core.handle(input, self.now, &mut turn);
+        }
+        let directory_changed = turn.directory_changed();
+        let durable = turn.is_durable();
+        let entries = turn.entry_count();
+        let before = self.log.len();
+        let sealed = self.core.seal(&mut turn);
+        let note = if sealed.has_entries() { sign(sealed.size(), sealed.root()) } else { Vec::new() };
+        let writes = self.core.sign(&mut turn, &sealed, &note);
+        assert_eq!(durable, !writes.is_empty(), "a turn is durable when it has writes or entries");
+        self.nodes.extend(sealed.tree.new_nodes());
+        for write in writes {
+            self.store(write.change());
+        }
+        assert_eq!(self.log.len(), before + entries, "every entry is written");
+        let sends = self.core.committed(turn, &sealed, &note);
+        let entries = self.log[before..].iter().map(|bytes| Entry::parse(bytes).unwrap()).collect();
+        self.check();
+        self.check_sends(&sends);
+        Did { sends, entries, directory_changed }
+    }
+
+    fn store(&mut self, change: Change) {
+        let table = |number| Table::ALL.into_iter().find(|table| table.number() == number).unwrap();
+        match change {
+            Change::Put { table: number, key, value } => {
+                if table(number) == Table::Entries {
+                    let index = u64::from_be_bytes(key.as_slice().try_into().unwrap());
+                    assert_eq!(index, u64::try_from(self.log.len()).unwrap(), "the log only grows");
+                    self.log.push(value.clone());
+                }
+                self.rows.insert((table(number), key), value);
+            }
+            Change::Delete { table: number, key } => {
+                assert!(
+                    self.rows.remove(&(table(number), key)).is_some(),
+                    "only rows that exist are deleted"
+                );
+            }
+            Change::Keep { blob, bytes } => {
+                assert_eq!(sha256(&bytes).0, blob);
+                assert!(self.blobs.insert(blob, bytes).is_none(), "a packet is kept once");
+            }
+            Change::Erase { blob } => {
+                assert!(self.blobs.remove(&blob).is_some(), "only what is kept is erased");
+            }
+        }
+    }
+
+    /// A core made from what is stored, as at start-up.
+    pub(super) fn restored(&self) -> Core {
+        let frontier = Frontier::load(u64::try_from(self.log.len()).unwrap(), &self.nodes).unwrap();
+        Core::restore(self.config.clone(), self.stored(), frontier).unwrap()
+    }
+
+    /// All rows, in the order in which a store gives them back.
+    pub(super) fn stored(&self) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
+        Table::ALL
+            .into_iter()
+            .flat_map(|table| self.rows.iter().filter(move |((own, _), _)| *own == table))
+            .map(|((table, key), value)| (*table, key.clone(), value.clone()))
+            .collect()
+    }
+
+    /// Stops and starts again: sessions are gone, everything else is read back.
+    pub(super) fn restart(&mut self) {
+        self.core = self.restored();
+        self.peers.clear();
+        self.check();
+    }
+
+    // What happens to it.
+
+    pub(super) fn command(&mut self, command: Command) -> Answer {
+        self.try_command(command).unwrap()
+    }
+
+    pub(super) fn try_command(&mut self, command: Command) -> Result<Answer, Refusal> {
+        let did = self.turn([Input::Operator { id: CommandId(7), command }]);
+        let answer = did.sends.into_iter().find_map(|send| match send {
+            Send::Answer { id: CommandId(7), answer } => Some(answer),
+            _ => None,
+        });
+        answer.unwrap()
+    }
+
+    pub(super) fn overview(&mut self) -> Overview {
+        match self.command(Command::Overview) {
+            Answer::Overview(overview) => overview,
+            other => panic!("{other:?} is no overview"),
+        }
+    }
+
+    pub(super) fn hello(&mut self, org: Org) -> (ConnId, Input) {
+        let conn = ConnId(self.fresh_number());
+        self.peers.insert(conn, org.oin());
+        let hello = Hello { version: VERSION, software: format!("agent of {org:?}") };
+        (conn, Input::Connected { conn, peer: org.oin(), hello })
+    }
+
+    /// Connects; gives what came with the welcome too.
+    pub(super) fn connect_with(&mut self, org: Org) -> (ConnId, Did) {
+        let (conn, input) = self.hello(org);
+        let did = self.turn([input]);
+        let welcomed = matches!(did.sends.first(), Some(Send::Welcome { conn: own, .. }) if *own == conn);
+        assert!(welcomed, "{org:?} is welcome: {:?}", did.sends);
+        (conn, did)
+    }
+
+    pub(super) fn connect(&mut self, org: Org) -> ConnId {
+        self.connect_with(org).0
+    }
+
+    pub(super) fn examine(&mut self, org: Org, bytes: &[u8]) -> Result<Box<Authentic>, Box<Rejected>> {
+        self.submitted.insert(sha256(bytes), bytes.to_vec());
+        Received::new(bytes.to_vec(), org.oin()).authenticate(&self.core.directory())
+    }
+
+    pub(super) fn submission(&mut self, conn: ConnId, org: Org, bytes: &[u8]) -> Input {
+        Input::Submitted { conn, lane: LANE, examined: self.examine(org, bytes) }
+    }
+
+    /// Submits in a turn of its own.
+    pub(super) fn submit(&mut self, conn: ConnId, org: Org, bytes: &[u8]) -> Did {
+        let input = self.submission(conn, org, bytes);
+        self.turn([input])
+    }
+
+    /// Submits what has to be accepted; gives the verdict.
+    pub(super) fn accept(&mut self, conn: ConnId, org: Org, bytes: &[u8]) -> Got {
+        let did = self.submit(conn, org, bytes);
+        let [got] = self.verdicts(&did).try_into().unwrap();
+        assert_eq!(got.outcome, 0, "{:?}", did.entries);
+        got
+    }
+
+    pub(super) fn ack(&self, org: Org, packets: &[(&[u8], u16)]) -> Acknowledgement {
+        let item = |(bytes, outcome): &(&[u8], u16)| {
+            let packet = Packet::parse(bytes).unwrap();
+            Acknowledged { msg_id: packet.context().msg_id, packet: packet.digest(), outcome: *outcome }
+        };
+        Acknowledgement {
+            version: 1,
+            recipient: org.oin(),
+            issued: self.now,
+            items: packets.iter().map(item).collect(),
+        }
+    }
+
+    /// Acknowledges in a turn of its own, signed by `org`.
+    pub(super) fn acknowledge(&mut self, conn: ConnId, org: Org, packets: &[(&[u8], u16)]) -> Did {
+        let signed = self.ack(org, packets).sign(&org.key());
+        let examined = Acknowledgement::verify(&signed, &[org.key().public()]);
+        self.turn([Input::Acknowledged { conn, examined }])
+    }
+
+    pub(super) fn tick_until(&mut self, now: Timestamp) -> Did {
+        self.now = now;
+        self.turn([Input::Tick])
+    }
+
+    // What came of it.
+
+    /// A receipt's bytes, put together from the log if need be.
+    pub(super) fn receipt(&self, source: &ReceiptSource) -> Vec<u8> {
+        match source {
+            ReceiptSource::Fresh(bytes) => bytes.to_vec(),
+            ReceiptSource::Stored { first, count, size, note } => {
+                let entries = (*first..*first + u64::from(*count))
+                    .map(|index| ProvedEntry {
+                        index,
+                        entry: Bytes(self.log[usize::try_from(index).unwrap()].clone()),
+                        path: inclusion_proof(index, *size, &self.nodes).unwrap(),
+                    })
+                    .collect();
+                Receipt { version: 1, checkpoint: Bytes(note.to_vec()), entries }.to_bytes()
+            }
+        }
+    }
+
+    pub(super) fn verdicts(&self, did: &Did) -> Vec<Got> {
+        did.sends
+            .iter()
+            .filter_map(|send| match send {
+                Send::Verdict { packet, outcome, receipt, .. } => {
+                    Some(Got { packet: *packet, outcome: *outcome, receipt: self.receipt(receipt) })
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(super) fn offers(&self, did: &Did) -> Vec<Offered> {
+        did.sends
+            .iter()
+            .filter_map(|send| match send {
+                Send::Offer { conn, item, receipt, .. } => {
+                    Some(Offered { conn: *conn, packet: item.packet, receipt: self.receipt(receipt) })
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        self.log.iter().map(|bytes| Entry::parse(bytes).unwrap()).collect()
+    }
+
+    /// Packets waiting for `org`.
+    pub(super) fn waiting(&self, org: Org) -> usize {
+        self.core.state.mailboxes.get(&org.oin()).map_or(0, crate::mailbox::Mailbox::len)
+    }
+
+    // What must hold.
+
+    fn check(&self) {
+        self.check_log();
+        self.check_mail();
+        same_state(&self.core, &self.restored());
+    }
+
+    fn check_log(&self) {
+        let mut time = Timestamp(0);
+        let mut once = BTreeSet::new();
+        for entry in self.entries() {
+            assert!(entry.time >= time, "the log's time never goes back");
+            time = entry.time;
+            if matches!(entry.kind, Kind::Accepted | Kind::Delivered | Kind::Expired) {
+                // Delivered or expired, never both: either is the end.
+                let end = entry.kind != Kind::Accepted;
+                assert!(once.insert((end, entry.to, entry.packet)), "once per recipient: {entry:?}");
+            }
+        }
+        if let Some(head) = self.core.head() {
+            let checkpoint = Checkpoint::verify(&head.note, ORIGIN, &log_key().key).unwrap();
+            assert_eq!(checkpoint.size(), u64::try_from(self.log.len()).unwrap());
+            assert_eq!(*checkpoint.root(), self.core.state.log.frontier.root());
+        }
+    }
+
+    fn check_mail(&self) {
+        let mut waiting = BTreeSet::new();
+        for (oin, mailbox) in &self.core.state.mailboxes {
+            assert!(mailbox.len() > 0, "an empty mailbox is none");
+            let mut bytes = 0;
+            let mut at = 0;
+            while let Some(item) = mailbox.from(at) {
+                let kept = self.blobs.get(&item.packet.0).unwrap();
+                assert!(Packet::parse(kept).unwrap().context().is_for(oin), "a mailbox holds its own only");
+                let entry = Entry::parse(&self.log[usize::try_from(item.index).unwrap()]).unwrap();
+                assert_eq!((entry.kind, entry.to), (Kind::Accepted, Some(*oin)));
+                assert_eq!(entry.packet, Some(item.packet));
+                waiting.insert(item.packet.0);
+                bytes += item.size;
+                at = item.index + 1;
+            }
+            assert_eq!(bytes, mailbox.bytes());
+        }
+        let kept: BTreeSet<_> = self.blobs.keys().copied().collect();
+        assert_eq!(kept, waiting, "what waits is kept and nothing else");
+    }
+
+    fn check_sends(&self, sends: &[Send]) {
+        let log = log_key();
+        let mut cache = CheckpointCache::default();
+        for send in sends {
+            let (Send::Verdict { conn, receipt, .. } | Send::Offer { conn, receipt, .. }) = send else {
+                continue;
+            };
+            let peer = self.peers[conn];
+            let receipt = Receipt::parse(&self.receipt(receipt)).unwrap();
+            let proved = receipt.verify(&log, &mut cache).unwrap();
+            for own in &receipt.entries {
+                assert_eq!(own.entry.0, self.log[usize::try_from(own.index).unwrap()]);
+            }
+            match send {
+                Send::Verdict { packet, outcome: 0, .. } => {
+                    let packet = Packet::parse(&self.submitted[packet]).unwrap();
+                    proved.says_accepted(&packet).unwrap();
+                }
+                Send::Verdict { packet, outcome, .. } => {
+                    proved.says_refused(packet, &peer, *outcome).unwrap();
+                }
+                Send::Offer { item, bytes, .. } => {
+                    let kept = bytes.as_ref().or_else(|| self.blobs.get(&item.packet.0)).unwrap();
+                    let packet = Packet::parse(kept).unwrap();
+                    proved.says_accepted_for(&packet, &peer).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+pub(super) fn sign(size: u64, root: Digest) -> Vec<u8> {
+    let checkpoint = Checkpoint::new(ORIGIN, size, root).unwrap();
+    checkpoint.sign_with(&log_key().key, |bytes| log_signer().sign(bytes)).unwrap().to_string().into_bytes()
+}
+
+/// Everything but the sessions, which a restart ends.
+pub(super) fn same_state(one: &Core, other: &Core) {
+    let (a, b) = (&one.state, &other.state);
+    assert_eq!(a.directory.partners, b.directory.partners);
+    assert!(a.directory.covenants.keys().eq(b.directory.covenants.keys()));
+    assert_eq!(a.prekeys, b.prekeys);
+    assert_eq!(a.seen, b.seen);
+    assert_eq!(a.holders, b.holders);
+    assert_eq!(a.endings, b.endings);
+    assert_eq!((&a.log.frontier, &a.log.head), (&b.log.frontier, &b.log.head));
+    assert_eq!((a.log.time, &a.log.notes), (b.log.time, &b.log.notes));
+    let items = |core: &Core| {
+        let mut all = Vec::new();
+        for (oin, mailbox) in &core.state.mailboxes {
+            let mut at = 0;
+            while let Some(item) = mailbox.from(at) {
+                at = item.index + 1;
+                assert_eq!(mailbox.find(&item.packet), Some(item));
+                all.push((*oin, item.clone()));
+            }
+        }
+        all
+    };
+    assert_eq!(items(one), items(other));
+}

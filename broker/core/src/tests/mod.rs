@@ -1,0 +1,16 @@
+//! Tests of the broker's decisions, through turns as the shell runs them.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test looks for one kind of send and passes over the others"
+)]
+
+mod admission;
+mod agreement;
+mod broker;
+mod delivery;
+mod fixture;
+mod log;
+mod operation;
+mod replay;
+mod sequences;
+mod sessions;

@@ -1,0 +1,206 @@
+//! Random sequences of what can happen. The broker fixture checks its invariants after every turn: no
+//! verdict without its entry, the log only grows and its time with it, every entry parses, each packet is
+//! accepted and ended at most once per recipient, a mailbox holds only what is addressed to it, what waits
+//! is kept and nothing else, and a core read back from the rows is the same core.
+
+use std::collections::BTreeMap;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use seinhuis_shared::entry::Kind;
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::time::Span;
+
+use super::broker::{Broker, ORIGIN};
+use super::fixture::{Draft, Gem, NOON, Org, Pol};
+use crate::{Command, Config, ConnId, Input, Send};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Connect(usize),
+    Disconnect(usize),
+    /// Which party, which number, which of the defects or none, several times in one turn.
+    Submit {
+        org: usize,
+        number: u64,
+        defect: u8,
+        times: usize,
+    },
+    /// Which party acknowledges which of the packets that were offered to it, and how.
+    Acknowledge {
+        org: usize,
+        which: usize,
+        outcome: u16,
+    },
+    Tick(u64),
+    Revoke(usize),
+    Add(usize),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let org = 0..Org::PARTIES.len();
+    prop_oneof![
+        4 => org.clone().prop_map(Step::Connect),
+        1 => org.clone().prop_map(Step::Disconnect),
+        8 => (org.clone(), 0..6_u64, 0..12_u8, 1..3_usize)
+            .prop_map(|(org, number, defect, times)| Step::Submit { org, number, defect, times }),
+        6 => (org.clone(), 0..8_usize, prop_oneof![Just(0_u16), Just(504)])
+            .prop_map(|(org, which, outcome)| Step::Acknowledge { org, which, outcome }),
+        2 => (0..40_u64).prop_map(Step::Tick),
+        1 => org.clone().prop_map(Step::Revoke),
+        2 => org.prop_map(Step::Add),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// A packet of `org`: the first defects leave it right.
+fn packet(org: Org, number: u64, defect: u8, broker: &Broker) -> Vec<u8> {
+    let now = broker.now;
+    let draft = match org {
+        Gem => Draft::new(Gem, &[Pol, Org::Jw], "F04", number, now),
+        Org::Om => Draft::new(Org::Om, &[Gem], "F16", number, now),
+        other => Draft::new(other, &[Gem], "F01", number, now),
+    };
+    // Few instants, so that the same number often gives the same bytes.
+    let made = NOON.plus(Span::days(now.since(NOON).0 / Span::days(2).0 * 2));
+    let mut draft = draft.with(|draft| {
+        draft.context.issued = made;
+        draft.context.expires = made.plus(Span::days(3));
+    });
+    match defect {
+        5 => draft.body = b"anders".to_vec(),
+        6 => draft.context.flow = "F99".into(),
+        7 => draft.context.expires = made.minus(Span(1)),
+        8 => draft.context.covenant = Digest([1; 32]),
+        9 => draft.signer = Org::Stranger.key(),
+        10 => draft.context.flow = "\u{1}".into(),
+        _ => {}
+    }
+    let mut bytes = draft.seal();
+    if defect == 11 {
+        bytes.pop();
+    }
+    bytes
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    conns: BTreeMap<Org, Vec<ConnId>>,
+    offered: BTreeMap<Org, Vec<Vec<u8>>>,
+    /// The first answer to each packet that was accepted.
+    accepted: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl Seen {
+    fn newest(&self, org: Org) -> Option<ConnId> {
+        self.conns.get(&org).and_then(|conns| conns.last()).copied()
+    }
+
+    fn take_in(&mut self, broker: &Broker, did: &super::broker::Did) {
+        for send in &did.sends {
+            match send {
+                Send::Close { conn, .. } => {
+                    self.conns.values_mut().for_each(|conns| conns.retain(|own| own != conn));
+                }
+                Send::Offer { conn, item, bytes, .. } => {
+                    let org = *self.conns.iter().find(|(_, conns)| conns.contains(conn)).unwrap().0;
+                    assert_eq!(self.newest(org), Some(*conn), "only the newest session is served");
+                    let bytes = bytes.as_ref().or_else(|| broker.blobs.get(&item.packet.0)).unwrap();
+                    self.offered.entry(org).or_default().push(bytes.to_vec());
+                }
+                _ => {}
+            }
+        }
+        for got in broker.verdicts(did).into_iter().filter(|got| got.outcome == 0) {
+            let first = self.accepted.entry(got.packet).or_insert_with(|| got.receipt.clone());
+            assert_eq!(*first, got.receipt, "the same answer, byte for byte");
+        }
+    }
+}
+
+fn run(broker: &mut Broker, seen: &mut Seen, step: &Step) {
+    let org = |index: usize| Org::PARTIES[index];
+    let did = match *step {
+        Step::Connect(index) => {
+            let (conn, input) = broker.hello(org(index));
+            seen.conns.entry(org(index)).or_default().push(conn);
+            broker.turn([input])
+        }
+        Step::Disconnect(index) => {
+            let Some(conn) = seen.conns.get_mut(&org(index)).and_then(Vec::pop) else { return };
+            broker.turn([Input::Disconnected { conn }])
+        }
+        Step::Submit { org: index, number, defect, times } => {
+            let Some(conn) = seen.newest(org(index)) else { return };
+            let bytes = packet(org(index), number, defect, broker);
+            let inputs: Vec<_> = (0..times).map(|_| broker.submission(conn, org(index), &bytes)).collect();
+            broker.turn(inputs)
+        }
+        Step::Acknowledge { org: index, which, outcome } => {
+            let packet = seen.offered.get(&org(index)).and_then(|all| all.get(which)).cloned();
+            let (Some(conn), Some(bytes)) = (seen.newest(org(index)), packet) else { return };
+            broker.acknowledge(conn, org(index), &[(&bytes, outcome)])
+        }
+        Step::Tick(hours) => broker.tick_until(broker.now.plus(Span::hours(hours))),
+        Step::Revoke(index) => {
+            let command = Command::RevokePartner { oin: org(index).oin() };
+            broker.turn([Input::Operator { id: crate::CommandId(1), command }])
+        }
+        Step::Add(index) => {
+            broker.add(org(index));
+            return;
+        }
+        Step::Restart => {
+            broker.restart();
+            seen.conns.clear();
+            return;
+        }
+    };
+    seen.take_in(broker, &did);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_invariants_hold(steps in vec(step(), 1..60)) {
+        let mut config = Config::new(ORIGIN, "log key", "broker/1");
+        config.mailbox_packets = 5;
+        let mut broker = Broker::with(config, NOON).populated();
+        let mut seen = Seen::default();
+        for step in &steps {
+            run(&mut broker, &mut seen, step);
+        }
+        // Everything ends: after the last validity nothing waits, nothing is kept, nothing is remembered.
+        for _ in 0..3 {
+            broker.tick_until(broker.now.plus(Span::days(40)));
+        }
+        prop_assert!(broker.blobs.is_empty() && broker.core.state.endings.is_empty());
+        let count = |kind| broker.entries().iter().filter(|entry| entry.kind == kind).count();
+        prop_assert_eq!(count(Kind::Accepted), count(Kind::Delivered) + count(Kind::Expired));
+    }
+}
+
+/// The sequences above reach what they are meant to reach.
+#[test]
+fn the_steps_lead_to_every_outcome() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let steps = vec(step(), 900..901).new_tree(&mut runner).unwrap().current();
+    let mut broker = Broker::with(Config::new(ORIGIN, "log key", "broker/1"), NOON).populated();
+    let mut seen = Seen::default();
+    for step in &steps {
+        run(&mut broker, &mut seen, step);
+    }
+    let entries = broker.entries();
+    for kind in [Kind::Accepted, Kind::Delivered, Kind::Expired, Kind::Partner] {
+        assert!(entries.iter().any(|entry| entry.kind == kind), "{kind}");
+    }
+    let reasons: std::collections::BTreeSet<_> = entries.iter().filter_map(|entry| entry.reason).collect();
+    for reason in [102, 203, 209, 303, 305, 401, 404, 504] {
+        assert!(reasons.contains(&reason), "{reason} in {reasons:?}");
+    }
+    assert!(seen.accepted.len() > 10, "{}", seen.accepted.len());
+}
