@@ -105,6 +105,20 @@ fn idle_housekeeping_gives_space_back() {
 }
 
 #[test]
+fn no_segment_is_freed_before_the_index_has_seen_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    for n in 0..100 {
+        store.commit(turn(n)).unwrap();
+        store.commit(Turn::default().delete(1, n.to_be_bytes()).forget(id(n))).unwrap();
+    }
+    assert_eq!(store.stats().freed_segments, 0);
+    drop(store);
+    let (_, recovery) = open(dir.path());
+    assert_eq!(recovery.index, crate::IndexRecovery::Kept { replayed: 200 });
+}
+
+#[test]
 fn erased_bytes_are_in_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());

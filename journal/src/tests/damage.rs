@@ -324,6 +324,18 @@ fn a_record_that_does_not_continue_the_one_before_it_is_damage() {
 }
 
 #[test]
+fn a_torn_record_with_anything_behind_its_end_is_damage() {
+    let mut bytes = craft(&[(50, None), (51, None)]);
+    let scan = scan_segment(&bytes, true).unwrap();
+    let (end, count) = (crate::narrow(scan.end), scan.records.len());
+    bytes[end - 4..end].fill(0);
+    assert!(matches!(scan_segment(&bytes, true).unwrap().tail, Tail::Torn { .. }));
+    bytes[end + 40] = 1;
+    let scan = scan_segment(&bytes, true).unwrap();
+    assert!(matches!(scan.tail, Tail::Damaged { .. }) && scan.records.len() + 1 == count);
+}
+
+#[test]
 fn arbitrary_bytes_never_panic() {
     let dir = tempfile::tempdir().unwrap();
     prepare(dir.path(), 4);
