@@ -174,15 +174,18 @@ fn a_power_cut_at_any_step_of_traffic_with_compaction_is_harmless() {
     };
     let mut cuts = 0;
     for (site, total) in count {
-        let stride = if matches!(site, Site::Write | Site::Sync) { 13 } else { 5 };
+        let stride = if matches!(site, Site::Write | Site::Sync) { 29 } else { 7 };
         for nth in (1..=total).step_by(stride) {
             for effect in [Effect::NotDone, Effect::Partly, Effect::Done] {
-                cut_and_check(site, nth, effect, turns);
-                cuts += 1;
+                // Only a write can be done by half.
+                if effect != Effect::Partly || site == Site::Write {
+                    cut_and_check(site, nth, effect, turns);
+                    cuts += 1;
+                }
             }
         }
     }
-    assert!(cuts > 60, "{cuts}");
+    assert!(cuts > 40, "{cuts}");
 }
 
 /// Runs the traffic with a power cut, beside a model that knows what was confirmed.
