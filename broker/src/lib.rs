@@ -1,1 +1,19 @@
-//! placeholder
+//! The broker's shell: it reads, makes durable and sends what `seinhuis-broker-core` decides.
+//!
+//! One thread ([`engine`]) owns core and store: it drains inputs, closes a turn, signs the log's head,
+//! makes all of it durable with one flush, and only then lets anything out. [`link`] speaks QUIC around it,
+//! [`log`] keeps the exchange log's files, [`commands`] is what the operator types.
+
+pub mod commands;
+pub mod config;
+pub mod engine;
+pub mod home;
+pub mod link;
+pub mod log;
+pub mod service;
+mod store;
+
+pub use commands::run;
+
+/// Name and version, as partners and operators see it.
+pub const SOFTWARE: &str = concat!("seinhuis-broker/", env!("CARGO_PKG_VERSION"));

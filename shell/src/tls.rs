@@ -3,6 +3,7 @@
 //!
 //! Resumption, tickets and 0-RTT are off because each skips the revocation check.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -303,6 +304,20 @@ pub fn crl_next_update(crl: &CertificateRevocationListDer<'_>) -> Result<Timesta
         x509_parser::revocation_list::CertificateRevocationList::from_der(crl).map_err(|_| nothing())?;
     let end = crl.next_update().and_then(|at| u64::try_from(at.timestamp()).ok()).ok_or_else(nothing)?;
     Ok(Timestamp::default().plus(Span::seconds(end)))
+}
+
+/// The serial numbers of all revoked certificates, hexadecimal as in [`Peer::serial`].
+///
+/// # Errors
+/// When a list cannot be read.
+pub fn revoked_serials(trust: &Trust) -> Result<BTreeSet<String>, Complaint> {
+    let mut serials = BTreeSet::new();
+    for crl in &trust.crls {
+        let (_, list) = x509_parser::revocation_list::CertificateRevocationList::from_der(crl)
+            .map_err(|_| unreadable("intrekkingslijst (CRL)", "revocation list (CRL)"))?;
+        serials.extend(list.iter_revoked_certificates().map(|revoked| HEXLOWER.encode(revoked.raw_serial())));
+    }
+    Ok(serials)
 }
 
 #[cfg(test)]

@@ -1,0 +1,152 @@
+//! Looking at the set-up: status, check-config, doctor.
+
+use std::net::UdpSocket;
+
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shell::cli::{Outcome, Ui};
+use seinhuis_shell::complaint::{Complaint, Doing};
+use seinhuis_shell::control::{self, CallError};
+use seinhuis_shell::lang::Text;
+use seinhuis_shell::{answer, clock, files, keys, tls};
+use serde_json::{Value, json};
+
+use super::request::{Request, ask};
+use crate::config::Config;
+use crate::home::Home;
+
+pub(super) fn config(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
+    home.load_config()?;
+    let path = home.config();
+    ui.answer(
+        &Text::new(format!("{} is in orde.", path.display()), format!("{} is in order.", path.display())),
+        &json!({ "config": path, "valid": true }),
+    );
+    Ok(Outcome::Done)
+}
+
+pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
+    let answer = ask(home, &Request::Status)?;
+    let number = |pointer: &str| answer.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let waiting: u64 = answer
+        .get("queues")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|queue| queue.get("packets").and_then(Value::as_u64))
+        .sum();
+    let (size, connected, partners) = (number("/log/size"), number("/connected"), number("/partners"));
+    let (turns, disk) = (number("/turns"), number("/disk_bytes") >> 20);
+    ui.answer(
+        &Text::new(
+            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag."),
+            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored."),
+        ),
+        &answer,
+    );
+    Ok(Outcome::Done)
+}
+
+/// One finding: what was looked at, and what is wrong with it.
+type Finding = (Text, Result<Text, Complaint>);
+
+pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
+    let now = clock::now();
+    let mut findings: Vec<Finding> = vec![
+        (
+            Text::new("Map", "Folder"),
+            files::check_private_dir(home.dir()).map(|()| Text::same(home.dir().display().to_string())),
+        ),
+        (
+            Text::new("Sleutels", "Keys"),
+            [home.signing_key(), home.log_key()]
+                .iter()
+                .try_for_each(|path| keys::load_signing(path).map(|_| ()))
+                .and_then(|()| keys::load_tls(&home.tls_key()))
+                .map(|_| {
+                    Text::new("drie, alleen leesbaar voor de eigenaar", "three, readable by the owner alone")
+                }),
+        ),
+        (Text::new("Certificaat", "Certificate"), certificate(home, now)),
+        (Text::new("Intrekkingslijst", "Revocation list"), revocation(home, now)),
+    ];
+    let config = home.load_config();
+    findings.push((
+        Text::new("Configuratie", "Configuration"),
+        config.as_ref().map(|_| Text::same(home.config().display().to_string())).map_err(Clone::clone),
+    ));
+    if let Ok(config) = &config {
+        findings.push((Text::new("Broker", "Broker"), running(home, config)));
+    }
+    let wrong = findings.iter().filter(|(_, finding)| finding.is_err()).count();
+    let lines: Vec<String> = findings
+        .iter()
+        .map(|(what, finding)| {
+            let what = what.in_lang(ui.lang);
+            match finding {
+                Ok(text) => format!("✓ {what}: {}", text.in_lang(ui.lang)),
+                Err(complaint) => format!("✗ {what}: {}", complaint.show(ui.lang).replace('\n', "\n    ")),
+            }
+        })
+        .collect();
+    let json: Vec<Value> = findings
+        .iter()
+        .map(|(what, finding)| json!({ "what": what.en, "right": finding.is_ok(), "problem": finding.as_ref().err().map(|complaint| complaint.to_json(ui.lang)) }))
+        .collect();
+    ui.answer(&Text::same(lines.join("\n")), &Value::Array(json));
+    if wrong == 0 { Outcome::Done } else { Outcome::No }
+}
+
+fn days_left(end: Timestamp, now: Timestamp) -> u64 {
+    end.since(now).0 / Span::days(1).0
+}
+
+fn certificate(home: &Home, now: Timestamp) -> Result<Text, Complaint> {
+    let grant = home.load_grant()?;
+    grant.identity(&keys::load_tls(&home.tls_key())?)?;
+    if grant.not_after <= now {
+        return Err(Complaint::usage(
+            Text::new("Het certificaat is verlopen.", "The certificate has expired."),
+            Text::new(
+                "Vraag vernieuwing aan bij de CA (seinhuis-certs renew).",
+                "Ask the CA for renewal (seinhuis-certs renew).",
+            ),
+        ));
+    }
+    let days = days_left(grant.not_after, now);
+    Ok(Text::new(format!("nog {days} dagen geldig"), format!("valid for {days} more days")))
+}
+
+fn revocation(home: &Home, now: Timestamp) -> Result<Text, Complaint> {
+    let trust = home.load_grant()?.trust()?;
+    let mut end = Timestamp(u64::MAX);
+    for crl in &trust.crls {
+        end = end.min(tls::crl_next_update(crl)?);
+    }
+    if end <= now {
+        return Err(Complaint::usage(
+            Text::new(
+                "De intrekkingslijst is verlopen: niemand kan verbinden.",
+                "The revocation list has expired: nobody can connect.",
+            ),
+            Text::new(
+                format!("Maak een nieuwe (seinhuis-certs crl) en zet die neer als {}.", home.crl().display()),
+                format!("Make a new one (seinhuis-certs crl) and put it at {}.", home.crl().display()),
+            ),
+        ));
+    }
+    let days = days_left(end, now);
+    Ok(Text::new(format!("nog {days} dagen geldig"), format!("valid for {days} more days")))
+}
+
+fn running(home: &Home, config: &Config) -> Result<Text, Complaint> {
+    let socket = home.socket();
+    match control::call::<_, Value>(&socket, &Request::Status, std::time::Duration::from_secs(10)) {
+        Ok(value) => answer::decode(value).map(|_| Text::new("draait en antwoordt", "runs and answers")),
+        Err(CallError::NotRunning) => UdpSocket::bind(config.listen)
+            .map(|_| Text::new("draait niet; het adres is vrij", "does not run; the address is free"))
+            .map_err(|error| {
+                Complaint::io(Doing::Socket, std::path::Path::new(&config.listen.to_string()), &error)
+            }),
+        Err(error) => Err(error.complaint("seinhuis-broker", &socket)),
+    }
+}

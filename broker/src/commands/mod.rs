@@ -1,0 +1,131 @@
+//! What the operator types.
+
+mod check;
+mod covenant;
+mod init;
+mod log;
+mod partner;
+mod request;
+mod run;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use seinhuis_shared::ids::Oin;
+use seinhuis_shell::cli::{self, Common, Outcome, Ui};
+use seinhuis_shell::complaint::Complaint;
+
+use crate::home::Home;
+
+/// Seinhuis broker: carries sealed packets between partners under a covenant, and never reads them.
+#[derive(Debug, Parser)]
+#[command(name = "seinhuis-broker", version)]
+struct Args {
+    /// The broker's folder
+    #[arg(long, global = true, env = "SEINHUIS_BROKER_HOME", default_value = "seinhuis-broker")]
+    home: PathBuf,
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the folder: configuration, keys and the request for a certificate
+    Init(init::Init),
+    /// Run the broker
+    Run(run::Run),
+    /// Partners: add, list, revoke
+    #[command(subcommand)]
+    Partner(Partner),
+    /// Covenants: load, show
+    #[command(subcommand)]
+    Covenant(Covenant),
+    /// The exchange log
+    #[command(subcommand)]
+    Log(Log),
+    /// Write the card that partners need to find and recognise this broker
+    Card {
+        /// Where to write it instead of broker.json in the folder
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Show how things stand
+    Status,
+    /// Check the configuration file and nothing else
+    CheckConfig,
+    /// Explain the whole set-up: what is right, what is wrong, what to do
+    Doctor,
+}
+
+#[derive(Debug, Subcommand)]
+enum Partner {
+    /// Register an organisation from its agent's enrolment request
+    Add {
+        /// The request file
+        request: PathBuf,
+        /// The request's fingerprint, as the partner reads it out over the telephone
+        #[arg(long)]
+        fingerprint: String,
+    },
+    /// Show the partners
+    List,
+    /// Take an organisation's access away, at once
+    Revoke {
+        /// Its OIN
+        oin: Oin,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Covenant {
+    /// Make a covenant known: canonical bytes, or TOML files that make up one document
+    Load {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Show the covenants that are known
+    Show,
+}
+
+#[derive(Debug, Subcommand)]
+enum Log {
+    /// Show the last entries
+    Tail {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20)]
+        lines: u64,
+    },
+    /// Hash every entry again and compare with tiles and root
+    Verify,
+}
+
+/// Runs the program; the first of `args` is its name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    cli::main(args, |args: &Args| args.common, dispatch)
+}
+
+fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
+    let home = Home::new(&args.home);
+    match args.command {
+        Command::Init(init) => init::init(&home, &init, ui),
+        Command::Run(options) => run::run(&home, &options, ui),
+        Command::Partner(Partner::Add { request, fingerprint }) => {
+            partner::add(&home, &request, &fingerprint, ui)
+        }
+        Command::Partner(Partner::List) => partner::list(&home, ui),
+        Command::Partner(Partner::Revoke { oin }) => partner::revoke(&home, oin, ui),
+        Command::Covenant(Covenant::Load { files }) => covenant::load(&home, &files, ui),
+        Command::Covenant(Covenant::Show) => covenant::show(&home, ui),
+        Command::Log(Log::Tail { lines }) => log::tail(&home, lines, ui),
+        Command::Log(Log::Verify) => log::verify(&home, ui),
+        Command::Card { out } => init::card(&home, out.as_deref(), ui),
+        Command::Status => check::status(&home, ui),
+        Command::CheckConfig => check::config(&home, ui),
+        Command::Doctor => Ok(check::doctor(&home, ui)),
+    }
+}

@@ -1,0 +1,86 @@
+//! Partners.
+
+use std::path::Path;
+
+use seinhuis_shared::enrol::{EnrolRequest, NodeKind, REQUEST_MAX, fingerprint};
+use seinhuis_shared::ids::Oin;
+use seinhuis_shell::cli::{Outcome, Ui};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files;
+use seinhuis_shell::lang::Text;
+use serde_json::Value;
+
+use super::request::{Request, ask};
+use crate::home::Home;
+
+pub(super) fn add(home: &Home, path: &Path, read_out: &str, ui: Ui) -> Result<Outcome, Complaint> {
+    let bytes = files::read(path, REQUEST_MAX)?;
+    let request = EnrolRequest::verify(&bytes)
+        .map_err(|refusal| Complaint::from_refusal(refusal).about(&path.display().to_string()))?;
+    let real = fingerprint(&bytes);
+    if !read_out.eq_ignore_ascii_case(&real) {
+        return Err(Complaint::refused(
+            Text::new(
+                format!("De vingerafdruk van {} is {real}, niet {read_out}.", path.display()),
+                format!("The fingerprint of {} is {real}, not {read_out}.", path.display()),
+            ),
+            Text::new(
+                "Bel de partner en vergelijk opnieuw; is het anders, gooi de aanvraag dan weg.",
+                "Call the partner and compare again; if it differs, throw the request away.",
+            ),
+        ));
+    }
+    if request.kind != NodeKind::Agent {
+        return Err(Complaint::refused(
+            Text::new("Dit is de aanvraag van een broker.", "This is a broker's request."),
+            Text::new("Gebruik de aanvraag van de agent.", "Use the agent's request."),
+        ));
+    }
+    let answer = ask(
+        home,
+        &Request::AddPartner {
+            oin: request.oin,
+            name: request.name.clone(),
+            key: request.signing_key.to_bytes(),
+        },
+    )?;
+    let (oin, name) = (request.oin, request.name);
+    ui.answer(
+        &Text::new(
+            format!("Partner {name} ({oin}) is aangemeld{}.", entry(&answer, " in logregel ")),
+            format!("Partner {name} ({oin}) is registered{}.", entry(&answer, " in log entry ")),
+        ),
+        &answer,
+    );
+    Ok(Outcome::Done)
+}
+
+/// " in log entry 7", or nothing when nothing changed.
+pub(super) fn entry(answer: &Value, before: &str) -> String {
+    answer.get("entry").map(|index| format!("{before}{index}")).unwrap_or_default()
+}
+
+pub(super) fn revoke(home: &Home, oin: Oin, ui: Ui) -> Result<Outcome, Complaint> {
+    let answer = ask(home, &Request::RevokePartner { oin })?;
+    ui.answer(
+        &Text::new(
+            format!("De toegang van {oin} is ingetrokken{}.", entry(&answer, " in logregel ")),
+            format!("The access of {oin} is revoked{}.", entry(&answer, " in log entry ")),
+        ),
+        &answer,
+    );
+    Ok(Outcome::Done)
+}
+
+pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
+    let answer = ask(home, &Request::Partners)?;
+    let heading = ["OIN", "naam / name", "sleutel / key", "verbonden / connected", "ingetrokken / revoked"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for row in answer.as_array().into_iter().flatten() {
+        let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+        let key = text("key").chars().take(16).collect();
+        rows.push(vec![text("oin"), text("name"), key, text("connected"), text("revoked")]);
+    }
+    ui.answer(&Text::same(ui.table(&rows)), &answer);
+    Ok(Outcome::Done)
+}

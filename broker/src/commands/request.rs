@@ -1,0 +1,180 @@
+//! Commands that need the broker's state: through the running broker, or on the store itself.
+
+use std::time::Duration;
+
+use seinhuis_broker_core::{Answer, Command};
+use seinhuis_shared::entry::Entry;
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::limits::COVENANT_MAX;
+use seinhuis_shared::signing::PublicKey;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::control::{self, CallError};
+use seinhuis_shell::lang::Text;
+use seinhuis_shell::{answer, files};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::home::Home;
+use crate::service::Service;
+
+/// How long a command waits for the running broker.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Most entries one `log tail` gives.
+const TAIL_MAX: u64 = 10_000;
+
+/// A command on its way to whoever has the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Request {
+    AddPartner { oin: Oin, name: String, key: [u8; 32] },
+    RevokePartner { oin: Oin },
+    LoadCovenant { file: std::path::PathBuf },
+    Partners,
+    Covenants,
+    Status,
+    Tail { lines: u64 },
+    Verify,
+    Reload,
+}
+
+/// Has a request answered: by the running broker, else directly.
+pub(crate) fn ask(home: &Home, request: &Request) -> Result<Value, Complaint> {
+    let socket = home.socket();
+    match control::call::<_, Value>(&socket, request, PATIENCE) {
+        Ok(value) => answer::decode(value),
+        Err(CallError::NotRunning) => directly(home, request.clone()),
+        Err(error) => Err(error.complaint("seinhuis-broker", &socket)),
+    }
+}
+
+fn directly(home: &Home, request: Request) -> Result<Value, Complaint> {
+    let config = home.load_config()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Complaint::bug(error.to_string()))?;
+    let (service, thread) = Service::open(home, &config)?;
+    let answer = runtime.block_on(serve(&service, request));
+    drop(service);
+    let ended = thread.join().map_err(|_| Complaint::bug("the engine panicked"))?;
+    ended.map_err(|error| super::run::stopped(&error))?;
+    answer
+}
+
+/// Answers a request on an open store.
+pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, Complaint> {
+    let command = match request {
+        Request::AddPartner { oin, name, key } => {
+            let key = PublicKey::from_bytes(&key).ok_or_else(|| Complaint::bug("a weak key"))?;
+            Command::AddPartner { oin, name, key }
+        }
+        Request::RevokePartner { oin } => Command::RevokePartner { oin },
+        Request::LoadCovenant { file } => Command::LoadCovenant { bytes: files::read(&file, COVENANT_MAX)? },
+        Request::Partners => Command::Partners,
+        Request::Covenants => Command::Covenants,
+        Request::Status => Command::Overview,
+        Request::Tail { lines } => return tail(service, lines).await,
+        Request::Verify => return verify(service).await,
+        Request::Reload => return Ok(Value::Null),
+    };
+    service.command(command).await.map(|answer| show(service, answer))
+}
+
+async fn tail(service: &Service, lines: u64) -> Result<Value, Complaint> {
+    let log = service.log.clone();
+    let read = move || {
+        let size = log.size();
+        (size.saturating_sub(lines.min(TAIL_MAX))..size)
+            .map(|index| {
+                let entry = log.entry(index)?;
+                let text = String::from_utf8_lossy(&entry).into_owned();
+                Entry::parse(&entry).map_err(|error| unreadable(index, &error.to_string()))?;
+                Ok(json!({ "index": index, "entry": text }))
+            })
+            .collect::<Result<Vec<_>, Complaint>>()
+    };
+    let entries =
+        tokio::task::spawn_blocking(read).await.map_err(|error| Complaint::bug(error.to_string()))??;
+    Ok(Value::Array(entries))
+}
+
+fn unreadable(index: u64, error: &str) -> Complaint {
+    Complaint::usage(
+        Text::new(
+            format!("Logregel {index} is onleesbaar: {error}"),
+            format!("Log entry {index} is unreadable: {error}"),
+        ),
+        Text::new("Draai `seinhuis-broker log verify`.", "Run `seinhuis-broker log verify`."),
+    )
+}
+
+async fn verify(service: &Service) -> Result<Value, Complaint> {
+    let log = service.log.clone();
+    let checked = tokio::task::spawn_blocking(move || log.recheck())
+        .await
+        .map_err(|error| Complaint::bug(error.to_string()))??;
+    Ok(json!({ "checked": checked }))
+}
+
+fn show(service: &Service, answer: Answer) -> Value {
+    match answer {
+        Answer::Recorded { index } => json!({ "entry": index }),
+        Answer::Unchanged => json!({ "unchanged": true }),
+        Answer::Partners(rows) => rows
+            .into_iter()
+            .map(|row| {
+                json!({
+                    "oin": row.oin,
+                    "name": row.name,
+                    "key": row.key.thumbprint().to_string(),
+                    "added": row.added.to_string(),
+                    "revoked": row.revoked.map(|at| at.to_string()),
+                    "connected": row.connected,
+                    "bundle": row.bundle,
+                })
+            })
+            .collect(),
+        Answer::Covenants(hashes) => {
+            let directory = service.engine.directory();
+            hashes
+                .into_iter()
+                .filter_map(|hash| {
+                    directory.covenant(&hash).ok().map(|covenant| (hash, covenant.covenant().clone()))
+                })
+                .map(|(hash, covenant)| {
+                    json!({
+                        "hash": hash.to_string(),
+                        "id": covenant.id,
+                        "version": covenant.version,
+                        "title": covenant.title,
+                        "valid_from": covenant.valid_from.to_string(),
+                        "valid_until": covenant.valid_until.to_string(),
+                        "parties": covenant.parties.iter().map(|party| json!({
+                            "oin": party.oin, "role": party.role.as_str(), "name": party.name,
+                        })).collect::<Vec<_>>(),
+                        "flows": covenant.flows.iter().map(|flow| flow.id.clone()).collect::<Vec<_>>(),
+                    })
+                })
+                .collect()
+        }
+        Answer::Overview(overview) => {
+            let counts = service.engine.counts();
+            json!({
+                "log": { "size": overview.log_size, "root": overview.log_root.map(|root| root.to_string()) },
+                "partners": overview.partners,
+                "connected": overview.connected,
+                "covenants": overview.covenants,
+                "remembered": overview.remembered,
+                "queues": overview.queues.iter().map(|queue| json!({
+                    "oin": queue.oin, "packets": queue.packets, "bytes": queue.bytes, "inflight": queue.inflight,
+                })).collect::<Vec<_>>(),
+                "turns": counts.turns,
+                "inputs": counts.inputs,
+                "fsyncs": counts.store.syncs,
+                "disk_bytes": counts.store.disk_bytes,
+                "live_bytes": counts.store.live_bytes,
+                "segments": counts.store.segments,
+            })
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Running the broker.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use seinhuis_broker_core::Command;
+use seinhuis_shell::answer;
+use seinhuis_shell::cli::{self, Outcome, Ui};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::control::Control;
+use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::lang::Text;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::request::{Request, serve};
+use crate::engine::EngineError;
+use crate::home::Home;
+use crate::link::Server;
+use crate::service::Service;
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Write the address really listened on to this file, once it is
+    #[arg(long)]
+    address_file: Option<PathBuf>,
+}
+
+pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complaint> {
+    let config = home.load_config()?;
+    cli::start_log(&config.telemetry.level, config.telemetry.json)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Complaint::bug(error.to_string()))?;
+    runtime
+        .block_on(async {
+            let control = Control::bind(&home.socket())?;
+            let (service, thread) = Service::open(home, &config)?;
+            let server = Arc::new(Server::start(home, &config, service.clone())?);
+            service.command(Command::Started).await?;
+            let (stop, stopping) = watch::channel(false);
+            tokio::spawn(service.clone().publish());
+            tokio::spawn(service.clone().tick());
+            let watching = tokio::spawn({
+                let (server, stopping) = (Arc::clone(&server), stopping.clone());
+                async move { server.watch(stopping).await }
+            });
+            let answering =
+                tokio::spawn(answer_commands(control, service.clone(), Arc::clone(&server), stopping));
+            announce(&server, options, ui)?;
+            let engine = service.engine.clone();
+            tokio::select! {
+                () = engine.stopped() => {}
+                () = asked_to_stop() => {
+                    tracing::info!("stopping");
+                    _ = service.command(Command::Stopping).await;
+                }
+            }
+            _ = stop.send(true);
+            _ = tokio::join!(watching, answering);
+            if let Ok(server) = Arc::try_unwrap(server) {
+                server.stop().await;
+            }
+            drop((engine, service));
+            Ok(thread)
+        })
+        .and_then(|thread| {
+            // Ends the tasks that still hold a handle on the engine, so that its thread can end.
+            drop(runtime);
+            match thread.join() {
+                Ok(Ok(())) => Ok(Outcome::Done),
+                Ok(Err(error)) => Err(stopped(&error)),
+                Err(_) => Err(Complaint::bug("the engine panicked")),
+            }
+        })
+}
+
+fn announce(server: &Server, options: &Run, ui: Ui) -> Result<(), Complaint> {
+    let address = server.address().map_err(|error| Complaint::bug(error.to_string()))?;
+    if let Some(path) = &options.address_file {
+        files::write(path, address.to_string().as_bytes(), Existing::Replace)?;
+    }
+    tracing::info!(%address, "listening");
+    ui.answer(
+        &Text::new(
+            format!("De broker luistert op {address} (UDP)."),
+            format!("The broker listens on {address} (UDP)."),
+        ),
+        &serde_json::json!({ "listening": address.to_string() }),
+    );
+    Ok(())
+}
+
+async fn answer_commands(
+    control: Control,
+    service: Service,
+    server: Arc<Server>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let handler = move |value: serde_json::Value| {
+        let (service, server) = (service.clone(), Arc::clone(&server));
+        async move {
+            let answer = match serde_json::from_value::<Request>(value) {
+                Ok(Request::Reload) => {
+                    server.reload().await.map(|closed| serde_json::json!({ "closed": closed }))
+                }
+                Ok(request) => serve(&service, request).await,
+                Err(error) => Err(Complaint::bug(format!("a command of another version: {error}"))),
+            };
+            answer::encode(answer)
+        }
+    };
+    control
+        .serve(handler, async move {
+            _ = stopping.changed().await;
+        })
+        .await;
+}
+
+async fn asked_to_stop() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// The engine stopped by itself.
+pub(super) fn stopped(error: &EngineError) -> Complaint {
+    Complaint::usage(
+        Text::new(
+            format!("De broker kan niet meer vastleggen en is gestopt: {error}"),
+            format!("The broker can no longer record and has stopped: {error}"),
+        ),
+        Text::new(
+            "Niets is aangenomen dat niet vastligt. Herstel de schijf en start opnieuw.",
+            "Nothing was accepted that is not recorded. Repair the disk and start again.",
+        ),
+    )
+}

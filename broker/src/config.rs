@@ -1,0 +1,207 @@
+//! The broker's configuration file.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::limits::{MAILBOX_BYTES, MAILBOX_PACKETS};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::Text;
+use serde::Deserialize;
+
+/// The sample with every key, commented: the list of known keys and the manual in one.
+pub const COMPLETE_SAMPLE: &str = include_str!("../samples/complete.toml");
+/// The sample with only what has to be filled in.
+pub const BASIC_SAMPLE: &str = include_str!("../samples/basic.toml");
+
+/// `broker.toml`. The complete sample explains each key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The broker's name as people know it.
+    pub name: String,
+    /// The organisation that runs it.
+    pub oin: Oin,
+    /// The UDP address it listens on.
+    pub listen: SocketAddr,
+    /// Where agents connect: `host:port`.
+    pub advertise: String,
+    /// The exchange log's origin.
+    pub log_origin: String,
+    /// Bounds on what waits.
+    #[serde(default)]
+    pub mailbox: Mailbox,
+    /// Transport settings.
+    #[serde(default)]
+    pub transport: Transport,
+    /// The program's own log, not the exchange log.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+    /// Storage settings.
+    #[serde(default)]
+    pub store: Store,
+}
+
+/// `[mailbox]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mailbox {
+    /// Most packets waiting for one recipient.
+    pub packets: usize,
+    /// Most bytes waiting for one recipient.
+    pub bytes: u64,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self { packets: MAILBOX_PACKETS, bytes: MAILBOX_BYTES }
+    }
+}
+
+/// `[transport]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Transport {
+    /// Key exchange.
+    pub key_exchange: KeyExchange,
+    /// Most connections that are being set up at one time.
+    pub max_handshakes: usize,
+    /// Whether several datagrams may leave in one system call (GSO).
+    pub segmentation_offload: bool,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self { key_exchange: KeyExchange::Hybrid, max_handshakes: 256, segmentation_offload: true }
+    }
+}
+
+/// The key exchange of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyExchange {
+    /// X25519 with ML-KEM-768.
+    Hybrid,
+    /// X25519 alone.
+    X25519,
+}
+
+/// `[telemetry]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Log level.
+    pub level: String,
+    /// Whether log lines are JSON.
+    pub json: bool,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { level: "info".into(), json: false }
+    }
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Length of a journal segment in MiB.
+    pub segment_mib: u64,
+    /// How often the index follows the journal, in milliseconds.
+    pub index_interval_ms: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { segment_mib: 16, index_interval_ms: 300 }
+    }
+}
+
+impl Config {
+    /// Reads and checks the configuration.
+    ///
+    /// # Errors
+    /// A sentence naming the file, the line and key, and what to write.
+    pub fn load(path: &Path) -> Result<Self, Complaint> {
+        let config: Self = seinhuis_shell::config::load(path, COMPLETE_SAMPLE)?;
+        config.check().map_err(|error| error.about(&path.display().to_string()))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Complaint> {
+        let host_and_port = self
+            .advertise
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
+        let origin = !self.log_origin.is_empty()
+            && self.log_origin.len() <= 128
+            && self.log_origin.chars().all(|c| c.is_ascii_graphic() && c != '+');
+        let wrong = if !host_and_port {
+            Some(("advertise", "host:poort", "host:port"))
+        } else if !origin {
+            Some((
+                "log_origin",
+                "zichtbare tekens zonder spatie of plusteken",
+                "visible characters, no space or plus",
+            ))
+        } else if self.mailbox.packets == 0 || self.mailbox.bytes < 2 * 1024 * 1024 {
+            Some(("mailbox", "minstens 1 pakket en 2 MiB", "at least 1 packet and 2 MiB"))
+        } else if !(1..=1024).contains(&self.store.segment_mib) {
+            Some(("store.segment_mib", "1 tot 1024", "1 to 1024"))
+        } else if !(10..=60_000).contains(&self.store.index_interval_ms) {
+            Some(("store.index_interval_ms", "10 tot 60000", "10 to 60000"))
+        } else if !(1..=65_536).contains(&self.transport.max_handshakes) {
+            Some(("transport.max_handshakes", "1 tot 65536", "1 to 65536"))
+        } else {
+            None
+        };
+        match wrong {
+            None => Ok(()),
+            Some((key, nl, en)) => Err(Complaint::usage(
+                Text::new(
+                    format!("De waarde van {key} kan niet."),
+                    format!("The value of {key} is not possible."),
+                ),
+                Text::new(format!("Geef {key}: {nl}."), format!("Give {key}: {en}.")),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, Complaint> {
+        let config: Config = seinhuis_shell::config::parse("broker.toml", text, COMPLETE_SAMPLE)?;
+        config.check().map(|()| config)
+    }
+
+    #[test]
+    fn the_samples_are_right_and_the_complete_one_shows_the_defaults() {
+        let basic = parse(BASIC_SAMPLE).unwrap();
+        let complete = parse(COMPLETE_SAMPLE).unwrap();
+        assert_eq!(basic, complete);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_one() {
+        let text = BASIC_SAMPLE.replace("listen =", "listn =");
+        let complaint = parse(&text).unwrap_err();
+        let shown = complaint.show(seinhuis_shell::lang::Lang::En);
+        assert!(shown.contains("listn") && shown.contains("listen"), "{shown}");
+    }
+
+    #[test]
+    fn impossible_values_are_named() {
+        for (from, to, key) in [
+            ("advertise = \"broker.example:7443\"", "advertise = \"broker.example\"", "advertise"),
+            ("/uitwisseling/", "/uit wisseling/", "log_origin"),
+        ] {
+            assert!(BASIC_SAMPLE.contains(from), "{from}");
+            let complaint = parse(&BASIC_SAMPLE.replace(from, to)).unwrap_err();
+            assert!(complaint.what.en.contains(key), "{}", complaint.what.en);
+        }
+    }
+}

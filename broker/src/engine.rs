@@ -1,0 +1,275 @@
+//! The engine: one thread that owns core and store.
+//!
+//! Inputs queue up while a flush runs and share the next turn, so that one flush serves many packets.
+//! The order within a turn is the promise itself: decide, sign the head, make durable, send.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+
+use seinhuis_broker_core::{
+    Answer, CommandId, ConnId, Core, Directory, Input, LaneId, RequestId, Sealed, Send, Turn,
+};
+use seinhuis_journal::{Stats, Store, StoreError};
+use seinhuis_shared::limits::FRAME_MAX;
+use seinhuis_shared::receipt::LogKey;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::SigningKey;
+use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shell::{clock, keys};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::log::Log;
+use crate::store;
+
+/// Most inputs that share a turn.
+const TURN_INPUTS: usize = 1024;
+/// Most bytes of packets that share a turn.
+const TURN_BYTES: usize = 16 * FRAME_MAX;
+/// Most inputs waiting; those who bring more wait themselves.
+const QUEUE: usize = 4096;
+
+/// Where answers go, handed over with the input that first names the receiver.
+#[derive(Debug)]
+pub enum Attach {
+    /// A connection's tasks. The channel is unbounded in type and bounded in fact, by the core's window.
+    Conn(ConnId, mpsc::UnboundedSender<Send>),
+    /// A lane's writer; bounded by the number of submissions the lane lets in.
+    Lane(LaneId, mpsc::UnboundedSender<Send>),
+    /// A lane that is gone.
+    LaneClosed(LaneId),
+    /// A request's stream.
+    Request(RequestId, oneshot::Sender<Send>),
+    /// A command's caller.
+    Command(CommandId, oneshot::Sender<Result<Answer, Refusal>>),
+}
+
+/// One thing for the engine to do.
+#[derive(Debug)]
+pub struct Job {
+    /// Who gets the answers.
+    pub attach: Option<Attach>,
+    /// What happened.
+    pub input: Option<Input>,
+    /// Bytes the input brings, for the bound on a turn.
+    pub bytes: usize,
+    /// Memory the input takes up; given back once its turn is durable.
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
+/// Why the engine stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store failed; nothing was accepted after that.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log's head could not be signed.
+    #[error("the log's head cannot be signed: {0}")]
+    Sign(String),
+}
+
+/// Counts since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Turns made durable.
+    pub turns: u64,
+    /// Inputs handled.
+    pub inputs: u64,
+    /// Store figures as of the last turn.
+    pub store: Stats,
+}
+
+/// A handle on the running engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    jobs: mpsc::Sender<Job>,
+    directory: Arc<RwLock<Arc<Directory>>>,
+    counts: Arc<RwLock<Counts>>,
+}
+
+impl Engine {
+    /// Starts the thread. It ends when every handle is gone, or on the first failure of the store.
+    pub fn start(
+        core: Core,
+        store: Box<dyn Store>,
+        log: Log,
+        log_key: (SigningKey, LogKey),
+    ) -> (Self, JoinHandle<Result<(), EngineError>>) {
+        let (jobs, inbox) = mpsc::channel(QUEUE);
+        let directory = Arc::new(RwLock::new(core.directory()));
+        let counts = Arc::new(RwLock::new(Counts { store: store.stats(), ..Counts::default() }));
+        let worker = Worker {
+            core,
+            store,
+            log,
+            log_key,
+            outs: Outs::default(),
+            directory: Arc::clone(&directory),
+            counts: Arc::clone(&counts),
+        };
+        let thread = std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || worker.run(inbox))
+            .unwrap_or_else(|_| {
+                std::thread::spawn(|| Err(EngineError::Sign("no thread can be started".into())))
+            });
+        (Self { jobs, directory, counts }, thread)
+    }
+
+    /// Brings an input; waits while the engine has too many. `false` once the engine has stopped.
+    pub async fn bring(&self, attach: Option<Attach>, input: Option<Input>, bytes: usize) -> bool {
+        self.jobs.send(Job { attach, input, bytes, memory: None }).await.is_ok()
+    }
+
+    /// As [`Self::bring`], with the memory the input takes up, which is given back once it is durable.
+    pub async fn bring_holding(&self, input: Input, bytes: usize, memory: OwnedSemaphorePermit) -> bool {
+        self.jobs.send(Job { attach: None, input: Some(input), bytes, memory: Some(memory) }).await.is_ok()
+    }
+
+    /// Partners and covenants as of the last turn.
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Counts as of the last turn.
+    pub fn counts(&self) -> Counts {
+        *self.counts.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Resolves once the engine has stopped.
+    pub async fn stopped(&self) {
+        self.jobs.closed().await;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Outs {
+    conns: BTreeMap<ConnId, mpsc::UnboundedSender<Send>>,
+    lanes: BTreeMap<LaneId, mpsc::UnboundedSender<Send>>,
+    requests: BTreeMap<RequestId, oneshot::Sender<Send>>,
+    commands: BTreeMap<CommandId, oneshot::Sender<Result<Answer, Refusal>>>,
+}
+
+impl Outs {
+    fn attach(&mut self, attach: Attach) {
+        match attach {
+            Attach::Conn(id, out) => drop(self.conns.insert(id, out)),
+            Attach::Lane(id, out) => drop(self.lanes.insert(id, out)),
+            Attach::LaneClosed(id) => drop(self.lanes.remove(&id)),
+            Attach::Request(id, out) => drop(self.requests.insert(id, out)),
+            Attach::Command(id, out) => drop(self.commands.insert(id, out)),
+        }
+    }
+
+    /// Hands a send to whoever it is for. A receiver that is gone has lost nothing: what it would have
+    /// got is durable and is asked for again.
+    fn dispatch(&mut self, send: Send) {
+        let delivered = match send {
+            Send::Close { conn, .. } => self.conns.remove(&conn).is_some_and(|out| out.send(send).is_ok()),
+            Send::Welcome { conn, .. }
+            | Send::Offer { conn, .. }
+            | Send::Refuse { conn, request: None, .. } => {
+                self.conns.get(&conn).is_some_and(|out| out.send(send).is_ok())
+            }
+            Send::Verdict { lane, .. } | Send::Deferred { lane, .. } => {
+                self.lanes.get(&lane).is_some_and(|out| out.send(send).is_ok())
+            }
+            Send::Refuse { request: Some(request), .. }
+            | Send::Done { request, .. }
+            | Send::Prekeys { request, .. }
+            | Send::Covenant { request, .. }
+            | Send::Consistency { request, .. } => {
+                self.requests.remove(&request).is_some_and(|out| out.send(send).is_ok())
+            }
+            Send::Answer { id, answer } => {
+                self.commands.remove(&id).is_some_and(|out| out.send(answer).is_ok())
+            }
+        };
+        if !delivered {
+            tracing::debug!("a receiver was gone");
+        }
+    }
+}
+
+struct Worker {
+    core: Core,
+    store: Box<dyn Store>,
+    log: Log,
+    log_key: (SigningKey, LogKey),
+    outs: Outs,
+    directory: Arc<RwLock<Arc<Directory>>>,
+    counts: Arc<RwLock<Counts>>,
+}
+
+impl Worker {
+    fn run(mut self, mut inbox: mpsc::Receiver<Job>) -> Result<(), EngineError> {
+        while let Some(first) = inbox.blocking_recv() {
+            let mut turn = Turn::new(keys::random());
+            let (mut inputs, mut bytes) = (0, 0);
+            let mut held = Vec::new();
+            let mut next = Some(first);
+            while let Some(mut job) = next.take() {
+                inputs += 1;
+                held.extend(job.memory.take());
+                bytes += job.bytes;
+                self.take(job, &mut turn);
+                if inputs < TURN_INPUTS && bytes < TURN_BYTES {
+                    next = inbox.try_recv().ok();
+                }
+            }
+            self.finish(turn, u64::try_from(inputs).unwrap_or(u64::MAX))?;
+            drop(held);
+        }
+        self.store.close()?;
+        Ok(())
+    }
+
+    fn take(&mut self, job: Job, turn: &mut Turn) {
+        if let Some(Input::Disconnected { conn }) = &job.input {
+            self.outs.conns.remove(conn);
+        }
+        if let Some(attach) = job.attach {
+            self.outs.attach(attach);
+        }
+        if let Some(input) = job.input {
+            self.core.handle(input, clock::now(), turn);
+        }
+    }
+
+    fn finish(&mut self, mut turn: Turn, inputs: u64) -> Result<(), EngineError> {
+        if turn.is_empty() {
+            return Ok(());
+        }
+        let sealed = self.core.seal(&mut turn);
+        let note = self.sign(&sealed)?;
+        let writes = self.core.sign(&mut turn, &sealed, &note);
+        if !writes.is_empty() {
+            self.store.commit(store::turn(writes))?;
+        }
+        // After this line a crash is harmless.
+        self.log.append(sealed.entries().to_vec());
+        if turn.directory_changed() {
+            *self.directory.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                self.core.directory();
+        }
+        for send in self.core.committed(turn, &sealed, &note) {
+            self.outs.dispatch(send);
+        }
+        let mut counts = self.counts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        counts.turns += 1;
+        counts.inputs += inputs;
+        counts.store = self.store.stats();
+        Ok(())
+    }
+
+    fn sign(&self, sealed: &Sealed) -> Result<Vec<u8>, EngineError> {
+        if !sealed.has_entries() {
+            return Ok(Vec::new());
+        }
+        let (secret, log) = &self.log_key;
+        let note = Checkpoint::new(&log.origin, sealed.size(), sealed.root())
+            .and_then(|checkpoint| checkpoint.sign_with(&log.key, |bytes| secret.sign(bytes)))
+            .map_err(|error| EngineError::Sign(error.to_string()))?;
+        Ok(note.to_string().into_bytes())
+    }
+}

@@ -1,0 +1,154 @@
+//! The broker's folder: which file is where.
+
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::VerifyingKey;
+use seinhuis_shared::receipt::LogKey;
+use seinhuis_shared::signing::SigningKey;
+use seinhuis_shared::tlog::note::VerifierKey;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::grant::{BrokerCard, CardFormat, Grant};
+use seinhuis_shell::keys;
+use seinhuis_shell::lang::Text;
+
+use crate::SOFTWARE;
+use crate::config::Config;
+
+/// The folder a broker lives in.
+#[derive(Debug, Clone)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// Takes a folder; nothing is looked at yet.
+    pub fn new(dir: &Path) -> Self {
+        Self(dir.to_path_buf())
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("broker.toml")
+    }
+
+    /// The folder of private keys.
+    pub fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    /// The TLS key.
+    pub fn tls_key(&self) -> PathBuf {
+        self.keys().join("tls.key")
+    }
+
+    /// The key that proves the enrolment request.
+    pub fn signing_key(&self) -> PathBuf {
+        self.keys().join("signing.key")
+    }
+
+    /// The key that signs the exchange log.
+    pub fn log_key(&self) -> PathBuf {
+        self.keys().join("log.key")
+    }
+
+    /// What the partnership CA issued.
+    pub fn grant(&self) -> PathBuf {
+        self.0.join("grant.json")
+    }
+
+    /// The partnership's revocation list, kept fresh by the operator.
+    pub fn crl(&self) -> PathBuf {
+        self.0.join("crl.pem")
+    }
+
+    /// The journal and its index.
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// The exchange log's files.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+
+    /// The socket on which commands reach the running broker.
+    pub fn socket(&self) -> PathBuf {
+        self.0.join("broker.sock")
+    }
+
+    /// The card that partners get.
+    pub fn card(&self) -> PathBuf {
+        self.0.join("broker.json")
+    }
+
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn load_config(&self) -> Result<Config, Complaint> {
+        Config::load(&self.config())
+    }
+
+    /// Reads what the CA issued. The revocation list beside it, when there is one, replaces the grant's.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn load_grant(&self) -> Result<Grant, Complaint> {
+        let mut grant = Grant::load(&self.grant()).map_err(|complaint| {
+            if self.grant().exists() {
+                complaint
+            } else {
+                complaint.advise(Text::new(
+                    "Geef broker-request.cose aan de partnerschaps-CA (seinhuis-certs issue) en zet het antwoord hier neer.",
+                    "Give broker-request.cose to the partnership CA (seinhuis-certs issue) and put its answer here.",
+                ))
+            }
+        })?;
+        if self.crl().exists() {
+            grant.crl = seinhuis_shell::files::read_text(&self.crl(), 16 * 1024 * 1024)?;
+        }
+        Ok(grant)
+    }
+
+    /// The log's public identity.
+    ///
+    /// # Errors
+    /// A sentence when the key cannot be read or the origin cannot name one.
+    pub fn log_identity(&self, origin: &str) -> Result<(SigningKey, LogKey), Complaint> {
+        let secret = keys::load_signing(&self.log_key())?;
+        let verifying = VerifyingKey::from_bytes(&secret.public().to_bytes())
+            .map_err(|_| Complaint::bug("a generated key is not on the curve"))?;
+        let key = VerifierKey::new(origin, verifying).map_err(|error| {
+            Complaint::usage(
+                Text::new(
+                    format!("log_origin kan niet: {error}"),
+                    format!("log_origin is not possible: {error}"),
+                ),
+                Text::new("Kies een andere log_origin.", "Choose another log_origin."),
+            )
+        })?;
+        Ok((secret, LogKey { origin: origin.to_owned(), key }))
+    }
+
+    /// The card partners get, from the configuration.
+    ///
+    /// # Errors
+    /// A sentence when the configuration or key cannot be used.
+    pub fn make_card(&self, config: &Config) -> Result<BrokerCard, Complaint> {
+        let (_, log) = self.log_identity(&config.log_origin)?;
+        let server_name = config.advertise.rsplit_once(':').map_or("", |(host, _)| host);
+        Ok(BrokerCard {
+            format: CardFormat::V1,
+            name: config.name.clone(),
+            oin: config.oin,
+            address: config.advertise.clone(),
+            server_name: server_name.trim_matches(['[', ']']).to_owned(),
+            log_origin: config.log_origin.clone(),
+            log_key: log.key.to_string(),
+            software: SOFTWARE.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,227 @@
+//! The link: QUIC around the engine. Connections in, frames read, packets examined in parallel, answers out.
+
+mod lane;
+mod request;
+mod session;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use seinhuis_broker_core::{ConnId, Input, LaneId, RequestId};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shell::complaint::{Complaint, Doing};
+use seinhuis_shell::grant::Grant;
+use seinhuis_shell::lang::Text;
+use seinhuis_shell::tls::{self, Identity, Kx, Trust};
+use seinhuis_shell::{keys, quic};
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::{Config, KeyExchange};
+use crate::home::Home;
+use crate::service::Service;
+
+/// Bytes of packets that may be between the network and the journal, over all connections, in KiB.
+const MEMORY_KIB: usize = 96 * 1024;
+
+/// What every connection needs.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) service: Service,
+    /// Permits of 1 KiB for packets that were read and are not yet durable.
+    pub(crate) memory: Arc<Semaphore>,
+    ids: AtomicU64,
+    live: Mutex<BTreeMap<ConnId, (quinn::Connection, String)>>,
+}
+
+impl Shared {
+    fn id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn conn_id(&self) -> ConnId {
+        ConnId(self.id())
+    }
+
+    pub(crate) fn lane_id(&self) -> LaneId {
+        LaneId(self.id())
+    }
+
+    pub(crate) fn request_id(&self) -> RequestId {
+        RequestId(self.id())
+    }
+
+    pub(crate) fn arrive(&self, id: ConnId, conn: quinn::Connection, serial: String) {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (conn, serial));
+    }
+
+    pub(crate) fn leave(&self, id: ConnId) {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+/// A listening broker.
+#[derive(Debug)]
+pub struct Server {
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+    config: Config,
+    home: Home,
+}
+
+impl Server {
+    /// Binds the address and starts accepting.
+    ///
+    /// # Errors
+    /// A sentence naming certificate, address or key that cannot be used.
+    pub fn start(home: &Home, config: &Config, service: Service) -> Result<Self, Complaint> {
+        let grant = home.load_grant()?;
+        let socket = quic::socket(config.listen).map_err(|error| {
+            Complaint::io(Doing::Socket, std::path::Path::new(&config.listen.to_string()), &error)
+        })?;
+        let endpoint = Endpoint::new(
+            EndpointConfig::default(),
+            Some(server_config(home, config, &grant)?),
+            socket,
+            Arc::new(TokioRuntime),
+        )
+        .map_err(|error| {
+            Complaint::io(Doing::Socket, std::path::Path::new(&config.listen.to_string()), &error)
+        })?;
+        let shared = Arc::new(Shared {
+            service,
+            memory: Arc::new(Semaphore::new(MEMORY_KIB)),
+            ids: AtomicU64::new(1),
+            live: Mutex::default(),
+        });
+        tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
+        Ok(Self { endpoint, shared, config: config.clone(), home: home.clone() })
+    }
+
+    /// The address it really listens on.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Takes in a new certificate or revocation list for new connections, and closes live ones whose
+    /// certificate is revoked.
+    ///
+    /// # Errors
+    /// A sentence when the files cannot be used; what was in use stays in use.
+    pub async fn reload(&self) -> Result<usize, Complaint> {
+        let grant = self.home.load_grant()?;
+        let revoked = tls::revoked_serials(&grant.trust()?)?;
+        self.endpoint.set_server_config(Some(server_config(&self.home, &self.config, &grant)?));
+        let hit: Vec<ConnId> = self
+            .shared
+            .live
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .filter(|(_, (_, serial))| revoked.contains(serial))
+            .map(|(id, _)| *id)
+            .collect();
+        for conn in &hit {
+            self.shared.service.engine.bring(None, Some(Input::CertificateRevoked { conn: *conn }), 0).await;
+        }
+        Ok(hit.len())
+    }
+
+    /// Reloads whenever certificate or revocation list change on disk, until `stop` changes.
+    pub async fn watch(&self, mut stop: watch::Receiver<bool>) {
+        let stamp = |home: &Home| {
+            [home.grant(), home.crl()]
+                .map(|path| std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok())
+        };
+        let mut known = stamp(&self.home);
+        let mut pace = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                _ = stop.changed() => return,
+                _ = pace.tick() => {}
+            }
+            let now = stamp(&self.home);
+            if now != known {
+                known = now;
+                match self.reload().await {
+                    Ok(closed) => tracing::info!(closed, "certificates and revocation list reloaded"),
+                    Err(complaint) => tracing::error!("{}", complaint.what.en),
+                }
+            }
+        }
+    }
+
+    /// Stops accepting and closes every connection; peers come back by themselves.
+    pub async fn stop(self) {
+        self.endpoint.close(quic::code(Refusal::Stopping), b"");
+        // Bounded: a peer that never answers must not keep the broker from stopping.
+        if tokio::time::timeout(Duration::from_secs(3), self.endpoint.wait_idle()).await.is_err() {
+            tracing::debug!("some connections did not end in time");
+        }
+    }
+}
+
+fn server_config(home: &Home, config: &Config, grant: &Grant) -> Result<ServerConfig, Complaint> {
+    let key = keys::load_tls(&home.tls_key())?;
+    let identity: Identity = grant.identity(&key)?;
+    let trust: Trust = grant.trust()?;
+    let kx = match config.transport.key_exchange {
+        KeyExchange::Hybrid => Kx::Hybrid,
+        KeyExchange::X25519 => Kx::X25519,
+    };
+    let rustls = tls::server_config(&identity, &trust, kx)?;
+    let crypto = QuicServerConfig::try_from(rustls)
+        .map_err(|error| Complaint::bug(format!("no QUIC with this TLS configuration: {error}")))?;
+    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+    server
+        .transport_config(quic::transport(false, config.transport.segmentation_offload))
+        .max_incoming(config.transport.max_handshakes)
+        .migration(true);
+    Ok(server)
+}
+
+async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
+    while let Some(incoming) = endpoint.accept().await {
+        // Every address proves itself first, so that nobody makes this broker send to somebody else.
+        if !incoming.remote_address_validated() {
+            if incoming.retry().is_err() {
+                tracing::debug!("an address could not be asked to prove itself");
+            }
+            continue;
+        }
+        match incoming.accept() {
+            Ok(connecting) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    match tokio::time::timeout(Duration::from_secs(10), connecting).await {
+                        Ok(Ok(conn)) => session::run(conn, shared).await,
+                        Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
+                        Err(_) => tracing::info!("a handshake took too long"),
+                    }
+                });
+            }
+            Err(error) => tracing::debug!(%error, "a connection attempt was dropped"),
+        }
+    }
+}
+
+/// What a peer's certificate says, once the handshake is done.
+pub(crate) fn peer(conn: &quinn::Connection) -> Result<tls::Peer, Complaint> {
+    let chain = conn
+        .peer_identity()
+        .and_then(|any| any.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok())
+        .ok_or_else(|| {
+            Complaint::refused(
+                Text::new("De andere kant toonde geen certificaat.", "The other side showed no certificate."),
+                Text::new("Gebruik een agent met certificaat.", "Use an agent with a certificate."),
+            )
+        })?;
+    tls::peer(&chain)
+}

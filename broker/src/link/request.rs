@@ -1,0 +1,108 @@
+//! Requests: one on each stream, one answer.
+
+use quinn::{RecvStream, SendStream};
+use seinhuis_broker_core::{Ask, Input, Send};
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::frame::{self, Header, Kind};
+use seinhuis_shared::prekey::PrekeyBundle;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::wire::{
+    Consistency, FetchConsistency, FetchCovenant, FetchPrekeys, Message as _, Prekeys,
+};
+use seinhuis_shell::quic::{self, FrameError};
+use tokio::io::BufReader;
+use tokio::sync::oneshot;
+
+use super::session::Peer;
+use crate::engine::Attach;
+
+/// Serves a request whose header was read.
+pub(crate) async fn run(
+    peer: &Peer,
+    send: &mut SendStream,
+    recv: &mut BufReader<RecvStream>,
+    header: Header,
+) -> Result<(), Refusal> {
+    let payload = match quic::payload(recv, header).await {
+        Ok(payload) => payload,
+        Err(FrameError::Refused(refusal)) => return Err(refusal),
+        Err(FrameError::Broken(_)) => return Ok(()),
+    };
+    let ask = read(peer, header.kind, payload)?;
+    let engine = &peer.shared.service.engine;
+    let id = peer.shared.request_id();
+    let (out, answer) = oneshot::channel();
+    let input = Input::Request { conn: peer.id, request: id, ask };
+    engine.bring(Some(Attach::Request(id, out)), Some(input), 0).await;
+    // No answer: the session has ended or the engine has stopped.
+    let Ok(answer) = answer.await else { return Err(Refusal::Stopping) };
+    let frame = write(peer, answer).await?;
+    if send.write_all(&frame).await.is_ok() {
+        _ = send.finish();
+    }
+    Ok(())
+}
+
+fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal> {
+    match kind {
+        Kind::PublishPrekeys => {
+            let directory = peer.shared.service.engine.directory();
+            let bundle = directory
+                .partner(&peer.oin)
+                .and_then(|partner| PrekeyBundle::verify(&payload, &peer.oin, &[partner.key]));
+            Ok(Ask::PublishPrekeys { bytes: payload, bundle })
+        }
+        Kind::FetchPrekeys => Ok(Ask::FetchPrekeys(FetchPrekeys::parse(&payload)?.oins)),
+        Kind::FetchCovenant => Ok(Ask::FetchCovenant(FetchCovenant::parse(&payload)?.hash)),
+        Kind::FetchConsistency => Ok(Ask::FetchConsistency(FetchConsistency::parse(&payload)?.sizes)),
+        Kind::Hello
+        | Kind::Welcome
+        | Kind::Refuse
+        | Kind::Submit
+        | Kind::Verdict
+        | Kind::Deferred
+        | Kind::Offer
+        | Kind::Acknowledge
+        | Kind::Done
+        | Kind::Prekeys
+        | Kind::Covenant
+        | Kind::Consistency => Err(Refusal::UnexpectedMessage),
+    }
+}
+
+async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
+    match answer {
+        Send::Done { .. } => frame::encode(Kind::Done, &[]),
+        Send::Prekeys { bundles, .. } => {
+            let bundles = bundles.into_iter().map(|(oin, bytes)| (oin, Bytes(bytes))).collect();
+            Prekeys { bundles }.to_frame()
+        }
+        Send::Covenant { bytes, .. } => frame::encode(Kind::Covenant, &bytes),
+        Send::Consistency { sizes, .. } => {
+            let log = peer.shared.service.log.clone();
+            let proofs = tokio::task::spawn_blocking(move || {
+                sizes
+                    .windows(2)
+                    .filter_map(|pair| match pair {
+                        [old, new] => Some(log.consistency(*old, *new)),
+                        _ => None,
+                    })
+                    .collect::<Result<Vec<_>, _>>()
+            })
+            .await
+            .map_err(|_| Refusal::StorageFailed)?
+            .map_err(|complaint| {
+                tracing::error!("{}", complaint.what.en);
+                Refusal::StorageFailed
+            })?;
+            Consistency { proofs }.to_frame()
+        }
+        Send::Refuse { refuse, .. } => refuse.to_frame(),
+        Send::Welcome { .. }
+        | Send::Close { .. }
+        | Send::Verdict { .. }
+        | Send::Deferred { .. }
+        | Send::Offer { .. }
+        | Send::Answer { .. } => Err(Refusal::UnexpectedMessage),
+    }
+}

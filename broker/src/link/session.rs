@@ -1,0 +1,234 @@
+//! One connection, from hello to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Connection, RecvStream, SendStream};
+use seinhuis_broker_core::{ConnId, Input, ReceiptSource, Send};
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::frame::{self, Kind};
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::wire::{Acknowledgement, Hello, Message as _, Offer};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::quic::{self, FrameError};
+use tokio::io::BufReader;
+use tokio::sync::mpsc;
+
+use super::{Shared, lane, peer, request};
+use crate::engine::Attach;
+
+/// Longest wait for a hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of offers gathered into one write.
+const GATHER: usize = 64 * 1024;
+
+/// What the tasks of one connection share.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) conn: Connection,
+    pub(crate) id: ConnId,
+    pub(crate) oin: Oin,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Peer {
+    pub(crate) fn close(&self, reason: Refusal) {
+        self.conn.close(quic::code(reason), reason.slug().as_bytes());
+    }
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn run(conn: Connection, shared: Arc<Shared>) {
+    let certificate = match peer(&conn) {
+        Ok(certificate) => certificate,
+        Err(complaint) => {
+            tracing::info!("{}", complaint.what.en);
+            conn.close(quic::code(Refusal::UnknownPartner), b"");
+            return;
+        }
+    };
+    let id = shared.conn_id();
+    shared.arrive(id, conn.clone(), certificate.serial.clone());
+    let peer = Peer { conn, id, oin: certificate.oin, shared: Arc::clone(&shared) };
+    if let Err(refusal) = converse(&peer).await {
+        peer.close(refusal);
+    }
+    shared.leave(id);
+    shared.service.engine.bring(None, Some(Input::Disconnected { conn: id }), 0).await;
+    tracing::info!(partner = %peer.oin, "disconnected");
+}
+
+async fn converse(peer: &Peer) -> Result<(), Refusal> {
+    let (mut send, hello) = tokio::time::timeout(HELLO_TIMEOUT, hello(&peer.conn))
+        .await
+        .map_err(|_| Refusal::UnexpectedMessage)??;
+    let (out, mut from_engine) = mpsc::unbounded_channel();
+    let input = Input::Connected { conn: peer.id, peer: peer.oin, hello };
+    peer.shared.service.engine.bring(Some(Attach::Conn(peer.id, out)), Some(input), 0).await;
+    match from_engine.recv().await {
+        Some(Send::Welcome { welcome, .. }) => {
+            let frame = welcome.to_frame()?;
+            send.write_all(&frame).await.map_err(|_| Refusal::UnexpectedMessage)?;
+        }
+        Some(Send::Refuse { refuse, .. }) => {
+            let refusal = Refusal::from_number(refuse.reason).unwrap_or(Refusal::UnexpectedMessage);
+            let told = send.write_all(&refuse.to_frame()?).await.is_ok() && send.finish().is_ok();
+            if told {
+                // Lets the refusal arrive before the connection goes; the close says it again.
+                _ = tokio::time::timeout(Duration::from_secs(1), send.stopped()).await;
+            }
+            return Err(refusal);
+        }
+        Some(_) | None => return Err(Refusal::Stopping),
+    }
+    tracing::info!(partner = %peer.oin, "connected");
+    // The session stream stays open as long as the session does.
+    let ended = tokio::select! {
+        ended = deliveries(peer, from_engine) => ended,
+        ended = acknowledgements(peer) => ended,
+        ended = streams(peer) => ended,
+        _ = peer.conn.closed() => Ok(()),
+    };
+    drop(send);
+    ended
+}
+
+async fn hello(conn: &Connection) -> Result<(SendStream, Hello), Refusal> {
+    let (send, mut recv) = conn.accept_bi().await.map_err(|_| Refusal::UnexpectedMessage)?;
+    match quic::frame(&mut recv).await {
+        Ok(Some((Kind::Hello, payload))) => Ok((send, Hello::parse(&payload)?)),
+        Ok(_) | Err(FrameError::Broken(_)) => Err(Refusal::UnexpectedMessage),
+        Err(FrameError::Refused(refusal)) => Err(refusal),
+    }
+}
+
+/// Writes offers in the order in which the engine gives them.
+async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>) -> Result<(), Refusal> {
+    let mut stream: Option<SendStream> = None;
+    let mut buffer = Vec::new();
+    while let Some(first) = from_engine.recv().await {
+        let mut next = Some(first);
+        while let Some(send) = next.take() {
+            if let Send::Close { reason, .. } = send {
+                return Err(reason);
+            }
+            if let Send::Offer { item, bytes, receipt, .. } = send {
+                match offer(peer, item.packet, bytes, receipt).await {
+                    Ok(frame) => buffer.extend(frame),
+                    Err(complaint) => {
+                        // Damaged storage: what cannot be offered unharmed is not offered at all.
+                        tracing::error!("{}", complaint.what.en);
+                        return Err(Refusal::StorageFailed);
+                    }
+                }
+            }
+            if buffer.len() < GATHER {
+                next = from_engine.try_recv().ok();
+            }
+        }
+        let stream = match &mut stream {
+            Some(stream) => stream,
+            None => stream.insert(peer.conn.open_uni().await.map_err(|_| Refusal::UnexpectedMessage)?),
+        };
+        if stream.write_all(&buffer).await.is_err() {
+            return Ok(());
+        }
+        buffer.clear();
+    }
+    Err(Refusal::Stopping)
+}
+
+async fn offer(
+    peer: &Peer,
+    packet: seinhuis_shared::ids::Digest,
+    bytes: Option<Arc<Vec<u8>>>,
+    receipt: ReceiptSource,
+) -> Result<Vec<u8>, Complaint> {
+    let receipt = resolve(peer, receipt).await?;
+    let bytes = if let Some(bytes) = bytes {
+        Bytes::from(&bytes[..])
+    } else {
+        let blobs = peer.shared.service.blobs.clone();
+        let read = tokio::task::spawn_blocking(move || blobs.blob(&seinhuis_journal::BlobId(packet.0)));
+        read.await
+            .map_err(|error| Complaint::bug(error.to_string()))?
+            .map_err(|error| crate::store::complaint(&error))?
+            .filter(|bytes| seinhuis_shared::signing::sha256(bytes) == packet)
+            .map(Bytes)
+            .ok_or_else(|| Complaint::bug("a waiting packet is not in the store"))?
+    };
+    Offer { packet: bytes, receipt: Bytes::from(&receipt[..]) }.to_frame().map_err(Complaint::from_refusal)
+}
+
+/// The bytes of a receipt, from the turn or from the log.
+pub(crate) async fn resolve(peer: &Peer, source: ReceiptSource) -> Result<Arc<Vec<u8>>, Complaint> {
+    match source {
+        ReceiptSource::Fresh(bytes) => Ok(bytes),
+        ReceiptSource::Stored { first, count, size, note } => {
+            let log = peer.shared.service.log.clone();
+            tokio::task::spawn_blocking(move || log.receipt(first, count, size, &note))
+                .await
+                .map_err(|error| Complaint::bug(error.to_string()))?
+                .map(Arc::new)
+        }
+    }
+}
+
+/// Reads acknowledgements and checks their signatures.
+async fn acknowledgements(peer: &Peer) -> Result<(), Refusal> {
+    let Ok(stream) = peer.conn.accept_uni().await else { return Ok(()) };
+    let mut stream = BufReader::new(stream);
+    loop {
+        match quic::frame::<BufReader<RecvStream>>(&mut stream).await {
+            Ok(Some((Kind::Acknowledge, payload))) => {
+                let examined = {
+                    let directory = peer.shared.service.engine.directory();
+                    directory
+                        .partner(&peer.oin)
+                        .and_then(|partner| Acknowledgement::verify(&payload, &[partner.key]))
+                };
+                let input = Input::Acknowledged { conn: peer.id, examined };
+                if !peer.shared.service.engine.bring(None, Some(input), payload.len()).await {
+                    return Err(Refusal::StorageFailed);
+                }
+            }
+            Ok(Some(_)) => return Err(Refusal::UnexpectedMessage),
+            Err(FrameError::Refused(refusal)) => return Err(refusal),
+            // The stream ended; the connection may go on without acknowledging.
+            Ok(None) | Err(FrameError::Broken(_)) => {
+                peer.conn.closed().await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Takes in lanes and requests.
+async fn streams(peer: &Peer) -> Result<(), Refusal> {
+    while let Ok((send, recv)) = peer.conn.accept_bi().await {
+        let peer = peer.clone();
+        tokio::spawn(async move { stream(&peer, send, recv).await });
+    }
+    Ok(())
+}
+
+/// The first frame says what a stream is for.
+async fn stream(peer: &Peer, mut send: SendStream, recv: RecvStream) {
+    let mut recv = BufReader::with_capacity(GATHER, recv);
+    let outcome = match quic::header(&mut recv).await {
+        Ok(Some(header)) if header.kind == Kind::Submit => lane::run(peer, &mut send, recv, header).await,
+        Ok(Some(header)) => request::run(peer, &mut send, &mut recv, header).await,
+        Ok(None) | Err(FrameError::Broken(_)) => Ok(()),
+        Err(FrameError::Refused(refusal)) => Err(refusal),
+    };
+    if let Err(refusal) = outcome {
+        tracing::info!(partner = %peer.oin, reason = %refusal, "a stream was refused");
+        let payload = seinhuis_shared::wire::Refuse { reason: refusal.number(), retry_after: None };
+        if let Ok(frame) = frame::encode(Kind::Refuse, &seinhuis_shared::cbor::encode(&payload))
+            && send.write_all(&frame).await.is_ok()
+        {
+            _ = send.finish();
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The exchange log's files: full tiles and entry bundles (C2SP tlog-tiles) on disk, the rest in memory.
+//!
+//! The journal is what makes an entry durable. When 256 of them are complete, the publisher writes the
+//! bundle and its tiles, flushes them, and tells the core, which then drops the rows. Until then the
+//! entries are in the journal and, for reading, in the [`Tail`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::receipt::{ProvedEntry, Receipt};
+use seinhuis_shared::tlog::hash::{leaf_hash, node_hash};
+use seinhuis_shared::tlog::tile::{self, Bundle, Tile, TileReader};
+use seinhuis_shared::tlog::tree::{self, Frontier};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::lang::Text;
+
+const WIDTH: u64 = 256;
+const TILE_BYTES: usize = 256 * 32;
+const BUNDLE_MAX: usize = 256 * (2 + 65_535);
+
+/// A file of the log that is complete: its path below the log's folder, and its bytes.
+type LogFile = (String, Vec<u8>);
+
+/// What is not, or not yet, in files.
+#[derive(Debug, Default)]
+struct Tail {
+    size: u64,
+    /// Per level the hashes after the last full tile.
+    levels: Vec<Vec<Digest>>,
+    /// Entries after the last full bundle.
+    entries: Vec<Vec<u8>>,
+    /// Full tiles and bundles that the publisher has not flushed yet.
+    tiles: BTreeMap<(u8, u64), Vec<Digest>>,
+    bundles: BTreeMap<u64, Vec<Vec<u8>>>,
+}
+
+impl Tail {
+    fn append(&mut self, entry: Vec<u8>) {
+        let leaf = leaf_hash(&entry);
+        self.entries.push(entry);
+        self.size += 1;
+        self.push(0, leaf);
+        if self.size.is_multiple_of(WIDTH) {
+            let entries = std::mem::take(&mut self.entries);
+            self.bundles.insert(self.size / WIDTH - 1, entries);
+        }
+    }
+
+    fn push(&mut self, level: u8, hash: Digest) {
+        let place = usize::from(level);
+        if self.levels.len() <= place {
+            self.levels.resize_with(place + 1, Vec::new);
+        }
+        let row = &mut self.levels[place];
+        row.push(hash);
+        if row.len() == usize::from(tile::FULL_WIDTH) {
+            let full = std::mem::take(row);
+            let above = fold(&full);
+            let index = (self.size >> (8 * (u32::from(level) + 1))) - 1;
+            self.tiles.insert((level, index), full);
+            self.push(level + 1, above);
+        }
+    }
+
+    /// A tile that is wholly or partly in memory.
+    fn tile(&self, wanted: Tile) -> Option<Vec<Digest>> {
+        if let Some(full) = self.tiles.get(&(wanted.level(), wanted.index())) {
+            return Some(full.clone());
+        }
+        let edge = self.size.checked_shr(8 * (u32::from(wanted.level()) + 1)).unwrap_or(0);
+        (wanted.index() == edge).then(|| self.levels.get(usize::from(wanted.level())).cloned())?
+    }
+}
+
+/// The root of 256 hashes.
+fn fold(hashes: &[Digest]) -> Digest {
+    let mut row = hashes.to_vec();
+    while row.len() > 1 {
+        let (pairs, _) = row.as_chunks::<2>();
+        row = pairs.iter().map(|[left, right]| node_hash(left, right)).collect();
+    }
+    row.first().copied().unwrap_or(Digest([0; 32]))
+}
+
+/// A handle on the log; cheap to clone, readable from any thread.
+#[derive(Debug, Clone)]
+pub struct Log {
+    dir: Arc<PathBuf>,
+    tail: Arc<RwLock<Tail>>,
+}
+
+impl Log {
+    /// Opens the log in `dir` with `size` entries, of which `rows` (index and bytes, in order) are still
+    /// in the journal.
+    ///
+    /// # Errors
+    /// A sentence when files and rows do not make up the log.
+    pub fn open(dir: &Path, size: u64, rows: Vec<(u64, Vec<u8>)>) -> Result<Self, Complaint> {
+        let first = rows.first().map_or(size, |(index, _)| *index);
+        let follow = (first..).zip(&rows).all(|(want, (index, _))| want == *index);
+        let complete = u64::try_from(rows.len()).is_ok_and(|count| first + count == size);
+        if !follow || !complete || !first.is_multiple_of(WIDTH) {
+            return Err(broken(dir, "entries are missing from the journal"));
+        }
+        let log = Self { dir: Arc::new(dir.to_path_buf()), tail: Arc::default() };
+        {
+            let mut tail = log.write();
+            tail.size = first;
+            for level in 1..8_u8 {
+                let complete = first >> (8 * u32::from(level));
+                let from = complete - complete % WIDTH;
+                let mut row = Vec::new();
+                for index in from..complete {
+                    row.push(fold(&log.read_tile(level - 1, index)?));
+                }
+                tail.levels.resize_with(usize::from(level) + 1, Vec::new);
+                tail.levels[usize::from(level)] = row;
+            }
+            for (_, entry) in rows {
+                tail.append(entry);
+            }
+        }
+        Ok(log)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Tail> {
+        self.tail.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Tail> {
+        self.tail.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Number of entries.
+    pub fn size(&self) -> u64 {
+        self.read().size
+    }
+
+    /// Adds entries that are durable in the journal.
+    pub fn append(&self, entries: Vec<Vec<u8>>) {
+        let mut tail = self.write();
+        for entry in entries {
+            tail.append(entry);
+        }
+    }
+
+    fn read_tile(&self, level: u8, index: u64) -> Result<Vec<Digest>, Complaint> {
+        let tile = Tile::new(level, index, tile::FULL_WIDTH)
+            .map_err(|error| broken(&self.dir, &error.to_string()))?;
+        let path = self.dir.join(tile.to_string());
+        tile::decode_tile(&files::read(&path, TILE_BYTES)?, tile::FULL_WIDTH)
+            .map_err(|error| broken(&path, &error.to_string()))
+    }
+
+    fn fetch(&self, tile: Tile) -> Option<Vec<Digest>> {
+        // The guard must not be held while a file is read.
+        let in_memory = self.read().tile(tile);
+        in_memory.or_else(|| self.read_tile(tile.level(), tile.index()).ok())
+    }
+
+    fn reader(&self, size: u64) -> TileReader<impl Fn(Tile) -> Option<Vec<Digest>> + '_> {
+        TileReader::new(size, |tile| self.fetch(tile))
+    }
+
+    /// The edge of the tree, computed from tiles and tail.
+    ///
+    /// # Errors
+    /// A sentence when a tile is missing.
+    pub fn frontier(&self) -> Result<Frontier, Complaint> {
+        let size = self.size();
+        Frontier::load(size, &self.reader(size)).map_err(|error| broken(&self.dir, &error.to_string()))
+    }
+
+    /// The exact bytes of an entry.
+    ///
+    /// # Errors
+    /// A sentence when it is not there or its bundle is damaged.
+    pub fn entry(&self, index: u64) -> Result<Vec<u8>, Complaint> {
+        if index >= self.size() {
+            return Err(broken(&self.dir, "the log is not that long"));
+        }
+        let place = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
+        self.bundle(index / WIDTH)?
+            .get(place)
+            .cloned()
+            .ok_or_else(|| broken(&self.dir, "an entry is missing from its bundle"))
+    }
+
+    fn read_bundle(&self, index: u64) -> Result<Vec<Vec<u8>>, Complaint> {
+        let bundle =
+            Bundle::new(index, tile::FULL_WIDTH).map_err(|error| broken(&self.dir, &error.to_string()))?;
+        let path = self.dir.join(bundle.to_string());
+        let bytes = files::read(&path, BUNDLE_MAX)?;
+        let entries = tile::decode_bundle(&bytes).map_err(|error| broken(&path, &error.to_string()))?;
+        Ok(entries.into_iter().map(<[u8]>::to_vec).collect())
+    }
+
+    /// A receipt put together from the log: the same bytes as when it was fresh.
+    ///
+    /// # Errors
+    /// A sentence when entries or tiles are missing.
+    pub fn receipt(&self, first: u64, count: u8, size: u64, note: &[u8]) -> Result<Vec<u8>, Complaint> {
+        let entries = (first..first.saturating_add(u64::from(count)))
+            .map(|index| {
+                Ok(ProvedEntry {
+                    index,
+                    entry: Bytes(self.entry(index)?),
+                    path: tree::inclusion_proof(index, size, &self.reader(size))
+                        .map_err(|error| broken(&self.dir, &error.to_string()))?,
+                })
+            })
+            .collect::<Result<Vec<_>, Complaint>>()?;
+        Ok(Receipt { version: 1, checkpoint: Bytes::from(note), entries }.to_bytes())
+    }
+
+    /// The proof that the tree of `new` entries extends the one of `old`.
+    ///
+    /// # Errors
+    /// A sentence when a tile is missing.
+    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, Complaint> {
+        tree::consistency_proof(old, new, &self.reader(new))
+            .map_err(|error| broken(&self.dir, &error.to_string()))
+    }
+
+    /// Writes and flushes what has become complete; the range of entries that are in files now.
+    ///
+    /// # Errors
+    /// A sentence when a file cannot be written: nothing is lost, the journal still has it.
+    pub fn publish(&self) -> Result<Option<(u64, u64)>, Complaint> {
+        let (files, range) = {
+            let tail = self.read();
+            let Some((first, last)) = tail.bundles.keys().next().zip(tail.bundles.keys().next_back()) else {
+                return Ok(None);
+            };
+            (complete_files(&tail)?, (first * WIDTH, (last + 1) * WIDTH))
+        };
+        for (path, bytes) in &files {
+            let path = self.dir.join(path);
+            files::make_private_dir(&files::parent(&path))?;
+            files::write_private(&path, bytes, Existing::Replace)?;
+        }
+        let mut tail = self.write();
+        let names: Vec<&String> = files.iter().map(|(path, _)| path).collect();
+        tail.bundles.retain(|index, _| (index + 1) * WIDTH > range.1);
+        tail.tiles.retain(|(level, index), _| {
+            Tile::new(*level, *index, tile::FULL_WIDTH).is_ok_and(|tile| !names.contains(&&tile.to_string()))
+        });
+        Ok(Some(range))
+    }
+
+    /// Hashes every entry again and compares with tiles and root; gives the number checked.
+    ///
+    /// # Errors
+    /// A sentence naming the first bundle that does not match.
+    pub fn recheck(&self) -> Result<u64, Complaint> {
+        let size = self.size();
+        let mut derived = Frontier::empty();
+        for index in 0..size.div_ceil(WIDTH) {
+            let entries = self.bundle(index)?;
+            let hashes: Vec<Digest> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+            let tile = Tile::in_tree(0, index, size).and_then(|tile| self.fetch(tile));
+            if tile.is_none_or(|tile| !tile.starts_with(&hashes)) {
+                return Err(broken(&self.dir, &format!("bundle {index} does not match its hashes")));
+            }
+            for hash in hashes.into_iter().take(usize::try_from(size - derived.size()).unwrap_or(usize::MAX))
+            {
+                derived.append(hash).map_err(|error| broken(&self.dir, &error.to_string()))?;
+            }
+        }
+        let kept = Frontier::load(size, &self.reader(size))
+            .map_err(|error| broken(&self.dir, &error.to_string()))?;
+        if derived.root() == kept.root() {
+            Ok(size)
+        } else {
+            Err(broken(&self.dir, "the entries do not lead to the root of the tiles"))
+        }
+    }
+
+    /// The entries of a bundle, wherever they are.
+    fn bundle(&self, index: u64) -> Result<Vec<Vec<u8>>, Complaint> {
+        let in_memory = {
+            let tail = self.read();
+            match tail.bundles.get(&index) {
+                Some(entries) => Some(entries.clone()),
+                None => (index == tail.size / WIDTH).then(|| tail.entries.clone()),
+            }
+        };
+        in_memory.map_or_else(|| self.read_bundle(index), Ok)
+    }
+}
+
+fn complete_files(tail: &Tail) -> Result<Vec<LogFile>, Complaint> {
+    let bug = |error: tile::TileError| Complaint::bug(error.to_string());
+    let mut files = Vec::new();
+    for (index, entries) in &tail.bundles {
+        let bundle = Bundle::new(*index, tile::FULL_WIDTH).map_err(bug)?;
+        files.push((bundle.to_string(), tile::encode_bundle(entries).map_err(bug)?));
+    }
+    for ((level, index), hashes) in &tail.tiles {
+        let tile = Tile::new(*level, *index, tile::FULL_WIDTH).map_err(bug)?;
+        files.push((tile.to_string(), tile::encode_tile(hashes).map_err(bug)?));
+    }
+    Ok(files)
+}
+
+fn broken(path: &Path, what: &str) -> Complaint {
+    let path = path.display();
+    Complaint::usage(
+        Text::new(
+            format!("Het uitwisselingslog in {path} is beschadigd: {what}"),
+            format!("The exchange log in {path} is damaged: {what}"),
+        ),
+        Text::new(
+            "Start de broker niet op deze bestanden. Zet de laatste reservekopie terug en meld het de partners.",
+            "Do not run the broker on these files. Restore the latest backup and tell the partners.",
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seinhuis_shared::tlog::proof::{verify_consistency, verify_inclusion};
+
+    fn entry(index: u64) -> Vec<u8> {
+        format!("entry {index}").into_bytes()
+    }
+
+    fn grown(dir: &Path, size: u64) -> Log {
+        let log = Log::open(dir, 0, Vec::new()).unwrap();
+        log.append((0..size).map(entry).collect());
+        log
+    }
+
+    #[test]
+    fn proofs_are_the_same_from_memory_files_and_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = 256 * 3 + 17;
+        let log = grown(dir.path(), size);
+        let root = log.frontier().unwrap().root();
+        let before: Vec<_> = (0..size).map(|i| log.receipt(i, 1, size, b"note").unwrap()).collect();
+        assert_eq!(log.publish().unwrap(), Some((0, 768)));
+        assert_eq!(log.publish().unwrap(), None);
+        let rows = (768..size).map(|index| (index, entry(index))).collect();
+        let again = Log::open(dir.path(), size, rows).unwrap();
+        assert_eq!(again.frontier().unwrap().root(), root);
+        assert_eq!(again.recheck().unwrap(), size);
+        for index in 0..size {
+            for log in [&log, &again] {
+                assert_eq!(log.entry(index).unwrap(), entry(index));
+                assert_eq!(
+                    log.receipt(index, 1, size, b"note").unwrap(),
+                    before[usize::try_from(index).unwrap()]
+                );
+            }
+            let path = tree::inclusion_proof(index, size, &again.reader(size)).unwrap();
+            verify_inclusion(index, size, &leaf_hash(&entry(index)), &path, &root).unwrap();
+        }
+        let old = Frontier::load(300, &again.reader(300)).unwrap().root();
+        verify_consistency(300, size, &again.consistency(300, size).unwrap(), &old, &root).unwrap();
+    }
+
+    #[test]
+    fn a_restart_across_a_full_level_one_tile_finds_the_same_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = 256 * 256 + 256 + 3;
+        let log = grown(dir.path(), size);
+        let root = log.frontier().unwrap().root();
+        log.publish().unwrap();
+        let rows = (256 * 257..size).map(|index| (index, entry(index))).collect();
+        let again = Log::open(dir.path(), size, rows).unwrap();
+        assert_eq!(again.frontier().unwrap().root(), root);
+    }
+
+    #[test]
+    fn a_changed_entry_is_found_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = grown(dir.path(), 512);
+        log.publish().unwrap();
+        let path = dir.path().join("tile/entries/001");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[5] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let complaint = log.recheck().unwrap_err();
+        assert!(complaint.what.en.contains("bundle 1"), "{}", complaint.what.en);
+    }
+
+    #[test]
+    fn missing_rows_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        grown(dir.path(), 300).publish().unwrap();
+        assert!(Log::open(dir.path(), 300, (257..300).map(|i| (i, entry(i))).collect()).is_err());
+        assert!(Log::open(dir.path(), 300, (256..299).map(|i| (i, entry(i))).collect()).is_err());
+        assert!(Log::open(dir.path(), 300, (256..300).map(|i| (i, entry(i))).collect()).is_ok());
+    }
+}
