@@ -174,7 +174,9 @@ mod tests {
     use hpke::kdf::KdfShake256;
     use hpke::kem::XWing;
     use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, single_shot_open, single_shot_seal};
-    use ml_kem::{ExpandedKeyEncoding, KeyExport};
+    #[expect(deprecated, reason = "the expanded form is exactly what is compared here")]
+    use ml_kem::ExpandedKeyEncoding as _;
+    use ml_kem::KeyExport as _;
 
     use super::*;
 

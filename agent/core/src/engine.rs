@@ -87,6 +87,11 @@ impl Core {
         self.prekeys.all_open(ports)
     }
 
+    /// Where a message is in the outbox, and how far.
+    pub fn find(&self, msg_id: &seinhuis_shared::ids::MsgId) -> Option<(u64, crate::rows::Stage)> {
+        self.outbox.find(msg_id)
+    }
+
     fn restore_write(&mut self, write: Write) {
         match write {
             Write::Outbox(at, row) => self.outbox.restore_row(at, *row),

@@ -112,6 +112,10 @@ impl Outbox {
         }
     }
 
+    pub(crate) fn find(&self, msg_id: &MsgId) -> Option<(u64, Stage)> {
+        self.known.get(msg_id).map(|known| (known.position, known.stage))
+    }
+
     pub(crate) fn restore_row(&mut self, position: u64, mut row: OutboxRow) {
         self.next = self.next.max(position.saturating_add(1));
         let known = Known { position, stage: row.stage, fingerprint: row.fingerprint };

@@ -1,0 +1,258 @@
+//! A running agent: engine thread, link to the broker, and the handle to both. Any number can run in one
+//! process; nothing is global.
+
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use seinhuis_agent_core::{PushRequest, Pushed, Rejection, Status};
+use seinhuis_journal::{Stats, StoreError};
+use seinhuis_shared::covenant::Covenant;
+use seinhuis_shared::ids::{MsgId, Oin};
+use seinhuis_shell::clock::now;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::Text;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::engine::{self, AgentEvent, Decided, Engine, Job, View};
+use crate::home::Home;
+use crate::link::{self, LinkStatus, SharedStatus};
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    /// The agent's folder, as made by `init` and `enrol`.
+    pub home: PathBuf,
+    /// Whether to connect to the broker; without, everything waits in the outbox.
+    pub connect: bool,
+}
+
+impl AgentOptions {
+    /// An agent that connects.
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        Self { home: home.into(), connect: true }
+    }
+}
+
+/// Why a push came to nothing.
+#[derive(Debug)]
+pub enum PushError {
+    /// The body or its addressing is not allowed; nothing was stored.
+    Rejected(Rejection),
+    /// The agent has stopped; whether the push was stored is unknown, so push again with the same id.
+    Stopped,
+}
+
+/// Starts agents.
+#[derive(Debug)]
+pub struct Agent;
+
+impl Agent {
+    /// Opens the folder, restores what it holds, and starts working. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn start(options: &AgentOptions) -> Result<AgentHandle, Complaint> {
+        let home = Home::new(&options.home);
+        let config = home.load_config()?;
+        let covenants = home.load_covenants()?;
+        let vault = home.vault()?;
+        let key = vault.signer().public();
+        let engine = Engine::open(&home.store(), config.store.options(), home.settings()?, vault)?;
+        let (stopped, ended) = oneshot::channel();
+        let running = engine::spawn(engine, stopped)?;
+        let jobs = running.jobs;
+        let link_status = SharedStatus::default();
+        let (stop, stopping) = watch::channel(false);
+        let handle = AgentHandle {
+            inner: Arc::new(Inner {
+                home: home.clone(),
+                oin: config.oin,
+                signing_key: key.to_bytes(),
+                jobs: jobs.clone(),
+                stop,
+                link_status: link_status.clone(),
+                thread: Mutex::new(Some(running.thread)),
+                link: Mutex::new(None),
+                ended: Mutex::new(Some(ended)),
+            }),
+        };
+        handle.post(Job::Input(seinhuis_agent_core::Input::Covenants(covenants)));
+        // The first tick makes the prekeys, so that they are there before the first session.
+        handle.post(Job::Input(seinhuis_agent_core::Input::Tick));
+        if options.connect {
+            let task = tokio::spawn(link::run(home, jobs, link_status, stopping));
+            *handle.inner.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        }
+        Ok(handle)
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    home: Home,
+    oin: Oin,
+    signing_key: [u8; 32],
+    jobs: Sender<Job>,
+    stop: watch::Sender<bool>,
+    link_status: SharedStatus,
+    thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
+    link: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    ended: Mutex<Option<oneshot::Receiver<Option<Complaint>>>>,
+}
+
+/// A running agent. Clones are the same agent; it runs until [`AgentHandle::shutdown`].
+#[derive(Debug, Clone)]
+pub struct AgentHandle {
+    inner: Arc<Inner>,
+}
+
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// The agent stopped before it could answer.
+pub fn stopped() -> Complaint {
+    Complaint::usage(
+        Text::new("De agent is gestopt.", "The agent has stopped."),
+        Text::new(
+            "Bekijk zijn log, herstel de oorzaak en start hem opnieuw; wat bevestigd was, is bewaard.",
+            "See its log, repair the cause and start it again; what was confirmed is kept.",
+        ),
+    )
+}
+
+impl AgentHandle {
+    fn post(&self, job: Job) {
+        // An engine that has ended answers nobody; each caller notices by its dropped channel.
+        _ = self.inner.jobs.send(job);
+    }
+
+    /// The agent's folder.
+    pub fn home(&self) -> &Home {
+        &self.inner.home
+    }
+
+    /// The organisation.
+    pub fn oin(&self) -> Oin {
+        self.inner.oin
+    }
+
+    /// The public signing key, as covenants name it.
+    pub fn signing_key(&self) -> [u8; 32] {
+        self.inner.signing_key
+    }
+
+    /// Hands over a body. When this returns `Ok`, it is on stable storage and will be delivered, refused
+    /// with a receipt, or expire; the same request again changes nothing.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub async fn push(&self, request: PushRequest) -> Result<Pushed, PushError> {
+        let (answer, answered) = oneshot::channel();
+        self.post(Job::Push(Box::new(request), answer));
+        match answered.await {
+            Ok(Ok(pushed)) => Ok(pushed),
+            Ok(Err(rejection)) => Err(PushError::Rejected(rejection)),
+            Err(_) => Err(PushError::Stopped),
+        }
+    }
+
+    /// Waits until a message has its final state; `None` when the agent stops first.
+    pub async fn wait_done(&self, msg_id: MsgId) -> Option<Decided> {
+        let (answer, answered) = oneshot::channel();
+        self.post(Job::Wait(msg_id, answer));
+        answered.await.ok()
+    }
+
+    /// Everything that happens from now on, each with the moment at which it was durable.
+    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<AgentEvent> {
+        let (listener, events) = mpsc::unbounded_channel();
+        self.post(Job::Subscribe(listener));
+        events
+    }
+
+    /// Asks something of core and store, between two turns.
+    ///
+    /// # Errors
+    /// When the agent has stopped.
+    pub async fn query<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, Complaint> {
+        let (answer, answered) = oneshot::channel();
+        // Who asked may have gone.
+        self.post(Job::Query(Box::new(move |view| _ = answer.send(question(view)))));
+        answered.await.map_err(|_| stopped())
+    }
+
+    /// How the agent is doing.
+    ///
+    /// # Errors
+    /// When it has stopped.
+    pub async fn status(&self) -> Result<Status, Complaint> {
+        self.query(|view| view.core.status(now())).await
+    }
+
+    /// How the connection is doing.
+    pub fn link(&self) -> LinkStatus {
+        self.inner.link_status.get()
+    }
+
+    /// Figures of the store: turns, flushes, bytes.
+    ///
+    /// # Errors
+    /// When the agent has stopped.
+    pub async fn stats(&self) -> Result<Stats, Complaint> {
+        self.query(engine::stats).await
+    }
+
+    /// Pins a covenant and puts it into use at once.
+    ///
+    /// # Errors
+    /// A sentence naming the file, or the rule it breaks.
+    pub fn pin_covenant(&self, covenant: Covenant) -> Result<(), Complaint> {
+        self.inner.home.pin_covenant(covenant)?;
+        self.reload_covenants()
+    }
+
+    /// Reads the pinned covenants again.
+    ///
+    /// # Errors
+    /// A sentence naming the file; those in use stay in use.
+    pub fn reload_covenants(&self) -> Result<(), Complaint> {
+        let covenants = self.inner.home.load_covenants()?;
+        self.post(Job::Input(seinhuis_agent_core::Input::Covenants(covenants)));
+        Ok(())
+    }
+
+    /// Waits until the engine ends: `None` after a shutdown, otherwise why it had to stop. The first caller
+    /// gets the reason.
+    pub async fn ended(&self) -> Option<Complaint> {
+        match take(&self.inner.ended) {
+            Some(ended) => ended.await.ok().flatten(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Closes the session and the store. What is in flight is submitted again at the next start.
+    ///
+    /// # Errors
+    /// The store's; nothing that was confirmed is lost.
+    pub async fn shutdown(&self) -> Result<(), Complaint> {
+        // Nobody watches when the agent never connected.
+        _ = self.inner.stop.send(true);
+        if let Some(link) = take(&self.inner.link) {
+            link.await.map_err(|error| Complaint::bug(format!("the link ended badly: {error}")))?;
+        }
+        self.post(Job::Stop);
+        let Some(thread) = take(&self.inner.thread) else { return Ok(()) };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        match joined {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(engine::store_complaint(&error)),
+            Ok(Err(_)) | Err(_) => Err(Complaint::bug("the engine's thread ended badly")),
+        }
+    }
+}

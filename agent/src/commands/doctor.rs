@@ -1,0 +1,289 @@
+//! Explaining the whole set-up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use seinhuis_shared::limits::CLOCK_SKEW;
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shell::cli::{Outcome, Ui};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::control::{self, CallError};
+use seinhuis_shell::lang::Text;
+use seinhuis_shell::{answer, clock, files, keys, tls};
+use serde_json::{Value, json};
+
+use super::enrol::check_grant;
+use super::request::{Look, Request};
+use crate::config::Config;
+use crate::home::Home;
+use crate::link::{End, dial};
+
+/// Days before an end at which it is time to act.
+const SOON_DAYS: u64 = 14;
+
+/// One finding: what was looked at, and what is right or wrong with it.
+type Finding = (Text, Result<Text, Complaint>);
+
+pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
+    let now = clock::now();
+    let mut findings: Vec<Finding> =
+        vec![(Text::new("Map", "Folder"), folder(home)), (Text::new("Sleutels", "Keys"), own_keys(home))];
+    let config = home.load_config();
+    let path = || Text::same(home.config().display().to_string());
+    findings.push((
+        Text::new("Configuratie", "Configuration"),
+        config.as_ref().map(|_| path()).map_err(Clone::clone),
+    ));
+    if let Ok(config) = &config {
+        findings.push((Text::new("Certificaat", "Certificate"), certificate(home, config, now)));
+        findings.push((Text::new("Intrekkingslijst", "Revocation list"), revocation(home, now)));
+        findings.push((Text::new("Brokerkaart", "Broker card"), card(home)));
+        findings.push((Text::new("Convenant", "Covenant"), covenant(home, config, now)));
+        findings.extend(running(home));
+    }
+    let wrong = findings.iter().filter(|(_, finding)| finding.is_err()).count();
+    let lines: Vec<String> = findings
+        .iter()
+        .map(|(what, finding)| {
+            let what = what.in_lang(ui.lang);
+            match finding {
+                Ok(text) => format!("✓ {what}: {}", text.in_lang(ui.lang)),
+                Err(complaint) => format!("✗ {what}: {}", complaint.show(ui.lang).replace('\n', "\n    ")),
+            }
+        })
+        .collect();
+    let json: Vec<Value> = findings
+        .iter()
+        .map(|(what, finding)| {
+            let problem = finding.as_ref().err().map(|complaint| complaint.to_json(ui.lang));
+            json!({ "what": what.en, "right": finding.is_ok(), "problem": problem })
+        })
+        .collect();
+    ui.answer(&Text::same(lines.join("\n")), &Value::Array(json));
+    if wrong == 0 { Outcome::Done } else { Outcome::No }
+}
+
+fn folder(home: &Home) -> Result<Text, Complaint> {
+    files::check_private_dir(home.dir())?;
+    let probe = home.dir().join(".doctor");
+    files::write_private(&probe, b"writable\n", files::Existing::Replace)?;
+    std::fs::remove_file(&probe)
+        .map_err(|error| Complaint::io(seinhuis_shell::complaint::Doing::Remove, &probe, &error))?;
+    let dir = home.dir().display();
+    Ok(Text::new(format!("{dir}, beschrijfbaar"), format!("{dir}, writable")))
+}
+
+fn own_keys(home: &Home) -> Result<Text, Complaint> {
+    home.vault()?;
+    keys::load_tls(&home.tls_key())?;
+    Ok(Text::new("drie, alleen leesbaar voor de eigenaar", "three, readable by the owner alone"))
+}
+
+/// An end that is past or near.
+fn ending(nl: &str, en: &str, end: Timestamp, now: Timestamp, advice: Text) -> Result<Text, Complaint> {
+    let days = end.since(now).0 / Span::days(1).0;
+    if end <= now {
+        return Err(Complaint::usage(
+            Text::new(format!("{nl} is verlopen op {end}."), format!("{en} expired at {end}.")),
+            advice,
+        ));
+    }
+    if days < SOON_DAYS {
+        return Err(Complaint::usage(
+            Text::new(format!("{nl} verloopt over {days} dagen."), format!("{en} expires in {days} days.")),
+            advice,
+        ));
+    }
+    Ok(Text::new(format!("nog {days} dagen geldig"), format!("valid for {days} more days")))
+}
+
+fn certificate(home: &Home, config: &Config, now: Timestamp) -> Result<Text, Complaint> {
+    let grant = home.load_grant()?;
+    let advice = Text::new(
+        "Vraag vernieuwing aan bij de CA (seinhuis-certs renew) en accepteer die met enrol --accept.",
+        "Ask the CA for renewal (seinhuis-certs renew) and accept it with enrol --accept.",
+    );
+    let valid = ending("Het certificaat", "The certificate", grant.not_after, now, advice)?;
+    check_grant(home, config, &grant)?;
+    Ok(valid)
+}
+
+fn revocation(home: &Home, now: Timestamp) -> Result<Text, Complaint> {
+    let trust = home.load_grant()?.trust()?;
+    let ends = trust.crls.iter().map(tls::crl_next_update).collect::<Result<Vec<_>, _>>()?;
+    let end = ends.into_iter().min().ok_or_else(|| Complaint::bug("a grant without a revocation list"))?;
+    let advice = Text::new(
+        format!("Vraag de CA om een verse lijst en zet die neer als {}.", home.crl().display()),
+        format!("Ask the CA for a fresh list and put it at {}.", home.crl().display()),
+    );
+    let days = end.since(now).0 / Span::days(1).0;
+    // Lists are short-lived by design: only an end within two days is worth a word.
+    if end > now && days >= 2 {
+        return Ok(Text::new(format!("nog {days} dagen vers"), format!("fresh for {days} more days")));
+    }
+    ending("De intrekkingslijst", "The revocation list", end, now, advice)
+}
+
+fn card(home: &Home) -> Result<Text, Complaint> {
+    let card = home.load_card()?;
+    home.log_key(&card)?;
+    Ok(Text::same(format!("{} ({}), {}", card.name, card.address, card.log_origin)))
+}
+
+fn covenant(home: &Home, config: &Config, now: Timestamp) -> Result<Text, Complaint> {
+    let covenants = home.load_covenants()?;
+    let mut in_force =
+        covenants.iter().filter(|one| one.in_force(now) && one.role_of(config.oin).is_some()).peekable();
+    if in_force.peek().is_none() {
+        return Err(Complaint::usage(
+            Text::new(
+                "Er is geen geldend convenant waarbij deze organisatie partij is.",
+                "There is no covenant in force to which this organisation is a party.",
+            ),
+            Text::new(
+                "Laad het: seinhuis-agent covenant load BESTAND...",
+                "Load it: seinhuis-agent covenant load FILE...",
+            ),
+        ));
+    }
+    let own = keys::load_signing(&home.signing_key())?.public().thumbprint();
+    let mut names = Vec::new();
+    for one in in_force {
+        let covenant = one.covenant();
+        if one.signing_key(config.oin, own).is_none() {
+            return Err(Complaint::usage(
+                Text::new(
+                    format!(
+                        "{} versie {} noemt de ondertekensleutel van deze agent niet.",
+                        covenant.id, covenant.version
+                    ),
+                    format!(
+                        "{} version {} does not name this agent's signing key.",
+                        covenant.id, covenant.version
+                    ),
+                ),
+                Text::new(
+                    "Geef de partners de sleutel die `status` toont, voor de volgende versie van het convenant.",
+                    "Give the partners the key that `status` shows, for the next version of the covenant.",
+                ),
+            ));
+        }
+        names.push(format!("{} v{}", covenant.id, covenant.version));
+    }
+    Ok(Text::same(names.join(", ")))
+}
+
+/// Asks the running agent how it does; without one, tries the broker directly.
+fn running(home: &Home) -> Vec<Finding> {
+    let socket = home.socket();
+    let link = Text::new("Broker", "Broker");
+    match control::call::<_, Value>(&socket, &Request::Look(Look::Status), Duration::from_secs(10)) {
+        Ok(value) => match answer::decode(value) {
+            Ok(status) => from_status(&status),
+            Err(complaint) => vec![(Text::new("Agent", "Agent"), Err(complaint))],
+        },
+        Err(CallError::NotRunning) => vec![
+            (
+                Text::new("Agent", "Agent"),
+                Ok(Text::new("draait niet (seinhuis-agent run)", "is not running (seinhuis-agent run)")),
+            ),
+            (link, reach(home)),
+        ],
+        Err(error) => {
+            vec![(Text::new("Agent", "Agent"), Err(error.complaint("seinhuis-agent", Path::new(&socket))))]
+        }
+    }
+}
+
+/// One handshake with the broker.
+fn reach(home: &Home) -> Result<Text, Complaint> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Complaint::bug(error.to_string()))?;
+    match runtime.block_on(dial(home)) {
+        Ok((_, connection)) => {
+            connection.close(quinn::VarInt::from_u32(0), b"");
+            Ok(Text::new("bereikbaar, met een geldig certificaat", "reachable, with a valid certificate"))
+        }
+        Err(End::Refused(refusal)) => Err(Complaint::from_refusal(refusal)),
+        Err(End::Failed(problem)) => Err(unreachable(problem)),
+        Err(End::Stopped) => Err(Complaint::bug("a stop nobody asked for")),
+    }
+}
+
+fn unreachable(problem: Text) -> Complaint {
+    Complaint::usage(
+        problem,
+        Text::new(
+            "Berichten wachten zolang in de outbox; er gaat niets verloren.",
+            "Messages wait in the outbox meanwhile; nothing is lost.",
+        ),
+    )
+}
+
+fn from_status(status: &Value) -> Vec<Finding> {
+    let text = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut findings = Vec::new();
+    let connected = status.pointer("/link/connected").and_then(Value::as_bool) == Some(true);
+    findings.push((
+        Text::new("Broker", "Broker"),
+        if connected {
+            let since = text("/link/since");
+            Ok(Text::new(format!("verbonden sinds {since}"), format!("connected since {since}")))
+        } else {
+            let (nl, en) = (text("/link/problem/0"), text("/link/problem/1"));
+            Err(unreachable(Text::new(format!("Niet verbonden. {nl}"), format!("Not connected. {en}"))))
+        },
+    ));
+    let ahead = status.pointer("/link/clock_ahead_ms").and_then(Value::as_i64).unwrap_or_default();
+    findings.push((Text::new("Klok", "Clock"), clock_difference(ahead)));
+    let until = text("/prekeys/until");
+    let published = status.pointer("/prekeys/published").and_then(Value::as_bool) == Some(true);
+    findings.push((
+        Text::new("Ontvangstsleutels", "Prekeys"),
+        if published {
+            Ok(Text::new(format!("gepubliceerd, tot {until}"), format!("published, until {until}")))
+        } else {
+            Err(unreachable(Text::new(
+                "De ontvangstsleutels staan nog niet bij de broker.",
+                "The prekeys are not with the broker yet.",
+            )))
+        },
+    ));
+    for alarm in status.get("alarms").and_then(Value::as_array).into_iter().flatten() {
+        let detail = alarm.get("detail").and_then(Value::as_str).unwrap_or_default();
+        let kind = alarm.get("kind").and_then(Value::as_str).unwrap_or_default();
+        findings.push((
+            Text::new("Alarm", "Alarm"),
+            Err(Complaint::refused(
+                Text::same(format!("{kind}: {detail}")),
+                Text::new(
+                    "Bewaar de map van de agent als bewijs en neem contact op met partners en beheerder.",
+                    "Keep the agent's folder as evidence and contact partners and operator.",
+                ),
+            )),
+        ));
+    }
+    findings
+}
+
+fn clock_difference(ahead: i64) -> Result<Text, Complaint> {
+    let seconds = ahead.unsigned_abs() / 1000;
+    if ahead.unsigned_abs() <= CLOCK_SKEW.0 {
+        return Ok(Text::new(
+            format!("{seconds} s verschil met de broker"),
+            format!("{seconds} s from the broker's"),
+        ));
+    }
+    Err(Complaint::usage(
+        Text::new(
+            format!("De klok van deze machine wijkt {} minuten af van die van de broker.", seconds / 60),
+            format!("This machine's clock differs {} minutes from the broker's.", seconds / 60),
+        ),
+        Text::new(
+            "Zet de klok gelijk (NTP); anders worden pakketten geweigerd.",
+            "Set the clock (NTP); otherwise packets are refused.",
+        ),
+    ))
+}

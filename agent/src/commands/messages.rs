@@ -1,0 +1,125 @@
+//! Looking at what was sent and received.
+
+use std::io::Write as _;
+
+use data_encoding::BASE64;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shell::cli::{Outcome, Ui, aligned};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::Text;
+use serde_json::Value;
+
+use super::request::{Look, Request, ask};
+use crate::home::Home;
+
+fn cell(row: &Value, key: &str) -> String {
+    match row.get(key) {
+        None | Some(Value::Null) => "-".into(),
+        Some(Value::String(text)) if text.is_empty() => "-".into(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => {
+            items.iter().map(|item| item.as_str().unwrap_or_default()).collect::<Vec<_>>().join(",")
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+fn refusal(row: &Value) -> String {
+    let number = row.pointer("/refusal/number").and_then(Value::as_u64);
+    let known = number.and_then(|number| u16::try_from(number).ok()).and_then(Refusal::from_number);
+    known.map_or_else(|| number.map_or_else(|| "-".into(), |n| n.to_string()), |refusal| refusal.to_string())
+}
+
+fn table(value: &Value, heading: &str, columns: &[&str], ui: Ui) {
+    let mut rows = vec![heading.split(' ').map(str::to_owned).collect::<Vec<_>>()];
+    for row in value.as_array().into_iter().flatten() {
+        let cells = columns.iter().map(|key| if *key == "refusal" { refusal(row) } else { cell(row, key) });
+        rows.push(cells.collect());
+    }
+    ui.answer(&Text::same(ui.table(&rows)), value);
+}
+
+pub(super) fn outbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complaint> {
+    let (value, _) = ask(home, Request::Look(Look::Outbox { lines }))?;
+    let heading = ui.lang.pick(
+        "NR BERICHT STAND STROOM STAP AAN GEMAAKT REDEN",
+        "NO MESSAGE STATE FLOW STEP TO CREATED REASON",
+    );
+    table(&value, heading, &["position", "msg_id", "state", "flow", "step", "to", "created", "refusal"], ui);
+    Ok(Outcome::Done)
+}
+
+pub(super) fn inbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complaint> {
+    let (value, _) = ask(home, Request::Look(Look::Inbox { lines }))?;
+    let heading = ui.lang.pick(
+        "NR BERICHT STAND STROOM SOORT VAN OPGESLAGEN VOLGORDE REDEN",
+        "NO MESSAGE STATE FLOW TYPE FROM STORED ORDER REASON",
+    );
+    table(
+        &value,
+        heading,
+        &["position", "msg_id", "state", "flow", "type", "from", "stored", "remark", "refusal"],
+        ui,
+    );
+    Ok(Outcome::Done)
+}
+
+pub(super) fn read(home: &Home, id: String, raw: bool, ui: Ui) -> Result<Outcome, Complaint> {
+    let (mut value, _) = ask(home, Request::Look(Look::Read { id }))?;
+    let encoded = value.get("body").and_then(Value::as_str);
+    let body = encoded.and_then(|text| BASE64.decode(text.as_bytes()).ok());
+    let Some(body) = body else {
+        return Err(quarantined(&value));
+    };
+    if raw {
+        // A reader that stopped reading wants no more, and that is no fault.
+        _ = std::io::stdout().lock().write_all(&body);
+        return Ok(Outcome::Done);
+    }
+    // A stored body has passed its schema, so it is JSON.
+    let shown: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let pretty = serde_json::to_string_pretty(&shown).unwrap_or_default();
+    let (nl, en) = (heading(&value, true), heading(&value, false));
+    if let Some(object) = value.as_object_mut() {
+        object.insert("body".into(), shown);
+    }
+    ui.answer(&Text::new(format!("{nl}\n\n{pretty}"), format!("{en}\n\n{pretty}")), &value);
+    Ok(Outcome::Done)
+}
+
+fn heading(value: &Value, nl: bool) -> String {
+    let words = [
+        ("bericht", "message", "msg_id"),
+        ("van", "from", "from"),
+        ("stroom", "flow", "flow"),
+        ("soort", "type", "type"),
+        ("stap", "step", "step"),
+        ("niveau", "level", "level"),
+        ("zaak", "case", "case"),
+        ("antwoord op", "in reply to", "in_reply_to"),
+        ("verzegeld", "sealed", "sealed"),
+        ("aangenomen", "accepted", "accepted"),
+        ("logregel", "log entry", "entry"),
+        ("volgorde", "order", "remark"),
+        ("bewaren (dagen)", "keep (days)", "retention_days"),
+    ];
+    let rows: Vec<(&str, String)> = words
+        .iter()
+        .map(|(dutch, english, key)| (if nl { *dutch } else { *english }, cell(value, key)))
+        .collect();
+    aligned(&rows)
+}
+
+fn quarantined(value: &Value) -> Complaint {
+    let number = value.pointer("/refusal/number").and_then(Value::as_u64);
+    let known = number.and_then(|number| u16::try_from(number).ok()).and_then(Refusal::from_number);
+    let about = cell(value, "msg_id");
+    match known {
+        Some(refusal) => Complaint::from_refusal(refusal).about(&about),
+        None => Complaint::refused(
+            Text::new("Dit bericht heeft geen leesbare inhoud.", "This message has no readable body."),
+            Text::new("Vraag de afzender het opnieuw te sturen.", "Ask the sender to send it again."),
+        )
+        .about(&about),
+    }
+}

@@ -1,0 +1,204 @@
+//! What is in the store, as JSON: the answers of the control socket and the output of `--json`.
+
+use data_encoding::BASE64;
+use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
+use seinhuis_agent_core::{Locker as _, Status, Write};
+use seinhuis_journal::{Stats, Store};
+use seinhuis_shared::ids::{MsgId, Oin};
+use seinhuis_shared::receipt::Receipt;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Timestamp;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::Text;
+use serde_json::{Value, json};
+
+use crate::engine::{View, outbox_row, store_complaint};
+use crate::link::LinkStatus;
+
+fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
+    let all = store.scan(of).map_err(|error| store_complaint(&error))?;
+    let skip = all.len().saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));
+    all.iter()
+        .skip(skip)
+        .map(|(key, value)| Write::read(of, key, value).map_err(|error| Complaint::bug(error.to_string())))
+        .collect()
+}
+
+fn oins(all: &[Oin]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
+
+/// A refusal's number with its name, or null for 0.
+fn reason(outcome: u16) -> Value {
+    if outcome == 0 {
+        return Value::Null;
+    }
+    let slug = Refusal::from_number(outcome).map(Refusal::slug);
+    json!({ "number": outcome, "reason": slug })
+}
+
+/// Where a receipt says the entries are in the log.
+fn receipt(bytes: &[u8]) -> Value {
+    match Receipt::parse(bytes) {
+        Ok(receipt) => {
+            let indexes: Vec<u64> = receipt.entries.iter().map(|proved| proved.index).collect();
+            json!({ "entries": indexes, "bytes": bytes.len() })
+        }
+        Err(_) => Value::Null,
+    }
+}
+
+fn outgoing(position: u64, row: &OutboxRow) -> Value {
+    json!({
+        "position": position,
+        "msg_id": row.msg_id.to_string(),
+        "state": row.stage.as_str(),
+        "flow": row.flow,
+        "step": row.step,
+        "case": row.case.map(|case| case.to_string()),
+        "to": oins(&row.recipients),
+        "covenant": row.covenant.to_string(),
+        "created": row.created.to_string(),
+        "expires": row.expires.to_string(),
+        "decided": row.decided.map(|at| at.to_string()),
+        "packet": row.packet.map(|digest| digest.to_string()),
+        "bytes": row.size,
+        "seq": row.seq,
+        "refusal": reason(row.outcome),
+        "receipt": receipt(&row.receipt),
+    })
+}
+
+/// The last messages of the outbox.
+pub(super) fn outbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
+    let rows = rows(view.store, table::OUTBOX, lines)?;
+    let shown = rows.iter().filter_map(|write| {
+        if let Write::Outbox(position, row) = write { Some(outgoing(*position, row)) } else { None }
+    });
+    Ok(shown.collect())
+}
+
+fn no_such_message(id: &str) -> Complaint {
+    Complaint::refused(
+        Text::new(format!("Er is geen bericht {id}."), format!("There is no message {id}.")),
+        Text::new("Kijk in de lijst: outbox list of inbox list.", "See the list: outbox list or inbox list."),
+    )
+}
+
+/// One message of the outbox.
+pub(super) fn message(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint> {
+    let (position, _) = view.core.find(&msg_id).ok_or_else(|| no_such_message(&msg_id.to_string()))?;
+    let row = outbox_row(view.store, position).ok_or_else(|| no_such_message(&msg_id.to_string()))?;
+    Ok(outgoing(position, &row))
+}
+
+fn incoming(position: u64, row: &InboxRow) -> Value {
+    json!({
+        "position": position,
+        "msg_id": row.msg_id.to_string(),
+        "state": if row.outcome == 0 { "stored" } else { "quarantined" },
+        "refusal": reason(row.outcome),
+        "from": row.sender.map(|oin| oin.to_string()),
+        "flow": row.flow,
+        "type": row.message_type,
+        "step": row.step,
+        "level": row.level,
+        "case": row.case.map(|case| case.to_string()),
+        "in_reply_to": row.in_reply_to.map(|id| id.to_string()),
+        "covenant": row.covenant.map(|hash| hash.to_string()),
+        "packet": row.packet.to_string(),
+        "sealed": row.issued.to_string(),
+        "accepted": row.accepted.to_string(),
+        "stored": row.stored.to_string(),
+        "entry": row.index,
+        "remark": row.remark.as_str(),
+        "retention_days": row.retention_days,
+    })
+}
+
+/// The last messages of the inbox.
+pub(super) fn inbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
+    let rows = rows(view.store, table::INBOX, lines)?;
+    let shown = rows.iter().filter_map(|write| {
+        if let Write::Inbox(position, row) = write { Some(incoming(*position, row)) } else { None }
+    });
+    Ok(shown.collect())
+}
+
+/// One message of the inbox with its body, by position or message id.
+pub(super) fn read(view: &View<'_>, id: &str) -> Result<Value, Complaint> {
+    let found = rows(view.store, table::INBOX, u64::MAX)?.into_iter().find_map(|write| {
+        let Write::Inbox(position, row) = write else { return None };
+        (position.to_string() == id || row.msg_id.to_string() == id).then_some((position, row))
+    });
+    let (position, row) = found.ok_or_else(|| no_such_message(id))?;
+    let mut value = incoming(position, &row);
+    if row.outcome == 0 {
+        let key = position_key(position);
+        let locked = view.store.get(table::BODY, &key).map_err(|error| store_complaint(&error))?;
+        let body = locked.and_then(|locked| view.vault.unlock(table::BODY, &key, &locked));
+        let body = body.ok_or_else(|| {
+            Complaint::usage(
+                Text::new(
+                    "De inhoud is niet te openen met keys/store.key.",
+                    "The body does not open with keys/store.key.",
+                ),
+                Text::new(
+                    "Zet de sleutel terug die bij deze opslag hoort.",
+                    "Put back the key that belongs to this store.",
+                ),
+            )
+        })?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("media_type".into(), row.media_type.clone().into());
+            object.insert("body".into(), BASE64.encode(&body).into());
+        }
+    }
+    Ok(value)
+}
+
+fn time(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::Null, |at| at.to_string().into())
+}
+
+/// How the agent is doing.
+pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) -> Value {
+    json!({
+        "running": link.is_some(),
+        "link": link.map(|link| json!({
+            "connected": status.connected,
+            "since": time(link.connected),
+            "next_attempt": time(link.next_attempt),
+            "attempts": link.attempts,
+            "problem": link.problem.as_ref().map(|text| [text.nl.clone(), text.en.clone()]),
+            "refusal": link.refusal.map(Refusal::number),
+            "clock_ahead_ms": link.clock_ahead,
+            "broker": link.software,
+        })),
+        "outbox": {
+            "drafts": status.drafts, "queued": status.queued, "deferred": status.deferred,
+            "in_flight": status.in_flight, "accepted": status.accepted, "refused": status.refused,
+            "expired": status.expired, "oldest": time(status.oldest),
+        },
+        "inbox": { "stored": status.received, "quarantined": status.quarantined },
+        "log": {
+            "size": status.pin.map(|pin| pin.size),
+            "root": status.pin.map(|pin| pin.root.to_string()),
+            "forked": status.pin.is_some_and(|pin| pin.forked),
+            "unproven": status.unproven,
+        },
+        "prekeys": status.bundle.map(|(seq, published, until)| json!({
+            "bundle": seq, "published": published, "until": until.to_string(),
+        })),
+        "partners": status.peers.iter().map(|peer| json!({
+            "oin": peer.oin.to_string(), "usable": peer.usable, "until": time(peer.until),
+        })).collect::<Vec<_>>(),
+        "covenants": status.covenants.iter().map(|(hash, id, version, in_force)| json!({
+            "hash": hash.to_string(), "id": id, "version": version, "in_force": in_force,
+        })).collect::<Vec<_>>(),
+        "alarms": status.alarms.iter().map(|alarm| json!({
+            "kind": alarm.kind.as_str(), "at": alarm.at.to_string(), "detail": alarm.detail,
+        })).collect::<Vec<_>>(),
+        "store": { "turns": stats.turns, "syncs": stats.syncs, "disk_bytes": stats.disk_bytes },
+    })
+}

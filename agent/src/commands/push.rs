@@ -1,0 +1,288 @@
+//! Handing over a signal.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use data_encoding::BASE64;
+use seinhuis_shared::limits::BODY_MAX;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Span;
+use seinhuis_shell::cli::{Outcome, Ui};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::Text;
+use seinhuis_shell::{clock, files, keys};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::request::{From, Look, PushText, Request, ask};
+use crate::home::Home;
+
+/// How often a waiting push looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Args)]
+pub(super) struct Push {
+    /// The body as JSON, or a signal file with flow, to, step and body; `-` reads standard input
+    file: PathBuf,
+    /// The covenant's flow, such as F01
+    #[arg(long)]
+    flow: Option<String>,
+    /// The recipients: OINs or roles, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    to: Vec<String>,
+    /// The step of the case; may be left out when the flow is open in one step only
+    #[arg(long)]
+    step: Option<String>,
+    /// The case's pseudonym (UUID)
+    #[arg(long)]
+    case: Option<String>,
+    /// The message type; may be left out when only one fits
+    #[arg(long = "type")]
+    message_type: Option<String>,
+    /// The legal basis; the flow's first when left out
+    #[arg(long)]
+    basis: Option<String>,
+    /// The covenant's hash; may be left out when one covenant in force has the flow
+    #[arg(long)]
+    covenant: Option<String>,
+    /// How long the packet is valid, such as 14d, 12h or 30m
+    #[arg(long, value_parser = span)]
+    ttl: Option<Span>,
+    /// The message id (UUID): the same one again sends nothing twice
+    #[arg(long)]
+    id: Option<String>,
+    /// The message this answers
+    #[arg(long)]
+    reply_to: Option<String>,
+    /// W3C trace id
+    #[arg(long)]
+    trace: Option<String>,
+    /// Wait so many seconds for the broker's answer
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+}
+
+/// Reads a span such as `14d`, `12h`, `30m` or `45s`.
+fn span(text: &str) -> Result<Span, String> {
+    let wrong = || format!("{text:?} is not a time such as 14d, 12h, 30m or 45s");
+    let unit: fn(u64) -> Span = match text.chars().last() {
+        Some('d') => Span::days,
+        Some('h') => Span::hours,
+        Some('m') => Span::minutes,
+        Some('s') => Span::seconds,
+        _ => return Err(wrong()),
+    };
+    let number = text.get(..text.len().saturating_sub(1)).and_then(|number| number.parse().ok());
+    number.map(unit).ok_or_else(wrong)
+}
+
+/// A signal file: a body with its addressing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signal<'a> {
+    flow: String,
+    #[serde(default)]
+    to: Vec<String>,
+    step: Option<String>,
+    case: Option<String>,
+    #[serde(rename = "type")]
+    message_type: Option<String>,
+    basis: Option<String>,
+    /// The sender's role; the covenant decides, so this is only for the reader of the file.
+    #[serde(rename = "from")]
+    _from: Option<String>,
+    /// A text that samples look for in stored files.
+    #[serde(rename = "canary")]
+    _canary: Option<String>,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+pub(super) fn push(home: &Home, push: &Push, ui: Ui) -> Result<Outcome, Complaint> {
+    let bytes = files::read_or_stdin(&push.file, BODY_MAX.saturating_mul(2))?;
+    let text = compose(push, &bytes)?;
+    let msg_id = text.msg_id.clone();
+    let (mut value, from) = ask(home, Request::Push(Box::new(text)))?;
+    if let (Some(seconds), From::Agent) = (push.wait, from) {
+        let patience = Duration::from_secs(seconds);
+        let begun = Instant::now();
+        while matches!(state(&value), "draft" | "sealed") && begun.elapsed() < patience {
+            std::thread::sleep(LOOK);
+            value = ask(home, Request::Look(Look::Message { msg_id: msg_id.clone() }))?.0;
+        }
+    }
+    tell(&value, from, ui);
+    Ok(if matches!(state(&value), "refused" | "expired") { Outcome::No } else { Outcome::Done })
+}
+
+fn state(value: &Value) -> &str {
+    value.get("state").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Puts flags and file together; a flag wins.
+fn compose(push: &Push, bytes: &[u8]) -> Result<PushText, Complaint> {
+    let mut text = PushText { body: BASE64.encode(bytes), ..PushText::default() };
+    if is_signal(bytes) {
+        let signal: Signal<'_> = serde_json::from_slice(bytes).map_err(|error| {
+            Complaint::usage(
+                Text::new(
+                    format!("{} is geen goed seinbestand: {error}.", push.file.display()),
+                    format!("{} is not a good signal file: {error}.", push.file.display()),
+                ),
+                Text::new(
+                    "Toegestaan zijn flow, type, from, to, step, case, basis, canary en body.",
+                    "Allowed are flow, type, from, to, step, case, basis, canary and body.",
+                ),
+            )
+        })?;
+        text = PushText {
+            flow: signal.flow,
+            to: signal.to,
+            step: signal.step,
+            case: signal.case,
+            message_type: signal.message_type,
+            basis: signal.basis,
+            body: BASE64.encode(signal.body.get().as_bytes()),
+            ..PushText::default()
+        };
+    }
+    let over = |flag: &Option<String>, file: &mut Option<String>| {
+        if flag.is_some() {
+            file.clone_from(flag);
+        }
+    };
+    over(&push.step, &mut text.step);
+    over(&push.case, &mut text.case);
+    over(&push.message_type, &mut text.message_type);
+    over(&push.basis, &mut text.basis);
+    over(&push.covenant, &mut text.covenant);
+    over(&push.reply_to, &mut text.in_reply_to);
+    over(&push.trace, &mut text.trace);
+    if let Some(flow) = &push.flow {
+        text.flow.clone_from(flow);
+    }
+    if !push.to.is_empty() {
+        text.to.clone_from(&push.to);
+    }
+    text.ttl_ms = push.ttl.map(|span| span.0);
+    let fresh = || clock::uuid_v7(clock::now(), keys::random()).to_string();
+    text.msg_id = push.id.clone().unwrap_or_else(fresh);
+    let missing = if text.flow.is_empty() {
+        "--flow"
+    } else if text.to.is_empty() {
+        "--to"
+    } else {
+        return Ok(text);
+    };
+    Err(Complaint::usage(
+        Text::new(format!("{missing} ontbreekt."), format!("{missing} is missing.")),
+        Text::new(
+            "Geef het op, of lever een seinbestand met flow, to, step en body.",
+            "Give it, or supply a signal file with flow, to, step and body.",
+        ),
+    ))
+}
+
+/// Whether a file is a body with its addressing rather than a bare body.
+fn is_signal(bytes: &[u8]) -> bool {
+    let keys = serde_json::from_slice::<BTreeMap<String, &RawValue>>(bytes).unwrap_or_default();
+    keys.contains_key("flow") && keys.contains_key("body")
+}
+
+fn tell(value: &Value, from: From, ui: Ui) {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
+    let id = text("msg_id");
+    let connected = value.get("connected").and_then(Value::as_bool).unwrap_or(true);
+    let entries = value.pointer("/receipt/entries").map(Value::to_string).unwrap_or_default();
+    let refusal = value
+        .pointer("/refusal/number")
+        .and_then(Value::as_u64)
+        .and_then(|number| u16::try_from(number).ok())
+        .and_then(Refusal::from_number);
+    let (nl, en) = match (state(value), refusal) {
+        ("accepted", _) => (
+            format!("Aangenomen: {id}, logregel {entries}."),
+            format!("Accepted: {id}, log entry {entries}."),
+        ),
+        ("refused" | "expired", Some(refusal)) => {
+            let complaint = Complaint::from_refusal(refusal);
+            (
+                format!("Geweigerd: {id}. {} {}", complaint.what.nl, complaint.advice.nl),
+                format!("Refused: {id}. {} {}", complaint.what.en, complaint.advice.en),
+            )
+        }
+        ("draft", _) => (
+            format!(
+                "In de wachtrij: {id}. Er is nog geen ontvangstsleutel van elke ontvanger; de agent verzegelt en verstuurt zodra die er is."
+            ),
+            format!(
+                "Queued: {id}. Not every recipient's key is here yet; the agent seals and sends as soon as it is."
+            ),
+        ),
+        _ if from == From::Store => (
+            format!("In de wachtrij: {id}. De agent draait niet; start hem met `seinhuis-agent run`."),
+            format!("Queued: {id}. The agent is not running; start it with `seinhuis-agent run`."),
+        ),
+        _ if !connected => (
+            format!("In de wachtrij: {id}. De broker is nu niet bereikbaar; de agent levert later."),
+            format!("Queued: {id}. The broker is away; the agent delivers later."),
+        ),
+        _ => (format!("Verzegeld en onderweg: {id}."), format!("Sealed and on its way: {id}.")),
+    };
+    ui.answer(&Text::new(nl, en), value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(file: &str) -> Push {
+        Push {
+            file: file.into(),
+            flow: None,
+            to: vec![],
+            step: None,
+            case: None,
+            message_type: None,
+            basis: None,
+            covenant: None,
+            ttl: None,
+            id: None,
+            reply_to: None,
+            trace: None,
+            wait: None,
+        }
+    }
+
+    #[test]
+    fn a_signal_file_brings_its_addressing_and_flags_win() {
+        let file = br#"{"flow": "F01", "to": ["gemeente"], "step": "1", "canary": "x", "body": {"a":  1}}"#;
+        let text = compose(&args("x"), file).unwrap();
+        assert_eq!((text.flow.as_str(), text.step.as_deref()), ("F01", Some("1")));
+        assert_eq!(BASE64.decode(text.body.as_bytes()).unwrap(), br#"{"a":  1}"#, "the body's exact bytes");
+        let text =
+            compose(&Push { flow: Some("F02".into()), to: vec!["om".into()], ..args("x") }, file).unwrap();
+        assert_eq!((text.flow.as_str(), text.to.as_slice()), ("F02", &["om".to_owned()][..]));
+    }
+
+    #[test]
+    fn an_unknown_key_or_missing_addressing_is_told() {
+        let error = compose(&args("x"), br#"{"flow": "F01", "too": [], "body": {}}"#).unwrap_err();
+        assert!(error.what.en.contains("too"), "{error}");
+        assert!(compose(&args("x"), br#"{"body": {}}"#).unwrap_err().what.en.contains("--flow"));
+        let no_to = Push { flow: Some("F01".into()), ..args("x") };
+        assert!(compose(&no_to, b"{}").unwrap_err().what.en.contains("--to"));
+    }
+
+    #[test]
+    fn spans_are_read_with_their_unit() {
+        assert_eq!(span("14d"), Ok(Span::days(14)));
+        assert_eq!(span("90s"), Ok(Span::seconds(90)));
+        for wrong in ["", "d", "14", "-1d", "1w", "1.5h", "é"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
+}

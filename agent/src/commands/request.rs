@@ -1,0 +1,219 @@
+//! Commands that need core or store: through the running agent, or on the store itself.
+
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Target};
+use seinhuis_shared::covenant::{Role, Step};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
+use seinhuis_shared::time::Span;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::control::{self, CallError};
+use seinhuis_shell::lang::Text;
+use seinhuis_shell::{answer, clock};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::present;
+use crate::agent::{AgentHandle, PushError, stopped};
+use crate::engine::{Engine, View, store_complaint};
+use crate::home::Home;
+use crate::link::LinkStatus;
+
+/// How long a command waits for the running agent.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A push as text, on its way to whoever has the store.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct PushText {
+    pub(crate) msg_id: String,
+    pub(crate) flow: String,
+    pub(crate) to: Vec<String>,
+    pub(crate) step: Option<String>,
+    pub(crate) case: Option<String>,
+    pub(crate) message_type: Option<String>,
+    pub(crate) basis: Option<String>,
+    pub(crate) covenant: Option<String>,
+    pub(crate) ttl_ms: Option<u64>,
+    pub(crate) in_reply_to: Option<String>,
+    pub(crate) trace: Option<String>,
+    pub(crate) body: String,
+}
+
+/// A command on its way to whoever has the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Request {
+    Push(Box<PushText>),
+    Look(Look),
+    Reload,
+}
+
+/// A command that changes nothing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Look {
+    Outbox { lines: u64 },
+    Message { msg_id: String },
+    Inbox { lines: u64 },
+    Read { id: String },
+    Status,
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// The running agent.
+    Agent,
+    /// The store itself: no agent runs.
+    Store,
+}
+
+/// Has a request answered: by the running agent, else on the store itself.
+pub(crate) fn ask(home: &Home, request: Request) -> Result<(Value, From), Complaint> {
+    let socket = home.socket();
+    match control::call::<_, Value>(&socket, &request, PATIENCE) {
+        Ok(value) => Ok((answer::decode(value)?, From::Agent)),
+        Err(CallError::NotRunning) => Ok((directly(home, request)?, From::Store)),
+        Err(error) => Err(error.complaint("seinhuis-agent", &socket)),
+    }
+}
+
+/// Tells the running agent, if there is one.
+pub(crate) fn reload(home: &Home, request: &Request) -> Result<(), Complaint> {
+    let socket = home.socket();
+    match control::call::<_, Value>(&socket, request, PATIENCE) {
+        Ok(value) => answer::decode(value).map(|_| ()),
+        Err(CallError::NotRunning) => Ok(()),
+        Err(error) => Err(error.complaint("seinhuis-agent", &socket)),
+    }
+}
+
+fn directly(home: &Home, request: Request) -> Result<Value, Complaint> {
+    let config = home.load_config()?;
+    let covenants = home.load_covenants()?;
+    let mut engine = Engine::open(&home.store(), config.store.options(), home.settings()?, home.vault()?)?;
+    engine.step([Input::Covenants(covenants)]).map_err(|error| store_complaint(&error))?;
+    let result = match request {
+        Request::Push(push) => {
+            let request = parse(&push)?;
+            let msg_id = request.msg_id;
+            let push = Input::Push { token: 0, request: Box::new(request) };
+            let turn = engine.step([push]).map_err(|error| store_complaint(&error))?;
+            let reply =
+                turn.replies.into_iter().next().ok_or_else(|| Complaint::bug("no answer to a push"))?;
+            pushed(&engine.view(), msg_id, reply.result)
+        }
+        Request::Look(look) => see(&engine.view(), &look, None),
+        Request::Reload => Ok(Value::Null),
+    };
+    engine.close().map_err(|error| store_complaint(&error))?;
+    result
+}
+
+/// Answers a request of the control socket.
+pub(crate) async fn serve(agent: &AgentHandle, value: Value) -> Value {
+    let answer = match serde_json::from_value::<Request>(value) {
+        Ok(request) => respond(agent, request).await,
+        Err(error) => Err(Complaint::bug(format!("a command of another version: {error}"))),
+    };
+    answer::encode(answer)
+}
+
+async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complaint> {
+    match request {
+        Request::Reload => agent.reload_covenants().map(|()| Value::Null),
+        Request::Push(push) => {
+            let request = parse(&push)?;
+            let msg_id = request.msg_id;
+            let result = match agent.push(request).await {
+                Ok(outcome) => Ok(outcome),
+                Err(PushError::Rejected(rejection)) => Err(rejection),
+                Err(PushError::Stopped) => return Err(stopped()),
+            };
+            agent.query(move |view| pushed(view, msg_id, result)).await?
+        }
+        Request::Look(look) => {
+            let link = agent.link();
+            agent.query(move |view| see(view, &look, Some(&link))).await?
+        }
+    }
+}
+
+fn pushed(view: &View<'_>, msg_id: MsgId, result: Result<Pushed, Rejection>) -> Result<Value, Complaint> {
+    let pushed = result.map_err(|rejection| rejected(&rejection))?;
+    let mut value = present::message(view, msg_id)?;
+    if let Some(object) = value.as_object_mut() {
+        object.insert("repeated".into(), pushed.repeated.into());
+        object.insert("connected".into(), pushed.connected.into());
+    }
+    Ok(value)
+}
+
+/// A refusal before anything was stored, with the detail that names the field.
+fn rejected(rejection: &Rejection) -> Complaint {
+    let mut complaint = Complaint::from_refusal(rejection.refusal);
+    if let Some((nl, en)) = &rejection.detail {
+        let numbered = |text: &str| format!("{} ({})", text.trim_end_matches('.'), rejection.refusal);
+        complaint.what = Text::new(numbered(nl), numbered(en));
+    }
+    complaint
+}
+
+fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value, Complaint> {
+    match look {
+        Look::Outbox { lines } => present::outbox(view, *lines),
+        Look::Inbox { lines } => present::inbox(view, *lines),
+        Look::Read { id } => present::read(view, id),
+        Look::Message { msg_id } => present::message(view, field("--id", msg_id)?),
+        Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
+    }
+}
+
+fn field<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Complaint>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error| {
+        Complaint::usage(
+            Text::new(
+                format!("De waarde van {name} klopt niet: {error}."),
+                format!("The value of {name} is wrong: {error}."),
+            ),
+            Text::new("Verbeter de waarde en probeer het opnieuw.", "Correct the value and try again."),
+        )
+    })
+}
+
+fn optional<T: std::str::FromStr>(name: &str, text: Option<&String>) -> Result<Option<T>, Complaint>
+where
+    T::Err: std::fmt::Display,
+{
+    text.map(|text| field(name, text)).transpose()
+}
+
+/// Reads a push that arrived as text.
+pub(crate) fn parse(push: &PushText) -> Result<PushRequest, Complaint> {
+    let to = push
+        .to
+        .iter()
+        .map(|text| {
+            // A role never has the form of an OIN.
+            text.parse::<Role>().map(Target::Role).or_else(|_| field("--to", text).map(Target::Oin))
+        })
+        .collect::<Result<Vec<_>, Complaint>>()?;
+    Ok(PushRequest {
+        msg_id: field::<MsgId>("--id", &push.msg_id)?,
+        flow: push.flow.clone(),
+        to,
+        step: optional::<Step>("--step", push.step.as_ref())?,
+        case: optional::<CaseId>("--case", push.case.as_ref())?,
+        message_type: push.message_type.clone(),
+        basis: push.basis.clone(),
+        covenant: optional::<Digest>("--covenant", push.covenant.as_ref())?,
+        ttl: push.ttl_ms.map(Span),
+        in_reply_to: optional::<MsgId>("--reply-to", push.in_reply_to.as_ref())?,
+        trace: optional::<TraceId>("--trace", push.trace.as_ref())?,
+        body: BASE64.decode(push.body.as_bytes()).map_err(|_| Complaint::bug("a body that is not base64"))?,
+    })
+}

@@ -1,0 +1,153 @@
+//! How things stand.
+
+use std::fmt::Write as _;
+
+use data_encoding::HEXLOWER;
+use seinhuis_shell::cli::{Outcome, Ui, aligned};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::keys;
+use seinhuis_shell::lang::Text;
+use serde_json::{Value, json};
+
+use super::request::{Look, Request, ask};
+use crate::config::Config;
+use crate::home::Home;
+
+pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
+    let config = home.load_config()?;
+    let key = HEXLOWER.encode(&keys::load_signing(&home.signing_key())?.public().to_bytes());
+    let mut value = if home.card().exists() && home.grant().exists() {
+        ask(home, Request::Look(Look::Status))?.0
+    } else {
+        json!({ "running": false, "enrolled": false })
+    };
+    if let Some(object) = value.as_object_mut() {
+        object.insert("oin".into(), config.oin.to_string().into());
+        object.insert("name".into(), config.name.clone().into());
+        object.insert("signing_key".into(), key.clone().into());
+    }
+    let text = |nl: bool| describe(&value, &config, &key, nl);
+    ui.answer(&Text::new(text(true), text(false)), &value);
+    let forked = value.pointer("/log/forked").and_then(Value::as_bool) == Some(true);
+    Ok(if forked { Outcome::No } else { Outcome::Done })
+}
+
+fn number(value: &Value, pointer: &str) -> u64 {
+    value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn word(value: &Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned()
+}
+
+fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    let mut rows: Vec<(&str, String)> = vec![
+        (pick("organisatie", "organisation"), format!("{} ({})", config.name, config.oin)),
+        (pick("ondertekensleutel", "signing key"), key.to_owned()),
+    ];
+    if value.get("enrolled").and_then(Value::as_bool) == Some(false) {
+        rows.push((pick("aanmelding", "enrolment"), pick("nog niet aangemeld", "not enrolled yet").into()));
+        return aligned(&rows);
+    }
+    rows.push((pick("broker", "broker"), link(value, nl)));
+    rows.push((
+        "outbox",
+        format!(
+            "{} {}, {} {}, {} {}, {} {}, {} {}",
+            number(value, "/outbox/drafts").saturating_add(number(value, "/outbox/queued")),
+            pick("in de wachtrij", "queued"),
+            number(value, "/outbox/in_flight").saturating_add(number(value, "/outbox/deferred")),
+            pick("onderweg", "on their way"),
+            number(value, "/outbox/accepted"),
+            pick("aangenomen", "accepted"),
+            number(value, "/outbox/refused"),
+            pick("geweigerd", "refused"),
+            number(value, "/outbox/expired"),
+            pick("verlopen", "expired"),
+        ),
+    ));
+    rows.push((
+        "inbox",
+        format!(
+            "{} {}, {} {}",
+            number(value, "/inbox/stored"),
+            pick("ontvangen", "received"),
+            number(value, "/inbox/quarantined"),
+            pick("in quarantaine", "quarantined"),
+        ),
+    ));
+    rows.push((
+        pick("uitwisselingslog", "exchange log"),
+        format!(
+            "{} {}, {} {}",
+            number(value, "/log/size"),
+            pick("regels bewezen", "entries proved"),
+            number(value, "/log/unproven"),
+            pick("stand(en) wachten op bewijs", "checkpoint(s) waiting for proof"),
+        ),
+    ));
+    rows.push((pick("ontvangstsleutels tot", "prekeys until"), word(value, "/prekeys/until")));
+    for partner in value.get("partners").and_then(Value::as_array).into_iter().flatten() {
+        rows.push((
+            pick("partner", "partner"),
+            format!(
+                "{} {} {}",
+                word(partner, "/oin"),
+                pick("sleutels tot", "keys until"),
+                word(partner, "/until")
+            ),
+        ));
+    }
+    format!("{}{}", aligned(&rows), alarms(value, nl))
+}
+
+fn alarms(value: &Value, nl: bool) -> String {
+    let mut out = String::new();
+    if value.pointer("/log/forked").and_then(Value::as_bool) == Some(true) {
+        out.push_str(if nl {
+            "\n\nALARM: het uitwisselingslog van de broker spreekt zichzelf tegen. De agent biedt niets meer aan. Bewaar de map van de agent en neem contact op met de andere partners en de beheerder."
+        } else {
+            "\n\nALARM: the broker's exchange log contradicts itself. The agent submits nothing more. Keep the agent's folder and contact the other partners and the operator."
+        });
+    }
+    for alarm in value.get("alarms").and_then(Value::as_array).into_iter().flatten() {
+        let [at, kind, detail] = ["/at", "/kind", "/detail"].map(|pointer| word(alarm, pointer));
+        // Writing to a string cannot fail.
+        _ = write!(out, "\n! {at} {kind}: {detail}");
+    }
+    out
+}
+
+fn link(value: &Value, nl: bool) -> String {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    let Some(link) = value.get("link").filter(|link| !link.is_null()) else {
+        return pick(
+            "de agent draait niet (seinhuis-agent run)",
+            "the agent is not running (seinhuis-agent run)",
+        )
+        .into();
+    };
+    let mut text = if link.get("connected").and_then(Value::as_bool) == Some(true) {
+        format!("{} {}", pick("verbonden sinds", "connected since"), word(link, "/since"))
+    } else {
+        let problem = link.pointer(if nl { "/problem/0" } else { "/problem/1" }).and_then(Value::as_str);
+        let state =
+            pick("niet verbonden; de agent blijft het proberen", "not connected; the agent keeps trying");
+        problem.map_or_else(|| state.to_owned(), |problem| format!("{state}. {problem}"))
+    };
+    let ahead = link.get("clock_ahead_ms").and_then(Value::as_i64).unwrap_or_default();
+    if ahead.unsigned_abs() > seinhuis_shared::limits::CLOCK_SKEW.0 {
+        let minutes = ahead.unsigned_abs() / 60_000;
+        _ = write!(
+            text,
+            ". {} {minutes} {}",
+            pick("LET OP: de klok van deze machine wijkt", "NOTE: this machine's clock differs"),
+            pick(
+                "minuten af van die van de broker; zet hem gelijk (NTP)",
+                "minutes from the broker's; set it (NTP)"
+            ),
+        );
+    }
+    text
+}

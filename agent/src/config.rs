@@ -1,0 +1,200 @@
+//! The agent's configuration file.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use seinhuis_journal::Options;
+use seinhuis_shared::ids::Oin;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::enrolment::check_name;
+use seinhuis_shell::lang::Text;
+use seinhuis_shell::tls::Kx;
+use serde::Deserialize;
+
+/// The sample with every key, commented: the list of known keys and the manual in one.
+pub const COMPLETE_SAMPLE: &str = include_str!("../samples/complete.toml");
+/// The sample with only what has to be filled in.
+pub const BASIC_SAMPLE: &str = include_str!("../samples/basic.toml");
+
+/// `agent.toml`. The complete sample explains each key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This organisation.
+    pub oin: Oin,
+    /// Its name as people know it.
+    pub name: String,
+    /// Transport settings.
+    #[serde(default)]
+    pub transport: Transport,
+    /// The program's own log.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+    /// Storage settings.
+    #[serde(default)]
+    pub store: Store,
+}
+
+/// `[transport]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Transport {
+    /// `host:port`, or empty for the card's address.
+    pub broker: String,
+    /// The local address.
+    pub bind: SocketAddr,
+    /// Key exchange.
+    pub key_exchange: KeyExchange,
+    /// Whether several datagrams may leave in one system call (GSO).
+    pub segmentation_offload: bool,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self {
+            broker: String::new(),
+            bind: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+            key_exchange: KeyExchange::Hybrid,
+            segmentation_offload: true,
+        }
+    }
+}
+
+/// The key exchange of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyExchange {
+    /// X25519 with ML-KEM-768.
+    Hybrid,
+    /// X25519 alone.
+    X25519,
+}
+
+impl From<KeyExchange> for Kx {
+    fn from(value: KeyExchange) -> Self {
+        match value {
+            KeyExchange::Hybrid => Self::Hybrid,
+            KeyExchange::X25519 => Self::X25519,
+        }
+    }
+}
+
+/// `[telemetry]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Log level.
+    pub level: String,
+    /// Whether log lines are JSON.
+    pub json: bool,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { level: "info".into(), json: false }
+    }
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Length of a journal segment in MiB.
+    pub segment_mib: u64,
+    /// How often the index follows the journal, in milliseconds.
+    pub index_interval_ms: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { segment_mib: 16, index_interval_ms: 300 }
+    }
+}
+
+impl Store {
+    /// The settings as the journal takes them.
+    pub fn options(&self) -> Options {
+        Options {
+            segment_bytes: self.segment_mib.saturating_mul(1 << 20),
+            index_interval: Duration::from_millis(self.index_interval_ms),
+            ..Options::default()
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// A sentence with file, line and key.
+    pub fn load(path: &Path) -> Result<Self, Complaint> {
+        let config: Self = seinhuis_shell::config::load(path, COMPLETE_SAMPLE)?;
+        config.check().map_err(|complaint| complaint.about(&path.display().to_string()))?;
+        Ok(config)
+    }
+
+    /// Reads a configuration text; `name` is what the sentences call it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(name: &str, text: &str) -> Result<Self, Complaint> {
+        let config: Self = seinhuis_shell::config::parse(name, text, COMPLETE_SAMPLE)?;
+        config.check().map_err(|complaint| complaint.about(name))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Complaint> {
+        check_name(&self.name)?;
+        let broker = &self.transport.broker;
+        let reachable = broker.is_empty()
+            || broker.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && port.parse().is_ok_and(|port: u16| port != 0)
+            });
+        if !reachable {
+            return Err(Complaint::usage(
+                Text::new(
+                    format!("transport.broker {broker:?} is geen host:poort."),
+                    format!("transport.broker {broker:?} is not host:port."),
+                ),
+                Text::new(
+                    "Schrijf bijvoorbeeld broker.voorbeeld.nl:7443, of laat het leeg.",
+                    "Write for instance broker.example.nl:7443, or leave it empty.",
+                ),
+            ));
+        }
+        if !(1..=1024).contains(&self.store.segment_mib) {
+            return Err(Complaint::usage(
+                Text::new("store.segment_mib moet 1 tot 1024 zijn.", "store.segment_mib must be 1 to 1024."),
+                Text::new("Gebruik 16, de standaardwaarde.", "Use 16, the default."),
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_samples_are_valid_and_say_the_defaults() {
+        let basic = Config::parse("basic.toml", BASIC_SAMPLE).unwrap();
+        let complete = Config::parse("complete.toml", COMPLETE_SAMPLE).unwrap();
+        assert_eq!(basic, complete);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_place_and_fix() {
+        let with = |more: &str| Config::parse("agent.toml", &format!("{BASIC_SAMPLE}{more}")).unwrap_err();
+        let error = with("[transport]\nborker = \"x:1\"\n");
+        assert!(error.what.en.contains("line 6") && error.advice.en.contains("broker"), "{error}");
+        assert!(with("[transport]\nbroker = \"example\"\n").what.en.contains("host:port"));
+        assert!(with("[transport]\nbroker = \"example:0\"\n").what.en.contains("host:port"));
+        assert!(with("[store]\nsegment_mib = 0\n").what.en.contains("segment_mib"));
+        assert!(with("[transport]\nkey_exchange = \"rsa\"\n").what.en.contains("key_exchange"));
+        assert!(
+            Config::parse("agent.toml", "oin = \"1\"\nname = \"x\"\n").unwrap_err().what.en.contains("oin")
+        );
+    }
+}

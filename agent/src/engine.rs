@@ -1,0 +1,453 @@
+//! One owner of core and store: inputs in, one durable turn, and only then anything out.
+//!
+//! [`Engine`] does one step at a time; commands use it directly when no daemon runs. [`spawn`] puts it on a
+//! thread of its own, where it drains whatever has come in meanwhile, so that one flush serves many packets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use seinhuis_agent_core::rows::{OutboxRow, position_key, table};
+use seinhuis_agent_core::{
+    Core, Event, Input, PushRequest, Pushed, Rejection, RestoreError, Send, Settings, Stage, Turn, Write,
+};
+use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
+use seinhuis_shared::ids::MsgId;
+use seinhuis_shared::wire::Welcome;
+use seinhuis_shell::clock::now;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::Text;
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+use crate::secrets::Vault;
+
+/// Most inputs in one turn.
+const TURN_INPUTS: usize = 1024;
+/// Most bytes of input in one turn; a turn writes at most about twice that.
+const TURN_BYTES: usize = 8 * 1024 * 1024;
+/// How often time is told to the core.
+const TICK: Duration = Duration::from_secs(1);
+
+/// News with the moment at which it was durable.
+#[derive(Debug, Clone)]
+pub struct AgentEvent {
+    /// When, on the monotonic clock.
+    pub at: Instant,
+    /// What.
+    pub event: Event,
+}
+
+/// The final state of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The message.
+    pub msg_id: MsgId,
+    /// Accepted, refused or expired.
+    pub stage: Stage,
+    /// The refusal's number, or 0.
+    pub outcome: u16,
+    /// The verified receipt; empty when there is none.
+    pub receipt: Vec<u8>,
+}
+
+/// What a query sees: the core and the store, between two turns.
+pub struct View<'a> {
+    /// The core.
+    pub core: &'a Core,
+    /// The store.
+    pub store: &'a dyn Store,
+    /// The keys.
+    pub vault: &'a Vault,
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("View(..)")
+    }
+}
+
+type Query = Box<dyn FnOnce(&View<'_>) + std::marker::Send>;
+
+/// Work for the engine's thread.
+pub(crate) enum Job {
+    /// Something for the core.
+    Input(Input),
+    /// A push, and where its answer goes.
+    Push(Box<PushRequest>, oneshot::Sender<Result<Pushed, Rejection>>),
+    /// A session began; what is to be sent goes here.
+    Connected(Box<Welcome>, async_mpsc::UnboundedSender<Send>),
+    /// The session ended.
+    Disconnected,
+    /// A question.
+    Query(Query),
+    /// Tell when this message has its final state.
+    Wait(MsgId, oneshot::Sender<Decided>),
+    /// Tell everything that happens.
+    Subscribe(async_mpsc::UnboundedSender<AgentEvent>),
+    /// Stop after the current turn.
+    Stop,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Job(..)")
+    }
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Input(Input::Offer(offer)) => offer.packet.len(),
+            Self::Push(request, _) => request.body.len(),
+            Self::Input(_)
+            | Self::Connected(..)
+            | Self::Disconnected
+            | Self::Query(_)
+            | Self::Wait(..)
+            | Self::Subscribe(_)
+            | Self::Stop => 0,
+        }
+    }
+}
+
+/// Core and store of one agent.
+#[derive(Debug)]
+pub struct Engine {
+    core: Core,
+    store: Box<dyn Store>,
+    vault: Vault,
+}
+
+impl Engine {
+    /// Opens the journal in `dir` and restores the core from it.
+    ///
+    /// # Errors
+    /// A sentence: the folder is in use, damaged, of another version, or locked with another key.
+    pub fn open(dir: &Path, options: Options, settings: Settings, vault: Vault) -> Result<Self, Complaint> {
+        let (store, recovery) = JournalStore::open(dir, options).map_err(|error| store_complaint(&error))?;
+        if let Some(cut) = recovery.cut {
+            tracing::warn!(path = %cut.path.display(), bytes = cut.bytes, "an interrupted write was cut off");
+        }
+        Self::with_store(Box::new(store), settings, vault)
+    }
+
+    /// Restores the core from any store.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn with_store(store: Box<dyn Store>, settings: Settings, vault: Vault) -> Result<Self, Complaint> {
+        let mut rows = Vec::new();
+        for of in table::ALL.into_iter().filter(|of| *of != table::BODY) {
+            let scanned = store.scan(of).map_err(|error| store_complaint(&error))?;
+            rows.extend(scanned.into_iter().map(|(key, value)| (of, key, value)));
+        }
+        let borrowed = rows.iter().map(|(of, key, value)| (*of, key.as_slice(), value.as_slice()));
+        let core = Core::restore(settings, borrowed).map_err(|error| restore_complaint(&error))?;
+        if !core.store_key_fits(vault.ports()) {
+            return Err(Complaint::usage(
+                Text::new(
+                    "De opslag is met een andere sleutel versleuteld dan keys/store.key.",
+                    "The store was encrypted with another key than keys/store.key.",
+                ),
+                Text::new(
+                    "Zet de sleutel terug die bij deze opslag hoort; met een andere gaan berichten verloren.",
+                    "Put back the key that belongs to this store; with another one messages would be lost.",
+                ),
+            ));
+        }
+        Ok(Self { core, store, vault })
+    }
+
+    /// What there is to see between two turns.
+    pub fn view(&self) -> View<'_> {
+        View { core: &self.core, store: self.store.as_ref(), vault: &self.vault }
+    }
+
+    /// Takes inputs as one turn and makes it durable. Everything in the result is true from now on.
+    ///
+    /// # Errors
+    /// The store's; nothing of the turn may then be told to anybody.
+    pub fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Result<Turn, StoreError> {
+        let (at, mut turn) = (now(), Turn::default());
+        for input in inputs {
+            self.core.handle(input, at, self.vault.ports(), &mut turn);
+        }
+        self.core.finish(at, self.vault.ports(), &mut turn);
+        if !turn.is_read_only() {
+            self.store.commit(durable(&turn))?;
+        }
+        Ok(turn)
+    }
+
+    /// Closes the store in an orderly way.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.store.close()
+    }
+}
+
+/// The part of a turn that the store keeps.
+fn durable(turn: &Turn) -> seinhuis_journal::Turn {
+    seinhuis_journal::Turn {
+        rows: turn
+            .writes
+            .iter()
+            .map(Write::row)
+            .map(|row| RowChange { table: row.table, key: row.key, value: row.value })
+            .collect(),
+        blobs: turn.blobs.iter().map(|(digest, bytes)| (BlobId::from(digest.0), bytes.to_vec())).collect(),
+        drops: turn.drops.iter().map(|digest| BlobId::from(digest.0)).collect(),
+    }
+}
+
+/// What a failing store means for whoever runs the agent.
+pub fn store_complaint(error: &StoreError) -> Complaint {
+    Complaint::usage(
+        Text::new(format!("De opslag van de agent: {error}"), format!("The agent's store: {error}")),
+        Text::new(
+            "Wat bevestigd was, is bewaard. Herstel de oorzaak en start de agent opnieuw.",
+            "What was confirmed is kept. Repair the cause and start the agent again.",
+        ),
+    )
+}
+
+fn restore_complaint(error: &RestoreError) -> Complaint {
+    Complaint::usage(
+        Text::new(format!("De opslag van de agent: {error}"), format!("The agent's store: {error}")),
+        Text::new(
+            "Gebruik de versie die de opslag maakte, of zet een reservekopie terug.",
+            "Use the version that made the store, or restore a backup.",
+        ),
+    )
+}
+
+/// The engine's thread and the way to it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) jobs: Sender<Job>,
+    pub(crate) thread: JoinHandle<Result<(), StoreError>>,
+}
+
+/// Puts an engine on its own thread. `stopped` is told when it ends by itself.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn spawn(
+    engine: Engine,
+    stopped: oneshot::Sender<Option<Complaint>>,
+) -> Result<Running, Complaint> {
+    let (jobs, inbox) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("agent-engine".into()).spawn(move || {
+        let mut worker = Worker::new(engine);
+        let result = worker.run(&inbox);
+        let complaint = result.as_ref().err().map(store_complaint);
+        if let Some(complaint) = &complaint {
+            tracing::error!(%complaint, "the agent stops: nothing more is taken in or acknowledged");
+        }
+        // Nobody listens any more when the handle was dropped.
+        _ = stopped.send(complaint);
+        result?;
+        worker.engine.close()
+    });
+    let thread = thread
+        .map_err(|error| Complaint::bug(format!("the system gives no thread for the engine: {error}")))?;
+    Ok(Running { jobs, thread })
+}
+
+#[derive(Default)]
+struct Batch {
+    inputs: Vec<Input>,
+    queries: Vec<Query>,
+    waits: Vec<MsgId>,
+    bytes: usize,
+    stop: bool,
+}
+
+struct Worker {
+    engine: Engine,
+    outgoing: Option<async_mpsc::UnboundedSender<Send>>,
+    waiting: BTreeMap<MsgId, Vec<oneshot::Sender<Decided>>>,
+    listeners: Vec<async_mpsc::UnboundedSender<AgentEvent>>,
+    pushes: BTreeMap<u64, oneshot::Sender<Result<Pushed, Rejection>>>,
+    next_token: u64,
+    ticked: Instant,
+}
+
+impl Worker {
+    fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            outgoing: None,
+            waiting: BTreeMap::new(),
+            listeners: Vec::new(),
+            pushes: BTreeMap::new(),
+            next_token: 0,
+            ticked: Instant::now(),
+        }
+    }
+
+    fn run(&mut self, inbox: &Receiver<Job>) -> Result<(), StoreError> {
+        loop {
+            let idle = TICK.saturating_sub(self.ticked.elapsed());
+            let first = match inbox.recv_timeout(idle) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let quiet = first.is_none();
+            let batch = self.gather(first, inbox);
+            if !batch.inputs.is_empty() {
+                let turn = self.engine.step(batch.inputs)?;
+                self.release(turn)?;
+            }
+            for query in batch.queries {
+                query(&self.engine.view());
+            }
+            for msg_id in batch.waits {
+                self.answer_decided(msg_id);
+            }
+            if batch.stop {
+                return Ok(());
+            }
+            if quiet {
+                self.engine.store.tidy()?;
+            }
+        }
+    }
+
+    /// Everything that waits, as far as one turn holds it.
+    fn gather(&mut self, first: Option<Job>, inbox: &Receiver<Job>) -> Batch {
+        let mut batch = Batch::default();
+        let mut next = first;
+        while let Some(job) = next {
+            batch.bytes = batch.bytes.saturating_add(job.bytes());
+            self.sort(job, &mut batch);
+            let full = batch.inputs.len() >= TURN_INPUTS || batch.bytes >= TURN_BYTES;
+            next = if batch.stop || full { None } else { inbox.try_recv().ok() };
+        }
+        if self.ticked.elapsed() >= TICK {
+            self.ticked = Instant::now();
+            batch.inputs.push(Input::Tick);
+        }
+        batch
+    }
+
+    fn sort(&mut self, job: Job, batch: &mut Batch) {
+        match job {
+            Job::Input(input) => batch.inputs.push(input),
+            Job::Push(request, answer) => {
+                let token = self.next_token;
+                self.next_token = token.wrapping_add(1);
+                self.pushes.insert(token, answer);
+                batch.inputs.push(Input::Push { token, request });
+            }
+            Job::Connected(welcome, outgoing) => {
+                self.outgoing = Some(outgoing);
+                batch.inputs.push(Input::Connected(welcome));
+            }
+            Job::Disconnected => {
+                self.outgoing = None;
+                batch.inputs.push(Input::Disconnected);
+            }
+            Job::Query(query) => batch.queries.push(query),
+            Job::Wait(msg_id, answer) => {
+                self.waiting.entry(msg_id).or_default().push(answer);
+                // It may have been decided before somebody began to wait for it.
+                batch.waits.push(msg_id);
+            }
+            Job::Subscribe(listener) => self.listeners.push(listener),
+            Job::Stop => batch.stop = true,
+        }
+    }
+
+    /// Lets out what the turn, now durable, says.
+    fn release(&mut self, turn: Turn) -> Result<(), StoreError> {
+        let at = Instant::now();
+        for reply in turn.replies {
+            if let Some(answer) = self.pushes.remove(&reply.token) {
+                // Who asked may have gone; the message is stored all the same.
+                _ = answer.send(reply.result);
+            }
+        }
+        if let Some(outgoing) = self.outgoing.clone() {
+            for send in turn.sends {
+                let send = self.with_bytes(send)?;
+                // When the session just ended, all of this is repeated in the next.
+                _ = outgoing.send(send);
+            }
+        }
+        for event in turn.events {
+            log(&event);
+            if let Event::Decided { msg_id, .. } = event {
+                self.answer_decided(msg_id);
+            }
+            self.listeners.retain(|listener| listener.send(AgentEvent { at, event: event.clone() }).is_ok());
+        }
+        Ok(())
+    }
+
+    fn with_bytes(&self, send: Send) -> Result<Send, StoreError> {
+        match send {
+            Send::Submit { digest, packet: None } => {
+                let packet = self.engine.store.blob(&BlobId::from(digest.0))?.map(Into::into);
+                Ok(Send::Submit { digest, packet })
+            }
+            other @ (Send::Submit { .. }
+            | Send::Acknowledge(_)
+            | Send::Publish { .. }
+            | Send::FetchPrekeys(_)
+            | Send::FetchConsistency(_)) => Ok(other),
+        }
+    }
+
+    fn answer_decided(&mut self, msg_id: MsgId) {
+        if !self.waiting.contains_key(&msg_id) {
+            return;
+        }
+        let Some(decided) = decided(&self.engine.view(), msg_id) else { return };
+        for answer in self.waiting.remove(&msg_id).unwrap_or_default() {
+            // Who waited may have given up.
+            _ = answer.send(decided.clone());
+        }
+    }
+}
+
+/// The final state of a message, if it has one.
+fn decided(view: &View<'_>, msg_id: MsgId) -> Option<Decided> {
+    let (position, stage) = view.core.find(&msg_id)?;
+    if !stage.is_final() {
+        return None;
+    }
+    let row = outbox_row(view.store, position)?;
+    Some(Decided { msg_id, stage, outcome: row.outcome, receipt: row.receipt.0 })
+}
+
+/// One row of the outbox.
+pub(crate) fn outbox_row(store: &dyn Store, position: u64) -> Option<OutboxRow> {
+    let key = position_key(position);
+    let value = store.get(table::OUTBOX, &key).ok()??;
+    match Write::read(table::OUTBOX, &key, &value) {
+        Ok(Write::Outbox(_, row)) => Some(*row),
+        _ => None,
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Decided { msg_id, stage, outcome } => tracing::debug!(%msg_id, %stage, outcome, "decided"),
+        Event::Received { position, msg_id, outcome, .. } => {
+            tracing::debug!(%msg_id, position, outcome, "received");
+        }
+        Event::Alarm(alarm) => tracing::error!(kind = %alarm.kind, detail = %alarm.detail, "alarm"),
+    }
+}
+
+/// Figures of the store, and the outcome of asking for them.
+pub(crate) fn stats(view: &View<'_>) -> Stats {
+    view.store.stats()
+}

@@ -1,0 +1,237 @@
+//! The agent's folder: which file is where, and what is in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use seinhuis_agent_core::Settings;
+use seinhuis_shared::covenant::{Compiled, Covenant};
+use seinhuis_shared::limits::COVENANT_MAX;
+use seinhuis_shared::receipt::LogKey;
+use seinhuis_shared::tlog::note::VerifierKey;
+use seinhuis_shell::complaint::{Complaint, Doing};
+use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::grant::{BrokerCard, Grant};
+use seinhuis_shell::keys;
+use seinhuis_shell::lang::Text;
+
+use crate::config::Config;
+use crate::secrets::Vault;
+
+/// The end of the name of a covenant's file; before it stands its hash.
+const COVENANT_SUFFIX: &str = ".covenant";
+/// Most bytes of a revocation list.
+const CRL_MAX: usize = 16 * 1024 * 1024;
+
+/// The folder an agent lives in.
+#[derive(Debug, Clone)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// Takes a folder; nothing is looked at yet.
+    pub fn new(dir: &Path) -> Self {
+        Self(dir.to_path_buf())
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("agent.toml")
+    }
+
+    /// The folder of private keys.
+    pub fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    /// The TLS key.
+    pub fn tls_key(&self) -> PathBuf {
+        self.keys().join("tls.key")
+    }
+
+    /// The key that signs packets and that covenants pin.
+    pub fn signing_key(&self) -> PathBuf {
+        self.keys().join("signing.key")
+    }
+
+    /// The key that encrypts what is secret in the store.
+    pub fn store_key(&self) -> PathBuf {
+        self.keys().join("store.key")
+    }
+
+    /// What the partnership CA issued.
+    pub fn grant(&self) -> PathBuf {
+        self.0.join("grant.json")
+    }
+
+    /// A fresher revocation list than the grant's, when the operator puts one there.
+    pub fn crl(&self) -> PathBuf {
+        self.0.join("crl.pem")
+    }
+
+    /// The broker's card.
+    pub fn card(&self) -> PathBuf {
+        self.0.join("broker.json")
+    }
+
+    /// The folder of pinned covenants.
+    pub fn covenants(&self) -> PathBuf {
+        self.0.join("covenants")
+    }
+
+    /// The journal and its index.
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// The socket on which commands reach the running agent.
+    pub fn socket(&self) -> PathBuf {
+        self.0.join("agent.sock")
+    }
+
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn load_config(&self) -> Result<Config, Complaint> {
+        Config::load(&self.config()).map_err(|complaint| {
+            if self.config().exists() {
+                complaint
+            } else {
+                complaint.advise(Text::new(
+                    "Maak de agent eerst: seinhuis-agent init --oin OIN --name NAAM (of noem de map met --home).",
+                    "Make the agent first: seinhuis-agent init --oin OIN --name NAME (or name its folder with --home).",
+                ))
+            }
+        })
+    }
+
+    /// Reads what the CA issued. The revocation list beside it, when there is one, replaces the grant's.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn load_grant(&self) -> Result<Grant, Complaint> {
+        let mut grant =
+            Grant::load(&self.grant()).map_err(|complaint| self.not_enrolled(complaint, &self.grant()))?;
+        if self.crl().exists() {
+            grant.crl = files::read_text(&self.crl(), CRL_MAX)?;
+        }
+        Ok(grant)
+    }
+
+    /// Reads the broker's card.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn load_card(&self) -> Result<BrokerCard, Complaint> {
+        BrokerCard::load(&self.card()).map_err(|complaint| self.not_enrolled(complaint, &self.card()))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a method of the folder that is not enrolled")]
+    fn not_enrolled(&self, complaint: Complaint, path: &Path) -> Complaint {
+        if path.exists() {
+            return complaint;
+        }
+        complaint.advise(Text::new(
+            "Meld de agent eerst aan: seinhuis-agent enrol --request BESTAND, en daarna enrol --accept.",
+            "Enrol the agent first: seinhuis-agent enrol --request FILE, and then enrol --accept.",
+        ))
+    }
+
+    /// The exchange log of the broker, from its card.
+    ///
+    /// # Errors
+    /// A sentence when the card's key is not one.
+    pub fn log_key(&self, card: &BrokerCard) -> Result<LogKey, Complaint> {
+        let key: VerifierKey = card.log_key.parse().map_err(|error| {
+            Complaint::usage(
+                Text::new(
+                    format!("De logsleutel op {} is onbruikbaar: {error}", self.card().display()),
+                    format!("The log key on {} cannot be used: {error}", self.card().display()),
+                ),
+                Text::new("Vraag de kaart opnieuw op bij de broker.", "Ask the broker for its card again."),
+            )
+        })?;
+        Ok(LogKey { origin: card.log_origin.clone(), key })
+    }
+
+    /// What the core needs to know.
+    ///
+    /// # Errors
+    /// As [`Home::load_config`], [`Home::load_card`] and [`Home::log_key`].
+    pub fn settings(&self) -> Result<Settings, Complaint> {
+        Ok(Settings { oin: self.load_config()?.oin, log: self.log_key(&self.load_card()?)? })
+    }
+
+    /// Reads the keys that the core is lent.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn vault(&self) -> Result<Vault, Complaint> {
+        files::check_private_dir(&self.keys())?;
+        let store_key = keys::load_symmetric(&self.store_key())?;
+        Vault::new(&store_key, keys::load_signing(&self.signing_key())?)
+    }
+
+    /// Reads every pinned covenant. A file whose content is not what its name says is refused.
+    ///
+    /// # Errors
+    /// A sentence naming the file.
+    pub fn load_covenants(&self) -> Result<Vec<Arc<Compiled>>, Complaint> {
+        let folder = self.covenants();
+        if !folder.exists() {
+            return Ok(Vec::new());
+        }
+        let fail = |error: std::io::Error| Complaint::io(Doing::OpenFolder, &folder, &error);
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            if path.to_string_lossy().ends_with(COVENANT_SUFFIX) {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        paths.iter().map(|path| load_covenant(path)).collect()
+    }
+
+    /// Pins a covenant: keeps its canonical bytes under its hash.
+    ///
+    /// # Errors
+    /// A sentence naming the file, or the rule it breaks.
+    pub fn pin_covenant(&self, covenant: Covenant) -> Result<Arc<Compiled>, Complaint> {
+        let bytes = covenant.to_bytes();
+        let compiled = Compiled::new(covenant).map_err(|error| invalid(&error.to_string()))?;
+        files::make_private_dir(&self.covenants())?;
+        let path = self.covenants().join(format!("{}{COVENANT_SUFFIX}", compiled.hash()));
+        files::write(&path, &bytes, Existing::Replace)?;
+        Ok(Arc::new(compiled))
+    }
+}
+
+fn invalid(error: &str) -> Complaint {
+    Complaint::usage(
+        Text::new(
+            format!("Het convenant is niet in orde: {error}"),
+            format!("The covenant is not in order: {error}"),
+        ),
+        Text::new(
+            "Laad het opnieuw: seinhuis-agent covenant load BESTAND.",
+            "Load it again: seinhuis-agent covenant load FILE.",
+        ),
+    )
+}
+
+fn load_covenant(path: &Path) -> Result<Arc<Compiled>, Complaint> {
+    let name = path.display().to_string();
+    let bytes = files::read(path, COVENANT_MAX)?;
+    let covenant = Covenant::from_bytes(&bytes).map_err(|error| invalid(&error.to_string()).about(&name))?;
+    let compiled = Compiled::new(covenant).map_err(|error| invalid(&error.to_string()).about(&name))?;
+    let pinned = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    if pinned != Some(format!("{}{COVENANT_SUFFIX}", compiled.hash())) {
+        return Err(invalid("the content is not what the name of the file says").about(&name));
+    }
+    Ok(Arc::new(compiled))
+}

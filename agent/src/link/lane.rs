@@ -1,0 +1,101 @@
+//! The submission lane: packets out in order, verdicts back matched by digest.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quinn::{Connection, RecvStream, SendStream};
+use seinhuis_agent_core::Input;
+use seinhuis_shared::frame::{self, Kind};
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::wire::{Deferred, Message as _, Verdict};
+use seinhuis_shell::quic;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::End;
+use super::session::{broke, post, unexpected};
+use crate::engine::Job;
+
+/// Bytes that are handed to the stream at once.
+const BATCH: usize = 256 * 1024;
+
+/// A packet on its way out.
+pub(crate) type Submission = (Digest, Arc<[u8]>);
+
+#[derive(Debug, Clone, Default)]
+struct Flying(Arc<Mutex<BTreeMap<Digest, Arc<[u8]>>>>);
+
+impl Flying {
+    fn add(&self, (digest, packet): &Submission) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, Arc::clone(packet));
+    }
+
+    fn land(&self, digest: &Digest) -> Option<Arc<[u8]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(digest)
+    }
+}
+
+/// Runs the lane until the connection or the session ends.
+pub(crate) async fn run(
+    connection: Connection,
+    packets: UnboundedReceiver<Submission>,
+    jobs: Sender<Job>,
+) -> End {
+    let (send, receive) = match connection.open_bi().await {
+        Ok(streams) => streams,
+        Err(error) => return super::explain::connection(&error, ""),
+    };
+    let flying = Flying::default();
+    tokio::select! {
+        end = write(send, packets, flying.clone()) => end,
+        end = read(receive, jobs, flying) => end,
+    }
+}
+
+async fn write(mut stream: SendStream, mut packets: UnboundedReceiver<Submission>, flying: Flying) -> End {
+    let mut batch = Vec::new();
+    while let Some(first) = packets.recv().await {
+        batch.clear();
+        let mut next = Some(first);
+        while let Some(submission) = next {
+            match frame::encode(Kind::Submit, &submission.1) {
+                Ok(bytes) => batch.extend(bytes),
+                // Sealing bounds a packet far below a frame.
+                Err(refusal) => return End::Refused(refusal),
+            }
+            flying.add(&submission);
+            next = if batch.len() < BATCH { packets.try_recv().ok() } else { None };
+        }
+        if let Err(error) = stream.write_all(&batch).await {
+            return broke(&error);
+        }
+    }
+    End::Stopped
+}
+
+async fn read(mut stream: RecvStream, jobs: Sender<Job>, flying: Flying) -> End {
+    loop {
+        let input = match quic::frame(&mut stream).await {
+            Ok(Some((Kind::Verdict, bytes))) => match Verdict::parse(&bytes) {
+                // A verdict nobody asked for is about nothing that waits.
+                Ok(verdict) => flying.land(&verdict.packet).map(|packet| Input::Verdict { verdict, packet }),
+                Err(refusal) => return unexpected(refusal),
+            },
+            Ok(Some((Kind::Deferred, bytes))) => match Deferred::parse(&bytes) {
+                Ok(deferred) => flying.land(&deferred.packet).map(|_| Input::Deferred(deferred)),
+                Err(refusal) => return unexpected(refusal),
+            },
+            Ok(Some((Kind::Refuse, bytes))) => return super::session::refuse(&bytes),
+            Ok(Some(_)) => return unexpected(Refusal::UnexpectedMessage),
+            Ok(None) => return unexpected(Refusal::Malformed),
+            Err(quic::FrameError::Refused(refusal)) => return unexpected(refusal),
+            Err(quic::FrameError::Broken(error)) => return broke(&error),
+        };
+        if let Some(input) = input
+            && post(&jobs, input).is_err()
+        {
+            return End::Stopped;
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The connection to the broker: dialled by the agent, kept for as long as it runs, tried again for ever.
+
+mod explain;
+mod lane;
+mod session;
+
+use std::net::SocketAddr;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use seinhuis_agent_core::backoff::Backoff;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shell::clock::now;
+use seinhuis_shell::complaint::{Complaint, Doing};
+use seinhuis_shell::keys::{self, random};
+use seinhuis_shell::lang::Text;
+use seinhuis_shell::{quic, tls};
+use tokio::sync::watch;
+
+use crate::engine::Job;
+use crate::home::Home;
+
+/// Longest wait for a connection, and for the answer to a hello or a request.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How the connection is doing, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LinkStatus {
+    /// Since when a session is open.
+    pub connected: Option<Timestamp>,
+    /// When the next attempt is made.
+    pub next_attempt: Option<Timestamp>,
+    /// Why the last session or attempt ended.
+    pub problem: Option<Text>,
+    /// The refusal's number, when the broker gave one.
+    pub refusal: Option<Refusal>,
+    /// How far this machine's clock is ahead of the broker's, in milliseconds.
+    pub clock_ahead: Option<i64>,
+    /// The broker's software.
+    pub software: Option<String>,
+    /// Attempts since the last session that was stable.
+    pub attempts: u64,
+}
+
+/// The status, shared between the link and whoever asks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SharedStatus(Arc<Mutex<LinkStatus>>);
+
+impl SharedStatus {
+    pub(crate) fn get(&self) -> LinkStatus {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut LinkStatus)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The agent stops.
+    Stopped,
+    /// Something went wrong that may pass.
+    Failed(Text),
+    /// The broker refuses this agent.
+    Refused(Refusal),
+}
+
+impl From<Complaint> for End {
+    fn from(complaint: Complaint) -> Self {
+        let both = |what: &str, advice: &str| format!("{what} {advice}");
+        Self::Failed(Text::new(
+            both(&complaint.what.nl, &complaint.advice.nl),
+            both(&complaint.what.en, &complaint.advice.en),
+        ))
+    }
+}
+
+/// Keeps a session with the broker until told to stop.
+pub(crate) async fn run(
+    home: Home,
+    jobs: Sender<Job>,
+    status: SharedStatus,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut backoff = Backoff::default();
+    while !*stop.borrow() {
+        status.change(|status| {
+            status.next_attempt = None;
+            status.attempts = status.attempts.saturating_add(1);
+        });
+        let end = attempt(&home, &jobs, &status, &mut backoff, &mut stop).await;
+        let chance = u64::from_be_bytes(random());
+        let at = now();
+        let wait = match end {
+            End::Stopped => return,
+            End::Failed(problem) => {
+                let wait = backoff.failed(at, chance);
+                tracing::warn!(problem = %problem.en, wait_ms = wait.0, "no session with the broker");
+                status.change(|status| (status.problem, status.refusal) = (Some(problem), None));
+                wait
+            }
+            End::Refused(refusal) => {
+                let wait = if refusal.is_passing() {
+                    backoff.failed(at, chance)
+                } else {
+                    backoff.refused(at, chance)
+                };
+                tracing::error!(%refusal, wait_ms = wait.0, "the broker refuses this agent");
+                let problem = explain::refused(refusal);
+                status.change(|status| (status.problem, status.refusal) = (Some(problem), Some(refusal)));
+                wait
+            }
+        };
+        status.change(|status| {
+            status.connected = None;
+            status.next_attempt = Some(at.plus(wait));
+        });
+        tokio::select! {
+            () = tokio::time::sleep(duration(wait)) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+fn duration(span: Span) -> Duration {
+    Duration::from_millis(span.0)
+}
+
+async fn attempt(
+    home: &Home,
+    jobs: &Sender<Job>,
+    status: &SharedStatus,
+    backoff: &mut Backoff,
+    stop: &mut watch::Receiver<bool>,
+) -> End {
+    let dialled = tokio::select! {
+        dialled = dial(home) => dialled,
+        _ = stop.changed() => return End::Stopped,
+    };
+    let (endpoint, connection) = match dialled {
+        Ok(dialled) => dialled,
+        Err(end) => return end,
+    };
+    let end = session::run(&connection, jobs, status, backoff, stop).await;
+    connection.close(VarInt::from_u32(0), b"");
+    // Lets the close reach the broker, which otherwise keeps the place for the length of the idle time.
+    if tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await.is_err() {
+        tracing::debug!("the broker did not confirm the close");
+    }
+    end
+}
+
+/// Connects: reads identity and trust afresh each time, so that a renewed certificate or revocation list
+/// counts from the next attempt on.
+///
+/// # Errors
+/// Why not, in a sentence.
+pub(crate) async fn dial(home: &Home) -> Result<(Endpoint, Connection), End> {
+    let config = home.load_config()?;
+    let card = home.load_card()?;
+    let grant = home.load_grant()?;
+    let identity = grant.identity(&keys::load_tls(&home.tls_key())?)?;
+    let kx = config.transport.key_exchange.into();
+    let client = tls::client_config(&identity, &grant.trust()?, kx)?;
+    let crypto = QuicClientConfig::try_from(client)
+        .map_err(|error| Complaint::bug(format!("TLS settings that QUIC cannot use: {error}")))?;
+    let mut client = ClientConfig::new(Arc::new(crypto));
+    client.transport_config(quic::transport(true, config.transport.segmentation_offload));
+    let wanted = if config.transport.broker.is_empty() { &card.address } else { &config.transport.broker };
+    let (endpoint, address) = bind(wanted, config.transport.bind).await?;
+    let connecting = endpoint
+        .connect_with(client, address, &card.server_name)
+        .map_err(|error| Complaint::bug(format!("no connection can be made: {error}")))?;
+    match tokio::time::timeout(PATIENCE, connecting).await {
+        Ok(Ok(connection)) => Ok((endpoint, connection)),
+        Ok(Err(error)) => Err(explain::connection(&error, wanted)),
+        Err(_) => Err(explain::silent(wanted)),
+    }
+}
+
+async fn bind(wanted: &str, local: SocketAddr) -> Result<(Endpoint, SocketAddr), End> {
+    let unknown = |cause: String| {
+        End::Failed(Text::new(
+            format!(
+                "Het adres van de broker {wanted} is niet te vinden: {cause}. Controleer naam, DNS en netwerk."
+            ),
+            format!(
+                "The broker's address {wanted} cannot be found: {cause}. Check the name, DNS and network."
+            ),
+        ))
+    };
+    let mut found = tokio::net::lookup_host(wanted).await.map_err(|error| unknown(error.to_string()))?;
+    let address = found.next().ok_or_else(|| unknown("no address".into()))?;
+    let socket = quic::socket(local)
+        // A machine without IPv6 still has IPv4.
+        .or_else(|_| quic::socket(SocketAddr::from(([0, 0, 0, 0], local.port()))))
+        .map_err(|error| Complaint::io(Doing::Socket, std::path::Path::new(&local.to_string()), &error))?;
+    let ipv6 = socket.local_addr().is_ok_and(|at| at.is_ipv6());
+    let address = match address {
+        SocketAddr::V4(v4) if ipv6 => SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port())),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => address,
+    };
+    let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
+        .map_err(|error| Complaint::io(Doing::Socket, std::path::Path::new(&local.to_string()), &error))?;
+    Ok((endpoint, address))
+}

@@ -1,0 +1,319 @@
+//! One session: hello and welcome, then packets, offers, acknowledgements and requests on their streams.
+
+use std::fmt::Display;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use quinn::{Connection, RecvStream, SendStream};
+use seinhuis_agent_core::backoff::Backoff;
+use seinhuis_agent_core::{Input, Send};
+use seinhuis_shared::frame::{self, Kind};
+use seinhuis_shared::limits::CLOCK_SKEW;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::wire::{
+    Consistency, FetchConsistency, FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, VERSION, Welcome,
+};
+use seinhuis_shell::clock::now;
+use seinhuis_shell::lang::Text;
+use seinhuis_shell::quic::{self, FrameError};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::lane::{self, Submission};
+use super::{End, PATIENCE, SharedStatus, explain};
+use crate::SOFTWARE;
+use crate::engine::Job;
+
+/// How often a request that is put off is made again within one session.
+const RETRIES: usize = 5;
+
+/// The engine's thread is gone.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+pub(crate) fn post(jobs: &Sender<Job>, input: Input) -> Result<(), Gone> {
+    jobs.send(Job::Input(input)).map_err(|_| Gone)
+}
+
+/// The stream broke off: the connection's own end says more, if there is one.
+pub(crate) fn broke(error: &impl Display) -> End {
+    End::Failed(Text::new(
+        format!("De verbinding met de broker brak af: {error}."),
+        format!("The connection with the broker broke off: {error}."),
+    ))
+}
+
+/// The broker says something that does not belong in the conversation.
+pub(crate) fn unexpected(refusal: Refusal) -> End {
+    End::Failed(Text::new(
+        format!("De broker houdt zich niet aan het protocol ({refusal}). Werk broker en agent bij."),
+        format!("The broker does not keep to the protocol ({refusal}). Update broker and agent."),
+    ))
+}
+
+/// A refusal on a stream.
+pub(crate) fn refuse(bytes: &[u8]) -> End {
+    match Refuse::parse(bytes).ok().and_then(|refuse| Refusal::from_number(refuse.reason)) {
+        Some(refusal) => End::Refused(refusal),
+        None => unexpected(Refusal::Malformed),
+    }
+}
+
+/// Runs a session on a fresh connection until it ends.
+pub(crate) async fn run(
+    connection: &Connection,
+    jobs: &Sender<Job>,
+    status: &SharedStatus,
+    backoff: &mut Backoff,
+    stop: &mut watch::Receiver<bool>,
+) -> End {
+    let greeted = tokio::select! {
+        greeted = tokio::time::timeout(PATIENCE, hello(connection)) => greeted,
+        _ = stop.changed() => return End::Stopped,
+    };
+    let (welcome, _session) = match greeted {
+        Ok(Ok(welcomed)) => welcomed,
+        Ok(Err(end)) => return better(connection, end),
+        Err(_) => return explain::silent(&connection.remote_address().to_string()),
+    };
+    let at = now();
+    let ahead = i64::try_from(at.0)
+        .unwrap_or(i64::MAX)
+        .saturating_sub(i64::try_from(welcome.now.0).unwrap_or(i64::MAX));
+    if ahead.unsigned_abs() > CLOCK_SKEW.0 {
+        tracing::warn!(
+            seconds = ahead.wrapping_div(1000),
+            "this machine's clock differs from the broker's: set it (NTP)"
+        );
+    }
+    tracing::info!(broker = %welcome.software, "session with the broker");
+    backoff.connected(at);
+    status.change(|status| {
+        status.connected = Some(at);
+        status.next_attempt = None;
+        (status.problem, status.refusal) = (None, None);
+        status.clock_ahead = Some(ahead);
+        status.software = Some(welcome.software.clone());
+    });
+    let (sends, outgoing) = mpsc::unbounded_channel();
+    if jobs.send(Job::Connected(Box::new(welcome), sends)).is_err() {
+        return End::Stopped;
+    }
+    let end = converse(connection, jobs, outgoing, stop).await;
+    // The engine may have ended first, and then has no use for this.
+    _ = jobs.send(Job::Disconnected);
+    better(connection, end)
+}
+
+/// The reason the connection closed with, when that is why a stream broke.
+fn better(connection: &Connection, end: End) -> End {
+    match (end, connection.close_reason()) {
+        (End::Failed(_), Some(reason)) => {
+            explain::connection(&reason, &connection.remote_address().to_string())
+        }
+        (end, _) => end,
+    }
+}
+
+/// Says hello on the first stream. It stays open, without more on it, for as long as the session lasts.
+async fn hello(connection: &Connection) -> Result<(Welcome, (SendStream, RecvStream)), End> {
+    let (mut send, mut receive) =
+        connection.open_bi().await.map_err(|error| explain::connection(&error, ""))?;
+    let hello = Hello { version: VERSION, software: SOFTWARE.into() };
+    let bytes = hello.to_frame().map_err(unexpected)?;
+    send.write_all(&bytes).await.map_err(|error| broke(&error))?;
+    match quic::frame(&mut receive).await {
+        Ok(Some((Kind::Welcome, bytes))) => {
+            let welcome = Welcome::parse(&bytes).map_err(unexpected)?;
+            if welcome.version == VERSION {
+                Ok((welcome, (send, receive)))
+            } else {
+                Err(End::Refused(Refusal::UnknownVersion))
+            }
+        }
+        Ok(Some((Kind::Refuse, bytes))) => Err(refuse(&bytes)),
+        Ok(Some(_)) => Err(unexpected(Refusal::UnexpectedMessage)),
+        Ok(None) => Err(unexpected(Refusal::Malformed)),
+        Err(FrameError::Refused(refusal)) => Err(unexpected(refusal)),
+        Err(FrameError::Broken(error)) => Err(broke(&error)),
+    }
+}
+
+async fn converse(
+    connection: &Connection,
+    jobs: &Sender<Job>,
+    mut outgoing: UnboundedReceiver<Send>,
+    stop: &mut watch::Receiver<bool>,
+) -> End {
+    let (packets, to_lane) = mpsc::unbounded_channel::<Submission>();
+    let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel::<Vec<u8>>();
+    let mut tasks: JoinSet<End> = JoinSet::new();
+    tasks.spawn(lane::run(connection.clone(), to_lane, jobs.clone()));
+    tasks.spawn(deliveries(connection.clone(), jobs.clone()));
+    tasks.spawn(acknowledge(connection.clone(), to_acknowledge));
+    let mut requests: JoinSet<Option<Gone>> = JoinSet::new();
+    loop {
+        tokio::select! {
+            // Dropping the sets ends every task of this session.
+            reason = connection.closed() => return explain::connection(&reason, &connection.remote_address().to_string()),
+            Some(ended) = tasks.join_next() => {
+                return ended.unwrap_or_else(|error| broke(&error));
+            }
+            Some(_) = requests.join_next() => {}
+            _ = stop.changed() => return End::Stopped,
+            send = outgoing.recv() => {
+                let Some(send) = send else { return End::Stopped };
+                dispatch(send, connection, jobs, &packets, &acknowledgements, &mut requests);
+            }
+        }
+    }
+}
+
+fn dispatch(
+    send: Send,
+    connection: &Connection,
+    jobs: &Sender<Job>,
+    packets: &UnboundedSender<Submission>,
+    acknowledgements: &UnboundedSender<Vec<u8>>,
+    requests: &mut JoinSet<Option<Gone>>,
+) {
+    // A task that is gone ends the session, which repeats all of this in the next.
+    match send {
+        Send::Submit { digest, packet: Some(packet) } => _ = packets.send((digest, packet)),
+        Send::Submit { digest, packet: None } => {
+            tracing::error!(packet = %digest, "a sealed packet is missing from the store");
+        }
+        Send::Acknowledge(bytes) => _ = acknowledgements.send(bytes),
+        Send::Publish { seq, bundle } => {
+            requests.spawn(publish(connection.clone(), jobs.clone(), seq, bundle));
+        }
+        Send::FetchPrekeys(oins) => {
+            requests.spawn(fetch_prekeys(connection.clone(), jobs.clone(), FetchPrekeys { oins }));
+        }
+        Send::FetchConsistency(sizes) => {
+            requests.spawn(fetch_consistency(connection.clone(), jobs.clone(), FetchConsistency { sizes }));
+        }
+    }
+}
+
+/// Reads offers from the one stream the broker opens for them.
+async fn deliveries(connection: Connection, jobs: Sender<Job>) -> End {
+    let mut stream = match connection.accept_uni().await {
+        Ok(stream) => stream,
+        Err(error) => return explain::connection(&error, ""),
+    };
+    loop {
+        match quic::frame(&mut stream).await {
+            Ok(Some((Kind::Offer, bytes))) => match Offer::parse(&bytes) {
+                Ok(offer) => {
+                    if post(&jobs, Input::Offer(Box::new(offer))).is_err() {
+                        return End::Stopped;
+                    }
+                }
+                Err(refusal) => return unexpected(refusal),
+            },
+            Ok(Some(_)) => return unexpected(Refusal::UnexpectedMessage),
+            Ok(None) => return unexpected(Refusal::Malformed),
+            Err(FrameError::Refused(refusal)) => return unexpected(refusal),
+            Err(FrameError::Broken(error)) => return broke(&error),
+        }
+    }
+}
+
+async fn acknowledge(connection: Connection, mut payloads: UnboundedReceiver<Vec<u8>>) -> End {
+    let mut stream = match connection.open_uni().await {
+        Ok(stream) => stream,
+        Err(error) => return explain::connection(&error, ""),
+    };
+    while let Some(payload) = payloads.recv().await {
+        let bytes = match frame::encode(Kind::Acknowledge, &payload) {
+            Ok(bytes) => bytes,
+            Err(refusal) => return End::Refused(refusal),
+        };
+        if let Err(error) = stream.write_all(&bytes).await {
+            return broke(&error);
+        }
+    }
+    End::Stopped
+}
+
+/// What came back on a request stream.
+enum Answer {
+    Frame(Kind, Vec<u8>),
+    Refused(Refuse),
+    Nothing,
+}
+
+/// One request on a stream of its own.
+async fn ask(connection: &Connection, bytes: &[u8]) -> Answer {
+    let exchange = async {
+        let (mut send, mut receive) = connection.open_bi().await.ok()?;
+        send.write_all(bytes).await.ok()?;
+        send.finish().ok()?;
+        quic::frame(&mut receive).await.ok()?
+    };
+    match tokio::time::timeout(PATIENCE, exchange).await {
+        Ok(Some((Kind::Refuse, bytes))) => Refuse::parse(&bytes).map_or(Answer::Nothing, Answer::Refused),
+        Ok(Some((kind, bytes))) => Answer::Frame(kind, bytes),
+        Ok(None) | Err(_) => Answer::Nothing,
+    }
+}
+
+async fn publish(connection: Connection, jobs: Sender<Job>, seq: u64, bundle: Vec<u8>) -> Option<Gone> {
+    let bytes = frame::encode(Kind::PublishPrekeys, &bundle).ok()?;
+    for _ in 0..RETRIES {
+        match ask(&connection, &bytes).await {
+            Answer::Frame(Kind::Done, _) => return post(&jobs, Input::Published(seq)).err(),
+            Answer::Refused(refuse) => {
+                let passing = Refusal::from_number(refuse.reason).is_some_and(Refusal::is_passing);
+                if !passing {
+                    return post(&jobs, Input::PublishRefused(refuse.reason)).err();
+                }
+                let wait = refuse.retry_after.unwrap_or(1000).clamp(100, 60_000);
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+            }
+            Answer::Frame(..) | Answer::Nothing => {
+                tracing::warn!("the broker did not confirm the prekeys; they are published again");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+    None
+}
+
+async fn fetch_prekeys(connection: Connection, jobs: Sender<Job>, request: FetchPrekeys) -> Option<Gone> {
+    match ask(&connection, &request.to_frame().ok()?).await {
+        Answer::Frame(Kind::Prekeys, bytes) => match Prekeys::parse(&bytes) {
+            Ok(prekeys) => post(&jobs, Input::Prekeys(prekeys.bundles)).err(),
+            Err(refusal) => {
+                tracing::warn!(%refusal, "the broker's prekeys cannot be read; they are fetched again later");
+                None
+            }
+        },
+        Answer::Refused(refuse) => {
+            tracing::warn!(
+                reason = refuse.reason,
+                "the broker gives no prekeys; they are fetched again later"
+            );
+            None
+        }
+        Answer::Frame(..) | Answer::Nothing => None,
+    }
+}
+
+async fn fetch_consistency(
+    connection: Connection,
+    jobs: Sender<Job>,
+    request: FetchConsistency,
+) -> Option<Gone> {
+    let answer = ask(&connection, &request.to_frame().ok()?).await;
+    let input = match answer {
+        Answer::Frame(Kind::Consistency, bytes) => match Consistency::parse(&bytes) {
+            Ok(answer) => Input::Consistency { sizes: request.sizes, proofs: answer.proofs },
+            Err(_) => Input::ConsistencyFailed,
+        },
+        Answer::Frame(..) | Answer::Refused(_) | Answer::Nothing => Input::ConsistencyFailed,
+    };
+    post(&jobs, input).err()
+}
