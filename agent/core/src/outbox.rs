@@ -336,6 +336,8 @@ impl Core {
             let locked = ports.locker.lock(table::DRAFT, &position_key(position), &plain);
             turn.writes.push(Write::Draft(position, Some(locked.clone())));
             self.store(position, Item { row, draft: Some(locked) }, turn);
+            self.fetch_soon();
+            self.fetch_prekeys(now, turn);
             Stage::Draft
         } else {
             self.seal(position, row, &draft, now, ports, turn)

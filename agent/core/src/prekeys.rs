@@ -17,8 +17,10 @@ use crate::turn::{Send, Turn};
 
 /// How often partners' bundles are fetched when all is well.
 const REFRESH: Span = Span::hours(1);
-/// How often when a partner has no usable key.
-const REFRESH_MISSING: Span = Span::seconds(30);
+/// How soon they are fetched again when a partner has no usable key; doubles up to [`MISSING_LONGEST`].
+const MISSING_FIRST: Span = Span::seconds(1);
+/// How often at least while a partner has no usable key.
+const MISSING_LONGEST: Span = Span::minutes(1);
 /// How many organisations one request asks for: so many bundles fit the answer's frame.
 const FETCH_MAX: usize = 16;
 
@@ -35,7 +37,9 @@ pub(crate) struct Prekeys {
     opened: BTreeMap<PrekeyId, PrekeySecret>,
     bundle: Option<BundleRow>,
     peers: BTreeMap<Oin, PeerBundle>,
+    fetched: Timestamp,
     next_fetch: Timestamp,
+    pause: Span,
     replaced: bool,
 }
 
@@ -223,12 +227,19 @@ impl Core {
             let keys = keys.get(oin).map(Vec::as_slice).unwrap_or_default();
             peer.bundle = PrekeyBundle::verify(&peer.row.bundle, oin, keys).ok();
         }
-        self.prekeys.next_fetch = Timestamp(0);
+        self.fetch_at_once();
     }
 
     pub(crate) fn fetch_at_once(&mut self) {
         self.prekeys.next_fetch = Timestamp(0);
+        self.prekeys.pause = MISSING_FIRST;
         self.prekeys.replaced = false;
+    }
+
+    /// A message waits for a key: look for it soon, but not once per message.
+    pub(crate) fn fetch_soon(&mut self) {
+        self.prekeys.pause = MISSING_FIRST;
+        self.prekeys.next_fetch = self.prekeys.next_fetch.min(self.prekeys.fetched.plus(MISSING_FIRST));
     }
 
     /// Asks for partners' bundles when it is time.
@@ -238,7 +249,9 @@ impl Core {
         }
         let partners: Vec<Oin> = self.partners().into_iter().collect();
         let missing = partners.iter().any(|oin| self.prekeys.usable(oin, now.plus(REFRESH)).is_none());
-        self.prekeys.next_fetch = now.plus(if missing { REFRESH_MISSING } else { REFRESH });
+        self.prekeys.fetched = now;
+        self.prekeys.next_fetch = now.plus(if missing { self.prekeys.pause } else { REFRESH });
+        self.prekeys.pause = Span(self.prekeys.pause.0.saturating_mul(2)).min(MISSING_LONGEST);
         for chunk in partners.chunks(FETCH_MAX) {
             turn.sends.push(Send::FetchPrekeys(chunk.to_vec()));
         }
