@@ -153,6 +153,10 @@ fn a_statement_about_another_sealed_part() {
 
 #[test]
 fn a_sender_who_is_not_the_connections() {
+    let rejected = Received::new(signal().seal(), Jw.oin())
+        .authenticate(&Broker::started(NOON).core.directory())
+        .unwrap_err();
+    assert_eq!((rejected.refusal, rejected.signed), (Refusal::SenderNotConnection, None));
     let entry = refused(Jw, &signal().seal(), Refusal::SenderNotConnection);
     assert_eq!(entry.from, Some(Jw.oin()), "the log names who submitted it, not whom it names");
     assert_eq!(entry.msg_id, None);
@@ -228,7 +232,11 @@ fn a_packet_from_the_future() {
 #[test]
 fn a_validity_that_is_too_long_or_none() {
     for expires in [NOON.plus(Span(TTL_MAX.0 + 1)), NOON, NOON.minus(Span(1))] {
-        refused(Pol, &signal().with(|draft| draft.context.expires = expires).seal(), Refusal::TtlTooLong);
+        let bytes = signal().with(|draft| draft.context.expires = expires).seal();
+        // Whatever a covenant allows.
+        let packet = Broker::started(NOON).examine(Pol, &bytes).unwrap();
+        assert_eq!(packet.fresh(NOON).unwrap_err().refusal, Refusal::TtlTooLong);
+        refused(Pol, &bytes, Refusal::TtlTooLong);
     }
 }
 
