@@ -1,1 +1,15 @@
-//! placeholder
+//! Whole-system tests: a partnership of real processes in a temporary folder, and hostile peers.
+//!
+//! [`Stage`] sets a partnership up with the very commands people type. [`Raw`] speaks the protocol by
+//! hand, so that a test can say what no honest agent would.
+
+pub mod forge;
+pub mod process;
+pub mod raw;
+pub mod samples;
+pub mod stage;
+
+pub use forge::Forge;
+pub use process::{Process, Program, Programs, Ran};
+pub use raw::Raw;
+pub use stage::{Member, Stage, StageError};

@@ -1,0 +1,159 @@
+//! Packets made by hand, right in all but what a test changes.
+
+use seinhuis_agent::hpke::AwsHpke;
+use seinhuis_shared::covenant::{Compiled, Covenant, Declared};
+use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
+use seinhuis_shared::limits::TTL_DEFAULT;
+use seinhuis_shared::packet::{Context, Recipient, SealRandomness, VERSION, seal};
+use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
+use seinhuis_shared::signing::SigningKey;
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::{clock, covenants, keys};
+
+use crate::samples::Sample;
+use crate::stage::{Member, Stage};
+
+/// A forger with somebody's signing key.
+#[derive(Debug)]
+pub struct Forge {
+    /// The key packets are signed with.
+    pub key: SigningKey,
+    /// The organisation they say they are from.
+    pub oin: Oin,
+    /// The covenant they name.
+    pub covenant: Compiled,
+}
+
+/// A prekey made for the occasion.
+#[derive(Debug)]
+pub struct Lock {
+    /// The public half.
+    pub public: PrekeyPublic,
+    /// The private half.
+    pub secret: PrekeySecret,
+}
+
+impl Lock {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// When the library cannot.
+    pub fn make() -> Result<Self, Complaint> {
+        let (secret, public) = AwsHpke::generate().map_err(|error| Complaint::bug(error.to_string()))?;
+        Ok(Self { public, secret })
+    }
+
+    /// A signed bundle with this prekey.
+    pub fn bundle(&self, oin: Oin, key: &SigningKey, seq: u64) -> Vec<u8> {
+        let now = clock::now();
+        PrekeyBundle {
+            version: 1,
+            suite: SUITE,
+            oin,
+            signer: key.public().thumbprint(),
+            seq,
+            issued: now,
+            prekeys: vec![Prekey {
+                public: self.public.clone(),
+                not_before: now.minus(Span::minutes(1)),
+                not_after: now.plus(Span::hours(24)),
+            }],
+        }
+        .sign(key)
+    }
+}
+
+impl Forge {
+    /// A forger with the key of a member of a stage.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn of(stage: &Stage, member: &Member) -> Result<Self, Complaint> {
+        let oin = member.oin.parse().map_err(|_| Complaint::bug("the cast has wrong OINs"))?;
+        let key = keys::load_signing(&member.home.join("keys/signing.key"))?;
+        let parts = [crate::samples::covenants().join("model.toml"), stage.dir.join("partnership.toml")];
+        let covenant: Covenant = covenants::load(&parts)?;
+        let covenant = Compiled::new(covenant).map_err(|error| Complaint::bug(error.to_string()))?;
+        Ok(Self { key, oin, covenant })
+    }
+
+    /// The context of a right packet with a sample's body, for these recipients.
+    ///
+    /// # Errors
+    /// When the sample does not fit the covenant.
+    pub fn context(&self, sample: &Sample, to: &[(Oin, &PrekeyPublic)]) -> Result<Context, Complaint> {
+        let now = clock::now();
+        let text = |key: &str| sample.value.get(key).and_then(serde_json::Value::as_str);
+        let step =
+            text("step").unwrap_or_default().parse().map_err(|_| Complaint::bug("a sample without step"))?;
+        let declared: Declared = self
+            .covenant
+            .declare(&sample.flow, &sample.message_type, step, text("basis"), &body(sample))
+            .map_err(|error| Complaint::bug(format!("{error:?}")))?;
+        Ok(Context {
+            version: VERSION,
+            msg_id: clock::uuid_v7(now, keys::random()),
+            covenant: self.covenant.hash(),
+            flow: sample.flow.clone(),
+            case: text("case").and_then(|case| case.parse().ok()),
+            declared,
+            sender: self.oin,
+            signer: self.key.public().thumbprint(),
+            recipients: to.iter().map(|(oin, key)| Recipient { oin: *oin, prekey: key.id() }).collect(),
+            seq: 1,
+            prev: None,
+            issued: now,
+            expires: now.plus(TTL_DEFAULT),
+            in_reply_to: None,
+            trace: TraceId(keys::random()),
+            commitment: Digest([0; 32]),
+        })
+    }
+
+    /// Seals a sample's body in `context`.
+    ///
+    /// # Errors
+    /// When it cannot be sealed.
+    pub fn seal(
+        &self,
+        mut context: Context,
+        keys: &[&PrekeyPublic],
+        body: &[u8],
+    ) -> Result<Vec<u8>, Complaint> {
+        let chance = SealRandomness { key: keys::random(), iv: keys::random(), salt: keys::random() };
+        seal(&AwsHpke, &mut context, keys, "application/json", body, &chance, &self.key)
+            .map_err(Complaint::from_refusal)
+    }
+
+    /// A right packet but for what `edit` changes in its context before it is signed.
+    ///
+    /// # Errors
+    /// As [`Self::context`] and [`Self::seal`].
+    pub fn packet(
+        &self,
+        sample: &Sample,
+        to: &[(Oin, &PrekeyPublic)],
+        edit: impl FnOnce(&mut Context),
+    ) -> Result<Vec<u8>, Complaint> {
+        let mut context = self.context(sample, to)?;
+        edit(&mut context);
+        let keys: Vec<&PrekeyPublic> = to.iter().map(|(_, key)| *key).collect();
+        self.seal(context, &keys, &body(sample))
+    }
+}
+
+/// A sample's body as it is sealed.
+pub fn body(sample: &Sample) -> Vec<u8> {
+    serde_json::to_vec(&sample.value["body"]).unwrap_or_default()
+}
+
+/// A message id of this moment.
+pub fn new_id() -> MsgId {
+    clock::uuid_v7(clock::now(), keys::random())
+}
+
+/// An instant relative to now, for expired and premature packets.
+pub fn ago(span: Span) -> Timestamp {
+    clock::now().minus(span)
+}

@@ -1,0 +1,189 @@
+//! Starting, watching and ending processes that belong to a test.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// The three programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// `seinhuis-broker`.
+    Broker,
+    /// `seinhuis-agent`.
+    Agent,
+    /// `seinhuis-certs`.
+    Certs,
+}
+
+impl Program {
+    /// The word that selects it in a binary that holds all three.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::Agent => "agent",
+            Self::Certs => "certs",
+        }
+    }
+}
+
+/// Runs the program that the first argument selects; `None` when it selects none.
+pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let mut args = args.into_iter();
+    let _own_name = args.next();
+    let word = args.next()?;
+    let name = |program: &str| std::iter::once(OsString::from(program));
+    match word.to_str()? {
+        "broker" => Some(seinhuis_broker::run(name("seinhuis-broker").chain(args))),
+        "agent" => Some(seinhuis_agent::run(name("seinhuis-agent").chain(args))),
+        "certs" => Some(seinhuis_certs::run(name("seinhuis-certs").chain(args))),
+        _ => None,
+    }
+}
+
+/// A binary that holds all programs.
+#[derive(Debug, Clone)]
+pub struct Programs(pub PathBuf);
+
+/// What a finished command left behind.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; 255 when a signal ended it.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Its answer as JSON; null when it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_default()
+    }
+}
+
+impl Programs {
+    fn command(&self, program: Program) -> Command {
+        let mut command = Command::new(&self.0);
+        command.arg(program.word()).env("SEINHUIS_LANG", "en").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run<A: AsRef<OsStr>>(
+        &self,
+        program: Program,
+        args: impl IntoIterator<Item = A>,
+    ) -> io::Result<Ran> {
+        let output = self.command(program).args(args).output()?;
+        Ok(Ran {
+            code: output.status.code().unwrap_or(255),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Starts a process that goes on; what it prints is added to `log`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start<A: AsRef<OsStr>>(
+        &self,
+        program: Program,
+        args: impl IntoIterator<Item = A>,
+        log: &Path,
+    ) -> io::Result<Process> {
+        let log = File::options().create(true).append(true).open(log)?;
+        let child = self.command(program).args(args).stdout(log.try_clone()?).stderr(log).spawn()?;
+        Ok(Process { child })
+    }
+}
+
+/// A running process; ended, by its own number, when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it at once, as a crash would (SIGKILL).
+    ///
+    /// # Errors
+    /// When it cannot be ended.
+    pub fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to stop (SIGTERM) and waits.
+    ///
+    /// # Errors
+    /// When it does not stop within `patience`.
+    pub fn stop(mut self, patience: Duration) -> io::Result<ExitStatus> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("no such process number"))?;
+        kill_process(pid, Signal::TERM)?;
+        self.wait(patience)
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it does not within `patience`.
+    pub fn wait(&mut self, patience: Duration) -> io::Result<ExitStatus> {
+        let end = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > end {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the process did not stop in time"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.runs() {
+            _ = self.child.kill();
+            _ = self.child.wait();
+        }
+    }
+}
+
+/// Asks `check` again and again until it says yes.
+///
+/// # Errors
+/// When it has not within `patience`; `what` says what was waited for.
+pub fn until(what: &str, patience: Duration, mut check: impl FnMut() -> bool) -> io::Result<()> {
+    let end = Instant::now() + patience;
+    while !check() {
+        if Instant::now() > end {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("waited in vain: {what}")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}

@@ -1,0 +1,401 @@
+//! A partnership in a folder: CA, broker, agents, covenant, all made with the commands people type.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::{Process, Program, Programs, Ran, until};
+use crate::samples::covenants;
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Why a stage could not be set.
+#[derive(Debug)]
+pub enum StageError {
+    /// The surroundings: files, processes.
+    Io(io::Error),
+    /// A command that should have succeeded did not.
+    Command {
+        /// What was typed.
+        line: String,
+        /// How it ended.
+        ran: Ran,
+    },
+}
+
+impl std::fmt::Display for StageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "{error}"),
+            Self::Command { line, ran } => {
+                write!(f, "`{line}` ended with {}:\n{}{}", ran.code, ran.stdout, ran.stderr)
+            }
+        }
+    }
+}
+
+impl std::error::Error for StageError {}
+
+impl From<io::Error> for StageError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// One organisation of the partnership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its role in the covenant.
+    pub role: &'static str,
+    /// Its OIN, with the test prefix.
+    pub oin: String,
+    /// Its name.
+    pub name: String,
+    /// Its agent's folder.
+    pub home: PathBuf,
+}
+
+/// The organisations a stage may have: role, OIN, name.
+const CAST: [(&str, &str, &str); 8] = [
+    ("gemeente", "00000099000000001000", "Gemeente Voorbeeldstad"),
+    ("politie", "00000099000000002000", "Politie, basisteam Voorbeeldstad-Noord"),
+    ("jongerenwerk", "00000099000000003000", "Stichting Jongerenwerk Voorbeeldstad"),
+    ("om", "00000099000000004000", "Openbaar Ministerie, arrondissement Voorbeeld"),
+    ("boa", "00000099000000005000", "Handhaving Voorbeeldstad"),
+    ("pga", "00000099000000006000", "PGA-tafel Voorbeeldstad"),
+    ("zvh", "00000099000000007000", "Zorg- en Veiligheidshuis Voorbeeld"),
+    ("lokaal_team", "00000099000000008000", "Wijkteam Voorbeeldstad"),
+];
+
+/// The four partners of the demo and of most tests.
+pub const FOUR: [&str; 4] = ["gemeente", "politie", "jongerenwerk", "om"];
+
+/// A partnership in a folder.
+#[derive(Debug)]
+pub struct Stage {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The programs.
+    pub programs: Programs,
+    /// The organisations.
+    pub members: Vec<Member>,
+    /// Where the broker listens.
+    pub address: String,
+}
+
+impl Stage {
+    /// Makes CA, broker and agents for `roles`, enrols them, and loads the model covenant with these
+    /// parties at all of them. `tell` is told each step.
+    ///
+    /// # Errors
+    /// The first command that fails.
+    pub fn set(
+        programs: Programs,
+        dir: &Path,
+        roles: &[&str],
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Self, StageError> {
+        let address = free_address()?;
+        let members = CAST
+            .into_iter()
+            .filter(|(role, ..)| roles.contains(role))
+            .map(|(role, oin, name)| Member {
+                role,
+                oin: oin.to_owned(),
+                name: name.to_owned(),
+                home: dir.join(role),
+            })
+            .collect();
+        let stage = Self { dir: dir.to_path_buf(), programs, members, address };
+        tell("certificate authority");
+        stage.certs(&["init", "--name", "Partnerschap Voorbeeldstad"])?;
+        tell("broker");
+        stage.enrol_broker()?;
+        for member in &stage.members {
+            tell(&member.name);
+            stage.enrol(member)?;
+            stage.register(member)?;
+        }
+        tell("covenant");
+        stage.agree()?;
+        Ok(stage)
+    }
+
+    /// The member with this role.
+    ///
+    /// # Panics
+    /// When there is none: the test's own mistake.
+    #[expect(clippy::panic, reason = "a test that names a role it did not cast cannot go on")]
+    pub fn member(&self, role: &str) -> &Member {
+        match self.members.iter().find(|member| member.role == role) {
+            Some(member) => member,
+            None => panic!("no {role} on this stage"),
+        }
+    }
+
+    /// The broker's folder.
+    pub fn broker_home(&self) -> PathBuf {
+        self.dir.join("broker")
+    }
+
+    /// The CA's folder.
+    pub fn ca(&self) -> PathBuf {
+        self.dir.join("ca")
+    }
+
+    /// A process's log.
+    pub fn log_of(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.log"))
+    }
+
+    /// Runs a command that has to succeed; its answer.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn must(&self, program: Program, args: &[&str]) -> Result<Value, StageError> {
+        let with_json: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+        let ran = self.programs.run(program, &with_json)?;
+        if ran.code == 0 {
+            Ok(ran.json())
+        } else {
+            let line = format!("{} {}", program.word(), with_json.join(" "));
+            Err(StageError::Command { line, ran })
+        }
+    }
+
+    /// A command of the CA in its folder. The subcommand comes first in `args`.
+    ///
+    /// # Errors
+    /// When it does not succeed.
+    pub fn certs(&self, args: &[&str]) -> Result<Value, StageError> {
+        let ca = self.ca();
+        let ca = ca.to_string_lossy();
+        let all: Vec<&str> = args.iter().copied().chain(["--dir", &ca]).collect();
+        self.must(Program::Certs, &all)
+    }
+
+    /// A command of the broker.
+    ///
+    /// # Errors
+    /// When it does not succeed.
+    pub fn broker(&self, args: &[&str]) -> Result<Value, StageError> {
+        let home = self.broker_home();
+        let home = home.to_string_lossy();
+        let all: Vec<&str> = ["--home", &home].into_iter().chain(args.iter().copied()).collect();
+        self.must(Program::Broker, &all)
+    }
+
+    /// A command of a member's agent.
+    ///
+    /// # Errors
+    /// When it does not succeed.
+    pub fn agent(&self, member: &Member, args: &[&str]) -> Result<Value, StageError> {
+        let home = member.home.to_string_lossy();
+        let all: Vec<&str> = ["--home", &home].into_iter().chain(args.iter().copied()).collect();
+        self.must(Program::Agent, &all)
+    }
+
+    /// A command of a member's agent that may fail.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn try_agent(&self, member: &Member, args: &[&str]) -> io::Result<Ran> {
+        let home = member.home.to_string_lossy();
+        let all: Vec<&str> =
+            ["--home", &home].into_iter().chain(args.iter().copied()).chain(["--json"]).collect();
+        self.programs.run(Program::Agent, &all)
+    }
+
+    fn enrol_broker(&self) -> Result<(), StageError> {
+        let origin = "broker.voorbeeldstad.example/uitwisseling/2026";
+        let made = self.broker(&[
+            "init",
+            "--name",
+            "Seinhuis Voorbeeldstad",
+            "--oin",
+            "00000099000000000001",
+            "--listen",
+            &self.address,
+            "--advertise",
+            &self.address,
+            "--log-origin",
+            origin,
+        ])?;
+        let grant = self.broker_home().join("grant.json");
+        self.issue(text(&made, "request"), text(&made, "fingerprint"), &grant)?;
+        self.broker(&["card"])?;
+        Ok(())
+    }
+
+    /// Has the CA answer an enrolment request.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn issue(&self, request: &str, fingerprint: &str, out: &Path) -> Result<Value, StageError> {
+        self.certs(&["issue", request, "--fingerprint", fingerprint, "--out", &out.to_string_lossy()])
+    }
+
+    /// Makes a member's agent and has it enrolled at the CA, but not registered at the broker.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn enrol(&self, member: &Member) -> Result<(), StageError> {
+        self.agent(member, &["init", "--oin", &member.oin, "--name", &member.name])?;
+        let request = self.request_of(member);
+        let grant = self.dir.join(format!("{}.grant.json", member.role));
+        let made = self.agent(member, &["enrol", "--request", &request])?;
+        self.issue(&request, text(&made, "fingerprint"), &grant)?;
+        let card = self.broker_home().join("broker.json");
+        self.agent(
+            member,
+            &["enrol", "--accept", &grant.to_string_lossy(), "--broker", &card.to_string_lossy()],
+        )?;
+        Ok(())
+    }
+
+    /// Where a member's enrolment request is.
+    pub fn request_of(&self, member: &Member) -> String {
+        self.dir.join(format!("{}.request", member.role)).to_string_lossy().into_owned()
+    }
+
+    /// Registers a member at the broker.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn register(&self, member: &Member) -> Result<(), StageError> {
+        let request = self.request_of(member);
+        let bytes = std::fs::read(&request)?;
+        let fingerprint = seinhuis_shared::enrol::fingerprint(&bytes);
+        self.broker(&["partner", "add", &request, "--fingerprint", &fingerprint])?;
+        Ok(())
+    }
+
+    /// Writes the partnership's part of the covenant and loads the whole at broker and agents.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn agree(&self) -> Result<(), StageError> {
+        let part = self.dir.join("partnership.toml");
+        std::fs::write(&part, self.partnership()?)?;
+        let (model, part) = (covenants().join("model.toml"), part.to_string_lossy().into_owned());
+        let model = model.to_string_lossy();
+        self.broker(&["covenant", "load", &model, &part])?;
+        for member in &self.members {
+            self.agent(member, &["covenant", "load", &model, &part])?;
+        }
+        Ok(())
+    }
+
+    /// The partnership's part: dates around today, these parties, one article 20 decision.
+    fn partnership(&self) -> Result<String, StageError> {
+        let mut text = String::from(
+            r#"[partnership]
+id = "voorbeeldstad-jeugdgroepen"
+version = 1
+title = "Convenant jeugdgroepaanpak Voorbeeldstad"
+owner = "00000099000000001000"
+valid_from = "2026-01-01"
+valid_until = "2036-01-01"
+evaluation = "2030-01-01"
+contact = "privacyloket@voorbeeldstad.example"
+
+[[decisions]]
+reference = "VB-2026-0017"
+date = "2026-01-01"
+authority = "Politiechef van eenheid Voorbeeld"
+recipients = ["jongerenwerk", "pga", "lokaal_team"]
+categories = ["identiteit", "zaakpersoon", "noodzaak", "rol_in_groep", "gedrag_persoon"]
+expires = "2035-12-31"
+"#,
+        );
+        for member in &self.members {
+            let request = std::fs::read(self.request_of(member))?;
+            let key = seinhuis_shared::enrol::EnrolRequest::verify(&request)
+                .map_err(|refusal| io::Error::other(refusal.to_string()))?
+                .signing_key
+                .to_bytes();
+            let hex: String = key.iter().fold(String::new(), |mut hex, byte| {
+                _ = write!(hex, "{byte:02x}");
+                hex
+            });
+            _ = write!(
+                text,
+                "\n[[parties]]\noin = \"{}\"\nrole = \"{}\"\nname = \"{}\"\ncontact = \"jeugd@voorbeeldstad.example\"\nsigning_keys = [\"{hex}\"]\n",
+                member.oin, member.role, member.name
+            );
+        }
+        Ok(text)
+    }
+
+    /// Starts the broker and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn start_broker(&self) -> Result<Process, StageError> {
+        let home = self.broker_home();
+        let home = home.to_string_lossy();
+        let mut process =
+            self.programs.start(Program::Broker, ["--home", &home, "run"], &self.log_of("broker"))?;
+        let socket = self.broker_home().join("broker.sock");
+        until("the broker answers", PATIENCE, || {
+            !process.runs() || (socket.exists() && self.broker(&["status"]).is_ok())
+        })?;
+        if process.runs() {
+            Ok(process)
+        } else {
+            let log = std::fs::read_to_string(self.log_of("broker")).unwrap_or_default();
+            Err(io::Error::other(format!("the broker stopped at once:\n{log}")).into())
+        }
+    }
+
+    /// Starts a member's agent and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn start_agent(&self, member: &Member) -> Result<Process, StageError> {
+        let home = member.home.to_string_lossy();
+        let mut process =
+            self.programs.start(Program::Agent, ["--home", &home, "run"], &self.log_of(member.role))?;
+        let socket = member.home.join("agent.sock");
+        until("the agent answers", PATIENCE, || {
+            !process.runs() || (socket.exists() && self.agent(member, &["status"]).is_ok())
+        })?;
+        if process.runs() {
+            Ok(process)
+        } else {
+            let log = std::fs::read_to_string(self.log_of(member.role)).unwrap_or_default();
+            Err(io::Error::other(format!("the agent of {} stopped at once:\n{log}", member.role)).into())
+        }
+    }
+
+    /// The broker's last `lines` log entries, oldest first.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub fn log_tail(&self, lines: u64) -> Result<Vec<seinhuis_shared::entry::Entry>, StageError> {
+        let answer = self.broker(&["log", "tail", "-n", &lines.to_string()])?;
+        answer
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|row| {
+                seinhuis_shared::entry::Entry::parse(text(row, "entry").as_bytes())
+                    .map_err(|error| io::Error::other(error.to_string()).into())
+            })
+            .collect()
+    }
+}
+
+/// A text in a JSON answer; empty when it is not there.
+pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn free_address() -> io::Result<String> {
+    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}

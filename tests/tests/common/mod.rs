@@ -1,0 +1,103 @@
+//! What the tests of whole partnerships share.
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+
+use std::path::{Path, PathBuf};
+
+use seinhuis_tests::stage::PATIENCE;
+use seinhuis_tests::{Member, Process, Programs, Stage, process};
+use serde_json::Value;
+
+/// A stage in a temporary folder that is removed at the end.
+pub(crate) struct Scene {
+    pub(crate) stage: Stage,
+    _dir: tempfile::TempDir,
+}
+
+impl Scene {
+    /// A partnership of these roles, enrolled and agreed, with nothing running.
+    pub(crate) fn with(roles: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap();
+        let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
+        let stage =
+            Stage::set(programs, dir.path(), roles, &mut |_| ()).unwrap_or_else(|error| panic!("{error}"));
+        Self { stage, _dir: dir }
+    }
+
+    pub(crate) fn broker(&self) -> Process {
+        self.stage.start_broker().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) fn agent(&self, role: &str) -> Process {
+        self.stage.start_agent(self.stage.member(role)).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts every member's agent and waits until all are connected and know each other's prekeys.
+    pub(crate) fn agents(&self) -> Vec<Process> {
+        let agents = self.stage.members.iter().map(|member| self.agent(member.role)).collect();
+        for member in &self.stage.members {
+            process::until("all prekeys are known", PATIENCE, || knows_everybody(&self.stage, member))
+                .unwrap();
+        }
+        agents
+    }
+}
+
+fn knows_everybody(stage: &Stage, member: &Member) -> bool {
+    let status = stage.agent(member, &["status"]).unwrap();
+    let partners = status["partners"].as_array().unwrap();
+    let usable = partners.iter().filter(|partner| partner["usable"] == true).count();
+    status["link"]["connected"] == true && usable + 1 >= stage.members.len()
+}
+
+/// Waits until a member's inbox has `count` messages; all of them, oldest first.
+pub(crate) fn wait_for_inbox(stage: &Stage, member: &Member, count: usize) -> Vec<Value> {
+    let mut inbox = Vec::new();
+    let waited = process::until("the inbox fills", PATIENCE, || {
+        inbox = inbox_of(stage, member);
+        inbox.len() >= count
+    });
+    assert!(waited.is_ok(), "{} of {count} messages at {}", inbox.len(), member.name);
+    assert_eq!(inbox.len(), count, "no more than expected at {}", member.name);
+    inbox
+}
+
+pub(crate) fn inbox_of(stage: &Stage, member: &Member) -> Vec<Value> {
+    list(&stage.agent(member, &["inbox", "list", "-n", "100000"]).unwrap())
+}
+
+pub(crate) fn outbox_of(stage: &Stage, member: &Member) -> Vec<Value> {
+    list(&stage.agent(member, &["outbox", "list", "-n", "100000"]).unwrap())
+}
+
+fn list(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_else(|| panic!("a list: {value}"))
+}
+
+/// Every file below `dir` that holds one of `words`.
+pub(crate) fn search<'a>(dir: &Path, words: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let words: Vec<&str> = words.collect();
+    assert!(words.iter().all(|word| word.len() >= 6), "words that mean something");
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_path_buf()];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files += 1;
+                let bytes = std::fs::read(entry.path()).unwrap();
+                for word in &words {
+                    if memchr::memmem::find(&bytes, word.as_bytes()).is_some() {
+                        found.push(format!("{}: {word}", entry.path().display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(files > 3, "there were files to search");
+    found
+}
