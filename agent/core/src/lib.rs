@@ -23,6 +23,11 @@ mod status;
 mod trust;
 mod turn;
 
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
 pub use engine::{Core, Settings};
 pub use minimise::{PushRequest, Rejection, Target};
 pub use outbox::{WINDOW_BYTES, WINDOW_PACKETS};

@@ -1,0 +1,509 @@
+//! A partnership in memory for tests: the model covenant with four parties, a broker that keeps a real
+//! tree, toy encryption, and agents whose rows survive a restart.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::cose::{EK_LEN, WRAPPED_LEN};
+use seinhuis_shared::covenant::{Compiled, Covenant, Part, Step};
+use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::packet::{Hpke, HpkeError, Packet};
+use seinhuis_shared::prekey::{PUBLIC_LEN, PrekeyPublic, PrekeySecret};
+use seinhuis_shared::receipt::{LogKey, ProvedEntry, Receipt};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::{SigningKey, sha256};
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shared::tlog::hash::leaf_hash;
+use seinhuis_shared::tlog::note::VerifierKey;
+use seinhuis_shared::tlog::tree::{BatchTree, consistency_proof};
+use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Offer, VERSION, Verdict, Welcome};
+use zeroize::Zeroizing;
+
+use crate::rows::table;
+use crate::{
+    Chance, Core, Crypto, Event, Input, Locker, Ports, PushRequest, Pushed, Rejection, Send, Settings,
+    Target, Turn,
+};
+
+pub(crate) const ORIGIN: &str = "broker.example/uitwisseling/2026";
+pub(crate) const NOW: Timestamp = Timestamp(1_780_000_000_000);
+
+pub(crate) fn after(span: Span) -> Timestamp {
+    NOW.plus(span)
+}
+
+/// Organisations by number: 1 municipality, 2 police, 3 youth work, 4 enforcement officers.
+pub(crate) fn oin(number: u8) -> Oin {
+    format!("0000009900000000{number}000").parse().unwrap()
+}
+
+pub(crate) fn signer(number: u8) -> SigningKey {
+    SigningKey::from_seed(&[number; 32])
+}
+
+fn folder() -> String {
+    format!("{}/../../covenants", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/{name}", folder())).unwrap()
+}
+
+/// The model covenant between the four, valid between these dates.
+pub(crate) fn covenant(version: u32, from: &str, until: &str) -> Arc<Compiled> {
+    use std::fmt::Write as _;
+    let mut own = format!(
+        "[partnership]\nid = \"test\"\nversion = {version}\ntitle = \"Test\"\nowner = \"{}\"\nvalid_from = \"{from}\"\nvalid_until = \"{until}\"\nevaluation = \"{from}\"\ncontact = \"x@x.example\"\n",
+        oin(1)
+    );
+    if version > 1 {
+        _ = writeln!(own, "previous = \"{}\"", Digest([7; 32]));
+    }
+    for (number, role) in [(1, "gemeente"), (2, "politie"), (3, "jongerenwerk"), (4, "boa")] {
+        let key = data_encoding::HEXLOWER.encode(&signer(number).public().to_bytes());
+        _ = writeln!(
+            own,
+            "[[parties]]\noin = \"{}\"\nrole = \"{role}\"\nname = \"{role}\"\ncontact = \"x@x.example\"\nsigning_keys = [\"{key}\"]",
+            oin(number)
+        );
+    }
+    let model = read("model.toml");
+    let parts = [Part { name: "model.toml", text: &model }, Part { name: "own.toml", text: &own }];
+    let covenant = Covenant::from_toml_parts(&parts, &mut |name| Ok(read(name))).unwrap();
+    Arc::new(Compiled::new(covenant).unwrap())
+}
+
+pub(crate) static COVENANT: LazyLock<Arc<Compiled>> =
+    LazyLock::new(|| covenant(1, "2026-01-01", "2028-01-01"));
+
+/// The body of a sample.
+pub(crate) fn sample(name: &str) -> Vec<u8> {
+    let text = read(&format!("samples/{name}"));
+    let (_, body) = text.split_once("\"body\": ").unwrap();
+    body.trim_end().strip_suffix('}').unwrap().trim_end().as_bytes().to_vec()
+}
+
+pub(crate) const SIGNAL: &str = "01-F01-jongerenwerk-signaal.json";
+pub(crate) const REQUEST: &str = "04-F04-verzoek-aan-drie-partijen.json";
+
+/// A push on F01 (youth work to municipality), with an id of its own.
+pub(crate) fn signal(id: u8) -> PushRequest {
+    request(id, "F01", &[1], SIGNAL)
+}
+
+/// A push on F04 (municipality to police, youth work, officers).
+pub(crate) fn inquiry(id: u8, to: &[u8]) -> PushRequest {
+    request(id, "F04", to, REQUEST)
+}
+
+pub(crate) fn request(id: u8, flow: &str, to: &[u8], body: &str) -> PushRequest {
+    PushRequest {
+        msg_id: MsgId([id; 16]),
+        flow: flow.into(),
+        to: to.iter().map(|number| Target::Oin(oin(*number))).collect(),
+        step: Some(Step::S1),
+        case: None,
+        message_type: None,
+        basis: None,
+        covenant: None,
+        ttl: None,
+        in_reply_to: None,
+        trace: None,
+        body: sample(body),
+    }
+}
+
+/// Encryption that keeps keys apart and hides nothing; chance is a counter.
+#[derive(Debug, Default)]
+pub(crate) struct Toy(Cell<u64>);
+
+impl Toy {
+    fn next(&self) -> u64 {
+        self.0.set(self.0.get() + 1);
+        self.0.get()
+    }
+}
+
+impl Chance for Toy {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(32) {
+            let random = sha256(&self.next().to_be_bytes());
+            chunk.copy_from_slice(&random.0[..chunk.len()]);
+        }
+    }
+}
+
+fn pad(public: &[u8], info: &[u8], ek: &[u8]) -> [u8; 32] {
+    sha256(&[public, info, ek].concat()).0
+}
+
+impl Hpke for Toy {
+    fn seal(
+        &self,
+        recipient: &PrekeyPublic,
+        info: &[u8],
+        key: &[u8; 32],
+    ) -> Result<([u8; EK_LEN], [u8; WRAPPED_LEN]), HpkeError> {
+        let mut ek = [0; EK_LEN];
+        ek[..8].copy_from_slice(&self.next().to_be_bytes());
+        let pad = pad(recipient.as_bytes(), info, &ek);
+        let mut wrapped = [0; WRAPPED_LEN];
+        for (at, byte) in key.iter().enumerate() {
+            wrapped[at] = byte ^ pad[at];
+        }
+        wrapped[32..].copy_from_slice(&sha256(&pad).0[..16]);
+        Ok((ek, wrapped))
+    }
+
+    fn open(
+        &self,
+        secret: &PrekeySecret,
+        ek: &[u8],
+        info: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<[u8; 32]>, HpkeError> {
+        let pad = pad(&secret.0, info, ek);
+        if wrapped[32..] != sha256(&pad).0[..16] {
+            return Err(HpkeError);
+        }
+        let mut key = Zeroizing::new([0; 32]);
+        for (at, byte) in key.iter_mut().enumerate() {
+            *byte = wrapped[at] ^ pad[at];
+        }
+        Ok(key)
+    }
+}
+
+impl Crypto for Toy {
+    fn generate(&self) -> Result<(PrekeySecret, PrekeyPublic), HpkeError> {
+        let mut bytes = [0; PUBLIC_LEN];
+        self.fill(&mut bytes);
+        Ok((PrekeySecret(bytes.to_vec()), PrekeyPublic::from_slice(&bytes).unwrap()))
+    }
+}
+
+impl Locker for Toy {
+    fn lock(&self, table: u8, key: &[u8], plain: &[u8]) -> Vec<u8> {
+        let tag = sha256(&[&[table], key, plain].concat());
+        [&tag.0[..8], plain].concat()
+    }
+
+    fn unlock(&self, table: u8, key: &[u8], locked: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (_, plain) = locked.split_at_checked(8)?;
+        (self.lock(table, key, plain) == locked).then(|| Zeroizing::new(plain.to_vec()))
+    }
+
+    fn fingerprint(&self, bytes: &[u8]) -> Digest {
+        sha256(bytes)
+    }
+}
+
+/// An agent with its disk.
+pub(crate) struct Node {
+    pub(crate) number: u8,
+    pub(crate) core: Core,
+    pub(crate) rows: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
+    pub(crate) blobs: BTreeMap<Digest, Arc<[u8]>>,
+    pub(crate) sends: Vec<Send>,
+    pub(crate) events: Vec<Event>,
+    toy: Toy,
+    signer: SigningKey,
+}
+
+fn settings(number: u8) -> Settings {
+    Settings { oin: oin(number), log: log_key() }
+}
+
+impl Node {
+    pub(crate) fn new(number: u8) -> Self {
+        let toy = Toy(Cell::new(u64::from(number) << 32));
+        let mut node = Self {
+            number,
+            core: Core::new(settings(number)),
+            rows: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            sends: vec![],
+            events: vec![],
+            toy,
+            signer: signer(number),
+        };
+        node.step([Input::Covenants(vec![Arc::clone(&COVENANT)]), Input::Tick], NOW);
+        node
+    }
+
+    pub(crate) fn ports(&self) -> Ports<'_> {
+        Ports { crypto: &self.toy, chance: &self.toy, locker: &self.toy, signer: &self.signer }
+    }
+
+    /// One turn; what it says becomes durable and its sends and events are gathered.
+    pub(crate) fn step(&mut self, inputs: impl IntoIterator<Item = Input>, now: Timestamp) -> Turn {
+        let mut turn = Turn::default();
+        let ports = Ports { crypto: &self.toy, chance: &self.toy, locker: &self.toy, signer: &self.signer };
+        for input in inputs {
+            self.core.handle(input, now, ports, &mut turn);
+        }
+        self.core.finish(now, ports, &mut turn);
+        for row in turn.writes.iter().map(crate::Write::row) {
+            match row.value {
+                Some(value) => self.rows.insert((row.table, row.key), value),
+                None => self.rows.remove(&(row.table, row.key)),
+            };
+        }
+        self.blobs.extend(turn.blobs.iter().cloned());
+        for digest in &turn.drops {
+            self.blobs.remove(digest);
+        }
+        self.sends.append(&mut turn.sends);
+        self.events.append(&mut turn.events);
+        turn
+    }
+
+    /// A core with nothing but what the disk holds.
+    pub(crate) fn restored(&self) -> Core {
+        let rows = self.rows.iter().map(|((of, key), value)| (*of, key.as_slice(), value.as_slice()));
+        Core::restore(settings(self.number), rows).unwrap()
+    }
+
+    /// The process dies and starts again.
+    pub(crate) fn restart(&mut self, now: Timestamp) {
+        self.core = self.restored();
+        self.sends.clear();
+        self.events.clear();
+        self.step([Input::Covenants(vec![Arc::clone(&COVENANT)])], now);
+    }
+
+    pub(crate) fn push(&mut self, request: PushRequest, now: Timestamp) -> Result<Pushed, Rejection> {
+        let turn = self.step([Input::Push { token: 1, request: Box::new(request) }], now);
+        turn.replies.into_iter().next().unwrap().result
+    }
+
+    pub(crate) fn take_sends(&mut self) -> Vec<Send> {
+        std::mem::take(&mut self.sends)
+    }
+
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// The packets submitted since the last look, as a broker gets them.
+    pub(crate) fn submitted(&mut self) -> Vec<Arc<[u8]>> {
+        let blobs = &self.blobs;
+        let packets = self.sends.iter().filter_map(|send| {
+            let Send::Submit { digest, packet } = send else { return None };
+            let stored = Arc::clone(&blobs[digest]);
+            assert!(packet.as_ref().is_none_or(|bytes| *bytes == stored), "sent is what is stored");
+            Some(stored)
+        });
+        let packets = packets.collect();
+        self.sends.retain(|send| !matches!(send, Send::Submit { .. }));
+        packets
+    }
+
+    /// What was acknowledged since the last look.
+    pub(crate) fn acknowledged(&mut self) -> Vec<Acknowledged> {
+        let key = self.signer.public();
+        let mut items = vec![];
+        self.sends.retain(|send| {
+            if let Send::Acknowledge(bytes) = send {
+                items.extend(Acknowledgement::verify(bytes, &[key]).unwrap().items);
+            }
+            !matches!(send, Send::Acknowledge(_))
+        });
+        items
+    }
+
+    pub(crate) fn alarms(&self) -> Vec<crate::AlarmKind> {
+        self.core.status(NOW).alarms.iter().map(|alarm| alarm.kind).collect()
+    }
+
+    /// The plaintext bodies in the inbox, in order.
+    pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
+        let rows = self.rows.iter().filter(|((of, _), _)| *of == table::BODY);
+        rows.map(|((of, key), locked)| self.toy.unlock(*of, key, locked).unwrap().to_vec()).collect()
+    }
+}
+
+pub(crate) fn log_signer(fill: u8) -> ed25519_dalek::SigningKey {
+    ed25519_dalek::SigningKey::from_bytes(&[fill; 32])
+}
+
+pub(crate) fn log_key() -> LogKey {
+    let key = VerifierKey::new(ORIGIN, log_signer(99).verifying_key()).unwrap();
+    LogKey { origin: ORIGIN.into(), key }
+}
+
+/// A broker that believes everybody, keeps a real tree and forgets nothing.
+pub(crate) struct Broker {
+    pub(crate) tree: BatchTree,
+    entries: Vec<Vec<u8>>,
+    verdicts: BTreeMap<Digest, Verdict>,
+    pub(crate) mailboxes: BTreeMap<Oin, Vec<Offer>>,
+    pub(crate) bundles: BTreeMap<Oin, Bytes>,
+    pub(crate) signer: ed25519_dalek::SigningKey,
+}
+
+impl Broker {
+    pub(crate) fn new() -> Self {
+        let mut broker = Self {
+            tree: BatchTree::default(),
+            entries: vec![],
+            verdicts: BTreeMap::new(),
+            mailboxes: BTreeMap::new(),
+            bundles: BTreeMap::new(),
+            signer: log_signer(99),
+        };
+        broker.append(&Entry::new(Kind::Start, NOW, [0; 16]));
+        broker
+    }
+
+    pub(crate) fn append(&mut self, entry: &Entry) -> u64 {
+        let bytes = entry.to_bytes().unwrap();
+        let index = self.tree.append(leaf_hash(&bytes)).unwrap();
+        self.entries.push(bytes);
+        index
+    }
+
+    pub(crate) fn checkpoint(&self) -> Bytes {
+        let checkpoint = Checkpoint::new(ORIGIN, self.tree.size(), self.tree.root()).unwrap();
+        Bytes(checkpoint.sign(&self.signer).unwrap().to_string().into_bytes())
+    }
+
+    pub(crate) fn receipt(&self, indexes: &[u64]) -> Bytes {
+        let entries = indexes
+            .iter()
+            .map(|index| ProvedEntry {
+                index: *index,
+                entry: Bytes(self.entries[usize::try_from(*index).unwrap()].clone()),
+                path: self.tree.inclusion_proof(*index).unwrap(),
+            })
+            .collect();
+        Bytes(Receipt { version: 1, checkpoint: self.checkpoint(), entries }.to_bytes())
+    }
+
+    pub(crate) fn welcome(&self, now: Timestamp) -> Welcome {
+        Welcome {
+            version: VERSION,
+            software: "test".into(),
+            origin: ORIGIN.into(),
+            log_key: log_key().key.to_string(),
+            now,
+            checkpoint: self.checkpoint(),
+            covenants: vec![],
+        }
+    }
+
+    pub(crate) fn consistency(&self, sizes: &[u64]) -> Vec<Vec<Digest>> {
+        sizes.windows(2).map(|pair| consistency_proof(pair[0], pair[1], &self.tree).unwrap()).collect()
+    }
+
+    pub(crate) fn accepted_entry(packet: &Packet, to: Oin, now: Timestamp) -> Entry {
+        let context = packet.context();
+        let mut entry = Entry::new(Kind::Accepted, now, [1; 16]);
+        entry.msg_id = Some(context.msg_id);
+        entry.from = Some(context.sender);
+        entry.to = Some(to);
+        entry.packet = Some(packet.digest());
+        entry.statement = Some(packet.statement_digest());
+        entry.covenant = Some(context.covenant);
+        entry.flow = Some(context.flow.clone());
+        entry
+    }
+
+    /// Accepts a packet, once: the same bytes get the same verdict.
+    pub(crate) fn accept(&mut self, bytes: &[u8], now: Timestamp) -> Verdict {
+        let packet = Packet::parse(bytes).unwrap();
+        if let Some(verdict) = self.verdicts.get(&packet.digest()) {
+            return verdict.clone();
+        }
+        let recipients = packet.context().recipient_oins();
+        let indexes: Vec<u64> =
+            recipients.iter().map(|to| self.append(&Self::accepted_entry(&packet, *to, now))).collect();
+        for (to, index) in recipients.iter().zip(&indexes) {
+            let offer = Offer { packet: Bytes::from(bytes), receipt: self.receipt(&[*index]) };
+            self.mailboxes.entry(*to).or_default().push(offer);
+        }
+        let verdict = Verdict { packet: packet.digest(), outcome: 0, receipt: self.receipt(&indexes) };
+        self.verdicts.insert(packet.digest(), verdict.clone());
+        verdict
+    }
+
+    pub(crate) fn refuse(&mut self, bytes: &[u8], sender: Oin, refusal: Refusal, now: Timestamp) -> Verdict {
+        let mut entry = Entry::new(Kind::Refused, now, [2; 16]);
+        entry.from = Some(sender);
+        entry.packet = Some(sha256(bytes));
+        entry.reason = Some(refusal.number());
+        let index = self.append(&entry);
+        Verdict { packet: sha256(bytes), outcome: refusal.number(), receipt: self.receipt(&[index]) }
+    }
+
+    /// An offer of any bytes to `to`, with an entry that really is in the log.
+    pub(crate) fn offer(&mut self, bytes: &[u8], to: Oin, now: Timestamp) -> Offer {
+        let entry = if let Ok(packet) = Packet::parse(bytes) {
+            Self::accepted_entry(&packet, to, now)
+        } else {
+            let mut entry = Entry::new(Kind::Accepted, now, [3; 16]);
+            entry.msg_id = Some(MsgId([200; 16]));
+            entry.to = Some(to);
+            entry.packet = Some(sha256(bytes));
+            entry
+        };
+        let index = self.append(&entry);
+        Offer { packet: Bytes::from(bytes), receipt: self.receipt(&[index]) }
+    }
+
+    /// Opens a session and answers requests until the agent has no more.
+    pub(crate) fn connect(&mut self, node: &mut Node, now: Timestamp) {
+        node.step([Input::Connected(Box::new(self.welcome(now)))], now);
+        self.serve(node, now);
+    }
+
+    /// Answers requests for prekeys and proofs.
+    pub(crate) fn serve(&mut self, node: &mut Node, now: Timestamp) {
+        loop {
+            let (requests, rest): (Vec<Send>, Vec<Send>) = node.take_sends().into_iter().partition(|send| {
+                matches!(send, Send::Publish { .. } | Send::FetchPrekeys(_) | Send::FetchConsistency(_))
+            });
+            node.sends = rest;
+            if requests.is_empty() {
+                return;
+            }
+            for request in requests {
+                let input = match request {
+                    Send::Publish { seq, bundle } => {
+                        self.bundles.insert(oin(node.number), Bytes(bundle));
+                        Input::Published(seq)
+                    }
+                    Send::FetchPrekeys(oins) => {
+                        let known = |oin: &Oin| Some((*oin, self.bundles.get(oin)?.clone()));
+                        Input::Prekeys(oins.iter().filter_map(known).collect())
+                    }
+                    Send::FetchConsistency(sizes) => {
+                        let proofs = self.consistency(&sizes);
+                        Input::Consistency { sizes, proofs }
+                    }
+                    Send::Submit { .. } | Send::Acknowledge(_) => continue,
+                };
+                node.step([input], now);
+            }
+        }
+    }
+}
+
+/// All four agents connected to one broker, each with everybody's prekeys.
+pub(crate) fn partnership() -> (Broker, [Node; 4]) {
+    let mut broker = Broker::new();
+    let mut nodes = [1, 2, 3, 4].map(Node::new);
+    for _ in 0..2 {
+        for node in &mut nodes {
+            broker.connect(node, NOW);
+        }
+    }
+    for node in &mut nodes {
+        node.events.clear();
+    }
+    (broker, nodes)
+}

@@ -1,0 +1,7 @@
+mod inbox;
+mod interleaving;
+mod minimise;
+mod outbox;
+mod prekeys;
+mod rows;
+mod trust;

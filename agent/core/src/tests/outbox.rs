@@ -1,0 +1,326 @@
+//! Outgoing messages: order, evidence, and a broker that is not believed.
+
+use std::sync::Arc;
+
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::packet::Packet;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shared::wire::{Deferred, Verdict};
+
+use crate::fixture::{Broker, NOW, Node, after, inquiry, log_signer, oin, partnership, signal};
+use crate::rows::table;
+use crate::{AlarmKind, Event, Input, PushRequest, Stage, Target, WINDOW_PACKETS};
+
+fn verdict(verdict: Verdict, packet: &Arc<[u8]>) -> Input {
+    Input::Verdict { verdict, packet: Arc::clone(packet) }
+}
+
+fn defer(packet: &[u8], millis: u64) -> Input {
+    let packet = seinhuis_shared::signing::sha256(packet);
+    Input::Deferred(Deferred { packet, reason: Refusal::MailboxFull.number(), retry_after: millis })
+}
+
+fn stage(node: &Node, id: u8) -> Stage {
+    node.core.find(&seinhuis_shared::ids::MsgId([id; 16])).unwrap().1
+}
+
+fn ids(packets: &[Arc<[u8]>]) -> Vec<u8> {
+    packets.iter().map(|bytes| Packet::parse(bytes).unwrap().context().msg_id.0[0]).collect()
+}
+
+fn bytes_at_rest(node: &Node) -> usize {
+    node.blobs.len() + node.rows.keys().filter(|(of, _)| *of == table::DRAFT).count()
+}
+
+#[test]
+fn an_accepted_packet_leaves_its_receipt_and_nothing_else() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    let pushed = youth.push(signal(1), NOW).unwrap();
+    assert_eq!((pushed.stage, pushed.connected), (Stage::Sealed, true));
+    let packets = youth.submitted();
+    assert_eq!(ids(&packets), [1]);
+    let context = Packet::parse(&packets[0]).unwrap().context().clone();
+    assert_eq!((context.seq, context.prev, context.issued), (1, None, NOW));
+    let answer = broker.accept(&packets[0], NOW);
+    youth.step([verdict(answer.clone(), &packets[0])], NOW);
+    assert_eq!((stage(&youth, 1), bytes_at_rest(&youth)), (Stage::Done, 0));
+    assert!(youth.alarms().is_empty());
+    let decided = Event::Decided { msg_id: context.msg_id, stage: Stage::Done, outcome: 0 };
+    assert_eq!(youth.take_events(), [decided]);
+    let kept = youth.rows.values().any(|row| row.windows(64).any(|part| answer.receipt[..64] == *part));
+    assert!(kept, "the receipt is in the row");
+    youth.step([verdict(answer, &packets[0])], NOW);
+    assert!(youth.take_events().is_empty(), "a repeated verdict changes nothing");
+}
+
+#[test]
+fn packets_of_a_flow_are_chained() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    for id in 1..4 {
+        youth.push(signal(id), NOW).unwrap();
+    }
+    let packets = youth.submitted();
+    let parsed: Vec<Packet> = packets.iter().map(|bytes| Packet::parse(bytes).unwrap()).collect();
+    assert_eq!(parsed.iter().map(|packet| packet.context().seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(parsed[2].context().prev, Some(parsed[1].digest()));
+    youth.restart(NOW);
+    broker.connect(&mut youth, NOW);
+    youth.push(signal(4), NOW).unwrap();
+    let last = Packet::parse(youth.submitted().last().unwrap()).unwrap();
+    assert_eq!((last.context().seq, last.context().prev), (4, Some(parsed[2].digest())));
+}
+
+#[test]
+fn the_same_push_again_sends_nothing_twice() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    assert_eq!(youth.submitted().len(), 1);
+    let again = youth.push(signal(1), after(Span::hours(1))).unwrap();
+    assert!(again.repeated && youth.submitted().is_empty());
+    let other = PushRequest { to: vec![Target::Oin(oin(2))], ..signal(1) };
+    assert_eq!(youth.push(other.clone(), NOW).unwrap_err().refusal, Refusal::Equivocation);
+    youth.restart(NOW);
+    assert!(youth.push(signal(1), NOW).unwrap().repeated, "after a restart as well");
+    assert_eq!(youth.push(other, NOW).unwrap_err().refusal, Refusal::Equivocation);
+    broker.connect(&mut youth, NOW);
+    assert_eq!(youth.submitted().len(), 1);
+}
+
+#[test]
+fn a_draft_waits_for_the_key_locked_and_is_then_sealed_in_order() {
+    let mut broker = Broker::new();
+    let (mut town, mut youth) = (Node::new(1), Node::new(3));
+    for id in 1..3 {
+        assert_eq!(youth.push(signal(id), NOW).unwrap().stage, Stage::Draft);
+    }
+    assert!(youth.blobs.is_empty());
+    youth.restart(NOW);
+    broker.connect(&mut youth, NOW);
+    assert!(youth.submitted().is_empty(), "the municipality has no keys yet");
+    broker.connect(&mut town, NOW);
+    let later = after(Span::seconds(2));
+    youth.step([Input::Tick], later);
+    broker.serve(&mut youth, later);
+    let packets = youth.submitted();
+    assert_eq!(ids(&packets), [1, 2]);
+    assert_eq!(Packet::parse(&packets[0]).unwrap().context().issued, later);
+    assert_eq!(youth.rows.keys().filter(|(of, _)| *of == table::DRAFT).count(), 0, "drafts are erased");
+}
+
+#[test]
+fn a_draft_is_not_overtaken_and_holds_up_nobody_else() {
+    let mut broker = Broker::new();
+    let (mut town, mut police) = (Node::new(1), Node::new(2));
+    broker.connect(&mut police, NOW);
+    broker.connect(&mut town, NOW);
+    // Police can be sealed for, youth work (3) has no keys.
+    assert_eq!(town.push(inquiry(1, &[2, 3]), NOW).unwrap().stage, Stage::Draft);
+    assert_eq!(town.push(inquiry(2, &[2]), NOW).unwrap().stage, Stage::Draft, "behind 1 to the police");
+    let other = PushRequest { msg_id: seinhuis_shared::ids::MsgId([3; 16]), ..inquiry(3, &[2]) };
+    let receipt =
+        PushRequest { body: crate::fixture::sample("43-F41-ontvangst.json"), flow: "F41".into(), ..other };
+    assert_eq!(town.push(receipt, NOW).unwrap().stage, Stage::Sealed, "another flow goes on");
+    assert_eq!(ids(&town.submitted()), [3]);
+    let mut youth = Node::new(3);
+    broker.connect(&mut youth, NOW);
+    let later = after(Span::seconds(2));
+    town.step([Input::Tick], later);
+    broker.serve(&mut town, later);
+    assert_eq!(ids(&town.submitted()), [1, 2]);
+}
+
+#[test]
+fn a_draft_ends_with_its_time_or_its_covenant() {
+    let mut youth = Node::new(3);
+    let short = PushRequest { ttl: Some(Span::hours(1)), ..signal(1) };
+    youth.push(short, NOW).unwrap();
+    youth.push(signal(2), NOW).unwrap();
+    youth.step([Input::Tick], after(Span::minutes(59)));
+    assert_eq!(stage(&youth, 1), Stage::Draft);
+    youth.step([Input::Tick], after(Span::hours(1)));
+    assert_eq!((stage(&youth, 1), stage(&youth, 2)), (Stage::Expired, Stage::Draft));
+    let (mut broker, [mut town, ..]) = partnership();
+    broker.connect(&mut town, NOW);
+    let ended = crate::fixture::covenant(1, "2026-01-01", "2026-06-01");
+    youth.step([Input::Covenants(vec![ended])], NOW);
+    broker.connect(&mut youth, NOW);
+    assert_eq!(stage(&youth, 2), Stage::Refused, "its covenant is gone");
+    assert_eq!(bytes_at_rest(&youth), 0);
+}
+
+#[test]
+fn after_a_break_everything_open_is_submitted_again_in_order_with_the_same_bytes() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    for id in 1..6 {
+        youth.push(signal(id), NOW).unwrap();
+    }
+    let first = youth.submitted();
+    let answer = broker.accept(&first[2], NOW);
+    youth.step([verdict(answer, &first[2])], NOW);
+    let open = [0, 1, 3, 4].map(|at| Arc::clone(&first[at]));
+    youth.step([Input::Disconnected, Input::Tick], after(Span::hours(5)));
+    assert!(youth.submitted().is_empty(), "nothing without a session");
+    broker.connect(&mut youth, NOW);
+    assert_eq!(youth.submitted(), open);
+    youth.restart(NOW);
+    assert!(youth.submitted().is_empty());
+    broker.connect(&mut youth, NOW);
+    assert_eq!(youth.submitted(), open);
+}
+
+#[test]
+fn a_deferred_packet_keeps_its_place_for_each_recipient() {
+    let (mut broker, [mut town, ..]) = partnership();
+    town.push(inquiry(1, &[2]), NOW).unwrap();
+    let first = town.submitted();
+    town.step([defer(&first[0], 10_000)], NOW);
+    town.push(inquiry(2, &[2, 3]), NOW).unwrap();
+    town.push(inquiry(3, &[3]), NOW).unwrap();
+    town.push(inquiry(4, &[4]), NOW).unwrap();
+    assert_eq!(ids(&town.submitted()), [4], "2 waits behind 1, and 3 behind 2");
+    town.step([Input::Tick], after(Span::seconds(9)));
+    assert!(town.submitted().is_empty());
+    town.step([Input::Tick], after(Span::seconds(10)));
+    let again = town.submitted();
+    assert_eq!(ids(&again), [1, 2, 3]);
+    assert_eq!(again[0], first[0], "the same bytes");
+    for packet in &again {
+        let answer = broker.accept(packet, NOW);
+        town.step([verdict(answer, packet)], NOW);
+    }
+    assert_eq!(town.core.status(NOW).accepted, 3);
+}
+
+#[test]
+fn a_refusal_counts_with_its_receipt() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let packets = youth.submitted();
+    let answer = broker.refuse(&packets[0], oin(3), Refusal::UnknownCovenant, NOW);
+    youth.step([verdict(answer, &packets[0])], NOW);
+    assert_eq!((stage(&youth, 1), bytes_at_rest(&youth)), (Stage::Refused, 0));
+    assert!(youth.alarms().is_empty());
+}
+
+/// A verdict that is false in one way must change nothing but raise an alarm.
+fn disbelieved(name: &str, make: impl FnOnce(&mut Broker, &[Arc<[u8]>]) -> Verdict) {
+    let (mut broker, [mut town, ..]) = partnership();
+    town.push(inquiry(1, &[2, 3]), NOW).unwrap();
+    town.push(inquiry(2, &[2, 3]), NOW).unwrap();
+    let packets = town.submitted();
+    let answer = make(&mut broker, &packets);
+    assert_eq!(answer.packet, seinhuis_shared::signing::sha256(&packets[0]), "{name}");
+    town.step([verdict(answer, &packets[0])], NOW);
+    assert_eq!(stage(&town, 1), Stage::Sealed, "{name}");
+    assert_eq!(town.blobs.len(), 2, "{name}: the packet is kept");
+    assert_eq!(town.alarms(), [AlarmKind::FalseVerdict], "{name}");
+    // The broker is asked again, with the same bytes, and believed when it proves what it says.
+    town.step([Input::Tick], after(Span::minutes(10)));
+    assert!(ids(&town.submitted()).contains(&1), "{name}");
+    let honest = broker.accept(&packets[0], NOW);
+    town.step([verdict(honest, &packets[0])], NOW);
+    assert_eq!(stage(&town, 1), Stage::Done, "{name}");
+}
+
+#[test]
+fn a_verdict_that_its_receipt_does_not_prove_is_not_believed() {
+    let of = |packet: &[u8]| Packet::parse(packet).unwrap();
+    let accepted = |packet: &[u8], to: Oin| Broker::accepted_entry(&of(packet), to, NOW);
+    let says =
+        |packet: &[u8], outcome: u16, receipt| Verdict { packet: of(packet).digest(), outcome, receipt };
+    disbelieved("another packet's receipt", |broker, packets| {
+        let other = broker.accept(&packets[1], NOW);
+        says(&packets[0], 0, other.receipt)
+    });
+    disbelieved("an acceptance shown as a refusal", |broker, packets| {
+        let index = broker.append(&accepted(&packets[0], oin(2)));
+        says(&packets[0], 402, broker.receipt(&[index]))
+    });
+    disbelieved("another reason than recorded", |broker, packets| {
+        let refused = broker.refuse(&packets[0], oin(1), Refusal::Expired, NOW);
+        says(&packets[0], 402, refused.receipt)
+    });
+    disbelieved("a refusal of another sender", |broker, packets| {
+        broker.refuse(&packets[0], oin(2), Refusal::Expired, NOW)
+    });
+    disbelieved("a refusal shown as an acceptance", |broker, packets| {
+        let refused = broker.refuse(&packets[0], oin(1), Refusal::Expired, NOW);
+        says(&packets[0], 0, refused.receipt)
+    });
+    disbelieved("one recipient left out", |broker, packets| {
+        let index = broker.append(&accepted(&packets[0], oin(2)));
+        says(&packets[0], 0, broker.receipt(&[index]))
+    });
+    disbelieved("recipients swapped", |broker, packets| {
+        let [second, first] = [oin(3), oin(2)].map(|to| broker.append(&accepted(&packets[0], to)));
+        says(&packets[0], 0, broker.receipt(&[second, first]))
+    });
+    disbelieved("another log's signature", |broker, packets| {
+        let indexes = [oin(2), oin(3)].map(|to| broker.append(&accepted(&packets[0], to)));
+        let honest = std::mem::replace(&mut broker.signer, log_signer(98));
+        let forged = broker.receipt(&indexes);
+        broker.signer = honest;
+        says(&packets[0], 0, forged)
+    });
+    disbelieved("no receipt", |_, packets| says(&packets[0], 0, vec![].into()));
+}
+
+#[test]
+fn a_verdict_about_nothing_that_waits_is_ignored() {
+    let (mut broker, [mut town, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let packets = youth.submitted();
+    let answer = broker.accept(&packets[0], NOW);
+    let turn = town.step([verdict(answer, &packets[0]), defer(&packets[0], 5)], NOW);
+    assert!(turn.writes.is_empty() && town.take_events().is_empty());
+}
+
+#[test]
+fn no_more_is_in_flight_than_the_window() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    let request = |number: usize| {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&u64::try_from(number).unwrap().to_be_bytes());
+        PushRequest { msg_id: seinhuis_shared::ids::MsgId(id), ..signal(0) }
+    };
+    let pushes = (1..=WINDOW_PACKETS + 3)
+        .map(|number| Input::Push { token: 0, request: Box::new(request(number)) })
+        .collect::<Vec<_>>();
+    youth.step(pushes, NOW);
+    let first = youth.submitted();
+    assert_eq!(first.len(), WINDOW_PACKETS);
+    for packet in &first[..2] {
+        let answer = broker.accept(packet, NOW);
+        youth.step([verdict(answer, packet)], NOW);
+    }
+    assert_eq!(youth.submitted().len(), 2, "two landed, two more leave");
+}
+
+#[test]
+fn a_signing_key_the_covenant_does_not_name_cannot_send() {
+    let mut node = Node::new(3);
+    node.number = 3;
+    let stranger = seinhuis_shared::signing::SigningKey::from_seed(&[77; 32]);
+    let mut turn = crate::Turn::default();
+    let toy = crate::fixture::Toy::default();
+    let ports = crate::Ports { crypto: &toy, chance: &toy, locker: &toy, signer: &stranger };
+    let push = Input::Push { token: 1, request: Box::new(signal(1)) };
+    node.core.handle(push, NOW, ports, &mut turn);
+    let reply = turn.replies.pop().unwrap();
+    assert_eq!(reply.result.unwrap_err().refusal, Refusal::UnknownKey);
+    assert!(turn.is_read_only());
+}
+
+#[test]
+fn a_wrong_clock_does_not_unseal_anything() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let packets = youth.submitted();
+    // Years later, a sealed packet is still the broker's to judge: it may have been accepted long ago.
+    youth.step([Input::Tick], Timestamp(NOW.0 * 2));
+    assert_eq!(stage(&youth, 1), Stage::Sealed);
+    let answer = broker.accept(&packets[0], NOW);
+    youth.step([verdict(answer, &packets[0])], NOW);
+    assert_eq!(stage(&youth, 1), Stage::Done);
+}

@@ -1,0 +1,133 @@
+//! The pinned log, through the core.
+
+use std::sync::Arc;
+
+use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::time::Span;
+use seinhuis_shared::tlog::note::VerifierKey;
+use seinhuis_shared::wire::Welcome;
+
+use crate::fixture::{Broker, NOW, Node, ORIGIN, after, log_signer, partnership, signal};
+use crate::{AlarmKind, Input, Send};
+
+fn grow(broker: &mut Broker, fill: u8) {
+    broker.append(&Entry::new(Kind::Operator, NOW, [fill; 16]));
+}
+
+#[test]
+fn the_pin_follows_the_log_and_survives_a_restart() {
+    let (mut broker, [mut town, ..]) = partnership();
+    assert_eq!(town.core.status(NOW).pin.unwrap().size, 1);
+    for fill in 0..5 {
+        grow(&mut broker, fill);
+    }
+    broker.connect(&mut town, NOW);
+    assert_eq!(town.core.status(NOW).pin.unwrap().size, 1, "not without a proof");
+    town.step([Input::Tick], NOW);
+    broker.serve(&mut town, NOW);
+    assert_eq!(town.core.status(NOW).pin.unwrap().size, 6);
+    assert_eq!(town.restored().status(NOW).pin.unwrap().size, 6);
+}
+
+#[test]
+fn a_fork_stops_submission_for_good_and_says_so() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    for fill in 0..3 {
+        grow(&mut broker, fill);
+    }
+    broker.connect(&mut youth, NOW);
+    youth.step([Input::Tick], NOW);
+    broker.serve(&mut youth, NOW);
+    // The broker is put back from a backup and goes on from there.
+    let mut other = Broker::new();
+    for fill in 10..15 {
+        grow(&mut other, fill);
+    }
+    other.connect(&mut youth, NOW);
+    youth.step([Input::Tick], NOW);
+    other.serve(&mut youth, NOW);
+    let status = youth.core.status(NOW);
+    assert!(status.pin.unwrap().forked && status.pin.unwrap().size == 4);
+    assert_eq!(youth.alarms(), [AlarmKind::LogForked]);
+    youth.push(signal(1), NOW).unwrap();
+    assert!(youth.submitted().is_empty(), "nothing more is handed to this broker");
+    youth.restart(NOW);
+    broker.connect(&mut youth, NOW);
+    assert!(youth.submitted().is_empty(), "nor after a restart");
+}
+
+#[test]
+fn a_log_that_shrank_is_noticed_at_the_welcome() {
+    let (mut broker, [mut town, ..]) = partnership();
+    grow(&mut broker, 1);
+    broker.connect(&mut town, NOW);
+    town.step([Input::Tick], NOW);
+    broker.serve(&mut town, NOW);
+    let mut restored = Broker::new();
+    restored.connect(&mut town, NOW);
+    assert_eq!(town.alarms(), [AlarmKind::LogForked]);
+}
+
+#[test]
+fn another_log_than_the_cards_is_no_session() {
+    type Change = fn(&mut Welcome, &str);
+    let other_key = VerifierKey::new(ORIGIN, log_signer(5).verifying_key()).unwrap().to_string();
+    let cases: [(&str, Change); 3] = [
+        ("origin", |welcome, _| welcome.origin = "other.example/log".into()),
+        ("key", |welcome, key| welcome.log_key = key.into()),
+        ("signature", |welcome, _| {
+            let mut other = Broker::new();
+            other.signer = log_signer(5);
+            welcome.checkpoint = other.checkpoint();
+        }),
+    ];
+    for (name, change) in cases {
+        let mut youth = Node::new(3);
+        let mut welcome = Broker::new().welcome(NOW);
+        change(&mut welcome, &other_key);
+        youth.step([Input::Connected(Box::new(welcome))], NOW);
+        assert!(!youth.core.status(NOW).connected, "{name}");
+        assert_eq!(youth.alarms(), [AlarmKind::OtherLog], "{name}");
+        assert!(youth.take_sends().is_empty(), "{name}: nothing is said to it");
+    }
+}
+
+#[test]
+fn a_proof_that_never_comes_is_asked_for_again() {
+    let (mut broker, [mut town, ..]) = partnership();
+    grow(&mut broker, 1);
+    broker.connect(&mut town, NOW);
+    let asks = |node: &mut Node| {
+        node.take_sends().iter().filter(|send| matches!(send, Send::FetchConsistency(_))).count()
+    };
+    town.step([Input::Tick], NOW);
+    assert_eq!(asks(&mut town), 1);
+    town.step([Input::Tick], NOW);
+    assert_eq!(asks(&mut town), 0, "one question at a time");
+    town.step([Input::ConsistencyFailed, Input::Tick], after(Span::seconds(1)));
+    assert_eq!(asks(&mut town), 1);
+    assert_eq!(town.core.status(NOW).unproven, 1);
+    town.step([Input::Consistency { sizes: vec![1, 2], proofs: vec![] }], NOW);
+    assert_eq!(town.alarms(), [AlarmKind::LogForked], "an empty answer is a failed proof");
+}
+
+#[test]
+fn alarms_are_bounded_and_repeated_once() {
+    let (mut broker, [mut town, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let packet = Arc::clone(&youth.submitted()[0]);
+    let mut offer = broker.offer(&packet, crate::fixture::oin(1), NOW);
+    offer.receipt.0.pop();
+    for _ in 0..3 {
+        town.step([Input::Offer(Box::new(offer.clone()))], NOW);
+    }
+    assert_eq!(town.alarms(), [AlarmKind::UnprovenOffer]);
+    for fill in 0..=255_u8 {
+        let mut other = offer.clone();
+        other.packet.0.push(fill);
+        town.step([Input::Offer(Box::new(other.clone()))], NOW);
+        other.packet.0.push(fill);
+        town.step([Input::Offer(Box::new(other))], NOW);
+    }
+    assert_eq!(town.alarms().len(), 256);
+}
