@@ -180,7 +180,9 @@ impl Header {
         }
         let mut fields = Reader(summed.get(4..)?);
         let kind = Kind::from_code(fields.u8()?)?;
-        fields.take(3)?;
+        if fields.take(3)? != [0; 3] {
+            return None;
+        }
         Some(Self {
             kind,
             sequence: fields.u64()?,

@@ -19,6 +19,8 @@ pub const HEADER: usize = 128;
 const MAGIC: [u8; 8] = *b"SEINHJRN";
 const VERSION: u32 = 1;
 const SUMMED: usize = 104;
+/// From here to [`SUMMED`] there are zeros; a later format may have something there.
+const RESERVED: usize = 64;
 
 /// What a segment says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,8 @@ impl SegmentHeader {
         }
         let word =
             |at: usize| summed.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
-        if summed.get(8..12) != Some(&VERSION.to_le_bytes()) {
+        let reserved = [12..16, RESERVED..SUMMED].map(|range| summed.get(range).is_some_and(is_zero));
+        if summed.get(8..12) != Some(&VERSION.to_le_bytes()) || reserved != [true; 2] {
             return Err(
                 "this journal has a format this program does not know; use the program that wrote it",
             );

@@ -1,0 +1,157 @@
+//! Covenants, their schemas, and bodies held against them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use seinhuis_shared::covenant::json::{self as reader, Json};
+use seinhuis_shared::covenant::limits::{BODY_DEPTH, COVENANT_MAX, SCHEMA_DEPTH};
+use seinhuis_shared::covenant::schema::Schema;
+use seinhuis_shared::covenant::{Compiled, Covenant, Part, Step, check_body};
+
+/// The schema of every message type in [`source`].
+pub const SMALL_SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"required":["code"],"properties":{"code":{"x-category":"verwijzing","type":"string","maxLength":8}}}"#;
+
+/// Stands between the parts of a document in [`source`].
+pub const PART: &str = "\n# part\n";
+
+/// The repository's folder of covenants.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../covenants")
+}
+
+/// The model covenant with the example partnership.
+pub fn model() -> &'static Compiled {
+    #[expect(clippy::expect_used, reason = "without the model there is nothing to hold bodies against")]
+    static MODEL: LazyLock<Compiled> = LazyLock::new(|| {
+        let read = |name: &str| fs::read_to_string(folder().join(name)).map_err(|error| error.to_string());
+        let texts = ["model.toml", "partnership.example.toml"]
+            .map(|name| (name, read(name).expect("a file of the repository")));
+        let parts = texts.each_ref().map(|(name, text)| Part { name, text });
+        let covenant =
+            Covenant::from_toml_parts(&parts, &mut |name| read(name)).expect("the model is in order");
+        Compiled::new(covenant).expect("the model is in order")
+    });
+    &MODEL
+}
+
+/// A covenant's canonical bytes.
+pub fn canonical(data: &[u8]) -> bool {
+    let Ok(covenant) = Covenant::from_bytes(data) else { return false };
+    assert!(data.len() <= COVENANT_MAX, "a covenant over its bound");
+    assert_eq!(covenant.to_bytes(), data, "a covenant re-encodes otherwise");
+    let hash = covenant.hash();
+    let compiled = Compiled::new(covenant);
+    assert_eq!(compiled.map(|compiled| compiled.hash()).ok(), Some(hash), "valid, yet unfit to judge");
+    true
+}
+
+/// A covenant as people write it, in one part or in two.
+pub fn source(data: &[u8]) -> bool {
+    let Ok(text) = core::str::from_utf8(data) else { return false };
+    let parts: Vec<Part<'_>> = match text.split_once(PART) {
+        Some((one, two)) => {
+            vec![Part { name: "one.toml", text: one }, Part { name: "two.toml", text: two }]
+        }
+        None => vec![Part { name: "one.toml", text }],
+    };
+    let mut load = |name: &str| match name {
+        "absent" => Err("there is no such file".to_owned()),
+        _ => Ok(SMALL_SCHEMA.to_owned()),
+    };
+    let read = Covenant::from_toml_parts(&parts, &mut load);
+    match &read {
+        Ok(covenant) => {
+            let bytes = covenant.to_bytes();
+            assert_eq!(Covenant::from_bytes(&bytes).as_ref(), Ok(covenant), "reads back otherwise");
+            canonical(&bytes);
+        }
+        Err(error) => {
+            assert!(!error.what.is_empty() && !error.to_string().is_empty(), "an error without a word");
+            if let Some(place) = &error.place {
+                let part = parts.iter().find(|part| part.name == place.file);
+                let lines = part.map_or(0, |part| part.text.matches('\n').count());
+                // One past the last: where the end of the text is what is wrong.
+                assert!((1..=lines + 2).contains(&place.line), "{error}: no such line");
+            }
+        }
+    }
+    read.is_ok()
+}
+
+/// A schema of bodies.
+pub fn schema(data: &[u8]) -> bool {
+    let Ok(text) = core::str::from_utf8(data) else { return false };
+    let parsed = Schema::parse(text);
+    let canonical = Schema::canonical(text);
+    assert_eq!(parsed.as_ref().err(), canonical.as_ref().err(), "two answers about one schema");
+    let (Ok(schema), Ok(canonical)) = (parsed, canonical) else { return false };
+    assert_eq!(Schema::parse(&canonical).as_ref(), Ok(&schema), "canonical text means something else");
+    assert_eq!(Schema::canonical(&canonical).as_ref(), Ok(&canonical), "canonical text is not canonical");
+    let all: Vec<&str> = schema.categories().collect();
+    assert!(all.is_sorted_by(|a, b| a < b), "categories out of order");
+    assert!(schema.required_categories().keys().all(|own| all.contains(own)), "a category from nowhere");
+    for body in ["{}", "[]", r#"{"code":"x"}"#, text] {
+        found(&schema, body.as_bytes());
+    }
+    true
+}
+
+fn found(schema: &Schema, body: &[u8]) {
+    match schema.check(body) {
+        Ok(found) => {
+            assert!(found.is_sorted_by(|a, b| a < b), "categories out of order");
+            let all: Vec<&str> = schema.categories().collect();
+            assert!(found.iter().all(|own| all.contains(&own.as_str())), "a category from nowhere");
+            let mut required = schema.required_categories().into_keys();
+            assert!(required.all(|own| found.iter().any(|code| code == own)), "a required one is missing");
+            let again = reader::parse(body, BODY_DEPTH).map(|value| value.canonical());
+            assert!(again.is_ok_and(|text| schema.check(text.as_bytes()) == Ok(found)), "form decides");
+        }
+        Err(error) => assert!(!error.to_string().is_empty(), "an error without a word"),
+    }
+}
+
+/// A body held against the model covenant; the first byte picks the flow, the second one of its types.
+pub fn body(data: &[u8]) -> bool {
+    let Some(([flow, kind], body)) = data.split_first_chunk::<2>() else { return false };
+    let model = model();
+    let flows = &model.covenant().flows;
+    let Some(flow) = flows.get(usize::from(*flow) % flows.len()) else { return false };
+    let Some(kind) = flow.types.get(usize::from(*kind) % flow.types.len()) else { return false };
+    let schema = model.schema(kind);
+    assert!(schema.is_some(), "a type without a schema");
+    if let Some(schema) = schema {
+        found(schema, body);
+    }
+    let step = flow.steps.first().copied().unwrap_or(Step::S1);
+    let declared = model.declare(&flow.id, kind, step, None, body);
+    if let Ok(mut declared) = declared.clone() {
+        assert!(body.len() <= model.max_body(&flow.id), "a body over its bound");
+        let found = check_body(model, &flow.id, &declared, body);
+        assert!(found.is_ok_and(|found| found.level == declared.level), "what is declared is not found");
+        declared.categories.push("zzz".into());
+        assert!(check_body(model, &flow.id, &declared, body).is_err(), "a false declaration passes");
+    }
+    declared.is_ok()
+}
+
+/// JSON from outside.
+pub fn json(data: &[u8]) -> bool {
+    let Ok(value) = reader::parse(data, SCHEMA_DEPTH) else { return false };
+    assert!(depth(&value) <= SCHEMA_DEPTH, "deeper than allowed");
+    assert!(serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok(), "no JSON to others");
+    let text = value.canonical();
+    // A number that is not whole becomes `null`: only from there on is the text stable.
+    let again = reader::parse(text.as_bytes(), SCHEMA_DEPTH).map(|value| value.canonical());
+    assert_eq!(again.as_ref(), Ok(&text), "canonical text is not canonical");
+    true
+}
+
+fn depth(value: &Json) -> usize {
+    match value {
+        Json::Null | Json::Bool(_) | Json::Integer(_) | Json::OtherNumber | Json::Text(_) => 0,
+        Json::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Json::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+    }
+}

@@ -1,0 +1,280 @@
+//! Journal records, rows, grants, cards, certificates and configuration.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ED25519, SerialNumber,
+};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use seinhuis_agent_core::rows::{AlarmRow, BundleRow, ChainRow, OwnPrekeyRow, PeerRow, PinRow};
+use seinhuis_agent_core::{AlarmKind, Write as AgentWrite};
+use seinhuis_broker_core::{Change, Head, MailItem, Partner, Seen, Write as BrokerWrite};
+use seinhuis_fuzz_checks::known;
+use seinhuis_journal::BlobId;
+use seinhuis_journal::record::{Body, Frame, Kind as Record, RowRef, Salt, Sum, encode};
+use seinhuis_journal::segment::SegmentHeader;
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::ids::{Digest, MsgId};
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shell::grant::{BrokerCard, CardFormat, Grant, GrantFormat, Kind};
+use seinhuis_shell::tls;
+use time::{Duration, OffsetDateTime};
+
+use super::signed::bundle;
+use super::{Seed, changed, cut, no, ok};
+
+/// One record with two rows, a blob and a drop, and one that closes.
+fn records(salt: &Salt, at: usize, first: Sum) -> (Vec<u8>, Vec<u8>) {
+    let frame = |kind, sequence, previous, offset| Frame { kind, sequence, oldest: 1, previous, offset };
+    let rows = vec![
+        RowRef { table: 1, key: b"key", value: Some(b"value") },
+        RowRef { table: 2, key: b"gone", value: None },
+    ];
+    let drops = [BlobId([5; 32])];
+    let body = Body { rows, blobs: vec![(BlobId([4; 32]), b"a blob")], drops: &drops };
+    let (mut turn, mut close) = (Vec::new(), Vec::new());
+    let at = |length: usize| u64::try_from(at + length).unwrap();
+    let encoded = encode(&body, frame(Record::Turn, 1, first, at(0)), salt, &mut turn);
+    let closing = frame(Record::Close, 2, encoded.sum, at(turn.len()));
+    encode(&Body::default(), closing, salt, &mut close);
+    (turn, close)
+}
+
+fn journal() -> Vec<Seed> {
+    let salt = Salt::new(3, Sum::of(b"before"));
+    let (turn, _) = records(&salt, 0, Sum::of(b"previous"));
+    let mut directory = turn.clone();
+    directory[88] = 9;
+    let mut reserved = turn.clone();
+    reserved[6] = 1;
+    let mut header =
+        SegmentHeader { number: 3, first_sequence: 1, capacity: 640, oldest: 1, opening: Sum::of(b"before") };
+    let (one, two) = records(&salt, 128, header.opening);
+    let file = |header: &SegmentHeader, parts: &[&[u8]]| {
+        let mut file = [&[&header.encode()[..]], parts].concat().concat();
+        file.resize(640, 0);
+        file
+    };
+    let mut behind = file(&header, &[&one, &two]);
+    behind[240] ^= 1;
+    let whole = file(&header, &[&one, &two]);
+    let empty = file(&header, &[]);
+    let torn = file(&header, &[&one[..100]]);
+    let later = [13, 103].map(|at| {
+        let mut later = whole.clone();
+        later[at] = 1;
+        let sum = Sum::of(&later[..104]);
+        later[104..120].copy_from_slice(&sum.0);
+        later
+    });
+    let [version, fields] = later;
+    header.capacity = 641;
+    vec![
+        ok("journal_record", "turn", &*turn),
+        no("journal_record", "reserved-bytes", reserved),
+        no("journal_record", "zeros", [0; 128]),
+        no("journal_record", "directory", directory),
+        no("journal_record", "cut", cut(&turn)),
+        ok("journal_segment", "two-records", whole),
+        ok("journal_segment", "empty", empty),
+        no("journal_segment", "reserved-bytes-early", version),
+        no("journal_segment", "reserved-bytes-late", fields),
+        no("journal_segment", "torn", torn),
+        no("journal_segment", "damaged-with-a-record-behind", behind),
+        no("journal_segment", "other-length", file(&header, &[&one])),
+        no("journal_segment", "no-segment", [1; 640]),
+    ]
+}
+
+fn row(table: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
+    [&[table, u8::try_from(key.len()).unwrap()], key, value].concat()
+}
+
+fn agent_rows() -> Vec<Seed> {
+    let (chain, own) = (ChainRow { seq: 7, packet: Digest([1; 32]) }, bundle().prekeys.remove(0));
+    let signed = Bytes(bundle().sign(&known::signer()));
+    let id = own.public.id();
+    let prekey = OwnPrekeyRow {
+        public: own.public,
+        not_before: own.not_before,
+        not_after: own.not_after,
+        secret: Bytes(vec![1; 60]),
+    };
+    let alarm = AlarmRow { kind: AlarmKind::LogForked, at: Timestamp(known::NOON), detail: "5 and 5".into() };
+    let writes = [
+        ("meta", AgentWrite::Meta),
+        ("draft", AgentWrite::Draft(1, Some(vec![1; 60]))),
+        ("chain", AgentWrite::Chain("F01".into(), chain)),
+        ("seen", AgentWrite::Seen(known::oin(), "F01".into(), chain)),
+        ("pin", AgentWrite::Pin(PinRow { size: 5, root: Digest([1; 32]), forked: false })),
+        ("alarm", AgentWrite::Alarm(1, alarm)),
+        ("own-prekey", AgentWrite::OwnPrekey(id, Some(Box::new(prekey)))),
+        (
+            "bundle",
+            AgentWrite::Bundle(Box::new(BundleRow { seq: 1, bundle: signed.clone(), published: true })),
+        ),
+        ("peer", AgentWrite::Peer(known::oin(), Box::new(PeerRow { seq: 1, bundle: signed }))),
+    ];
+    let rows = writes.map(|(name, write)| (name, write.row()));
+    let seeds = rows.iter().map(|(name, one)| {
+        ok("agent_rows", name, row(one.table, &one.key, one.value.as_deref().unwrap_or_default()))
+    });
+    let bad = [
+        no("agent_rows", "unknown-table", row(99, &[], &[])),
+        no("agent_rows", "short-key", row(1, &[0; 7], &[0x80])),
+        no("agent_rows", "other-format", row(0, &[], &[2])),
+    ];
+    seeds.chain(bad).collect()
+}
+
+fn broker_rows() -> Vec<Seed> {
+    let oin = known::oin();
+    let partner = Partner {
+        name: "Politie".into(),
+        key: known::signer().public(),
+        added: Timestamp(1),
+        revoked: Some(Timestamp(2)),
+    };
+    let item = MailItem {
+        index: 7,
+        msg_id: MsgId([1; 16]),
+        packet: Digest([2; 32]),
+        size: 3,
+        from: oin,
+        covenant: Digest([3; 32]),
+        flow: "F01".into(),
+        case: None,
+        expires: Timestamp(9),
+    };
+    let seen = Seen { packet: Digest([2; 32]), outcome: 0, first: 7, count: 1, expires: Timestamp(9) };
+    let head = Head { size: 8, root: Digest([4; 32]), time: Timestamp(5), note: Bytes(vec![1; 9]) };
+    let writes = [
+        ("partner", BrokerWrite::Partner { oin, partner }),
+        ("prekeys", BrokerWrite::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
+        ("seen", BrokerWrite::Seen { sender: oin, msg_id: MsgId([1; 16]), seen }),
+        ("mail", BrokerWrite::Deposit { recipient: oin, item }),
+        ("entry", BrokerWrite::Entry { index: 7, bytes: vec![3] }),
+        ("head", BrokerWrite::Head(head)),
+    ];
+    let seeds = writes.into_iter().map(|(name, write)| {
+        let Change::Put { table, key, value } = write.change() else { panic!("{name} is a row") };
+        ok("broker_rows", name, row(table, &key, &value))
+    });
+    let bad = [
+        no("broker_rows", "unknown-table", row(99, &[], &[])),
+        no("broker_rows", "short-key", row(5, b"short", &[0x80])),
+        no("broker_rows", "no-oin", row(1, &[b' '; 20], &[0x80])),
+    ];
+    seeds.chain(bad).collect()
+}
+
+/// A key from a fixed seed, in PKCS #8 (RFC 8410 §7).
+fn pair(seed: u8) -> KeyPair {
+    let head = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let der = [&head[..], &[seed; 32]].concat();
+    KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(der), &PKCS_ED25519).unwrap()
+}
+
+fn at(days: i64) -> OffsetDateTime {
+    let noon = i64::try_from(known::NOON / 1000).unwrap();
+    OffsetDateTime::from_unix_timestamp(noon).unwrap() + Duration::days(days)
+}
+
+/// CA, leaf and revocation list, in PEM.
+fn authority() -> [String; 3] {
+    let named = |kind: DnType, text: &str| {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(kind, text);
+        params.serial_number = Some(SerialNumber::from_slice(&[7]));
+        (params.not_before, params.not_after) = (at(0), at(90));
+        params
+    };
+    let mut ca = named(DnType::CommonName, "CA");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let ca_pem = ca.self_signed(&pair(1)).unwrap().pem();
+    let issuer = Issuer::new(ca, pair(1));
+    let leaf = named(DnType::from_oid(&[2, 5, 4, 5]), known::oin().as_str());
+    let leaf_pem = leaf.signed_by(&pair(2), &issuer).unwrap().pem();
+    let list = CertificateRevocationListParams {
+        this_update: at(0),
+        next_update: at(30),
+        crl_number: SerialNumber::from_slice(&[1]),
+        issuing_distribution_point: None,
+        revoked_certs: vec![],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    [ca_pem, leaf_pem, list.signed_by(&issuer).unwrap().pem().unwrap()]
+}
+
+fn grants() -> Vec<Seed> {
+    let [ca, chain, crl] = authority();
+    let leaf = tls::certificates(&chain).unwrap().remove(0);
+    let grant = Grant {
+        format: GrantFormat::V1,
+        oin: known::oin(),
+        name: "Gemeente Voorbeeldstad".into(),
+        kind: Kind::Agent,
+        chain: chain.clone(),
+        ca: ca.clone(),
+        crl: crl.clone(),
+        issued: Timestamp(known::NOON),
+        not_after: Timestamp(known::NOON).plus(Span::days(90)),
+    };
+    let good = String::from_utf8(grant.to_bytes()).unwrap();
+    let damaged = changed(&chain, "MI", "NI");
+    vec![
+        ok("grant", "agent", good.as_str()),
+        no("grant", "other-oin", changed(&good, "00000099000000001000", "00000099000000002000")),
+        no("grant", "unknown-field", changed(&good, "{", "{\"extra\":1,")),
+        no("grant", "crl-is-no-crl", Grant { crl: ca.clone(), ..grant.clone() }.to_bytes()),
+        no("grant", "damaged-chain", Grant { chain: damaged, ..grant }.to_bytes()),
+        no("grant", "cut", cut(good.trim_end().as_bytes())),
+        ok("certificate", "leaf", leaf.as_ref()),
+        ok("certificate", "pem", [ca, chain, crl.clone()].concat()),
+        no("certificate", "cut", cut(&leaf)),
+        no("certificate", "pem-cut", &crl.as_bytes()[..60]),
+        no("csr", "empty-sequence", [0x30, 0]),
+        no("csr", "certificate", leaf.as_ref()),
+        no(
+            "csr",
+            "ed25519",
+            CertificateParams::new([]).unwrap().serialize_request(&pair(2)).unwrap().der().to_vec(),
+        ),
+    ]
+}
+
+fn settings() -> Vec<Seed> {
+    let card = BrokerCard {
+        format: CardFormat::V1,
+        name: "Regio Voorbeeld".into(),
+        oin: known::oin(),
+        address: "broker.example:7443".into(),
+        server_name: "broker.example".into(),
+        log_origin: known::ORIGIN.into(),
+        log_key: known::log().key.to_string(),
+        software: "seinhuis/0.1.0".into(),
+    };
+    let card = String::from_utf8(card.to_bytes()).unwrap();
+    let config = "name = \"Regio\"\noin = \"00000099000000001000\"\nlisten = \"[::]:7443\"\n\
+                  advertise = \"broker.example:7443\"\nlog_origin = \"broker.example/2026\"\n\
+                  [transport]\nkey_exchange = \"hybrid\"\n";
+    vec![
+        ok("broker_card", "card", card.as_str()),
+        no("broker_card", "no-port", changed(&card, "broker.example:7443", "broker.example")),
+        no("broker_card", "other-log", changed(&card, "\"log_key\": \"broker", "\"log_key\": \"breaker")),
+        no("broker_card", "unknown-field", changed(&card, "{", "{\"extra\":1,")),
+        no("broker_card", "no-json", "broker.example:7443"),
+        ok("broker_config", "small", config),
+        no("broker_config", "unknown-key", changed(config, "listen", "listn")),
+        no("broker_config", "wrong-type", changed(config, "\"hybrid\"", "[1]")),
+        no("broker_config", "wrong-place", format!("{config}name = 1\n")),
+        no("broker_config", "table-as-value", changed(config, "name = \"Regio\"", "transport = 1")),
+        no("broker_config", "broken", changed(config, "]\n", "\n")),
+        no("broker_config", "empty", []),
+    ]
+}
+
+pub(super) fn all() -> Vec<Seed> {
+    [journal(), agent_rows(), broker_rows(), grants(), settings()].into_iter().flatten().collect()
+}

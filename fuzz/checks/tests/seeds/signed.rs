@@ -1,0 +1,250 @@
+//! Frames, messages, packets, bundles and requests.
+
+use seinhuis_fuzz_checks::known;
+use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN, Wrap};
+use seinhuis_shared::covenant::{Declared, Level, Step};
+use seinhuis_shared::enrol::{EnrolRequest, NodeKind};
+use seinhuis_shared::frame::{self, Kind};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
+use seinhuis_shared::packet::{Content, Context, Hpke, HpkeError, Recipient, SealRandomness, VERSION, seal};
+use seinhuis_shared::prekey::{PUBLIC_LEN, Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shared::wire::{
+    Acknowledged, Acknowledgement, Consistency, Deferred, FetchConsistency, FetchCovenant, FetchPrekeys,
+    Hello, Message as _, Offer, Prekeys, Refuse, Verdict, Welcome,
+};
+use zeroize::Zeroizing;
+
+use super::{Seed, cut, log, longer, no, ok};
+
+/// No HPKE at all: nobody opens these packets, their form is what counts.
+struct Still;
+
+impl Hpke for Still {
+    fn seal(
+        &self,
+        _: &PrekeyPublic,
+        _: &[u8],
+        _: &[u8; 32],
+    ) -> Result<([u8; EK_LEN], [u8; WRAPPED_LEN]), HpkeError> {
+        Ok(([0xee; EK_LEN], [0xcc; WRAPPED_LEN]))
+    }
+
+    fn open(&self, _: &PrekeySecret, _: &[u8], _: &[u8], _: &[u8]) -> Result<Zeroizing<[u8; 32]>, HpkeError> {
+        Err(HpkeError)
+    }
+}
+
+fn public(fill: u8) -> PrekeyPublic {
+    PrekeyPublic::from_slice(&[fill; PUBLIC_LEN]).unwrap()
+}
+
+pub(super) fn context(recipients: &[u8]) -> Context {
+    let categories = ["locatie", "tijdpatroon"].map(str::to_owned);
+    let recipient = |fill: &u8| Recipient {
+        oin: format!("0000009900000000{fill}000").parse().unwrap(),
+        prekey: public(*fill).id(),
+    };
+    Context {
+        version: VERSION,
+        msg_id: MsgId([1; 16]),
+        covenant: Digest([2; 32]),
+        flow: "F01".into(),
+        case: Some(CaseId([3; 16])),
+        declared: Declared::new("signaal", Step::S1, Level::G, categories, "signalering", "avg_6_1_e")
+            .unwrap(),
+        sender: known::oin(),
+        signer: known::signer().public().thumbprint(),
+        recipients: recipients.iter().map(recipient).collect(),
+        seq: 2,
+        prev: Some(Digest([4; 32])),
+        issued: Timestamp(known::NOON),
+        expires: Timestamp(known::NOON).plus(Span::days(14)),
+        in_reply_to: None,
+        trace: TraceId([5; 16]),
+        commitment: Digest([6; 32]),
+    }
+}
+
+fn packet(recipients: &[u8]) -> Vec<u8> {
+    let keys: Vec<PrekeyPublic> = recipients.iter().copied().map(public).collect();
+    let keys: Vec<&PrekeyPublic> = keys.iter().collect();
+    let chance = SealRandomness { key: [7; 32], iv: [8; 12], salt: [9; 32] };
+    let body = br#"{"locatie":"plein"}"#;
+    let mut context = context(recipients);
+    seal(&Still, &mut context, &keys, "application/json", body, &chance, &known::signer()).unwrap()
+}
+
+fn encrypted(recipients: &[u8]) -> Vec<u8> {
+    let wrap = |fill: &u8| Wrap {
+        prekey: public(*fill).id(),
+        ek: Bytes(vec![0xee; EK_LEN]),
+        wrapped: Bytes(vec![0xcc; WRAPPED_LEN]),
+    };
+    let wraps = recipients.iter().map(wrap).collect();
+    Encrypt { iv: [8; 12], ciphertext: Bytes(vec![0xdd; 272]), wraps }.to_bytes()
+}
+
+fn parts(context: &Context, sealed: &[u8]) -> Vec<u8> {
+    let context = context.to_bytes();
+    let length = u16::try_from(context.len()).unwrap();
+    [&length.to_be_bytes()[..], &context, sealed].concat()
+}
+
+pub(super) fn bundle() -> PrekeyBundle {
+    let prekey = |fill: u8, from: u64| Prekey {
+        public: public(fill),
+        not_before: Timestamp(from),
+        not_after: Timestamp(from).plus(Span::days(1)),
+    };
+    PrekeyBundle {
+        version: 1,
+        suite: SUITE,
+        oin: known::oin(),
+        signer: known::signer().public().thumbprint(),
+        seq: 1,
+        issued: Timestamp(known::NOON),
+        prekeys: vec![prekey(1, known::NOON), prekey(2, known::NOON + 86_400_000)],
+    }
+}
+
+fn request(kind: NodeKind, hosts: &[&str]) -> Vec<u8> {
+    let request = EnrolRequest {
+        kind,
+        oin: known::oin(),
+        name: "Gemeente Voorbeeldstad".into(),
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        signing_key: known::signer().public(),
+        csr: vec![0x30, 0x00],
+        issued: Timestamp(known::NOON),
+    };
+    request.sign(&known::signer())
+}
+
+fn payload(signed: &[u8]) -> Vec<u8> {
+    Sign1::parse(signed, signed.len()).unwrap().unverified_payload().to_vec()
+}
+
+fn acknowledgement(items: usize) -> Acknowledgement {
+    let item = Acknowledged { msg_id: MsgId([1; 16]), packet: Digest([2; 32]), outcome: 0 };
+    Acknowledgement {
+        version: 1,
+        recipient: known::oin(),
+        issued: Timestamp(known::NOON),
+        items: vec![item; items],
+    }
+}
+
+fn messages() -> Vec<Seed> {
+    let (digest, oin, text) = (Digest([2; 32]), known::oin(), "seinhuis/0.1.0".to_owned());
+    let receipt = Bytes(log::receipt().to_bytes());
+    let welcome = Welcome {
+        version: 1,
+        software: text.clone(),
+        origin: known::ORIGIN.into(),
+        log_key: known::log().key.to_string(),
+        now: Timestamp(known::NOON),
+        checkpoint: receipt.clone(),
+        covenants: vec![digest],
+    };
+    let framed = vec![
+        ("hello", Hello { version: 1, software: text }.to_frame()),
+        ("welcome", welcome.to_frame()),
+        ("refuse", Refuse { reason: 301, retry_after: Some(1000) }.to_frame()),
+        ("verdict", Verdict { packet: digest, outcome: 0, receipt: receipt.clone() }.to_frame()),
+        ("deferred", Deferred { packet: digest, reason: 501, retry_after: 1000 }.to_frame()),
+        ("offer", Offer { packet: Bytes(vec![1; 30]), receipt }.to_frame()),
+        ("fetch-prekeys", FetchPrekeys { oins: vec![oin] }.to_frame()),
+        ("prekeys", Prekeys { bundles: vec![(oin, Bytes(vec![1; 30]))] }.to_frame()),
+        ("fetch-covenant", FetchCovenant { hash: digest }.to_frame()),
+        ("fetch-consistency", FetchConsistency { sizes: vec![1, 300] }.to_frame()),
+        ("consistency", Consistency { proofs: vec![vec![digest], vec![]] }.to_frame()),
+        ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
+    ];
+    let mut seeds = Vec::new();
+    for (name, frame) in framed {
+        let frame = frame.unwrap();
+        seeds.push(ok("wire", name, &frame[frame::HEADER_LEN..]));
+        seeds.push(ok("frame", name, frame));
+    }
+    let hello = cbor::encode(&(1, "seinhuis"));
+    seeds.extend([
+        ok("frame", "done", frame::encode(Kind::Done, &[]).unwrap()),
+        no("frame", "unknown-kind", [0, 0, 0, 1, 0]),
+        no("frame", "no-length", [0, 0, 0, 0, 1]),
+        no("frame", "over-its-bound", [0, 0, 4, 2, 1]),
+        no("frame", "cut", [0, 0, 0, 3, 1, 0x82]),
+        no("wire", "trailing-byte", longer(&hello)),
+        no("wire", "longer-integer", [&[0x82, 0x18, 0x01], &hello[2..]].concat()),
+        no("wire", "indefinite-array", [&[0x9f], &hello[1..], &[0xff]].concat()),
+        no("wire", "bomb", [0x82, 0x01, 0x7b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        no("wire", "deep", vec![0x81; 40]),
+        no("wire", "no-items", cbor::encode(&acknowledgement(0))),
+        ok("wire", "acknowledged", cbor::encode(&acknowledgement(1))),
+    ]);
+    seeds
+}
+
+fn packets() -> Vec<Seed> {
+    let one = packet(&[2]);
+    let (sealed, hidden) = (encrypted(&[2]), encrypted(&[2, 3]));
+    let content = Content::new([9; 32], "application/json", b"{}").to_bytes();
+    let mut dirty = content.clone();
+    dirty[content.len() - 1] = 1;
+    let signed = Sign1::sign(&known::signer(), Purpose::Packet, b"payload");
+    let mut other = context(&[2]);
+    other.version = 2;
+    vec![
+        ok("packet", "one-recipient", &*one),
+        ok("packet", "two-recipients", packet(&[2, 3])),
+        no("packet", "trailing-byte", longer(&one)),
+        no("packet", "cut", cut(&one)),
+        no("packet", "empty", []),
+        ok("packet_parts", "one-recipient", parts(&context(&[2]), &sealed)),
+        ok("packet_parts", "two-recipients", parts(&context(&[2, 3]), &hidden)),
+        no("packet_parts", "hidden-recipient", parts(&context(&[2]), &hidden)),
+        no("packet_parts", "other-version", parts(&other, &sealed)),
+        no("packet_parts", "no-recipient", parts(&context(&[]), &encrypted(&[]))),
+        no("packet_parts", "recipient-twice", parts(&context(&[2, 2]), &encrypted(&[2, 2]))),
+        ok("content", "short", &*content),
+        ok("content", "long", Content::new([9; 32], "text/plain", &[b'x'; 700]).to_bytes()),
+        no("content", "dirty-padding", dirty),
+        no("content", "longer", longer(&content)),
+        ok("encrypt", "one", &*sealed),
+        ok("encrypt", "none", encrypted(&[])),
+        no("encrypt", "cut", cut(&sealed)),
+        no("encrypt", "no-tag", &sealed[2..]),
+        ok("sign1", "packet", &*signed),
+        ok("sign1", "empty", Sign1::sign(&known::signer(), Purpose::Enrolment, b"")),
+        no("sign1", "no-tag", &signed[1..]),
+        no("sign1", "cut", cut(&signed)),
+        no("sign1", "other-algorithm", [&signed[..6], &[0x27], &signed[7..]].concat()),
+    ]
+}
+
+fn bundles() -> Vec<Seed> {
+    let good = bundle().sign(&known::signer());
+    let mut edited = bundle();
+    edited.prekeys.reverse();
+    let unordered = cbor::encode(&edited);
+    edited.prekeys.clear();
+    let agent = request(NodeKind::Agent, &[]);
+    vec![
+        ok("prekeys", "signed", &*good),
+        ok("prekeys", "payload", cbor::encode(&bundle())),
+        no("prekeys", "unordered", unordered),
+        no("prekeys", "none", cbor::encode(&edited)),
+        no("prekeys", "cut", cut(&good)),
+        ok("enrolment", "agent", &*agent),
+        ok("enrolment", "broker", request(NodeKind::Broker, &["broker.example", "::1"])),
+        ok("enrolment", "payload", payload(&agent)),
+        no("enrolment", "too-many-hosts", payload(&request(NodeKind::Broker, &["a"; 9]))),
+        no("enrolment", "control-character", payload(&request(NodeKind::Broker, &["a\u{1b}[2J"]))),
+        no("enrolment", "cut", cut(&agent)),
+    ]
+}
+
+pub(super) fn all() -> Vec<Seed> {
+    [messages(), packets(), bundles()].into_iter().flatten().collect()
+}
