@@ -451,3 +451,79 @@ fn log(event: &Event) {
 pub(crate) fn stats(view: &View<'_>) -> Stats {
     view.store.stats()
 }
+
+#[cfg(test)]
+mod tests {
+    use seinhuis_journal::MemoryStore;
+    use seinhuis_shared::ids::MsgId;
+    use seinhuis_shared::receipt::LogKey;
+    use seinhuis_shared::signing::SigningKey;
+    use seinhuis_shared::tlog::note::{ED25519, KeyText};
+
+    use super::*;
+
+    fn vault(fill: u8) -> Vault {
+        Vault::new(&[fill; 32], SigningKey::from_seed(&[1; 32])).unwrap()
+    }
+
+    fn settings() -> Settings {
+        let bytes = SigningKey::from_seed(&[2; 32]).public().to_bytes();
+        let text = KeyText::new("broker.example/log", ED25519, &bytes).unwrap();
+        let log = LogKey { origin: "broker.example/log".into(), key: text.to_string().parse().unwrap() };
+        Settings { oin: "00000099000000001000".parse().unwrap(), log }
+    }
+
+    fn request() -> PushRequest {
+        PushRequest {
+            msg_id: MsgId([1; 16]),
+            flow: "F01".into(),
+            to: vec![],
+            step: None,
+            case: None,
+            message_type: None,
+            basis: None,
+            covenant: None,
+            ttl: None,
+            in_reply_to: None,
+            trace: None,
+            body: vec![],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failing_disk_stops_the_agent_and_answers_nobody() {
+        let mut store = MemoryStore::new();
+        store.fail_from_now_on("no space left");
+        let engine = Engine::with_store(Box::new(store.clone()), settings(), vault(1)).unwrap();
+        let (stopped, ended) = oneshot::channel();
+        let running = spawn(engine, stopped).unwrap();
+        let (answer, answered) = oneshot::channel();
+        running.jobs.send(Job::Push(Box::new(request()), answer)).unwrap();
+        assert!(answered.await.is_err(), "not even a rejection: the turn was not durable");
+        let complaint = ended.await.unwrap().unwrap();
+        assert!(complaint.what.en.contains("no space left"), "{complaint}");
+        assert!(running.thread.join().unwrap().is_err());
+        assert_eq!(store.stats().turns, 0);
+    }
+
+    #[test]
+    fn a_store_of_another_key_is_not_opened() {
+        let store = MemoryStore::new();
+        let mut engine = Engine::with_store(Box::new(store.clone()), settings(), vault(1)).unwrap();
+        engine.step([Input::Tick]).unwrap();
+        assert!(Engine::with_store(Box::new(store.clone()), settings(), vault(1)).is_ok());
+        let error = Engine::with_store(Box::new(store), settings(), vault(2)).unwrap_err();
+        assert!(error.what.en.contains("store.key"), "{error}");
+    }
+
+    #[test]
+    fn a_turn_without_changes_costs_no_flush() {
+        let store = MemoryStore::new();
+        let mut engine = Engine::with_store(Box::new(store.clone()), settings(), vault(1)).unwrap();
+        engine.step([Input::Tick]).unwrap();
+        let turns = store.stats().turns;
+        engine.step([Input::Tick]).unwrap();
+        engine.step([Input::Disconnected]).unwrap();
+        assert_eq!(store.stats().turns, turns);
+    }
+}

@@ -84,7 +84,7 @@ impl Core {
     /// Whether what is locked in the store opens with the store key that is lent. If it does not, the
     /// agent must not run: it would refuse packets that it has the keys for.
     pub fn store_key_fits(&self, ports: Ports<'_>) -> bool {
-        self.prekeys.all_open(ports)
+        self.prekeys.all_open(ports) && self.outbox.drafts_open(ports)
     }
 
     /// Where a message is in the outbox, and how far.

@@ -116,6 +116,12 @@ impl Outbox {
         self.known.get(msg_id).map(|known| (known.position, known.stage))
     }
 
+    /// Whether the drafts open with the store key that is lent; they were all locked with the same one.
+    pub(crate) fn drafts_open(&self, ports: Ports<'_>) -> bool {
+        let locked = self.open.iter().find_map(|(at, item)| Some((*at, item.draft.as_deref()?)));
+        locked.is_none_or(|(at, draft)| open_draft(at, draft, ports).is_some())
+    }
+
     pub(crate) fn restore_row(&mut self, position: u64, mut row: OutboxRow) {
         self.next = self.next.max(position.saturating_add(1));
         let known = Known { position, stage: row.stage, fingerprint: row.fingerprint };

@@ -267,6 +267,19 @@ fn a_verdict_that_its_receipt_does_not_prove_is_not_believed() {
 }
 
 #[test]
+fn a_verdict_is_checked_against_the_packet_it_names() {
+    let (mut broker, [mut town, ..]) = partnership();
+    town.push(inquiry(1, &[2]), NOW).unwrap();
+    town.push(inquiry(2, &[2]), NOW).unwrap();
+    let packets = town.submitted();
+    let mut answer = broker.accept(&packets[1], NOW);
+    answer.packet = seinhuis_shared::signing::sha256(&packets[0]);
+    town.step([verdict(answer, &packets[1])], NOW);
+    assert_eq!((stage(&town, 1), stage(&town, 2)), (Stage::Sealed, Stage::Sealed));
+    assert_eq!(town.alarms(), [AlarmKind::FalseVerdict]);
+}
+
+#[test]
 fn a_verdict_about_nothing_that_waits_is_ignored() {
     let (mut broker, [mut town, _, mut youth, _]) = partnership();
     youth.push(signal(1), NOW).unwrap();

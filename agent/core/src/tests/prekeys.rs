@@ -187,4 +187,11 @@ fn another_store_key_is_noticed_before_it_does_harm() {
         }
     }
     assert!(!spoiled.restored().store_key_fits(spoiled.ports()));
+    let mut drafting = Node::new(3);
+    drafting.rows.retain(|(of, _), _| *of != table::OWN_PREKEY);
+    drafting.push(signal(1), NOW).unwrap();
+    assert!(drafting.restored().store_key_fits(drafting.ports()));
+    let draft = drafting.rows.iter_mut().find(|((of, _), _)| *of == table::DRAFT).unwrap();
+    draft.1[0] ^= 1;
+    assert!(!drafting.restored().store_key_fits(drafting.ports()));
 }
