@@ -1,5 +1,7 @@
 //! An agent on its own: everything that works while there is no broker, and every mistake in its folder.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -91,7 +93,7 @@ impl Office {
         AgentOptions { home: self.path(), connect: false }
     }
 
-    async fn refused_start(&self) -> Complaint {
+    fn refused_start(&self) -> Complaint {
         Agent::start(&self.options()).unwrap_err()
     }
 }
@@ -191,7 +193,7 @@ async fn a_body_that_is_not_allowed_is_refused_with_its_number() {
 async fn two_agents_do_not_share_a_folder() {
     let office = Office::new();
     let agent = Agent::start(&office.options()).unwrap();
-    let error = office.refused_start().await;
+    let error = office.refused_start();
     assert!(error.what.en.contains("in use"), "{error}");
     agent.shutdown().await.unwrap();
 }
@@ -220,7 +222,7 @@ async fn each_mistake_in_the_folder_is_told_with_its_file() {
     for (name, spoil, words) in cases {
         let office = Office::new();
         spoil(&office.home());
-        let error = office.refused_start().await;
+        let error = office.refused_start();
         assert!(error.to_string().contains(words), "{name}: {error}");
     }
 }
@@ -244,7 +246,7 @@ async fn another_store_key_is_refused_before_anything_is_lost() {
     let key = office.home().store_key();
     let right = fs::read(&key).unwrap();
     fs::write(&key, format!("{}\n", "00".repeat(32))).unwrap();
-    assert!(office.refused_start().await.what.en.contains("another key"));
+    assert!(office.refused_start().what.en.contains("another key"));
     fs::write(&key, right).unwrap();
     let agent = Agent::start(&office.options()).unwrap();
     assert_eq!(agent.status().await.unwrap().drafts, 1);
