@@ -76,7 +76,8 @@ async fn read(
             return Err(Refusal::UnexpectedMessage);
         }
         let kib = u32::try_from(header.length / 1024 + 1).unwrap_or(u32::MAX);
-        let Ok(memory) = Arc::clone(&peer.shared.memory).acquire_many_owned(kib).await else { return Ok(()) };
+        // The connection's own share while the packet comes in: who stalls holds up nobody else.
+        let Ok(share) = Arc::clone(&peer.reading).acquire_many_owned(kib).await else { return Ok(()) };
         let Ok(place) = places.acquire().await else { return Ok(()) };
         // Given back by the writer, one for each answer.
         place.forget();
@@ -85,6 +86,9 @@ async fn read(
             Err(FrameError::Refused(refusal)) => return Err(refusal),
             Err(FrameError::Broken(_)) => return Ok(()),
         };
+        // Of the whole, only what is complete takes up a part: the engine always gives that back.
+        let Ok(memory) = Arc::clone(&peer.shared.memory).acquire_many_owned(kib).await else { return Ok(()) };
+        drop(share);
         let length = bytes.len();
         let examined = Received::new(bytes, peer.oin).authenticate(&engine.directory());
         let input = Input::Submitted { conn: peer.id, lane: id, examined };

@@ -25,14 +25,14 @@ use crate::config::{Config, KeyExchange};
 use crate::home::Home;
 use crate::service::Service;
 
-/// Bytes of packets that may be between the network and the journal, over all connections, in KiB.
+/// Bytes of whole packets that may be between the network and the journal, over all connections, in KiB.
 const MEMORY_KIB: usize = 96 * 1024;
 
 /// What every connection needs.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) service: Service,
-    /// Permits of 1 KiB for packets that were read and are not yet durable.
+    /// Permits of 1 KiB for packets that were read in full and are not yet durable.
     pub(crate) memory: Arc<Semaphore>,
     ids: AtomicU64,
     live: Mutex<BTreeMap<ConnId, (quinn::Connection, String)>>,

@@ -13,7 +13,7 @@ use seinhuis_shared::wire::{Acknowledgement, Hello, Message as _, Offer};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{Shared, lane, peer, request};
 use crate::engine::Attach;
@@ -23,12 +23,17 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of offers gathered into one write.
 const GATHER: usize = 64 * 1024;
 
+/// Bytes of packets that may be coming in on one connection, in KiB: a few of the largest.
+const READING_KIB: usize = 4 * 1024;
+
 /// What the tasks of one connection share.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) conn: Connection,
     pub(crate) id: ConnId,
     pub(crate) oin: Oin,
+    /// Permits of 1 KiB for packets that are coming in.
+    pub(crate) reading: Arc<Semaphore>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -50,7 +55,8 @@ pub(crate) async fn run(conn: Connection, shared: Arc<Shared>) {
     };
     let id = shared.conn_id();
     shared.arrive(id, conn.clone(), certificate.serial.clone());
-    let peer = Peer { conn, id, oin: certificate.oin, shared: Arc::clone(&shared) };
+    let reading = Arc::new(Semaphore::new(READING_KIB));
+    let peer = Peer { conn, id, oin: certificate.oin, reading, shared: Arc::clone(&shared) };
     if let Err(refusal) = converse(&peer).await {
         peer.close(refusal);
     }
