@@ -10,7 +10,7 @@ use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt, ReceiptError, VerifiedReceipt};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::proof::verify_consistency;
-use seinhuis_shared::wire::CONSISTENCY_SIZES_MAX;
+use seinhuis_shared::wire::{CONSISTENCY_SIZES_MAX, FetchConsistency, Message as _};
 
 use crate::rows::PinRow;
 
@@ -110,8 +110,15 @@ impl Trust {
         if self.asked.is_some() || self.waiting.is_empty() || !(tick || self.waiting.len() >= EAGER) {
             return None;
         }
-        let mut sizes: Vec<u64> = self.waiting.keys().copied().take(EAGER).collect();
-        sizes.push(pin.size);
+        let mut sizes = vec![pin.size];
+        for size in self.waiting.keys().copied().take(EAGER) {
+            sizes.push(size);
+            // How many fit depends on how large the numbers are; the rest is for the next question.
+            if (FetchConsistency { sizes: sizes.clone() }).to_frame().is_err() {
+                sizes.pop();
+                break;
+            }
+        }
         sizes.sort_unstable();
         self.asked = Some(sizes.clone());
         Some(sizes)
@@ -266,5 +273,16 @@ mod tests {
             trust.observe(&checkpoint(&tip)).unwrap();
         }
         assert_eq!(trust.ask(false).unwrap().len(), CONSISTENCY_SIZES_MAX);
+    }
+
+    #[test]
+    fn a_question_about_large_sizes_fits_its_frame() {
+        let mut trust = trust();
+        let large = |n: u64| Checkpoint::new(ORIGIN, u64::MAX - n, leaf_hash(&n.to_be_bytes())).unwrap();
+        for n in 0..40 {
+            trust.observe(&large(n)).unwrap();
+        }
+        let sizes = trust.ask(true).unwrap();
+        assert!(sizes.len() >= 2 && FetchConsistency { sizes }.to_frame().is_ok());
     }
 }

@@ -307,7 +307,10 @@ async fn fetch_consistency(
     jobs: Sender<Job>,
     request: FetchConsistency,
 ) -> Option<Gone> {
-    let answer = ask(&connection, &request.to_frame().ok()?).await;
+    let answer = match request.to_frame() {
+        Ok(frame) => ask(&connection, &frame).await,
+        Err(_) => Answer::Nothing,
+    };
     let input = match answer {
         Answer::Frame(Kind::Consistency, bytes) => match Consistency::parse(&bytes) {
             Ok(answer) => Input::Consistency { sizes: request.sizes, proofs: answer.proofs },
