@@ -31,11 +31,20 @@ pub(crate) struct Trust {
     pin: Option<PinRow>,
     waiting: BTreeMap<u64, Digest>,
     asked: Option<Vec<u64>>,
+    /// The last question was not answered: the next waits for a tick.
+    patient: bool,
 }
 
 impl Trust {
     pub(crate) fn new(log: LogKey) -> Self {
-        Self { log, cache: CheckpointCache::default(), pin: None, waiting: BTreeMap::new(), asked: None }
+        Self {
+            log,
+            cache: CheckpointCache::default(),
+            pin: None,
+            waiting: BTreeMap::new(),
+            asked: None,
+            patient: false,
+        }
     }
 
     pub(crate) const fn log(&self) -> &LogKey {
@@ -107,9 +116,11 @@ impl Trust {
     /// The sizes to ask a proof for, when it is time: at once when many wait, otherwise at a tick.
     pub(crate) fn ask(&mut self, tick: bool) -> Option<Vec<u64>> {
         let pin = self.pin?;
-        if self.asked.is_some() || self.waiting.is_empty() || !(tick || self.waiting.len() >= EAGER) {
+        let eager = !self.patient && self.waiting.len() >= EAGER;
+        if self.asked.is_some() || self.waiting.is_empty() || !(tick || eager) {
             return None;
         }
+        self.patient = false;
         let mut sizes = vec![pin.size];
         for size in self.waiting.keys().copied().take(EAGER) {
             sizes.push(size);
@@ -127,6 +138,7 @@ impl Trust {
     /// The answer will not come.
     pub(crate) fn unanswered(&mut self) {
         self.asked = None;
+        self.patient = true;
     }
 
     /// Checks the proofs between neighbouring sizes and moves the pin to the largest.
@@ -273,6 +285,9 @@ mod tests {
             trust.observe(&checkpoint(&tip)).unwrap();
         }
         assert_eq!(trust.ask(false).unwrap().len(), CONSISTENCY_SIZES_MAX);
+        trust.unanswered();
+        assert_eq!(trust.ask(false), None, "a broker that does not answer is not pressed");
+        assert!(trust.ask(true).is_some());
     }
 
     #[test]
