@@ -5,11 +5,17 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use aws_lc_rs::hmac;
+use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use seinhuis_shared::frame::{HEADER_LEN, Header, Kind};
 use seinhuis_shared::limits::{FRAME_MAX, IDLE_TIMEOUT, KEEP_ALIVE, STREAMS_MAX};
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::sha256;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use zeroize::Zeroizing;
+
+use crate::keys::TlsKey;
 
 /// Bytes a peer may send on one stream before they are read.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
@@ -36,6 +42,22 @@ pub fn transport(keep_alive: bool, segmentation_offload: bool) -> Arc<TransportC
         .datagram_receive_buffer_size(None)
         .enable_segmentation_offload(segmentation_offload);
     Arc::new(config)
+}
+
+/// The settings of an endpoint that is dialled. Its connection ids and reset tokens follow from the node's
+/// TLS key, so that after a crash it can tell its peers that their connections are gone (stateless reset,
+/// RFC 9000 §10.3); with secrets drawn afresh they would wait out the idle time.
+pub fn listening(key: &TlsKey) -> EndpointConfig {
+    let secret = |label: &[u8]| {
+        let der = key.to_der();
+        sha256(&Zeroizing::new([label, der.secret_der()].concat())).0
+    };
+    let reset = hmac::Key::new(hmac::HMAC_SHA256, &secret(b"seinhuis/quic-reset/1"));
+    let ids = secret(b"seinhuis/quic-connection-id/1");
+    let ids = u64::from_be_bytes(ids.first_chunk().copied().unwrap_or_default());
+    let mut config = EndpointConfig::new(Arc::new(reset));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
 }
 
 /// A UDP socket with buffers large enough for bursts.

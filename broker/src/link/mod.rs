@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, ServerConfig, TokioRuntime};
 use seinhuis_broker_core::{ConnId, Input, LaneId, RequestId};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::complaint::{Complaint, Doing};
@@ -84,7 +84,7 @@ impl Server {
             Complaint::io(Doing::Socket, std::path::Path::new(&config.listen.to_string()), &error)
         })?;
         let endpoint = Endpoint::new(
-            EndpointConfig::default(),
+            quic::listening(&keys::load_tls(&home.tls_key())?),
             Some(server_config(home, config, &grant)?),
             socket,
             Arc::new(TokioRuntime),
