@@ -238,6 +238,8 @@ impl Worker {
 
     fn finish(&mut self, mut turn: Turn, inputs: u64) -> Result<(), EngineError> {
         if turn.is_empty() {
+            // Nothing but time has passed: room for the store's housekeeping.
+            self.store.tidy()?;
             return Ok(());
         }
         let sealed = self.core.seal(&mut turn);

@@ -66,9 +66,9 @@ kinds! {
     /// Broker: a covenant in canonical form.
     Covenant = 0x35, COVENANT_MAX;
     /// Agent: asks for a consistency proof between two tree sizes.
-    FetchConsistency = 0x36, 64;
+    FetchConsistency = 0x36, 512;
     /// Broker: the proof and the checkpoint of the larger size.
-    Consistency = 0x37, SMALL_FRAME_MAX;
+    Consistency = 0x37, 4 * SMALL_FRAME_MAX;
 }
 
 /// A frame's header.

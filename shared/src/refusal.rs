@@ -129,7 +129,7 @@ refusals! {
         nl "De afzender in het pakket is niet de organisatie van het certificaat." => "Stuur alleen eigen pakketten, met het eigen certificaat.",
         en "The sender in the packet is not the organisation of the certificate." => "Send only your own packets, with your own certificate.";
     UnknownKey = 203 "unknown-key" Sender,
-        nl "De ondertekeningssleutel is niet van deze afzender onder dit convenant." => "Gebruik de sleutel die in het convenant staat.",
+        nl "De ondertekensleutel is niet van deze afzender onder dit convenant." => "Gebruik de sleutel die in het convenant staat.",
         en "The signing key is not this sender's under this covenant." => "Use the key that stands in the covenant.";
     PartnerRevoked = 204 "partner-revoked" Sender,
         nl "De toegang van deze organisatie is ingetrokken." => "Neem contact op met de beheerder van het partnerschap.",

@@ -238,6 +238,15 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_consistency_question_and_answer_fit_their_frames() {
+        use crate::limits::PROOF_MAX;
+        let sizes = (0..CONSISTENCY_SIZES_MAX as u64).map(|n| u64::MAX - n).collect();
+        assert!(FetchConsistency { sizes }.to_frame().is_ok());
+        let proofs = vec![vec![Digest([255; 32]); PROOF_MAX]; CONSISTENCY_SIZES_MAX - 1];
+        assert!(Consistency { proofs }.to_frame().is_ok());
+    }
+
+    #[test]
     fn a_full_acknowledgement_fits_its_frame() {
         let item = Acknowledged { msg_id: MsgId([255; 16]), packet: Digest([255; 32]), outcome: u16::MAX };
         let ack = Acknowledgement {

@@ -56,8 +56,23 @@ pub struct Member {
     pub oin: String,
     /// Its name.
     pub name: String,
+    /// What its files are called.
+    pub label: String,
     /// Its agent's folder.
     pub home: PathBuf,
+}
+
+impl Member {
+    /// An organisation whose files in `dir` are called `label`.
+    pub fn new(dir: &Path, label: &str, role: &'static str, oin: &str, name: &str) -> Self {
+        Self {
+            role,
+            oin: oin.to_owned(),
+            name: name.to_owned(),
+            label: label.to_owned(),
+            home: dir.join(label),
+        }
+    }
 }
 
 /// The organisations a stage may have: role, OIN, name.
@@ -100,17 +115,22 @@ impl Stage {
         roles: &[&str],
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StageError> {
+        let cast = CAST.into_iter().filter(|(role, ..)| roles.contains(role));
+        let members = cast.map(|(role, oin, name)| Member::new(dir, role, role, oin, name)).collect();
+        Self::set_with(programs, dir, members, tell)
+    }
+
+    /// As [`Self::set`], with any organisations.
+    ///
+    /// # Errors
+    /// The first command that fails.
+    pub fn set_with(
+        programs: Programs,
+        dir: &Path,
+        members: Vec<Member>,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Self, StageError> {
         let address = free_address()?;
-        let members = CAST
-            .into_iter()
-            .filter(|(role, ..)| roles.contains(role))
-            .map(|(role, oin, name)| Member {
-                role,
-                oin: oin.to_owned(),
-                name: name.to_owned(),
-                home: dir.join(role),
-            })
-            .collect();
         let stage = Self { dir: dir.to_path_buf(), programs, members, address };
         tell("certificate authority");
         stage.certs(&["init", "--name", "Partnerschap Voorbeeldstad"])?;
@@ -247,7 +267,7 @@ impl Stage {
     pub fn enrol(&self, member: &Member) -> Result<(), StageError> {
         self.agent(member, &["init", "--oin", &member.oin, "--name", &member.name])?;
         let request = self.request_of(member);
-        let grant = self.dir.join(format!("{}.grant.json", member.role));
+        let grant = self.dir.join(format!("{}.grant.json", member.label));
         let made = self.agent(member, &["enrol", "--request", &request])?;
         self.issue(&request, text(&made, "fingerprint"), &grant)?;
         let card = self.broker_home().join("broker.json");
@@ -260,7 +280,7 @@ impl Stage {
 
     /// Where a member's enrolment request is.
     pub fn request_of(&self, member: &Member) -> String {
-        self.dir.join(format!("{}.request", member.role)).to_string_lossy().into_owned()
+        self.dir.join(format!("{}.request", member.label)).to_string_lossy().into_owned()
     }
 
     /// Registers a member at the broker.
@@ -298,7 +318,7 @@ impl Stage {
 id = "voorbeeldstad-jeugdgroepen"
 version = 1
 title = "Convenant jeugdgroepaanpak Voorbeeldstad"
-owner = "00000099000000001000"
+owner = "OWNER"
 valid_from = "2026-01-01"
 valid_until = "2036-01-01"
 evaluation = "2030-01-01"
@@ -313,6 +333,7 @@ categories = ["identiteit", "zaakpersoon", "noodzaak", "rol_in_groep", "gedrag_p
 expires = "2035-12-31"
 "#,
         );
+        text = text.replace("OWNER", self.members.first().map_or("", |member| &member.oin));
         for member in &self.members {
             let request = std::fs::read(self.request_of(member))?;
             let key = seinhuis_shared::enrol::EnrolRequest::verify(&request)
@@ -339,6 +360,7 @@ expires = "2035-12-31"
     pub fn start_broker(&self) -> Result<Process, StageError> {
         let home = self.broker_home();
         let home = home.to_string_lossy();
+        forget_socket(&self.broker_home().join("broker.sock"))?;
         let mut process =
             self.programs.start(Program::Broker, ["--home", &home, "run"], &self.log_of("broker"))?;
         let socket = self.broker_home().join("broker.sock");
@@ -359,8 +381,9 @@ expires = "2035-12-31"
     /// When it does not.
     pub fn start_agent(&self, member: &Member) -> Result<Process, StageError> {
         let home = member.home.to_string_lossy();
+        forget_socket(&member.home.join("agent.sock"))?;
         let mut process =
-            self.programs.start(Program::Agent, ["--home", &home, "run"], &self.log_of(member.role))?;
+            self.programs.start(Program::Agent, ["--home", &home, "run"], &self.log_of(&member.label))?;
         let socket = member.home.join("agent.sock");
         until("the agent answers", PATIENCE, || {
             !process.runs() || (socket.exists() && self.agent(member, &["status"]).is_ok())
@@ -368,8 +391,8 @@ expires = "2035-12-31"
         if process.runs() {
             Ok(process)
         } else {
-            let log = std::fs::read_to_string(self.log_of(member.role)).unwrap_or_default();
-            Err(io::Error::other(format!("the agent of {} stopped at once:\n{log}", member.role)).into())
+            let log = std::fs::read_to_string(self.log_of(&member.label)).unwrap_or_default();
+            Err(io::Error::other(format!("the agent of {} stopped at once:\n{log}", member.label)).into())
         }
     }
 
@@ -394,6 +417,15 @@ expires = "2035-12-31"
 /// A text in a JSON answer; empty when it is not there.
 pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Removes the socket of a process that was killed: while it is there, asking for the status of a process
+/// that is about to start would open the store in its stead.
+fn forget_socket(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn free_address() -> io::Result<String> {
