@@ -201,10 +201,6 @@ impl Core {
         accepted: Timestamp,
         ports: Ports<'_>,
     ) -> Result<Good, Refusal> {
-        let oin = self.settings.oin;
-        if !packet.context().is_for(&oin) {
-            return Err(Refusal::RecipientCount);
-        }
         let compiled = self.covenants.get(&packet.context().covenant).cloned();
         let compiled = compiled.ok_or(Refusal::UnknownCovenant)?;
         let sender = packet.context().sender;

@@ -314,6 +314,12 @@ fn the_same_id_with_other_bytes_is_equivocation_of_that_sender_only() {
     other.context.seq = 2;
     let offered = broker.offer(&other.sealed(), oin(1), NOW);
     assert_eq!(offer(&mut town, &offered, NOW)[0].outcome, Refusal::Equivocation.number());
+    let forged = Letter { signer: SigningKey::from_seed(&[55; 32]), ..Letter::to_town(&broker, 2) };
+    let offered = broker.offer(&forged.sealed(), oin(1), NOW);
+    assert_eq!(offer(&mut town, &offered, NOW)[0].outcome, Refusal::UnknownKey.number());
+    let genuine = Letter::to_town(&broker, 2).sealed();
+    let offered = broker.offer(&genuine, oin(1), NOW);
+    assert_eq!(offer(&mut town, &offered, NOW)[0].outcome, 0, "a forgery claims no id");
     let mut police = Letter { signer: signer(2), ..Letter::to_town(&broker, 1) };
     (police.context.sender, police.context.flow) = (oin(2), "F02".into());
     let offered = broker.offer(&police.sealed(), oin(1), NOW);
@@ -350,6 +356,10 @@ fn an_offer_without_proof_of_its_acceptance_is_left_with_the_broker() {
         let offered = broker.offer(bytes, oin(1), NOW);
         broker.signer = honest;
         offered
+    });
+    unproven("unreadable and accepted for another", |broker, bytes| {
+        let receipt = broker.offer(&bytes[1..], oin(2), NOW).receipt;
+        Offer { packet: bytes[1..].into(), receipt }
     });
     unproven("unreadable and about something else", |broker, bytes| {
         let receipt = broker.offer(bytes, oin(1), NOW).receipt;
