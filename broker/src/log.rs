@@ -95,11 +95,13 @@ pub struct Log {
 
 impl Log {
     /// Opens the log in `dir` with `size` entries, of which `rows` (index and bytes, in order) are still
-    /// in the journal.
+    /// in the journal. Rows come a turn at a time, so the first may lie before the edge of what is in files.
     ///
     /// # Errors
     /// A sentence when files and rows do not make up the log.
-    pub fn open(dir: &Path, size: u64, rows: Vec<(u64, Vec<u8>)>) -> Result<Self, Complaint> {
+    pub fn open(dir: &Path, size: u64, mut rows: Vec<(u64, Vec<u8>)>) -> Result<Self, Complaint> {
+        let edge = rows.first().map_or(size, |(index, _)| *index).next_multiple_of(WIDTH);
+        rows.retain(|(index, _)| *index >= edge);
         let first = rows.first().map_or(size, |(index, _)| *index);
         let follow = (first..).zip(&rows).all(|(want, (index, _))| want == *index);
         let complete = u64::try_from(rows.len()).is_ok_and(|count| first + count == size);
@@ -226,17 +228,15 @@ impl Log {
             .map_err(|error| broken(&self.dir, &error.to_string()))
     }
 
-    /// Writes and flushes what has become complete; the range of entries that are in files now.
+    /// Writes and flushes what has become complete; the number of entries that are in files now, if it grew.
     ///
     /// # Errors
     /// A sentence when a file cannot be written: nothing is lost, the journal still has it.
-    pub fn publish(&self) -> Result<Option<(u64, u64)>, Complaint> {
-        let (files, range) = {
+    pub fn publish(&self) -> Result<Option<u64>, Complaint> {
+        let (files, size) = {
             let tail = self.read();
-            let Some((first, last)) = tail.bundles.keys().next().zip(tail.bundles.keys().next_back()) else {
-                return Ok(None);
-            };
-            (complete_files(&tail)?, (first * WIDTH, (last + 1) * WIDTH))
+            let Some(last) = tail.bundles.keys().next_back() else { return Ok(None) };
+            (complete_files(&tail)?, (last + 1) * WIDTH)
         };
         for (path, bytes) in &files {
             let path = self.dir.join(path);
@@ -245,11 +245,11 @@ impl Log {
         }
         let mut tail = self.write();
         let names: Vec<&String> = files.iter().map(|(path, _)| path).collect();
-        tail.bundles.retain(|index, _| (index + 1) * WIDTH > range.1);
+        tail.bundles.retain(|index, _| (index + 1) * WIDTH > size);
         tail.tiles.retain(|(level, index), _| {
             Tile::new(*level, *index, tile::FULL_WIDTH).is_ok_and(|tile| !names.contains(&&tile.to_string()))
         });
-        Ok(Some(range))
+        Ok(Some(size))
     }
 
     /// Hashes every entry again and compares with tiles and root; gives the number checked.
@@ -343,7 +343,7 @@ mod tests {
         let log = grown(dir.path(), size);
         let root = log.frontier().unwrap().root();
         let before: Vec<_> = (0..size).map(|i| log.receipt(i, 1, size, b"note").unwrap()).collect();
-        assert_eq!(log.publish().unwrap(), Some((0, 768)));
+        assert_eq!(log.publish().unwrap(), Some(768));
         assert_eq!(log.publish().unwrap(), None);
         let rows = (768..size).map(|index| (index, entry(index))).collect();
         let again = Log::open(dir.path(), size, rows).unwrap();
@@ -394,6 +394,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         grown(dir.path(), 300).publish().unwrap();
         assert!(Log::open(dir.path(), 300, (257..300).map(|i| (i, entry(i))).collect()).is_err());
+        assert!(
+            Log::open(dir.path(), 300, (200..300).filter(|i| *i != 260).map(|i| (i, entry(i))).collect())
+                .is_err()
+        );
+        assert!(Log::open(dir.path(), 300, (200..300).map(|i| (i, entry(i))).collect()).is_ok());
         assert!(Log::open(dir.path(), 300, (256..299).map(|i| (i, entry(i))).collect()).is_err());
         assert!(Log::open(dir.path(), 300, (256..300).map(|i| (i, entry(i))).collect()).is_ok());
     }

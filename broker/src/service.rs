@@ -98,8 +98,8 @@ impl Service {
             }
             let log = self.log.clone();
             match tokio::task::spawn_blocking(move || log.publish()).await {
-                Ok(Ok(Some((from, to)))) => {
-                    self.engine.bring(None, Some(Input::Published { from, to }), 0).await;
+                Ok(Ok(Some(size))) => {
+                    self.engine.bring(None, Some(Input::Published { size }), 0).await;
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(complaint)) => tracing::error!("{}", complaint.what.en),
@@ -137,7 +137,7 @@ fn entries(rows: &[TableRow]) -> (Vec<(u64, Vec<u8>)>, u64) {
     for (table, key, value) in rows {
         if matches!(table, Table::Entries | Table::Head) {
             match Write::from_row(*table, key, value) {
-                Some(Write::Entry { index, bytes }) => entries.push((index, bytes)),
+                Some(Write::Entries { first, entries: some }) => entries.extend((first..).zip(some)),
                 Some(Write::Head(head)) => size = head.size,
                 Some(_) | None => {}
             }

@@ -145,11 +145,7 @@ impl Core {
             Input::Acknowledged { conn, examined } => self.acknowledged(conn, examined, now, turn),
             Input::Request { conn, request, ask } => self.request(conn, request, ask, now, turn),
             Input::Operator { id, command } => self.operate(id, command, now, turn),
-            Input::Published { from, to } => {
-                for index in from..to {
-                    self.record(turn, Write::Published { index });
-                }
-            }
+            Input::Published { size } => self.published(size, turn),
             Input::Tick => self.tick(now, turn),
         }
     }
@@ -164,10 +160,8 @@ impl Core {
     /// journal record.
     pub fn sign(&mut self, turn: &mut Turn, sealed: &Sealed, note: &[u8]) -> Vec<Write> {
         if sealed.has_entries() {
-            let first = sealed.first();
-            for (index, bytes) in (first..).zip(&sealed.entries) {
-                turn.writes.push(Write::Entry { index, bytes: bytes.clone() });
-            }
+            let entries = sealed.entries.clone();
+            self.record(turn, Write::Entries { first: sealed.first(), entries });
             let head =
                 Head { size: sealed.size(), root: sealed.root(), time: sealed.time, note: Bytes::from(note) };
             self.record(turn, Write::Head(head));
@@ -393,6 +387,21 @@ impl Core {
             Ok(())
         } else {
             Err(Refusal::NotFound)
+        }
+    }
+
+    fn published(&mut self, size: u64, turn: &mut Turn) {
+        // A row goes when its last entry is in a file; one across the edge is published twice, harmlessly.
+        let done: Vec<u64> = self
+            .state
+            .log
+            .unpublished
+            .iter()
+            .take_while(|(_, end)| **end <= size)
+            .map(|(first, _)| *first)
+            .collect();
+        for first in done {
+            self.record(turn, Write::Published { first });
         }
     }
 

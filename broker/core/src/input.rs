@@ -74,12 +74,10 @@ pub enum Input {
         /// The command.
         command: Command,
     },
-    /// These log entries stand in files that are on stable storage.
+    /// Log entries below this index stand in files that are on stable storage.
     Published {
-        /// Index of the first.
-        from: u64,
-        /// Index after the last.
-        to: u64,
+        /// How many.
+        size: u64,
     },
     /// Time has passed.
     Tick,

@@ -19,6 +19,8 @@ pub(crate) struct Log {
     pub(crate) head: Option<Head>,
     /// Time of the newest entry, committed or not.
     pub(crate) time: Timestamp,
+    /// The rows of entries that are not in files yet: first index and index after the last.
+    pub(crate) unpublished: BTreeMap<u64, u64>,
     /// Signed checkpoints by tree size, with the time until which they are needed.
     pub(crate) notes: BTreeMap<u64, (Arc<Vec<u8>>, Timestamp)>,
 }

@@ -73,8 +73,15 @@ impl State {
                 self.log.time = head.time;
                 self.log.head = Some(head.clone());
             }
-            // Kept by the store alone: the bytes of packets and of entries not yet in a bundle file.
-            Write::Blob { .. } | Write::Drop { .. } | Write::Entry { .. } | Write::Published { .. } => {}
+            // Kept by the store alone: the bytes of packets.
+            Write::Blob { .. } | Write::Drop { .. } => {}
+            Write::Entries { first, entries } => {
+                let end = first.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
+                self.log.unpublished.insert(*first, end);
+            }
+            Write::Published { first } => {
+                self.log.unpublished.remove(first);
+            }
         }
         true
     }

@@ -28,7 +28,7 @@ pub enum Table {
     Seen = 4,
     /// What waits, by recipient and entry index.
     Mail = 5,
-    /// Log entries that are not yet in a full bundle file, by index.
+    /// Log entries that are not yet in a full bundle file: a row for each turn, by its first index.
     Entries = 6,
     /// The log's head: one row.
     Head = 7,
@@ -152,17 +152,17 @@ pub enum Write {
         /// Its digest.
         packet: Digest,
     },
-    /// The log has a new entry.
-    Entry {
-        /// Its index.
-        index: u64,
-        /// Its bytes.
-        bytes: Vec<u8>,
+    /// The log has new entries: those of one turn.
+    Entries {
+        /// Index of the first.
+        first: u64,
+        /// Their bytes, in order.
+        entries: Vec<Vec<u8>>,
     },
-    /// An entry stands in a bundle file, and its row may go.
+    /// A turn's entries all stand in bundle files, and their row may go.
     Published {
-        /// Its index.
-        index: u64,
+        /// Index of the first.
+        first: u64,
     },
     /// The log has a new head.
     Head(Head),
@@ -262,8 +262,11 @@ impl Write {
             Self::Remove { recipient, index } => delete(Table::Mail, pair(&recipient, &index.to_be_bytes())),
             Self::Blob { packet, bytes } => Change::Keep { blob: packet.0, bytes },
             Self::Drop { packet } => Change::Erase { blob: packet.0 },
-            Self::Entry { index, bytes } => put(Table::Entries, index.to_be_bytes().to_vec(), bytes),
-            Self::Published { index } => delete(Table::Entries, index.to_be_bytes().to_vec()),
+            Self::Entries { first, entries } => {
+                let entries: Vec<Bytes> = entries.into_iter().map(Bytes).collect();
+                put(Table::Entries, first.to_be_bytes().to_vec(), cbor::encode(&entries))
+            }
+            Self::Published { first } => delete(Table::Entries, first.to_be_bytes().to_vec()),
             Self::Head(head) => put(Table::Head, Vec::new(), cbor::encode(&head)),
             Self::Note { size, note, keep_until } => {
                 let value = cbor::encode(&(Bytes(note.to_vec()), keep_until));
@@ -298,7 +301,11 @@ impl Write {
                 let item: MailItem = cbor::strict(value, limit).ok()?;
                 (number(rest)? == item.index).then_some(Self::Deposit { recipient: oin?, item })
             }
-            Table::Entries => Some(Self::Entry { index: number(key)?, bytes: value.to_vec() }),
+            Table::Entries => {
+                let entries: Vec<Bytes> = cbor::strict(value, limit).ok()?;
+                let entries: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.0).collect();
+                (!entries.is_empty()).then_some(Self::Entries { first: number(key)?, entries })
+            }
             Table::Head => key.is_empty().then(|| cbor::strict(value, limit).ok().map(Self::Head))?,
             Table::Notes => {
                 let (note, keep_until): (Bytes, Timestamp) = cbor::strict(value, limit).ok()?;
@@ -350,7 +357,7 @@ mod tests {
             (Table::Prekeys, Write::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
             (Table::Seen, Write::Seen { sender: oin, msg_id: MsgId([1; 16]), seen }),
             (Table::Mail, Write::Deposit { recipient: oin, item }),
-            (Table::Entries, Write::Entry { index: 7, bytes: vec![3] }),
+            (Table::Entries, Write::Entries { first: 7, entries: vec![vec![3], vec![]] }),
             (Table::Head, Write::Head(head)),
             (Table::Notes, Write::Note { size: 8, note: Arc::new(vec![4]), keep_until: Timestamp(6) }),
         ] {

@@ -151,9 +151,12 @@ impl Broker {
         match change {
             Change::Put { table: number, key, value } => {
                 if table(number) == Table::Entries {
-                    let index = u64::from_be_bytes(key.as_slice().try_into().unwrap());
-                    assert_eq!(index, u64::try_from(self.log.len()).unwrap(), "the log only grows");
-                    self.log.push(value.clone());
+                    let row = crate::Write::from_row(Table::Entries, &key, &value);
+                    let Some(crate::Write::Entries { first, entries }) = row else {
+                        panic!("a row of entries")
+                    };
+                    assert_eq!(first, u64::try_from(self.log.len()).unwrap(), "the log only grows");
+                    self.log.extend(entries);
                 }
                 self.rows.insert((table(number), key), value);
             }

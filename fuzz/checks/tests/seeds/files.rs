@@ -152,7 +152,7 @@ fn broker_rows() -> Vec<Seed> {
         ("prekeys", BrokerWrite::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
         ("seen", BrokerWrite::Seen { sender: oin, msg_id: MsgId([1; 16]), seen }),
         ("mail", BrokerWrite::Deposit { recipient: oin, item }),
-        ("entry", BrokerWrite::Entry { index: 7, bytes: vec![3] }),
+        ("entries", BrokerWrite::Entries { first: 7, entries: vec![vec![3], vec![4, 5]] }),
         ("head", BrokerWrite::Head(head)),
     ];
     let seeds = writes.into_iter().map(|(name, write)| {
