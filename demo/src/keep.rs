@@ -1,0 +1,52 @@
+//! After the last scene: everything runs again, and people try for themselves.
+
+use std::path::Path;
+
+use crate::partnership;
+use crate::show::Show;
+use crate::trouble::{Told, check};
+
+/// A path as one types it: relative to where one is, when that is shorter.
+fn typed(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let relative = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf));
+    relative.unwrap_or_else(|| path.to_path_buf()).display().to_string()
+}
+
+/// Starts the agents again and prints commands to try.
+///
+/// # Errors
+/// When an agent does not start again.
+pub(crate) fn open(show: &Show) -> Told {
+    partnership::start_agents(show, &mut || ())?;
+    check(
+        show.running.alive().len() == show.stage.members.len() + 1,
+        "Niet alle processen draaien weer.",
+        "Not all processes are running again.",
+    )?;
+    show.teller.scene(9, "Zelf proberen", "Try it yourself");
+    let demo = typed(&std::env::current_exe()?);
+    let agent = |role: &str| format!("{demo} agent --home {}", show.stage.member(role).home.display());
+    let broker = format!("{demo} broker --home {}", show.stage.broker_home().display());
+    let sample = show.sample("F01")?.path.canonicalize()?;
+    let commands = [
+        format!("{} inbox list", agent("gemeente")),
+        format!("{} inbox read 1", agent("gemeente")),
+        format!("{} push {} --wait 10", agent("jongerenwerk"), typed(&sample)),
+        format!("{} status", agent("politie")),
+        format!("{} doctor", agent("om")),
+        format!("{broker} log tail -n 10"),
+        format!("{broker} partner list"),
+        format!("{broker} covenant show"),
+    ];
+    for command in commands {
+        show.teller.line(command.clone(), command);
+    }
+    let alive = show.running.alive();
+    let names: Vec<String> = alive.iter().map(|(name, id)| format!("{name} {id}")).collect();
+    show.teller.line(
+        format!("\nAlles draait ({}). Ctrl-C stopt het.", names.join(", ")),
+        format!("\nEverything is running ({}). Ctrl-C stops it.", names.join(", ")),
+    );
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Scene 3: the sample signals are sent, accepted, delivered and read.
+
+use seinhuis_tests::samples::Sample;
+use seinhuis_tests::stage::PATIENCE;
+use seinhuis_tests::{Member, process};
+use serde_json::Value;
+
+use crate::control;
+use crate::show::{Show, moment, text};
+use crate::trouble::{Told, Trouble, check};
+
+/// Sends every sample these four partners can send, one after the other.
+///
+/// # Errors
+/// The first that is not accepted, does not arrive, or arrives with another content.
+pub(crate) fn play(show: &mut Show) -> Told {
+    show.teller.scene(3, "Signalen onder het convenant", "Signals under the covenant");
+    show.teller.line(
+        "De afzender verzegelt en ondertekent; de broker toetst aan het convenant, legt vast en bewijst dat\nmet een logregel; de ontvanger toetst alles opnieuw, opent en bewaart. Personen zijn verzonnen.",
+        "The sender seals and signs; the broker judges by the covenant, records, and proves that with a log\nentry; the recipient checks everything again, opens and keeps. All persons are invented.",
+    );
+    let samples = show.samples.clone();
+    let (mut entries, mut deliveries) = (0, 0);
+    for sample in &samples {
+        entries += send(show, sample)?;
+        deliveries += sample.to.len();
+    }
+    let count = samples.len();
+    check(count > 20, "Er ontbreken voorbeeldsignalen.", "Sample signals are missing.")?;
+    show.sum(
+        (
+            "signalen",
+            format!("{count} aangenomen in {entries} logregels, {deliveries} keer bezorgd en gelezen"),
+        ),
+        (
+            "signals",
+            format!("{count} accepted in {entries} log entries, delivered and read {deliveries} times"),
+        ),
+    );
+    Ok(())
+}
+
+/// Sends one sample and follows it to every recipient; the number of log entries it got.
+fn send(show: &mut Show, sample: &Sample) -> Told<usize> {
+    let sender = show.stage.member(&sample.from);
+    let pushed = show.stage.agent(sender, &["push", &sample.path.to_string_lossy()])?;
+    let id = text(&pushed, "msg_id").to_owned();
+    let pushed = decided(sender, &id)?;
+    let entries = entries(&pushed);
+    check(
+        text(&pushed, "state") == "accepted" && entries.len() == sample.to.len(),
+        format!("{} is niet aangenomen: {pushed}", sample.path.display()),
+        format!("{} was not accepted: {pushed}", sample.path.display()),
+    )?;
+    let created = moment(&pushed, "created")?;
+    let mut slowest = 0;
+    for role in &sample.to {
+        let recipient = show.stage.member(role);
+        let row = show.arrival(recipient, &id)?;
+        let read = show.stage.agent(recipient, &["inbox", "read", &id])?;
+        check(
+            read.get("body") == sample.value.get("body") && read.to_string().contains(&sample.canary),
+            format!("{role} leest iets anders dan {} stuurde.", sample.from),
+            format!("{role} reads something else than {} sent.", sample.from),
+        )?;
+        slowest = slowest.max(moment(&row, "stored")?.since(created).0);
+    }
+    tell(show, sample, &entries, slowest);
+    show.expect(Some(&sample.from), &sample.to);
+    if show.known.is_empty() {
+        show.known = id;
+    }
+    Ok(entries.len())
+}
+
+/// Waits for what becomes of a message; its row in the outbox.
+fn decided(sender: &Member, id: &str) -> Told<Value> {
+    let mut row = Err(Trouble::bug());
+    process::until("the broker's answer", PATIENCE, || {
+        row = control::sent(&sender.home, id).map_err(Trouble::from);
+        row.as_ref().map_or(true, |row| !matches!(text(row, "state"), "draft" | "sealed"))
+    })?;
+    row
+}
+
+/// The log entries in an outbox row's receipt.
+pub(crate) fn entries(row: &Value) -> Vec<u64> {
+    let listed = row.pointer("/receipt/entries").and_then(Value::as_array);
+    listed.into_iter().flatten().filter_map(Value::as_u64).collect()
+}
+
+fn tell(show: &Show, sample: &Sample, entries: &[u64], slowest: u64) {
+    let step = text(&sample.value, "step");
+    let numbers = entries.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let route = format!("{} → {}", sample.from, sample.to.join(", "));
+    let what = show.type_name(&sample.message_type);
+    let line = |step_word: &str, entry_word: &str, rest: &str| {
+        let outcome = show.teller.dim(&format!("{entry_word} {numbers}, {rest} {slowest} ms"));
+        format!("{} {step_word} {step:2}  {route:34}  {what:42}  {outcome}", sample.flow)
+    };
+    show.teller.right(
+        line("stap", "aangenomen in logregel", "bezorgd na"),
+        line("step", "accepted in log entry", "delivered after"),
+    );
+}
