@@ -12,7 +12,7 @@ use data_encoding::BASE64;
 use ed25519_dalek::{SigningKey, ed25519::signature::Signer as _};
 
 use super::hash::empty_root;
-use super::note::{MAX_NAME_BYTES, Note, NoteError, VerifierKey};
+use super::note::{MAX_NAME_BYTES, Note, NoteError, VerifierKey, from_base64};
 use crate::ids::Digest;
 
 /// Extension lines read at most; none are ever written.
@@ -119,11 +119,8 @@ impl Checkpoint {
         if number.to_string() != size {
             return Err(CheckpointError::BadSize);
         }
-        let root = BASE64
-            .decode(root.as_bytes())
-            .ok()
-            .and_then(|bytes| Digest::from_slice(&bytes))
-            .ok_or(CheckpointError::BadRoot)?;
+        let root =
+            from_base64(root).and_then(|bytes| Digest::from_slice(&bytes)).ok_or(CheckpointError::BadRoot)?;
         Self::new(origin, number, root)
     }
 

@@ -196,7 +196,7 @@ impl FromStr for KeyText {
         let (Some(name), Some(id), Some(typed)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(NoteError::BadKey);
         };
-        let typed = BASE64.decode(typed.as_bytes()).map_err(|_| NoteError::BadKey)?;
+        let typed = from_base64(typed).ok_or(NoteError::BadKey)?;
         let (signature_type, public_key) = typed.split_first().ok_or(NoteError::BadKey)?;
         let key = Self::new(name, *signature_type, public_key)?;
         if HEXLOWER.encode(&key.id()) == id { Ok(key) } else { Err(NoteError::BadKey) }
@@ -340,9 +340,15 @@ impl fmt::Display for NoteSignature {
     }
 }
 
+/// Reads base64 in its one way of writing. The decoder alone also takes several padded texts in a row, which
+/// other implementations refuse.
+pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.as_bytes()).ok().filter(|bytes| BASE64.encode(bytes) == text)
+}
+
 fn parse_signature(line: &str) -> Option<NoteSignature> {
     let (name, text) = line.strip_prefix(DASH)?.split_once(' ')?;
-    let bytes = BASE64.decode(text.as_bytes()).ok()?;
+    let bytes = from_base64(text)?;
     let (id, signature) = bytes.split_first_chunk::<4>()?;
     NoteSignature::new(name, *id, signature.to_vec()).ok()
 }

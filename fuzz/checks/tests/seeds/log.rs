@@ -1,5 +1,6 @@
 //! Entries, notes, checkpoints, tiles and receipts.
 
+use data_encoding::BASE64;
 use ed25519_dalek::ed25519::signature::Signer as _;
 use seinhuis_fuzz_checks::known;
 use seinhuis_shared::cbor::{self, Bytes};
@@ -117,6 +118,15 @@ fn notes() -> Vec<Seed> {
     let wrong = NoteSignature::new(known::ORIGIN, known::log().key.id(), forged.to_vec()).unwrap();
     let vkey = known::log().key.to_string();
     let witness = KeyText::new("witness.example", 4, &[7; 32]).unwrap().to_string();
+    // The same bytes, as two padded texts in a row.
+    let apart = |text: &str| {
+        let bytes = BASE64.decode(text.as_bytes()).unwrap();
+        let (head, tail) = bytes.split_at(1);
+        format!("{}{}", BASE64.encode(head), BASE64.encode(tail))
+    };
+    let signature = note.trim_end().rsplit(' ').next().unwrap();
+    let key = vkey.splitn(3, '+').nth(2).unwrap();
+    let root = checkpoint.lines().nth(2).unwrap();
     let weak = KeyText::new("weak.example", 1, &[0; 32]).unwrap().to_string();
     vec![
         ok("note", "checkpoint", note.as_str()),
@@ -126,6 +136,9 @@ fn notes() -> Vec<Seed> {
         no("note", "control-character", changed(&note, "5", "\u{7}")),
         no("note", "bad-line", changed(&note, "— ", "- ")),
         no("note", "text-only", checkpoint.as_str()),
+        no("note", "padding-inside", changed(&note, signature, &apart(signature))),
+        no("checkpoint", "padding-inside", changed(&checkpoint, root, &apart(root))),
+        no("vkey", "padding-inside", changed(&vkey, key, &apart(key))),
         ok("checkpoint", "plain", checkpoint.as_str()),
         ok("checkpoint", "extension", format!("{checkpoint}one more line\n")),
         ok("checkpoint", "largest", changed(&checkpoint, "\n5\n", "\n18446744073709551615\n")),
