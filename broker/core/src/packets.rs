@@ -44,9 +44,9 @@ impl Core {
         let directory = self.directory();
         let permitted = packet.fresh(now).and_then(|fresh| fresh.permit(&directory, now));
         match permitted {
-            Ok(permitted) => match self.room_for(permitted.packet()) {
+            Ok(permitted) => match self.room_for(conn, permitted.packet(), now) {
                 Ok(()) => self.accept(conn, lane, &permitted, now, turn),
-                Err(refusal) => self.defer(conn, lane, &permitted, refusal, turn),
+                Err(refusal) => self.defer(conn, lane, &permitted, refusal, now, turn),
             },
             Err(rejected) => self.reject(conn, lane, &rejected, now, turn),
         }
@@ -82,7 +82,11 @@ impl Core {
         }
     }
 
-    fn room_for(&self, packet: &Authentic) -> Result<(), Refusal> {
+    fn room_for(&mut self, conn: ConnId, packet: &Authentic, now: Timestamp) -> Result<(), Refusal> {
+        // Behind a packet that was put off, in the same flow for the same recipient: first in, first out.
+        if self.sessions.get_mut(conn).is_some_and(|session| session.is_held(packet.context(), now)) {
+            return Err(Refusal::MailboxFull);
+        }
         let size = u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX);
         let full = packet.context().recipients.iter().any(|recipient| {
             self.state.mailboxes.get(&recipient.oin).is_some_and(|mailbox| {
@@ -180,7 +184,19 @@ impl Core {
         }
     }
 
-    fn defer(&self, conn: ConnId, lane: LaneId, permitted: &Permitted, refusal: Refusal, turn: &mut Turn) {
+    fn defer(
+        &mut self,
+        conn: ConnId,
+        lane: LaneId,
+        permitted: &Permitted,
+        refusal: Refusal,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let until = now.plus(self.config.retry_after);
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.hold(permitted.packet().context(), until);
+        }
         let deferred = Deferred {
             packet: permitted.packet().digest(),
             reason: refusal.number(),

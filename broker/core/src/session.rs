@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::{INFLIGHT_BYTES, INFLIGHT_MAX};
+use seinhuis_shared::packet::Context;
+use seinhuis_shared::time::Timestamp;
 
 use crate::input::ConnId;
 
@@ -17,11 +19,44 @@ pub(crate) struct Session {
     inflight_bytes: u64,
     /// Items below this index have been offered on this connection.
     pub(crate) cursor: u64,
+    /// Flows and recipients for which a packet was put off: its number, and until when later ones wait.
+    held: BTreeMap<(String, Oin), (u64, Timestamp)>,
 }
 
 impl Session {
     pub(crate) const fn new(peer: Oin, software: String) -> Self {
-        Self { peer, software, inflight: BTreeMap::new(), inflight_bytes: 0, cursor: 0 }
+        Self {
+            peer,
+            software,
+            inflight: BTreeMap::new(),
+            inflight_bytes: 0,
+            cursor: 0,
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// A packet is put off: those behind it that are already under way must not overtake it.
+    pub(crate) fn hold(&mut self, context: &Context, until: Timestamp) {
+        for recipient in &context.recipients {
+            let held = self.held.entry((context.flow.clone(), recipient.oin)).or_insert((context.seq, until));
+            *held = (held.0.min(context.seq), until);
+        }
+    }
+
+    /// Whether a packet has to wait for an earlier one, of its flow and for a recipient of its own, that was
+    /// put off. The sender resubmits that one when it was told to; if it does not, the rest goes on.
+    pub(crate) fn is_held(&mut self, context: &Context, now: Timestamp) -> bool {
+        self.held.retain(|_, (_, until)| now < *until);
+        let mut waits = false;
+        for recipient in &context.recipients {
+            let key = (context.flow.clone(), recipient.oin);
+            match self.held.get(&key) {
+                Some((first, _)) if context.seq > *first => waits = true,
+                Some(_) => drop(self.held.remove(&key)),
+                None => {}
+            }
+        }
+        waits
     }
 
     /// Whether an item of `size` bytes may be offered. One item always may, however large.
@@ -75,6 +110,10 @@ impl Sessions {
 
     pub(crate) fn get(&self, conn: ConnId) -> Option<&Session> {
         self.all.get(&conn)
+    }
+
+    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        self.all.get_mut(&conn)
     }
 
     pub(crate) fn of(&self, peer: &Oin) -> &[ConnId] {

@@ -330,6 +330,29 @@ fn a_full_mailbox_defers_and_records_nothing() {
 }
 
 #[test]
+fn what_is_under_way_does_not_overtake_a_packet_that_was_put_off() {
+    let is_put_off = |did: &Did| matches!(did.sends.as_slice(), [Send::Deferred { .. }]);
+    let put_off = || {
+        let mut broker = small(1, u64::MAX);
+        let (pol, gem) = (broker.connect(Pol), broker.connect(Gem));
+        let packets = signals(1..4);
+        broker.accept(pol, Pol, &packets[0]);
+        assert!(is_put_off(&broker.submit(pol, Pol, &packets[1])));
+        broker.acknowledge(gem, Gem, &[(&packets[0], 0)]);
+        assert!(is_put_off(&broker.submit(pol, Pol, &packets[2])), "there is room, but an earlier one waits");
+        (broker, pol, packets)
+    };
+    let (mut broker, pol, packets) = put_off();
+    broker.accept(pol, Pol, &packets[1]);
+    let (mut broker_without, pol_without, _) = put_off();
+    broker_without.now = broker_without.now.plus(broker_without.config.retry_after);
+    broker_without.accept(pol_without, Pol, &packets[2]);
+    let other = Draft::new(Pol, &[Jw], "F04", 9, NOON).with(|draft| draft.context.seq = 9).seal();
+    let (mut elsewhere, pol, _) = put_off();
+    assert!(!is_put_off(&elsewhere.submit(pol, Pol, &other)), "another flow goes on");
+}
+
+#[test]
 fn one_full_mailbox_puts_off_the_whole_packet() {
     let mut broker = small(1, u64::MAX);
     let gem = broker.connect(Gem);
