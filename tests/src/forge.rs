@@ -1,12 +1,14 @@
 //! Packets made by hand, right in all but what a test changes.
 
 use seinhuis_agent::hpke::AwsHpke;
+use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::cose::{Encrypt, Purpose, Sign1};
 use seinhuis_shared::covenant::{Compiled, Covenant, Declared};
 use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
-use seinhuis_shared::limits::TTL_DEFAULT;
+use seinhuis_shared::limits::{PACKET_MAX, TTL_DEFAULT};
 use seinhuis_shared::packet::{Context, Recipient, SealRandomness, VERSION, seal};
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
-use seinhuis_shared::signing::SigningKey;
+use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::{clock, covenants, keys};
@@ -140,6 +142,51 @@ impl Forge {
         edit(&mut context);
         let keys: Vec<&PrekeyPublic> = to.iter().map(|(_, key)| *key).collect();
         self.seal(context, &keys, &body(sample))
+    }
+}
+
+/// The parts of a packet, which a test puts together in ways no sender would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The format version.
+    pub version: u8,
+    /// The statement, a COSE_Sign1.
+    pub statement: Vec<u8>,
+    /// The sealed part, a COSE_Encrypt.
+    pub sealed: Vec<u8>,
+}
+
+impl Parts {
+    /// Takes a packet apart.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn of(packet: &[u8]) -> Result<Self, Complaint> {
+        let (version, statement, sealed): (u8, Bytes, Bytes) = cbor::strict(packet, PACKET_MAX)
+            .map_err(|error| Complaint::bug(format!("not a packet: {error}")))?;
+        Ok(Self { version, statement: statement.0, sealed: sealed.0 })
+    }
+
+    /// Puts it together.
+    pub fn packet(&self) -> Vec<u8> {
+        cbor::encode(&(self.version, Bytes::from(&self.statement[..]), Bytes::from(&self.sealed[..])))
+    }
+
+    /// Changes the sealed part and signs for the change: everything matches but what `edit` did.
+    ///
+    /// # Errors
+    /// When the parts are not those of a packet.
+    pub fn reseal(&mut self, key: &SigningKey, edit: impl FnOnce(&mut Encrypt)) -> Result<(), Complaint> {
+        let mut sealed = Encrypt::parse(&self.sealed, PACKET_MAX).map_err(Complaint::from_refusal)?;
+        edit(&mut sealed);
+        self.sealed = sealed.to_bytes();
+        let signed = Sign1::parse(&self.statement, PACKET_MAX).map_err(Complaint::from_refusal)?;
+        let (context, _, _): (Bytes, Digest, u64) = cbor::strict(signed.unverified_payload(), PACKET_MAX)
+            .map_err(|error| Complaint::bug(format!("not a statement: {error}")))?;
+        let length = u64::try_from(self.sealed.len()).unwrap_or(u64::MAX);
+        let payload = cbor::encode(&(context, sha256(&self.sealed), length));
+        self.statement = Sign1::sign(key, Purpose::Packet, &payload);
+        Ok(())
     }
 }
 

@@ -39,11 +39,25 @@ pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let word = args.next()?;
     let name = |program: &str| std::iter::once(OsString::from(program));
     match word.to_str()? {
+        "leash" => leash(PathBuf::from(args.next()?), name("leash").chain(args).collect()),
         "broker" => Some(seinhuis_broker::run(name("seinhuis-broker").chain(args))),
         "agent" => Some(seinhuis_agent::run(name("seinhuis-agent").chain(args))),
         "certs" => Some(seinhuis_certs::run(name("seinhuis-certs").chain(args))),
         _ => None,
     }
+}
+
+/// Runs a program that ends, and whose folder is removed, as soon as whoever started it is gone: its end
+/// of the pipe on standard input closes in whatever way it ends.
+fn leash(dir: PathBuf, args: Vec<OsString>) -> Option<ExitCode> {
+    std::thread::spawn(move || {
+        // An error means the same as the end.
+        _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        // What is left behind is in the folder of temporary files.
+        _ = std::fs::remove_dir_all(&dir);
+        std::process::exit(1);
+    });
+    dispatch(args)
 }
 
 /// A binary that holds all programs.
@@ -102,10 +116,31 @@ impl Programs {
         args: impl IntoIterator<Item = A>,
         log: &Path,
     ) -> io::Result<Process> {
-        let log = File::options().create(true).append(true).open(log)?;
-        let child = self.command(program).args(args).stdout(log.try_clone()?).stderr(log).spawn()?;
-        Ok(Process { child })
+        spawn(self.command(program).args(args), log)
     }
+
+    /// As [`Self::start`], for a process that may outlive its owner, such as one in a static: it ends with
+    /// the process that started it, and then removes `dir`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_leashed<A: AsRef<OsStr>>(
+        &self,
+        program: Program,
+        args: impl IntoIterator<Item = A>,
+        log: &Path,
+        dir: &Path,
+    ) -> io::Result<Process> {
+        let mut command = Command::new(&self.0);
+        command.arg("leash").arg(dir).arg(program.word()).args(args);
+        spawn(command.env("SEINHUIS_LANG", "en").stdin(Stdio::piped()), log)
+    }
+}
+
+fn spawn(command: &mut Command, log: &Path) -> io::Result<Process> {
+    let log = File::options().create(true).append(true).open(log)?;
+    let child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
+    Ok(Process { child })
 }
 
 /// A running process; ended, by its own number, when dropped.

@@ -45,13 +45,14 @@ impl RawError {
         }
     }
 
-    fn of(error: &ConnectionError) -> Self {
-        match error {
-            ConnectionError::ApplicationClosed(close) => {
-                quic::refusal(close.error_code).map_or_else(|| Self::Ended(error.to_string()), Self::Refused)
-            }
-            _ => Self::Ended(error.to_string()),
-        }
+    /// What a closed connection says.
+    pub fn of(error: &ConnectionError) -> Self {
+        let refusal = if let ConnectionError::ApplicationClosed(close) = error {
+            quic::refusal(close.error_code)
+        } else {
+            None
+        };
+        refusal.map_or_else(|| Self::Ended(error.to_string()), Self::Refused)
     }
 }
 
@@ -98,8 +99,32 @@ pub async fn connect_as(
     trust: &tls::Trust,
     card: &BrokerCard,
 ) -> Result<(Endpoint, Connection), RawError> {
+    dial(tls::client_config(identity, trust, Kx::Hybrid)?, card).await
+}
+
+/// Connects without any certificate.
+///
+/// # Errors
+/// What the handshake ends with. It may seem to succeed, since TLS 1.3 has the broker judge last.
+pub async fn connect_anonymously(
+    trust: &tls::Trust,
+    card: &BrokerCard,
+) -> Result<(Endpoint, Connection), RawError> {
+    let bug = |error: rustls::Error| RawError::Own(Complaint::bug(error.to_string()));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trust.ca.clone()).map_err(bug)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(bug)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![tls::ALPN.to_vec()];
+    dial(config, card).await
+}
+
+async fn dial(rustls: rustls::ClientConfig, card: &BrokerCard) -> Result<(Endpoint, Connection), RawError> {
     let bug = |text: String| RawError::Own(Complaint::bug(text));
-    let rustls = tls::client_config(identity, trust, Kx::Hybrid)?;
     let crypto = QuicClientConfig::try_from(rustls).map_err(|error| bug(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(quic::transport(true, true));
@@ -173,6 +198,19 @@ impl Raw {
     pub async fn submit(&mut self, packet: &[u8]) -> Result<(), RawError> {
         let frame = frame::encode(Kind::Submit, packet).map_err(RawError::Refused)?;
         self.send_raw(&frame).await
+    }
+
+    /// Says that nothing more comes on the lane.
+    pub fn finish_lane(&mut self) {
+        if let Some((lane, _)) = &mut self.lane {
+            // A lane that is gone has no more to say either.
+            _ = lane.finish();
+        }
+    }
+
+    /// Leaves the lane; the next submission opens another.
+    pub fn drop_lane(&mut self) {
+        self.lane = None;
     }
 
     /// The next answer on the lane.

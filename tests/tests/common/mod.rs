@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
+pub(crate) mod town;
+
 use std::path::{Path, PathBuf};
 
 use seinhuis_tests::stage::PATIENCE;

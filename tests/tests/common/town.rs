@@ -1,0 +1,246 @@
+//! One partnership with a running broker, shared by all tests of a file that attack it one at a time.
+//!
+//! There are no agents: tests speak for every organisation by hand, so that what waits at the broker is
+//! exactly what a test let in.
+
+use std::path::PathBuf;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use seinhuis_agent::hpke::AwsHpke;
+use seinhuis_shared::covenant::Compiled;
+use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::packet::{self, Packet};
+use seinhuis_shared::prekey::PrekeyPublic;
+use seinhuis_shared::receipt::{CheckpointCache, Receipt, VerifiedReceipt};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Offer, Verdict};
+use seinhuis_shell::{clock, covenants};
+use seinhuis_tests::forge::{self, Lock};
+use seinhuis_tests::process::Program;
+use seinhuis_tests::raw::RawError;
+use seinhuis_tests::samples::{self, Sample};
+use seinhuis_tests::stage::PATIENCE;
+use seinhuis_tests::{Forge, Member, Process, Programs, Raw, Stage, process};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+/// Roles with an organisation of their own; those after the first three are for tests that do them harm.
+const CAST: [&str; 6] = ["gemeente", "politie", "jongerenwerk", "om", "boa", "zvh"];
+
+pub(crate) struct Town {
+    pub(crate) stage: Stage,
+    pub(crate) runtime: Runtime,
+    /// The prekey of every recipient here.
+    pub(crate) lock: Lock,
+    broker: Process,
+}
+
+static TOWN: LazyLock<Mutex<Town>> = LazyLock::new(|| Mutex::new(Town::found()));
+
+/// The town, for this test alone until it lets go.
+pub(crate) fn town() -> MutexGuard<'static, Town> {
+    // A test that failed says nothing about the next.
+    TOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Town {
+    fn found() -> Self {
+        // Removed by the broker's leash when this process ends.
+        let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap().keep();
+        let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
+        let stage = Stage::set(programs, &dir, &CAST, &mut |_| ()).unwrap_or_else(|error| panic!("{error}"));
+        let home = stage.broker_home().to_string_lossy().into_owned();
+        let mut broker = stage
+            .programs
+            .start_leashed(Program::Broker, ["--home", &home, "run"], &stage.log_of("broker"), &dir)
+            .unwrap();
+        process::until("the broker answers", PATIENCE, || {
+            !broker.runs()
+                || (stage.broker_home().join("broker.sock").exists() && stage.broker(&["status"]).is_ok())
+        })
+        .unwrap();
+        assert!(broker.runs(), "{}", std::fs::read_to_string(stage.log_of("broker")).unwrap_or_default());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Self { stage, runtime, lock: Lock::make().unwrap(), broker }
+    }
+
+    pub(crate) fn member(&self, role: &str) -> &Member {
+        self.stage.member(role)
+    }
+
+    pub(crate) fn oin(&self, role: &str) -> Oin {
+        self.member(role).oin.parse().unwrap()
+    }
+
+    pub(crate) fn forge(&self, role: &str) -> Forge {
+        Forge::of(&self.stage, self.member(role)).unwrap()
+    }
+
+    /// Connects as a member. A connection that a test before this one left may still be counted.
+    pub(crate) fn open(&self, role: &str) -> Raw {
+        let home = &self.member(role).home;
+        for _ in 0..50 {
+            match self.runtime.block_on(Raw::open(home)) {
+                Ok(raw) => return raw,
+                Err(RawError::Refused(Refusal::AlreadyConnected)) => {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+                Err(error) => panic!("{role} cannot connect: {error:?}"),
+            }
+        }
+        panic!("connections of {role} never end");
+    }
+
+    /// How things stand at the broker.
+    pub(crate) fn status(&self) -> Value {
+        self.stage.broker(&["status"]).unwrap()
+    }
+
+    /// Entries in the log.
+    pub(crate) fn log_size(&self) -> u64 {
+        self.status()["log"]["size"].as_u64().unwrap()
+    }
+
+    /// Packets waiting for anybody.
+    pub(crate) fn waiting(&self) -> u64 {
+        let status = self.status();
+        status["queues"].as_array().unwrap().iter().map(|queue| queue["packets"].as_u64().unwrap()).sum()
+    }
+
+    /// The entry with this index, as the broker's operator sees it.
+    pub(crate) fn entry(&self, index: u64) -> Entry {
+        let from_end = self.log_size() - index;
+        self.stage.log_tail(from_end).unwrap().remove(0)
+    }
+
+    /// The last entry.
+    pub(crate) fn last_entry(&self) -> Entry {
+        self.stage.log_tail(1).unwrap().remove(0)
+    }
+
+    /// A right packet under the flow F02, from the police to the municipality.
+    pub(crate) fn packet(&self) -> Vec<u8> {
+        self.edited(|_| ())
+    }
+
+    /// The same with a change that the police sign.
+    pub(crate) fn edited(&self, edit: impl FnOnce(&mut packet::Context)) -> Vec<u8> {
+        self.forge("politie").packet(&sample("F02"), &self.to("gemeente"), edit).unwrap()
+    }
+
+    /// A member as the one recipient.
+    pub(crate) fn to(&self, role: &str) -> [(Oin, &PrekeyPublic); 1] {
+        [(self.oin(role), &self.lock.public)]
+    }
+
+    /// Submits as the police what has to be refused.
+    pub(crate) fn refuses(&self, packet: &[u8], refusal: Refusal) -> VerifiedReceipt {
+        let mut raw = self.open("politie");
+        let receipt = self.refuses_on(&mut raw, "politie", packet, refusal);
+        self.runtime.block_on(raw.close());
+        receipt
+    }
+
+    /// Submits on an open session what has to be refused: the verdict has the number, its receipt proves
+    /// the entry, the operator sees the same entry, and nothing waits for anybody.
+    pub(crate) fn refuses_on(
+        &self,
+        raw: &mut Raw,
+        role: &str,
+        packet: &[u8],
+        refusal: Refusal,
+    ) -> VerifiedReceipt {
+        let waiting = self.waiting();
+        let (verdict, receipt) = self.runtime.block_on(raw.verdict(packet)).unwrap();
+        assert_eq!(Refusal::from_number(verdict.outcome), Some(refusal));
+        assert_eq!(verdict.packet, sha256(packet));
+        receipt.says_refused(&sha256(packet), &self.oin(role), refusal.number()).unwrap();
+        let (index, entry) = &receipt.entries[0];
+        assert_eq!(&self.entry(*index), entry, "the operator sees what the receipt proves");
+        assert_eq!(self.waiting(), waiting, "nothing waits for anybody");
+        receipt
+    }
+
+    /// Submits what has to be accepted.
+    pub(crate) fn accepts_on(&self, raw: &mut Raw, packet: &[u8]) -> (Verdict, VerifiedReceipt) {
+        let (verdict, receipt) = self.runtime.block_on(raw.verdict(packet)).unwrap();
+        assert_eq!(verdict.outcome, 0, "{:?}", Refusal::from_number(verdict.outcome));
+        receipt.says_accepted(&Packet::parse(packet).unwrap()).unwrap();
+        (verdict, receipt)
+    }
+
+    /// Takes one delivery, checks its receipt, opens it, and acknowledges it; gives the body.
+    pub(crate) fn receives(&self, raw: &mut Raw, role: &str, packet: &[u8]) -> Vec<u8> {
+        let offer = self.runtime.block_on(raw.offer()).unwrap();
+        assert_eq!(offer.packet.0, packet, "the very bytes that were submitted");
+        let body = self.read(raw, role, &offer);
+        let acknowledgement = self.acknowledgement(role, packet);
+        self.runtime.block_on(raw.acknowledge(&acknowledgement.sign(&self.forge(role).key))).unwrap();
+        process::until("the acknowledgement is logged", PATIENCE, || {
+            let digest = sha256(packet);
+            let tail = self.stage.log_tail(20).unwrap();
+            tail.iter().any(|entry| entry.kind == Kind::Delivered && entry.packet == Some(digest))
+        })
+        .unwrap();
+        body
+    }
+
+    fn read(&self, raw: &Raw, role: &str, offer: &Offer) -> Vec<u8> {
+        let parsed = Packet::parse(&offer.packet).unwrap();
+        let receipt = Receipt::parse(&offer.receipt).unwrap();
+        let receipt = receipt.verify(raw.log(), &mut CheckpointCache::default()).unwrap();
+        receipt.says_accepted_for(&parsed, &self.oin(role)).unwrap();
+        let key = self.forge(role).covenant;
+        let key = key.signing_key(parsed.context().sender, parsed.context().signer).unwrap();
+        let verified = parsed.verify(key).unwrap();
+        let find = |id| (id == self.lock.public.id()).then(|| self.lock.secret.clone());
+        packet::open(&AwsHpke, &verified, &self.oin(role), &find).unwrap().body
+    }
+
+    /// That a member has stored a packet.
+    pub(crate) fn acknowledgement(&self, role: &str, packet: &[u8]) -> Acknowledgement {
+        let msg_id = Packet::parse(packet).unwrap().context().msg_id;
+        Acknowledgement {
+            version: 1,
+            recipient: self.oin(role),
+            issued: clock::now(),
+            items: vec![Acknowledged { msg_id, packet: sha256(packet), outcome: 0 }],
+        }
+    }
+
+    /// A right packet still goes all the way, and the log still holds.
+    pub(crate) fn still_works(&self) {
+        let packet = self.packet();
+        let (mut police, mut municipality) = (self.open("politie"), self.open("gemeente"));
+        self.accepts_on(&mut police, &packet);
+        let body = self.receives(&mut municipality, "gemeente", &packet);
+        assert_eq!(body, forge::body(&sample("F02")));
+        assert_eq!(self.waiting(), 0, "nothing else waits");
+        assert!(self.stage.broker(&["log", "verify"]).unwrap()["checked"].as_u64().unwrap() > 0);
+        self.runtime.block_on(police.close());
+        self.runtime.block_on(municipality.close());
+    }
+
+    /// Makes another covenant known to the broker: the partnership's with `edit` applied to its text.
+    pub(crate) fn covenant(&self, name: &str, edit: impl FnOnce(String) -> String) -> Compiled {
+        let text = std::fs::read_to_string(self.stage.dir.join("partnership.toml")).unwrap();
+        let part = self.stage.dir.join(name);
+        std::fs::write(&part, edit(text)).unwrap();
+        let model = samples::covenants().join("model.toml");
+        self.stage.broker(&["covenant", "load", &model.to_string_lossy(), &part.to_string_lossy()]).unwrap();
+        Compiled::new(covenants::load(&[model, part]).unwrap()).unwrap()
+    }
+
+    /// Whether the broker's process is still the one that was started.
+    pub(crate) fn stands(&mut self) -> bool {
+        self.broker.runs()
+    }
+}
+
+/// The sample of a flow.
+pub(crate) fn sample(flow: &str) -> Sample {
+    samples::all().unwrap().into_iter().find(|sample| sample.flow == flow).unwrap()
+}
