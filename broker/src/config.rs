@@ -114,7 +114,7 @@ pub struct Store {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { segment_mib: 16, index_interval_ms: 300 }
+        Self { segment_mib: 16, index_interval_ms: 1000 }
     }
 }
 

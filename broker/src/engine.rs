@@ -75,7 +75,7 @@ pub struct Counts {
     pub turns: u64,
     /// Inputs handled.
     pub inputs: u64,
-    /// Store figures as of the last turn.
+    /// Store figures as of the last turn with a command in it: they cost too much to keep up otherwise.
     pub store: Stats,
 }
 
@@ -106,6 +106,7 @@ impl Engine {
             outs: Outs::default(),
             directory: Arc::clone(&directory),
             counts: Arc::clone(&counts),
+            asked: false,
         };
         let thread = std::thread::Builder::new()
             .name("engine".into())
@@ -199,6 +200,8 @@ struct Worker {
     outs: Outs,
     directory: Arc<RwLock<Arc<Directory>>>,
     counts: Arc<RwLock<Counts>>,
+    /// Whether somebody is about to look at the counts.
+    asked: bool,
 }
 
 impl Worker {
@@ -228,6 +231,7 @@ impl Worker {
         if let Some(Input::Disconnected { conn }) = &job.input {
             self.outs.conns.remove(conn);
         }
+        self.asked |= matches!(&job.input, Some(Input::Operator { .. }));
         if let Some(attach) = job.attach {
             self.outs.attach(attach);
         }
@@ -245,7 +249,8 @@ impl Worker {
         let sealed = self.core.seal(&mut turn);
         let note = self.sign(&sealed)?;
         let writes = self.core.sign(&mut turn, &sealed, &note);
-        if !writes.is_empty() {
+        let durable = !writes.is_empty();
+        if durable {
             self.store.commit(store::turn(writes))?;
         }
         // After this line a crash is harmless.
@@ -254,14 +259,22 @@ impl Worker {
             *self.directory.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
                 self.core.directory();
         }
-        for send in self.core.committed(turn, &sealed, &note) {
+        let sends = self.core.committed(turn, &sealed, &note);
+        self.count(inputs, durable);
+        for send in sends {
             self.outs.dispatch(send);
         }
-        let mut counts = self.counts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        counts.turns += 1;
-        counts.inputs += inputs;
-        counts.store = self.store.stats();
         Ok(())
+    }
+
+    /// Brings the counts up to date, before the answer to whoever asked goes out.
+    fn count(&mut self, inputs: u64, durable: bool) {
+        let mut counts = self.counts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        counts.turns += u64::from(durable);
+        counts.inputs += inputs;
+        if std::mem::take(&mut self.asked) {
+            counts.store = self.store.stats();
+        }
     }
 
     fn sign(&self, sealed: &Sealed) -> Result<Vec<u8>, EngineError> {

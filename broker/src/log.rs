@@ -6,14 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::{ProvedEntry, Receipt};
 use seinhuis_shared::tlog::hash::{leaf_hash, node_hash};
-use seinhuis_shared::tlog::tile::{self, Bundle, Tile, TileReader};
-use seinhuis_shared::tlog::tree::{self, Frontier};
+use seinhuis_shared::tlog::tile::{self, Bundle, Tile};
+use seinhuis_shared::tlog::tree::{self, Frontier, HashReader};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
@@ -67,16 +67,24 @@ impl Tail {
     }
 
     /// A tile that is wholly or partly in memory.
-    fn tile(&self, wanted: Tile) -> Option<Vec<Digest>> {
-        if let Some(full) = self.tiles.get(&(wanted.level(), wanted.index())) {
-            return Some(full.clone());
+    fn tile(&self, level: u8, index: u64) -> Option<&[Digest]> {
+        if let Some(full) = self.tiles.get(&(level, index)) {
+            return Some(full);
         }
-        let edge = self.size.checked_shr(8 * (u32::from(wanted.level()) + 1)).unwrap_or(0);
-        (wanted.index() == edge).then(|| self.levels.get(usize::from(wanted.level())).cloned())?
+        let edge = self.size.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0);
+        (index == edge).then(|| self.levels.get(usize::from(level)).map(Vec::as_slice))?
+    }
+
+    /// The entries of a bundle that is wholly or partly in memory.
+    fn bundle(&self, index: u64) -> Option<&[Vec<u8>]> {
+        match self.bundles.get(&index) {
+            Some(entries) => Some(entries),
+            None => (index == self.size / WIDTH).then_some(&self.entries),
+        }
     }
 }
 
-/// The root of 256 hashes.
+/// The root of a power of two of hashes.
 fn fold(hashes: &[Digest]) -> Digest {
     let mut row = hashes.to_vec();
     while row.len() > 1 {
@@ -86,11 +94,54 @@ fn fold(hashes: &[Digest]) -> Digest {
     row.first().copied().unwrap_or(Digest([0; 32]))
 }
 
+/// What was read from files lately. Full tiles and bundles never change, so nothing in here grows stale.
+#[derive(Debug, Default)]
+struct Cache {
+    tiles: BTreeMap<(u8, u64), Arc<Vec<Digest>>>,
+    bundles: BTreeMap<u64, Arc<Vec<Vec<u8>>>>,
+}
+
+/// Most tiles remembered: 2 MiB.
+const CACHED_TILES: usize = 256;
+/// Most bundles remembered: about 3 MiB.
+const CACHED_BUNDLES: usize = 16;
+
+/// Remembers something; forgets all the rest when there is too much, which is cheap to read again.
+fn remember<K: Ord, V>(cache: &mut BTreeMap<K, V>, limit: usize, key: K, value: V) {
+    if cache.len() >= limit {
+        cache.clear();
+    }
+    cache.insert(key, value);
+}
+
 /// A handle on the log; cheap to clone, readable from any thread.
 #[derive(Debug, Clone)]
 pub struct Log {
     dir: Arc<PathBuf>,
     tail: Arc<RwLock<Tail>>,
+    cache: Arc<Mutex<Cache>>,
+}
+
+/// The nodes of the tree of `size` entries, for proofs.
+#[derive(Debug)]
+struct Nodes<'a> {
+    log: &'a Log,
+    size: u64,
+}
+
+impl HashReader for Nodes<'_> {
+    fn read(&self, height: u8, index: u64) -> Option<Digest> {
+        let (level, rise) = (height / 8, u32::from(height % 8));
+        let count = 1_u64 << rise;
+        let first = index.checked_mul(count)?;
+        if first.checked_add(count)? > self.size.checked_shr(u32::from(level) * 8)? {
+            return None;
+        }
+        // A power of two of nodes at a multiple of their number: never across a tile's edge.
+        let from = usize::try_from(first % WIDTH).ok()?;
+        let to = from + usize::try_from(count).ok()?;
+        self.log.with_tile(level, first / WIDTH, |hashes| hashes.get(from..to).map(fold))?
+    }
 }
 
 impl Log {
@@ -108,7 +159,7 @@ impl Log {
         if !follow || !complete || !first.is_multiple_of(WIDTH) {
             return Err(broken(dir, "entries are missing from the journal"));
         }
-        let log = Self { dir: Arc::new(dir.to_path_buf()), tail: Arc::default() };
+        let log = Self { dir: Arc::new(dir.to_path_buf()), tail: Arc::default(), cache: Arc::default() };
         {
             let mut tail = log.write();
             tail.size = first;
@@ -158,14 +209,30 @@ impl Log {
             .map_err(|error| broken(&path, &error.to_string()))
     }
 
-    fn fetch(&self, tile: Tile) -> Option<Vec<Digest>> {
-        // The guard must not be held while a file is read.
-        let in_memory = self.read().tile(tile);
-        in_memory.or_else(|| self.read_tile(tile.level(), tile.index()).ok())
+    /// Looks at a tile, wherever it is; `None` when it is nowhere.
+    fn with_tile<T>(&self, level: u8, index: u64, look: impl FnOnce(&[Digest]) -> T) -> Option<T> {
+        {
+            let tail = self.read();
+            if let Some(hashes) = tail.tile(level, index) {
+                return Some(look(hashes));
+            }
+        }
+        // No lock is held while a file is read.
+        let known = self.cached().tiles.get(&(level, index)).cloned();
+        if let Some(hashes) = known {
+            return Some(look(&hashes));
+        }
+        let hashes = Arc::new(self.read_tile(level, index).ok()?);
+        remember(&mut self.cached().tiles, CACHED_TILES, (level, index), Arc::clone(&hashes));
+        Some(look(&hashes))
     }
 
-    fn reader(&self, size: u64) -> TileReader<impl Fn(Tile) -> Option<Vec<Digest>> + '_> {
-        TileReader::new(size, |tile| self.fetch(tile))
+    fn cached(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    const fn nodes(&self, size: u64) -> Nodes<'_> {
+        Nodes { log: self, size }
     }
 
     /// The edge of the tree, computed from tiles and tail.
@@ -174,7 +241,7 @@ impl Log {
     /// A sentence when a tile is missing.
     pub fn frontier(&self) -> Result<Frontier, Complaint> {
         let size = self.size();
-        Frontier::load(size, &self.reader(size)).map_err(|error| broken(&self.dir, &error.to_string()))
+        Frontier::load(size, &self.nodes(size)).map_err(|error| broken(&self.dir, &error.to_string()))
     }
 
     /// The exact bytes of an entry.
@@ -186,10 +253,25 @@ impl Log {
             return Err(broken(&self.dir, "the log is not that long"));
         }
         let place = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
-        self.bundle(index / WIDTH)?
-            .get(place)
-            .cloned()
+        self.with_bundle(index / WIDTH, |entries| entries.get(place).cloned())?
             .ok_or_else(|| broken(&self.dir, "an entry is missing from its bundle"))
+    }
+
+    /// Looks at the entries of a bundle, wherever they are.
+    fn with_bundle<T>(&self, index: u64, look: impl FnOnce(&[Vec<u8>]) -> T) -> Result<T, Complaint> {
+        {
+            let tail = self.read();
+            if let Some(entries) = tail.bundle(index) {
+                return Ok(look(entries));
+            }
+        }
+        let known = self.cached().bundles.get(&index).cloned();
+        if let Some(entries) = known {
+            return Ok(look(&entries));
+        }
+        let entries = Arc::new(self.read_bundle(index)?);
+        remember(&mut self.cached().bundles, CACHED_BUNDLES, index, Arc::clone(&entries));
+        Ok(look(&entries))
     }
 
     fn read_bundle(&self, index: u64) -> Result<Vec<Vec<u8>>, Complaint> {
@@ -211,7 +293,7 @@ impl Log {
                 Ok(ProvedEntry {
                     index,
                     entry: Bytes(self.entry(index)?),
-                    path: tree::inclusion_proof(index, size, &self.reader(size))
+                    path: tree::inclusion_proof(index, size, &self.nodes(size))
                         .map_err(|error| broken(&self.dir, &error.to_string()))?,
                 })
             })
@@ -224,7 +306,7 @@ impl Log {
     /// # Errors
     /// A sentence when a tile is missing.
     pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, Complaint> {
-        tree::consistency_proof(old, new, &self.reader(new))
+        tree::consistency_proof(old, new, &self.nodes(new))
             .map_err(|error| broken(&self.dir, &error.to_string()))
     }
 
@@ -252,18 +334,19 @@ impl Log {
         Ok(Some(size))
     }
 
-    /// Hashes every entry again and compares with tiles and root; gives the number checked.
+    /// Hashes every entry again, as it is on disk now, and compares with tiles and root; gives the number
+    /// checked.
     ///
     /// # Errors
     /// A sentence naming the first bundle that does not match.
     pub fn recheck(&self) -> Result<u64, Complaint> {
+        *self.cached() = Cache::default();
         let size = self.size();
         let mut derived = Frontier::empty();
         for index in 0..size.div_ceil(WIDTH) {
-            let entries = self.bundle(index)?;
-            let hashes: Vec<Digest> = entries.iter().map(|entry| leaf_hash(entry)).collect();
-            let tile = Tile::in_tree(0, index, size).and_then(|tile| self.fetch(tile));
-            if tile.is_none_or(|tile| !tile.starts_with(&hashes)) {
+            let hashes: Vec<Digest> =
+                self.with_bundle(index, |entries| entries.iter().map(|entry| leaf_hash(entry)).collect())?;
+            if self.with_tile(0, index, |tile| tile.starts_with(&hashes)) != Some(true) {
                 return Err(broken(&self.dir, &format!("bundle {index} does not match its hashes")));
             }
             for hash in hashes.into_iter().take(usize::try_from(size - derived.size()).unwrap_or(usize::MAX))
@@ -271,25 +354,13 @@ impl Log {
                 derived.append(hash).map_err(|error| broken(&self.dir, &error.to_string()))?;
             }
         }
-        let kept = Frontier::load(size, &self.reader(size))
-            .map_err(|error| broken(&self.dir, &error.to_string()))?;
+        let kept =
+            Frontier::load(size, &self.nodes(size)).map_err(|error| broken(&self.dir, &error.to_string()))?;
         if derived.root() == kept.root() {
             Ok(size)
         } else {
             Err(broken(&self.dir, "the entries do not lead to the root of the tiles"))
         }
-    }
-
-    /// The entries of a bundle, wherever they are.
-    fn bundle(&self, index: u64) -> Result<Vec<Vec<u8>>, Complaint> {
-        let in_memory = {
-            let tail = self.read();
-            match tail.bundles.get(&index) {
-                Some(entries) => Some(entries.clone()),
-                None => (index == tail.size / WIDTH).then(|| tail.entries.clone()),
-            }
-        };
-        in_memory.map_or_else(|| self.read_bundle(index), Ok)
     }
 }
 
@@ -357,10 +428,10 @@ mod tests {
                     before[usize::try_from(index).unwrap()]
                 );
             }
-            let path = tree::inclusion_proof(index, size, &again.reader(size)).unwrap();
+            let path = tree::inclusion_proof(index, size, &again.nodes(size)).unwrap();
             verify_inclusion(index, size, &leaf_hash(&entry(index)), &path, &root).unwrap();
         }
-        let old = Frontier::load(300, &again.reader(300)).unwrap().root();
+        let old = Frontier::load(300, &again.nodes(300)).unwrap().root();
         verify_consistency(300, size, &again.consistency(300, size).unwrap(), &old, &root).unwrap();
     }
 

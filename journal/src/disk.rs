@@ -43,7 +43,7 @@ impl Default for Options {
         Self {
             segment_bytes: 16 << 20,
             max_turn_bytes: 64 << 20,
-            index_interval: Duration::from_millis(300),
+            index_interval: Duration::from_secs(1),
             index_cache_bytes: 64 << 20,
             overlay_bytes: 64 << 20,
             spares: 2,

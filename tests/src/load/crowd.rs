@@ -137,7 +137,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Every sender keeps `window` packets under way for `length`.
+    /// Every sender keeps `window` packets under way, from push to delivery, for `length`.
     pub(crate) async fn full_speed(
         &mut self,
         window: usize,
@@ -285,11 +285,11 @@ async fn watch(
             one = decided(&mut events) => {
                 let (id, at) = one?;
                 decided_at.insert(id, at);
-                window.add_permits(1);
             }
             one = received(&mut recipient.1) => {
                 let (id, at) = one?;
                 arrived.insert(id, at);
+                window.add_permits(1);
             }
         }
     }

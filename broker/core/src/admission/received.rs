@@ -12,26 +12,19 @@ use seinhuis_shared::signing::sha256;
 pub struct Received {
     pub(super) bytes: Arc<Vec<u8>>,
     pub(super) peer: Oin,
-    pub(super) digest: Digest,
 }
 
 impl Received {
     /// Takes in what came.
     pub fn new(bytes: Vec<u8>, peer: Oin) -> Self {
-        let digest = sha256(&bytes);
-        Self { bytes: Arc::new(bytes), peer, digest }
-    }
-
-    /// SHA-256 of the bytes.
-    pub const fn digest(&self) -> Digest {
-        self.digest
+        Self { bytes: Arc::new(bytes), peer }
     }
 
     pub(super) fn reject(&self, refusal: Refusal, signed: Option<&Context>) -> Box<Rejected> {
         Box::new(Rejected {
             refusal,
             peer: self.peer,
-            packet: self.digest,
+            packet: sha256(&self.bytes),
             size: self.bytes.len(),
             signed: signed.cloned(),
         })
