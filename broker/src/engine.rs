@@ -26,6 +26,8 @@ use crate::store;
 const TURN_INPUTS: usize = 1024;
 /// Most bytes of packets that share a turn.
 const TURN_BYTES: usize = 16 * FRAME_MAX;
+/// Log entries after which a turn takes no more inputs: what one acknowledgement leads to is many.
+const TURN_ENTRIES: usize = 8192;
 /// Most inputs waiting; those who bring more wait themselves.
 const QUEUE: usize = 4096;
 
@@ -216,7 +218,7 @@ impl Worker {
                 held.extend(job.memory.take());
                 bytes += job.bytes;
                 self.take(job, &mut turn);
-                if inputs < TURN_INPUTS && bytes < TURN_BYTES {
+                if inputs < TURN_INPUTS && bytes < TURN_BYTES && turn.entry_count() < TURN_ENTRIES {
                     next = inbox.try_recv().ok();
                 }
             }

@@ -159,6 +159,7 @@ impl Log {
         if !follow || !complete || !first.is_multiple_of(WIDTH) {
             return Err(broken(dir, "entries are missing from the journal"));
         }
+        no_longer_than(dir, size)?;
         let log = Self { dir: Arc::new(dir.to_path_buf()), tail: Arc::default(), cache: Arc::default() };
         {
             let mut tail = log.write();
@@ -323,7 +324,7 @@ impl Log {
         for (path, bytes) in &files {
             let path = self.dir.join(path);
             files::make_private_dir(&files::parent(&path))?;
-            files::write_private(&path, bytes, Existing::Replace)?;
+            put(&path, bytes)?;
         }
         let mut tail = self.write();
         let names: Vec<&String> = files.iter().map(|(path, _)| path).collect();
@@ -361,6 +362,32 @@ impl Log {
         } else {
             Err(broken(&self.dir, "the entries do not lead to the root of the tiles"))
         }
+    }
+}
+
+/// Refuses a store that knows less of the log than its files: one restored from an old copy, or gone. To go on
+/// would be to write a second history under the same name.
+fn no_longer_than(dir: &Path, size: u64) -> Result<(), Complaint> {
+    let beyond =
+        Bundle::new(size / WIDTH, tile::FULL_WIDTH).map_err(|error| Complaint::bug(error.to_string()))?;
+    if dir.join(beyond.to_string()).exists() {
+        return Err(broken(
+            dir,
+            "its files hold more entries than the store knows of: the store is older, or gone",
+        ));
+    }
+    Ok(())
+}
+
+/// Writes a file of the log once. One that is there already, after a crash, has to be the very same.
+fn put(path: &Path, bytes: &[u8]) -> Result<(), Complaint> {
+    if !path.exists() {
+        return files::write_private(path, bytes, Existing::Keep);
+    }
+    if files::read(path, BUNDLE_MAX)? == bytes {
+        Ok(())
+    } else {
+        Err(broken(path, "this file of the log has other content than the journal"))
     }
 }
 
@@ -458,6 +485,28 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let complaint = log.recheck().unwrap_err();
         assert!(complaint.what.en.contains("bundle 1"), "{}", complaint.what.en);
+    }
+
+    #[test]
+    fn a_store_that_knows_less_than_the_files_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        grown(dir.path(), 600).publish().unwrap();
+        for size in [0, 100, 256, 300] {
+            let first = size / 256 * 256;
+            let rows = (first..size).map(|index| (index, entry(index))).collect();
+            let complaint = Log::open(dir.path(), size, rows).unwrap_err();
+            assert!(complaint.what.en.contains("older, or gone"), "{size}: {}", complaint.what.en);
+        }
+    }
+
+    #[test]
+    fn a_file_with_other_content_is_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = grown(dir.path(), 256);
+        log.publish().unwrap();
+        let path = dir.path().join("tile/0/000");
+        assert_eq!(put(&path, &std::fs::read(&path).unwrap()), Ok(()));
+        assert!(put(&path, b"another history").is_err());
     }
 
     #[test]

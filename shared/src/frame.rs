@@ -65,9 +65,9 @@ kinds! {
     FetchCovenant = 0x34, 64;
     /// Broker: a covenant in canonical form.
     Covenant = 0x35, COVENANT_MAX;
-    /// Agent: asks for a consistency proof between two tree sizes.
+    /// Agent: asks for consistency proofs between rising tree sizes.
     FetchConsistency = 0x36, 512;
-    /// Broker: the proof and the checkpoint of the larger size.
+    /// Broker: the proofs, one for each pair of neighbouring sizes.
     Consistency = 0x37, 4 * SMALL_FRAME_MAX;
 }
 

@@ -21,6 +21,9 @@ use crate::state::{Ending, State};
 use crate::turn::{Planned, ReceiptSource, Send, Turn};
 use crate::write::{Head, Table, Write};
 
+/// Most things that one tick lets end: bounded, and several times what a busy broker has begin in that time.
+const ENDINGS_PER_TICK: usize = 8192;
+
 /// What the core needs to know of its set-up.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -137,6 +140,8 @@ impl Core {
 
     /// Takes one input at `now`; what it leads to is added to `turn`.
     pub fn handle(&mut self, input: Input, now: Timestamp, turn: &mut Turn) {
+        // The log's time never goes back, and what is judged is judged at the time the log will say.
+        let now = now.max(self.state.log.time);
         match input {
             Input::Connected { conn, peer, hello } => self.connected(conn, peer, &hello, now, turn),
             Input::Disconnected { conn } => self.disconnected(conn, turn),
@@ -314,7 +319,10 @@ impl Core {
     }
 
     fn request(&mut self, conn: ConnId, request: RequestId, ask: Ask, now: Timestamp, turn: &mut Turn) {
-        let Some(peer) = self.sessions.get(conn).map(|session| session.peer) else { return };
+        let Some(peer) = self.sessions.get(conn).map(|session| session.peer) else {
+            let refuse = refuse(Refusal::Stopping, None);
+            return turn.send(Send::Refuse { conn, request: Some(request), refuse });
+        };
         let answer = match ask {
             Ask::PublishPrekeys { bytes, bundle } => bundle.and_then(|bundle| {
                 self.publish_prekeys(&peer, bundle.seq, bytes, now, turn)
@@ -408,7 +416,7 @@ impl Core {
     fn tick(&mut self, now: Timestamp, turn: &mut Turn) {
         let mut made_room = BTreeSet::new();
         // Bounded, so that one tick never holds up what waits; the next one goes on.
-        for _ in 0..1024 {
+        for _ in 0..ENDINGS_PER_TICK {
             let Some((_, ending)) = self.state.endings.first().copied().filter(|(at, _)| *at <= now) else {
                 break;
             };

@@ -39,7 +39,7 @@ impl Session {
     pub(crate) fn hold(&mut self, context: &Context, until: Timestamp) {
         for recipient in &context.recipients {
             let held = self.held.entry((context.flow.clone(), recipient.oin)).or_insert((context.seq, until));
-            *held = (held.0.min(context.seq), until);
+            held.0 = held.0.min(context.seq);
         }
     }
 

@@ -34,7 +34,6 @@ pub(crate) enum Request {
     Status,
     Tail { lines: u64 },
     Verify,
-    Reload,
 }
 
 /// Has a request answered: by the running broker, else directly.
@@ -75,7 +74,6 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::Status => Command::Overview,
         Request::Tail { lines } => return tail(service, lines).await,
         Request::Verify => return verify(service).await,
-        Request::Reload => return Ok(Value::Null),
     };
     service.command(command).await.map(|answer| show(service, answer))
 }

@@ -47,8 +47,7 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
                 let (server, stopping) = (Arc::clone(&server), stopping.clone());
                 async move { server.watch(stopping).await }
             });
-            let answering =
-                tokio::spawn(answer_commands(control, service.clone(), Arc::clone(&server), stopping));
+            let answering = tokio::spawn(answer_commands(control, service.clone(), stopping));
             announce(&server, options, ui)?;
             let engine = service.engine.clone();
             tokio::select! {
@@ -93,19 +92,11 @@ fn announce(server: &Server, options: &Run, ui: Ui) -> Result<(), Complaint> {
     Ok(())
 }
 
-async fn answer_commands(
-    control: Control,
-    service: Service,
-    server: Arc<Server>,
-    mut stopping: watch::Receiver<bool>,
-) {
+async fn answer_commands(control: Control, service: Service, mut stopping: watch::Receiver<bool>) {
     let handler = move |value: serde_json::Value| {
-        let (service, server) = (service.clone(), Arc::clone(&server));
+        let service = service.clone();
         async move {
             let answer = match serde_json::from_value::<Request>(value) {
-                Ok(Request::Reload) => {
-                    server.reload().await.map(|closed| serde_json::json!({ "closed": closed }))
-                }
                 Ok(request) => serve(&service, request).await,
                 Err(error) => Err(Complaint::bug(format!("a command of another version: {error}"))),
             };

@@ -8,7 +8,8 @@ use seinhuis_broker_core::{Input, Send};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::frame::{Header, Kind};
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::wire::{Message as _, Verdict};
+use seinhuis_shared::time::Span;
+use seinhuis_shared::wire::{Deferred, Message as _, Verdict};
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
 use tokio::sync::{Semaphore, mpsc};
@@ -18,6 +19,8 @@ use crate::engine::Attach;
 
 /// Most packets of one lane that are without an answer.
 const OUTSTANDING: usize = 1024;
+/// When a sender asks again for a receipt that cannot be read.
+const PROOF_RETRY: Span = Span::minutes(1);
 /// Bytes of answers gathered into one write.
 const GATHER: usize = 64 * 1024;
 
@@ -132,11 +135,15 @@ async fn write(
 async fn encode(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
     match answer {
         Send::Verdict { packet, outcome, receipt, .. } => {
-            let receipt = resolve(peer, receipt).await.map_err(|complaint| {
-                tracing::error!("{}", complaint.what.en);
-                Refusal::StorageFailed
-            })?;
-            Verdict { packet, outcome, receipt: Bytes::from(&receipt[..]) }.to_frame()
+            match resolve(peer, receipt).await {
+                Ok(receipt) => Verdict { packet, outcome, receipt: Bytes::from(&receipt[..]) }.to_frame(),
+                Err(complaint) => {
+                    // The outcome stands; only its proof cannot be read now.
+                    tracing::error!(%packet, "{}", complaint.what.en);
+                    let reason = Refusal::StorageFailed.number();
+                    Deferred { packet, reason, retry_after: PROOF_RETRY.0 }.to_frame()
+                }
+            }
         }
         Send::Deferred { deferred, .. } => deferred.to_frame(),
         Send::Welcome { .. }

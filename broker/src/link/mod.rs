@@ -4,21 +4,22 @@ mod lane;
 mod request;
 mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, ServerConfig, TokioRuntime};
 use seinhuis_broker_core::{ConnId, Input, LaneId, RequestId};
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::grant::Grant;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::tls::{self, Identity, Kx, Trust};
-use seinhuis_shell::{keys, quic};
+use seinhuis_shell::{clock, keys, quic};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Config, KeyExchange};
@@ -35,7 +36,24 @@ pub(crate) struct Shared {
     /// Permits of 1 KiB for packets that were read in full and are not yet durable.
     pub(crate) memory: Arc<Semaphore>,
     ids: AtomicU64,
-    live: Mutex<BTreeMap<ConnId, (quinn::Connection, String)>>,
+    registry: Mutex<Registry>,
+    /// A permit for each connection that is being set up, from its first packet to its welcome.
+    setups: Arc<Semaphore>,
+}
+
+/// A connection whose certificate was found good.
+#[derive(Debug)]
+struct Live {
+    conn: quinn::Connection,
+    serial: String,
+    not_after: Timestamp,
+}
+
+/// Who is connected, and whose certificate counts no more.
+#[derive(Debug, Default)]
+struct Registry {
+    live: BTreeMap<ConnId, Live>,
+    revoked: BTreeSet<String>,
 }
 
 impl Shared {
@@ -55,12 +73,36 @@ impl Shared {
         RequestId(self.id())
     }
 
-    pub(crate) fn arrive(&self, id: ConnId, conn: quinn::Connection, serial: String) {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (conn, serial));
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a connection. One whose certificate was revoked while its handshake ran is turned away here:
+    /// the handshake knew an older list.
+    pub(crate) fn arrive(
+        &self,
+        id: ConnId,
+        conn: quinn::Connection,
+        certificate: &tls::Peer,
+    ) -> Result<(), Refusal> {
+        let mut registry = self.registry();
+        if registry.revoked.contains(&certificate.serial) {
+            return Err(Refusal::CertificateRevoked);
+        }
+        let (serial, not_after) = (certificate.serial.clone(), certificate.not_after);
+        registry.live.insert(id, Live { conn, serial, not_after });
+        Ok(())
     }
 
     pub(crate) fn leave(&self, id: ConnId) {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.registry().live.remove(&id);
+    }
+
+    /// Closes connections whose certificate has ended; the peer may come back with a new one.
+    fn close_ended(&self, now: Timestamp) {
+        for live in self.registry().live.values().filter(|live| live.not_after <= now) {
+            live.conn.close(quic::code(Refusal::Stopping), b"certificate ended");
+        }
     }
 }
 
@@ -96,7 +138,11 @@ impl Server {
             service,
             memory: Arc::new(Semaphore::new(MEMORY_KIB)),
             ids: AtomicU64::new(1),
-            live: Mutex::default(),
+            registry: Mutex::new(Registry {
+                revoked: tls::revoked_serials(&grant.trust()?)?,
+                ..Registry::default()
+            }),
+            setups: Arc::new(Semaphore::new(config.transport.max_handshakes)),
         });
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
         Ok(Self { endpoint, shared, config: config.clone(), home: home.clone() })
@@ -119,17 +165,17 @@ impl Server {
         let grant = self.home.load_grant()?;
         let revoked = tls::revoked_serials(&grant.trust()?)?;
         self.endpoint.set_server_config(Some(server_config(&self.home, &self.config, &grant)?));
-        let hit: Vec<ConnId> = self
-            .shared
-            .live
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .filter(|(_, (_, serial))| revoked.contains(serial))
-            .map(|(id, _)| *id)
-            .collect();
-        for conn in &hit {
-            self.shared.service.engine.bring(None, Some(Input::CertificateRevoked { conn: *conn }), 0).await;
+        let hit: Vec<(ConnId, quinn::Connection)> = {
+            let mut registry = self.shared.registry();
+            let hit = registry.live.iter().filter(|(_, live)| revoked.contains(&live.serial));
+            let hit = hit.map(|(id, live)| (*id, live.conn.clone())).collect();
+            registry.revoked = revoked;
+            hit
+        };
+        for (id, conn) in &hit {
+            // The core closes and logs a session; a connection that has said no hello is closed here.
+            self.shared.service.engine.bring(None, Some(Input::CertificateRevoked { conn: *id }), 0).await;
+            conn.close(quic::code(Refusal::CertificateRevoked), b"");
         }
         Ok(hit.len())
     }
@@ -147,6 +193,7 @@ impl Server {
                 _ = stop.changed() => return,
                 _ = pace.tick() => {}
             }
+            self.shared.close_ended(clock::now());
             let now = stamp(&self.home);
             if now != known {
                 known = now;
@@ -196,12 +243,17 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
             }
             continue;
         }
+        // Whoever opens connections and says nothing takes up one of these, and no more.
+        let Ok(setup) = Arc::clone(&shared.setups).try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
         match incoming.accept() {
             Ok(connecting) => {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
                     match tokio::time::timeout(Duration::from_secs(10), connecting).await {
-                        Ok(Ok(conn)) => session::run(conn, shared).await,
+                        Ok(Ok(conn)) => session::run(conn, shared, setup).await,
                         Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
                         Err(_) => tracing::info!("a handshake took too long"),
                     }

@@ -13,7 +13,7 @@ use seinhuis_shared::wire::{Acknowledgement, Hello, Message as _, Offer};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{Shared, lane, peer, request};
 use crate::engine::Attach;
@@ -44,7 +44,7 @@ impl Peer {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn run(conn: Connection, shared: Arc<Shared>) {
+pub(crate) async fn run(conn: Connection, shared: Arc<Shared>, setup: OwnedSemaphorePermit) {
     let certificate = match peer(&conn) {
         Ok(certificate) => certificate,
         Err(complaint) => {
@@ -54,10 +54,13 @@ pub(crate) async fn run(conn: Connection, shared: Arc<Shared>) {
         }
     };
     let id = shared.conn_id();
-    shared.arrive(id, conn.clone(), certificate.serial.clone());
+    if let Err(refusal) = shared.arrive(id, conn.clone(), &certificate) {
+        conn.close(quic::code(refusal), b"");
+        return;
+    }
     let reading = Arc::new(Semaphore::new(READING_KIB));
     let peer = Peer { conn, id, oin: certificate.oin, reading, shared: Arc::clone(&shared) };
-    if let Err(refusal) = converse(&peer).await {
+    if let Err(refusal) = converse(&peer, setup).await {
         peer.close(refusal);
     }
     shared.leave(id);
@@ -65,7 +68,7 @@ pub(crate) async fn run(conn: Connection, shared: Arc<Shared>) {
     tracing::info!(partner = %peer.oin, "disconnected");
 }
 
-async fn converse(peer: &Peer) -> Result<(), Refusal> {
+async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusal> {
     let (mut send, hello) = tokio::time::timeout(HELLO_TIMEOUT, hello(&peer.conn))
         .await
         .map_err(|_| Refusal::UnexpectedMessage)??;
@@ -88,6 +91,7 @@ async fn converse(peer: &Peer) -> Result<(), Refusal> {
         }
         Some(_) | None => return Err(Refusal::Stopping),
     }
+    drop(setup);
     tracing::info!(partner = %peer.oin, "connected");
     // The session stream stays open as long as the session does.
     let ended = tokio::select! {
@@ -122,11 +126,9 @@ async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>)
             if let Send::Offer { item, bytes, receipt, .. } = send {
                 match offer(peer, item.packet, bytes, receipt).await {
                     Ok(frame) => buffer.extend(frame),
-                    Err(complaint) => {
-                        // Damaged storage: what cannot be offered unharmed is not offered at all.
-                        tracing::error!("{}", complaint.what.en);
-                        return Err(Refusal::StorageFailed);
-                    }
+                    // Damaged storage: what cannot be offered unharmed stays where it is, for the operator to
+                    // look at; what stands behind it goes on.
+                    Err(complaint) => tracing::error!(packet = %item.packet, "{}", complaint.what.en),
                 }
             }
             if buffer.len() < GATHER {

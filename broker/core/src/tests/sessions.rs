@@ -248,12 +248,12 @@ fn consistency_is_proved_between_rising_sizes_of_the_log() {
 }
 
 #[test]
-fn a_closed_connection_is_not_answered() {
+fn a_closed_connection_gets_nothing_and_leaves_no_request_waiting() {
     let mut broker = Broker::started(NOON);
     let conn = broker.connect(Gem);
     broker.turn([Input::Disconnected { conn }]);
     let did = ask(&mut broker, conn, Ask::FetchCovenant(covenant().hash()));
-    assert!(did.sends.is_empty());
+    refused_with(&did, Refusal::Stopping);
     let did = broker.submit(conn, Gem, &super::admission::question().seal());
     assert!(did.sends.is_empty() && did.entries.is_empty());
     let did = broker.acknowledge(conn, Gem, &[(&signal().seal(), 0)]);
