@@ -10,6 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Bytes of zeros that go to the disk at once.
+const ZERO_FLUSH: u64 = 1 << 20;
+
 /// A kind of operation on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Site {
@@ -140,6 +143,10 @@ impl Faults {
                 let length = crate::narrow(to - at).min(CHUNK.len());
                 file.write_all_at(CHUNK.get(..length).unwrap_or(&CHUNK), at)?;
                 at += crate::wide(length);
+                // Little by little, so that the flush of a commit never queues behind a whole segment.
+                if at.is_multiple_of(ZERO_FLUSH) {
+                    file.sync_data()?;
+                }
             }
             file.sync_all()
         })
