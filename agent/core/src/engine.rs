@@ -16,7 +16,7 @@ use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
 use crate::rows::{AlarmKind, AlarmRow, PinRow, RestoreError, Write};
-use crate::trust::{Fork, Trust};
+use crate::trust::{Fork, Signed, Trust};
 use crate::turn::{Event, Input, Send, Turn};
 
 /// Most alarms that are kept; what comes after is told but not stored, so that a hostile broker cannot fill
@@ -107,7 +107,13 @@ impl Core {
             Write::OwnPrekey(id, Some(row)) => self.prekeys.restore_own(id, *row),
             Write::Bundle(row) => self.prekeys.restore_bundle(*row),
             Write::Peer(oin, row) => self.prekeys.restore_peer(oin, *row),
-            Write::Meta | Write::Body(..) | Write::Draft(_, None) | Write::OwnPrekey(_, None) => {}
+            Write::Waiting(size, Some(row)) => self.trust.restore_waiting(size, *row),
+            Write::Note(place, note) => self.trust.restore_note(place, note),
+            Write::Waiting(_, None)
+            | Write::Meta
+            | Write::Body(..)
+            | Write::Draft(_, None)
+            | Write::OwnPrekey(_, None) => {}
         }
     }
 
@@ -124,7 +130,7 @@ impl Core {
             Input::Disconnected => {
                 self.connected = false;
                 self.outbox.disconnected();
-                self.trust.unanswered();
+                self.unproved(now, turn);
             }
             Input::Verdict { verdict, packet } => self.verdict(&verdict, &packet, now, turn),
             Input::Deferred(deferred) => self.deferred(&deferred, now),
@@ -139,7 +145,8 @@ impl Core {
                 let proved = self.trust.proved(&sizes, &proofs);
                 self.settle(proved, now, turn);
             }
-            Input::ConsistencyFailed => self.trust.unanswered(),
+            Input::ConsistencyFailed => self.unproved(now, turn),
+            Input::PacketMissing(digest) => self.packet_missing(digest, now, turn),
             Input::Tick => self.tick(now, ports, turn),
         }
     }
@@ -147,7 +154,7 @@ impl Core {
     /// Ends a turn: one acknowledgement for all that came in, and what may be submitted now.
     pub fn finish(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.acknowledge(now, ports, turn);
-        if self.connected && !self.trust.forked() {
+        if self.connected && !self.trust.forked() && !self.trust.stalled(now) {
             turn.sends.append(&mut self.outbox.submissions(now));
         }
         if self.connected
@@ -181,7 +188,8 @@ impl Core {
         }
         match Checkpoint::verify(&welcome.checkpoint, &log.origin, &log.key) {
             Ok(checkpoint) => {
-                let newest = self.trust.newest(&checkpoint);
+                let signed = Signed { checkpoint, note: welcome.checkpoint.clone() };
+                let newest = self.trust.newest(&signed, now);
                 self.settle(newest, now, turn);
             }
             Err(error) => {
@@ -211,15 +219,37 @@ impl Core {
         }
     }
 
-    pub(crate) fn observe(&mut self, checkpoint: &Checkpoint, now: Timestamp, turn: &mut Turn) {
-        let seen = self.trust.observe(checkpoint);
+    /// Takes in the checkpoint of a receipt. Tells whether what the receipt says may be believed: not when
+    /// the log was caught, and not when the checkpoint cannot be kept to hold it against the log later.
+    pub(crate) fn observe(&mut self, signed: &Signed, now: Timestamp, turn: &mut Turn) -> bool {
+        let seen = self.trust.observe(signed, now);
         self.settle(seen, now, turn);
+        if self.trust.full()
+            && let Some(detail) = self.trust.complaint(now)
+        {
+            self.alarm(AlarmKind::LogUnproven, detail, now, turn);
+        }
+        !self.trust.forked() && self.trust.remembers(signed)
+    }
+
+    /// A proof did not come. Once it is overdue, somebody has to look at this broker.
+    fn unproved(&mut self, now: Timestamp, turn: &mut Turn) {
+        if self.trust.unanswered()
+            && let Some(detail) = self.trust.complaint(now)
+        {
+            self.alarm(AlarmKind::LogUnproven, detail, now, turn);
+        }
     }
 
     fn settle(&mut self, outcome: Result<Option<PinRow>, Fork>, now: Timestamp, turn: &mut Turn) {
+        turn.writes.append(&mut self.trust.take_changes());
         match outcome {
             Ok(pin) => turn.writes.extend(pin.map(Write::Pin)),
             Err(fork) => {
+                if !self.trust.forked() {
+                    // The first contradiction is the evidence; a later one must not replace it.
+                    turn.writes.extend((1..).zip(fork.notes).map(|(place, note)| Write::Note(place, note)));
+                }
                 turn.writes.extend(self.trust.fork().map(Write::Pin));
                 self.alarm(AlarmKind::LogForked, fork.detail, now, turn);
             }

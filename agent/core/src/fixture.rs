@@ -117,9 +117,9 @@ pub(crate) fn request(id: u8, flow: &str, to: &[u8], body: &str) -> PushRequest 
     }
 }
 
-/// Encryption that keeps keys apart and hides nothing; chance is a counter.
+/// Encryption that keeps keys apart and hides nothing; chance is a counter. Says whether locking fails.
 #[derive(Debug, Default)]
-pub(crate) struct Toy(Cell<u64>);
+pub(crate) struct Toy(Cell<u64>, Cell<bool>);
 
 impl Toy {
     fn next(&self) -> u64 {
@@ -187,14 +187,18 @@ impl Crypto for Toy {
 }
 
 impl Locker for Toy {
-    fn lock(&self, table: u8, key: &[u8], plain: &[u8]) -> Vec<u8> {
+    fn lock(&self, table: u8, key: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        if self.1.get() {
+            return None;
+        }
         let tag = sha256(&[&[table], key, plain].concat());
-        [&tag.0[..8], plain].concat()
+        Some([&tag.0[..8], plain].concat())
     }
 
     fn unlock(&self, table: u8, key: &[u8], locked: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (_, plain) = locked.split_at_checked(8)?;
-        (self.lock(table, key, plain) == locked).then(|| Zeroizing::new(plain.to_vec()))
+        let tag = sha256(&[&[table], key, plain].concat());
+        (tag.0[..8] == locked[..8]).then(|| Zeroizing::new(plain.to_vec()))
     }
 
     fn fingerprint(&self, bytes: &[u8]) -> Digest {
@@ -220,7 +224,7 @@ fn settings(number: u8) -> Settings {
 
 impl Node {
     pub(crate) fn new(number: u8) -> Self {
-        let toy = Toy(Cell::new(u64::from(number) << 32));
+        let toy = Toy(Cell::new(u64::from(number) << 32), Cell::new(false));
         let mut node = Self {
             number,
             core: Core::new(settings(number)),
@@ -237,6 +241,11 @@ impl Node {
 
     pub(crate) fn ports(&self) -> Ports<'_> {
         Ports { crypto: &self.toy, chance: &self.toy, locker: &self.toy, signer: &self.signer }
+    }
+
+    /// From now on the cipher of the store fails, or works again.
+    pub(crate) fn break_lock(&self, broken: bool) {
+        self.toy.1.set(broken);
     }
 
     /// One turn; what it says becomes durable and its sends and events are gathered.

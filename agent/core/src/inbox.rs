@@ -90,8 +90,12 @@ impl Core {
     /// Takes in an offer: verifies, opens, stores, and acknowledges in the same turn.
     ///
     /// An offer whose receipt proves nothing is the broker's fault, not the sender's: it is neither stored
-    /// nor acknowledged, so that the broker cannot record it as delivered.
+    /// nor acknowledged, so that the broker cannot record it as delivered. The same goes for every offer
+    /// once the log was caught contradicting itself, and for a body that cannot be encrypted here.
     pub(crate) fn offer(&mut self, offer: &Offer, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        if self.trust.forked() {
+            return;
+        }
         let digest = sha256(&offer.packet);
         if let Some(known) = self.inbox.known.get(&digest).copied() {
             self.inbox.pending.push(Acknowledged {
@@ -101,11 +105,14 @@ impl Core {
             });
             return;
         }
-        let receipt = match self.trust.receipt(&offer.receipt) {
-            Ok(receipt) => receipt,
+        let (receipt, signed) = match self.trust.receipt(&offer.receipt) {
+            Ok(read) => read,
             Err(error) => return self.unproven(digest, &error, now, turn),
         };
-        self.observe(&receipt.checkpoint, now, turn);
+        if !self.observe(&signed, now, turn) {
+            // What a log says that was caught contradicting itself proves nothing about this packet.
+            return;
+        }
         let parsed = Packet::parse(&offer.packet);
         let proof = self.acceptance(&receipt, digest, parsed.as_ref());
         let (index, entry) = match proof {
@@ -118,31 +125,33 @@ impl Core {
             Ok(packet) => {
                 describe(&mut row, packet.context());
                 let (remark, last) = self.inbox.follow(packet.context(), digest);
-                self.judge(packet, digest, entry.time, ports).inspect(|_| {
-                    // Only a packet that its sender really signed moves the chain.
-                    row.remark = remark;
-                    if let (Some(sender), Some(last)) = (row.sender, last) {
-                        self.inbox.seen.insert((sender, row.flow.clone()), last);
-                        turn.writes.push(Write::Seen(sender, row.flow.clone(), last));
-                    }
-                })
+                self.judge(packet, digest, entry.time, ports).map(|good| (good, remark, last))
             }
         };
         let position = self.inbox.next;
-        self.inbox.next = position.saturating_add(1);
         match judged {
-            Ok(good) => {
+            Ok((good, remark, last)) => {
                 row.media_type.clone_from(&good.opened.media_type);
                 row.retention_days = good.permit.retention_days();
                 let body = zeroize::Zeroizing::new(good.opened.body);
-                let locked = ports.locker.lock(table::BODY, &position_key(position), &body);
+                let Some(locked) = ports.locker.lock(table::BODY, &position_key(position), &body) else {
+                    // Unanswered, so that the broker keeps it and offers it again in the next session.
+                    return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
+                };
                 turn.writes.push(Write::Body(position, locked));
+                // Only a packet that its sender really signed moves the chain.
+                row.remark = remark;
+                if let (Some(sender), Some(last)) = (row.sender, last) {
+                    self.inbox.seen.insert((sender, row.flow.clone()), last);
+                    turn.writes.push(Write::Seen(sender, row.flow.clone(), last));
+                }
             }
             Err(refusal) => {
                 row.outcome = refusal.number();
                 turn.blobs.push((digest, offer.packet.0.as_slice().into()));
             }
         }
+        self.inbox.next = position.saturating_add(1);
         self.keep(position, row, turn);
     }
 

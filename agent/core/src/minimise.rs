@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use seinhuis_shared::cbor;
 use seinhuis_shared::covenant::schema::FieldError;
 use seinhuis_shared::covenant::{Compiled, Declared, Flow, Permit, Question, Role, Size, Step, evaluate};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::{TTL_DEFAULT, TTL_MAX};
 use seinhuis_shared::refusal::{Lang, Refusal};
 use seinhuis_shared::time::{Span, Timestamp};
+use zeroize::Zeroizing;
 
 /// The media type of every body a covenant's schema describes.
 pub const MEDIA_TYPE: &str = "application/json";
@@ -21,6 +23,16 @@ pub enum Target {
     Oin(Oin),
     /// By its role, when the covenant has one party in that role.
     Role(Role),
+}
+
+impl Target {
+    /// What it is and which, for durable fingerprints.
+    fn encoded(&self) -> (&'static str, String) {
+        match self {
+            Self::Oin(oin) => ("oin", oin.to_string()),
+            Self::Role(role) => ("role", role.to_string()),
+        }
+    }
 }
 
 /// What a person or system asks to send.
@@ -50,6 +62,30 @@ pub struct PushRequest {
     pub trace: Option<TraceId>,
     /// The plaintext body.
     pub body: Vec<u8>,
+}
+
+impl PushRequest {
+    /// What makes two pushes the same push: everything but the trace, in an encoding of its own, because a
+    /// keyed fingerprint of it is durable.
+    pub(crate) fn identity(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.body.len().saturating_add(512)));
+        let head = cbor::encode(&(
+            "seinhuis/push/1",
+            &self.flow,
+            self.to.iter().map(Target::encoded).collect::<Vec<_>>(),
+            self.step.map(Step::as_str),
+            self.case,
+            &self.message_type,
+            &self.basis,
+            self.covenant,
+            self.ttl.map(|ttl| ttl.0),
+            self.in_reply_to,
+        ));
+        bytes.extend(u64::try_from(head.len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend(head);
+        bytes.extend(&self.body);
+        bytes
+    }
 }
 
 impl core::fmt::Debug for PushRequest {

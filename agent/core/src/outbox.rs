@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::{self, Bytes};
-use seinhuis_shared::covenant::{Declared, Question, Size, Step, evaluate};
+use seinhuis_shared::covenant::{Declared, Question, Size, evaluate};
 use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::BODY_MAX;
 use seinhuis_shared::packet::{self, Context, Packet, Recipient, SealRandomness};
@@ -291,7 +291,7 @@ impl Core {
         ports: Ports<'_>,
         turn: &mut Turn,
     ) -> Result<Pushed, Rejection> {
-        let fingerprint = ports.locker.fingerprint(&fingerprinted(request));
+        let fingerprint = ports.locker.fingerprint(&request.identity());
         let connected = self.connected;
         if let Some(known) = self.outbox.known.get(&request.msg_id) {
             return if known.fingerprint == fingerprint {
@@ -317,7 +317,6 @@ impl Core {
             body: Bytes::from(request.body.as_slice()),
         };
         let position = self.outbox.next;
-        self.outbox.next = position.saturating_add(1);
         let row = OutboxRow {
             msg_id: request.msg_id,
             stage: Stage::Draft,
@@ -339,13 +338,22 @@ impl Core {
         let held = |oin: &Oin| self.outbox.held.contains_key(&(row.flow.clone(), *oin));
         let stage = if row.recipients.iter().any(held) || !self.keys_at_hand(&row, now) {
             let plain = Zeroizing::new(cbor::encode(&draft));
-            let locked = ports.locker.lock(table::DRAFT, &position_key(position), &plain);
+            let Some(locked) = ports.locker.lock(table::DRAFT, &position_key(position), &plain) else {
+                self.alarm(AlarmKind::LockFailed, format!("draft {}", row.msg_id), now, turn);
+                return Err(Rejection::new(
+                    Refusal::TooBusy,
+                    "De agent kan het bericht niet versleuteld bewaren. Herstart hem; bekijk de alarmen.",
+                    "The agent cannot keep the message encrypted. Restart it; look at its alarms.",
+                ));
+            };
             turn.writes.push(Write::Draft(position, Some(locked.clone())));
+            self.outbox.next = position.saturating_add(1);
             self.store(position, Item { row, draft: Some(locked) }, turn);
             self.fetch_soon();
             self.fetch_prekeys(now, turn);
             Stage::Draft
         } else {
+            self.outbox.next = position.saturating_add(1);
             self.seal(position, row, &draft, now, ports, turn)
         };
         Ok(Pushed { msg_id: request.msg_id, position, stage, repeated: false, connected })
@@ -526,11 +534,15 @@ impl Core {
     /// Believes a verdict only when its receipt proves it, about this very packet.
     pub(crate) fn verdict(&mut self, verdict: &Verdict, packet: &[u8], now: Timestamp, turn: &mut Turn) {
         let Some(position) = self.outbox.by_packet.get(&verdict.packet).copied() else { return };
-        if let Err(error) = self.check_verdict(verdict, packet, now, turn) {
-            let detail = format!("packet {} outcome {}: {error}", verdict.packet, verdict.outcome);
-            self.alarm(AlarmKind::FalseVerdict, detail, now, turn);
-            self.put_off(position, now.plus(DISPUTE_WAIT));
-            return;
+        match self.check_verdict(verdict, packet, now, turn) {
+            Ok(true) => {}
+            // The log was caught, or may be later: what it says about this packet proves nothing yet.
+            Ok(false) => return self.put_off(position, now.plus(DISPUTE_WAIT)),
+            Err(error) => {
+                let detail = format!("packet {} outcome {}: {error}", verdict.packet, verdict.outcome);
+                self.alarm(AlarmKind::FalseVerdict, detail, now, turn);
+                return self.put_off(position, now.plus(DISPUTE_WAIT));
+            }
         }
         let Some(Item { mut row, .. }) = self.outbox.take(position) else { return };
         row.stage = if verdict.outcome == 0 { Stage::Done } else { Stage::Refused };
@@ -540,24 +552,26 @@ impl Core {
         self.close(position, row, turn);
     }
 
+    /// Whether a verdict that its receipt proves may be believed; see [`Core::observe`].
     fn check_verdict(
         &mut self,
         verdict: &Verdict,
         packet: &[u8],
         now: Timestamp,
         turn: &mut Turn,
-    ) -> Result<(), ReceiptError> {
-        let receipt = self.trust.receipt(&verdict.receipt)?;
-        self.observe(&receipt.checkpoint, now, turn);
+    ) -> Result<bool, ReceiptError> {
+        let (receipt, signed) = self.trust.receipt(&verdict.receipt)?;
+        let believed = self.observe(&signed, now, turn);
         if verdict.outcome == 0 {
             let packet = Packet::parse(packet).map_err(ReceiptError::Form)?;
             if packet.digest() != verdict.packet {
                 return Err(ReceiptError::NotAboutThis);
             }
-            receipt.says_accepted(&packet)
+            receipt.says_accepted(&packet)?;
         } else {
-            receipt.says_refused(&verdict.packet, &self.settings.oin, verdict.outcome)
+            receipt.says_refused(&verdict.packet, &self.settings.oin, verdict.outcome)?;
         }
+        Ok(believed)
     }
 
     /// The broker recorded nothing: the same bytes again later.
@@ -566,6 +580,22 @@ impl Core {
             let wait = Span(deferred.retry_after.clamp(100, DEFER_MAX.0));
             self.put_off(position, now.plus(wait));
         }
+    }
+
+    /// The bytes of a packet are gone, so it cannot be submitted. The broker may have accepted it before,
+    /// so nobody is told that it was refused: it stays open, and in its order, until its time ends.
+    pub(crate) fn packet_missing(&mut self, digest: Digest, now: Timestamp, turn: &mut Turn) {
+        let Some(position) = self.outbox.by_packet.get(&digest).copied() else { return };
+        self.alarm(AlarmKind::PacketMissing, format!("packet {digest}"), now, turn);
+        let ended = self.outbox.open.get(&position).is_some_and(|item| item.row.expires <= now);
+        if !ended {
+            return self.put_off(position, now.plus(DISPUTE_WAIT));
+        }
+        let Some(Item { mut row, .. }) = self.outbox.take(position) else { return };
+        row.stage = Stage::Expired;
+        row.outcome = Refusal::Expired.number();
+        row.decided = Some(now);
+        self.close(position, row, turn);
     }
 
     fn put_off(&mut self, position: u64, until: Timestamp) {
@@ -578,23 +608,4 @@ impl Core {
 fn open_draft(position: u64, locked: &[u8], ports: Ports<'_>) -> Option<Draft> {
     let plain = ports.locker.unlock(table::DRAFT, &position_key(position), locked)?;
     cbor::strict(&plain, BODY_MAX.saturating_mul(2)).ok()
-}
-
-/// What makes two pushes the same push.
-fn fingerprinted(request: &PushRequest) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(request.body.len().saturating_add(256)));
-    let head = cbor::encode(&(
-        "seinhuis/push/1",
-        &request.flow,
-        format!("{:?}", request.to),
-        request.step.map(Step::as_str),
-        request.case,
-        &request.message_type,
-        &request.basis,
-        request.in_reply_to,
-    ));
-    bytes.extend(u64::try_from(head.len()).unwrap_or(u64::MAX).to_be_bytes());
-    bytes.extend(head);
-    bytes.extend(&request.body);
-    bytes
 }

@@ -23,8 +23,9 @@ pub trait Chance {
 
 /// Encryption of what is secret at rest, bound to the row it stands in.
 pub trait Locker {
-    /// Encrypts the value of a row.
-    fn lock(&self, table: u8, key: &[u8], plain: &[u8]) -> Vec<u8>;
+    /// Encrypts the value of a row; `None` when the cipher fails. What is not locked is not kept, so nobody
+    /// may be told that it is.
+    fn lock(&self, table: u8, key: &[u8], plain: &[u8]) -> Option<Vec<u8>>;
 
     /// Decrypts the value of a row; `None` when it was changed, moved or locked with another key.
     fn unlock(&self, table: u8, key: &[u8], locked: &[u8]) -> Option<Zeroizing<Vec<u8>>>;

@@ -119,7 +119,7 @@ impl Core {
         let mut changed = self.prekeys.bundle.is_none();
         let current = |row: &OwnPrekeyRow| row.not_before <= now && now < row.not_after;
         if !self.prekeys.own.values().any(current) {
-            changed |= self.make_prekey(now, ports, turn);
+            changed |= self.make_prekey(now, now, ports, turn);
         }
         // The end of the unbroken chain of epochs that begins with the current one.
         let mut covered = now;
@@ -129,18 +129,22 @@ impl Core {
             covered = row.not_after;
         }
         if covered.since(now) <= PREKEY_EPOCH && covered > now {
-            changed |= self.make_prekey(covered, ports, turn);
+            changed |= self.make_prekey(covered, now, ports, turn);
         }
         if changed {
             self.sign_bundle(now, ports, turn);
         }
     }
 
-    fn make_prekey(&mut self, from: Timestamp, ports: Ports<'_>, turn: &mut Turn) -> bool {
+    fn make_prekey(&mut self, from: Timestamp, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) -> bool {
         // Without randomness nothing can be made; the next tick tries again.
         let Ok((secret, public)) = ports.crypto.generate() else { return false };
         let id = public.id();
-        let locked = ports.locker.lock(table::OWN_PREKEY, id.as_bytes(), &secret.0);
+        let Some(locked) = ports.locker.lock(table::OWN_PREKEY, id.as_bytes(), &secret.0) else {
+            // A key that would be lost at the next start must not be offered to senders.
+            self.alarm(AlarmKind::LockFailed, "own prekey".into(), now, turn);
+            return false;
+        };
         let row = OwnPrekeyRow {
             public,
             not_before: from,

@@ -43,9 +43,13 @@ pub mod table {
     pub const BUNDLE: u8 = 10;
     /// [`super::PeerRow`] by organisation.
     pub const PEER: u8 = 11;
+    /// [`super::WaitingRow`] by size of the tree.
+    pub const WAITING: u8 = 12;
+    /// Signed notes kept as evidence, by their place: see [`super::Write::Note`].
+    pub const NOTE: u8 = 13;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 12] =
-        [META, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN, ALARM, OWN_PREKEY, BUNDLE, PEER];
+    pub const ALL: [u8; 14] =
+        [META, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN, ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE];
 }
 
 macro_rules! coded {
@@ -140,6 +144,12 @@ coded! {
         BundleRefused = 6 "bundle-refused",
         /// Something stored here no longer opens with the store key.
         StoreKey = 7 "store-key",
+        /// Something could not be encrypted for the store, so it was not taken in.
+        LockFailed = 8 "lock-failed",
+        /// The broker does not prove that checkpoints it signed belong to one history.
+        LogUnproven = 9 "log-unproven",
+        /// A sealed packet is no longer in the store.
+        PacketMissing = 10 "packet-missing",
     }
 }
 
@@ -243,6 +253,17 @@ pub struct PinRow {
     pub forked: bool,
 }
 
+/// A signed checkpoint that was believed and whose place in the log's history is not proved yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct WaitingRow {
+    /// Root hash.
+    pub root: Digest,
+    /// Since when it waits.
+    pub since: Timestamp,
+    /// The checkpoint as the log signed it (C2SP signed note).
+    pub note: Bytes,
+}
+
 /// An alarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct AlarmRow {
@@ -314,6 +335,11 @@ pub enum Write {
     Bundle(Box<BundleRow>),
     /// A partner's bundle.
     Peer(Oin, Box<PeerRow>),
+    /// A checkpoint that waits for a proof, by size of its tree, or that it waits no more.
+    Waiting(u64, Option<Box<WaitingRow>>),
+    /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
+    /// caught. Together they show to anybody what the log signed.
+    Note(u8, Bytes),
 }
 
 /// A row as stored: table, key, and a value or its absence.
@@ -359,6 +385,10 @@ impl Write {
             Self::Peer(oin, one) => {
                 row(table::PEER, oin.as_str().as_bytes().to_vec(), Some(cbor::encode(one)))
             }
+            Self::Waiting(size, one) => {
+                row(table::WAITING, position_key(*size), one.as_ref().map(cbor::encode))
+            }
+            Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
         }
     }
 
@@ -391,6 +421,11 @@ impl Write {
             ),
             table::BUNDLE => Self::Bundle(Box::new(decode(value).map_err(|_| damaged())?)),
             table::PEER => Self::Peer(oin(key)?, Box::new(decode(value).map_err(|_| damaged())?)),
+            table::WAITING => Self::Waiting(at()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::NOTE => match key {
+                [place] => Self::Note(*place, decode(value).map_err(|_| damaged())?),
+                _ => return Err(damaged()),
+            },
             _ => return Err(damaged()),
         })
     }

@@ -1,27 +1,44 @@
 //! What is believed of the exchange log: a pinned checkpoint that only ever moves to a tree proved to
 //! extend it.
 //!
-//! Every signed checkpoint that passes by, in a welcome or a receipt, has to fit the pin: sooner or later
-//! it is proved consistent, or the log is caught showing different partners different histories.
+//! Every signed checkpoint that passes by, in a welcome or a receipt, has to fit the pin: it is kept until
+//! it is proved consistent, or the log is caught showing different partners different histories. A broker
+//! that proves nothing gets nothing more either: see [`Trust::stalled`].
 
 use std::collections::BTreeMap;
 
+use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt, ReceiptError, VerifiedReceipt};
+use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::proof::verify_consistency;
 use seinhuis_shared::wire::{CONSISTENCY_SIZES_MAX, FetchConsistency, Message as _};
 
-use crate::rows::PinRow;
+use crate::rows::{PinRow, WaitingRow, Write};
 
 /// How many checkpoints may wait for a proof before one is asked for without waiting for the tick.
 const EAGER: usize = CONSISTENCY_SIZES_MAX - 1;
+
+/// Most checkpoints that wait for a proof. Beyond it nothing that rests on yet another one is believed.
+pub(crate) const WAITING_MAX: usize = 4096;
+/// Longest wait for a proof before nothing more is submitted.
+pub(crate) const PROOF_WAIT: Span = Span::minutes(10);
+
+/// A checkpoint and the note it was read from, whose signature has been checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Signed {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) note: Bytes,
+}
 
 /// Two signed statements of the log that cannot both be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fork {
     /// Which, for the operator and as a pointer to the evidence.
     pub(crate) detail: String,
+    /// The signed notes, as far as they are at hand.
+    pub(crate) notes: Vec<Bytes>,
 }
 
 #[derive(Debug)]
@@ -29,7 +46,13 @@ pub(crate) struct Trust {
     log: LogKey,
     cache: CheckpointCache,
     pin: Option<PinRow>,
-    waiting: BTreeMap<u64, Digest>,
+    /// The signed note of the pin; empty when the pin is older than the habit of keeping it.
+    note: Bytes,
+    waiting: BTreeMap<u64, WaitingRow>,
+    /// A checkpoint had to be turned away because too many wait.
+    full: bool,
+    /// What is to become durable.
+    changes: Vec<Write>,
     asked: Option<Vec<u64>>,
     /// The last question was not answered: the next waits for a tick.
     patient: bool,
@@ -41,7 +64,10 @@ impl Trust {
             log,
             cache: CheckpointCache::default(),
             pin: None,
+            note: Bytes::default(),
             waiting: BTreeMap::new(),
+            full: false,
+            changes: Vec::new(),
             asked: None,
             patient: false,
         }
@@ -59,6 +85,45 @@ impl Trust {
         self.pin = Some(pin);
     }
 
+    pub(crate) fn restore_waiting(&mut self, size: u64, row: WaitingRow) {
+        self.waiting.insert(size, row);
+    }
+
+    pub(crate) fn restore_note(&mut self, place: u8, note: Bytes) {
+        if place == 0 {
+            self.note = note;
+        }
+    }
+
+    /// What changed since the last call and is to become durable.
+    pub(crate) fn take_changes(&mut self) -> Vec<Write> {
+        core::mem::take(&mut self.changes)
+    }
+
+    /// Whether so many checkpoints wait that another one was turned away.
+    pub(crate) const fn full(&self) -> bool {
+        self.full
+    }
+
+    /// Since when a proof is overdue at `now`, if one is.
+    fn overdue(&self, now: Timestamp) -> Option<Timestamp> {
+        let oldest = self.waiting.values().map(|row| row.since).min()?;
+        (oldest.plus(PROOF_WAIT) < now).then_some(oldest)
+    }
+
+    /// Whether the broker owes proofs for so long, or so many, that it gets no more packets.
+    pub(crate) fn stalled(&self, now: Timestamp) -> bool {
+        self.full || self.overdue(now).is_some()
+    }
+
+    /// What to tell when a question was not answered and proofs are overdue.
+    pub(crate) fn complaint(&self, now: Timestamp) -> Option<String> {
+        if self.full {
+            return Some(format!("more than {WAITING_MAX} checkpoints wait for a proof"));
+        }
+        self.overdue(now).map(|since| format!("a checkpoint waits for a proof since {since}"))
+    }
+
     pub(crate) fn forked(&self) -> bool {
         self.pin.is_some_and(|pin| pin.forked)
     }
@@ -68,42 +133,72 @@ impl Trust {
     }
 
     /// Reads a receipt and checks signature and inclusion; says nothing about consistency yet.
-    pub(crate) fn receipt(&mut self, bytes: &[u8]) -> Result<VerifiedReceipt, ReceiptError> {
-        Receipt::parse(bytes)?.verify(&self.log, &mut self.cache)
+    pub(crate) fn receipt(&mut self, bytes: &[u8]) -> Result<(VerifiedReceipt, Signed), ReceiptError> {
+        let receipt = Receipt::parse(bytes)?;
+        let verified = receipt.verify(&self.log, &mut self.cache)?;
+        let signed = Signed { checkpoint: verified.checkpoint.clone(), note: receipt.checkpoint };
+        Ok((verified, signed))
     }
 
     /// Takes in the newest checkpoint of a session: it may not lie before the pin.
-    pub(crate) fn newest(&mut self, checkpoint: &Checkpoint) -> Result<Option<PinRow>, Fork> {
+    pub(crate) fn newest(&mut self, signed: &Signed, now: Timestamp) -> Result<Option<PinRow>, Fork> {
+        let size = signed.checkpoint.size();
         match self.pin {
-            Some(pin) if checkpoint.size() < pin.size => {
-                Err(Fork { detail: format!("shrank from {} to {} entries", pin.size, checkpoint.size()) })
-            }
-            _ => self.observe(checkpoint),
+            Some(pin) if size < pin.size => Err(Fork {
+                detail: format!("shrank from {} to {size} entries", pin.size),
+                notes: vec![self.note.clone(), signed.note.clone()],
+            }),
+            _ => self.observe(signed, now),
         }
     }
 
     /// Takes in a signed checkpoint. Gives a pin to store when it is the first.
-    pub(crate) fn observe(&mut self, checkpoint: &Checkpoint) -> Result<Option<PinRow>, Fork> {
-        let (size, root) = (checkpoint.size(), *checkpoint.root());
+    pub(crate) fn observe(&mut self, signed: &Signed, now: Timestamp) -> Result<Option<PinRow>, Fork> {
+        let (size, root) = (signed.checkpoint.size(), *signed.checkpoint.root());
         let Some(pin) = self.pin else {
-            self.pin = Some(PinRow { size, root, forked: false });
-            return Ok(self.pin);
+            return Ok(self.move_pin(PinRow { size, root, forked: false }, signed.note.clone()));
         };
-        let known = if size == pin.size { Some(pin.root) } else { self.waiting.get(&size).copied() };
-        match known {
-            Some(known) if known == root => Ok(None),
-            Some(known) => Err(Fork { detail: format!("two roots for {size} entries: {known} and {root}") }),
+        match self.known(size) {
+            Some((known, _)) if known == root => Ok(None),
+            Some((known, note)) => Err(Fork {
+                detail: format!("two roots for {size} entries: {known} and {root}"),
+                notes: vec![note, signed.note.clone()],
+            }),
             // Every log extends the empty one, whose root is fixed: nothing is to be proved.
             None if size == 0 => Ok(None),
-            None if pin.size == 0 => {
-                self.pin = Some(PinRow { size, root, ..pin });
-                Ok(self.pin)
+            None if pin.size == 0 => Ok(self.move_pin(PinRow { size, root, ..pin }, signed.note.clone())),
+            None if self.waiting.len() >= WAITING_MAX => {
+                self.full = true;
+                Ok(None)
             }
             None => {
-                self.waiting.insert(size, root);
+                let row = WaitingRow { root, since: now, note: signed.note.clone() };
+                self.changes.push(Write::Waiting(size, Some(Box::new(row.clone()))));
+                self.waiting.insert(size, row);
                 Ok(None)
             }
         }
+    }
+
+    /// Whether a checkpoint is kept, so that what rests on it can be held against the log later.
+    pub(crate) fn remembers(&self, signed: &Signed) -> bool {
+        let size = signed.checkpoint.size();
+        size == 0 || self.known(size).is_some_and(|(root, _)| root == *signed.checkpoint.root())
+    }
+
+    /// Root and note of a size that is pinned or waits.
+    fn known(&self, size: u64) -> Option<(Digest, Bytes)> {
+        match self.pin {
+            Some(pin) if pin.size == size => Some((pin.root, self.note.clone())),
+            _ => self.waiting.get(&size).map(|row| (row.root, row.note.clone())),
+        }
+    }
+
+    fn move_pin(&mut self, pin: PinRow, note: Bytes) -> Option<PinRow> {
+        self.pin = Some(pin);
+        self.note = note;
+        self.changes.push(Write::Note(0, self.note.clone()));
+        self.pin
     }
 
     /// Records that the log was caught.
@@ -135,10 +230,10 @@ impl Trust {
         Some(sizes)
     }
 
-    /// The answer will not come.
-    pub(crate) fn unanswered(&mut self) {
-        self.asked = None;
+    /// The answer will not come. Tells whether there was a question.
+    pub(crate) fn unanswered(&mut self) -> bool {
         self.patient = true;
+        self.asked.take().is_some()
     }
 
     /// Checks the proofs between neighbouring sizes and moves the pin to the largest.
@@ -150,25 +245,29 @@ impl Trust {
             return Ok(None);
         }
         self.asked = None;
-        let root =
-            |size: u64| if size == pin.size { Some(pin.root) } else { self.waiting.get(&size).copied() };
         let mut steps = proofs.iter();
         for pair in sizes.windows(2) {
             let &[old, new] = pair else { continue };
-            let (Some(old_root), Some(new_root)) = (root(old), root(new)) else { return Ok(None) };
+            let (Some((old_root, old_note)), Some((new_root, new_note))) = (self.known(old), self.known(new))
+            else {
+                return Ok(None);
+            };
             let proof = steps.next().map(Vec::as_slice).unwrap_or_default();
             verify_consistency(old, new, proof, &old_root, &new_root).map_err(|error| Fork {
                 detail: format!("no proof from {old} ({old_root}) to {new} ({new_root}) entries: {error}"),
+                notes: vec![old_note, new_note],
             })?;
         }
-        let largest = sizes.last().and_then(|size| root(*size).map(|root| (*size, root)));
+        let largest = sizes.last().and_then(|size| Some((*size, self.known(*size)?)));
         for size in sizes {
-            self.waiting.remove(size);
+            if self.waiting.remove(size).is_some() {
+                self.changes.push(Write::Waiting(*size, None));
+            }
         }
+        self.full &= self.waiting.len() >= WAITING_MAX;
         match largest {
-            Some((size, root)) if size > pin.size => {
-                self.pin = Some(PinRow { size, root, ..pin });
-                Ok(self.pin)
+            Some((size, (root, note))) if size > pin.size => {
+                Ok(self.move_pin(PinRow { size, root, ..pin }, note))
             }
             _ => Ok(None),
         }
@@ -199,8 +298,68 @@ mod tests {
         tree
     }
 
-    fn checkpoint(tree: &BatchTree) -> Checkpoint {
-        Checkpoint::new(ORIGIN, tree.size(), tree.root()).unwrap()
+    const NOW: Timestamp = Timestamp(1_780_000_000_000);
+
+    fn signed(size: u64, root: Digest) -> Signed {
+        let note = Bytes(format!("{size} {root}").into_bytes());
+        Signed { checkpoint: Checkpoint::new(ORIGIN, size, root).unwrap(), note }
+    }
+
+    fn checkpoint(tree: &BatchTree) -> Signed {
+        signed(tree.size(), tree.root())
+    }
+
+    /// What a restart finds.
+    fn restored(rows: &[Write]) -> Trust {
+        let mut trust = trust();
+        for row in rows {
+            if let Write::Pin(pin) = row {
+                trust.restore(*pin);
+            } else if let Write::Waiting(size, Some(row)) = row {
+                trust.restore_waiting(*size, (**row).clone());
+            } else if let Write::Note(place, note) = row {
+                trust.restore_note(*place, note.clone());
+            }
+        }
+        trust
+    }
+
+    #[test]
+    fn what_waits_is_remembered_over_a_restart_with_its_evidence() {
+        let mut trust = trust();
+        let first = tree(0..5, Frontier::empty(), 0);
+        let second = tree(5..9, first.tip().clone(), 0);
+        let pin = trust.newest(&checkpoint(&first), NOW).unwrap().unwrap();
+        trust.observe(&checkpoint(&second), NOW).unwrap();
+        let mut rows = trust.take_changes();
+        rows.push(Write::Pin(pin));
+        let mut again = restored(&rows);
+        assert_eq!((again.unproven(), again.pin()), (1, Some(pin)));
+        let other = checkpoint(&tree(0..9, Frontier::empty(), 1));
+        let fork = again.observe(&other, NOW).unwrap_err();
+        assert_eq!(fork.notes, [checkpoint(&second).note, other.note]);
+        let mut again = restored(&rows);
+        let sizes = again.ask(true).unwrap();
+        again.proved(&sizes, &[second.consistency_proof().unwrap()]).unwrap();
+        let changes = again.take_changes();
+        assert_eq!(changes, [Write::Waiting(9, None), Write::Note(0, checkpoint(&second).note)]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_number_and_time() {
+        let mut trust = trust();
+        let one = |size: u64| signed(size, leaf_hash(&size.to_be_bytes()));
+        for size in 1..=u64::try_from(WAITING_MAX).unwrap() + 1 {
+            trust.observe(&one(size), NOW).unwrap();
+            assert!(trust.remembers(&one(size)));
+        }
+        assert!(!trust.stalled(NOW.plus(PROOF_WAIT)));
+        assert!(trust.stalled(NOW.plus(PROOF_WAIT).plus(Span(1))), "the oldest waits too long");
+        assert!(!trust.full());
+        let more = one(u64::MAX);
+        trust.observe(&more, NOW).unwrap();
+        assert_eq!(trust.unproven(), WAITING_MAX);
+        assert!(trust.full() && trust.stalled(NOW) && !trust.remembers(&more));
     }
 
     #[test]
@@ -209,9 +368,9 @@ mod tests {
         let first = tree(0..5, Frontier::empty(), 0);
         let second = tree(5..9, first.tip().clone(), 0);
         let third = tree(9..12, second.tip().clone(), 0);
-        assert_eq!(trust.newest(&checkpoint(&first)).unwrap().unwrap().size, 5);
-        assert_eq!(trust.observe(&checkpoint(&third)), Ok(None));
-        assert_eq!(trust.observe(&checkpoint(&second)), Ok(None));
+        assert_eq!(trust.newest(&checkpoint(&first), NOW).unwrap().unwrap().size, 5);
+        assert_eq!(trust.observe(&checkpoint(&third), NOW), Ok(None));
+        assert_eq!(trust.observe(&checkpoint(&second), NOW), Ok(None));
         assert_eq!(trust.ask(false), None, "few waiting: at the tick");
         let sizes = trust.ask(true).unwrap();
         assert_eq!(sizes, [5, 9, 12]);
@@ -230,8 +389,8 @@ mod tests {
         let mut trust = trust();
         let first = tree(0..5, Frontier::empty(), 0);
         let second = tree(5..9, first.tip().clone(), 0);
-        trust.newest(&checkpoint(&second)).unwrap();
-        trust.observe(&checkpoint(&first)).unwrap();
+        trust.newest(&checkpoint(&second), NOW).unwrap();
+        trust.observe(&checkpoint(&first), NOW).unwrap();
         let sizes = trust.ask(true).unwrap();
         assert_eq!(trust.proved(&sizes, &[second.consistency_proof().unwrap()]), Ok(None));
         assert_eq!((trust.unproven(), trust.pin().unwrap().size), (0, 9));
@@ -244,23 +403,23 @@ mod tests {
         let other = tree(0..9, Frontier::empty(), 1);
         let pinned = || {
             let mut trust = trust();
-            trust.newest(&checkpoint(&first)).unwrap();
+            trust.newest(&checkpoint(&first), NOW).unwrap();
             trust
         };
         let same_size = tree(0..5, Frontier::empty(), 1);
-        assert!(pinned().observe(&checkpoint(&same_size)).is_err(), "another root of the pinned size");
+        assert!(pinned().observe(&checkpoint(&same_size), NOW).is_err(), "another root of the pinned size");
         let mut trust = pinned();
-        trust.observe(&checkpoint(&second)).unwrap();
-        assert!(trust.observe(&checkpoint(&other)).is_err(), "another root of a waiting size");
+        trust.observe(&checkpoint(&second), NOW).unwrap();
+        assert!(trust.observe(&checkpoint(&other), NOW).is_err(), "another root of a waiting size");
         let mut trust = pinned();
-        trust.observe(&checkpoint(&other)).unwrap();
+        trust.observe(&checkpoint(&other), NOW).unwrap();
         let sizes = trust.ask(true).unwrap();
         let proof = second.consistency_proof().unwrap();
         assert!(trust.proved(&sizes, &[proof]).is_err(), "the proof leads elsewhere");
         assert!(!trust.forked());
         assert!(trust.fork().unwrap().forked && trust.forked());
         let mut trust = pinned();
-        trust.observe(&checkpoint(&second)).unwrap();
+        trust.observe(&checkpoint(&second), NOW).unwrap();
         let sizes = trust.ask(true).unwrap();
         assert!(trust.proved(&sizes, &[]).is_err(), "no proof at all");
     }
@@ -270,19 +429,19 @@ mod tests {
         let first = tree(0..5, Frontier::empty(), 0);
         let second = tree(5..9, first.tip().clone(), 0);
         let mut trust = trust();
-        trust.newest(&checkpoint(&second)).unwrap();
-        assert!(trust.newest(&checkpoint(&first)).is_err());
-        assert_eq!(trust.newest(&checkpoint(&second)), Ok(None));
+        trust.newest(&checkpoint(&second), NOW).unwrap();
+        assert!(trust.newest(&checkpoint(&first), NOW).is_err());
+        assert_eq!(trust.newest(&checkpoint(&second), NOW), Ok(None));
     }
 
     #[test]
     fn many_waiting_are_asked_for_at_once_and_within_the_bound() {
         let mut trust = trust();
         let mut tip = tree(0..1, Frontier::empty(), 0);
-        trust.newest(&checkpoint(&tip)).unwrap();
+        trust.newest(&checkpoint(&tip), NOW).unwrap();
         for leaf in 1..40 {
             tip = tree(leaf..leaf + 1, tip.tip().clone(), 0);
-            trust.observe(&checkpoint(&tip)).unwrap();
+            trust.observe(&checkpoint(&tip), NOW).unwrap();
         }
         assert_eq!(trust.ask(false).unwrap().len(), CONSISTENCY_SIZES_MAX);
         trust.unanswered();
@@ -293,9 +452,9 @@ mod tests {
     #[test]
     fn a_question_about_large_sizes_fits_its_frame() {
         let mut trust = trust();
-        let large = |n: u64| Checkpoint::new(ORIGIN, u64::MAX - n, leaf_hash(&n.to_be_bytes())).unwrap();
+        let large = |n: u64| signed(u64::MAX - n, leaf_hash(&n.to_be_bytes()));
         for n in 0..40 {
-            trust.observe(&large(n)).unwrap();
+            trust.observe(&large(n), NOW).unwrap();
         }
         let sizes = trust.ask(true).unwrap();
         assert!(sizes.len() >= 2 && FetchConsistency { sizes }.to_frame().is_ok());

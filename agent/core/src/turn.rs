@@ -52,6 +52,8 @@ pub enum Input {
     },
     /// The broker gave no consistency proof; it is asked again later.
     ConsistencyFailed,
+    /// The bytes of a sealed packet are no longer in the store.
+    PacketMissing(Digest),
     /// Time has passed.
     Tick,
 }

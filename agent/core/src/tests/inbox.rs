@@ -392,3 +392,44 @@ fn gaps_and_broken_chains_are_remarked() {
     assert_eq!(next, Remark::InOrder, "the late one did not move the chain");
     assert_eq!(remark(&mut town, 6, 7, Some(Digest([1; 32]))).0, Remark::ChainBroken);
 }
+
+#[test]
+fn a_body_that_cannot_be_locked_stays_with_the_broker() {
+    let (mut broker, [mut town, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let packet = Arc::clone(&youth.submitted()[0]);
+    broker.accept(&packet, NOW);
+    let offer = broker.mailboxes[&oin(1)][0].clone();
+    town.break_lock(true);
+    let turn = town.step([Input::Offer(Box::new(offer.clone()))], NOW);
+    assert!(town.acknowledged().is_empty(), "the broker keeps the only copy");
+    let kept = |write: &Write| matches!(write, Write::Inbox(..) | Write::Body(..) | Write::Seen(..));
+    assert!(!turn.writes.iter().any(kept));
+    assert_eq!(town.alarms(), [AlarmKind::LockFailed]);
+    town.break_lock(false);
+    town.step([Input::Offer(Box::new(offer))], NOW);
+    let outcomes: Vec<u16> = town.acknowledged().iter().map(|item| item.outcome).collect();
+    assert_eq!(outcomes, [0]);
+    assert_eq!(town.bodies(), [sample(SIGNAL)]);
+    assert_eq!(town.rows.keys().filter(|(of, _)| *of == crate::rows::table::INBOX).count(), 1);
+}
+
+#[test]
+fn an_offer_that_shows_a_fork_is_neither_stored_nor_acknowledged() {
+    let (mut broker, [mut town, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let packet = Arc::clone(&youth.submitted()[0]);
+    broker.accept(&packet, NOW);
+    let offer = broker.mailboxes[&oin(1)][0].clone();
+    let mut other = Broker::new();
+    let forked = other.offer(&packet, oin(1), after(Span::seconds(1)));
+    let seen = broker.welcome(NOW);
+    town.step([Input::Connected(Box::new(seen))], NOW);
+    let turn = town.step([Input::Offer(Box::new(forked))], NOW);
+    assert_eq!(town.alarms(), [AlarmKind::LogForked]);
+    assert!(!turn.writes.iter().any(|write| matches!(write, Write::Inbox(..) | Write::Body(..))));
+    assert!(town.acknowledged().is_empty());
+    town.step([Input::Offer(Box::new(offer))], NOW);
+    assert!(town.acknowledged().is_empty(), "nor is any later one");
+    assert!(town.bodies().is_empty());
+}

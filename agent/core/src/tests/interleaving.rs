@@ -166,7 +166,7 @@ impl World {
         // What belongs to the session, or to the covenants that are loaded anew, is not on the disk.
         live.connected = false;
         live.queued += live.deferred + live.in_flight;
-        (live.deferred, live.in_flight, live.unproven) = (0, 0, 0);
+        (live.deferred, live.in_flight) = (0, 0);
         live.covenants.clear();
         live.peers.clear();
         assert_eq!(live, restored);

@@ -337,3 +337,62 @@ fn a_wrong_clock_does_not_unseal_anything() {
     youth.step([verdict(answer, &packets[0])], NOW);
     assert_eq!(stage(&youth, 1), Stage::Done);
 }
+
+#[test]
+fn a_draft_that_cannot_be_locked_is_rejected_and_not_half_kept() {
+    let mut youth = Node::new(3);
+    youth.break_lock(true);
+    assert_eq!(youth.push(signal(1), NOW).unwrap_err().refusal, Refusal::TooBusy);
+    assert_eq!(bytes_at_rest(&youth), 0);
+    assert!(youth.core.find(&seinhuis_shared::ids::MsgId([1; 16])).is_none());
+    assert_eq!(youth.alarms(), [AlarmKind::LockFailed]);
+    youth.break_lock(false);
+    let pushed = youth.push(signal(1), NOW).unwrap();
+    assert_eq!((pushed.stage, pushed.repeated, pushed.position), (Stage::Draft, false, 0));
+}
+
+#[test]
+fn a_verdict_whose_receipt_shows_a_fork_ends_nothing() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let packets = youth.submitted();
+    broker.append(&seinhuis_shared::entry::Entry::new(seinhuis_shared::entry::Kind::Operator, NOW, [1; 16]));
+    broker.connect(&mut youth, NOW);
+    let mut other = Broker::new();
+    let answer = other.accept(&packets[0], NOW);
+    youth.step([verdict(answer, &packets[0])], NOW);
+    assert_eq!(youth.alarms(), [AlarmKind::LogForked]);
+    assert_eq!((stage(&youth, 1), bytes_at_rest(&youth)), (Stage::Sealed, 1), "kept until proved");
+}
+
+#[test]
+fn a_sealed_packet_that_is_gone_is_told_and_stays_in_order_until_its_time_ends() {
+    let (_, [_, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let digest = seinhuis_shared::signing::sha256(&youth.submitted()[0]);
+    youth.step([Input::PacketMissing(digest)], NOW);
+    youth.step([Input::PacketMissing(digest)], NOW);
+    assert_eq!(youth.alarms(), [AlarmKind::PacketMissing]);
+    assert_eq!((stage(&youth, 1), youth.core.status(NOW).deferred), (Stage::Sealed, 1));
+    youth.push(signal(2), NOW).unwrap();
+    assert!(youth.submitted().is_empty(), "what comes after does not overtake it");
+    youth.step([Input::PacketMissing(digest)], after(Span::days(60)));
+    assert_eq!(stage(&youth, 1), Stage::Expired);
+    assert_eq!(ids(&youth.submitted()), [2]);
+}
+
+#[test]
+fn a_push_with_another_validity_or_covenant_is_another_push() {
+    let mut youth = Node::new(3);
+    let first = PushRequest { ttl: Some(Span::days(1)), ..signal(1) };
+    youth.push(first.clone(), NOW).unwrap();
+    assert!(youth.push(first.clone(), NOW).unwrap().repeated);
+    let longer = PushRequest { ttl: Some(Span::days(2)), ..first.clone() };
+    assert_eq!(youth.push(longer, NOW).unwrap_err().refusal, Refusal::Equivocation);
+    let pinned = PushRequest { covenant: Some(crate::fixture::COVENANT.hash()), ..first.clone() };
+    assert_eq!(youth.push(pinned, NOW).unwrap_err().refusal, Refusal::Equivocation);
+    let target = |to| PushRequest { to: vec![to], ..signal(1) }.identity().to_vec();
+    let encoded = target(Target::Oin(oin(1)));
+    assert!(!encoded.windows(4).any(|part| part == b"Oin("), "not what Debug prints");
+    assert_ne!(encoded, target(Target::Oin(oin(2))));
+}

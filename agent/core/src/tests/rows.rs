@@ -25,6 +25,8 @@ fn used() -> Vec<Node> {
     let mut alone = Node::new(3);
     alone.push(signal(3), NOW).unwrap();
     Broker::new().connect(&mut alone, NOW);
+    // Seen and not proved yet.
+    broker.connect(&mut town, NOW);
     vec![town, police, youth, officers, alone]
 }
 

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use seinhuis_shared::cbor;
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::time::Span;
 use seinhuis_shared::tlog::note::VerifierKey;
 use seinhuis_shared::wire::Welcome;
 
 use crate::fixture::{Broker, NOW, Node, ORIGIN, after, log_signer, partnership, signal};
+use crate::rows::table;
+use crate::trust::{PROOF_WAIT, WAITING_MAX};
 use crate::{AlarmKind, Input, Send};
 
 fn grow(broker: &mut Broker, fill: u8) {
@@ -130,4 +133,71 @@ fn alarms_are_bounded_and_repeated_once() {
         town.step([Input::Offer(Box::new(other))], NOW);
     }
     assert_eq!(town.alarms().len(), 256);
+}
+
+#[test]
+fn a_broker_that_proves_nothing_gets_nothing_more() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    grow(&mut broker, 1);
+    broker.connect(&mut youth, NOW);
+    let within = after(PROOF_WAIT);
+    youth.step([Input::Tick, Input::ConsistencyFailed], within);
+    youth.push(signal(1), within).unwrap();
+    assert_eq!(youth.submitted().len(), 1, "within the time");
+    let late = after(PROOF_WAIT).plus(Span::seconds(1));
+    youth.step([Input::Tick], late);
+    youth.push(signal(2), late).unwrap();
+    assert!(youth.submitted().is_empty());
+    assert!(youth.alarms().is_empty(), "the question of this tick may still be answered");
+    for _ in 0..2 {
+        youth.step([Input::ConsistencyFailed, Input::Tick], late);
+    }
+    assert_eq!(youth.alarms(), [AlarmKind::LogUnproven]);
+    youth.restart(late);
+    broker.tree.append(seinhuis_shared::tlog::hash::leaf_hash(b"more")).unwrap();
+    youth.step([Input::Connected(Box::new(broker.welcome(late)))], late);
+    assert!(youth.submitted().is_empty(), "a restart forgives nothing");
+    youth.step([Input::Tick], late);
+    broker.serve(&mut youth, late);
+    assert_eq!(youth.core.status(late).unproven, 0);
+    assert_eq!(youth.submitted().len(), 2, "proved: it goes on");
+}
+
+#[test]
+fn the_notes_of_a_fork_are_kept() {
+    let (mut broker, [mut town, ..]) = partnership();
+    grow(&mut broker, 1);
+    broker.connect(&mut town, NOW);
+    let mut other = Broker::new();
+    grow(&mut other, 2);
+    let mut third = Broker::new();
+    grow(&mut third, 3);
+    other.connect(&mut town, NOW);
+    third.connect(&mut town, NOW);
+    let note = |place: u8| {
+        cbor::encode(&match place {
+            1 => broker.checkpoint(),
+            _ => other.checkpoint(),
+        })
+    };
+    for place in [1, 2] {
+        assert_eq!(town.rows.get(&(table::NOTE, vec![place])), Some(&note(place)), "note {place}");
+    }
+}
+
+#[test]
+fn what_rests_on_a_checkpoint_that_cannot_be_kept_is_not_believed() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let packet = Arc::clone(&youth.submitted()[0]);
+    for fill in 0..WAITING_MAX {
+        broker.append(&Entry::new(Kind::Operator, NOW, u128::try_from(fill).unwrap().to_be_bytes()));
+        let welcome = broker.welcome(NOW);
+        youth.step([Input::Connected(Box::new(welcome))], NOW);
+    }
+    youth.take_sends();
+    let verdict = broker.accept(&packet, NOW);
+    youth.step([Input::Verdict { verdict, packet }], NOW);
+    assert_eq!(youth.core.status(NOW).accepted, 0);
+    assert_eq!(youth.alarms(), [AlarmKind::LogUnproven]);
 }
