@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,11 +17,11 @@ use seinhuis_agent_core::{
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
 use seinhuis_shared::ids::MsgId;
-use seinhuis_shared::wire::Welcome;
+use seinhuis_shared::wire::{Offer, Welcome};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
-use tokio::sync::{mpsc as async_mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as async_mpsc, oneshot};
 
 use crate::secrets::Vault;
 
@@ -28,6 +29,8 @@ use crate::secrets::Vault;
 const TURN_INPUTS: usize = 1024;
 /// Most bytes of input in one turn; a turn writes at most about twice that.
 const TURN_BYTES: usize = 8 * 1024 * 1024;
+/// Room for offers that wait for their turn, in KiB: twice what one turn takes.
+const ROOM_KIB: usize = 16 * 1024;
 /// How often time is told to the core.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -69,12 +72,37 @@ impl fmt::Debug for View<'_> {
     }
 }
 
+/// Room for offers that wait for the engine, so that a broker that sends faster than the disk writes fills
+/// its own stream instead of this machine's memory. One for the life of the link: a broker that connects
+/// again and again gets no more of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// Room for [`ROOM_KIB`] KiB.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM_KIB)))
+    }
+
+    /// Waits until there is room for an offer; what comes back holds that room until its turn is over.
+    pub(crate) async fn admit(&self, offer: Box<Offer>) -> Option<Job> {
+        let bytes = offer.packet.len().saturating_add(offer.receipt.len());
+        // One KiB more than fits counts the rest of the last one, and what a job costs by itself.
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+        let most = u32::try_from(ROOM_KIB).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.0).acquire_many_owned(kib.min(most)).await.ok()?;
+        Some(Job::Offer(offer, room))
+    }
+}
+
 type Query = Box<dyn FnOnce(&View<'_>) + std::marker::Send>;
 
 /// Work for the engine's thread.
 pub(crate) enum Job {
     /// Something for the core.
     Input(Input),
+    /// A packet from the broker, and the room it takes.
+    Offer(Box<Offer>, OwnedSemaphorePermit),
     /// A push, and where its answer goes.
     Push(Box<PushRequest>, oneshot::Sender<Result<Pushed, Rejection>>),
     /// A session began; what is to be sent goes here.
@@ -100,7 +128,7 @@ impl fmt::Debug for Job {
 impl Job {
     fn bytes(&self) -> usize {
         match self {
-            Self::Input(Input::Offer(offer)) => offer.packet.len(),
+            Self::Offer(offer, _) => offer.packet.len(),
             Self::Push(request, _) => request.body.len(),
             Self::Input(_)
             | Self::Connected(..)
@@ -264,6 +292,8 @@ struct Batch {
     inputs: Vec<Input>,
     queries: Vec<Query>,
     waits: Vec<MsgId>,
+    /// Given back when the turn is over.
+    rooms: Vec<OwnedSemaphorePermit>,
     bytes: usize,
     stop: bool,
 }
@@ -305,6 +335,7 @@ impl Worker {
                 let turn = self.engine.step(batch.inputs)?;
                 self.release(turn)?;
             }
+            drop(batch.rooms);
             for query in batch.queries {
                 query(&self.engine.view());
             }
@@ -340,6 +371,10 @@ impl Worker {
     fn sort(&mut self, job: Job, batch: &mut Batch) {
         match job {
             Job::Input(input) => batch.inputs.push(input),
+            Job::Offer(offer, room) => {
+                batch.rooms.push(room);
+                batch.inputs.push(Input::Offer(offer));
+            }
             Job::Push(request, answer) => {
                 let token = self.next_token;
                 self.next_token = token.wrapping_add(1);
@@ -454,7 +489,11 @@ pub(crate) fn stats(view: &View<'_>) -> Stats {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
+    use std::task::{Context, Poll, Waker};
+
     use seinhuis_journal::MemoryStore;
+    use seinhuis_shared::cbor::Bytes;
     use seinhuis_shared::ids::MsgId;
     use seinhuis_shared::receipt::LogKey;
     use seinhuis_shared::signing::SigningKey;
@@ -504,6 +543,53 @@ mod tests {
         assert!(complaint.what.en.contains("no space left"), "{complaint}");
         assert!(running.thread.join().unwrap().is_err());
         assert_eq!(store.stats().turns, 0);
+    }
+
+    fn offer(bytes: usize) -> Offer {
+        Offer { packet: Bytes(vec![0; bytes]), receipt: Bytes::default() }
+    }
+
+    #[tokio::test]
+    async fn offers_wait_at_the_door_until_a_turn_is_over() {
+        let room = Room::new();
+        let half = ROOM_KIB * 1024 / 2;
+        let mut jobs = vec![];
+        for _ in 0..2 {
+            jobs.push(room.admit(offer(half - 1).into()).await.unwrap());
+        }
+        let mut third = Box::pin(room.admit(offer(half - 1).into()));
+        let mut noop = Context::from_waker(Waker::noop());
+        assert!(third.as_mut().poll(&mut noop).is_pending(), "a third has to wait");
+        let engine = Engine::with_store(Box::new(MemoryStore::new()), settings(), vault(1)).unwrap();
+        let (stopped, _ended) = oneshot::channel();
+        let running = spawn(engine, stopped).unwrap();
+        for job in jobs {
+            running.jobs.send(job).unwrap();
+        }
+        let third = third.await.unwrap();
+        // Larger than all room there is: it gets all of it, instead of waiting for ever.
+        drop(third);
+        let huge = room.admit(offer(ROOM_KIB * 1024 * 2).into()).await.unwrap();
+        assert_eq!(room.0.available_permits(), 0);
+        running.jobs.send(huge).unwrap();
+        running.jobs.send(Job::Stop).unwrap();
+        running.thread.join().unwrap().unwrap();
+        assert_eq!(room.0.available_permits(), ROOM_KIB, "all is given back");
+    }
+
+    #[test]
+    fn the_room_is_held_until_the_turn_is_durable() {
+        let room = Room::new();
+        let mut admitted = Box::pin(room.admit(offer(2047).into()));
+        let Poll::Ready(Some(job)) = admitted.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("there is room");
+        };
+        let engine = Engine::with_store(Box::new(MemoryStore::new()), settings(), vault(1)).unwrap();
+        let (_jobs, inbox) = mpsc::channel();
+        let batch = Worker::new(engine).gather(Some(job), &inbox);
+        assert_eq!((batch.inputs.len(), room.0.available_permits()), (1, ROOM_KIB - 2));
+        drop(batch);
+        assert_eq!(room.0.available_permits(), ROOM_KIB);
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub mod agent;
 pub mod commands;
 pub mod config;
 pub mod engine;
+#[cfg(test)]
+mod fixture;
 pub mod home;
 pub mod hpke;
 pub mod link;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use rustls_pki_types::CertificateDer;
 use seinhuis_agent_core::backoff::Backoff;
+use seinhuis_shared::ids::Oin;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::clock::now;
@@ -21,7 +23,7 @@ use seinhuis_shell::lang::Text;
 use seinhuis_shell::{quic, tls};
 use tokio::sync::watch;
 
-use crate::engine::Job;
+use crate::engine::{Job, Room};
 use crate::home::Home;
 
 /// Longest wait for a connection, and for the answer to a hello or a request.
@@ -89,12 +91,13 @@ pub(crate) async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut backoff = Backoff::default();
+    let room = Room::new();
     while !*stop.borrow() {
         status.change(|status| {
             status.next_attempt = None;
             status.attempts = status.attempts.saturating_add(1);
         });
-        let end = attempt(&home, &jobs, &status, &mut backoff, &mut stop).await;
+        let end = attempt(&home, &jobs, &room, &status, &mut backoff, &mut stop).await;
         let chance = u64::from_be_bytes(random());
         let at = now();
         let wait = match end {
@@ -135,6 +138,7 @@ fn duration(span: Span) -> Duration {
 async fn attempt(
     home: &Home,
     jobs: &Sender<Job>,
+    room: &Room,
     status: &SharedStatus,
     backoff: &mut Backoff,
     stop: &mut watch::Receiver<bool>,
@@ -147,7 +151,7 @@ async fn attempt(
         Ok(dialled) => dialled,
         Err(end) => return end,
     };
-    let end = session::run(&connection, jobs, status, backoff, stop).await;
+    let end = session::run(&connection, jobs, room, status, backoff, stop).await;
     connection.close(VarInt::from_u32(0), b"");
     // Lets the close reach the broker, which otherwise keeps the place for the length of the idle time.
     if tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await.is_err() {
@@ -178,10 +182,34 @@ pub(crate) async fn dial(home: &Home) -> Result<(Endpoint, Connection), End> {
         .connect_with(client, address, &card.server_name)
         .map_err(|error| Complaint::bug(format!("no connection can be made: {error}")))?;
     match tokio::time::timeout(PATIENCE, connecting).await {
-        Ok(Ok(connection)) => Ok((endpoint, connection)),
+        Ok(Ok(connection)) => {
+            let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<_>>().ok());
+            if let Err(end) = check_broker(&chain.unwrap_or_default(), card.oin) {
+                connection.close(VarInt::from_u32(0), b"");
+                return Err(end);
+            }
+            Ok((endpoint, connection))
+        }
         Ok(Err(error)) => Err(explain::connection(&error, wanted)),
         Err(_) => Err(explain::silent(wanted)),
     }
+}
+
+/// Whether the certificate that TLS has verified is the broker's and not that of another party of the
+/// partnership, which the same CA vouches for.
+fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<(), End> {
+    let found = tls::peer(chain)?.oin;
+    if found == wanted {
+        return Ok(());
+    }
+    Err(End::Failed(Text::new(
+        format!(
+            "Op dit adres antwoordt organisatie {found}, maar broker.json noemt {wanted}. Controleer het adres, of vraag de beheerder van de broker om zijn kaart."
+        ),
+        format!(
+            "Organisation {found} answers at this address, but broker.json names {wanted}. Check the address, or ask the broker's operator for its card."
+        ),
+    )))
 }
 
 async fn bind(wanted: &str, local: SocketAddr) -> Result<(Endpoint, SocketAddr), End> {
@@ -209,4 +237,87 @@ async fn bind(wanted: &str, local: SocketAddr) -> Result<(Endpoint, SocketAddr),
     let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
         .map_err(|error| Complaint::io(Doing::Socket, std::path::Path::new(&local.to_string()), &error))?;
     Ok((endpoint, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use quinn::ServerConfig;
+    use quinn::crypto::rustls::QuicServerConfig;
+    use seinhuis_agent_core::{Input, Send};
+    use seinhuis_shared::ids::Digest;
+    use seinhuis_shell::grant::Kind;
+    use seinhuis_shell::keys::TlsKey;
+    use tokio::sync::mpsc;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::fixture::{self, Ca};
+
+    const BROKER: &str = "00000099000000009000";
+
+    /// A broker that accepts connections and says nothing.
+    fn broker(ca: &Ca) -> (String, tokio::task::JoinHandle<()>) {
+        let key = TlsKey::generate().unwrap();
+        let grant = ca.grant(BROKER, Kind::Broker, &key);
+        let config = tls::server_config(
+            &grant.identity(&key).unwrap(),
+            &grant.trust().unwrap(),
+            crate::config::KeyExchange::Hybrid.into(),
+        );
+        let crypto = QuicServerConfig::try_from(config.unwrap()).unwrap();
+        let broker = Endpoint::new(
+            EndpointConfig::default(),
+            Some(ServerConfig::with_crypto(Arc::new(crypto))),
+            quic::socket(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap(),
+            Arc::new(TokioRuntime),
+        )
+        .unwrap();
+        let address = broker.local_addr().unwrap().to_string();
+        let serving = tokio::spawn(async move {
+            let mut connections = vec![];
+            while let Some(incoming) = broker.accept().await {
+                connections.push(incoming.await);
+            }
+        });
+        (address, serving)
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_the_store_lost_is_reported_to_the_core() {
+        let ca = Ca::new();
+        let (address, serving) = broker(&ca);
+        let dir = tempfile::tempdir().unwrap();
+        let (_endpoint, connection) = dial(&fixture::home(dir.path(), &ca, BROKER, &address)).await.unwrap();
+        let (jobs, posted) = std::sync::mpsc::channel();
+        let (packets, mut submitted) = mpsc::unbounded_channel();
+        let (acknowledgements, _acknowledged) = mpsc::unbounded_channel();
+        let digest = Digest([5; 32]);
+        let send = Send::Submit { digest, packet: None };
+        session::dispatch(send, &connection, &jobs, &packets, &acknowledgements, &mut JoinSet::new());
+        let Job::Input(Input::PacketMissing(missing)) = posted.try_recv().unwrap() else {
+            panic!("another job");
+        };
+        assert_eq!(missing, digest);
+        assert!(submitted.try_recv().is_err());
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn only_the_organisation_on_the_card_is_the_broker() {
+        let ca = Ca::new();
+        let (address, serving) = broker(&ca);
+        for (named, same) in [(BROKER, true), ("00000099000000008000", false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let home = fixture::home(dir.path(), &ca, named, &address);
+            match dial(&home).await {
+                Ok(_) => assert!(same, "{named}"),
+                Err(End::Failed(problem)) => {
+                    assert!(!same, "{problem:?}");
+                    assert!(problem.en.contains(BROKER) && problem.en.contains(named), "{problem:?}");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        serving.abort();
+    }
 }

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use super::lane::{self, Submission};
 use super::{End, PATIENCE, SharedStatus, explain};
 use crate::SOFTWARE;
-use crate::engine::Job;
+use crate::engine::{Job, Room};
 
 /// How often a request that is put off is made again within one session.
 const RETRIES: usize = 5;
@@ -64,6 +64,7 @@ pub(crate) fn refuse(bytes: &[u8]) -> End {
 pub(crate) async fn run(
     connection: &Connection,
     jobs: &Sender<Job>,
+    room: &Room,
     status: &SharedStatus,
     backoff: &mut Backoff,
     stop: &mut watch::Receiver<bool>,
@@ -100,7 +101,7 @@ pub(crate) async fn run(
     if jobs.send(Job::Connected(Box::new(welcome), sends)).is_err() {
         return End::Stopped;
     }
-    let end = converse(connection, jobs, outgoing, stop).await;
+    let end = converse(connection, jobs, room, outgoing, stop).await;
     // The engine may have ended first, and then has no use for this.
     _ = jobs.send(Job::Disconnected);
     better(connection, end)
@@ -143,6 +144,7 @@ async fn hello(connection: &Connection) -> Result<(Welcome, (SendStream, RecvStr
 async fn converse(
     connection: &Connection,
     jobs: &Sender<Job>,
+    room: &Room,
     mut outgoing: UnboundedReceiver<Send>,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
@@ -150,7 +152,7 @@ async fn converse(
     let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel::<Vec<u8>>();
     let mut tasks: JoinSet<End> = JoinSet::new();
     tasks.spawn(lane::run(connection.clone(), to_lane, jobs.clone()));
-    tasks.spawn(deliveries(connection.clone(), jobs.clone()));
+    tasks.spawn(deliveries(connection.clone(), jobs.clone(), room.clone()));
     tasks.spawn(acknowledge(connection.clone(), to_acknowledge));
     let mut requests: JoinSet<Option<Gone>> = JoinSet::new();
     loop {
@@ -170,7 +172,7 @@ async fn converse(
     }
 }
 
-fn dispatch(
+pub(super) fn dispatch(
     send: Send,
     connection: &Connection,
     jobs: &Sender<Job>,
@@ -182,7 +184,7 @@ fn dispatch(
     match send {
         Send::Submit { digest, packet: Some(packet) } => _ = packets.send((digest, packet)),
         Send::Submit { digest, packet: None } => {
-            tracing::error!(packet = %digest, "a sealed packet is missing from the store");
+            _ = post(jobs, Input::PacketMissing(digest));
         }
         Send::Acknowledge(bytes) => _ = acknowledgements.send(bytes),
         Send::Publish { seq, bundle } => {
@@ -198,7 +200,7 @@ fn dispatch(
 }
 
 /// Reads offers from the one stream the broker opens for them.
-async fn deliveries(connection: Connection, jobs: Sender<Job>) -> End {
+async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> End {
     let mut stream = match connection.accept_uni().await {
         Ok(stream) => stream,
         Err(error) => return explain::connection(&error, ""),
@@ -207,7 +209,9 @@ async fn deliveries(connection: Connection, jobs: Sender<Job>) -> End {
         match quic::frame(&mut stream).await {
             Ok(Some((Kind::Offer, bytes))) => match Offer::parse(&bytes) {
                 Ok(offer) => {
-                    if post(&jobs, Input::Offer(Box::new(offer))).is_err() {
+                    // The next is not read before there is room for this one.
+                    let Some(job) = room.admit(Box::new(offer)).await else { return End::Stopped };
+                    if jobs.send(job).is_err() {
                         return End::Stopped;
                     }
                 }
