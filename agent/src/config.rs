@@ -169,6 +169,15 @@ impl Config {
                 Text::new("Gebruik 16, de standaardwaarde.", "Use 16, the default."),
             ));
         }
+        if !(10..=60_000).contains(&self.store.index_interval_ms) {
+            return Err(Complaint::usage(
+                Text::new(
+                    "store.index_interval_ms moet 10 tot 60000 zijn.",
+                    "store.index_interval_ms must be 10 to 60000.",
+                ),
+                Text::new("Gebruik 1000, de standaardwaarde.", "Use 1000, the default."),
+            ));
+        }
         Ok(())
     }
 }
@@ -192,6 +201,11 @@ mod tests {
         assert!(with("[transport]\nbroker = \"example\"\n").what.en.contains("host:port"));
         assert!(with("[transport]\nbroker = \"example:0\"\n").what.en.contains("host:port"));
         assert!(with("[store]\nsegment_mib = 0\n").what.en.contains("segment_mib"));
+        assert!(with("[store]\nsegment_mib = 1025\n").what.en.contains("segment_mib"));
+        for wrong in [0, 9, 60_001] {
+            let error = with(&format!("[store]\nindex_interval_ms = {wrong}\n"));
+            assert!(error.what.en.contains("index_interval_ms"), "{error}");
+        }
         assert!(with("[transport]\nkey_exchange = \"rsa\"\n").what.en.contains("key_exchange"));
         assert!(
             Config::parse("agent.toml", "oin = \"1\"\nname = \"x\"\n").unwrap_err().what.en.contains("oin")

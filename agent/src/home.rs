@@ -3,16 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls_pki_types::CertificateRevocationListDer;
+use rustls_pki_types::pem::PemObject as _;
 use seinhuis_agent_core::Settings;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::limits::COVENANT_MAX;
 use seinhuis_shared::receipt::LogKey;
+use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::note::VerifierKey;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::grant::{BrokerCard, Grant};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::tls;
 
 use crate::config::Config;
 use crate::secrets::Vault;
@@ -109,7 +113,8 @@ impl Home {
         })
     }
 
-    /// Reads what the CA issued. The revocation list beside it, when there is one, replaces the grant's.
+    /// Reads what the CA issued. The revocation list beside it, when there is one, replaces the grant's
+    /// unless a renewed grant brought a fresher one: a list that lasts longer was made later.
     ///
     /// # Errors
     /// A sentence naming file, fault and fix.
@@ -117,7 +122,12 @@ impl Home {
         let mut grant =
             Grant::load(&self.grant()).map_err(|complaint| self.not_enrolled(complaint, &self.grant()))?;
         if self.crl().exists() {
-            grant.crl = files::read_text(&self.crl(), CRL_MAX)?;
+            let beside = files::read_text(&self.crl(), CRL_MAX)?;
+            if ends(&beside).map_err(|complaint| complaint.about(&self.crl().display().to_string()))?
+                >= ends(&grant.crl)?
+            {
+                grant.crl = beside;
+            }
         }
         Ok(grant)
     }
@@ -211,6 +221,24 @@ impl Home {
     }
 }
 
+/// Until when all of the revocation lists in this PEM text count.
+fn ends(pem: &str) -> Result<Timestamp, Complaint> {
+    let unreadable = || {
+        Complaint::usage(
+            Text::new("De intrekkingslijst is niet leesbaar.", "The revocation list cannot be read."),
+            Text::new(
+                "Vraag de CA om een verse lijst (PEM) en zet die neer als crl.pem.",
+                "Ask the CA for a fresh list (PEM) and put it at crl.pem.",
+            ),
+        )
+    };
+    let lists = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| unreadable())?;
+    let ends = lists.iter().map(tls::crl_next_update).collect::<Result<Vec<_>, _>>()?;
+    ends.into_iter().min().ok_or_else(unreadable)
+}
+
 fn invalid(error: &str) -> Complaint {
     Complaint::usage(
         Text::new(
@@ -234,4 +262,28 @@ fn load_covenant(path: &Path) -> Result<Arc<Compiled>, Complaint> {
         return Err(invalid("the content is not what the name of the file says").about(&name));
     }
     Ok(Arc::new(compiled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, Ca};
+
+    #[test]
+    fn the_fresher_revocation_list_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::new();
+        let home = fixture::home(dir.path(), &ca, "00000099000000009000", "127.0.0.1:1");
+        let granted = home.load_grant().unwrap().crl;
+        for (year, replaces) in [(2109, false), (2111, true)] {
+            let beside = ca.crl(year);
+            files::write(&home.crl(), beside.as_bytes(), Existing::Replace).unwrap();
+            let wanted = if replaces { &beside } else { &granted };
+            assert_eq!(home.load_grant().unwrap().crl, *wanted, "{year}");
+        }
+        for nonsense in ["", "no list", &granted[..granted.len() / 2]] {
+            files::write(&home.crl(), nonsense.as_bytes(), Existing::Replace).unwrap();
+            assert!(home.load_grant().unwrap_err().what.en.contains("revocation list"), "{nonsense:?}");
+        }
+    }
 }
