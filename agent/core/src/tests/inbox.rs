@@ -433,3 +433,20 @@ fn an_offer_that_shows_a_fork_is_neither_stored_nor_acknowledged() {
     assert!(town.acknowledged().is_empty(), "nor is any later one");
     assert!(town.bodies().is_empty());
 }
+
+#[test]
+fn after_a_fork_not_even_what_is_stored_is_acknowledged_again() {
+    let (mut broker, [mut town, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    broker.accept(&youth.submitted()[0], NOW);
+    let offer = broker.mailboxes[&oin(1)][0].clone();
+    town.step([Input::Offer(Box::new(offer.clone()))], NOW);
+    town.step([Input::Offer(Box::new(offer.clone()))], NOW);
+    assert_eq!(town.acknowledged().len(), 2, "a repetition is acknowledged again");
+    let mut other = Broker::new();
+    other.append(&seinhuis_shared::entry::Entry::new(seinhuis_shared::entry::Kind::Operator, NOW, [9; 16]));
+    other.connect(&mut town, NOW);
+    assert_eq!(town.alarms(), [AlarmKind::LogForked]);
+    town.step([Input::Offer(Box::new(offer))], NOW);
+    assert!(town.acknowledged().is_empty());
+}

@@ -195,3 +195,19 @@ fn another_store_key_is_noticed_before_it_does_harm() {
     draft.1[0] ^= 1;
     assert!(!drafting.restored().store_key_fits(drafting.ports()));
 }
+
+#[test]
+fn a_key_that_cannot_be_locked_is_not_offered_to_senders() {
+    let (_, [mut town, ..]) = partnership();
+    let kept = |node: &Node| node.rows.iter().filter(|((of, _), _)| *of == table::OWN_PREKEY).count();
+    let (keys, bundle) = (kept(&town), town.core.status(NOW).bundle);
+    let later = after(PREKEY_EPOCH);
+    town.break_lock(true);
+    town.step([Input::Tick], later);
+    assert_eq!((kept(&town), town.core.status(NOW).bundle), (keys, bundle));
+    assert_eq!(town.alarms(), [AlarmKind::LockFailed]);
+    town.break_lock(false);
+    town.step([Input::Tick], later);
+    assert_eq!(kept(&town), keys + 1, "the next tick makes it");
+    assert!(town.core.status(NOW).bundle.unwrap().0 > bundle.unwrap().0);
+}
