@@ -1,6 +1,6 @@
 //! One owner of core and store: inputs in, one durable turn, and only then anything out.
 //!
-//! [`Engine`] does one step at a time; commands use it directly when no daemon runs. [`spawn`] puts it on a
+//! [`Engine`] does one step at a time; commands use it directly when no daemon runs. `spawn` puts it on a
 //! thread of its own, where it drains whatever has come in meanwhile, so that one flush serves many packets.
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //!
 //! The journal is what makes an entry durable. When 256 of them are complete, the publisher writes the
 //! bundle and its tiles, flushes them, and tells the core, which then drops the rows. Until then the
-//! entries are in the journal and, for reading, in the [`Tail`].
+//! entries are in the journal and, for reading, in the tail.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
