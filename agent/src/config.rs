@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use seinhuis_journal::Options;
 use seinhuis_shared::ids::Oin;
+use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::enrolment::check_name;
 use seinhuis_shell::lang::Text;
@@ -45,7 +46,7 @@ pub struct Transport {
     /// The local address.
     pub bind: SocketAddr,
     /// Key exchange.
-    pub key_exchange: KeyExchange,
+    pub key_exchange: Kx,
     /// Whether several datagrams may leave in one system call (GSO).
     pub segmentation_offload: bool,
 }
@@ -55,44 +56,9 @@ impl Default for Transport {
         Self {
             broker: String::new(),
             bind: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-            key_exchange: KeyExchange::Hybrid,
+            key_exchange: Kx::Hybrid,
             segmentation_offload: true,
         }
-    }
-}
-
-/// The key exchange of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyExchange {
-    /// X25519 with ML-KEM-768.
-    Hybrid,
-    /// X25519 alone.
-    X25519,
-}
-
-impl From<KeyExchange> for Kx {
-    fn from(value: KeyExchange) -> Self {
-        match value {
-            KeyExchange::Hybrid => Self::Hybrid,
-            KeyExchange::X25519 => Self::X25519,
-        }
-    }
-}
-
-/// `[telemetry]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Telemetry {
-    /// Log level.
-    pub level: String,
-    /// Whether log lines are JSON.
-    pub json: bool,
-}
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self { level: "info".into(), json: false }
     }
 }
 

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::{MAILBOX_BYTES, MAILBOX_PACKETS};
+use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::tls::Kx;
 use serde::Deserialize;
 
 /// The sample with every key, commented: the list of known keys and the manual in one.
@@ -63,7 +65,7 @@ impl Default for Mailbox {
 #[serde(deny_unknown_fields, default)]
 pub struct Transport {
     /// Key exchange.
-    pub key_exchange: KeyExchange,
+    pub key_exchange: Kx,
     /// Most connections that are being set up at one time.
     pub max_handshakes: usize,
     /// Whether several datagrams may leave in one system call (GSO).
@@ -72,33 +74,7 @@ pub struct Transport {
 
 impl Default for Transport {
     fn default() -> Self {
-        Self { key_exchange: KeyExchange::Hybrid, max_handshakes: 256, segmentation_offload: true }
-    }
-}
-
-/// The key exchange of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyExchange {
-    /// X25519 with ML-KEM-768.
-    Hybrid,
-    /// X25519 alone.
-    X25519,
-}
-
-/// `[telemetry]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Telemetry {
-    /// Log level.
-    pub level: String,
-    /// Whether log lines are JSON.
-    pub json: bool,
-}
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self { level: "info".into(), json: false }
+        Self { key_exchange: Kx::Hybrid, max_handshakes: 256, segmentation_offload: true }
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Args, Parser};
+use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::complaint::{self, Complaint};
@@ -20,6 +21,22 @@ pub struct Common {
     /// Print JSON for machines instead of text for people
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+/// `[telemetry]` in a configuration: the program's own log, as [`start_log`] takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Log level.
+    pub level: String,
+    /// Whether log lines are JSON.
+    pub json: bool,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { level: "info".into(), json: false }
+    }
 }
 
 /// How a program that did its work ends.

@@ -21,6 +21,8 @@ use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use serde::Deserialize;
+
 use crate::complaint::Complaint;
 use crate::keys::TlsKey;
 use crate::lang::Text;
@@ -28,8 +30,9 @@ use crate::lang::Text;
 /// The application protocol, negotiated by ALPN (RFC 7301).
 pub const ALPN: &[u8] = b"seinhuis/1";
 
-/// The key exchange on offer; the two sides must have the same one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The key exchange on offer; the two sides must have the same one. In a configuration: `hybrid`, `x25519`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kx {
     /// X25519 with ML-KEM-768: stays secret from a quantum computer as well.
     #[default]

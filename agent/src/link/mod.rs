@@ -170,7 +170,7 @@ pub(crate) async fn dial(home: &Home) -> Result<(Endpoint, Connection), End> {
     let card = home.load_card()?;
     let grant = home.load_grant()?;
     let identity = grant.identity(&keys::load_tls(&home.tls_key())?)?;
-    let kx = config.transport.key_exchange.into();
+    let kx = config.transport.key_exchange;
     let client = tls::client_config(&identity, &grant.trust()?, kx)?;
     let crypto = QuicClientConfig::try_from(client)
         .map_err(|error| Complaint::bug(format!("TLS settings that QUIC cannot use: {error}")))?;
@@ -259,11 +259,8 @@ mod tests {
     fn broker(ca: &Ca) -> (String, tokio::task::JoinHandle<()>) {
         let key = TlsKey::generate().unwrap();
         let grant = ca.grant(BROKER, Kind::Broker, &key);
-        let config = tls::server_config(
-            &grant.identity(&key).unwrap(),
-            &grant.trust().unwrap(),
-            crate::config::KeyExchange::Hybrid.into(),
-        );
+        let config =
+            tls::server_config(&grant.identity(&key).unwrap(), &grant.trust().unwrap(), tls::Kx::Hybrid);
         let crypto = QuicServerConfig::try_from(config.unwrap()).unwrap();
         let broker = Endpoint::new(
             EndpointConfig::default(),

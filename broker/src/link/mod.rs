@@ -18,11 +18,11 @@ use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::grant::Grant;
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::tls::{self, Identity, Kx, Trust};
+use seinhuis_shell::tls::{self, Identity, Trust};
 use seinhuis_shell::{clock, keys, quic};
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{Config, KeyExchange};
+use crate::config::Config;
 use crate::home::Home;
 use crate::service::Service;
 
@@ -219,11 +219,7 @@ fn server_config(home: &Home, config: &Config, grant: &Grant) -> Result<ServerCo
     let key = keys::load_tls(&home.tls_key())?;
     let identity: Identity = grant.identity(&key)?;
     let trust: Trust = grant.trust()?;
-    let kx = match config.transport.key_exchange {
-        KeyExchange::Hybrid => Kx::Hybrid,
-        KeyExchange::X25519 => Kx::X25519,
-    };
-    let rustls = tls::server_config(&identity, &trust, kx)?;
+    let rustls = tls::server_config(&identity, &trust, config.transport.key_exchange)?;
     let crypto = QuicServerConfig::try_from(rustls)
         .map_err(|error| Complaint::bug(format!("no QUIC with this TLS configuration: {error}")))?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
