@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use seinhuis_agent_core::rows::{OutboxRow, position_key, table};
@@ -21,6 +21,7 @@ use seinhuis_shared::wire::{Offer, Welcome};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::pace::Pace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as async_mpsc, oneshot};
 
 use crate::secrets::Vault;
@@ -31,6 +32,8 @@ const TURN_INPUTS: usize = 1024;
 const TURN_BYTES: usize = 8 * 1024 * 1024;
 /// Room for offers that wait for their turn, in KiB: twice what one turn takes.
 const ROOM_KIB: usize = 16 * 1024;
+/// How far apart turns start at least: see [`Pace`]. Longer than at the broker, which many agents wait for.
+const TURNS_APART: Duration = Duration::from_millis(8);
 /// How often time is told to the core.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -270,7 +273,7 @@ pub(crate) fn spawn(
     stopped: oneshot::Sender<Option<Complaint>>,
 ) -> Result<Running, Complaint> {
     let (jobs, inbox) = mpsc::channel();
-    let thread = std::thread::Builder::new().name("agent-engine".into()).spawn(move || {
+    let thread = thread::Builder::new().name("agent-engine".into()).spawn(move || {
         let mut worker = Worker::new(engine);
         let result = worker.run(&inbox);
         let complaint = result.as_ref().err().map(store_complaint);
@@ -322,6 +325,7 @@ impl Worker {
     }
 
     fn run(&mut self, inbox: &Receiver<Job>) -> Result<(), StoreError> {
+        let mut pace = Pace::new(TURNS_APART);
         loop {
             let idle = TICK.saturating_sub(self.ticked.elapsed());
             let first = match inbox.recv_timeout(idle) {
@@ -330,9 +334,14 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let quiet = first.is_none();
+            thread::sleep(pace.wait(Instant::now()));
+            let started = Instant::now();
             let batch = self.gather(first, inbox);
             if !batch.inputs.is_empty() {
                 let turn = self.engine.step(batch.inputs)?;
+                if !turn.is_read_only() {
+                    pace.started(started);
+                }
                 self.release(turn)?;
             }
             drop(batch.rooms);

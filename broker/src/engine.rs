@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use seinhuis_broker_core::{
     Answer, CommandId, ConnId, Core, Directory, Input, LaneId, RequestId, Sealed, Send, Turn,
@@ -16,6 +17,7 @@ use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shell::pace::Pace;
 use seinhuis_shell::{clock, keys};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -28,6 +30,8 @@ const TURN_INPUTS: usize = 1024;
 const TURN_BYTES: usize = 16 * FRAME_MAX;
 /// Log entries after which a turn takes no more inputs: what one acknowledgement leads to is many.
 const TURN_ENTRIES: usize = 8192;
+/// How far apart turns start at least: see [`Pace`].
+const TURNS_APART: Duration = Duration::from_millis(4);
 /// Most inputs waiting; those who bring more wait themselves.
 const QUEUE: usize = 4096;
 
@@ -110,11 +114,11 @@ impl Engine {
             counts: Arc::clone(&counts),
             asked: false,
         };
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("engine".into())
             .spawn(move || worker.run(inbox))
             .unwrap_or_else(|_| {
-                std::thread::spawn(|| Err(EngineError::Sign("no thread can be started".into())))
+                thread::spawn(|| Err(EngineError::Sign("no thread can be started".into())))
             });
         (Self { jobs, directory, counts }, thread)
     }
@@ -208,7 +212,10 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, mut inbox: mpsc::Receiver<Job>) -> Result<(), EngineError> {
+        let mut pace = Pace::new(TURNS_APART);
         while let Some(first) = inbox.blocking_recv() {
+            thread::sleep(pace.wait(Instant::now()));
+            let started = Instant::now();
             let mut turn = Turn::new(keys::random());
             let (mut inputs, mut bytes) = (0, 0);
             let mut held = Vec::new();
@@ -222,7 +229,9 @@ impl Worker {
                     next = inbox.try_recv().ok();
                 }
             }
-            self.finish(turn, u64::try_from(inputs).unwrap_or(u64::MAX))?;
+            if self.finish(turn, u64::try_from(inputs).unwrap_or(u64::MAX))? {
+                pace.started(started);
+            }
             drop(held);
         }
         self.store.close()?;
@@ -242,11 +251,12 @@ impl Worker {
         }
     }
 
-    fn finish(&mut self, mut turn: Turn, inputs: u64) -> Result<(), EngineError> {
+    /// Makes a turn durable and lets out what it says. Tells whether there was anything to make durable.
+    fn finish(&mut self, mut turn: Turn, inputs: u64) -> Result<bool, EngineError> {
         if turn.is_empty() {
             // Nothing but time has passed: room for the store's housekeeping.
             self.store.tidy()?;
-            return Ok(());
+            return Ok(false);
         }
         let sealed = self.core.seal(&mut turn);
         let note = self.sign(&sealed)?;
@@ -266,7 +276,7 @@ impl Worker {
         for send in sends {
             self.outs.dispatch(send);
         }
-        Ok(())
+        Ok(durable)
     }
 
     /// Brings the counts up to date, before the answer to whoever asked goes out.

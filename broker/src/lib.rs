@@ -12,6 +12,7 @@ pub mod link;
 pub mod log;
 pub mod service;
 mod store;
+mod tile_tree;
 
 pub use commands::run;
 

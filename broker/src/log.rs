@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::{ProvedEntry, Receipt};
-use seinhuis_shared::tlog::hash::{leaf_hash, node_hash};
+use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::tile::{self, Bundle, Tile};
 use seinhuis_shared::tlog::tree::{self, Frontier, HashReader};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
+
+use crate::tile_tree::TileTree;
 
 const WIDTH: u64 = 256;
 const TILE_BYTES: usize = 256 * 32;
@@ -30,11 +32,11 @@ type LogFile = (String, Vec<u8>);
 struct Tail {
     size: u64,
     /// Per level the hashes after the last full tile.
-    levels: Vec<Vec<Digest>>,
+    levels: Vec<TileTree>,
     /// Entries after the last full bundle.
     entries: Vec<Vec<u8>>,
     /// Full tiles and bundles that the publisher has not flushed yet.
-    tiles: BTreeMap<(u8, u64), Vec<Digest>>,
+    tiles: BTreeMap<(u8, u64), TileTree>,
     bundles: BTreeMap<u64, Vec<Vec<u8>>>,
 }
 
@@ -53,13 +55,12 @@ impl Tail {
     fn push(&mut self, level: u8, hash: Digest) {
         let place = usize::from(level);
         if self.levels.len() <= place {
-            self.levels.resize_with(place + 1, Vec::new);
+            self.levels.resize_with(place + 1, TileTree::default);
         }
         let row = &mut self.levels[place];
         row.push(hash);
-        if row.len() == usize::from(tile::FULL_WIDTH) {
+        if let Some(above) = row.root() {
             let full = std::mem::take(row);
-            let above = fold(&full);
             let index = (self.size >> (8 * (u32::from(level) + 1))) - 1;
             self.tiles.insert((level, index), full);
             self.push(level + 1, above);
@@ -67,12 +68,12 @@ impl Tail {
     }
 
     /// A tile that is wholly or partly in memory.
-    fn tile(&self, level: u8, index: u64) -> Option<&[Digest]> {
+    fn tile(&self, level: u8, index: u64) -> Option<&TileTree> {
         if let Some(full) = self.tiles.get(&(level, index)) {
             return Some(full);
         }
         let edge = self.size.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0);
-        (index == edge).then(|| self.levels.get(usize::from(level)).map(Vec::as_slice))?
+        (index == edge).then(|| self.levels.get(usize::from(level)))?
     }
 
     /// The entries of a bundle that is wholly or partly in memory.
@@ -84,24 +85,14 @@ impl Tail {
     }
 }
 
-/// The root of a power of two of hashes.
-fn fold(hashes: &[Digest]) -> Digest {
-    let mut row = hashes.to_vec();
-    while row.len() > 1 {
-        let (pairs, _) = row.as_chunks::<2>();
-        row = pairs.iter().map(|[left, right]| node_hash(left, right)).collect();
-    }
-    row.first().copied().unwrap_or(Digest([0; 32]))
-}
-
 /// What was read from files lately. Full tiles and bundles never change, so nothing in here grows stale.
 #[derive(Debug, Default)]
 struct Cache {
-    tiles: BTreeMap<(u8, u64), Arc<Vec<Digest>>>,
+    tiles: BTreeMap<(u8, u64), Arc<TileTree>>,
     bundles: BTreeMap<u64, Arc<Vec<Vec<u8>>>>,
 }
 
-/// Most tiles remembered: 2 MiB.
+/// Most tiles remembered: 4 MiB.
 const CACHED_TILES: usize = 256;
 /// Most bundles remembered: about 3 MiB.
 const CACHED_BUNDLES: usize = 16;
@@ -138,9 +129,8 @@ impl HashReader for Nodes<'_> {
             return None;
         }
         // A power of two of nodes at a multiple of their number: never across a tile's edge.
-        let from = usize::try_from(first % WIDTH).ok()?;
-        let to = from + usize::try_from(count).ok()?;
-        self.log.with_tile(level, first / WIDTH, |hashes| hashes.get(from..to).map(fold))?
+        let place = usize::try_from((first % WIDTH) >> rise).ok()?;
+        self.log.with_tile(level, first / WIDTH, |tile| tile.node(usize::from(height % 8), place))?
     }
 }
 
@@ -167,11 +157,12 @@ impl Log {
             for level in 1..8_u8 {
                 let complete = first >> (8 * u32::from(level));
                 let from = complete - complete % WIDTH;
-                let mut row = Vec::new();
+                let mut row = TileTree::default();
                 for index in from..complete {
-                    row.push(fold(&log.read_tile(level - 1, index)?));
+                    let below = log.read_tile(level - 1, index)?;
+                    row.push(below.root().ok_or_else(|| broken(dir, "a tile is not full"))?);
                 }
-                tail.levels.resize_with(usize::from(level) + 1, Vec::new);
+                tail.levels.resize_with(usize::from(level) + 1, TileTree::default);
                 tail.levels[usize::from(level)] = row;
             }
             for (_, entry) in rows {
@@ -202,20 +193,21 @@ impl Log {
         }
     }
 
-    fn read_tile(&self, level: u8, index: u64) -> Result<Vec<Digest>, Complaint> {
+    fn read_tile(&self, level: u8, index: u64) -> Result<TileTree, Complaint> {
         let tile = Tile::new(level, index, tile::FULL_WIDTH)
             .map_err(|error| broken(&self.dir, &error.to_string()))?;
         let path = self.dir.join(tile.to_string());
         tile::decode_tile(&files::read(&path, TILE_BYTES)?, tile::FULL_WIDTH)
+            .map(|hashes| TileTree::of(&hashes))
             .map_err(|error| broken(&path, &error.to_string()))
     }
 
     /// Looks at a tile, wherever it is; `None` when it is nowhere.
-    fn with_tile<T>(&self, level: u8, index: u64, look: impl FnOnce(&[Digest]) -> T) -> Option<T> {
+    fn with_tile<T>(&self, level: u8, index: u64, look: impl FnOnce(&TileTree) -> T) -> Option<T> {
         {
             let tail = self.read();
-            if let Some(hashes) = tail.tile(level, index) {
-                return Some(look(hashes));
+            if let Some(tile) = tail.tile(level, index) {
+                return Some(look(tile));
             }
         }
         // No lock is held while a file is read.
@@ -347,7 +339,7 @@ impl Log {
         for index in 0..size.div_ceil(WIDTH) {
             let hashes: Vec<Digest> =
                 self.with_bundle(index, |entries| entries.iter().map(|entry| leaf_hash(entry)).collect())?;
-            if self.with_tile(0, index, |tile| tile.starts_with(&hashes)) != Some(true) {
+            if self.with_tile(0, index, |tile| tile.hashes().starts_with(&hashes)) != Some(true) {
                 return Err(broken(&self.dir, &format!("bundle {index} does not match its hashes")));
             }
             for hash in hashes.into_iter().take(usize::try_from(size - derived.size()).unwrap_or(usize::MAX))
@@ -398,9 +390,9 @@ fn complete_files(tail: &Tail) -> Result<Vec<LogFile>, Complaint> {
         let bundle = Bundle::new(*index, tile::FULL_WIDTH).map_err(bug)?;
         files.push((bundle.to_string(), tile::encode_bundle(entries).map_err(bug)?));
     }
-    for ((level, index), hashes) in &tail.tiles {
+    for ((level, index), tree) in &tail.tiles {
         let tile = Tile::new(*level, *index, tile::FULL_WIDTH).map_err(bug)?;
-        files.push((tile.to_string(), tile::encode_tile(hashes).map_err(bug)?));
+        files.push((tile.to_string(), tile::encode_tile(tree.hashes()).map_err(bug)?));
     }
     Ok(files)
 }

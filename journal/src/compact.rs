@@ -16,9 +16,9 @@
 
 use std::os::unix::fs::FileExt;
 
-use crate::index::{Index, row_key, split};
+use crate::index::{Held, Index, Place, blob_key, row_key};
 use crate::journal::{Extent, Segment};
-use crate::record::{Directory, HEADER, Header, Sum};
+use crate::record::{Directory, HEADER, Header, Part, Sum};
 use crate::{BlobId, StoreError, narrow, segment, wide};
 
 /// How far the oldest segment has been walked.
@@ -124,36 +124,38 @@ fn carry(
         if let Some(row) = directory.rows.get(item) {
             // The current value, not the one read here: a record may change a key twice, and a step may end
             // between the two.
-            let stored = index.stored(&row_key(row.table, row.key))?;
-            if let Some((from, value)) = stored.as_deref().and_then(split)
+            if let Some((from, held)) = index.held(&row_key(row.table, row.key))?
                 && from == sequence
             {
+                let value = match held {
+                    Held::Inline(value) => value,
+                    Held::Placed(place) => read_part(segment, &place.part)?,
+                };
                 carried.bytes = carried.bytes.saturating_add(wide(row.key.len() + value.len()));
-                carried.rows.push(CarriedRow {
-                    table: row.table,
-                    key: row.key.to_vec(),
-                    value: value.to_vec(),
-                });
+                carried.rows.push(CarriedRow { table: row.table, key: row.key.to_vec(), value });
             }
         } else if let Some(blob) = directory.blobs.get(item - rows) {
-            let place = index.place(&blob.id)?;
-            if place.is_some_and(|p| p.segment == segment.header.number && p.offset == blob.offset) {
-                let mut bytes = Vec::new();
-                read(segment, blob.offset, narrow(u64::from(blob.length)), &mut bytes)?;
-                if Sum::of(&bytes) != blob.sum {
-                    return Err(StoreError::damaged(
-                        &segment.path,
-                        blob.offset,
-                        "a stored blob fails its sum",
-                    ));
-                }
-                carried.bytes = carried.bytes.saturating_add(u64::from(blob.length));
+            let here = Held::Placed(Place { segment: segment.header.number, part: blob.part });
+            if index.held(&blob_key(&blob.id))?.is_some_and(|(_, held)| held == here) {
+                let bytes = read_part(segment, &blob.part)?;
+                carried.bytes = carried.bytes.saturating_add(wide(bytes.len()));
                 carried.blobs.push((blob.id, bytes));
             }
         }
         carried.cursor.item = item + 1;
     }
     Ok(true)
+}
+
+/// Reads a piece of the data, verified.
+pub(crate) fn read_part(segment: &Segment, part: &Part) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    read(segment, part.offset, narrow(u64::from(part.length)), &mut bytes)?;
+    if Sum::of(&bytes) == part.sum {
+        Ok(bytes)
+    } else {
+        Err(StoreError::damaged(&segment.path, part.offset, "stored bytes fail their sum"))
+    }
 }
 
 fn read(segment: &Segment, offset: u64, length: usize, bytes: &mut Vec<u8>) -> Result<(), StoreError> {

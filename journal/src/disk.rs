@@ -1,7 +1,6 @@
 //! The port on disk: journal, index and compaction put together.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread::{Builder, JoinHandle};
@@ -9,12 +8,12 @@ use std::time::Duration;
 
 use crate::compact::{self, Budget, Carried, Cursor};
 use crate::faults::Faults;
-use crate::index::{self, Index, Place, blob_key, row_key, row_value};
-use crate::journal::{self, Appended, Journal, Position, Survey, Table};
+use crate::index::{self, Held, Index, Place, blob_key, changes, row_key};
+use crate::journal::{self, Journal, Position, Survey, Table};
 use crate::pool::Pool;
-use crate::record::{Body, Kind, RowRef, Sum};
+use crate::record::{Body, Kind, RowRef};
 use crate::segment;
-use crate::{BlobId, BlobReader, BlobSource, Row, Stats, Store, StoreError, Turn, narrow};
+use crate::{BlobId, BlobReader, BlobSource, Row, Stats, Store, StoreError, Turn};
 
 /// Settings of a [`JournalStore`].
 #[derive(Debug, Clone)]
@@ -140,32 +139,38 @@ struct Inner {
 }
 
 impl Inner {
-    fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
+    /// The bytes of a row or blob.
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let mut seen: Option<Place> = None;
         loop {
-            let Some(place) = self.index.place(id)? else { return Ok(None) };
-            let segment = journal::find(&self.table, place.segment);
-            if let Some(segment) = &segment {
-                let mut bytes = vec![0; narrow(u64::from(place.length))];
-                let read = segment.file.read_exact_at(&mut bytes, place.offset);
-                if read.is_ok() && Sum::of(&bytes) == place.sum {
-                    return Ok(Some(bytes));
-                }
-                // Compaction may have moved the blob and zeroed its old place meanwhile: look again. At the
+            let place = match self.index.held(key)? {
+                None => return Ok(None),
+                Some((_, Held::Inline(bytes))) => return Ok(Some(bytes)),
+                Some((_, Held::Placed(place))) => place,
+            };
+            match self.fetch(&place) {
+                // Compaction may have moved the bytes and zeroed their old place meanwhile: look again. At the
                 // same place twice, it is damage.
-                if seen == Some(place) {
-                    read.map_err(StoreError::io("read a blob from", &segment.path))?;
-                    return Err(StoreError::damaged(
-                        &segment.path,
-                        place.offset,
-                        "a stored blob fails its sum",
-                    ));
-                }
-            } else if seen == Some(place) {
-                return Err(StoreError::Missing { number: place.segment, path: PathBuf::new() });
+                Err(_) if seen != Some(place) => seen = Some(place),
+                outcome => return outcome.map(Some),
             }
-            seen = Some(place);
         }
+    }
+
+    fn fetch(&self, place: &Place) -> Result<Vec<u8>, StoreError> {
+        let segment = journal::find(&self.table, place.segment)
+            .ok_or_else(|| StoreError::Missing { number: place.segment, path: PathBuf::new() })?;
+        compact::read_part(&segment, &place.part)
+    }
+
+    fn scan(&self, table: u8) -> Result<Vec<Row>, StoreError> {
+        let rows = self.index.scan(table)?;
+        rows.into_iter()
+            .map(|(key, held)| match held {
+                Held::Inline(value) => Ok((key, value)),
+                Held::Placed(place) => self.fetch(&place).map(|value| (key, value)),
+            })
+            .collect()
     }
 }
 
@@ -174,7 +179,7 @@ struct DiskBlobs(Weak<Inner>);
 
 impl BlobSource for DiskBlobs {
     fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.upgrade().ok_or(StoreError::Closed)?.blob(id)
+        self.0.upgrade().ok_or(StoreError::Closed)?.read(&blob_key(id))
     }
 }
 
@@ -348,7 +353,8 @@ impl JournalStore {
         let oldest = self.journal.oldest.saturating_add(u64::from(freed.is_some()));
         self.dirty = true;
         let appended = self.journal.append(&body, Kind::Turn, oldest)?;
-        self.inner.index.apply(appended.position, changes(&body, &appended));
+        let (position, directory) = (appended.position, &appended.encoded.directory);
+        self.inner.index.apply(position, changes(position.sequence, appended.segment, directory));
         self.cursor = carried.cursor;
         self.stats.forwarded_bytes = self.stats.forwarded_bytes.saturating_add(carried.bytes);
         if let Some(segment) = freed {
@@ -391,24 +397,6 @@ fn turn_size(turn: &Turn) -> u64 {
     Body { rows: turn_rows(turn).collect(), blobs, drops: &turn.drops }.size()
 }
 
-/// What a record changes in the index.
-fn changes<'a>(
-    body: &'a Body<'_>,
-    appended: &'a Appended,
-) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> + 'a {
-    let sequence = appended.position.sequence;
-    let rows = body
-        .rows
-        .iter()
-        .map(move |row| (row_key(row.table, row.key), row.value.map(|value| row_value(sequence, value))));
-    let blobs = appended
-        .encoded
-        .blobs
-        .iter()
-        .map(move |blob| (blob_key(&blob.id), Some(Place::new(appended.segment, blob).store(sequence))));
-    rows.chain(blobs).chain(body.drops.iter().map(|id| (blob_key(id), None)))
-}
-
 fn cut_torn_end(
     survey: &Survey,
     known: Option<Position>,
@@ -440,18 +428,8 @@ fn replay(survey: &Survey, index: &Index) -> Result<u64, StoreError> {
             .map_err(|fault| StoreError::damaged(&seen.path, 0, fault))?;
         for record in scan.records.iter().filter(|record| record.header.sequence > from) {
             let sequence = record.header.sequence;
-            let rows =
-                record.directory.rows.iter().map(|row| {
-                    (row_key(row.table, row.key), row.value.map(|value| row_value(sequence, value)))
-                });
-            let blobs = record
-                .directory
-                .blobs
-                .iter()
-                .map(|blob| (blob_key(&blob.id), Some(Place::new(number, blob).store(sequence))));
-            let drops = record.directory.drops.iter().map(|id| (blob_key(id), None));
             let position = Position { sequence, sum: record.header.sum };
-            index.apply(position, rows.chain(blobs).chain(drops));
+            index.apply(position, changes(sequence, number, &record.directory));
             replayed = replayed.saturating_add(1);
         }
         index.flush()?;
@@ -481,16 +459,15 @@ impl Store for JournalStore {
     }
 
     fn scan(&self, table: u8) -> Result<Vec<Row>, StoreError> {
-        self.inner.index.scan(table)
+        self.inner.scan(table)
     }
 
     fn get(&self, table: u8, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let stored = self.inner.index.stored(&row_key(table, key))?;
-        Ok(stored.and_then(|mut stored| (stored.len() >= 8).then(|| stored.split_off(8))))
+        self.inner.read(&row_key(table, key))
     }
 
     fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.blob(id)
+        self.inner.read(&blob_key(id))
     }
 
     fn stats(&self) -> Stats {

@@ -8,7 +8,8 @@
 //! digest over all of its entries, kept in the same batch, is recomputed at every start: an index that lost
 //! or changed anything is thrown away and rebuilt.
 //!
-//! Keys: `0` → [`Meta`] · `1 table key` → sequence 8, value · `2 id` → sequence 8, [`Place`].
+//! Keys: `0` → [`Meta`] · `1 table key` → sequence 8, [`Held`] · `2 id` → sequence 8, [`Held`]. Long values and
+//! blobs are held as the place where the journal has them: what they say never gets into sled.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -22,8 +23,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::journal::Position;
-use crate::record::{BlobEntry, Sum, blob_cost, row_cost};
-use crate::{BlobId, RebuildReason, Row, StoreError, wide};
+use crate::record::{Directory, Part, Sum, Value, blob_cost, row_cost};
+use crate::{BlobId, RebuildReason, StoreError, narrow, wide};
 
 const META: &[u8] = &[0];
 const ROWS: u8 = 1;
@@ -46,48 +47,76 @@ pub(crate) fn blob_key(id: &BlobId) -> Vec<u8> {
     [&[BLOBS][..], &id.0].concat()
 }
 
-/// Stored form of a row written by record `sequence`.
-pub(crate) fn row_value(sequence: u64, value: &[u8]) -> Vec<u8> {
-    [&sequence.to_le_bytes(), value].concat()
-}
-
-/// Splits a stored value into the record number and the rest.
-pub(crate) fn split(stored: &[u8]) -> Option<(u64, &[u8])> {
-    let (sequence, rest) = stored.split_first_chunk()?;
-    Some((u64::from_le_bytes(*sequence), rest))
-}
-
-/// Where a blob is.
+/// Where some bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) segment: u64,
-    pub(crate) offset: u64,
-    pub(crate) length: u32,
-    pub(crate) sum: Sum,
+    pub(crate) part: Part,
 }
 
-impl Place {
-    pub(crate) fn new(segment: u64, blob: &BlobEntry) -> Self {
-        Self { segment, offset: blob.offset, length: blob.length, sum: blob.sum }
+/// What the index has of a row or blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// The bytes: `0`, bytes.
+    Inline(Vec<u8>),
+    /// Where they are: `1`, segment 8, offset 8, length 4, sum 16.
+    Placed(Place),
+}
+
+const INLINE: u8 = 0;
+const PLACED: u8 = 1;
+
+impl Held {
+    /// Splits a stored value into the number of the record that wrote it and what is held.
+    pub(crate) fn load(stored: &[u8]) -> Option<(u64, Self)> {
+        let (sequence, rest) = stored.split_first_chunk()?;
+        let (kind, rest) = rest.split_first()?;
+        let held = match *kind {
+            INLINE => Self::Inline(rest.to_vec()),
+            PLACED => {
+                let (segment, rest) = rest.split_first_chunk()?;
+                let (offset, rest) = rest.split_first_chunk()?;
+                let (length, sum) = rest.split_first_chunk()?;
+                let (offset, length) = (u64::from_le_bytes(*offset), u32::from_le_bytes(*length));
+                let part = Part { offset, length, sum: Sum(sum.try_into().ok()?) };
+                Self::Placed(Place { segment: u64::from_le_bytes(*segment), part })
+            }
+            _ => return None,
+        };
+        Some((u64::from_le_bytes(*sequence), held))
     }
 
-    pub(crate) fn store(&self, sequence: u64) -> Vec<u8> {
-        let (segment, offset) = (self.segment.to_le_bytes(), self.offset.to_le_bytes());
-        [&sequence.to_le_bytes()[..], &segment, &offset, &self.length.to_le_bytes(), &self.sum.0].concat()
+    /// How long the bytes are that are held.
+    fn length(stored: &[u8]) -> usize {
+        let Some((head, rest)) = stored.split_at_checked(9) else { return 0 };
+        if head.last() == Some(&INLINE) {
+            return rest.len();
+        }
+        let length = rest.get(16..).and_then(|rest| rest.first_chunk());
+        length.map_or(0, |length| narrow(u64::from(u32::from_le_bytes(*length))))
     }
+}
 
-    fn load(stored: &[u8]) -> Option<Self> {
-        let (_, rest) = split(stored)?;
-        let (segment, rest) = rest.split_first_chunk()?;
-        let (offset, rest) = rest.split_first_chunk()?;
-        let (length, sum) = rest.split_first_chunk()?;
-        Some(Self {
-            segment: u64::from_le_bytes(*segment),
-            offset: u64::from_le_bytes(*offset),
-            length: u32::from_le_bytes(*length),
-            sum: Sum(sum.try_into().ok()?),
-        })
-    }
+/// What a record changes in the index: keys and stored values.
+pub(crate) fn changes<'a>(
+    sequence: u64,
+    segment: u64,
+    directory: &'a Directory<'_>,
+) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> + 'a {
+    let placed = move |part: &Part| {
+        let Part { offset, length, sum } = part;
+        let head = [sequence.to_le_bytes().as_slice(), &[PLACED], &segment.to_le_bytes()].concat();
+        [head.as_slice(), &offset.to_le_bytes(), &length.to_le_bytes(), &sum.0].concat()
+    };
+    let rows = directory.rows.iter().map(move |row| {
+        let value = row.value.as_ref().map(|value| match value {
+            Value::Inline(bytes) => [sequence.to_le_bytes().as_slice(), &[INLINE], bytes].concat(),
+            Value::Apart(part) => placed(part),
+        });
+        (row_key(row.table, row.key), value)
+    });
+    let blobs = directory.blobs.iter().map(move |blob| (blob_key(&blob.id), Some(placed(&blob.part))));
+    rows.chain(blobs).chain(directory.drops.iter().map(|id| (blob_key(id), None)))
 }
 
 /// Totals over the entries of the index.
@@ -371,23 +400,23 @@ impl Index {
         }
     }
 
-    /// The stored value of a key.
-    pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(change) = self.overlay().find(key) {
-            return Ok(change.clone());
+    fn load(&self, stored: &[u8]) -> Result<(u64, Held), StoreError> {
+        Held::load(stored).ok_or_else(|| self.error("an entry is malformed".into()))
+    }
+
+    /// What a key holds, and the number of the record that wrote it.
+    pub(crate) fn held(&self, key: &[u8]) -> Result<Option<(u64, Held)>, StoreError> {
+        let change = self.overlay().find(key).map(|change| change.as_deref().map(|s| self.load(s)));
+        if let Some(change) = change {
+            return change.transpose();
         }
         let found = guard(|| self.db.get(key)).map_err(|fault| self.error(fault))?;
-        Ok(found.map(|bytes| bytes.to_vec()))
+        found.map(|stored| self.load(&stored)).transpose()
     }
 
-    /// Where a blob is.
-    pub(crate) fn place(&self, id: &BlobId) -> Result<Option<Place>, StoreError> {
-        let Some(stored) = self.stored(&blob_key(id))? else { return Ok(None) };
-        Place::load(&stored).map(Some).ok_or_else(|| self.error("the place of a blob is malformed".into()))
-    }
-
-    /// All rows of a table in key order. The overlay stays locked, so sled can move only towards it.
-    pub(crate) fn scan(&self, table: u8) -> Result<Vec<Row>, StoreError> {
+    /// All rows of a table in key order: key, what is held. The overlay stays locked, so sled can move only
+    /// towards it.
+    pub(crate) fn scan(&self, table: u8) -> Result<Vec<(Vec<u8>, Held)>, StoreError> {
         let prefix = [ROWS, table];
         let overlay = self.overlay();
         let mut found: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
@@ -410,13 +439,10 @@ impl Index {
             }
         }
         drop(overlay);
-        let rows = found.into_iter().map(|(key, stored)| {
-            (
-                key.get(prefix.len()..).unwrap_or_default().to_vec(),
-                stored.get(8..).unwrap_or_default().to_vec(),
-            )
-        });
-        Ok(rows.collect())
+        let row = |(mut key, stored): (Vec<u8>, Vec<u8>)| {
+            self.load(&stored).map(|(_, held)| (key.split_off(prefix.len()), held))
+        };
+        found.into_iter().map(row).collect()
     }
 
     /// Exact totals, the overlay included.
@@ -528,9 +554,10 @@ impl Index {
 
 /// Bytes that restating an entry takes in the journal.
 fn live_bytes(key: &[u8], stored: &[u8]) -> u64 {
+    let length = Held::length(stored);
     if key.first() == Some(&ROWS) {
-        row_cost(key.len().saturating_sub(2), stored.len().saturating_sub(8))
+        row_cost(key.len().saturating_sub(2), length)
     } else {
-        Place::load(stored).map_or(0, |place| blob_cost(place.length))
+        blob_cost(length)
     }
 }

@@ -222,10 +222,10 @@ fn examine_tail(
 
 /// What an append made durable.
 #[derive(Debug)]
-pub(crate) struct Appended {
+pub(crate) struct Appended<'a> {
     pub(crate) position: Position,
     pub(crate) segment: u64,
-    pub(crate) encoded: Encoded,
+    pub(crate) encoded: Encoded<'a>,
 }
 
 /// The writing end.
@@ -307,12 +307,12 @@ impl Journal {
     }
 
     /// Writes one record and flushes it. After an error nobody knows what the disk holds: never call again.
-    pub(crate) fn append(
+    pub(crate) fn append<'a>(
         &mut self,
-        body: &Body<'_>,
+        body: &Body<'a>,
         kind: Kind,
         oldest: u64,
-    ) -> Result<Appended, StoreError> {
+    ) -> Result<Appended<'a>, StoreError> {
         let size = body.size();
         if self.offset.saturating_add(size) > self.active.header.capacity {
             self.roll(size)?;

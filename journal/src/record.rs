@@ -5,10 +5,11 @@
 //!                 data length 4 · sum of the previous record 16 · sum of the directory 16 ·
 //!                 sum of this header 16 · mark 8
 //! directory       counts (rows, blobs, drops) 3 × 4
-//!                 rows: table 1 · key length 4 · value length 4 (all ones: delete) · key · value
+//!                 rows: table 1 · key length 4 · value length 4 (all ones: delete) · key ·
+//!                       value (up to 256 bytes), or sum of the value 16
 //!                 blobs: id 32 · length 4 · sum 16
 //!                 drops: id 32
-//! data            the blobs, one after another
+//! data            the longer values and then the blobs, one after another
 //! zero       0–7  up to a multiple of 8
 //! mark       8
 //! ```
@@ -16,8 +17,8 @@
 //! Integers are little-endian. A sum is SHA-256 cut to 16 bytes. The header sum is salted with the segment
 //! number, with the sum that the segment opened with and with the offset, so bytes of an earlier life of a
 //! recycled file, or bytes a partner put inside a blob, never pass for a record here. It covers the sum of
-//! the directory, which covers the sums of the blobs: each byte is hashed once, and a blob can be verified
-//! without reading its record. Each header names the sum of the record before it, so the sum of one record
+//! the directory, which covers the sums of what is in the data: each byte is hashed once, and a blob or a long
+//! value can be verified without reading its record. Each header names the sum of the record before it, so the sum of one record
 //! stands for the whole history up to it.
 //!
 //! # Torn or damaged
@@ -47,12 +48,15 @@ pub const HEADER: usize = 88;
 pub const MARK_LENGTH: usize = 8;
 /// Records start at multiples of this.
 pub const ALIGN: usize = 8;
+/// A longer value of a row stands in the data of its record.
+pub const INLINE_MAX: usize = 256;
 /// The smallest record.
 pub const SMALLEST: usize = HEADER + COUNTS + 4 + MARK_LENGTH;
 
 const COUNTS: usize = 12;
 const ROW: usize = 9;
 const BLOB: usize = 52;
+const SUM: usize = 16;
 const SECTOR: u64 = 512;
 const DELETED: u32 = u32::MAX;
 const SUMMED: usize = 64;
@@ -134,17 +138,44 @@ pub struct RowRef<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// A blob in the directory of a record.
+/// A piece of the data of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BlobEntry {
-    /// Its name.
-    pub id: BlobId,
+pub struct Part {
     /// Offset of its first byte, from the start of the segment.
     pub offset: u64,
     /// Length in bytes.
     pub length: u32,
     /// Sum of its bytes.
     pub sum: Sum,
+}
+
+/// The value of a row as a record has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// In the directory.
+    Inline(&'a [u8]),
+    /// In the data, because it is longer than [`INLINE_MAX`].
+    Apart(Part),
+}
+
+/// A row change in the directory of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowEntry<'a> {
+    /// The table.
+    pub table: u8,
+    /// The key.
+    pub key: &'a [u8],
+    /// The value; `None` deletes.
+    pub value: Option<Value<'a>>,
+}
+
+/// A blob in the directory of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobEntry {
+    /// Its name.
+    pub id: BlobId,
+    /// Its bytes.
+    pub part: Part,
 }
 
 /// A record header that passed its sum.
@@ -232,7 +263,7 @@ fn size(directory: usize, data: usize) -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Directory<'a> {
     /// Row changes, in order.
-    pub rows: Vec<RowRef<'a>>,
+    pub rows: Vec<RowEntry<'a>>,
     /// Blobs put.
     pub blobs: Vec<BlobEntry>,
     /// Blobs dropped, after the puts.
@@ -246,20 +277,28 @@ impl<'a> Directory<'a> {
         let mut reader = Reader(bytes);
         let (rows, blobs, drops) = (reader.u32()?, reader.u32()?, reader.u32()?);
         let mut directory = Self::default();
-        for _ in 0..rows {
-            directory.rows.push(reader.row()?);
-        }
         let mut offset = data_offset;
+        for _ in 0..rows {
+            directory.rows.push(reader.row(&mut offset)?);
+        }
         for _ in 0..blobs {
-            let blob = BlobEntry { id: reader.id()?, offset, length: reader.u32()?, sum: reader.sum()? };
-            offset = offset.checked_add(u64::from(blob.length))?;
-            directory.blobs.push(blob);
+            let (id, length) = (reader.id()?, reader.u32()?);
+            directory.blobs.push(BlobEntry { id, part: reader.part(length, &mut offset)? });
         }
         for _ in 0..drops {
             directory.drops.push(reader.id()?);
         }
         (reader.0.is_empty() && offset.checked_sub(data_offset)? == u64::from(data_length))
             .then_some(directory)
+    }
+
+    /// Everything in the data, in its order.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        let apart = self.rows.iter().filter_map(|row| match row.value {
+            Some(Value::Apart(part)) => Some(part),
+            Some(Value::Inline(_)) | None => None,
+        });
+        apart.chain(self.blobs.iter().map(|blob| blob.part))
     }
 }
 
@@ -296,12 +335,25 @@ impl<'a> Reader<'a> {
         self.array().map(BlobId)
     }
 
-    fn row(&mut self) -> Option<RowRef<'a>> {
+    /// The sum of the next `length` bytes of the data, which begin at `offset`.
+    fn part(&mut self, length: u32, offset: &mut u64) -> Option<Part> {
+        let part = Part { offset: *offset, length, sum: self.sum()? };
+        *offset = offset.checked_add(u64::from(length))?;
+        Some(part)
+    }
+
+    fn row(&mut self, offset: &mut u64) -> Option<RowEntry<'a>> {
         let (table, key_length, value_length) = (self.u8()?, self.u32()?, self.u32()?);
         let key = self.take(narrow(u64::from(key_length)))?;
-        let value =
-            if value_length == DELETED { None } else { Some(self.take(narrow(u64::from(value_length)))?) };
-        Some(RowRef { table, key, value })
+        let length = narrow(u64::from(value_length));
+        let value = if value_length == DELETED {
+            None
+        } else if length > INLINE_MAX {
+            Some(Value::Apart(self.part(value_length, offset)?))
+        } else {
+            Some(Value::Inline(self.take(length)?))
+        };
+        Some(RowEntry { table, key, value })
     }
 }
 
@@ -318,12 +370,19 @@ pub struct Body<'a> {
 
 impl Body<'_> {
     fn directory_length(&self) -> usize {
-        let rows = self.rows.iter().map(|row| ROW + row.key.len() + row.value.map_or(0, <[u8]>::len));
+        let value = |row: &RowRef<'_>| row.value.map_or(0, |value| inline_length(value.len()));
+        let rows = self.rows.iter().map(|row| ROW + row.key.len() + value(row));
         COUNTS + rows.sum::<usize>() + self.blobs.len() * BLOB + self.drops.len() * 32
     }
 
+    /// What goes into the data, in its order.
+    fn data(&self) -> impl Iterator<Item = &[u8]> {
+        let apart = self.rows.iter().filter_map(|row| row.value).filter(|value| value.len() > INLINE_MAX);
+        apart.chain(self.blobs.iter().map(|(_, bytes)| *bytes))
+    }
+
     fn data_length(&self) -> usize {
-        self.blobs.iter().map(|(_, bytes)| bytes.len()).sum()
+        self.data().map(<[u8]>::len).sum()
     }
 
     /// Length of the record this becomes.
@@ -332,14 +391,20 @@ impl Body<'_> {
     }
 }
 
+/// Bytes that a value of this length takes in the directory.
+fn inline_length(value: usize) -> usize {
+    if value > INLINE_MAX { SUM } else { value }
+}
+
 /// Bytes that a live row takes in a record.
 pub(crate) fn row_cost(key: usize, value: usize) -> u64 {
-    wide(ROW + key + value)
+    let apart = if value > INLINE_MAX { value } else { 0 };
+    wide(ROW + key + inline_length(value) + apart)
 }
 
 /// Bytes that a live blob takes in a record.
-pub(crate) fn blob_cost(length: u32) -> u64 {
-    wide(BLOB).saturating_add(u64::from(length))
+pub(crate) fn blob_cost(length: usize) -> u64 {
+    wide(BLOB + length)
 }
 
 /// Where a record goes and what it continues.
@@ -359,58 +424,81 @@ pub struct Frame {
 
 /// A record as encoded.
 #[derive(Debug)]
-pub struct Encoded {
+pub struct Encoded<'a> {
     /// Identifies the record.
     pub sum: Sum,
-    /// Where its blobs are, in the order of the body.
-    pub blobs: Vec<BlobEntry>,
+    /// What reading it back gives.
+    pub directory: Directory<'a>,
+}
+
+fn short(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(DELETED)
 }
 
 /// Encodes a record into `out`, whose contents are replaced. A length that does not fit 32 bits cannot occur
 /// below the limits of [`crate::Options`]; it saturates, and the record then fails to decode.
-pub fn encode(body: &Body<'_>, frame: Frame, salt: &Salt, out: &mut Vec<u8>) -> Encoded {
-    let short = |length: usize| u32::try_from(length).unwrap_or(DELETED);
+pub fn encode<'a>(body: &Body<'a>, frame: Frame, salt: &Salt, out: &mut Vec<u8>) -> Encoded<'a> {
+    let (length, data) = (body.directory_length(), body.data_length());
     out.clear();
-    out.reserve(narrow(body.size()));
+    out.reserve(narrow(size(length, data)));
     out.resize(HEADER, 0);
-    for count in [body.rows.len(), body.blobs.len(), body.drops.len()] {
-        out.extend_from_slice(&short(count).to_le_bytes());
-    }
-    for row in &body.rows {
-        out.push(row.table);
-        out.extend_from_slice(&short(row.key.len()).to_le_bytes());
-        out.extend_from_slice(&row.value.map_or(DELETED, |value| short(value.len())).to_le_bytes());
-        out.extend_from_slice(row.key);
-        out.extend_from_slice(row.value.unwrap_or_default());
-    }
-    let (directory, data) = (body.directory_length(), body.data_length());
-    let mut offset = frame.offset.saturating_add(wide(HEADER + directory));
-    let mut blobs = Vec::with_capacity(body.blobs.len());
-    for (id, bytes) in &body.blobs {
-        let blob = BlobEntry { id: *id, offset, length: short(bytes.len()), sum: Sum::of(bytes) };
-        out.extend_from_slice(&id.0);
-        out.extend_from_slice(&blob.length.to_le_bytes());
-        out.extend_from_slice(&blob.sum.0);
-        offset = offset.saturating_add(wide(bytes.len()));
-        blobs.push(blob);
-    }
-    body.drops.iter().for_each(|id| out.extend_from_slice(&id.0));
+    let directory = write_directory(body, frame.offset.saturating_add(wide(HEADER + length)), out);
     let directory_sum = Sum::of(out.get(HEADER..).unwrap_or_default());
-    body.blobs.iter().for_each(|(_, bytes)| out.extend_from_slice(bytes));
+    body.data().for_each(|bytes| out.extend_from_slice(bytes));
     out.resize(out.len().next_multiple_of(ALIGN), 0);
     out.extend_from_slice(&MARK);
     let header = Header {
         kind: frame.kind,
         sequence: frame.sequence,
         oldest: frame.oldest,
-        directory: short(directory),
+        directory: short(length),
         data: short(data),
         previous: frame.previous,
         directory_sum,
         sum: Sum::default(),
     };
     let sum = header.write(salt, frame.offset, out);
-    Encoded { sum, blobs }
+    Encoded { sum, directory }
+}
+
+/// Appends the directory of a body whose data will begin at `offset`.
+fn write_directory<'a>(body: &Body<'a>, mut offset: u64, out: &mut Vec<u8>) -> Directory<'a> {
+    let mut part = |bytes: &[u8]| {
+        let part = Part { offset, length: short(bytes.len()), sum: Sum::of(bytes) };
+        offset = offset.saturating_add(wide(bytes.len()));
+        part
+    };
+    let mut directory = Directory { drops: body.drops.to_vec(), ..Directory::default() };
+    for count in [body.rows.len(), body.blobs.len(), body.drops.len()] {
+        out.extend_from_slice(&short(count).to_le_bytes());
+    }
+    directory.rows.reserve(body.rows.len());
+    for RowRef { table, key, value } in body.rows.iter().copied() {
+        out.push(table);
+        out.extend_from_slice(&short(key.len()).to_le_bytes());
+        out.extend_from_slice(&value.map_or(DELETED, |value| short(value.len())).to_le_bytes());
+        out.extend_from_slice(key);
+        let value = value.map(|value| {
+            if value.len() <= INLINE_MAX {
+                out.extend_from_slice(value);
+                return Value::Inline(value);
+            }
+            let part = part(value);
+            out.extend_from_slice(&part.sum.0);
+            Value::Apart(part)
+        });
+        directory.rows.push(RowEntry { table, key, value });
+    }
+    directory.blobs.reserve(body.blobs.len());
+    for (id, bytes) in &body.blobs {
+        let blob = BlobEntry { id: *id, part: part(bytes) };
+        out.extend_from_slice(&id.0);
+        out.extend_from_slice(&blob.part.length.to_le_bytes());
+        out.extend_from_slice(&blob.part.sum.0);
+        directory.blobs.push(blob);
+    }
+    body.drops.iter().for_each(|id| out.extend_from_slice(&id.0));
+    directory
 }
 
 /// A whole, verified record.
@@ -436,8 +524,8 @@ pub enum Fault {
 }
 
 /// Decodes the record at `offset` of a segment. `bytes` runs from there to the end of the segment. With
-/// `check_blobs` unset the bytes of the blobs are not verified.
-pub fn decode<'a>(bytes: &'a [u8], salt: &Salt, offset: u64, check_blobs: bool) -> Result<Record<'a>, Fault> {
+/// `check_data` unset the bytes of blobs and of long values are not verified.
+pub fn decode<'a>(bytes: &'a [u8], salt: &Salt, offset: u64, check_data: bool) -> Result<Record<'a>, Fault> {
     let head = bytes.get(..HEADER).ok_or(Fault::Damaged("no room for a record header"))?;
     let Some(header) = Header::read(head, salt, offset) else {
         return Err(header_fault(head, offset));
@@ -466,10 +554,10 @@ pub fn decode<'a>(bytes: &'a [u8], salt: &Salt, offset: u64, check_blobs: bool) 
     let directory = Directory::read(directory, data_offset, header.data)
         .ok_or(Fault::Damaged("the directory of the record is malformed"))?;
     let mut at = directory_end;
-    for blob in &directory.blobs {
-        let end = at + narrow(u64::from(blob.length));
-        if check_blobs && body.get(at..end).map(Sum::of) != Some(blob.sum) {
-            let (what, torn) = ("a blob in the record fails its sum", "a part of a blob was not written");
+    for part in directory.parts() {
+        let end = at + narrow(u64::from(part.length));
+        if check_data && body.get(at..end).map(Sum::of) != Some(part.sum) {
+            let (what, torn) = ("the data of the record fails its sum", "a part of the data was not written");
             return Err(fault(at, end, what, torn));
         }
         at = end;

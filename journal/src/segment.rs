@@ -136,9 +136,9 @@ impl Scan<'_> {
     }
 }
 
-/// Reads a whole segment file. With `check_blobs` unset the bytes of blobs are not verified. The error says
-/// what is wrong with the segment header; faults behind it are in [`Scan::tail`].
-pub fn scan_segment(bytes: &[u8], check_blobs: bool) -> Result<Scan<'_>, &'static str> {
+/// Reads a whole segment file. With `check_data` unset the bytes of blobs and of long values are not verified.
+/// The error says what is wrong with the segment header; faults behind it are in [`Scan::tail`].
+pub fn scan_segment(bytes: &[u8], check_data: bool) -> Result<Scan<'_>, &'static str> {
     let header = SegmentHeader::decode(bytes)?;
     if header.capacity != wide(bytes.len()) {
         return Err("the file does not have the length that its header names");
@@ -153,7 +153,7 @@ pub fn scan_segment(bytes: &[u8], check_blobs: bool) -> Result<Scan<'_>, &'stati
             }
             return Ok(scan);
         }
-        match record::decode(rest, &salt, scan.end, check_blobs) {
+        match record::decode(rest, &salt, scan.end, check_data) {
             Ok(record) => {
                 if record.header.sequence != scan.last_sequence().saturating_add(1)
                     || record.header.previous != scan.last_sum()

@@ -151,9 +151,9 @@ pub trait Store: Send + fmt::Debug {
     fn tidy(&mut self) -> Result<bool, StoreError>;
 
     /// Overwrites the bytes of every blob dropped so far, at the cost of restating all that is live. On `Ok` no
-    /// file of the store holds them any more. Deleted *rows* may leave remnants in the index. What a file
-    /// system or disk keeps of overwritten blocks (copy on write, wear levelling, snapshots) is beyond a
-    /// program's reach.
+    /// file of the store holds them any more, nor any deleted value longer than 256 bytes; shorter ones may
+    /// leave remnants in the index. What a file system or disk keeps of overwritten blocks (copy on write, wear
+    /// levelling, snapshots) is beyond a program's reach.
     fn erase(&mut self) -> Result<(), StoreError>;
 
     /// Finishes housekeeping and gives the folder back. Not calling it loses nothing.

@@ -5,12 +5,15 @@
 //! comes from the round trip: what does not re-encode to the very same bytes is refused.
 
 use core::fmt;
+use std::io;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::refusal::Refusal;
 
+/// Room for a value of the usual length.
+const USUAL_LENGTH: usize = 512;
 /// How deep arrays may nest before decoding stops.
 pub const RECURSION: usize = 16;
 
@@ -54,15 +57,30 @@ pub fn strict<T: DeserializeOwned + Serialize>(bytes: &[u8], limit: usize) -> Re
     let mut rest = bytes;
     let value: T = ciborium::de::from_reader_with_recursion_limit(&mut rest, RECURSION)
         .map_err(|_| CborError::Malformed)?;
-    if !rest.is_empty() || encode(&value) != bytes {
+    let mut same = Same(bytes);
+    if !rest.is_empty() || ciborium::into_writer(&value, &mut same).is_err() || !same.0.is_empty() {
         return Err(CborError::NotCanonical);
     }
     Ok(value)
 }
 
+/// Takes an encoding as long as it is the expected one; holds what is still to come of it.
+struct Same<'a>(&'a [u8]);
+
+impl io::Write for Same<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Encodes a value canonically. Own types are fixed arrays, for which the encoder's output is canonical.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    let mut out = Vec::with_capacity(USUAL_LENGTH);
     // Writing to a vector cannot fail, and no own type has a serialisation error.
     if ciborium::into_writer(value, &mut out).is_err() {
         out.clear();

@@ -78,7 +78,7 @@ macro_rules! hex_text {
     ($name:ident, $what:literal) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&HEXLOWER.encode(&self.0))
+                write!(f, "{}", HEXLOWER.encode_display(&self.0))
             }
         }
 

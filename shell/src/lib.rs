@@ -16,5 +16,6 @@ pub mod files;
 pub mod grant;
 pub mod keys;
 pub mod lang;
+pub mod pace;
 pub mod quic;
 pub mod tls;

@@ -235,18 +235,25 @@ fn a_torn_record_that_the_index_knows_is_refused() {
 }
 
 #[test]
-fn a_flipped_bit_in_a_blob_is_found_when_read() {
+fn a_flipped_bit_in_a_blob_or_a_long_value_is_found_when_read() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());
     store.commit(turn(1)).unwrap();
     store.commit(turn(2)).unwrap();
     let path = segments(dir.path()).pop().unwrap();
     let (from, _) = bounds(&path)[0];
-    let at = from + RECORD_HEADER + 12 + 9 + 4 + 20 + 52 + 17;
-    let byte = fs::read(&path).unwrap()[at];
-    put(&path, at, &[byte ^ 1]);
-    let text = store.blob(&id(1)).unwrap_err().to_string();
-    assert!(text.contains("a stored blob fails its sum"), "{text}");
+    let data = from + RECORD_HEADER + 12 + (9 + 4 + 20) + (9 + 4 + 16) + 52;
+    for at in [data + 17, data + 270 + 17] {
+        let byte = fs::read(&path).unwrap()[at];
+        put(&path, at, &[byte ^ 1]);
+    }
+    let key = 1_u32.to_be_bytes();
+    for outcome in [store.get(2, &key).map(drop), store.scan(2).map(drop), store.blob(&id(1)).map(drop)] {
+        let text = outcome.unwrap_err().to_string();
+        assert!(text.contains("stored bytes fail their sum"), "{text}");
+    }
+    assert_eq!(store.get(1, &key).unwrap(), Some(noise(1, 20)));
+    assert_eq!(store.get(2, &2_u32.to_be_bytes()).unwrap(), Some(noise(2, 270)));
     assert_eq!(store.blob(&id(2)).unwrap(), Some(noise(2, 300)));
 }
 

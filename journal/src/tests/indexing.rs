@@ -16,6 +16,19 @@ fn prepare(dir: &Path) -> State {
     state
 }
 
+/// Every file of sled.
+fn index_files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.join("index")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found
+}
+
 fn rebuilt(dir: &Path) -> (State, RebuildReason) {
     let (store, recovery) = open(dir);
     let IndexRecovery::Rebuilt { reason, replayed } = recovery.index else { panic!("{recovery:?}") };
@@ -179,10 +192,30 @@ fn what_comes_and_goes_in_between_never_reaches_sled() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());
     store.commit(turn(1)).unwrap();
-    store.commit(Turn::default().delete(1, 1_u32.to_be_bytes()).forget(id(1))).unwrap();
+    let gone = Turn::default().delete(1, 1_u32.to_be_bytes()).delete(2, 1_u32.to_be_bytes()).forget(id(1));
+    store.commit(gone).unwrap();
     Box::new(store).close().unwrap();
     let db = sled::open(dir.path().join("index")).unwrap();
     assert_eq!(db.len(), 1, "only the position");
+}
+
+#[test]
+fn long_values_and_blobs_never_get_into_sled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let longest = "s".repeat(crate::record::INLINE_MAX);
+    let longer = "l".repeat(crate::record::INLINE_MAX + 1);
+    let turn = Turn::default().put(1, "short", longest.clone()).put(1, "long", longer.clone());
+    store.commit(turn.blob(id(1), "a blob")).unwrap();
+    Box::new(store).close().unwrap();
+    let held: Vec<u8> =
+        index_files(dir.path()).iter().flat_map(|path| fs::read(path).unwrap()).collect();
+    let holds = |text: &[u8]| held.windows(text.len()).any(|window| window == text);
+    assert!(holds(longest.as_bytes()), "the search finds what is there");
+    assert!(!holds(b"lll") && !holds(b"a blob"));
+    let (store, _) = open(dir.path());
+    assert_eq!(store.get(1, b"long").unwrap(), Some(longer.into()));
+    assert_eq!(store.get(1, b"short").unwrap(), Some(longest.into()));
 }
 
 #[test]

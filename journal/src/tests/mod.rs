@@ -87,9 +87,10 @@ fn state(store: &dyn Store, ids: u32) -> State {
     (tables, blobs)
 }
 
-/// A turn with a row and a blob.
+/// A turn with a row, a row with a long value, and a blob.
 fn turn(n: u32) -> Turn {
-    Turn::default().put(1, n.to_be_bytes(), noise(n, 20)).blob(id(n), noise(n, 300))
+    let short = Turn::default().put(1, n.to_be_bytes(), noise(n, 20));
+    short.put(2, n.to_be_bytes(), noise(n, 270)).blob(id(n), noise(n, 300))
 }
 
 #[test]

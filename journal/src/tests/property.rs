@@ -18,7 +18,7 @@ enum Step {
 }
 
 fn change() -> impl Strategy<Value = crate::RowChange> {
-    let value = proptest::option::weighted(0.6, vec(any::<u8>(), 0..200));
+    let value = proptest::option::weighted(0.6, vec(any::<u8>(), 0..400));
     (0..=3_u8, vec(0..=2_u8, 0..3), value).prop_map(|(table, key, value)| crate::RowChange {
         table,
         key,

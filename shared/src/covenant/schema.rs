@@ -166,7 +166,7 @@ impl Walk {
     ) -> Result<T, FieldError> {
         let length = self.pointer.len();
         self.pointer.push('/');
-        self.pointer.push_str(&fault::escape(name));
+        fault::push_escaped(&mut self.pointer, name);
         let result = then(self)?;
         self.pointer.truncate(length);
         Ok(result)

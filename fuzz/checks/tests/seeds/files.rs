@@ -28,6 +28,7 @@ fn records(salt: &Salt, at: usize, first: Sum) -> (Vec<u8>, Vec<u8>) {
     let rows = vec![
         RowRef { table: 1, key: b"key", value: Some(b"value") },
         RowRef { table: 2, key: b"gone", value: None },
+        RowRef { table: 3, key: b"long", value: Some(&[0x5a; 257]) },
     ];
     let drops = [BlobId([5; 32])];
     let body = Body { rows, blobs: vec![(BlobId([4; 32]), b"a blob")], drops: &drops };

@@ -195,17 +195,22 @@ impl fmt::Display for FieldError {
 
 impl core::error::Error for FieldError {}
 
-/// A name as a JSON pointer token: escaped, cut to 64 characters, without control characters, because
+/// Appends a name as a JSON pointer token: escaped, cut to 64 characters, without control characters, because
 /// the name of an unknown field is whatever its sender wrote.
-pub(super) fn escape(name: &str) -> String {
-    let mut token = String::with_capacity(name.len().min(64));
+pub(super) fn push_escaped(pointer: &mut String, name: &str) {
     for c in name.chars().take(64) {
         match c {
-            '~' => token.push_str("~0"),
-            '/' => token.push_str("~1"),
-            c if c.is_control() => token.push('\u{fffd}'),
-            c => token.push(c),
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            c if c.is_control() => pointer.push('\u{fffd}'),
+            c => pointer.push(c),
         }
     }
+}
+
+/// A name as a JSON pointer token.
+pub(super) fn escape(name: &str) -> String {
+    let mut token = String::new();
+    push_escaped(&mut token, name);
     token
 }
