@@ -25,35 +25,39 @@ pub const SUITE: (u16, u16, u16) = (0x647a, 0x0011, 0x0002);
 
 /// A public prekey of suite [`SUITE`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct PrekeyPublic(Box<[u8; PUBLIC_LEN]>);
+pub struct PrekeyPublic {
+    bytes: Box<[u8; PUBLIC_LEN]>,
+    id: PrekeyId,
+}
 
 impl PrekeyPublic {
     /// Takes a key of exactly [`PUBLIC_LEN`] bytes. Whether it is a possible key shows on use.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(|array| Self(Box::new(array)))
+        let bytes: Box<[u8; PUBLIC_LEN]> = Box::new(bytes.try_into().ok()?);
+        let id = PrekeyId(*sha256(&bytes[..]).0.first_chunk()?);
+        Some(Self { bytes, id })
     }
 
     /// The key as bytes.
     pub fn as_bytes(&self) -> &[u8; PUBLIC_LEN] {
-        &self.0
+        &self.bytes
     }
 
     /// Its identifier: the first 8 bytes of its SHA-256.
-    pub fn id(&self) -> PrekeyId {
-        let digest = sha256(&self.0[..]);
-        digest.0.first_chunk().copied().map_or(PrekeyId([0; 8]), PrekeyId)
+    pub const fn id(&self) -> PrekeyId {
+        self.id
     }
 }
 
 impl fmt::Debug for PrekeyPublic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PrekeyPublic({})", self.id())
+        write!(f, "PrekeyPublic({})", self.id)
     }
 }
 
 impl Serialize for PrekeyPublic {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0[..])
+        serializer.serialize_bytes(&self.bytes[..])
     }
 }
 

@@ -8,7 +8,7 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::cbor::{self, Bytes};
 use crate::entry::{Entry, Kind};
-use crate::ids::{Digest, Oin};
+use crate::ids::{Digest, MsgId, Oin};
 use crate::limits::{CHECKPOINT_MAX, ENTRY_MAX, PROOF_MAX, RECIPIENTS_MAX, SMALL_FRAME_MAX};
 use crate::packet::Packet;
 use crate::refusal::Refusal;
@@ -155,9 +155,16 @@ impl VerifiedReceipt {
     /// # Errors
     /// [`ReceiptError::NotAboutThis`].
     pub fn says_accepted(&self, packet: &Packet) -> Result<(), ReceiptError> {
-        let recipients = packet.context().recipient_oins();
+        self.says_all_accepted(&Submitted::from(packet), &packet.context().recipient_oins())
+    }
+
+    /// Checks that the entries say that what was submitted was accepted for each of the `recipients`, in order.
+    ///
+    /// # Errors
+    /// [`ReceiptError::NotAboutThis`].
+    pub fn says_all_accepted(&self, what: &Submitted<'_>, recipients: &[Oin]) -> Result<(), ReceiptError> {
         let right = self.entries.len() == recipients.len()
-            && self.entries.iter().zip(&recipients).all(|((_, entry), to)| accepted(entry, packet, to));
+            && self.entries.iter().zip(recipients).all(|((_, entry), to)| what.accepted(entry, to));
         if right { Ok(()) } else { Err(ReceiptError::NotAboutThis) }
     }
 
@@ -167,7 +174,7 @@ impl VerifiedReceipt {
     /// [`ReceiptError::NotAboutThis`].
     pub fn says_accepted_for(&self, packet: &Packet, recipient: &Oin) -> Result<&Entry, ReceiptError> {
         match self.entries.as_slice() {
-            [(_, entry)] if accepted(entry, packet, recipient) => Ok(entry),
+            [(_, entry)] if Submitted::from(packet).accepted(entry, recipient) => Ok(entry),
             _ => Err(ReceiptError::NotAboutThis),
         }
     }
@@ -192,16 +199,48 @@ impl VerifiedReceipt {
     }
 }
 
-fn accepted(entry: &Entry, packet: &Packet, recipient: &Oin) -> bool {
-    let context = packet.context();
-    entry.kind == Kind::Accepted
-        && entry.to == Some(*recipient)
-        && entry.packet == Some(packet.digest())
-        && entry.statement == Some(packet.statement_digest())
-        && entry.msg_id == Some(context.msg_id)
-        && entry.from == Some(context.sender)
-        && entry.covenant == Some(context.covenant)
-        && entry.flow.as_deref() == Some(context.flow.as_str())
+/// What an entry about an accepted packet repeats of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submitted<'a> {
+    /// SHA-256 of the packet.
+    pub packet: Digest,
+    /// SHA-256 of its signed statement.
+    pub statement: Digest,
+    /// Its id.
+    pub msg_id: MsgId,
+    /// Who sent it.
+    pub sender: Oin,
+    /// The covenant it was sent under.
+    pub covenant: Digest,
+    /// The flow it was sent under.
+    pub flow: &'a str,
+}
+
+impl<'a> From<&'a Packet> for Submitted<'a> {
+    fn from(packet: &'a Packet) -> Self {
+        let context = packet.context();
+        Self {
+            packet: packet.digest(),
+            statement: packet.statement_digest(),
+            msg_id: context.msg_id,
+            sender: context.sender,
+            covenant: context.covenant,
+            flow: &context.flow,
+        }
+    }
+}
+
+impl Submitted<'_> {
+    fn accepted(&self, entry: &Entry, recipient: &Oin) -> bool {
+        entry.kind == Kind::Accepted
+            && entry.to == Some(*recipient)
+            && entry.packet == Some(self.packet)
+            && entry.statement == Some(self.statement)
+            && entry.msg_id == Some(self.msg_id)
+            && entry.from == Some(self.sender)
+            && entry.covenant == Some(self.covenant)
+            && entry.flow.as_deref() == Some(self.flow)
+    }
 }
 
 #[cfg(test)]

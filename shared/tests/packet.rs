@@ -257,5 +257,5 @@ fn a_body_over_the_bound_is_not_sealed() {
     assert_eq!(got, Err(Refusal::TooLarge));
     let largest =
         seal(&DetHpke::new(0), &mut context, &[&GEM.prekey()], "a/b", &body[1..], &chance(0), &POL.key());
-    assert_eq!(receive(POL, GEM, &largest.unwrap()).unwrap().body, body[1..]);
+    assert_eq!(receive(POL, GEM, &largest.unwrap().bytes).unwrap().body, body[1..]);
 }

@@ -125,6 +125,7 @@ impl Forge {
     ) -> Result<Vec<u8>, Complaint> {
         let chance = SealRandomness { key: keys::random(), iv: keys::random(), salt: keys::random() };
         seal(&AwsHpke, &mut context, keys, "application/json", body, &chance, &self.key)
+            .map(|sealed| sealed.bytes)
             .map_err(Complaint::from_refusal)
     }
 

@@ -132,7 +132,7 @@ impl Core {
                 self.outbox.disconnected();
                 self.unproved(now, turn);
             }
-            Input::Verdict { verdict, packet } => self.verdict(&verdict, &packet, now, turn),
+            Input::Verdict(verdict) => self.verdict(&verdict, now, turn),
             Input::Deferred(deferred) => self.deferred(&deferred, now),
             Input::Offer(offer) => self.offer(&offer, now, ports, turn),
             Input::Prekeys(bundles) => {

@@ -259,7 +259,7 @@ impl Core {
         }
         let secret = self.prekeys.secret(prekey, ports);
         let crypto = ports.crypto;
-        open(crypto, packet, &oin, &|id| secret.clone().filter(|_| id == prekey))
+        open(crypto, packet, &oin, |id| secret.filter(|_| id == prekey))
     }
 
     /// Signs one acknowledgement for everything stored in this turn.

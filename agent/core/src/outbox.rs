@@ -7,9 +7,9 @@ use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::{Declared, Question, Size, evaluate};
 use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::BODY_MAX;
-use seinhuis_shared::packet::{self, Context, Packet, Recipient, SealRandomness};
+use seinhuis_shared::packet::{self, Context, Recipient, SealRandomness, Sealed};
 use seinhuis_shared::prekey::PrekeyPublic;
-use seinhuis_shared::receipt::ReceiptError;
+use seinhuis_shared::receipt::{ReceiptError, Submitted};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
@@ -329,6 +329,7 @@ impl Core {
             expires: prepared.expires,
             fingerprint,
             packet: None,
+            statement: None,
             size: 0,
             seq: 0,
             outcome: 0,
@@ -416,10 +417,11 @@ impl Core {
         turn: &mut Turn,
     ) -> Stage {
         match self.sealed(&row, draft, now, ports) {
-            Ok((bytes, seq)) => {
+            Ok((Sealed { bytes, statement }, seq)) => {
                 let packet = sha256(&bytes);
                 row.stage = Stage::Sealed;
                 row.packet = Some(packet);
+                row.statement = Some(statement);
                 row.size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 row.seq = seq;
                 let chain = ChainRow { seq, packet };
@@ -447,7 +449,7 @@ impl Core {
         draft: &Draft,
         now: Timestamp,
         ports: Ports<'_>,
-    ) -> Result<(Vec<u8>, u64), Refusal> {
+    ) -> Result<(Sealed, u64), Refusal> {
         let compiled = self.covenants.get(&row.covenant).ok_or(Refusal::UnknownCovenant)?;
         evaluate(
             compiled,
@@ -493,7 +495,7 @@ impl Core {
         let chance = SealRandomness { key: ports.random(), iv: ports.random(), salt: ports.random() };
         let crypto = ports.crypto;
         packet::seal(crypto, &mut context, &keys, MEDIA_TYPE, &draft.body, &chance, ports.signer)
-            .map(|bytes| (bytes, seq))
+            .map(|sealed| (sealed, seq))
     }
 
     /// Seals, in order, every draft whose recipients have keys; ends those whose time is over.
@@ -532,9 +534,9 @@ impl Core {
     }
 
     /// Believes a verdict only when its receipt proves it, about this very packet.
-    pub(crate) fn verdict(&mut self, verdict: &Verdict, packet: &[u8], now: Timestamp, turn: &mut Turn) {
+    pub(crate) fn verdict(&mut self, verdict: &Verdict, now: Timestamp, turn: &mut Turn) {
         let Some(position) = self.outbox.by_packet.get(&verdict.packet).copied() else { return };
-        match self.check_verdict(verdict, packet, now, turn) {
+        match self.check_verdict(position, verdict, now, turn) {
             Ok(true) => {}
             // The log was caught, or may be later: what it says about this packet proves nothing yet.
             Ok(false) => return self.put_off(position, now.plus(DISPUTE_WAIT)),
@@ -555,19 +557,26 @@ impl Core {
     /// Whether a verdict that its receipt proves may be believed; see [`Core::observe`].
     fn check_verdict(
         &mut self,
+        position: u64,
         verdict: &Verdict,
-        packet: &[u8],
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<bool, ReceiptError> {
         let (receipt, signed) = self.trust.receipt(&verdict.receipt)?;
         let believed = self.observe(&signed, now, turn);
         if verdict.outcome == 0 {
-            let packet = Packet::parse(packet).map_err(ReceiptError::Form)?;
-            if packet.digest() != verdict.packet {
-                return Err(ReceiptError::NotAboutThis);
-            }
-            receipt.says_accepted(&packet)?;
+            let row = self.outbox.open.get(&position).map(|item| &item.row);
+            let (row, statement) =
+                row.and_then(|row| Some((row, row.statement?))).ok_or(ReceiptError::NotAboutThis)?;
+            let submitted = Submitted {
+                packet: verdict.packet,
+                statement,
+                msg_id: row.msg_id,
+                sender: self.settings.oin,
+                covenant: row.covenant,
+                flow: &row.flow,
+            };
+            receipt.says_all_accepted(&submitted, &row.recipients)?;
         } else {
             receipt.says_refused(&verdict.packet, &self.settings.oin, verdict.outcome)?;
         }

@@ -91,13 +91,13 @@ impl Prekeys {
     }
 
     /// Opens the private half of an own prekey, once; none when it is destroyed or does not unlock.
-    pub(crate) fn secret(&mut self, id: PrekeyId, ports: Ports<'_>) -> Option<PrekeySecret> {
+    pub(crate) fn secret(&mut self, id: PrekeyId, ports: Ports<'_>) -> Option<&PrekeySecret> {
         if !self.opened.contains_key(&id) {
             let row = self.own.get(&id)?;
             let plain = ports.locker.unlock(table::OWN_PREKEY, id.as_bytes(), &row.secret)?;
             self.opened.insert(id, PrekeySecret(plain.to_vec()));
         }
-        self.opened.get(&id).cloned()
+        self.opened.get(&id)
     }
 }
 

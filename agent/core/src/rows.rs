@@ -178,6 +178,8 @@ pub struct OutboxRow {
     pub fingerprint: Digest,
     /// SHA-256 of the packet, once sealed.
     pub packet: Option<Digest>,
+    /// SHA-256 of its signed statement, once sealed.
+    pub statement: Option<Digest>,
     /// Bytes of the packet, once sealed.
     pub size: u64,
     /// Its number in the flow, once sealed.

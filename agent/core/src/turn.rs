@@ -26,13 +26,8 @@ pub enum Input {
     Connected(Box<Welcome>),
     /// The session is over.
     Disconnected,
-    /// A verdict, with the packet whose digest it names.
-    Verdict {
-        /// What the broker says.
-        verdict: Verdict,
-        /// The packet as it was submitted.
-        packet: Arc<[u8]>,
-    },
+    /// What the broker decided about a packet.
+    Verdict(Verdict),
     /// A packet was put off.
     Deferred(Deferred),
     /// A packet for this organisation.

@@ -1,6 +1,6 @@
 //! The submission lane: packets out in order, verdicts back matched by digest.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,15 +23,17 @@ const BATCH: usize = 256 * 1024;
 /// A packet on its way out.
 pub(crate) type Submission = (Digest, Arc<[u8]>);
 
+/// What is submitted and not yet answered.
 #[derive(Debug, Clone, Default)]
-struct Flying(Arc<Mutex<BTreeMap<Digest, Arc<[u8]>>>>);
+struct Flying(Arc<Mutex<BTreeSet<Digest>>>);
 
 impl Flying {
-    fn add(&self, (digest, packet): &Submission) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, Arc::clone(packet));
+    fn add(&self, digest: Digest) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
     }
 
-    fn land(&self, digest: &Digest) -> Option<Arc<[u8]>> {
+    /// Whether an answer about this packet was still to come.
+    fn land(&self, digest: &Digest) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(digest)
     }
 }
@@ -64,7 +66,7 @@ async fn write(mut stream: SendStream, mut packets: UnboundedReceiver<Submission
                 // Sealing bounds a packet far below a frame.
                 Err(refusal) => return End::Refused(refusal),
             }
-            flying.add(&submission);
+            flying.add(submission.0);
             next = if batch.len() < BATCH { packets.try_recv().ok() } else { None };
         }
         if let Err(error) = stream.write_all(&batch).await {
@@ -79,11 +81,11 @@ async fn read(mut stream: RecvStream, jobs: Sender<Job>, flying: Flying) -> End 
         let input = match quic::frame(&mut stream).await {
             Ok(Some((Kind::Verdict, bytes))) => match Verdict::parse(&bytes) {
                 // A verdict nobody asked for is about nothing that waits.
-                Ok(verdict) => flying.land(&verdict.packet).map(|packet| Input::Verdict { verdict, packet }),
+                Ok(verdict) => flying.land(&verdict.packet).then_some(Input::Verdict(verdict)),
                 Err(refusal) => return unexpected(refusal),
             },
             Ok(Some((Kind::Deferred, bytes))) => match Deferred::parse(&bytes) {
-                Ok(deferred) => flying.land(&deferred.packet).map(|_| Input::Deferred(deferred)),
+                Ok(deferred) => flying.land(&deferred.packet).then_some(Input::Deferred(deferred)),
                 Err(refusal) => return unexpected(refusal),
             },
             Ok(Some((Kind::Refuse, bytes))) => return super::session::refuse(&bytes),

@@ -11,7 +11,7 @@ mod sealed;
 mod statement;
 
 pub use content::Content;
-pub use sealed::{Hpke, HpkeError, Opened, SealRandomness, open, seal};
+pub use sealed::{Hpke, HpkeError, Opened, SealRandomness, Sealed, open, seal};
 pub use statement::{Context, Packet, Recipient, VerifiedPacket};
 
 /// The packet format's version, first in every packet.

@@ -8,7 +8,7 @@ use super::content::Content;
 use super::statement::{Context, Packet, VerifiedPacket};
 use crate::cbor::Bytes;
 use crate::cose::{self, EK_LEN, Encrypt, WRAPPED_LEN, Wrap};
-use crate::ids::{Oin, PrekeyId};
+use crate::ids::{Digest, Oin, PrekeyId};
 use crate::prekey::{PrekeyPublic, PrekeySecret};
 use crate::refusal::Refusal;
 use crate::signing::SigningKey;
@@ -64,7 +64,16 @@ impl core::fmt::Debug for SealRandomness {
     }
 }
 
-/// Seals a body and signs the statement: the bytes of a whole packet.
+/// A whole packet, made here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of its signed statement, which the exchange log will name.
+    pub statement: Digest,
+}
+
+/// Seals a body and signs the statement.
 ///
 /// `context` comes in complete but for its commitment, which is set here. `keys` gives the public
 /// prekey of each of `context.recipients`, in the same order.
@@ -79,7 +88,7 @@ pub fn seal(
     body: &[u8],
     chance: &SealRandomness,
     signer: &SigningKey,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Sealed, Refusal> {
     if body.len() > crate::limits::BODY_MAX {
         return Err(Refusal::TooLarge);
     }
@@ -127,11 +136,11 @@ impl core::fmt::Debug for Opened {
 /// # Errors
 /// [`Refusal::RecipientCount`] when it is not for this recipient, [`Refusal::NoPrekey`] when the
 /// private half is gone, [`Refusal::CannotOpen`], [`Refusal::CommitmentMismatch`].
-pub fn open(
+pub fn open<'a>(
     hpke: &dyn Hpke,
     packet: &VerifiedPacket,
     recipient: &Oin,
-    secret: &dyn Fn(PrekeyId) -> Option<PrekeySecret>,
+    secret: impl Fn(PrekeyId) -> Option<&'a PrekeySecret>,
 ) -> Result<Opened, Refusal> {
     let context = packet.context();
     let wrap = context
@@ -142,7 +151,7 @@ pub fn open(
         .ok_or(Refusal::RecipientCount)?;
     let secret = secret(wrap.prekey).ok_or(Refusal::NoPrekey)?;
     let info = cose::wrap_info(wrap.prekey, packet.context_bytes());
-    let key = hpke.open(&secret, &wrap.ek, &info, &wrap.wrapped).map_err(|HpkeError| Refusal::CannotOpen)?;
+    let key = hpke.open(secret, &wrap.ek, &info, &wrap.wrapped).map_err(|HpkeError| Refusal::CannotOpen)?;
     let aad = cose::content_aad(packet.context_bytes());
     let payload = Payload { msg: &packet.sealed().ciphertext, aad: &aad };
     let plaintext = cipher(&key)

@@ -3,6 +3,7 @@
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use super::VERSION;
+use super::sealed::Sealed;
 use crate::cbor::{self, Bytes};
 use crate::cose::{Encrypt, Purpose, Sign1};
 use crate::covenant::Declared;
@@ -114,7 +115,7 @@ pub struct Packet {
 
 impl Packet {
     /// Puts a packet together and signs its statement.
-    pub(super) fn assemble(context: &Context, sealed: &Encrypt, key: &SigningKey) -> Vec<u8> {
+    pub(super) fn assemble(context: &Context, sealed: &Encrypt, key: &SigningKey) -> Sealed {
         let sealed = sealed.to_bytes();
         let statement = Statement {
             context: Bytes(context.to_bytes()),
@@ -122,7 +123,8 @@ impl Packet {
             sealed_len: u64::try_from(sealed.len()).unwrap_or(u64::MAX),
         };
         let statement = Sign1::sign(key, Purpose::Packet, &cbor::encode(&statement));
-        cbor::encode(&(VERSION, Bytes(statement), Bytes(sealed)))
+        let digest = sha256(&statement);
+        Sealed { bytes: cbor::encode(&(VERSION, Bytes(statement), Bytes(sealed))), statement: digest }
     }
 
     /// Reads a packet's bytes and checks everything that needs no key.

@@ -188,7 +188,7 @@ pub(crate) fn sealed(
 ) -> Vec<u8> {
     let keys: Vec<PrekeyPublic> = to.iter().map(|org| org.prekey()).collect();
     let keys: Vec<&PrekeyPublic> = keys.iter().collect();
-    seal(hpke, context, &keys, media_type, body, &chance(number), &from.key()).unwrap()
+    seal(hpke, context, &keys, media_type, body, &chance(number), &from.key()).unwrap().bytes
 }
 
 /// The two halves of a packet.
@@ -223,6 +223,6 @@ pub(crate) fn receive_with(
 ) -> Result<Opened, (Stage, Refusal)> {
     let packet = Packet::parse(packet).map_err(|refusal| (Stage::Parse, refusal))?;
     let packet = packet.verify(&from.key().public()).map_err(|refusal| (Stage::Verify, refusal))?;
-    let secret = |_| secret.map(|seed| PrekeySecret(seed.to_vec()));
-    open(&DetHpke::new(0), &packet, &to.oin(), &secret).map_err(|refusal| (Stage::Open, refusal))
+    let secret = secret.map(|seed| PrekeySecret(seed.to_vec()));
+    open(&DetHpke::new(0), &packet, &to.oin(), |_| secret.as_ref()).map_err(|refusal| (Stage::Open, refusal))
 }

@@ -297,7 +297,7 @@ impl Story {
         let mut context = context(covenant.hash());
         let public = prekey_public();
         let packet =
-            seal(&KnownHpke, &mut context, &[&public], MEDIA_TYPE, BODY, &CHANCE, &key(POLITIE)).unwrap();
+            seal(&KnownHpke, &mut context, &[&public], MEDIA_TYPE, BODY, &CHANCE, &key(POLITIE)).unwrap().bytes;
         let parsed = Packet::parse(&packet).unwrap();
         let at = NOON.plus(Span(250));
         let mut start = Entry::new(Kind::Start, NOON.minus(Span::hours(1)), [0x58; 16]);
@@ -389,7 +389,7 @@ impl Story {
         assert_eq!(Entry::parse(&self.refusal).unwrap().reason, Some(205));
         let packet = packet.verify(compiled.signing_key(oin(POLITIE), self.context.signer).unwrap()).unwrap();
         let secret = PrekeySecret(PREKEY_SEED.to_vec());
-        let opened = open(&KnownHpke, &packet, &oin(GEMEENTE), &|_| Some(secret.clone())).unwrap();
+        let opened = open(&KnownHpke, &packet, &oin(GEMEENTE), |_| Some(&secret)).unwrap();
         assert_eq!((opened.media_type.as_str(), opened.body.as_slice()), (MEDIA_TYPE, BODY));
 
         let root = |note: &str| *Checkpoint::verify(note.as_bytes(), ORIGIN, &self.log.key).unwrap().root();

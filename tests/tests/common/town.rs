@@ -196,8 +196,8 @@ impl Town {
         let key = self.forge(role).covenant;
         let key = key.signing_key(parsed.context().sender, parsed.context().signer).unwrap();
         let verified = parsed.verify(key).unwrap();
-        let find = |id| (id == self.lock.public.id()).then(|| self.lock.secret.clone());
-        packet::open(&AwsHpke, &verified, &self.oin(role), &find).unwrap().body
+        let find = |id| (id == self.lock.public.id()).then_some(&self.lock.secret);
+        packet::open(&AwsHpke, &verified, &self.oin(role), find).unwrap().body
     }
 
     /// That a member has stored a packet.

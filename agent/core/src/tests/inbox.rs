@@ -71,6 +71,7 @@ impl Letter {
             &self.signer,
         )
         .unwrap()
+        .bytes
     }
 }
 
@@ -287,6 +288,7 @@ fn sealed_for_another(mut letter: Letter) -> Vec<u8> {
     let chance = SealRandomness { key: [1; 32], iv: [2; 12], salt: [3; 32] };
     seal(&Other, &mut letter.context, &[&letter.key], MEDIA_TYPE, &letter.body, &chance, &letter.signer)
         .unwrap()
+        .bytes
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl World {
             }
         }
         let verdict = self.broker.accept(packet, self.now);
-        self.nodes[0].step([Input::Verdict { verdict, packet: Arc::clone(packet) }], self.now);
+        self.nodes[0].step([Input::Verdict(verdict)], self.now);
     }
 
     fn deliver(&mut self, at: usize) {

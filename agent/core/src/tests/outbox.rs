@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
@@ -11,10 +11,6 @@ use seinhuis_shared::wire::{Deferred, Verdict};
 use crate::fixture::{Broker, NOW, Node, after, inquiry, log_signer, oin, partnership, signal};
 use crate::rows::table;
 use crate::{AlarmKind, Event, Input, PushRequest, Stage, Target, WINDOW_PACKETS};
-
-fn verdict(verdict: Verdict, packet: &Arc<[u8]>) -> Input {
-    Input::Verdict { verdict, packet: Arc::clone(packet) }
-}
 
 fn defer(packet: &[u8], millis: u64) -> Input {
     let packet = seinhuis_shared::signing::sha256(packet);
@@ -43,14 +39,14 @@ fn an_accepted_packet_leaves_its_receipt_and_nothing_else() {
     let context = Packet::parse(&packets[0]).unwrap().context().clone();
     assert_eq!((context.seq, context.prev, context.issued), (1, None, NOW));
     let answer = broker.accept(&packets[0], NOW);
-    youth.step([verdict(answer.clone(), &packets[0])], NOW);
+    youth.step([Input::Verdict(answer.clone())], NOW);
     assert_eq!((stage(&youth, 1), bytes_at_rest(&youth)), (Stage::Done, 0));
     assert!(youth.alarms().is_empty());
     let decided = Event::Decided { msg_id: context.msg_id, stage: Stage::Done, outcome: 0 };
     assert_eq!(youth.take_events(), [decided]);
     let kept = youth.rows.values().any(|row| row.windows(64).any(|part| answer.receipt[..64] == *part));
     assert!(kept, "the receipt is in the row");
-    youth.step([verdict(answer, &packets[0])], NOW);
+    youth.step([Input::Verdict(answer)], NOW);
     assert!(youth.take_events().is_empty(), "a repeated verdict changes nothing");
 }
 
@@ -157,7 +153,7 @@ fn after_a_break_everything_open_is_submitted_again_in_order_with_the_same_bytes
     }
     let first = youth.submitted();
     let answer = broker.accept(&first[2], NOW);
-    youth.step([verdict(answer, &first[2])], NOW);
+    youth.step([Input::Verdict(answer)], NOW);
     let open = [0, 1, 3, 4].map(|at| Arc::clone(&first[at]));
     youth.step([Input::Disconnected, Input::Tick], after(Span::hours(5)));
     assert!(youth.submitted().is_empty(), "nothing without a session");
@@ -187,7 +183,7 @@ fn a_deferred_packet_keeps_its_place_for_each_recipient() {
     assert_eq!(again[0], first[0], "the same bytes");
     for packet in &again {
         let answer = broker.accept(packet, NOW);
-        town.step([verdict(answer, packet)], NOW);
+        town.step([Input::Verdict(answer)], NOW);
     }
     assert_eq!(town.core.status(NOW).accepted, 3);
 }
@@ -198,7 +194,7 @@ fn a_refusal_counts_with_its_receipt() {
     youth.push(signal(1), NOW).unwrap();
     let packets = youth.submitted();
     let answer = broker.refuse(&packets[0], oin(3), Refusal::UnknownCovenant, NOW);
-    youth.step([verdict(answer, &packets[0])], NOW);
+    youth.step([Input::Verdict(answer)], NOW);
     assert_eq!((stage(&youth, 1), bytes_at_rest(&youth)), (Stage::Refused, 0));
     assert!(youth.alarms().is_empty());
 }
@@ -211,7 +207,7 @@ fn disbelieved(name: &str, make: impl FnOnce(&mut Broker, &[Arc<[u8]>]) -> Verdi
     let packets = town.submitted();
     let answer = make(&mut broker, &packets);
     assert_eq!(answer.packet, seinhuis_shared::signing::sha256(&packets[0]), "{name}");
-    town.step([verdict(answer, &packets[0])], NOW);
+    town.step([Input::Verdict(answer)], NOW);
     assert_eq!(stage(&town, 1), Stage::Sealed, "{name}");
     assert_eq!(town.blobs.len(), 2, "{name}: the packet is kept");
     assert_eq!(town.alarms(), [AlarmKind::FalseVerdict], "{name}");
@@ -219,7 +215,7 @@ fn disbelieved(name: &str, make: impl FnOnce(&mut Broker, &[Arc<[u8]>]) -> Verdi
     town.step([Input::Tick], after(Span::minutes(10)));
     assert!(ids(&town.submitted()).contains(&1), "{name}");
     let honest = broker.accept(&packets[0], NOW);
-    town.step([verdict(honest, &packets[0])], NOW);
+    town.step([Input::Verdict(honest)], NOW);
     assert_eq!(stage(&town, 1), Stage::Done, "{name}");
 }
 
@@ -256,6 +252,18 @@ fn a_verdict_that_its_receipt_does_not_prove_is_not_believed() {
         let [second, first] = [oin(3), oin(2)].map(|to| broker.append(&accepted(&packets[0], to)));
         says(&packets[0], 0, broker.receipt(&[second, first]))
     });
+    disbelieved("another statement", |broker, packets| {
+        let mut entries = [oin(2), oin(3)].map(|to| accepted(&packets[0], to));
+        entries[1].statement = Some(Digest([7; 32]));
+        let indexes = entries.map(|entry| broker.append(&entry));
+        says(&packets[0], 0, broker.receipt(&indexes))
+    });
+    disbelieved("another flow", |broker, packets| {
+        let mut entries = [oin(2), oin(3)].map(|to| accepted(&packets[0], to));
+        entries[0].flow = Some("F99".into());
+        let indexes = entries.map(|entry| broker.append(&entry));
+        says(&packets[0], 0, broker.receipt(&indexes))
+    });
     disbelieved("another log's signature", |broker, packets| {
         let indexes = [oin(2), oin(3)].map(|to| broker.append(&accepted(&packets[0], to)));
         let honest = std::mem::replace(&mut broker.signer, log_signer(98));
@@ -274,7 +282,7 @@ fn a_verdict_is_checked_against_the_packet_it_names() {
     let packets = town.submitted();
     let mut answer = broker.accept(&packets[1], NOW);
     answer.packet = seinhuis_shared::signing::sha256(&packets[0]);
-    town.step([verdict(answer, &packets[1])], NOW);
+    town.step([Input::Verdict(answer)], NOW);
     assert_eq!((stage(&town, 1), stage(&town, 2)), (Stage::Sealed, Stage::Sealed));
     assert_eq!(town.alarms(), [AlarmKind::FalseVerdict]);
 }
@@ -285,7 +293,7 @@ fn a_verdict_about_nothing_that_waits_is_ignored() {
     youth.push(signal(1), NOW).unwrap();
     let packets = youth.submitted();
     let answer = broker.accept(&packets[0], NOW);
-    let turn = town.step([verdict(answer, &packets[0]), defer(&packets[0], 5)], NOW);
+    let turn = town.step([Input::Verdict(answer), defer(&packets[0], 5)], NOW);
     assert!(turn.writes.is_empty() && town.take_events().is_empty());
 }
 
@@ -305,7 +313,7 @@ fn no_more_is_in_flight_than_the_window() {
     assert_eq!(first.len(), WINDOW_PACKETS);
     for packet in &first[..2] {
         let answer = broker.accept(packet, NOW);
-        youth.step([verdict(answer, packet)], NOW);
+        youth.step([Input::Verdict(answer)], NOW);
     }
     assert_eq!(youth.submitted().len(), 2, "two landed, two more leave");
 }
@@ -334,7 +342,7 @@ fn a_wrong_clock_does_not_unseal_anything() {
     youth.step([Input::Tick], Timestamp(NOW.0 * 2));
     assert_eq!(stage(&youth, 1), Stage::Sealed);
     let answer = broker.accept(&packets[0], NOW);
-    youth.step([verdict(answer, &packets[0])], NOW);
+    youth.step([Input::Verdict(answer)], NOW);
     assert_eq!(stage(&youth, 1), Stage::Done);
 }
 
@@ -360,7 +368,7 @@ fn a_verdict_whose_receipt_shows_a_fork_ends_nothing() {
     broker.connect(&mut youth, NOW);
     let mut other = Broker::new();
     let answer = other.accept(&packets[0], NOW);
-    youth.step([verdict(answer, &packets[0])], NOW);
+    youth.step([Input::Verdict(answer)], NOW);
     assert_eq!(youth.alarms(), [AlarmKind::LogForked]);
     assert_eq!((stage(&youth, 1), bytes_at_rest(&youth)), (Stage::Sealed, 1), "kept until proved");
 }

@@ -16,7 +16,7 @@ fn used() -> Vec<Node> {
     youth.push(signal(2), NOW).unwrap();
     let packet = youth.submitted()[0].clone();
     let verdict = broker.accept(&packet, NOW);
-    youth.step([Input::Verdict { verdict, packet: packet.clone() }], NOW);
+    youth.step([Input::Verdict(verdict)], NOW);
     let offer = broker.mailboxes[&oin(1)][0].clone();
     let mut spoiled = offer.clone();
     spoiled.receipt.0.pop();

@@ -197,7 +197,7 @@ fn what_rests_on_a_checkpoint_that_cannot_be_kept_is_not_believed() {
     }
     youth.take_sends();
     let verdict = broker.accept(&packet, NOW);
-    youth.step([Input::Verdict { verdict, packet }], NOW);
+    youth.step([Input::Verdict(verdict)], NOW);
     assert_eq!(youth.core.status(NOW).accepted, 0);
     assert_eq!(youth.alarms(), [AlarmKind::LogUnproven]);
 }

@@ -73,7 +73,7 @@ fn packet(recipients: &[u8]) -> Vec<u8> {
     let chance = SealRandomness { key: [7; 32], iv: [8; 12], salt: [9; 32] };
     let body = br#"{"locatie":"plein"}"#;
     let mut context = context(recipients);
-    seal(&Still, &mut context, &keys, "application/json", body, &chance, &known::signer()).unwrap()
+    seal(&Still, &mut context, &keys, "application/json", body, &chance, &known::signer()).unwrap().bytes
 }
 
 fn encrypted(recipients: &[u8]) -> Vec<u8> {
