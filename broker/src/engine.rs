@@ -117,9 +117,7 @@ impl Engine {
         let thread = thread::Builder::new()
             .name("engine".into())
             .spawn(move || worker.run(inbox))
-            .unwrap_or_else(|_| {
-                thread::spawn(|| Err(EngineError::Sign("no thread can be started".into())))
-            });
+            .unwrap_or_else(|_| thread::spawn(|| Err(EngineError::Sign("no thread can be started".into()))));
         (Self { jobs, directory, counts }, thread)
     }
 

@@ -17,7 +17,9 @@ impl TileTree {
     /// The tree over the hashes of a tile.
     pub(crate) fn of(hashes: &[Digest]) -> Self {
         let mut tree = Self::default();
-        hashes.iter().for_each(|hash| tree.push(*hash));
+        for hash in hashes {
+            tree.push(*hash);
+        }
         tree
     }
 

@@ -10,9 +10,14 @@
 //! Always the *oldest* segment, because then a deletion needs no restating: whatever it deleted lay in the
 //! same segment or an older, already freed one. The journal alone is always enough to rebuild everything.
 //!
-//! Work per turn is proportional to the turn: of the oldest segment at most four times the turn (or a quarter
-//! of a segment) is walked and twice the turn (or a sixteenth of a segment) copied, plus one item. A segment
-//! is only freed once the index has applied its last record, so that a restart need not rebuild the index.
+//! Work per turn is proportional to the turn: of the oldest segment at most four times the turn and a little is
+//! walked, twice the turn and a little copied, plus one item. Half of what is walked is dead on average, so
+//! this gives back more than the turn takes. When the store is idle the steps are larger: a quarter of a
+//! segment walked, a sixteenth copied. While the index takes changes over, sled answers nobody, and a turn
+//! would wait for it; so those turns carry nothing, unless the journal has grown far beyond its bound.
+//!
+//! A segment is only freed once the index has applied its last record, so that a restart need not rebuild the
+//! index.
 
 use std::os::unix::fs::FileExt;
 
@@ -36,12 +41,24 @@ pub(crate) struct Budget {
     copy: u64,
 }
 
+/// What a step walks besides four times the turn.
+const WALK_LEAST: u64 = 256 * 1024;
+/// What a step copies besides twice the turn.
+const COPY_LEAST: u64 = 64 * 1024;
+
 impl Budget {
-    pub(crate) fn new(segment_bytes: u64, turn_bytes: u64) -> Self {
+    /// For a step in the turn of somebody who waits.
+    pub(crate) fn of_turn(segment_bytes: u64, turn_bytes: u64) -> Self {
+        let idle = Self::idle(segment_bytes);
         Self {
-            walk: (segment_bytes / 4).max(turn_bytes.saturating_mul(4)),
-            copy: (segment_bytes / 16).max(turn_bytes.saturating_mul(2)),
+            walk: idle.walk.min(WALK_LEAST).saturating_add(turn_bytes.saturating_mul(4)),
+            copy: idle.copy.min(COPY_LEAST).saturating_add(turn_bytes.saturating_mul(2)),
         }
+    }
+
+    /// For a step that nobody waits for.
+    pub(crate) const fn idle(segment_bytes: u64) -> Self {
+        Self { walk: segment_bytes / 4, copy: segment_bytes / 16 }
     }
 }
 

@@ -321,21 +321,35 @@ impl JournalStore {
         outcome
     }
 
-    /// Whether the journal holds enough dead bytes to be worth a step of compaction.
-    fn overgrown(&self) -> bool {
-        let limit = self.options.segment_bytes.saturating_mul(4);
+    /// How far the journal is beyond its bound: 0 within it, 1 when it holds enough dead bytes to be worth a
+    /// step of compaction, more when that has not helped.
+    fn overgrowth(&self) -> u64 {
+        let slack = self.options.segment_bytes.saturating_mul(4);
         let live = self.inner.index.live_at_most();
-        self.journal.disk_bytes > live.saturating_mul(2).saturating_add(limit)
+        let bound = live.saturating_mul(2).saturating_add(slack);
+        self.journal.disk_bytes.saturating_sub(1) / bound.max(1)
+    }
+
+    /// The step of compaction that a turn takes along, when one is due and possible.
+    fn carry_along(&self, turn_bytes: u64) -> Result<Option<Carried>, StoreError> {
+        match self.overgrowth() {
+            0 => Ok(None),
+            1 if self.inner.index.busy() => Ok(None),
+            _ => self.carry(Budget::of_turn(self.options.segment_bytes, turn_bytes)),
+        }
     }
 
     /// The next step of compaction, when one is possible.
-    fn carry(&self, turn_bytes: u64) -> Result<Option<Carried>, StoreError> {
+    fn carry(&self, budget: Budget) -> Result<Option<Carried>, StoreError> {
         let Some((segment, extent)) = self.journal.oldest_sealed() else { return Ok(None) };
         if extent.last_sequence > self.inner.index.applied() {
             return Ok(None);
         }
-        let budget = Budget::new(self.options.segment_bytes, turn_bytes);
         compact::step(self.cursor, &segment, extent, &self.inner.index, budget).map(Some)
+    }
+
+    fn idle_budget(&self) -> Budget {
+        Budget::idle(self.options.segment_bytes)
     }
 
     fn write(&mut self, turn: &Turn, carried: Option<Carried>) -> Result<(), StoreError> {
@@ -369,7 +383,7 @@ impl JournalStore {
         self.journal.roll(0)?;
         self.inner.index.flush()?;
         while self.journal.oldest <= last {
-            let carried = self.carry(0)?;
+            let carried = self.carry(self.idle_budget())?;
             self.write(&Turn::default(), carried)?;
         }
         self.journal.pool.settle()
@@ -451,7 +465,7 @@ impl Store for JournalStore {
                 return Err(StoreError::TooLarge { bytes, limit: store.options.max_turn_bytes });
             }
             store.inner.index.make_room()?;
-            let carried = if store.overgrown() { store.carry(bytes)? } else { None };
+            let carried = store.carry_along(bytes)?;
             store.write(&turn, carried)?;
             store.stats.turns = store.stats.turns.saturating_add(1);
             Ok(())
@@ -492,7 +506,8 @@ impl Store for JournalStore {
     fn tidy(&mut self) -> Result<bool, StoreError> {
         self.guarded(|store| {
             store.inner.index.make_room()?;
-            let carried = if store.overgrown() { store.carry(0)? } else { None };
+            let due = store.overgrowth() > 0;
+            let carried = if due { store.carry(store.idle_budget())? } else { None };
             let due = carried.is_some();
             if due {
                 store.write(&Turn::default(), carried)?;

@@ -376,6 +376,11 @@ impl Index {
         overlay.position = position;
     }
 
+    /// Whether changes are on their way into sled, which answers nobody meanwhile.
+    pub(crate) fn busy(&self) -> bool {
+        !self.overlay().flushing.is_empty()
+    }
+
     /// Whether the overlay holds more than the memory it may take.
     fn crowded(&self) -> bool {
         let overlay = self.overlay();
@@ -555,9 +560,5 @@ impl Index {
 /// Bytes that restating an entry takes in the journal.
 fn live_bytes(key: &[u8], stored: &[u8]) -> u64 {
     let length = Held::length(stored);
-    if key.first() == Some(&ROWS) {
-        row_cost(key.len().saturating_sub(2), length)
-    } else {
-        blob_cost(length)
-    }
+    if key.first() == Some(&ROWS) { row_cost(key.len().saturating_sub(2), length) } else { blob_cost(length) }
 }

@@ -66,11 +66,7 @@ fn rewritten(record: &Record<'_>, file: &[u8], salt: &Salt) {
         });
         RowRef { table: row.table, key: row.key, value }
     });
-    let body = Body {
-        rows: rows.collect(),
-        blobs: blobs.collect(),
-        drops: &record.directory.drops,
-    };
+    let body = Body { rows: rows.collect(), blobs: blobs.collect(), drops: &record.directory.drops };
     let frame = Frame {
         kind: record.header.kind,
         sequence: record.header.sequence,
@@ -107,8 +103,8 @@ pub fn record(data: &[u8]) -> bool {
                 accepted = true;
             }
             (Err(fault), Ok(_)) => {
-                let blob = matches!(fault, Fault::Torn(what) | Fault::Damaged(what) if what.contains("blob"));
-                assert!(blob, "only the blobs are not verified: {fault:?}");
+                let data = matches!(fault, Fault::Torn(what) | Fault::Damaged(what) if what.contains("data"));
+                assert!(data, "only the data is not verified: {fault:?}");
             }
             (Err(_), Err(fault)) => {
                 assert!(*fault != Fault::Empty || bytes.iter().take(HEADER).all(|b| *b == 0), "not empty");

@@ -208,8 +208,7 @@ fn long_values_and_blobs_never_get_into_sled() {
     let turn = Turn::default().put(1, "short", longest.clone()).put(1, "long", longer.clone());
     store.commit(turn.blob(id(1), "a blob")).unwrap();
     Box::new(store).close().unwrap();
-    let held: Vec<u8> =
-        index_files(dir.path()).iter().flat_map(|path| fs::read(path).unwrap()).collect();
+    let held: Vec<u8> = index_files(dir.path()).iter().flat_map(|path| fs::read(path).unwrap()).collect();
     let holds = |text: &[u8]| held.windows(text.len()).any(|window| window == text);
     assert!(holds(longest.as_bytes()), "the search finds what is there");
     assert!(!holds(b"lll") && !holds(b"a blob"));

@@ -215,7 +215,11 @@ impl<'a> Scanner<'a> {
         loop {
             let (piece, rest) = self.rest.split_at_checked(self.rest.find(['"', '\\'])?)?;
             self.rest = rest;
-            text += piece;
+            if text.is_empty() {
+                text = Cow::Borrowed(piece);
+            } else {
+                text.to_mut().push_str(piece);
+            }
             if self.next()? == '"' {
                 return is_allowed(&text, ENTRY_MAX).then_some(text);
             }

@@ -296,8 +296,9 @@ impl Story {
         let covenant = covenant();
         let mut context = context(covenant.hash());
         let public = prekey_public();
-        let packet =
-            seal(&KnownHpke, &mut context, &[&public], MEDIA_TYPE, BODY, &CHANCE, &key(POLITIE)).unwrap().bytes;
+        let packet = seal(&KnownHpke, &mut context, &[&public], MEDIA_TYPE, BODY, &CHANCE, &key(POLITIE))
+            .unwrap()
+            .bytes;
         let parsed = Packet::parse(&packet).unwrap();
         let at = NOON.plus(Span(250));
         let mut start = Entry::new(Kind::Start, NOON.minus(Span::hours(1)), [0x58; 16]);

@@ -48,11 +48,11 @@ fn journal() -> Vec<Seed> {
     let mut reserved = turn.clone();
     reserved[6] = 1;
     let mut header =
-        SegmentHeader { number: 3, first_sequence: 1, capacity: 640, oldest: 1, opening: Sum::of(b"before") };
+        SegmentHeader { number: 3, first_sequence: 1, capacity: 1024, oldest: 1, opening: Sum::of(b"before") };
     let (one, two) = records(&salt, 128, header.opening);
     let file = |header: &SegmentHeader, parts: &[&[u8]]| {
         let mut file = [&[&header.encode()[..]], parts].concat().concat();
-        file.resize(640, 0);
+        file.resize(1024, 0);
         file
     };
     let mut behind = file(&header, &[&one, &two]);
@@ -68,7 +68,7 @@ fn journal() -> Vec<Seed> {
         later
     });
     let [version, fields] = later;
-    header.capacity = 641;
+    header.capacity = 1025;
     vec![
         ok("journal_record", "turn", &*turn),
         no("journal_record", "reserved-bytes", reserved),
@@ -82,7 +82,7 @@ fn journal() -> Vec<Seed> {
         no("journal_segment", "torn", torn),
         no("journal_segment", "damaged-with-a-record-behind", behind),
         no("journal_segment", "other-length", file(&header, &[&one])),
-        no("journal_segment", "no-segment", [1; 640]),
+        no("journal_segment", "no-segment", [1; 1024]),
     ]
 }
 
