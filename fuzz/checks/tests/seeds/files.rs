@@ -47,8 +47,13 @@ fn journal() -> Vec<Seed> {
     directory[88] = 9;
     let mut reserved = turn.clone();
     reserved[6] = 1;
-    let mut header =
-        SegmentHeader { number: 3, first_sequence: 1, capacity: 1024, oldest: 1, opening: Sum::of(b"before") };
+    let mut header = SegmentHeader {
+        number: 3,
+        first_sequence: 1,
+        capacity: 1024,
+        oldest: 1,
+        opening: Sum::of(b"before"),
+    };
     let (one, two) = records(&salt, 128, header.opening);
     let file = |header: &SegmentHeader, parts: &[&[u8]]| {
         let mut file = [&[&header.encode()[..]], parts].concat().concat();
