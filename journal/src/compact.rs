@@ -180,3 +180,18 @@ fn read(segment: &Segment, offset: u64, length: usize, bytes: &mut Vec<u8>) -> R
     bytes.resize(length, 0);
     segment.file.read_exact_at(bytes, offset).map_err(StoreError::io("read", &segment.path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_pays_for_little_more_than_itself() {
+        let budget = Budget::of_turn(16 << 20, 1000);
+        assert_eq!((budget.walk, budget.copy), (256 * 1024 + 4000, 64 * 1024 + 2000));
+        let idle = Budget::idle(16 << 20);
+        assert_eq!((idle.walk, idle.copy), (4 << 20, 1 << 20));
+        let small = Budget::of_turn(4096, 0);
+        assert_eq!((small.walk, small.copy), (1024, 256), "a small segment is not walked at once");
+    }
+}
