@@ -334,8 +334,7 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let quiet = first.is_none();
-            thread::sleep(pace.wait(Instant::now()));
-            let started = Instant::now();
+            let started = pace.begin();
             let batch = self.gather(first, inbox);
             if !batch.inputs.is_empty() {
                 let turn = self.engine.step(batch.inputs)?;

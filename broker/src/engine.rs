@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use seinhuis_broker_core::{
     Answer, CommandId, ConnId, Core, Directory, Input, LaneId, RequestId, Sealed, Send, Turn,
@@ -212,8 +212,7 @@ impl Worker {
     fn run(mut self, mut inbox: mpsc::Receiver<Job>) -> Result<(), EngineError> {
         let mut pace = Pace::new(TURNS_APART);
         while let Some(first) = inbox.blocking_recv() {
-            thread::sleep(pace.wait(Instant::now()));
-            let started = Instant::now();
+            let started = pace.begin();
             let mut turn = Turn::new(keys::random());
             let (mut inputs, mut bytes) = (0, 0);
             let mut held = Vec::new();

@@ -122,15 +122,14 @@ struct Nodes<'a> {
 
 impl HashReader for Nodes<'_> {
     fn read(&self, height: u8, index: u64) -> Option<Digest> {
-        let (level, rise) = (height / 8, u32::from(height % 8));
+        let (level, rise) = (height / 8, height % 8);
         let count = 1_u64 << rise;
         let first = index.checked_mul(count)?;
         if first.checked_add(count)? > self.size.checked_shr(u32::from(level) * 8)? {
             return None;
         }
         // A power of two of nodes at a multiple of their number: never across a tile's edge.
-        let place = usize::try_from((first % WIDTH) >> rise).ok()?;
-        self.log.with_tile(level, first / WIDTH, |tile| tile.node(usize::from(height % 8), place))?
+        self.log.with_tile(level, first / WIDTH, |tile| tile.node(rise, (first % WIDTH) >> rise))?
     }
 }
 

@@ -4,14 +4,14 @@
 //! makes a node a look-up, at twice the memory and no more hashing than the root of the tile takes.
 
 use seinhuis_shared::ids::Digest;
-use seinhuis_shared::tlog::hash::node_hash;
+use seinhuis_shared::tlog::tree::{BatchTree, HashReader as _};
 
-/// Heights in a tile: 256 hashes, and the one above them all.
-const HEIGHTS: usize = 9;
+/// How high the node above a full tile stands over its 256 hashes.
+const TOP: u8 = 8;
 
 /// The hashes of a tile, and every complete subtree over them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct TileTree([Vec<Digest>; HEIGHTS]);
+pub(crate) struct TileTree(BatchTree);
 
 impl TileTree {
     /// The tree over the hashes of a tile.
@@ -25,38 +25,30 @@ impl TileTree {
 
     /// Adds a hash to a tile that is not full.
     pub(crate) fn push(&mut self, hash: Digest) {
-        let mut node = hash;
-        for row in &mut self.0 {
-            row.push(node);
-            let [.., left, right] = row.as_slice() else { return };
-            if !row.len().is_multiple_of(2) {
-                return;
-            }
-            node = node_hash(left, right);
-        }
+        // A tree is full at 2^64 leaves, a tile at 256.
+        _ = self.0.append(hash);
     }
 
     /// The hashes themselves.
     pub(crate) fn hashes(&self) -> &[Digest] {
-        let [hashes, ..] = &self.0;
-        hashes
+        self.0.leaves()
     }
 
     /// The subtree over the hashes `place << height` up to `(place + 1) << height`, once it is complete.
-    pub(crate) fn node(&self, height: usize, place: usize) -> Option<Digest> {
-        self.0.get(height)?.get(place).copied()
+    pub(crate) fn node(&self, height: u8, place: u64) -> Option<Digest> {
+        self.0.read(height, place)
     }
 
     /// The hash above a full tile.
     pub(crate) fn root(&self) -> Option<Digest> {
-        self.node(HEIGHTS - 1, 0)
+        self.node(TOP, 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use seinhuis_shared::tlog::hash::leaf_hash;
+    use seinhuis_shared::tlog::hash::{leaf_hash, node_hash};
 
     #[test]
     fn nodes_are_there_once_complete() {

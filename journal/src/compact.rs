@@ -19,11 +19,9 @@
 //! A segment is only freed once the index has applied its last record, so that a restart need not rebuild the
 //! index.
 
-use std::os::unix::fs::FileExt;
-
 use crate::index::{Held, Index, Place, blob_key, row_key};
 use crate::journal::{Extent, Segment};
-use crate::record::{Directory, HEADER, Header, Part, Sum};
+use crate::record::{Directory, HEADER, Header, Sum};
 use crate::{BlobId, StoreError, narrow, segment, wide};
 
 /// How far the oldest segment has been walked.
@@ -103,11 +101,11 @@ pub(crate) fn step(
             return Ok(carried);
         }
         let at = carried.cursor.offset;
-        read(segment, at, HEADER, &mut bytes)?;
+        segment.read(at, HEADER, &mut bytes)?;
         let header =
             Header::read(&bytes, &salt, at).ok_or_else(|| damaged(at, "a record header fails its sum"))?;
         let directory_at = at.saturating_add(wide(HEADER));
-        read(segment, directory_at, narrow(u64::from(header.directory)), &mut bytes)?;
+        segment.read(directory_at, narrow(u64::from(header.directory)), &mut bytes)?;
         let data_at = directory_at.saturating_add(u64::from(header.directory));
         let directory = Some(&bytes)
             .filter(|bytes| Sum::of(bytes) == header.directory_sum)
@@ -146,7 +144,7 @@ fn carry(
             {
                 let value = match held {
                     Held::Inline(value) => value,
-                    Held::Placed(place) => read_part(segment, &place.part)?,
+                    Held::Placed(place) => segment.part(&place.part)?,
                 };
                 carried.bytes = carried.bytes.saturating_add(wide(row.key.len() + value.len()));
                 carried.rows.push(CarriedRow { table: row.table, key: row.key.to_vec(), value });
@@ -154,7 +152,7 @@ fn carry(
         } else if let Some(blob) = directory.blobs.get(item - rows) {
             let here = Held::Placed(Place { segment: segment.header.number, part: blob.part });
             if index.held(&blob_key(&blob.id))?.is_some_and(|(_, held)| held == here) {
-                let bytes = read_part(segment, &blob.part)?;
+                let bytes = segment.part(&blob.part)?;
                 carried.bytes = carried.bytes.saturating_add(wide(bytes.len()));
                 carried.blobs.push((blob.id, bytes));
             }
@@ -162,23 +160,6 @@ fn carry(
         carried.cursor.item = item + 1;
     }
     Ok(true)
-}
-
-/// Reads a piece of the data, verified.
-pub(crate) fn read_part(segment: &Segment, part: &Part) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = Vec::new();
-    read(segment, part.offset, narrow(u64::from(part.length)), &mut bytes)?;
-    if Sum::of(&bytes) == part.sum {
-        Ok(bytes)
-    } else {
-        Err(StoreError::damaged(&segment.path, part.offset, "stored bytes fail their sum"))
-    }
-}
-
-fn read(segment: &Segment, offset: u64, length: usize, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
-    bytes.clear();
-    bytes.resize(length, 0);
-    segment.file.read_exact_at(bytes, offset).map_err(StoreError::io("read", &segment.path))
 }
 
 #[cfg(test)]

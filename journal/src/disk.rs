@@ -160,7 +160,7 @@ impl Inner {
     fn fetch(&self, place: &Place) -> Result<Vec<u8>, StoreError> {
         let segment = journal::find(&self.table, place.segment)
             .ok_or_else(|| StoreError::Missing { number: place.segment, path: PathBuf::new() })?;
-        compact::read_part(&segment, &place.part)
+        segment.part(&place.part)
     }
 
     fn scan(&self, table: u8) -> Result<Vec<Row>, StoreError> {
@@ -506,8 +506,7 @@ impl Store for JournalStore {
     fn tidy(&mut self) -> Result<bool, StoreError> {
         self.guarded(|store| {
             store.inner.index.make_room()?;
-            let due = store.overgrowth() > 0;
-            let carried = if due { store.carry(store.idle_budget())? } else { None };
+            let carried = if store.overgrowth() > 0 { store.carry(store.idle_budget())? } else { None };
             let due = carried.is_some();
             if due {
                 store.write(&Turn::default(), carried)?;

@@ -54,11 +54,20 @@ pub(crate) struct Place {
     pub(crate) part: Part,
 }
 
+impl Place {
+    /// Stored form of [`Held::Placed`], written by record `sequence`.
+    fn store(&self, sequence: u64) -> Vec<u8> {
+        let Part { offset, length, sum } = &self.part;
+        let [sequence, segment, offset] = [sequence, self.segment, *offset].map(u64::to_le_bytes);
+        [&sequence[..], &[PLACED], &segment, &offset, &length.to_le_bytes(), &sum.0].concat()
+    }
+}
+
 /// What the index has of a row or blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Held {
+pub(crate) enum Held<B = Vec<u8>> {
     /// The bytes: `0`, bytes.
-    Inline(Vec<u8>),
+    Inline(B),
     /// Where they are: `1`, segment 8, offset 8, length 4, sum 16.
     Placed(Place),
 }
@@ -66,13 +75,13 @@ pub(crate) enum Held {
 const INLINE: u8 = 0;
 const PLACED: u8 = 1;
 
-impl Held {
+impl<'a> Held<&'a [u8]> {
     /// Splits a stored value into the number of the record that wrote it and what is held.
-    pub(crate) fn load(stored: &[u8]) -> Option<(u64, Self)> {
+    fn load(stored: &'a [u8]) -> Option<(u64, Self)> {
         let (sequence, rest) = stored.split_first_chunk()?;
         let (kind, rest) = rest.split_first()?;
         let held = match *kind {
-            INLINE => Self::Inline(rest.to_vec()),
+            INLINE => Self::Inline(rest),
             PLACED => {
                 let (segment, rest) = rest.split_first_chunk()?;
                 let (offset, rest) = rest.split_first_chunk()?;
@@ -87,13 +96,18 @@ impl Held {
     }
 
     /// How long the bytes are that are held.
-    fn length(stored: &[u8]) -> usize {
-        let Some((head, rest)) = stored.split_at_checked(9) else { return 0 };
-        if head.last() == Some(&INLINE) {
-            return rest.len();
+    fn length(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::Placed(place) => narrow(u64::from(place.part.length)),
         }
-        let length = rest.get(16..).and_then(|rest| rest.first_chunk());
-        length.map_or(0, |length| narrow(u64::from(u32::from_le_bytes(*length))))
+    }
+
+    fn into_owned(self) -> Held {
+        match self {
+            Self::Inline(bytes) => Held::Inline(bytes.to_vec()),
+            Self::Placed(place) => Held::Placed(place),
+        }
     }
 }
 
@@ -103,11 +117,7 @@ pub(crate) fn changes<'a>(
     segment: u64,
     directory: &'a Directory<'_>,
 ) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> + 'a {
-    let placed = move |part: &Part| {
-        let Part { offset, length, sum } = part;
-        let head = [sequence.to_le_bytes().as_slice(), &[PLACED], &segment.to_le_bytes()].concat();
-        [head.as_slice(), &offset.to_le_bytes(), &length.to_le_bytes(), &sum.0].concat()
-    };
+    let placed = move |part: &Part| Place { segment, part: *part }.store(sequence);
     let rows = directory.rows.iter().map(move |row| {
         let value = row.value.as_ref().map(|value| match value {
             Value::Inline(bytes) => [sequence.to_le_bytes().as_slice(), &[INLINE], bytes].concat(),
@@ -406,7 +416,8 @@ impl Index {
     }
 
     fn load(&self, stored: &[u8]) -> Result<(u64, Held), StoreError> {
-        Held::load(stored).ok_or_else(|| self.error("an entry is malformed".into()))
+        let loaded = Held::load(stored).map(|(sequence, held)| (sequence, held.into_owned()));
+        loaded.ok_or_else(|| self.error("an entry is malformed".into()))
     }
 
     /// What a key holds, and the number of the record that wrote it.
@@ -559,6 +570,6 @@ impl Index {
 
 /// Bytes that restating an entry takes in the journal.
 fn live_bytes(key: &[u8], stored: &[u8]) -> u64 {
-    let length = Held::length(stored);
+    let length = Held::load(stored).map_or(0, |(_, held)| held.length());
     if key.first() == Some(&ROWS) { row_cost(key.len().saturating_sub(2), length) } else { blob_cost(length) }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::faults::Faults;
 use crate::pool::{Pool, Spare};
-use crate::record::{self, Body, Encoded, Frame, Kind, Salt, Sum};
+use crate::record::{self, Body, Encoded, Frame, Kind, Part, Salt, Sum};
 use crate::segment::{self, Scan, SegmentHeader, Tail};
 use crate::{StoreError, narrow, wide};
 
@@ -20,6 +21,26 @@ pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) path: PathBuf,
     pub(crate) file: File,
+}
+
+impl Segment {
+    /// Reads `length` bytes at `offset` in place of what `bytes` holds.
+    pub(crate) fn read(&self, offset: u64, length: usize, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+        bytes.clear();
+        bytes.resize(length, 0);
+        self.file.read_exact_at(bytes, offset).map_err(StoreError::io("read", &self.path))
+    }
+
+    /// Reads a piece of the data of a record, verified.
+    pub(crate) fn part(&self, part: &Part) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        self.read(part.offset, narrow(u64::from(part.length)), &mut bytes)?;
+        if Sum::of(&bytes) == part.sum {
+            Ok(bytes)
+        } else {
+            Err(StoreError::damaged(&self.path, part.offset, "stored bytes fail their sum"))
+        }
+    }
 }
 
 /// Segments in use by number, shared with the readers.

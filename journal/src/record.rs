@@ -18,8 +18,8 @@
 //! number, with the sum that the segment opened with and with the offset, so bytes of an earlier life of a
 //! recycled file, or bytes a partner put inside a blob, never pass for a record here. It covers the sum of
 //! the directory, which covers the sums of what is in the data: each byte is hashed once, and a blob or a long
-//! value can be verified without reading its record. Each header names the sum of the record before it, so the sum of one record
-//! stands for the whole history up to it.
+//! value can be verified without reading its record. Each header names the sum of the record before it, so the
+//! sum of one record stands for the whole history up to it.
 //!
 //! # Torn or damaged
 //!
@@ -348,7 +348,7 @@ impl<'a> Reader<'a> {
         let length = narrow(u64::from(value_length));
         let value = if value_length == DELETED {
             None
-        } else if length > INLINE_MAX {
+        } else if stands_apart(length) {
             Some(Value::Apart(self.part(value_length, offset)?))
         } else {
             Some(Value::Inline(self.take(length)?))
@@ -377,7 +377,7 @@ impl Body<'_> {
 
     /// What goes into the data, in its order.
     fn data(&self) -> impl Iterator<Item = &[u8]> {
-        let apart = self.rows.iter().filter_map(|row| row.value).filter(|value| value.len() > INLINE_MAX);
+        let apart = self.rows.iter().filter_map(|row| row.value).filter(|value| stands_apart(value.len()));
         apart.chain(self.blobs.iter().map(|(_, bytes)| *bytes))
     }
 
@@ -391,14 +391,19 @@ impl Body<'_> {
     }
 }
 
+/// Whether a value of this length stands in the data.
+const fn stands_apart(value: usize) -> bool {
+    value > INLINE_MAX
+}
+
 /// Bytes that a value of this length takes in the directory.
-fn inline_length(value: usize) -> usize {
-    if value > INLINE_MAX { SUM } else { value }
+const fn inline_length(value: usize) -> usize {
+    if stands_apart(value) { SUM } else { value }
 }
 
 /// Bytes that a live row takes in a record.
 pub(crate) fn row_cost(key: usize, value: usize) -> u64 {
-    let apart = if value > INLINE_MAX { value } else { 0 };
+    let apart = if stands_apart(value) { value } else { 0 };
     wide(ROW + key + inline_length(value) + apart)
 }
 
@@ -479,13 +484,14 @@ fn write_directory<'a>(body: &Body<'a>, mut offset: u64, out: &mut Vec<u8>) -> D
         out.extend_from_slice(&value.map_or(DELETED, |value| short(value.len())).to_le_bytes());
         out.extend_from_slice(key);
         let value = value.map(|value| {
-            if value.len() <= INLINE_MAX {
+            if stands_apart(value.len()) {
+                let part = part(value);
+                out.extend_from_slice(&part.sum.0);
+                Value::Apart(part)
+            } else {
                 out.extend_from_slice(value);
-                return Value::Inline(value);
+                Value::Inline(value)
             }
-            let part = part(value);
-            out.extend_from_slice(&part.sum.0);
-            Value::Apart(part)
         });
         directory.rows.push(RowEntry { table, key, value });
     }

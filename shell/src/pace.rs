@@ -6,6 +6,7 @@
 //! all cores busy far below what the machine can carry. With the starts of turns kept apart, the first input
 //! after a pause waits for nothing, and those that come in a stream share the price.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Keeps the starts of turns at least a given time apart.
@@ -21,8 +22,14 @@ impl Pace {
         Self { apart, last: None }
     }
 
+    /// Waits until the next turn may start; gives the instant at which it does.
+    pub fn begin(&self) -> Instant {
+        thread::sleep(self.wait(Instant::now()));
+        Instant::now()
+    }
+
     /// How long the next turn has to wait at `now`.
-    pub fn wait(&self, now: Instant) -> Duration {
+    fn wait(&self, now: Instant) -> Duration {
         let since = self.last.map(|last| now.saturating_duration_since(last));
         since.map_or(Duration::ZERO, |since| self.apart.saturating_sub(since))
     }

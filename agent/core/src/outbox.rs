@@ -31,6 +31,8 @@ pub const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 const DRAFT_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long a packet waits whose verdict was not proved, before the broker is asked again.
 const DISPUTE_WAIT: Span = Span::minutes(10);
+/// How an item ends whose time is over.
+const EXPIRED: (Stage, u16) = (Stage::Expired, Refusal::Expired.number());
 /// Longest wait a broker can impose.
 const DEFER_MAX: Span = Span::minutes(10);
 
@@ -348,15 +350,14 @@ impl Core {
                 ));
             };
             turn.writes.push(Write::Draft(position, Some(locked.clone())));
-            self.outbox.next = position.saturating_add(1);
             self.store(position, Item { row, draft: Some(locked) }, turn);
             self.fetch_soon();
             self.fetch_prekeys(now, turn);
             Stage::Draft
         } else {
-            self.outbox.next = position.saturating_add(1);
             self.seal(position, row, &draft, now, ports, turn)
         };
+        self.outbox.next = position.saturating_add(1);
         Ok(Pushed { msg_id: request.msg_id, position, stage, repeated: false, connected })
     }
 
@@ -390,19 +391,26 @@ impl Core {
     }
 
     /// Ends an item: its row is final, its packet or draft erased.
-    fn close(&mut self, position: u64, row: OutboxRow, turn: &mut Turn) {
+    fn close(
+        &mut self,
+        position: u64,
+        mut row: OutboxRow,
+        (stage, outcome): (Stage, u16),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        (row.stage, row.outcome, row.decided) = (stage, outcome, Some(now));
         let totals = &mut self.outbox.totals;
-        let total = match row.stage {
+        let total = match stage {
             Stage::Done => &mut totals.done,
             Stage::Expired => &mut totals.expired,
             Stage::Refused | Stage::Draft | Stage::Sealed => &mut totals.refused,
         };
         *total = total.saturating_add(1);
-        let known = Known { position, stage: row.stage, fingerprint: row.fingerprint };
+        let known = Known { position, stage, fingerprint: row.fingerprint };
         self.outbox.known.insert(row.msg_id, known);
         turn.drops.extend(row.packet);
-        let (msg_id, stage, outcome) = (row.msg_id, row.stage, row.outcome);
-        turn.events.push(Event::Decided { msg_id, stage, outcome });
+        turn.events.push(Event::Decided { msg_id: row.msg_id, stage, outcome });
         turn.writes.push(Write::Outbox(position, Box::new(row)));
     }
 
@@ -434,10 +442,7 @@ impl Core {
                 Stage::Sealed
             }
             Err(refusal) => {
-                row.stage = Stage::Refused;
-                row.outcome = refusal.number();
-                row.decided = Some(now);
-                self.close(position, row, turn);
+                self.close(position, row, (Stage::Refused, refusal.number()), now, turn);
                 Stage::Refused
             }
         }
@@ -511,13 +516,10 @@ impl Core {
                 blocked.extend(item.row.recipients.iter().map(|oin| (item.row.flow.clone(), *oin)));
                 continue;
             }
-            let Some(Item { mut row, draft }) = self.outbox.take(position) else { continue };
+            let Some(Item { row, draft }) = self.outbox.take(position) else { continue };
             turn.writes.push(Write::Draft(position, None));
             if ended {
-                row.stage = Stage::Expired;
-                row.outcome = Refusal::Expired.number();
-                row.decided = Some(now);
-                self.close(position, row, turn);
+                self.close(position, row, EXPIRED, now, turn);
                 continue;
             }
             let opened = draft.and_then(|locked| open_draft(position, &locked, ports));
@@ -525,10 +527,7 @@ impl Core {
                 self.seal(position, row, &draft, now, ports, turn);
             } else {
                 self.alarm(AlarmKind::StoreKey, format!("draft {}", row.msg_id), now, turn);
-                row.stage = Stage::Refused;
-                row.outcome = Refusal::CannotOpen.number();
-                row.decided = Some(now);
-                self.close(position, row, turn);
+                self.close(position, row, (Stage::Refused, Refusal::CannotOpen.number()), now, turn);
             }
         }
     }
@@ -547,11 +546,9 @@ impl Core {
             }
         }
         let Some(Item { mut row, .. }) = self.outbox.take(position) else { return };
-        row.stage = if verdict.outcome == 0 { Stage::Done } else { Stage::Refused };
-        row.outcome = verdict.outcome;
-        row.decided = Some(now);
+        let stage = if verdict.outcome == 0 { Stage::Done } else { Stage::Refused };
         row.receipt = verdict.receipt.clone();
-        self.close(position, row, turn);
+        self.close(position, row, (stage, verdict.outcome), now, turn);
     }
 
     /// Whether a verdict that its receipt proves may be believed; see [`Core::observe`].
@@ -600,11 +597,8 @@ impl Core {
         if !ended {
             return self.put_off(position, now.plus(DISPUTE_WAIT));
         }
-        let Some(Item { mut row, .. }) = self.outbox.take(position) else { return };
-        row.stage = Stage::Expired;
-        row.outcome = Refusal::Expired.number();
-        row.decided = Some(now);
-        self.close(position, row, turn);
+        let Some(Item { row, .. }) = self.outbox.take(position) else { return };
+        self.close(position, row, EXPIRED, now, turn);
     }
 
     fn put_off(&mut self, position: u64, until: Timestamp) {

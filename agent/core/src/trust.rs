@@ -159,10 +159,10 @@ impl Trust {
             return Ok(self.move_pin(PinRow { size, root, forked: false }, signed.note.clone()));
         };
         match self.known(size) {
-            Some((known, _)) if known == root => Ok(None),
+            Some((known, _)) if *known == root => Ok(None),
             Some((known, note)) => Err(Fork {
                 detail: format!("two roots for {size} entries: {known} and {root}"),
-                notes: vec![note, signed.note.clone()],
+                notes: vec![note.clone(), signed.note.clone()],
             }),
             // Every log extends the empty one, whose root is fixed: nothing is to be proved.
             None if size == 0 => Ok(None),
@@ -183,14 +183,14 @@ impl Trust {
     /// Whether a checkpoint is kept, so that what rests on it can be held against the log later.
     pub(crate) fn remembers(&self, signed: &Signed) -> bool {
         let size = signed.checkpoint.size();
-        size == 0 || self.known(size).is_some_and(|(root, _)| root == *signed.checkpoint.root())
+        size == 0 || self.known(size).is_some_and(|(root, _)| root == signed.checkpoint.root())
     }
 
     /// Root and note of a size that is pinned or waits.
-    fn known(&self, size: u64) -> Option<(Digest, Bytes)> {
-        match self.pin {
-            Some(pin) if pin.size == size => Some((pin.root, self.note.clone())),
-            _ => self.waiting.get(&size).map(|row| (row.root, row.note.clone())),
+    fn known(&self, size: u64) -> Option<(&Digest, &Bytes)> {
+        match &self.pin {
+            Some(pin) if pin.size == size => Some((&pin.root, &self.note)),
+            _ => self.waiting.get(&size).map(|row| (&row.root, &row.note)),
         }
     }
 
@@ -253,12 +253,13 @@ impl Trust {
                 return Ok(None);
             };
             let proof = steps.next().map(Vec::as_slice).unwrap_or_default();
-            verify_consistency(old, new, proof, &old_root, &new_root).map_err(|error| Fork {
+            verify_consistency(old, new, proof, old_root, new_root).map_err(|error| Fork {
                 detail: format!("no proof from {old} ({old_root}) to {new} ({new_root}) entries: {error}"),
-                notes: vec![old_note, new_note],
+                notes: vec![old_note.clone(), new_note.clone()],
             })?;
         }
-        let largest = sizes.last().and_then(|size| Some((*size, self.known(*size)?)));
+        let known = |size: &u64| self.known(*size).map(|(root, note)| (*size, *root, note.clone()));
+        let largest = sizes.last().and_then(known);
         for size in sizes {
             if self.waiting.remove(size).is_some() {
                 self.changes.push(Write::Waiting(*size, None));
@@ -266,7 +267,7 @@ impl Trust {
         }
         self.full &= self.waiting.len() >= WAITING_MAX;
         match largest {
-            Some((size, (root, note))) if size > pin.size => {
+            Some((size, root, note)) if size > pin.size => {
                 Ok(self.move_pin(PinRow { size, root, ..pin }, note))
             }
             _ => Ok(None),

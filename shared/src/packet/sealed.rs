@@ -113,7 +113,7 @@ pub fn seal(
         .encrypt(&nonce(chance.iv), Payload { msg: &plaintext, aad: &aad })
         .map_err(|_| Refusal::TooLarge)?;
     let sealed = Encrypt { iv: chance.iv, ciphertext: Bytes(ciphertext), wraps };
-    Ok(Packet::assemble(context, &sealed, signer))
+    Ok(Packet::assemble(context_bytes, &sealed, signer))
 }
 
 /// An opened packet: its content, checked against the sender's commitment.

@@ -114,11 +114,11 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// Puts a packet together and signs its statement.
-    pub(super) fn assemble(context: &Context, sealed: &Encrypt, key: &SigningKey) -> Sealed {
+    /// Puts a packet together from an encoded context and signs its statement.
+    pub(super) fn assemble(context: Vec<u8>, sealed: &Encrypt, key: &SigningKey) -> Sealed {
         let sealed = sealed.to_bytes();
         let statement = Statement {
-            context: Bytes(context.to_bytes()),
+            context: Bytes(context),
             sealed_sha256: sha256(&sealed),
             sealed_len: u64::try_from(sealed.len()).unwrap_or(u64::MAX),
         };

@@ -220,6 +220,11 @@ impl BatchTree {
         self.tip.size()
     }
 
+    /// The hashes of the new leaves.
+    pub fn leaves(&self) -> &[Digest] {
+        self.completed.first().map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The root with the new leaves.
     pub fn root(&self) -> Digest {
         self.tip.root()

@@ -105,12 +105,19 @@ fn quarantined(name: &str, wanted: Refusal, make: impl FnOnce(&mut Broker, &mut 
     assert_eq!(rows(&town).len(), 1, "{name}");
 }
 
+/// A signal that the broker accepted and offers to the municipality, and its packet.
+fn offered() -> (Broker, Node, Arc<[u8]>, Offer) {
+    let (mut broker, [town, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let packet = Arc::clone(&youth.submitted()[0]);
+    broker.accept(&packet, NOW);
+    let offer = broker.mailboxes[&oin(1)][0].clone();
+    (broker, town, packet, offer)
+}
+
 #[test]
 fn a_good_packet_is_stored_locked_and_acknowledged() {
-    let (mut broker, [mut town, _, mut youth, _]) = partnership();
-    youth.push(signal(1), NOW).unwrap();
-    broker.accept(&youth.submitted()[0], NOW);
-    let offered = broker.mailboxes[&oin(1)][0].clone();
+    let (_, mut town, _, offered) = offered();
     let acknowledged = offer(&mut town, &offered, after(Span::hours(1)));
     assert_eq!(acknowledged.len(), 1);
     assert_eq!((acknowledged[0].outcome, acknowledged[0].msg_id), (0, MsgId([1; 16])));
@@ -397,11 +404,7 @@ fn gaps_and_broken_chains_are_remarked() {
 
 #[test]
 fn a_body_that_cannot_be_locked_stays_with_the_broker() {
-    let (mut broker, [mut town, _, mut youth, _]) = partnership();
-    youth.push(signal(1), NOW).unwrap();
-    let packet = Arc::clone(&youth.submitted()[0]);
-    broker.accept(&packet, NOW);
-    let offer = broker.mailboxes[&oin(1)][0].clone();
+    let (_, mut town, _, offer) = offered();
     town.break_lock(true);
     let turn = town.step([Input::Offer(Box::new(offer.clone()))], NOW);
     assert!(town.acknowledged().is_empty(), "the broker keeps the only copy");
@@ -418,11 +421,7 @@ fn a_body_that_cannot_be_locked_stays_with_the_broker() {
 
 #[test]
 fn an_offer_that_shows_a_fork_is_neither_stored_nor_acknowledged() {
-    let (mut broker, [mut town, _, mut youth, _]) = partnership();
-    youth.push(signal(1), NOW).unwrap();
-    let packet = Arc::clone(&youth.submitted()[0]);
-    broker.accept(&packet, NOW);
-    let offer = broker.mailboxes[&oin(1)][0].clone();
+    let (broker, mut town, packet, offer) = offered();
     let mut other = Broker::new();
     let forked = other.offer(&packet, oin(1), after(Span::seconds(1)));
     let seen = broker.welcome(NOW);
@@ -438,10 +437,7 @@ fn an_offer_that_shows_a_fork_is_neither_stored_nor_acknowledged() {
 
 #[test]
 fn after_a_fork_not_even_what_is_stored_is_acknowledged_again() {
-    let (mut broker, [mut town, _, mut youth, _]) = partnership();
-    youth.push(signal(1), NOW).unwrap();
-    broker.accept(&youth.submitted()[0], NOW);
-    let offer = broker.mailboxes[&oin(1)][0].clone();
+    let (_, mut town, _, offer) = offered();
     town.step([Input::Offer(Box::new(offer.clone()))], NOW);
     town.step([Input::Offer(Box::new(offer.clone()))], NOW);
     assert_eq!(town.acknowledged().len(), 2, "a repetition is acknowledged again");
