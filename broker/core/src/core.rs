@@ -170,9 +170,11 @@ impl Core {
             let head =
                 Head { size: sealed.size(), root: sealed.root(), time: sealed.time, note: Bytes::from(note) };
             self.record(turn, Write::Head(head));
-            if let Some(keep_until) = turn.keep_note_until {
+            if let Some(keep_until) = turn.keep_until {
                 let note = Arc::new(note.to_vec());
                 self.record(turn, Write::Note { size: sealed.size(), note, keep_until });
+                let outcomes = core::mem::take(&mut turn.outcomes).into_values().collect();
+                self.record(turn, Write::Outcomes { first: sealed.first(), keep_until, outcomes });
             }
         }
         core::mem::take(&mut turn.writes)
@@ -416,18 +418,21 @@ impl Core {
     fn tick(&mut self, now: Timestamp, turn: &mut Turn) {
         let mut made_room = BTreeSet::new();
         // Bounded, so that one tick never holds up what waits; the next one goes on.
-        for _ in 0..ENDINGS_PER_TICK {
+        let mut ended = 0_usize;
+        while ended < ENDINGS_PER_TICK {
             let Some((_, ending)) = self.state.endings.first().copied().filter(|(at, _)| *at <= now) else {
                 break;
             };
+            let outcomes = self.state.seen.len();
             match ending {
-                Ending::Seen(sender, msg_id) => self.record(turn, Write::Forget { sender, msg_id }),
+                Ending::Outcomes(first) => self.record(turn, Write::Forget { first }),
                 Ending::Note(size) => self.record(turn, Write::ForgetNote { size }),
                 Ending::Mail(recipient, index) => {
                     self.expire(recipient, index, now, turn);
                     made_room.insert(recipient);
                 }
             }
+            ended = ended.saturating_add(outcomes.saturating_sub(self.state.seen.len()).max(1));
         }
         for recipient in made_room {
             self.offer(&recipient, turn);

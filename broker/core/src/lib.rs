@@ -32,4 +32,4 @@ pub use mailbox::MailItem;
 pub use operator::{Answer, Command, CommandId, PartnerRow, QueueRow};
 pub use sequencer::Sealed;
 pub use turn::{ReceiptSource, Send, Turn};
-pub use write::{Change, Head, Seen, Table, Write};
+pub use write::{Change, Head, Outcome, Table, Write};

@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::input::{ConnId, LaneId};
 use crate::mailbox::MailItem;
 use crate::turn::{Planned, ReceiptSource, Send, Turn};
-use crate::write::{Seen, Write};
+use crate::write::{Outcome, Write};
 
 impl Core {
     pub(crate) fn submitted(
@@ -38,7 +38,7 @@ impl Core {
             Err(rejected) => return self.reject(conn, lane, &rejected, now, turn),
         };
         let key = (packet.context().sender, packet.context().msg_id);
-        if let Some(seen) = self.state.seen.get(&key).cloned() {
+        if let Some(seen) = turn.outcomes.get(&key).or_else(|| self.state.seen.get(&key)).cloned() {
             return self.again(conn, lane, &packet, &seen, now, turn);
         }
         let directory = self.directory();
@@ -58,7 +58,7 @@ impl Core {
         conn: ConnId,
         lane: LaneId,
         packet: &Authentic,
-        seen: &Seen,
+        seen: &Outcome,
         now: Timestamp,
         turn: &mut Turn,
     ) {
@@ -150,9 +150,9 @@ impl Core {
         let now = self.state.log.time;
         let longest = TTL_MAX.0.saturating_add(CLOCK_SKEW.0).saturating_add(CLOCK_SKEW.0);
         let expires = context.expires.plus(CLOCK_SKEW).clamp(now.plus(CLOCK_SKEW), now.plus(Span(longest)));
-        turn.keep_note_until = turn.keep_note_until.max(Some(expires));
-        let seen = Seen { packet, outcome, first, count, expires };
-        self.record(turn, Write::Seen { sender: context.sender, msg_id: context.msg_id, seen });
+        turn.keep_until = turn.keep_until.max(Some(expires));
+        let (sender, msg_id) = (context.sender, context.msg_id);
+        turn.outcomes.insert((sender, msg_id), Outcome { sender, msg_id, packet, outcome, first, count });
         turn.sends.push(Planned::Verdict { conn, lane, packet, outcome, first, count });
     }
 

@@ -10,12 +10,13 @@ use seinhuis_shared::time::Timestamp;
 use crate::directory::Directory;
 use crate::mailbox::Mailbox;
 use crate::sequencer::Log;
-use crate::write::{Seen, Write};
+use crate::write::{Outcome, Write};
 
 /// Something that ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ending {
-    Seen(Oin, MsgId),
+    /// The outcomes of the turn whose first entry this is.
+    Outcomes(u64),
     Mail(Oin, u64),
     Note(u64),
 }
@@ -25,7 +26,9 @@ pub(crate) enum Ending {
 pub(crate) struct State {
     pub(crate) directory: Arc<Directory>,
     pub(crate) prekeys: BTreeMap<Oin, (u64, Vec<u8>)>,
-    pub(crate) seen: BTreeMap<(Oin, MsgId), Seen>,
+    pub(crate) seen: BTreeMap<(Oin, MsgId), Outcome>,
+    /// Whose outcomes the turn that begins at an entry decided, and until when they are kept.
+    pub(crate) decided: BTreeMap<u64, (Timestamp, Vec<(Oin, MsgId)>)>,
     pub(crate) mailboxes: BTreeMap<Oin, Mailbox>,
     /// How many mailboxes hold a packet; its bytes are erased with the last.
     pub(crate) holders: BTreeMap<Digest, u16>,
@@ -44,15 +47,13 @@ impl State {
             Write::Prekeys { oin, seq, bytes } => {
                 self.prekeys.insert(*oin, (*seq, bytes.clone()));
             }
-            Write::Seen { sender, msg_id, seen } => {
-                self.endings.insert((seen.expires, Ending::Seen(*sender, *msg_id)));
-                self.seen.insert((*sender, *msg_id), seen.clone());
+            Write::Outcomes { first, keep_until, outcomes } => {
+                let keys: Vec<_> = outcomes.iter().map(|one| (one.sender, one.msg_id)).collect();
+                self.seen.extend(keys.iter().copied().zip(outcomes.iter().cloned()));
+                self.decided.insert(*first, (*keep_until, keys));
+                self.endings.insert((*keep_until, Ending::Outcomes(*first)));
             }
-            Write::Forget { sender, msg_id } => {
-                if let Some(seen) = self.seen.remove(&(*sender, *msg_id)) {
-                    self.endings.remove(&(seen.expires, Ending::Seen(*sender, *msg_id)));
-                }
-            }
+            Write::Forget { first } => self.forget(*first),
             Write::Deposit { recipient, item } => {
                 self.endings.insert((item.expires, Ending::Mail(*recipient, item.index)));
                 let holders = self.holders.entry(item.packet).or_default();
@@ -94,6 +95,14 @@ impl State {
                 true
             }
             Some(_) | None => false,
+        }
+    }
+
+    fn forget(&mut self, first: u64) {
+        let Some((keep_until, keys)) = self.decided.remove(&first) else { return };
+        self.endings.remove(&(keep_until, Ending::Outcomes(first)));
+        for key in keys {
+            self.seen.remove(&key);
         }
     }
 

@@ -1,9 +1,10 @@
 //! A turn: what a number of inputs lead to, made durable together and sent together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::entry::Entry;
-use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{Deferred, Refuse, Welcome};
@@ -12,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::input::{ConnId, LaneId, RequestId};
 use crate::mailbox::MailItem;
 use crate::operator::{Answer, CommandId};
-use crate::write::Write;
+use crate::write::{Outcome, Write};
 
 /// Where a receipt comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,9 +152,11 @@ pub struct Turn {
     pub(crate) entries: Vec<Vec<u8>>,
     pub(crate) sends: Vec<Planned>,
     /// Bytes of the packets accepted in this turn, for offers in the same turn.
-    pub(crate) fresh: std::collections::BTreeMap<Digest, Arc<Vec<u8>>>,
-    /// Until when a receipt of this turn may have to be repeated.
-    pub(crate) keep_note_until: Option<Timestamp>,
+    pub(crate) fresh: BTreeMap<Digest, Arc<Vec<u8>>>,
+    /// What became of packets in this turn.
+    pub(crate) outcomes: BTreeMap<(Oin, MsgId), Outcome>,
+    /// Until when one of these outcomes may have to be repeated, with its receipt.
+    pub(crate) keep_until: Option<Timestamp>,
     pub(crate) directory_changed: bool,
     entropy: [u8; 32],
     salts: u64,
@@ -166,8 +169,9 @@ impl Turn {
             writes: Vec::new(),
             entries: Vec::new(),
             sends: Vec::new(),
-            fresh: std::collections::BTreeMap::new(),
-            keep_note_until: None,
+            fresh: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            keep_until: None,
             directory_changed: false,
             entropy,
             salts: 0,

@@ -24,8 +24,8 @@ pub enum Table {
     Covenants = 2,
     /// Prekey bundles as signed, by OIN.
     Prekeys = 3,
-    /// Outcomes of packets that may be submitted again, by sender and message id.
-    Seen = 4,
+    /// Outcomes of packets that may be submitted again: a row for each turn, by its first entry's index.
+    Outcomes = 4,
     /// What waits, by recipient and entry index.
     Mail = 5,
     /// Log entries that are not yet in a full bundle file: a row for each turn, by its first index.
@@ -45,7 +45,7 @@ impl Table {
         Self::Head,
         Self::Notes,
         Self::Entries,
-        Self::Seen,
+        Self::Outcomes,
         Self::Mail,
     ];
 
@@ -71,7 +71,11 @@ pub struct Head {
 
 /// What became of a packet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
-pub struct Seen {
+pub struct Outcome {
+    /// Its sender.
+    pub sender: Oin,
+    /// Its id.
+    pub msg_id: MsgId,
     /// SHA-256 of the packet.
     pub packet: Digest,
     /// 0 when accepted, otherwise the refusal's number.
@@ -80,8 +84,6 @@ pub struct Seen {
     pub first: u64,
     /// How many entries say so, one after the other.
     pub count: u8,
-    /// Until when the packet may be submitted again and get this answer.
-    pub expires: Timestamp,
 }
 
 /// One state change.
@@ -110,21 +112,19 @@ pub enum Write {
         /// The bundle as signed.
         bytes: Vec<u8>,
     },
-    /// A packet got its outcome.
-    Seen {
-        /// Its sender.
-        sender: Oin,
-        /// Its id.
-        msg_id: MsgId,
-        /// The outcome.
-        seen: Seen,
+    /// Packets got their outcomes: those of one turn.
+    Outcomes {
+        /// Index of the turn's first entry.
+        first: u64,
+        /// Until when the packets may be submitted again and get these answers: the longest of them.
+        keep_until: Timestamp,
+        /// The outcomes.
+        outcomes: Vec<Outcome>,
     },
-    /// An outcome need not be repeated any more.
+    /// A turn's outcomes need not be repeated any more.
     Forget {
-        /// The packet's sender.
-        sender: Oin,
-        /// Its id.
-        msg_id: MsgId,
+        /// Index of the turn's first entry.
+        first: u64,
     },
     /// A packet waits.
     Deposit {
@@ -252,10 +252,10 @@ impl Write {
             Self::Prekeys { oin, seq, bytes } => {
                 put(Table::Prekeys, pair(&oin, &[]), cbor::encode(&(seq, Bytes(bytes))))
             }
-            Self::Seen { sender, msg_id, seen } => {
-                put(Table::Seen, pair(&sender, msg_id.as_bytes()), cbor::encode(&seen))
+            Self::Outcomes { first, keep_until, outcomes } => {
+                put(Table::Outcomes, first.to_be_bytes().to_vec(), cbor::encode(&(keep_until, outcomes)))
             }
-            Self::Forget { sender, msg_id } => delete(Table::Seen, pair(&sender, msg_id.as_bytes())),
+            Self::Forget { first } => delete(Table::Outcomes, first.to_be_bytes().to_vec()),
             Self::Deposit { recipient, item } => {
                 put(Table::Mail, pair(&recipient, &item.index.to_be_bytes()), cbor::encode(&item))
             }
@@ -293,9 +293,9 @@ impl Write {
                 let (seq, bytes): (u64, Bytes) = cbor::strict(value, limit).ok()?;
                 Some(Self::Prekeys { oin: oin?, seq, bytes: bytes.0 })
             }
-            Table::Seen => {
-                let seen = cbor::strict(value, limit).ok()?;
-                Some(Self::Seen { sender: oin?, msg_id: MsgId::from_slice(rest)?, seen })
+            Table::Outcomes => {
+                let (keep_until, outcomes): (Timestamp, Vec<Outcome>) = cbor::strict(value, limit).ok()?;
+                (!outcomes.is_empty()).then_some(Self::Outcomes { first: number(key)?, keep_until, outcomes })
             }
             Table::Mail => {
                 let item: MailItem = cbor::strict(value, limit).ok()?;
@@ -348,14 +348,24 @@ mod tests {
             case: None,
             expires: Timestamp(9),
         };
-        let seen = Seen { packet: Digest([2; 32]), outcome: 0, first: 7, count: 1, expires: Timestamp(9) };
+        let outcome = Outcome {
+            sender: oin,
+            msg_id: MsgId([1; 16]),
+            packet: Digest([2; 32]),
+            outcome: 0,
+            first: 7,
+            count: 1,
+        };
         let head =
             Head { size: 8, root: Digest([4; 32]), time: Timestamp(5), note: Bytes::from(&b"note"[..]) };
         for (table, write) in [
             (Table::Partners, Write::Partner { oin, partner }),
             (Table::Covenants, Write::Covenant { hash: Digest([3; 32]), bytes: vec![1] }),
             (Table::Prekeys, Write::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
-            (Table::Seen, Write::Seen { sender: oin, msg_id: MsgId([1; 16]), seen }),
+            (
+                Table::Outcomes,
+                Write::Outcomes { first: 7, keep_until: Timestamp(9), outcomes: vec![outcome] },
+            ),
             (Table::Mail, Write::Deposit { recipient: oin, item }),
             (Table::Entries, Write::Entries { first: 7, entries: vec![vec![3], vec![]] }),
             (Table::Head, Write::Head(head)),

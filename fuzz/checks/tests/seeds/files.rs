@@ -7,7 +7,7 @@ use rcgen::{
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use seinhuis_agent_core::rows::{AlarmRow, BundleRow, ChainRow, OwnPrekeyRow, PeerRow, PinRow};
 use seinhuis_agent_core::{AlarmKind, Write as AgentWrite};
-use seinhuis_broker_core::{Change, Head, MailItem, Partner, Seen, Write as BrokerWrite};
+use seinhuis_broker_core::{Change, Head, MailItem, Outcome, Partner, Write as BrokerWrite};
 use seinhuis_fuzz_checks::known;
 use seinhuis_journal::BlobId;
 use seinhuis_journal::record::{Body, Frame, Kind as Record, RowRef, Salt, Sum, encode};
@@ -151,12 +151,22 @@ fn broker_rows() -> Vec<Seed> {
         case: None,
         expires: Timestamp(9),
     };
-    let seen = Seen { packet: Digest([2; 32]), outcome: 0, first: 7, count: 1, expires: Timestamp(9) };
+    let outcome = Outcome {
+        sender: oin,
+        msg_id: MsgId([1; 16]),
+        packet: Digest([2; 32]),
+        outcome: 0,
+        first: 7,
+        count: 1,
+    };
     let head = Head { size: 8, root: Digest([4; 32]), time: Timestamp(5), note: Bytes(vec![1; 9]) };
     let writes = [
         ("partner", BrokerWrite::Partner { oin, partner }),
         ("prekeys", BrokerWrite::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
-        ("seen", BrokerWrite::Seen { sender: oin, msg_id: MsgId([1; 16]), seen }),
+        (
+            "outcomes",
+            BrokerWrite::Outcomes { first: 7, keep_until: Timestamp(9), outcomes: vec![outcome] },
+        ),
         ("mail", BrokerWrite::Deposit { recipient: oin, item }),
         ("entries", BrokerWrite::Entries { first: 7, entries: vec![vec![3], vec![4, 5]] }),
         ("head", BrokerWrite::Head(head)),
