@@ -152,9 +152,16 @@ impl Ledger {
     /// # Errors
     /// A sentence naming the file and what is wrong in it.
     pub fn load(path: &Path) -> Result<Self, Complaint> {
-        let bytes = files::read(path, LEDGER_MAX)?;
+        Self::parse(path, &files::read(path, LEDGER_MAX)?)
+    }
+
+    /// Reads the bytes of a ledger; `path` is what the sentences call it.
+    ///
+    /// # Errors
+    /// As [`Ledger::load`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Complaint> {
         let ledger: Self =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(path, &error.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|error| damaged(path, &error.to_string()))?;
         let mut serials = BTreeSet::new();
         for record in &ledger.certificates {
             if record.serial_bytes().len() != 16 {

@@ -7,7 +7,7 @@ mod init;
 mod messages;
 mod present;
 mod push;
-mod request;
+pub mod request;
 mod run;
 mod status;
 

@@ -23,40 +23,72 @@ use crate::link::LinkStatus;
 /// How long a command waits for the running agent.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A push as text, on its way to whoever has the store.
+/// A push as text, on its way to whoever has the store. [`parse`] reads it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct PushText {
-    pub(crate) msg_id: String,
-    pub(crate) flow: String,
-    pub(crate) to: Vec<String>,
-    pub(crate) step: Option<String>,
-    pub(crate) case: Option<String>,
-    pub(crate) message_type: Option<String>,
-    pub(crate) basis: Option<String>,
-    pub(crate) covenant: Option<String>,
-    pub(crate) ttl_ms: Option<u64>,
-    pub(crate) in_reply_to: Option<String>,
-    pub(crate) trace: Option<String>,
-    pub(crate) body: String,
+pub struct PushText {
+    /// The message id, a UUID.
+    pub msg_id: String,
+    /// The covenant's flow.
+    pub flow: String,
+    /// The recipients, each an OIN or a role.
+    pub to: Vec<String>,
+    /// The step.
+    pub step: Option<String>,
+    /// The case's pseudonym.
+    pub case: Option<String>,
+    /// The message type.
+    pub message_type: Option<String>,
+    /// The legal basis.
+    pub basis: Option<String>,
+    /// The covenant's digest, hexadecimal.
+    pub covenant: Option<String>,
+    /// How long the packet is valid, in milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// The message this answers, a UUID.
+    pub in_reply_to: Option<String>,
+    /// W3C trace id, hexadecimal.
+    pub trace: Option<String>,
+    /// The plaintext body, in base64.
+    pub body: String,
 }
 
 /// A command on its way to whoever has the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Request {
+pub enum Request {
+    /// Hands over a signal.
     Push(Box<PushText>),
+    /// Shows something.
     Look(Look),
+    /// Reads the pinned covenants anew.
     Reload,
 }
 
 /// A command that changes nothing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Look {
-    Outbox { lines: u64 },
-    Message { msg_id: String },
-    Inbox { lines: u64 },
-    Read { id: String },
+pub enum Look {
+    /// The last messages sent.
+    Outbox {
+        /// How many.
+        lines: u64,
+    },
+    /// One message sent.
+    Message {
+        /// Its id, a UUID.
+        msg_id: String,
+    },
+    /// The last messages received.
+    Inbox {
+        /// How many.
+        lines: u64,
+    },
+    /// One message received, with its body.
+    Read {
+        /// Its position or its message id.
+        id: String,
+    },
+    /// How the agent is doing.
     Status,
 }
 
@@ -193,7 +225,10 @@ where
 }
 
 /// Reads a push that arrived as text.
-pub(crate) fn parse(push: &PushText) -> Result<PushRequest, Complaint> {
+///
+/// # Errors
+/// A sentence naming the option whose value is wrong; a body that is not base64 is the program's own fault.
+pub fn parse(push: &PushText) -> Result<PushRequest, Complaint> {
     let to = push
         .to
         .iter()

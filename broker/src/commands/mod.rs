@@ -5,7 +5,7 @@ mod covenant;
 mod init;
 mod log;
 mod partner;
-mod request;
+pub mod request;
 mod run;
 
 use std::ffi::OsString;

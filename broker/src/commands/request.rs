@@ -25,14 +25,38 @@ const TAIL_MAX: u64 = 10_000;
 /// A command on its way to whoever has the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Request {
-    AddPartner { oin: Oin, name: String, key: [u8; 32] },
-    RevokePartner { oin: Oin },
-    LoadCovenant { file: std::path::PathBuf },
+pub enum Request {
+    /// Registers an organisation.
+    AddPartner {
+        /// Which.
+        oin: Oin,
+        /// Its name.
+        name: String,
+        /// Its public signing key, Ed25519.
+        key: [u8; 32],
+    },
+    /// Takes an organisation's access away.
+    RevokePartner {
+        /// Which.
+        oin: Oin,
+    },
+    /// Loads a covenant from a file that the broker reads itself.
+    LoadCovenant {
+        /// Where it is.
+        file: std::path::PathBuf,
+    },
+    /// Lists the partners.
     Partners,
+    /// Lists the covenants.
     Covenants,
+    /// How the broker is doing.
     Status,
-    Tail { lines: u64 },
+    /// The log's last entries.
+    Tail {
+        /// How many.
+        lines: u64,
+    },
+    /// Checks the whole log.
     Verify,
 }
 

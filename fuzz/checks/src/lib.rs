@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 #![expect(clippy::missing_panics_doc, reason = "panicking is how a check reports")]
 
+pub mod control;
 pub mod covenant;
 pub mod journal;
 pub mod known;
@@ -26,6 +27,7 @@ pub type Check = fn(&[u8]) -> bool;
 
 /// Every check.
 pub const TARGETS: &[Target] = &[
+    ("agent_config", shell::agent_config),
     ("agent_rows", rows::agent_rows),
     ("body", covenant::body),
     ("broker_card", shell::broker_card),
@@ -34,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("certificate", shell::certificate),
     ("checkpoint", log::checkpoint),
     ("content", packet::content),
+    ("control", control::control),
     ("covenant", covenant::canonical),
     ("covenant_toml", covenant::source),
     ("csr", shell::csr),
@@ -46,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     ("journal_record", journal::record),
     ("journal_segment", journal::segment),
     ("json", covenant::json),
+    ("ledger", shell::ledger),
     ("note", log::note),
     ("packet", packet::packet),
     ("packet_parts", packet::packet_parts),

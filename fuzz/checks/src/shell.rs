@@ -1,24 +1,36 @@
-//! Files that people hand over, certificates, and configuration.
+//! Files that people hand over, certificates, configuration, and the CA's ledger.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use seinhuis_agent::config::Config as AgentConfig;
 use seinhuis_broker::config::{COMPLETE_SAMPLE, Config};
+use seinhuis_certs::ledger::Ledger;
 use seinhuis_certs::request::Proved;
 use seinhuis_shared::enrol::{EnrolRequest, NodeKind};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::config;
+use seinhuis_shell::enrolment::check_name;
 use seinhuis_shell::grant::{BrokerCard, FILE_MAX, Grant};
 use seinhuis_shell::lang::Lang;
 use seinhuis_shell::tls;
+use serde_json::Value;
 
 use crate::known;
 
-/// A complaint says something in both languages and tells what to do.
-fn readable(complaint: &Complaint) {
-    for lang in [Lang::Nl, Lang::En] {
-        assert!(!complaint.show(lang).trim().is_empty(), "a complaint without a word");
-    }
-    assert!(!complaint.advice.nl.is_empty() && !complaint.advice.en.is_empty(), "no advice");
+/// Whether a complaint says something in both languages and tells what to do.
+pub(crate) fn has_words(complaint: &Complaint) -> bool {
+    let texts = [&complaint.what, &complaint.advice];
+    texts.iter().all(|text| [Lang::Nl, Lang::En].iter().all(|lang| !text.in_lang(*lang).trim().is_empty()))
+}
+
+/// Whoever reads a complaint knows what to do.
+pub(crate) fn readable(complaint: &Complaint) {
+    assert!(has_words(complaint), "a complaint without words or advice: {complaint:?}");
 }
 
 /// What the partnership CA hands to an applicant.
@@ -63,6 +75,100 @@ pub fn broker_config(data: &[u8]) -> bool {
         }
     }
     parsed.is_ok()
+}
+
+/// The agent's configuration file.
+pub fn agent_config(data: &[u8]) -> bool {
+    let Ok(text) = core::str::from_utf8(data) else { return false };
+    let parsed = AgentConfig::parse("agent.toml", text);
+    match &parsed {
+        Ok(config) => {
+            let again = AgentConfig::parse("agent.toml", &toml(config));
+            assert_eq!(again.as_ref(), Ok(config), "reads back otherwise");
+            assert!(check_name(&config.name).is_ok(), "a name that cannot be in a certificate");
+            let port = config.transport.broker.rsplit_once(':').map(|(_, port)| port.parse::<NonZeroU16>());
+            let reachable = config.transport.broker.is_empty() || port.is_some_and(|port| port.is_ok());
+            assert!(reachable, "a broker without a port");
+            let options = config.store.options();
+            assert!((1 << 20..=1 << 30).contains(&options.segment_bytes), "a segment over its bound");
+            let interval = Duration::from_millis(10)..=Duration::from_mins(1);
+            assert!(interval.contains(&options.index_interval), "an interval over its bound");
+        }
+        Err(complaint) => {
+            readable(complaint);
+            for lang in [Lang::Nl, Lang::En] {
+                let named = complaint.what.in_lang(lang).starts_with("agent.toml");
+                assert!(named, "the file is not named: {complaint}");
+            }
+        }
+    }
+    parsed.is_ok()
+}
+
+/// A configuration as a file with every key.
+fn toml(config: &AgentConfig) -> String {
+    // JSON's escapes are TOML's; only this character has to be escaped in TOML alone.
+    let text = |text: &str| Value::from(text).to_string().replace('\u{7f}', "\\u007f");
+    let AgentConfig { oin, name, transport, telemetry, store } = config;
+    let kx = match transport.key_exchange {
+        tls::Kx::Hybrid => "hybrid",
+        tls::Kx::X25519 => "x25519",
+    };
+    format!(
+        "oin = {}\nname = {}\n\
+         [transport]\nbroker = {}\nbind = \"{}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {}\n\
+         [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\n",
+        text(oin.as_str()),
+        text(name),
+        text(&transport.broker),
+        transport.bind,
+        transport.segmentation_offload,
+        text(&telemetry.level),
+        telemetry.json,
+        store.segment_mib,
+        store.index_interval_ms,
+    )
+}
+
+/// What the partnership CA remembers.
+pub fn ledger(data: &[u8]) -> bool {
+    let path = Path::new("ledger.json");
+    let parsed = Ledger::parse(path, data);
+    match &parsed {
+        Ok(ledger) => {
+            let again = serde_json::to_vec_pretty(ledger).ok().map(|bytes| Ledger::parse(path, &bytes));
+            assert_eq!(again.as_ref(), Some(&parsed), "reads back otherwise");
+            consistent(ledger);
+        }
+        Err(complaint) => {
+            readable(complaint);
+            for lang in [Lang::Nl, Lang::En] {
+                let named = complaint.what.in_lang(lang).contains("ledger.json");
+                assert!(named, "the file is not named: {complaint}");
+            }
+        }
+    }
+    parsed.is_ok()
+}
+
+fn consistent(ledger: &Ledger) {
+    let mut serials = BTreeSet::new();
+    for record in &ledger.certificates {
+        let serial = record.serial_bytes();
+        assert_eq!((serial.len(), record.serial.len()), (16, 32), "a serial number of another length");
+        assert!(serials.insert(serial), "two certificates with one serial number");
+        assert!(record.issued < record.not_after, "a certificate that ends before it begins");
+        assert!(!record.is_valid(record.not_after), "valid after its end");
+        assert_eq!(record.is_valid(record.issued), record.revoked.is_none(), "revocation does not decide");
+    }
+    let latest = ledger.latest();
+    let mut nodes = BTreeSet::new();
+    for record in &latest {
+        assert!(nodes.insert((record.oin, record.kind)), "two latest certificates of one node");
+        assert_eq!(ledger.latest_of(record.oin, record.kind), Some(*record), "another latest certificate");
+    }
+    let all: BTreeSet<_> = ledger.certificates.iter().map(|record| (record.oin, record.kind)).collect();
+    assert_eq!(nodes, all, "a node is left out");
 }
 
 /// A certificate, a revocation list, and both as PEM text.

@@ -4,6 +4,7 @@
 
 mod covenants;
 mod files;
+mod local;
 mod log;
 mod signed;
 
@@ -43,5 +44,6 @@ fn changed(text: &str, from: &str, to: &str) -> String {
 
 /// Every seed.
 pub(crate) fn all() -> Vec<Seed> {
-    [signed::all(), log::all(), covenants::all(), files::all()].into_iter().flatten().collect()
+    let all = [signed::all(), log::all(), covenants::all(), files::all(), local::all()];
+    all.into_iter().flatten().collect()
 }

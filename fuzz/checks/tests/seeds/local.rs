@@ -1,0 +1,148 @@
+//! What stays on one machine: the agent's configuration, the control socket, the CA's ledger.
+
+use data_encoding::BASE64;
+use seinhuis_agent::commands::request::{Look, PushText, Request as AgentRequest};
+use seinhuis_broker::commands::request::Request as BrokerRequest;
+use seinhuis_certs::ledger::{Ledger, Reason, Record, Revoked};
+use seinhuis_fuzz_checks::known;
+use seinhuis_shared::ids::{Digest, Thumbprint};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shell::answer;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::grant::Kind;
+use seinhuis_shell::lang::Text;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Seed, changed, no, ok};
+
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+fn configuration() -> Vec<Seed> {
+    let small = "oin = \"00000099000000001000\"\nname = \"Gemeente Voorbeeldstad\"\n";
+    let every = format!(
+        "{small}[transport]\nbroker = \"broker.example:7443\"\nbind = \"[::1]:0\"\nkey_exchange = \"x25519\"\n\
+         segmentation_offload = false\n[telemetry]\nlevel = \"debug\"\njson = true\n\
+         [store]\nsegment_mib = 1024\nindex_interval_ms = 10\n"
+    );
+    vec![
+        ok("agent_config", "small", small),
+        ok("agent_config", "every-key", every.as_str()),
+        no("agent_config", "unknown-key", changed(&every, "bind", "bnd")),
+        no("agent_config", "wrong-type", changed(&every, "1024", "\"1024\"")),
+        no("agent_config", "no-port", changed(&every, "example:7443", "example")),
+        no("agent_config", "too-large-a-segment", changed(&every, "1024", "1025")),
+        no("agent_config", "too-short-an-interval", changed(&every, "_ms = 10", "_ms = 9")),
+        no("agent_config", "space-before-name", changed(small, "\"Gemeente", "\" Gemeente")),
+        no("agent_config", "short-oin", changed(small, "00000099000000001000", "99")),
+        no("agent_config", "broken", changed(&every, "]\n", "\n")),
+        no("agent_config", "empty", []),
+    ]
+}
+
+fn push() -> PushText {
+    let id = "019a0001-7002-8003-8405-060708090a0b";
+    PushText {
+        msg_id: id.into(),
+        flow: "F01".into(),
+        to: vec!["politie".into(), known::oin().to_string()],
+        step: Some("2A".into()),
+        case: Some(id.into()),
+        message_type: Some("signaal".into()),
+        basis: Some("AVG 6.1.e".into()),
+        covenant: Some(Digest([3; 32]).to_string()),
+        ttl_ms: Some(60_000),
+        in_reply_to: Some(id.into()),
+        trace: Some("0af7651916cd43dd8448eb211c80319c".into()),
+        body: BASE64.encode(b"{\"a\":1}"),
+    }
+}
+
+fn requests() -> Vec<Seed> {
+    let whole = text(&AgentRequest::Push(Box::new(push())));
+    let bare = PushText { msg_id: push().msg_id, flow: "F01".into(), ..PushText::default() };
+    let key = known::signer().public().to_bytes();
+    let add = BrokerRequest::AddPartner { oin: known::oin(), name: "Politie".into(), key };
+    let weak = BrokerRequest::AddPartner { oin: known::oin(), name: "Politie".into(), key: [0; 32] };
+    vec![
+        ok("control", "push", whole.as_str()),
+        ok("control", "push-bare", text(&AgentRequest::Push(Box::new(bare)))),
+        ok("control", "look", text(&AgentRequest::Look(Look::Read { id: "7".into() }))),
+        ok("control", "reload", text(&AgentRequest::Reload)),
+        ok("control", "add-partner", text(&add)),
+        ok("control", "load-covenant", text(&BrokerRequest::LoadCovenant { file: "covenant.cbor".into() })),
+        ok("control", "tail", text(&BrokerRequest::Tail { lines: u64::MAX })),
+        no("control", "other-role", changed(&whole, "politie", "Politie")),
+        no("control", "upper-case-id", changed(&whole, "0a0b", "0A0B")),
+        no("control", "dirty-base64", changed(&whole, "fQ==", "fR==")),
+        no("control", "negative-time", changed(&whole, "60000", "-1")),
+        no("control", "no-body", changed(&whole, "\"body\"", "\"bdy\"")),
+        no("control", "unknown-command", "\"relaod\""),
+        no("control", "weak-key", text(&weak)),
+        no("control", "short-key", changed(&text(&add), "\"key\":[", "\"key\":[],\"k\":[")),
+        no("control", "cut", &whole.as_bytes()[..whole.len() - 1]),
+    ]
+}
+
+fn answers() -> Vec<Seed> {
+    let refused = Complaint {
+        refusal: Some(Refusal::UnknownPartner),
+        ..Complaint::refused(Text::new("wat", "what"), Text::new("dan", "then"))
+    };
+    let refused = text(&answer::encode(Err(refused)));
+    vec![
+        ok("control", "answer", text(&answer::encode(Ok(json!({ "entry": 7, "seen": [null, true] }))))),
+        ok("control", "complaint", refused.as_str()),
+        ok("control", "own-fault", text(&answer::encode(Err(Complaint::bug("a weak key"))))),
+        no("control", "unknown-refusal", changed(&refused, "\"refusal\":", "\"refusal\":1")),
+        no("control", "no-advice", changed(&refused, "\"advice\"", "\"advise\"")),
+        no("control", "both", changed(&refused, "{", "{\"done\":1,")),
+        no("control", "neither", "{\"fault\":\"the request is too large\"}"),
+    ]
+}
+
+fn ledgers() -> Vec<Seed> {
+    let record = |serial: u8, kind, hosts: &[&str], revoked| Record {
+        serial: format!("{serial:032x}"),
+        kind,
+        oin: known::oin(),
+        name: "Gemeente Voorbeeldstad".into(),
+        hosts: hosts.iter().map(ToString::to_string).collect(),
+        signing_key: Thumbprint([1; 32]),
+        request: Digest([2; 32]),
+        requested: Timestamp(known::NOON),
+        issued: Timestamp(known::NOON),
+        not_after: Timestamp(known::NOON).plus(Span::days(90)),
+        revoked,
+    };
+    let revoked = Revoked { at: Timestamp(known::NOON + 1), reason: Reason::KeyCompromise };
+    let mut ledger = Ledger::new("Samenwerking Voorbeeldstad", 30);
+    let empty = text(&ledger);
+    ledger.crl_number = u64::MAX;
+    ledger.certificates.push(record(10, Kind::Agent, &[], Some(revoked)));
+    ledger.certificates.push(record(11, Kind::Agent, &[], None));
+    ledger.certificates.push(record(12, Kind::Broker, &["broker.example", "192.0.2.1"], None));
+    let good = text(&ledger);
+    let serial = format!("{:032x}", 10);
+    vec![
+        ok("ledger", "empty", empty.as_str()),
+        ok("ledger", "three", good.as_str()),
+        no("ledger", "other-format", changed(&empty, "ledger/1", "ledger/2")),
+        no("ledger", "unknown-field", changed(&good, "\"revoked\"", "\"revokd\"")),
+        no("ledger", "field-twice", changed(&empty, "{", "{\"crl_days\":30,")),
+        no("ledger", "serial-twice", changed(&good, &serial, &format!("{:032x}", 11))),
+        no("ledger", "short-serial", changed(&good, &serial, &serial[2..])),
+        no("ledger", "upper-case-serial", changed(&good, &serial, &serial.to_uppercase())),
+        no("ledger", "ends-before-it-begins", changed(&good, "2026-05-30", "2026-02-01")),
+        no("ledger", "no-time", changed(&good, "2026-05-30", "2026-05-32")),
+        no("ledger", "unknown-reason", changed(&good, "key-compromise", "keyCompromise")),
+        no("ledger", "cut", &good.as_bytes()[..good.len() / 2]),
+    ]
+}
+
+pub(super) fn all() -> Vec<Seed> {
+    [configuration(), requests(), answers(), ledgers()].into_iter().flatten().collect()
+}
