@@ -8,7 +8,7 @@ use covenant_kit::{model, parse, read};
 use proptest::prelude::*;
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::limits::{FLOWS_MAX, SOURCE_MAX};
-use seinhuis_shared::covenant::{Compiled, Covenant, Level, Role};
+use seinhuis_shared::covenant::{CaseRule, Compiled, Covenant, Level, Role};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::time::Timestamp;
 
@@ -168,6 +168,16 @@ fn canonical_bytes_are_validated_like_toml() {
         ("canonical form", |c| c.types[0].schema.push(' ')),
         ("basis `geen`", |c| c.flows[0].bases.push("geen".to_owned())),
         ("out of range", |c| c.flows[0].max_recipients = 17),
+        ("out of range", |c| c.overlap_days = 367),
+        ("asks for more witnesses", |c| c.witness_quorum = 200),
+        ("is not after `joined`", |c| c.parties[0].left = Some(c.parties[0].joined)),
+        ("asks for 3 parties", |c| c.conditions[0].parties = 3),
+        ("asks for 0 parties", |c| c.conditions[0].parties = 0),
+        ("has 0 entries", |c| c.conditions[0].set_by.clear()),
+        ("stands twice", |c| c.conditions.push(c.conditions[0].clone())),
+        ("condition `geen`", |c| c.flows[11].conditions[0].condition = "geen".to_owned()),
+        ("has 0 entries", |c| c.flows[11].conditions[0].roles.clear()),
+        ("this flow does without one", |c| c.flows[11].case = CaseRule::Optional),
     ];
     for (index, (says, change)) in changes.iter().enumerate() {
         let mut covenant = model();

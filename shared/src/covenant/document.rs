@@ -8,7 +8,7 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use super::error::CovenantError;
 use super::limits::COVENANT_MAX;
 use super::validate::validate;
-use super::vocabulary::{Level, Role, Special, Step};
+use super::vocabulary::{Fate, Level, Role, Special, Step};
 use crate::cbor::{self, Bytes};
 use crate::ids::{Digest, Oin};
 use crate::refusal::Lang;
@@ -52,6 +52,12 @@ pub struct Covenant {
     pub log_retention_days: u32,
     /// What parties agreed on keeping and deleting, in words.
     pub retention: String,
+    /// How long this version may still be used after the next one took its place, in days.
+    pub overlap_days: u32,
+    /// How many parties have to cosign the exchange log for it to count as witnessed.
+    pub witness_quorum: u8,
+    /// What becomes of packets that wait when their ground falls away.
+    pub in_flight: InFlight,
     /// What data may be used for.
     pub purposes: Vec<Clause>,
     /// The laws that allow it.
@@ -62,12 +68,49 @@ pub struct Covenant {
     pub types: Vec<MessageType>,
     /// The steps and who may move a case to them.
     pub steps: Vec<StepRule>,
+    /// Facts about a case on which flows can depend.
+    pub conditions: Vec<Condition>,
     /// What may be sent.
     pub flows: Vec<Flow>,
     /// Decisions under article 20 of the Wet politiegegevens.
     pub decisions: Vec<Decision>,
     /// Who takes part.
     pub parties: Vec<Party>,
+}
+
+/// What becomes of packets that wait for a recipient when their ground falls away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct InFlight {
+    /// Sender or recipient withdrew from the covenant.
+    pub withdrawn: Fate,
+    /// The version was superseded, and the overlap is over, or it expired.
+    pub superseded: Fate,
+    /// The sender's or the recipient's access was revoked.
+    pub revoked: Fate,
+}
+
+/// A fact about a case on which flows can depend, such as that there is criminal information.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Condition {
+    /// The code flows refer to.
+    pub code: String,
+    /// What it says, in Dutch.
+    pub nl: String,
+    /// What it says, in English.
+    pub en: String,
+    /// Whose signed statement counts.
+    pub set_by: Vec<Role>,
+    /// How many different parties have to state it before it holds.
+    pub parties: u8,
+}
+
+/// A condition that must hold before a packet passes from or to certain roles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Requirement {
+    /// The condition's code.
+    pub condition: String,
+    /// The roles for which it counts, as sender or recipient.
+    pub roles: Vec<Role>,
 }
 
 /// A purpose or a legal basis: a code and its text.
@@ -173,6 +216,10 @@ pub struct Flow {
     /// Whether data about a person needs an article 20 decision that covers every recipient, also where
     /// the law table does not ask for one.
     pub decision: bool,
+    /// What must hold of the case, for some roles.
+    pub conditions: Vec<Requirement>,
+    /// Whether a person at the sender has to release each packet before it is sealed.
+    pub release: bool,
     /// The most recipients of one packet; data about a person goes to one whatever stands here.
     pub max_recipients: u8,
     /// The most bytes of a body.
@@ -215,6 +262,10 @@ pub struct Party {
     pub signing_keys: Vec<Bytes>,
     /// Whether the covenant works without its signature (youth work cannot be obliged to sign).
     pub may_be_absent: bool,
+    /// First instant at which it takes part.
+    pub joined: Timestamp,
+    /// First instant at which it no longer takes part, if that is known.
+    pub left: Option<Timestamp>,
 }
 
 impl Covenant {

@@ -28,6 +28,10 @@ pub const CLAUSES_MAX: usize = 64;
 pub const FLOW_BASES_MAX: usize = 8;
 /// Most decisions under Wpg article 20.
 pub const DECISIONS_MAX: usize = 64;
+/// Most conditions, and most of them on one flow.
+pub const CONDITIONS_MAX: usize = 16;
+/// Longest time a superseded version may still be used, in days.
+pub const OVERLAP_DAYS_MAX: u32 = 366;
 /// Longest retention or log term, in days: thirty years.
 pub const DAYS_MAX: u32 = 10_958;
 /// How deep a body may nest.

@@ -30,9 +30,10 @@ pub use body::{DeclareError, Found, check_body};
 pub use compiled::Compiled;
 pub use declared::{Declared, DeclaredError};
 pub use document::{
-    CaseRule, Category, Clause, Covenant, Decision, FORMAT, Flow, MessageType, Party, Route, StepRule,
+    CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Party,
+    Requirement, Route, StepRule,
 };
 pub use error::{CovenantError, Place};
 pub use evaluate::{Permit, Question, Size, evaluate};
 pub use source::Part;
-pub use vocabulary::{Level, Role, Special, Step};
+pub use vocabulary::{Fate, Level, Role, Special, Step};

@@ -12,13 +12,14 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, de};
 
 use super::document::{
-    CaseRule, Category, Clause, Covenant, Decision, FORMAT, Flow, MessageType, Party, Route, StepRule,
+    CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Party,
+    Requirement, Route, StepRule,
 };
 use super::error::{CovenantError, Place};
 use super::limits::SOURCE_MAX;
 use super::schema::Schema;
 use super::validate::validate;
-use super::vocabulary::{Level, Role, Special, Step};
+use super::vocabulary::{Fate, Level, Role, Special, Step};
 use crate::cbor::Bytes;
 use crate::ids::{Digest, Oin};
 use crate::time::{Span, Timestamp};
@@ -125,11 +126,14 @@ read_from_text!(Date Hash Key Organisation Steps);
 struct Source {
     partnership: Partnership,
     rules: Rules,
+    in_flight: InFlightSource,
     purposes: Vec<ClauseSource>,
     bases: Vec<ClauseSource>,
     categories: Vec<CategorySource>,
     types: Vec<TypeSource>,
     steps: Vec<StepSource>,
+    #[serde(default)]
+    conditions: Vec<ConditionSource>,
     flows: Vec<FlowSource>,
     #[serde(default)]
     decisions: Vec<DecisionSource>,
@@ -157,6 +161,33 @@ struct Rules {
     max_body: u32,
     log_retention_days: u32,
     retention: String,
+    overlap_days: u32,
+    witness_quorum: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InFlightSource {
+    withdrawn: Fate,
+    superseded: Fate,
+    revoked: Fate,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConditionSource {
+    code: String,
+    nl: String,
+    en: String,
+    set_by: Vec<Role>,
+    parties: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequirementSource {
+    condition: String,
+    roles: Vec<Role>,
 }
 
 #[derive(Deserialize)]
@@ -218,6 +249,10 @@ struct FlowSource {
     case: CaseRule,
     #[serde(default)]
     decision: bool,
+    #[serde(default)]
+    conditions: Vec<RequirementSource>,
+    #[serde(default)]
+    release: bool,
     max_recipients: u8,
     max_body: u32,
     retention_days: Option<u32>,
@@ -245,6 +280,8 @@ struct PartySource {
     signing_keys: Vec<Key>,
     #[serde(default)]
     may_be_absent: bool,
+    joined: Option<Date>,
+    left: Option<Date>,
 }
 
 impl Covenant {
@@ -334,14 +371,22 @@ impl Source {
             max_body: self.rules.max_body,
             log_retention_days: self.rules.log_retention_days,
             retention: self.rules.retention,
+            overlap_days: self.rules.overlap_days,
+            witness_quorum: self.rules.witness_quorum,
+            in_flight: InFlight {
+                withdrawn: self.in_flight.withdrawn,
+                superseded: self.in_flight.superseded,
+                revoked: self.in_flight.revoked,
+            },
             purposes: clauses(self.purposes),
             bases: clauses(self.bases),
             categories: self.categories.into_iter().map(own).collect(),
             types,
             steps: self.steps.into_iter().map(step).collect(),
+            conditions: self.conditions.into_iter().map(ConditionSource::document).collect(),
             flows: self.flows.into_iter().map(FlowSource::document).collect(),
             decisions: self.decisions.into_iter().map(DecisionSource::document).collect(),
-            parties: self.parties.into_iter().map(PartySource::document).collect(),
+            parties: self.parties.into_iter().map(|row| row.document(head.valid_from.0)).collect(),
         })
     }
 }
@@ -378,6 +423,12 @@ impl FlowSource {
             bases: self.bases,
             case: self.case,
             decision: self.decision,
+            conditions: self
+                .conditions
+                .into_iter()
+                .map(|row| Requirement { condition: row.condition, roles: row.roles })
+                .collect(),
+            release: self.release,
             max_recipients: self.max_recipients,
             max_body: self.max_body,
             retention_days: self.retention_days,
@@ -399,8 +450,15 @@ impl DecisionSource {
     }
 }
 
+impl ConditionSource {
+    fn document(self) -> Condition {
+        Condition { code: self.code, nl: self.nl, en: self.en, set_by: self.set_by, parties: self.parties }
+    }
+}
+
 impl PartySource {
-    fn document(self) -> Party {
+    /// A party without a date takes part from the first day, `start`.
+    fn document(self, start: Timestamp) -> Party {
         Party {
             oin: self.oin.0,
             role: self.role,
@@ -408,6 +466,8 @@ impl PartySource {
             contact: self.contact,
             signing_keys: self.signing_keys.into_iter().map(|key| key.0).collect(),
             may_be_absent: self.may_be_absent,
+            joined: self.joined.map_or(start, |date| date.0),
+            left: self.left.map(|date| date.0),
         }
     }
 }

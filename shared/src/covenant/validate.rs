@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::declared::is_code;
-use super::document::{Category, Covenant, FORMAT, Flow};
+use super::document::{CaseRule, Category, Condition, Covenant, FORMAT, Flow};
 use super::error::CovenantError;
 use super::law::{self, Act};
 use super::limits::{
-    ALL_CATEGORIES_MAX, BODY_MAX, CATEGORIES_MAX, CLAUSES_MAX, DAYS_MAX, DECISIONS_MAX, FLOW_BASES_MAX,
-    FLOW_TYPES_MAX, FLOWS_MAX, KEYS_MAX, PARTIES_MAX, PROSE_MAX, RECIPIENTS_MAX, ROUTES_MAX, TEXT_MAX,
-    TTL_MAX, TYPES_MAX,
+    ALL_CATEGORIES_MAX, BODY_MAX, CATEGORIES_MAX, CLAUSES_MAX, CONDITIONS_MAX, DAYS_MAX, DECISIONS_MAX,
+    FLOW_BASES_MAX, FLOW_TYPES_MAX, FLOWS_MAX, KEYS_MAX, OVERLAP_DAYS_MAX, PARTIES_MAX, PROSE_MAX,
+    RECIPIENTS_MAX, ROUTES_MAX, TEXT_MAX, TTL_MAX, TYPES_MAX,
 };
 use super::schema::Schema;
 use super::vocabulary::{Level, Role, Special, Step};
@@ -30,7 +30,8 @@ pub(super) fn validate(covenant: &Covenant) -> Checked {
     let categories = categories(&covenant.categories)?;
     let types = types(covenant, &categories)?;
     steps(covenant)?;
-    let known = Known { purposes, bases, categories, types };
+    let conditions = conditions(&covenant.conditions)?;
+    let known = Known { purposes, bases, categories, types, conditions };
     count("flows", covenant.flows.len(), 1, FLOWS_MAX)?;
     let mut ids = BTreeSet::new();
     for (index, flow) in covenant.flows.iter().enumerate() {
@@ -129,6 +130,13 @@ fn head(covenant: &Covenant) -> Checked {
     }
     body_size("rules.max_body".to_owned(), covenant.max_body)?;
     days("rules.log_retention_days".to_owned(), covenant.log_retention_days)?;
+    if covenant.overlap_days > OVERLAP_DAYS_MAX {
+        return fault(
+            "rules.overlap_days",
+            "is out of range",
+            &format!("Write 0 to {OVERLAP_DAYS_MAX} days."),
+        );
+    }
     prose("rules.retention".to_owned(), &covenant.retention)
 }
 
@@ -240,6 +248,7 @@ struct Known<'a> {
     bases: BTreeSet<&'a str>,
     categories: BTreeMap<&'a str, Level>,
     types: BTreeMap<&'a str, Schema>,
+    conditions: BTreeSet<&'a str>,
 }
 
 impl Known<'_> {
@@ -279,11 +288,31 @@ impl Known<'_> {
                 &format!("Write 1 to {RECIPIENTS_MAX}."),
             );
         }
+        self.requirements(flow, &field("conditions"))?;
         body_size(field("max_body"), flow.max_body)?;
         if let Some(term) = flow.retention_days {
             days(field("retention_days"), term)?;
         }
         self.data(flow, at)
+    }
+
+    fn requirements(&self, flow: &Flow, at: &str) -> Checked {
+        count(at, flow.conditions.len(), 0, CONDITIONS_MAX)?;
+        for (index, one) in flow.conditions.iter().enumerate() {
+            if !self.conditions.contains(one.condition.as_str()) {
+                let what = format!("condition `{}` is not in [[conditions]]", one.condition);
+                let advice = one_of(self.conditions.iter().copied());
+                return fault(format!("{at}[{index}].condition"), what, &advice);
+            }
+            let roles = format!("{at}[{index}].roles");
+            count(&roles, one.roles.len(), 1, Role::ALL.len())?;
+            unique(&roles, &one.roles)?;
+            if flow.case != CaseRule::Required {
+                let what = "a condition holds of a case, and this flow does without one";
+                return fault(at, what, "Write case = \"required\", or leave the conditions out.");
+            }
+        }
+        Ok(())
     }
 
     fn data(&self, flow: &Flow, at: &str) -> Checked {
@@ -366,6 +395,32 @@ fn lawful(covenant: &Covenant, flow: &Flow, at: &str) -> Checked {
     Ok(())
 }
 
+fn conditions(all: &[Condition]) -> Result<BTreeSet<&str>, CovenantError> {
+    count("conditions", all.len(), 0, CONDITIONS_MAX)?;
+    let mut codes = BTreeSet::new();
+    for (index, condition) in all.iter().enumerate() {
+        let at = format!("conditions[{index}]");
+        code(format!("{at}.code"), &condition.code)?;
+        prose(format!("{at}.nl"), &condition.nl)?;
+        prose(format!("{at}.en"), &condition.en)?;
+        count(&format!("{at}.set_by"), condition.set_by.len(), 1, Role::ALL.len())?;
+        unique(&format!("{at}.set_by"), &condition.set_by)?;
+        if !(1..=2).contains(&condition.parties) {
+            let what = format!("asks for {} parties", condition.parties);
+            return fault(
+                format!("{at}.parties"),
+                what,
+                "Write 1, or 2 where one party may not decide alone.",
+            );
+        }
+        if !codes.insert(condition.code.as_str()) {
+            let what = format!("`{}` stands twice", condition.code);
+            return fault(format!("{at}.code"), what, "Give each condition its own code.");
+        }
+    }
+    Ok(codes)
+}
+
 fn decisions(covenant: &Covenant, categories: &BTreeMap<&str, Level>) -> Checked {
     count("decisions", covenant.decisions.len(), 0, DECISIONS_MAX)?;
     unique("decisions", covenant.decisions.iter().map(|decision| &decision.reference))?;
@@ -408,6 +463,9 @@ fn parties(covenant: &Covenant) -> Checked {
         }
         prose(field("name"), &party.name)?;
         prose(field("contact"), &party.contact)?;
+        if party.left.is_some_and(|left| left <= party.joined) {
+            return fault(field("left"), "is not after `joined`", "Write a later date, or leave it out.");
+        }
         count(&field("signing_keys"), party.signing_keys.len(), 1, KEYS_MAX)?;
         for key in &party.signing_keys {
             let good = <[u8; 32]>::try_from(key.0.as_slice()).ok().and_then(|b| PublicKey::from_bytes(&b));
@@ -422,6 +480,10 @@ fn parties(covenant: &Covenant) -> Checked {
                 return fault(field("signing_keys"), "holds a key twice", "Every party has its own keys.");
             }
         }
+    }
+    if usize::from(covenant.witness_quorum) > covenant.parties.len() {
+        let what = format!("asks for more witnesses than the {} parties", covenant.parties.len());
+        return fault("rules.witness_quorum", what, "Write at most the number of parties.");
     }
     if !oins.contains(&covenant.owner) {
         let what = format!("{} is not a party", covenant.owner);

@@ -101,6 +101,14 @@ closed_list! {
     Criminal "strafrechtelijk" "strafrechtelijke gegevens (AVG 10)" "criminal data (GDPR 10)";
 }
 
+closed_list! {
+    /// What becomes of a packet that waits when its ground falls away.
+    Fate, "deliver, freeze or shred",
+    Deliver "deliver" "alsnog bezorgen" "deliver still";
+    Freeze "freeze" "vasthouden tot het einde van de geldigheid" "hold until the end of its validity";
+    Shred "shred" "vernietigen" "destroy";
+}
+
 impl Role {
     /// One bit per role, for sets.
     pub(crate) const fn bit(self) -> u8 {

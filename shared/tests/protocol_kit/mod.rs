@@ -15,8 +15,8 @@ use hpke::{Deserializable, OpModeR, OpModeS, Serializable, single_shot_open, sin
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::{EK_LEN, WRAPPED_LEN, wrap_info};
 use seinhuis_shared::covenant::{
-    CaseRule, Category, Clause, Compiled, Covenant, Declared, FORMAT, Flow, Level, MessageType, Party,
-    Question, Role, Route, Size, Step, StepRule, check_body, evaluate,
+    CaseRule, Category, Clause, Compiled, Covenant, Declared, FORMAT, Fate, Flow, InFlight, Level,
+    MessageType, Party, Question, Role, Route, Size, Step, StepRule, check_body, evaluate,
 };
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
@@ -52,8 +52,8 @@ const PREKEY_SEED: [u8; 32] = [0x51; 32];
 const ENCAPSULATION: [u8; 64] = [0xa1; 64];
 const CHANCE: SealRandomness = SealRandomness { key: [0xb1; 32], iv: [0xb2; 12], salt: [0xb3; 32] };
 /// What the key schedule gives for this story; [`Story::check`] proves it by opening the wrap with it.
-const AEAD_KEY: &str = "f6cb36019fef44d7f91b3d30098b4c3db32a800af1a2c96c534f7155db9a0475";
-const BASE_NONCE: &str = "32aa2436e8c2401f01783d64";
+const AEAD_KEY: &str = "b2ab4392d79e68bea49945f341694a64eeb4a5803ef3b6cd131037705ecd78dc";
+const BASE_NONCE: &str = "920006a691f45abd786e3f7f";
 
 fn oin(org: (&str, u8)) -> Oin {
     org.0.parse().unwrap()
@@ -160,6 +160,8 @@ fn covenant() -> Covenant {
         contact: format!("{role}@voorbeeldstad.example"),
         signing_keys: vec![Bytes(key(org).public().to_bytes().to_vec())],
         may_be_absent: false,
+        joined: day("2026-01-01"),
+        left: None,
     };
     Covenant {
         format: FORMAT,
@@ -176,6 +178,9 @@ fn covenant() -> Covenant {
         max_body: 4096,
         log_retention_days: 1826,
         retention: "drie maanden".into(),
+        overlap_days: 14,
+        witness_quorum: 2,
+        in_flight: InFlight { withdrawn: Fate::Freeze, superseded: Fate::Deliver, revoked: Fate::Shred },
         purposes: vec![clause("signalering", "signaleren", "signal")],
         bases: vec![clause("avg_6_1_e", "AVG 6 lid 1 onder e", "GDPR 6(1)(e)")],
         categories: vec![Category {
@@ -197,6 +202,7 @@ fn covenant() -> Covenant {
             en: "share signals".into(),
             movers: vec![Role::Gemeente],
         }],
+        conditions: vec![],
         flows: vec![Flow {
             id: "F02".into(),
             nl: "signaal van de politie".into(),
@@ -210,6 +216,8 @@ fn covenant() -> Covenant {
             bases: vec!["avg_6_1_e".into()],
             case: CaseRule::Optional,
             decision: false,
+            conditions: vec![],
+            release: false,
             max_recipients: 1,
             max_body: 4096,
             retention_days: Some(92),

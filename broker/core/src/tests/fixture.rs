@@ -3,8 +3,8 @@
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN, Wrap};
 use seinhuis_shared::covenant::{
-    CaseRule, Category, Clause, Covenant, Declared, FORMAT, Flow, Level, MessageType, Party, Role, Route,
-    Step, StepRule,
+    CaseRule, Category, Clause, Covenant, Declared, FORMAT, Fate, Flow, InFlight, Level, MessageType, Party,
+    Role, Route, Step, StepRule,
 };
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::packet::padding::padded_length;
@@ -80,6 +80,8 @@ fn flow(id: &str, from: &[Role], to: &[Role], steps: &[Step], case: CaseRule) ->
         bases: vec!["avg_6_1_e".into()],
         case,
         decision: false,
+        conditions: vec![],
+        release: false,
         max_recipients: 3,
         max_body: 4096,
         retention_days: Some(30),
@@ -95,6 +97,8 @@ fn party(org: Org, role: Role) -> Party {
         contact: "test@example.org".into(),
         signing_keys: vec![Bytes(org.key().public().to_bytes().to_vec())],
         may_be_absent: false,
+        joined: Timestamp::parse("2026-01-01").unwrap(),
+        left: None,
     }
 }
 
@@ -120,6 +124,9 @@ pub(super) fn covenant() -> Covenant {
         max_body: 4096,
         log_retention_days: 1826,
         retention: "zoals bij de stroom".into(),
+        overlap_days: 14,
+        witness_quorum: 2,
+        in_flight: InFlight { withdrawn: Fate::Freeze, superseded: Fate::Deliver, revoked: Fate::Shred },
         purposes: vec![clause("signalering")],
         bases: vec![clause("avg_6_1_e")],
         categories: vec![Category {
@@ -136,6 +143,7 @@ pub(super) fn covenant() -> Covenant {
             schema: schema.into(),
         }],
         steps: vec![step(Step::S1), step(Step::S2A), step(Step::S3)],
+        conditions: vec![],
         flows: vec![
             flow(
                 "F01",

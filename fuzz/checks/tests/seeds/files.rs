@@ -163,10 +163,7 @@ fn broker_rows() -> Vec<Seed> {
     let writes = [
         ("partner", BrokerWrite::Partner { oin, partner }),
         ("prekeys", BrokerWrite::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
-        (
-            "outcomes",
-            BrokerWrite::Outcomes { first: 7, keep_until: Timestamp(9), outcomes: vec![outcome] },
-        ),
+        ("outcomes", BrokerWrite::Outcomes { first: 7, keep_until: Timestamp(9), outcomes: vec![outcome] }),
         ("mail", BrokerWrite::Deposit { recipient: oin, item }),
         ("entries", BrokerWrite::Entries { first: 7, entries: vec![vec![3], vec![4, 5]] }),
         ("head", BrokerWrite::Head(head)),
