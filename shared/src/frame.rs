@@ -3,7 +3,7 @@
 //! `frame = length: u32 big-endian, kind: u8, payload`, where `length` counts kind and payload. The bound
 //! on a frame depends on its kind and is checked on the header, before anything is read or reserved.
 
-use crate::limits::{COVENANT_MAX, FRAME_MAX, SMALL_FRAME_MAX};
+use crate::limits::{AGREEMENT_MAX, COVENANT_MAX, FRAME_MAX, SMALL_FRAME_MAX, VOTE_MAX};
 use crate::refusal::Refusal;
 
 /// Length of the header: the length field and the kind.
@@ -51,6 +51,8 @@ kinds! {
     Deferred = 0x12, 256;
     /// Broker, on its delivery stream: one packet with its receipt.
     Offer = 0x20, FRAME_MAX;
+    /// Broker, on its delivery stream: how the covenants stand, whenever that changes.
+    Agreements = 0x22, SMALL_FRAME_MAX;
     /// Agent, on its acknowledgement stream: packets stored, or found wanting.
     Acknowledge = 0x21, SMALL_FRAME_MAX;
     /// Agent: publishes its prekey bundle.
@@ -63,12 +65,16 @@ kinds! {
     Prekeys = 0x33, 2 * SMALL_FRAME_MAX;
     /// Agent: asks for a covenant by its hash.
     FetchCovenant = 0x34, 64;
-    /// Broker: a covenant in canonical form.
-    Covenant = 0x35, COVENANT_MAX;
+    /// Broker: a covenant with what its parties said of it.
+    Covenant = 0x35, AGREEMENT_MAX;
     /// Agent: asks for consistency proofs between rising tree sizes.
     FetchConsistency = 0x36, 512;
     /// Broker: the proofs, one for each pair of neighbouring sizes.
     Consistency = 0x37, 4 * SMALL_FRAME_MAX;
+    /// Agent: proposes a version of a covenant, in canonical form.
+    Propose = 0x38, COVENANT_MAX;
+    /// Agent: its organisation's word about a version.
+    Vote = 0x39, VOTE_MAX;
 }
 
 /// A frame's header.

@@ -28,6 +28,16 @@ pub const FRAME_MAX: usize = PACKET_MAX + 8192;
 pub const SMALL_FRAME_MAX: usize = 64 * 1024;
 /// Most bytes of a covenant in canonical form, and of the frame that carries it.
 pub const COVENANT_MAX: usize = 1024 * 1024;
+/// Most versions of covenants a broker or an agent knows.
+pub const AGREEMENTS_MAX: usize = 1024;
+/// Most bytes of the reason a party gives with its word about a covenant.
+pub const REASON_MAX: usize = 256;
+/// Most bytes of a signed vote.
+pub const VOTE_MAX: usize = 512 + REASON_MAX;
+/// Most votes of one party on one version: reject, accept, withdraw.
+pub const VOTES_PER_PARTY: usize = 3;
+/// Most bytes of a covenant with all its votes.
+pub const AGREEMENT_MAX: usize = COVENANT_MAX + 256 * VOTES_PER_PARTY * (VOTE_MAX + 16) + 64;
 /// Smallest encoded content; less is padded up to it, so that short messages look alike.
 pub const CONTENT_FLOOR: usize = 256;
 

@@ -214,6 +214,18 @@ refusals! {
     NotJson = 417 "not-json" Sender,
         nl "De inhoud is geen geldige JSON van het verwachte mediatype." => "Lever de inhoud als JSON-object aan.",
         en "The content is not valid JSON of the expected media type." => "Supply the content as a JSON object.";
+    NotSigned = 424 "not-signed" Covenant,
+        nl "De afzender of een ontvanger heeft dit convenant niet ondertekend of heeft het opgezegd." => "Laat die partij ondertekenen, of stuur niet aan haar.",
+        en "The sender or a recipient has not signed this covenant, or has withdrawn from it." => "Have that party sign, or do not send to it.";
+    SignedElsewhere = 425 "signed-elsewhere" Covenant,
+        nl "Deze partij heeft een andere versie op dezelfde plaats ondertekend." => "Zeg die versie eerst op; twee versies op dezelfde plaats kunnen niet allebei gelden.",
+        en "This party has signed another version in the same place." => "Withdraw from that version first; two versions in the same place cannot both hold.";
+    VoteOrder = 426 "vote-order" Sender,
+        nl "Dit kan deze partij nu niet over het convenant verklaren." => "Bekijk hoe de partij ervoor staat: opzeggen kan alleen na aanvaarden, en is definitief.",
+        en "This party cannot say that of the covenant now." => "Look how the party stands: withdrawing comes after accepting only, and is final.";
+    BrokenChain = 427 "broken-chain" Covenant,
+        nl "De voorgestelde versie sluit niet aan op de versie die zij noemt." => "Geef in `previous` de hash van de vorige versie en nummer de versie één hoger.",
+        en "The proposed version does not follow the one it names." => "Give the hash of the version before in `previous`, and number the version one higher.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

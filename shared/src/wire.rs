@@ -7,6 +7,7 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::cbor::{self, Bytes};
 use crate::cose::{Purpose, Sign1};
+use crate::covenant::agreement::Cast;
 use crate::frame::{self, Kind};
 use crate::ids::{Digest, MsgId, Oin};
 use crate::limits::{ACK_MAX, SMALL_FRAME_MAX};
@@ -76,8 +77,25 @@ message!(
         now: Timestamp,
         /// The newest signed checkpoint.
         checkpoint: Bytes,
-        /// Hashes of the covenants this organisation is a party to.
-        covenants: Vec<Digest>,
+        /// How the covenants stand that name this organisation.
+        agreements: Vec<Known>,
+    }
+);
+
+/// A version of a covenant the broker knows: `[hash, votes]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Known {
+    /// Its hash.
+    pub hash: Digest,
+    /// How many votes on it are logged. Who knows fewer fetches it again.
+    pub votes: u32,
+}
+
+message!(
+    /// How the covenants stand that name this organisation. Sent before anything that rests on it.
+    Agreements in Agreements {
+        /// Every one of them.
+        agreements: Vec<Known>,
     }
 );
 
@@ -146,6 +164,16 @@ message!(
     FetchCovenant in FetchCovenant {
         /// Its hash.
         hash: Digest,
+    }
+);
+
+message!(
+    /// A covenant and what its parties said of it.
+    Covenant in Covenant {
+        /// The document in canonical form.
+        document: Bytes,
+        /// The votes, in the order of the log.
+        casts: Vec<Cast>,
     }
 );
 
@@ -244,6 +272,17 @@ mod tests {
         assert!(FetchConsistency { sizes }.to_frame().is_ok());
         let proofs = vec![vec![Digest([255; 32]); PROOF_MAX]; CONSISTENCY_SIZES_MAX - 1];
         assert!(Consistency { proofs }.to_frame().is_ok());
+    }
+
+    #[test]
+    fn the_largest_list_of_covenants_and_the_largest_covenant_fit_their_frames() {
+        use crate::covenant::limits::PARTIES_MAX;
+        use crate::limits::{AGREEMENTS_MAX, COVENANT_MAX, VOTE_MAX, VOTES_PER_PARTY};
+        let known = Known { hash: Digest([255; 32]), votes: u32::MAX };
+        assert!(Agreements { agreements: vec![known; AGREEMENTS_MAX] }.to_frame().is_ok());
+        let cast = Cast { vote: Bytes(vec![1; VOTE_MAX]), at: Timestamp(u64::MAX) };
+        let casts = vec![cast; PARTIES_MAX * VOTES_PER_PARTY];
+        assert!(Covenant { document: Bytes(vec![1; COVENANT_MAX]), casts }.to_frame().is_ok());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::document::{CaseRule, Covenant, Flow};
+use super::document::{CaseRule, Covenant, Flow, Party};
 use super::error::CovenantError;
 use super::limits::BODY_MAX;
 use super::schema::Schema;
@@ -63,12 +63,26 @@ impl FlowRule {
     }
 }
 
+/// As what and when a party takes part.
+#[derive(Debug, Clone, Copy)]
+struct Taking {
+    role: Role,
+    joined: Timestamp,
+    left: Option<Timestamp>,
+}
+
+impl Taking {
+    const fn new(party: &Party) -> Self {
+        Self { role: party.role, joined: party.joined, left: party.left }
+    }
+}
+
 /// A covenant version ready to judge packets. Immutable: share it, and swap it for the next version.
 #[derive(Debug)]
 pub struct Compiled {
     covenant: Covenant,
     hash: Digest,
-    parties: BTreeMap<Oin, Role>,
+    parties: BTreeMap<Oin, Taking>,
     keys: BTreeMap<(Oin, Thumbprint), PublicKey>,
     flows: BTreeMap<String, FlowRule>,
     kinds: BTreeMap<String, Kind>,
@@ -105,7 +119,7 @@ impl Compiled {
         }
         Ok(Self {
             hash: covenant.hash(),
-            parties: covenant.parties.iter().map(|party| (party.oin, party.role)).collect(),
+            parties: covenant.parties.iter().map(|party| (party.oin, Taking::new(party))).collect(),
             keys,
             flows: covenant
                 .flows
@@ -139,7 +153,14 @@ impl Compiled {
 
     /// The role of a party; `None` for who is not one.
     pub fn role_of(&self, oin: Oin) -> Option<Role> {
-        self.parties.get(&oin).copied()
+        self.parties.get(&oin).map(|taking| taking.role)
+    }
+
+    /// The role in which a party takes part at `at`; `None` for who is not one, or not at that time.
+    pub fn role_at(&self, oin: Oin, at: Timestamp) -> Option<Role> {
+        let taking = self.parties.get(&oin)?;
+        let present = taking.joined <= at && taking.left.is_none_or(|left| at < left);
+        present.then_some(taking.role)
     }
 
     /// A party's key with this identifier, checked to be fit for verification.

@@ -155,11 +155,12 @@ pub fn evaluate(compiled: &Compiled, question: &Question<'_>) -> Result<Permit, 
 fn roles(compiled: &Compiled, question: &Question<'_>) -> Result<(Role, u8), Refusal> {
     let count = question.recipients.len();
     ensure((1..=RECIPIENTS_MAX).contains(&count), Refusal::RecipientCount)?;
-    let sender = compiled.role_of(question.sender).ok_or(Refusal::NotAParty)?;
+    let role = |oin| compiled.role_at(oin, question.now).ok_or(Refusal::NotAParty);
+    let sender = role(question.sender)?;
     let mut set = 0;
     for (index, oin) in question.recipients.iter().enumerate() {
         ensure(!question.recipients.iter().take(index).any(|one| one == oin), Refusal::RecipientCount)?;
-        set |= compiled.role_of(*oin).ok_or(Refusal::NotAParty)?.bit();
+        set |= role(*oin)?.bit();
     }
     Ok((sender, set))
 }

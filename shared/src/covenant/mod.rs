@@ -7,8 +7,9 @@
 //! what its sender declared about it. The rules of [`law`] hold whatever a document says.
 //!
 //! The parties' signatures are made over [`Covenant::hash`] and therefore live beside the document, not
-//! in it; until they are verified, a covenant has the authority of whoever loaded it.
+//! in it: [`Agreement`] holds them, and judges packets only while the version is in force.
 
+pub mod agreement;
 mod body;
 mod compiled;
 mod declared;
@@ -26,6 +27,7 @@ mod vocabulary;
 #[cfg(test)]
 mod tests;
 
+pub use agreement::{Agreement, Agreements};
 pub use body::{DeclareError, Found, check_body};
 pub use compiled::Compiled;
 pub use declared::{Declared, DeclaredError};
