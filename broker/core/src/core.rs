@@ -254,7 +254,7 @@ impl Core {
             log_key: self.config.log_key.clone(),
             now,
             checkpoint: Bytes::default(),
-            covenants: self.state.directory.covenants_of(&peer),
+            agreements: self.state.directory.agreements_of(&peer),
         };
         turn.sends.push(Planned::Welcome { conn, welcome });
         self.offer(&peer, turn);
@@ -331,16 +331,20 @@ impl Core {
                     .map(|()| Send::Done { conn, request })
             }),
             Ask::FetchPrekeys(oins) => {
-                self.bundles(&peer, &oins).map(|bundles| Send::Prekeys { conn, request, bundles })
+                self.bundles(&peer, &oins, now).map(|bundles| Send::Prekeys { conn, request, bundles })
             }
             Ask::FetchCovenant(hash) => self
                 .state
                 .directory
                 .covenant(&hash)
                 .ok()
-                .filter(|covenant| covenant.role_of(peer).is_some())
-                .map(|covenant| Send::Covenant { conn, request, bytes: covenant.covenant().to_bytes() })
+                .filter(|one| one.compiled().role_of(peer).is_some())
+                .map(|one| Send::Covenant { conn, request, agreement: Box::new(one.clone()) })
                 .ok_or(Refusal::NotFound),
+            Ask::Propose(compiled) => compiled
+                .and_then(|compiled| self.propose(&peer, compiled, now, turn))
+                .map(|()| Send::Done { conn, request }),
+            Ask::Vote(bytes) => self.vote(&peer, &bytes, now, turn).map(|()| Send::Done { conn, request }),
             Ask::FetchConsistency(sizes) => {
                 self.consistent_sizes(&sizes).map(|()| Send::Consistency { conn, request, sizes })
             }
@@ -377,13 +381,13 @@ impl Core {
         Ok(())
     }
 
-    fn bundles(&self, peer: &Oin, oins: &[Oin]) -> Result<Vec<(Oin, Vec<u8>)>, Refusal> {
+    fn bundles(&self, peer: &Oin, oins: &[Oin], now: Timestamp) -> Result<Vec<(Oin, Vec<u8>)>, Refusal> {
         if oins.is_empty() || oins.len() > seinhuis_shared::limits::RECIPIENTS_MAX {
             return Err(Refusal::RecipientCount);
         }
         Ok(oins
             .iter()
-            .filter(|oin| self.state.directory.share_covenant(peer, oin))
+            .filter(|oin| self.state.directory.share_covenant(peer, oin, now))
             .filter(|oin| self.state.directory.recipient(oin).is_ok())
             .filter_map(|oin| self.state.prekeys.get(oin).map(|(_, bytes)| (*oin, bytes.clone())))
             .collect())
@@ -452,7 +456,7 @@ impl Core {
             log_root: self.state.log.head.as_ref().map(|head| head.root),
             partners: directory.partners.values().filter(|partner| partner.revoked.is_none()).count(),
             connected: connected.len(),
-            covenants: directory.covenants.len(),
+            covenants: directory.agreements.len(),
             remembered: self.state.seen.len(),
             queues: self
                 .state

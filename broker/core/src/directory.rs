@@ -1,13 +1,13 @@
 //! Who is a partner and what was agreed: what examination in parallel with the core needs to know.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use seinhuis_shared::covenant::Compiled;
+use seinhuis_shared::covenant::{Agreement, Agreements};
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::wire::Known;
 
 /// A registered organisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,9 @@ pub struct Partner {
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     pub(crate) partners: BTreeMap<Oin, Partner>,
-    pub(crate) covenants: BTreeMap<Digest, Arc<Compiled>>,
+    pub(crate) agreements: Agreements,
+    /// Who put a version up; the operator's own are absent.
+    pub(crate) proposers: BTreeMap<Digest, Oin>,
 }
 
 impl Directory {
@@ -55,23 +57,25 @@ impl Directory {
     ///
     /// # Errors
     /// [`Refusal::UnknownCovenant`].
-    pub fn covenant(&self, hash: &Digest) -> Result<&Arc<Compiled>, Refusal> {
-        self.covenants.get(hash).ok_or(Refusal::UnknownCovenant)
+    pub fn covenant(&self, hash: &Digest) -> Result<&Agreement, Refusal> {
+        self.agreements.get(hash)
     }
 
-    /// Hashes of the covenants an organisation is a party to.
-    pub fn covenants_of(&self, oin: &Oin) -> Vec<Digest> {
-        self.covenants
-            .iter()
-            .filter(|(_, covenant)| covenant.role_of(*oin).is_some())
-            .map(|(hash, _)| *hash)
+    /// The versions that name an organisation, with the number of votes on each.
+    pub fn agreements_of(&self, oin: &Oin) -> Vec<Known> {
+        self.agreements
+            .of(*oin)
+            .map(|one| Known {
+                hash: one.compiled().hash(),
+                votes: u32::try_from(one.casts().len()).unwrap_or(u32::MAX),
+            })
             .collect()
     }
 
-    /// Whether both take part in one covenant, so that they may know each other's prekeys.
-    pub fn share_covenant(&self, one: &Oin, other: &Oin) -> bool {
-        self.covenants
-            .values()
-            .any(|covenant| covenant.role_of(*one).is_some() && covenant.role_of(*other).is_some())
+    /// Whether both are bound by one covenant that is in force, so that they may know each other's prekeys.
+    pub fn share_covenant(&self, one: &Oin, other: &Oin, now: Timestamp) -> bool {
+        self.agreements
+            .of(*one)
+            .any(|shared| shared.in_force(now) && shared.is_bound(*one, now) && shared.is_bound(*other, now))
     }
 }

@@ -1,5 +1,8 @@
 //! What can happen to a broker.
 
+use std::sync::Arc;
+
+use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
@@ -97,6 +100,10 @@ pub enum Ask {
     FetchPrekeys(Vec<Oin>),
     /// Asks for a covenant.
     FetchCovenant(Digest),
+    /// Proposes a version of a covenant: what it says, or what is wrong with it.
+    Propose(Result<Arc<Compiled>, Refusal>),
+    /// Gives its organisation's word about a version, signed.
+    Vote(Vec<u8>),
     /// Asks for consistency proofs.
     FetchConsistency(Vec<u64>),
 }

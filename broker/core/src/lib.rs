@@ -12,6 +12,7 @@
 
 pub mod admission;
 mod core;
+mod covenants;
 mod directory;
 mod input;
 mod mailbox;

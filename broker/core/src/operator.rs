@@ -1,8 +1,10 @@
 //! What the operator asks for and gets to know.
 
-use seinhuis_shared::covenant::Covenant;
+use std::sync::Arc;
+
+use seinhuis_shared::covenant::{Agreement, Compiled};
 use seinhuis_shared::entry::Kind;
-use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::ids::Oin;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::Timestamp;
@@ -41,10 +43,10 @@ pub enum Command {
         /// Who.
         oin: Oin,
     },
-    /// Makes a covenant known.
+    /// Puts up a version of a covenant for its parties to sign.
     LoadCovenant {
-        /// Its canonical form.
-        bytes: Vec<u8>,
+        /// The version.
+        compiled: Arc<Compiled>,
     },
     /// Asks for the partners.
     Partners,
@@ -98,8 +100,8 @@ pub enum Answer {
     Unchanged,
     /// The partners.
     Partners(Vec<PartnerRow>),
-    /// The covenants' hashes.
-    Covenants(Vec<Digest>),
+    /// The covenants with what their parties said of them.
+    Covenants(Vec<Agreement>),
     /// How things stand.
     Overview(crate::core::Overview),
 }
@@ -111,10 +113,10 @@ impl Core {
             Command::Stopping => Ok(self.note_operation(Kind::Stop, None, "stopping", now, turn)),
             Command::AddPartner { oin, name, key } => Ok(self.add_partner(oin, name, key, now, turn)),
             Command::RevokePartner { oin } => self.revoke_partner(oin, now, turn),
-            Command::LoadCovenant { bytes } => self.load_covenant(bytes, now, turn),
+            Command::LoadCovenant { compiled } => self.load_covenant(compiled, now, turn),
             Command::Partners => Ok(Answer::Partners(self.partner_rows())),
             Command::Covenants => {
-                Ok(Answer::Covenants(self.state.directory.covenants.keys().copied().collect()))
+                Ok(Answer::Covenants(self.state.directory.agreements.iter().cloned().collect()))
             }
             Command::Overview => Ok(Answer::Overview(self.overview())),
         };
@@ -169,23 +171,15 @@ impl Core {
         Ok(self.note_operation(Kind::Partner, Some(oin), "revoked", now, turn))
     }
 
-    fn load_covenant(&mut self, bytes: Vec<u8>, now: Timestamp, turn: &mut Turn) -> Result<Answer, Refusal> {
-        let hash = Covenant::from_bytes(&bytes).map_err(|_| Refusal::Malformed)?.hash();
-        if self.state.directory.covenants.contains_key(&hash) {
-            return Ok(Answer::Unchanged);
-        }
-        let write = Write::Covenant { hash, bytes };
-        if !self.state.apply(&write) {
-            return Err(Refusal::Malformed);
-        }
-        turn.writes.push(write);
-        turn.directory_changed = true;
+    fn load_covenant(
+        &mut self,
+        compiled: Arc<Compiled>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<Answer, Refusal> {
         let index = self.next_index(turn);
-        let mut entry = self.entry(Kind::Covenant, now, turn);
-        entry.covenant = Some(hash);
-        entry.detail = Some("loaded".to_owned());
-        turn.entry(&entry);
-        Ok(Answer::Recorded { index })
+        let new = self.put_up(compiled, None, now, turn)?;
+        Ok(if new { Answer::Recorded { index } } else { Answer::Unchanged })
     }
 
     fn partner_rows(&self) -> Vec<PartnerRow> {

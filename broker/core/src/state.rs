@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use seinhuis_shared::covenant::{Compiled, Covenant};
+use seinhuis_shared::covenant::{Agreements, Compiled, Covenant};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 
 use crate::directory::Directory;
@@ -37,13 +38,18 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Makes a change. Gives `false` for one that cannot be: a covenant that does not read.
+    /// Makes a change. Gives `false` for one that cannot be: a covenant that does not read, a vote that does
+    /// not count.
     pub(crate) fn apply(&mut self, write: &Write) -> bool {
         match write {
             Write::Partner { oin, partner } => {
                 Arc::make_mut(&mut self.directory).partners.insert(*oin, partner.clone());
             }
-            Write::Covenant { hash, bytes } => return self.learn(*hash, bytes),
+            Write::Covenant { hash, bytes, proposer } => return self.learn(*hash, bytes, *proposer),
+            Write::Vote { hash, cast, .. } => {
+                let counted = self.agreements().cast(&cast.vote, cast.at);
+                return counted.is_ok() && self.directory.agreements.get(hash).is_ok();
+            }
             Write::Prekeys { oin, seq, bytes } => {
                 self.prekeys.insert(*oin, (*seq, bytes.clone()));
             }
@@ -87,15 +93,34 @@ impl State {
         true
     }
 
-    fn learn(&mut self, hash: Digest, bytes: &[u8]) -> bool {
-        let compiled = Covenant::from_bytes(bytes).ok().and_then(|covenant| Compiled::new(covenant).ok());
-        match compiled {
-            Some(compiled) if compiled.hash() == hash => {
-                Arc::make_mut(&mut self.directory).covenants.insert(hash, Arc::new(compiled));
-                true
-            }
-            Some(_) | None => false,
+    /// What was agreed, to be changed.
+    pub(crate) fn agreements(&mut self) -> &mut Agreements {
+        &mut Arc::make_mut(&mut self.directory).agreements
+    }
+
+    /// Takes in a version.
+    ///
+    /// # Errors
+    /// Those of [`Agreements::propose`].
+    pub(crate) fn propose(
+        &mut self,
+        compiled: Arc<Compiled>,
+        proposer: Option<Oin>,
+    ) -> Result<bool, Refusal> {
+        let hash = compiled.hash();
+        let directory = Arc::make_mut(&mut self.directory);
+        let new = directory.agreements.propose(compiled)?;
+        if let (true, Some(proposer)) = (new, proposer) {
+            directory.proposers.insert(hash, proposer);
         }
+        Ok(new)
+    }
+
+    fn learn(&mut self, hash: Digest, bytes: &[u8], proposer: Option<Oin>) -> bool {
+        let compiled = Covenant::from_bytes(bytes).ok().and_then(|covenant| Compiled::new(covenant).ok());
+        compiled
+            .filter(|compiled| compiled.hash() == hash)
+            .is_some_and(|compiled| self.propose(Arc::new(compiled), proposer).is_ok())
     }
 
     fn forget(&mut self, first: u64) {

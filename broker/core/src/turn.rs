@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use seinhuis_shared::covenant::Agreement;
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
-use seinhuis_shared::wire::{Deferred, Refuse, Welcome};
+use seinhuis_shared::wire::{Deferred, Known, Refuse, Welcome};
 use sha2::{Digest as _, Sha256};
 
 use crate::input::{ConnId, LaneId, RequestId};
@@ -115,8 +116,15 @@ pub enum Send {
         conn: ConnId,
         /// The request.
         request: RequestId,
-        /// Its canonical form.
-        bytes: Vec<u8>,
+        /// The version and what its parties said of it.
+        agreement: Box<Agreement>,
+    },
+    /// How the covenants stand that name the peer.
+    Agreements {
+        /// On which connection.
+        conn: ConnId,
+        /// Every one of them.
+        agreements: Vec<Known>,
     },
     /// Consistency proofs, for the shell to read from the log.
     Consistency {

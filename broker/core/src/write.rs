@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::covenant::agreement::Cast;
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
-use seinhuis_shared::limits::COVENANT_MAX;
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::Timestamp;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
@@ -34,13 +34,16 @@ pub enum Table {
     Head = 7,
     /// Signed checkpoints that a receipt may still have to repeat, by tree size.
     Notes = 8,
+    /// What parties said of covenants, by hash and number.
+    Votes = 9,
 }
 
 impl Table {
     /// Every table, in the order in which they are read back.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Partners,
         Self::Covenants,
+        Self::Votes,
         Self::Prekeys,
         Self::Head,
         Self::Notes,
@@ -102,6 +105,17 @@ pub enum Write {
         hash: Digest,
         /// Its canonical form.
         bytes: Vec<u8>,
+        /// The party that put it up; the operator when absent.
+        proposer: Option<Oin>,
+    },
+    /// A party's word about a covenant is logged.
+    Vote {
+        /// The covenant.
+        hash: Digest,
+        /// Counts the votes on it.
+        number: u32,
+        /// The vote and its time.
+        cast: Cast,
     },
     /// A partner's newest prekey bundle.
     Prekeys {
@@ -248,7 +262,12 @@ impl Write {
                 };
                 put(Table::Partners, pair(&oin, &[]), cbor::encode(&row))
             }
-            Self::Covenant { hash, bytes } => put(Table::Covenants, hash.0.to_vec(), bytes),
+            Self::Covenant { hash, bytes, proposer } => {
+                put(Table::Covenants, hash.0.to_vec(), cbor::encode(&(proposer, Bytes(bytes))))
+            }
+            Self::Vote { hash, number, cast } => {
+                put(Table::Votes, [&hash.0[..], &number.to_be_bytes()].concat(), cbor::encode(&cast))
+            }
             Self::Prekeys { oin, seq, bytes } => {
                 put(Table::Prekeys, pair(&oin, &[]), cbor::encode(&(seq, Bytes(bytes))))
             }
@@ -287,8 +306,16 @@ impl Write {
                 let partner = Partner { name: row.name, key, added: row.added, revoked: row.revoked };
                 Some(Self::Partner { oin: oin?, partner })
             }
-            Table::Covenants => (limit <= COVENANT_MAX)
-                .then(|| Some(Self::Covenant { hash: Digest::from_slice(key)?, bytes: value.to_vec() }))?,
+            Table::Covenants => {
+                let (proposer, bytes): (Option<Oin>, Bytes) = cbor::strict(value, limit).ok()?;
+                Some(Self::Covenant { hash: Digest::from_slice(key)?, bytes: bytes.0, proposer })
+            }
+            Table::Votes => {
+                let (hash, number) = key.split_at_checked(32)?;
+                let number = number.try_into().ok().map(u32::from_be_bytes)?;
+                let cast = cbor::strict(value, limit).ok()?;
+                Some(Self::Vote { hash: Digest::from_slice(hash)?, number, cast })
+            }
             Table::Prekeys => {
                 let (seq, bytes): (u64, Bytes) = cbor::strict(value, limit).ok()?;
                 Some(Self::Prekeys { oin: oin?, seq, bytes: bytes.0 })
@@ -360,7 +387,18 @@ mod tests {
             Head { size: 8, root: Digest([4; 32]), time: Timestamp(5), note: Bytes::from(&b"note"[..]) };
         for (table, write) in [
             (Table::Partners, Write::Partner { oin, partner }),
-            (Table::Covenants, Write::Covenant { hash: Digest([3; 32]), bytes: vec![1] }),
+            (
+                Table::Covenants,
+                Write::Covenant { hash: Digest([3; 32]), bytes: vec![1], proposer: Some(oin) },
+            ),
+            (
+                Table::Votes,
+                Write::Vote {
+                    hash: Digest([3; 32]),
+                    number: 2,
+                    cast: Cast { vote: Bytes(vec![1]), at: Timestamp(4) },
+                },
+            ),
             (Table::Prekeys, Write::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
             (
                 Table::Outcomes,

@@ -196,7 +196,7 @@ impl State {
 }
 
 /// One version with what its parties said of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agreement {
     compiled: Arc<Compiled>,
     casts: Vec<Cast>,

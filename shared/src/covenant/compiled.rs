@@ -89,6 +89,15 @@ pub struct Compiled {
     schemas: BTreeMap<String, Schema>,
 }
 
+/// The hash says it all.
+impl PartialEq for Compiled {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Compiled {}
+
 impl Compiled {
     /// Validates a covenant, then hashes and indexes it.
     ///

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::packet::{Context, Packet, VerifiedPacket};
 use seinhuis_shared::refusal::Refusal;
@@ -17,7 +16,6 @@ use crate::directory::Directory;
 pub struct Authentic {
     received: Received,
     packet: VerifiedPacket,
-    covenant: Arc<Compiled>,
 }
 
 impl Received {
@@ -28,28 +26,22 @@ impl Received {
     /// unknown or does not know the sender.
     pub fn authenticate(self, directory: &Directory) -> Result<Box<Authentic>, Box<Rejected>> {
         let packet = Packet::parse(&self.bytes).map_err(|refusal| self.reject(refusal, None))?;
-        let (key, covenant) =
-            self.identify(&packet, directory).map_err(|refusal| self.reject(refusal, None))?;
+        let key = self.identify(&packet, directory).map_err(|refusal| self.reject(refusal, None))?;
         let packet = packet.verify(&key).map_err(|refusal| self.reject(refusal, None))?;
-        Ok(Box::new(Authentic { received: self, packet, covenant }))
+        Ok(Box::new(Authentic { received: self, packet }))
     }
 
-    fn identify(
-        &self,
-        packet: &Packet,
-        directory: &Directory,
-    ) -> Result<(PublicKey, Arc<Compiled>), Refusal> {
+    fn identify(&self, packet: &Packet, directory: &Directory) -> Result<PublicKey, Refusal> {
         let context = packet.context();
         if context.sender != self.peer {
             return Err(Refusal::SenderNotConnection);
         }
         directory.partner(&self.peer)?;
-        let covenant = directory.covenant(&context.covenant)?;
+        let covenant = directory.covenant(&context.covenant)?.compiled();
         if covenant.role_of(context.sender).is_none() {
             return Err(Refusal::NotAParty);
         }
-        let key = covenant.signing_key(context.sender, context.signer).ok_or(Refusal::UnknownKey)?;
-        Ok((*key, Arc::clone(covenant)))
+        covenant.signing_key(context.sender, context.signer).copied().ok_or(Refusal::UnknownKey)
     }
 }
 
@@ -77,10 +69,6 @@ impl Authentic {
     /// The packet as submitted.
     pub const fn bytes(&self) -> &Arc<Vec<u8>> {
         &self.received.bytes
-    }
-
-    pub(super) const fn covenant(&self) -> &Arc<Compiled> {
-        &self.covenant
     }
 
     /// Turns it down; its signed context may go into the log.

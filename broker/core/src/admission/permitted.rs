@@ -1,6 +1,6 @@
 //! The covenant: whether this was agreed, and with whom.
 
-use seinhuis_shared::covenant::{Permit, Question, Size, evaluate};
+use seinhuis_shared::covenant::{Permit, Question, Size};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 
@@ -17,8 +17,8 @@ pub struct Permitted {
 }
 
 impl Fresh {
-    /// Evaluates the covenant. The directory is asked again, since it may have changed after the
-    /// packet was examined: what was revoked in between is not let through.
+    /// Judges under what was agreed. The directory is asked again, since it may have changed after the
+    /// packet was examined: what was revoked or withdrawn in between is not let through.
     ///
     /// # Errors
     /// A [`Rejected`] with a number from 201 to 209 or from 401.
@@ -34,24 +34,20 @@ impl Fresh {
 fn judge(packet: &Authentic, directory: &Directory, now: Timestamp) -> Result<Permit, Refusal> {
     let context = packet.context();
     directory.partner(&context.sender)?;
-    directory.covenant(&context.covenant)?;
+    let agreement = directory.covenant(&context.covenant)?;
     let recipients = context.recipient_oins();
-    let permit = evaluate(
-        packet.covenant(),
-        &Question {
-            flow: &context.flow,
-            sender: context.sender,
-            recipients: &recipients,
-            case: context.case,
-            declared: &context.declared,
-            now,
-            issued: context.issued,
-            expires: context.expires,
-            size: Size::Sealed(u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX)),
-        },
-    )?;
     recipients.iter().try_for_each(|oin| directory.recipient(oin))?;
-    Ok(permit)
+    agreement.judge(&Question {
+        flow: &context.flow,
+        sender: context.sender,
+        recipients: &recipients,
+        case: context.case,
+        declared: &context.declared,
+        now,
+        issued: context.issued,
+        expires: context.expires,
+        size: Size::Sealed(u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX)),
+    })
 }
 
 impl Permitted {

@@ -243,7 +243,7 @@ fn a_validity_that_is_too_long_or_none() {
 #[test]
 fn an_unknown_partner_is_no_sender() {
     let mut broker = Broker::bare(NOON);
-    broker.command(Command::LoadCovenant { bytes: super::fixture::covenant().to_bytes() });
+    broker.command(Command::LoadCovenant { compiled: super::fixture::compiled() });
     let rejected =
         Received::new(signal().seal(), Pol.oin()).authenticate(&broker.core.directory()).unwrap_err();
     assert_eq!((rejected.refusal, rejected.signed), (Refusal::UnknownPartner, None));

@@ -1,9 +1,10 @@
 //! The covenant and the recipients: what was not agreed is refused by its number.
 
+use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Declared, Level, Step};
 use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shared::time::Timestamp;
 
 use super::admission::{is_refused, question, refused, signal};
 use super::broker::Broker;
@@ -100,26 +101,9 @@ fn what_a_refused_packet_lacked_does_not_change_its_answer_later() {
     let bytes = Draft::new(Gem, &[Absent], "F04", 1, NOON).seal();
     let first = broker.submit(conn, Gem, &bytes);
     assert!(matches!(broker.add(Absent), Answer::Recorded { .. }));
+    broker.say(Absent, covenant().hash(), Word::Accept).unwrap();
     let again = broker.submit(conn, Gem, &bytes);
     assert_eq!(broker.verdicts(&again), broker.verdicts(&first), "a verdict is final");
     assert!(again.entries.is_empty());
     broker.accept(conn, Gem, &Draft::new(Gem, &[Absent], "F04", 2, NOON).seal());
-}
-
-#[test]
-fn two_versions_of_a_covenant_stand_side_by_side() {
-    let mut next = covenant();
-    next.version = 2;
-    next.previous = Some(covenant().hash());
-    next.flows.retain(|flow| flow.id != "F01");
-    let mut broker = Broker::started(NOON);
-    let hash = next.hash();
-    assert!(matches!(
-        broker.command(Command::LoadCovenant { bytes: next.to_bytes() }),
-        Answer::Recorded { .. }
-    ));
-    let conn = broker.connect(Pol);
-    let did = broker.submit(conn, Pol, &signal().with(|draft| draft.context.covenant = hash).seal());
-    assert_eq!(broker.verdicts(&did)[0].outcome, Refusal::UnknownFlow.number());
-    broker.accept(conn, Pol, &Draft::new(Pol, &[Gem], "F01", 2, NOON.plus(Span(1))).seal());
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::packet::Packet;
@@ -17,11 +18,11 @@ use seinhuis_shared::tlog::note::{ED25519, KeyText, VerifierKey};
 use seinhuis_shared::tlog::tree::{Frontier, inclusion_proof};
 use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Hello, VERSION};
 
-use super::fixture::{Org, covenant};
+use super::fixture::{Org, compiled, vote};
 use crate::admission::{Authentic, Received, Rejected};
 use crate::{
-    Answer, Change, Command, CommandId, Config, ConnId, Core, Input, LaneId, Overview, ReceiptSource, Send,
-    Table, Turn,
+    Answer, Ask, Change, Command, CommandId, Config, ConnId, Core, Input, LaneId, Overview, ReceiptSource,
+    RequestId, Send, Table, Turn,
 };
 
 pub(super) const ORIGIN: &str = "broker.example/uitwisseling/2026";
@@ -103,11 +104,32 @@ impl Broker {
     }
 
     pub(super) fn populated(mut self) -> Self {
-        self.command(Command::LoadCovenant { bytes: covenant().to_bytes() });
+        self.command(Command::LoadCovenant { compiled: compiled() });
         for org in Org::PARTIES.into_iter().chain([Org::Stranger]) {
             self.add(org);
         }
+        self.agree(compiled().hash());
         self
+    }
+
+    /// Every party that is registered accepts a version.
+    pub(super) fn agree(&mut self, hash: Digest) {
+        for org in Org::PARTIES {
+            self.say(org, hash, Word::Accept).unwrap();
+        }
+    }
+
+    /// A party gives its word about a version, on a connection of its own.
+    pub(super) fn say(&mut self, org: Org, hash: Digest, word: Word) -> Result<Did, u16> {
+        let conn = self.connect(org);
+        let ask = Ask::Vote(vote(hash, org, word, self.now));
+        let did = self.turn([Input::Request { conn, request: RequestId(9), ask }]);
+        let refused = did.sends.iter().find_map(|send| match send {
+            Send::Refuse { refuse, .. } => Some(refuse.reason),
+            _ => None,
+        });
+        self.turn([Input::Disconnected { conn }]);
+        refused.map_or(Ok(did), Err)
     }
 
     pub(super) fn add(&mut self, org: Org) -> Answer {
@@ -430,7 +452,8 @@ pub(super) fn sign(size: u64, root: Digest) -> Vec<u8> {
 pub(super) fn same_state(one: &Core, other: &Core) {
     let (a, b) = (&one.state, &other.state);
     assert_eq!(a.directory.partners, b.directory.partners);
-    assert!(a.directory.covenants.keys().eq(b.directory.covenants.keys()));
+    assert!(a.directory.agreements.iter().eq(b.directory.agreements.iter()));
+    assert_eq!(a.directory.proposers, b.directory.proposers);
     assert_eq!(a.prekeys, b.prekeys);
     assert_eq!(a.seen, b.seen);
     assert_eq!(a.holders, b.holders);

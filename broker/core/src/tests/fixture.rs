@@ -1,10 +1,13 @@
 //! A small partnership and its packets, right and wrong.
 
+use std::sync::Arc;
+
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN, Wrap};
+use seinhuis_shared::covenant::agreement::{Vote, Word};
 use seinhuis_shared::covenant::{
-    CaseRule, Category, Clause, Covenant, Declared, FORMAT, Fate, Flow, InFlight, Level, MessageType, Party,
-    Role, Route, Step, StepRule,
+    CaseRule, Category, Clause, Compiled, Covenant, Declared, FORMAT, Fate, Flow, InFlight, Level,
+    MessageType, Party, Role, Route, Step, StepRule,
 };
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::packet::padding::padded_length;
@@ -167,9 +170,19 @@ pub(super) fn covenant() -> Covenant {
             party(Pol, Role::Politie),
             party(Jw, Role::Jongerenwerk),
             party(Om, Role::Om),
-            party(Absent, Role::Boa),
+            Party { may_be_absent: true, ..party(Absent, Role::Boa) },
         ],
     }
+}
+
+/// The covenant, ready to be put up.
+pub(super) fn compiled() -> Arc<Compiled> {
+    Arc::new(Compiled::new(covenant()).unwrap())
+}
+
+/// A party's word about a version, signed.
+pub(super) fn vote(covenant: Digest, org: Org, word: Word, issued: Timestamp) -> Vec<u8> {
+    Vote { format: 1, covenant, party: org.oin(), word, issued, reason: String::new() }.sign(&org.key())
 }
 
 /// A packet about to be sealed; every part can be made wrong first.

@@ -8,7 +8,7 @@ use seinhuis_shared::tlog::tree::Frontier;
 use super::admission::{question, signal};
 use super::broker::{Broker, log_key};
 use super::fixture::{Draft, Gem, Jw, NOON, Pol, covenant};
-use crate::{Command, Core, Input, RestoreError, Table, Turn};
+use crate::{Change, Command, Core, Input, RestoreError, Table, Turn, Write};
 
 #[test]
 fn the_logs_time_does_not_go_back_with_the_clock() {
@@ -112,7 +112,9 @@ fn other_frontier(size: u64) -> Frontier {
 #[test]
 fn a_covenant_row_under_another_hash_is_not_read_back() {
     let broker = Broker::started(NOON);
-    let rows = [(Table::Covenants, vec![1; 32], covenant().to_bytes())];
+    let write = Write::Covenant { hash: Digest([1; 32]), bytes: covenant().to_bytes(), proposer: None };
+    let Change::Put { key, value, .. } = write.change() else { panic!("a row") };
+    let rows = [(Table::Covenants, key, value)];
     let got = Core::restore(broker.config, rows, Frontier::empty());
     assert_eq!(got.unwrap_err(), RestoreError::Row { table: Table::Covenants });
 }

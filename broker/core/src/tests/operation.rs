@@ -1,11 +1,12 @@
 //! The operator's commands, and what they change for those who are connected.
 
+use seinhuis_shared::covenant::Agreement;
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::refusal::Refusal;
 
 use super::admission::signal;
 use super::broker::Broker;
-use super::fixture::{Gem, Jw, NOON, Om, Pol, covenant};
+use super::fixture::{Gem, Jw, NOON, Om, Pol, compiled, covenant};
 use crate::{Answer, Command, CommandId, Input, Send};
 
 fn changed(broker: &mut Broker, command: Command) -> bool {
@@ -16,7 +17,7 @@ fn changed(broker: &mut Broker, command: Command) -> bool {
 fn the_directory_is_marked_changed_exactly_when_it_is() {
     let mut broker = Broker::bare(NOON);
     let add = || Command::AddPartner { oin: Pol.oin(), name: "Politie".into(), key: Pol.key().public() };
-    let load = || Command::LoadCovenant { bytes: covenant().to_bytes() };
+    let load = || Command::LoadCovenant { compiled: compiled() };
     let revoke = || Command::RevokePartner { oin: Pol.oin() };
     for (command, expected) in [
         (add(), true),
@@ -27,7 +28,7 @@ fn the_directory_is_marked_changed_exactly_when_it_is() {
         (revoke(), false),
         (add(), true),
         (Command::RevokePartner { oin: Jw.oin() }, false),
-        (Command::LoadCovenant { bytes: vec![0] }, false),
+        (Command::Overview, false),
         (Command::Partners, false),
         (Command::Covenants, false),
         (Command::Overview, false),
@@ -90,19 +91,14 @@ fn what_waits_for_a_revoked_partner_is_offered_once_it_is_back() {
 }
 
 #[test]
-fn a_covenant_that_does_not_read_is_not_loaded() {
+fn a_covenant_that_is_loaded_is_put_up_for_its_parties() {
     let mut broker = Broker::bare(NOON);
-    let mut lawless = covenant();
-    lawless.flows[0].purpose = "anders".into();
-    for bytes in [vec![], vec![0xff; 9], lawless.to_bytes(), [covenant().to_bytes(), vec![0]].concat()] {
-        assert_eq!(broker.try_command(Command::LoadCovenant { bytes }), Err(Refusal::Malformed));
-    }
-    assert!(broker.log.is_empty() && broker.rows.is_empty());
-    let loaded = broker.command(Command::LoadCovenant { bytes: covenant().to_bytes() });
+    let loaded = broker.command(Command::LoadCovenant { compiled: compiled() });
     assert_eq!(loaded, Answer::Recorded { index: 0 });
     let [entry] = broker.entries().try_into().unwrap();
     assert_eq!((entry.kind, entry.covenant), (Kind::Covenant, Some(covenant().hash())));
-    assert_eq!(broker.command(Command::Covenants), Answer::Covenants(vec![covenant().hash()]));
+    let Answer::Covenants(known) = broker.command(Command::Covenants) else { panic!("the covenants") };
+    assert_eq!(known, [Agreement::new(compiled())]);
 }
 
 #[test]

@@ -5,11 +5,11 @@ use seinhuis_shared::limits::{CONNECTIONS_PER_PARTNER, RECIPIENTS_MAX};
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, SUITE};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
-use seinhuis_shared::wire::{CONSISTENCY_SIZES_MAX, Hello, VERSION};
+use seinhuis_shared::wire::{CONSISTENCY_SIZES_MAX, Hello, Known, VERSION};
 
 use super::admission::signal;
 use super::broker::{Broker, Did};
-use super::fixture::{Absent, Gem, Jw, NOON, Org, Pol, Stranger, covenant};
+use super::fixture::{Absent, Gem, Jw, NOON, Org, Pol, Stranger, compiled, covenant};
 use crate::{Ask, Command, ConnId, Input, RequestId, Send};
 
 fn greet(broker: &mut Broker, org: Org, version: u8) -> (ConnId, Did) {
@@ -67,9 +67,10 @@ fn too_many_connections() {
 fn the_welcome_tells_how_the_log_stands() {
     let mut broker = Broker::bare(NOON);
     broker.add(Stranger);
-    broker.command(Command::LoadCovenant { bytes: covenant().to_bytes() });
+    broker.command(Command::LoadCovenant { compiled: compiled() });
     broker.add(Pol);
-    for (org, covenants) in [(Pol, vec![covenant().hash()]), (Stranger, vec![])] {
+    let known = Known { hash: covenant().hash(), votes: 0 };
+    for (org, agreements) in [(Pol, vec![known]), (Stranger, vec![])] {
         let (conn, did) = greet(&mut broker, org, VERSION);
         let [Send::Welcome { conn: told, welcome }] = did.sends.as_slice() else {
             panic!("welcome: {:?}", did.sends);
@@ -77,7 +78,7 @@ fn the_welcome_tells_how_the_log_stands() {
         assert_eq!((*told, welcome.version, welcome.now), (conn, VERSION, NOON));
         assert_eq!((&welcome.origin, &welcome.log_key), (&broker.config.origin, &broker.config.log_key));
         assert_eq!(welcome.checkpoint, broker.core.head().unwrap().note);
-        assert_eq!(welcome.covenants, covenants);
+        assert_eq!(welcome.agreements, agreements);
     }
 }
 
@@ -222,8 +223,9 @@ fn a_covenant_is_for_its_parties() {
     let (gem, stranger) = (broker.connect(Gem), broker.connect(Stranger));
     let hash = covenant().hash();
     let did = ask(&mut broker, gem, Ask::FetchCovenant(hash));
-    let [Send::Covenant { bytes, .. }] = did.sends.as_slice() else { panic!("it: {:?}", did.sends) };
-    assert_eq!(*bytes, covenant().to_bytes());
+    let [Send::Covenant { agreement, .. }] = did.sends.as_slice() else { panic!("it: {:?}", did.sends) };
+    assert_eq!(agreement.compiled().covenant(), &covenant());
+    assert_eq!(agreement.casts().len(), Org::PARTIES.len());
     let did = ask(&mut broker, stranger, Ask::FetchCovenant(hash));
     refused_with(&did, Refusal::NotFound);
     let did = ask(&mut broker, gem, Ask::FetchCovenant(seinhuis_shared::ids::Digest([1; 32])));

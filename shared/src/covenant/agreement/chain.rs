@@ -90,7 +90,7 @@ impl Agreements {
         let agreement = self.get(&hash)?;
         let vote = Vote::verify(bytes, agreement.compiled())?;
         let known = agreement.casts.iter().any(|cast| *cast.vote == *bytes);
-        if vote.word == Word::Accept && !known && self.stands_elsewhere(agreement, vote.party) {
+        if vote.word == Word::Accept && !known && self.stands_elsewhere(agreement, vote.party, at) {
             return Err(Refusal::SignedElsewhere);
         }
         let Some(agreement) = self.0.get_mut(&hash) else { return Err(Refusal::UnknownCovenant) };
@@ -124,14 +124,16 @@ impl Agreements {
         }
     }
 
-    fn stands_elsewhere(&self, agreement: &Agreement, party: Oin) -> bool {
+    /// Whether a party is bound, at the time at which it accepts this version, by another in the same place.
+    /// Asked as of that time, so that it makes no difference in which order versions are learned.
+    fn stands_elsewhere(&self, agreement: &Agreement, party: Oin, at: Timestamp) -> bool {
         let own = agreement.compiled.covenant();
         self.iter().any(|other| {
             let document = other.compiled.covenant();
             other.compiled.hash() != agreement.compiled.hash()
                 && document.id == own.id
                 && document.previous == own.previous
-                && matches!(other.standing(party), Some(Standing::Accepted(_)))
+                && other.is_bound(party, at)
         })
     }
 

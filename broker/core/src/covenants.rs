@@ -1,0 +1,107 @@
+//! Covenants: put up by a party or the operator, decided by the parties' signed words.
+
+use std::sync::Arc;
+
+use seinhuis_shared::covenant::Compiled;
+use seinhuis_shared::covenant::agreement::{Cast, Counted, State, Vote};
+use seinhuis_shared::entry::Kind;
+use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::limits::PROPOSALS_MAX;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Timestamp;
+
+use crate::core::Core;
+use crate::turn::{Send, Turn};
+use crate::write::Write;
+
+impl Core {
+    /// A party puts up a version for all of its parties to sign.
+    pub(crate) fn propose(
+        &mut self,
+        peer: &Oin,
+        compiled: Arc<Compiled>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        compiled.role_of(*peer).ok_or(Refusal::NotAParty)?;
+        let directory = &self.state.directory;
+        let open = directory
+            .proposers
+            .iter()
+            .filter(|(_, proposer)| *proposer == peer)
+            .filter_map(|(hash, _)| directory.agreements.get(hash).ok())
+            .filter(|one| matches!(one.state(now), State::Proposed | State::Rejected))
+            .count();
+        if open >= PROPOSALS_MAX && directory.agreements.get(&compiled.hash()).is_err() {
+            return Err(Refusal::TooBusy);
+        }
+        self.put_up(compiled, Some(*peer), now, turn).map(|_| ())
+    }
+
+    /// Makes a version known to its parties. `false` when it was.
+    pub(crate) fn put_up(
+        &mut self,
+        compiled: Arc<Compiled>,
+        proposer: Option<Oin>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<bool, Refusal> {
+        let hash = compiled.hash();
+        if !self.state.directory.agreements.follows(&compiled) {
+            return Err(Refusal::BrokenChain);
+        }
+        let bytes = compiled.covenant().to_bytes();
+        if !self.state.propose(compiled, proposer)? {
+            return Ok(false);
+        }
+        turn.writes.push(Write::Covenant { hash, bytes, proposer });
+        self.note_covenant(hash, proposer, "proposed", now, turn);
+        Ok(true)
+    }
+
+    /// A party gives its word about a version.
+    pub(crate) fn vote(
+        &mut self,
+        peer: &Oin,
+        bytes: &[u8],
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        let agreement = self.state.directory.covenant(&Vote::about(bytes)?)?;
+        let (hash, number) = (agreement.compiled().hash(), agreement.casts().len());
+        if Vote::verify(bytes, agreement.compiled())?.party != *peer {
+            return Err(Refusal::SenderNotConnection);
+        }
+        let Counted::New(word) = self.state.agreements().cast(bytes, now)? else { return Ok(()) };
+        let cast = Cast { vote: bytes.into(), at: now };
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        turn.writes.push(Write::Vote { hash, number, cast });
+        self.note_covenant(hash, Some(*peer), word.as_str(), now, turn);
+        Ok(())
+    }
+
+    /// Logs what happened to a version and tells its parties, before anything that rests on it.
+    fn note_covenant(
+        &mut self,
+        hash: Digest,
+        subject: Option<Oin>,
+        detail: &str,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        turn.directory_changed = true;
+        let mut entry = self.entry(Kind::Covenant, now, turn);
+        entry.covenant = Some(hash);
+        entry.subject = subject;
+        entry.detail = Some(detail.to_owned());
+        turn.entry(&entry);
+        let directory = Arc::clone(&self.state.directory);
+        let Ok(agreement) = directory.agreements.get(&hash) else { return };
+        for party in &agreement.compiled().covenant().parties {
+            if let Some((conn, _)) = self.sessions.serving(&party.oin) {
+                let agreements = directory.agreements_of(&party.oin);
+                turn.send(Send::Agreements { conn, agreements });
+            }
+        }
+    }
+}
