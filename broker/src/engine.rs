@@ -173,6 +173,7 @@ impl Outs {
             Send::Close { conn, .. } => self.conns.remove(&conn).is_some_and(|out| out.send(send).is_ok()),
             Send::Welcome { conn, .. }
             | Send::Offer { conn, .. }
+            | Send::Agreements { conn, .. }
             | Send::Refuse { conn, request: None, .. } => {
                 self.conns.get(&conn).is_some_and(|out| out.send(send).is_ok())
             }

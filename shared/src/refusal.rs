@@ -226,6 +226,9 @@ refusals! {
     BrokenChain = 427 "broken-chain" Covenant,
         nl "De voorgestelde versie sluit niet aan op de versie die zij noemt." => "Geef in `previous` de hash van de vorige versie en nummer de versie één hoger.",
         en "The proposed version does not follow the one it names." => "Give the hash of the version before in `previous`, and number the version one higher.";
+    CovenantInvalid = 428 "covenant-invalid" Covenant,
+        nl "Het voorgestelde convenant voldoet niet aan de regels voor een convenant." => "Laat het nakijken met `covenant lint` en stel het opnieuw voor; wat geldt blijft gelden.",
+        en "The proposed covenant does not satisfy the rules for a covenant." => "Have it checked with `covenant lint` and propose it again; what is in force stays in force.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

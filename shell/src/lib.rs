@@ -18,4 +18,5 @@ pub mod keys;
 pub mod lang;
 pub mod pace;
 pub mod quic;
+pub mod standing;
 pub mod tls;

@@ -1,8 +1,11 @@
 //! Commands that need the broker's state: through the running broker, or on the store itself.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use seinhuis_broker_core::{Answer, Command};
+use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::COVENANT_MAX;
@@ -10,7 +13,8 @@ use seinhuis_shared::signing::PublicKey;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, CallError};
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::{answer, files};
+use seinhuis_shell::standing::CovenantView;
+use seinhuis_shell::{answer, clock, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -92,7 +96,7 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
             Command::AddPartner { oin, name, key }
         }
         Request::RevokePartner { oin } => Command::RevokePartner { oin },
-        Request::LoadCovenant { file } => Command::LoadCovenant { bytes: files::read(&file, COVENANT_MAX)? },
+        Request::LoadCovenant { file } => Command::LoadCovenant { compiled: compile(&file)? },
         Request::Partners => Command::Partners,
         Request::Covenants => Command::Covenants,
         Request::Status => Command::Overview,
@@ -100,6 +104,19 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::Verify => return verify(service).await,
     };
     service.command(command).await.map(|answer| show(service, answer))
+}
+
+fn compile(file: &Path) -> Result<Arc<Compiled>, Complaint> {
+    let bytes = files::read(file, COVENANT_MAX)?;
+    Covenant::from_bytes(&bytes).and_then(Compiled::new).map(Arc::new).map_err(|error| {
+        Complaint::usage(
+            Text::new(
+                format!("Het convenant is niet in orde: {error}"),
+                format!("The covenant is not in order: {error}"),
+            ),
+            Text::new("Laad het opnieuw uit zijn bron.", "Load it again from its source."),
+        )
+    })
 }
 
 async fn tail(service: &Service, lines: u64) -> Result<Value, Complaint> {
@@ -156,28 +173,8 @@ fn show(service: &Service, answer: Answer) -> Value {
                 })
             })
             .collect(),
-        Answer::Covenants(hashes) => {
-            let directory = service.engine.directory();
-            hashes
-                .into_iter()
-                .filter_map(|hash| {
-                    directory.covenant(&hash).ok().map(|covenant| (hash, covenant.covenant().clone()))
-                })
-                .map(|(hash, covenant)| {
-                    json!({
-                        "hash": hash.to_string(),
-                        "id": covenant.id,
-                        "version": covenant.version,
-                        "title": covenant.title,
-                        "valid_from": covenant.valid_from.to_string(),
-                        "valid_until": covenant.valid_until.to_string(),
-                        "parties": covenant.parties.iter().map(|party| json!({
-                            "oin": party.oin, "role": party.role.as_str(), "name": party.name,
-                        })).collect::<Vec<_>>(),
-                        "flows": covenant.flows.iter().map(|flow| flow.id.clone()).collect::<Vec<_>>(),
-                    })
-                })
-                .collect()
+        Answer::Covenants(all) => {
+            json!(all.iter().map(|one| CovenantView::new(one, clock::now())).collect::<Vec<_>>())
         }
         Answer::Overview(overview) => {
             let counts = service.engine.counts();

@@ -153,6 +153,7 @@ async fn encode(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Done { .. }
         | Send::Prekeys { .. }
         | Send::Covenant { .. }
+        | Send::Agreements { .. }
         | Send::Consistency { .. }
         | Send::Answer { .. } => Ok(Vec::new()),
     }

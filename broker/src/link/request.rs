@@ -1,13 +1,16 @@
 //! Requests: one on each stream, one answer.
 
+use std::sync::Arc;
+
 use quinn::{RecvStream, SendStream};
 use seinhuis_broker_core::{Ask, Input, Send};
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Header, Kind};
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
-    Consistency, FetchConsistency, FetchCovenant, FetchPrekeys, Message as _, Prekeys,
+    self, Consistency, FetchConsistency, FetchCovenant, FetchPrekeys, Message as _, Prekeys,
 };
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
@@ -28,7 +31,7 @@ pub(crate) async fn run(
         Err(FrameError::Refused(refusal)) => return Err(refusal),
         Err(FrameError::Broken(_)) => return Ok(()),
     };
-    let ask = read(peer, header.kind, payload)?;
+    let ask = read(peer, header.kind, payload).await?;
     let engine = &peer.shared.service.engine;
     let id = peer.shared.request_id();
     let (out, answer) = oneshot::channel();
@@ -43,7 +46,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal> {
+async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal> {
     match kind {
         Kind::PublishPrekeys => {
             let directory = peer.shared.service.engine.directory();
@@ -54,6 +57,8 @@ fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal> {
         }
         Kind::FetchPrekeys => Ok(Ask::FetchPrekeys(FetchPrekeys::parse(&payload)?.oins)),
         Kind::FetchCovenant => Ok(Ask::FetchCovenant(FetchCovenant::parse(&payload)?.hash)),
+        Kind::Propose => Ok(Ask::Propose(compile(payload).await)),
+        Kind::Vote => Ok(Ask::Vote(payload)),
         Kind::FetchConsistency => Ok(Ask::FetchConsistency(FetchConsistency::parse(&payload)?.sizes)),
         Kind::Hello
         | Kind::Welcome
@@ -66,8 +71,19 @@ fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal> {
         | Kind::Done
         | Kind::Prekeys
         | Kind::Covenant
+        | Kind::Agreements
         | Kind::Consistency => Err(Refusal::UnexpectedMessage),
     }
+}
+
+/// Reads and indexes a proposed version, which may take a while, away from whatever else is going on.
+async fn compile(bytes: Vec<u8>) -> Result<Arc<Compiled>, Refusal> {
+    let compile = move || Covenant::from_bytes(&bytes).and_then(Compiled::new).map(Arc::new);
+    let compiled = tokio::task::spawn_blocking(compile).await.map_err(|_| Refusal::TooBusy)?;
+    compiled.map_err(|error| {
+        tracing::info!("a proposed covenant is not in order: {error}");
+        Refusal::CovenantInvalid
+    })
 }
 
 async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
@@ -77,7 +93,10 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
             let bundles = bundles.into_iter().map(|(oin, bytes)| (oin, Bytes(bytes))).collect();
             Prekeys { bundles }.to_frame()
         }
-        Send::Covenant { bytes, .. } => frame::encode(Kind::Covenant, &bytes),
+        Send::Covenant { agreement, .. } => {
+            let document = Bytes(agreement.compiled().covenant().to_bytes());
+            wire::Covenant { document, casts: agreement.casts().to_vec() }.to_frame()
+        }
         Send::Consistency { sizes, .. } => {
             let log = peer.shared.service.log.clone();
             let proofs = tokio::task::spawn_blocking(move || {
@@ -103,6 +122,7 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Verdict { .. }
         | Send::Deferred { .. }
         | Send::Offer { .. }
+        | Send::Agreements { .. }
         | Send::Answer { .. } => Err(Refusal::UnexpectedMessage),
     }
 }

@@ -166,6 +166,18 @@ pub enum State {
 }
 
 impl State {
+    /// Every state.
+    pub const ALL: [Self; 8] = [
+        Self::Proposed,
+        Self::Rejected,
+        Self::Agreed,
+        Self::InForce,
+        Self::Overlapping,
+        Self::Superseded,
+        Self::Withdrawn,
+        Self::Expired,
+    ];
+
     /// The word for people.
     pub const fn label(self, lang: Lang) -> &'static str {
         match self {
