@@ -1,17 +1,15 @@
 //! The core itself: one state, driven by inputs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::wire::Welcome;
 
+use crate::agreed::Agreed;
 use crate::inbox::Inbox;
-use crate::minimise::Covenants;
 use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
@@ -36,7 +34,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Core {
     pub(crate) settings: Settings,
-    pub(crate) covenants: Covenants,
+    pub(crate) agreed: Agreed,
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
     pub(crate) trust: Trust,
@@ -52,8 +50,7 @@ impl Core {
     pub fn new(settings: Settings) -> Self {
         let trust = Trust::new(settings.log.clone());
         Self {
-            settings,
-            covenants: BTreeMap::new(),
+            agreed: Agreed::new(settings.oin),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             trust,
@@ -62,6 +59,7 @@ impl Core {
             connected: false,
             next_alarm: 0,
             started: false,
+            settings,
         }
     }
 
@@ -76,8 +74,10 @@ impl Core {
         let mut core = Self::new(settings);
         for (table, key, value) in rows {
             core.started = true;
-            core.restore_write(Write::read(table, key, value)?);
+            let damaged = RestoreError::Damaged { table, key: key.iter().take(8).copied().collect() };
+            core.restore_write(Write::read(table, key, value)?).ok_or(damaged)?;
         }
+        core.reverify_peers();
         Ok(core)
     }
 
@@ -92,8 +92,13 @@ impl Core {
         self.outbox.find(msg_id)
     }
 
-    fn restore_write(&mut self, write: Write) {
+    /// Gives `None` for a covenant that does not read, or a vote that does not count.
+    fn restore_write(&mut self, write: Write) -> Option<()> {
         match write {
+            Write::Covenant(_, bytes) => return self.agreed.restore_covenant(&bytes),
+            Write::Votes(_, casts) => return self.agreed.restore_votes(&casts),
+            Write::Word(hash, Some(row)) => self.agreed.restore_word(hash, *row),
+            Write::Proposal(hash, Some(row)) => self.agreed.restore_proposal(hash, row),
             Write::Outbox(at, row) => self.outbox.restore_row(at, *row),
             Write::Draft(at, Some(draft)) => self.outbox.restore_draft(at, draft),
             Write::Chain(flow, chain) => self.outbox.restore_chain(flow, chain),
@@ -113,8 +118,11 @@ impl Core {
             | Write::Meta
             | Write::Body(..)
             | Write::Draft(_, None)
-            | Write::OwnPrekey(_, None) => {}
+            | Write::OwnPrekey(_, None)
+            | Write::Word(_, None)
+            | Write::Proposal(_, None) => {}
         }
+        Some(())
     }
 
     /// Takes one input. What has to be done is added to `turn`; call [`Core::finish`] before committing it.
@@ -125,16 +133,32 @@ impl Core {
         }
         match input {
             Input::Push { token, request } => self.push(token, &request, now, ports, turn),
-            Input::Covenants(covenants) => self.take_covenants(covenants, now, ports, turn),
+            Input::Propose { token, compiled } => {
+                let result = self.propose(compiled, now, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Speak { token, hash, word, reason } => {
+                let result = self.speak(hash, word, reason, now, ports, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Agreements(known) => self.take_agreements(&known, now, turn),
+            Input::Covenant { compiled, casts } => self.learn(compiled, &casts, now, ports, turn),
+            Input::ProposalAnswered(hash, outcome) => self.proposal_answered(hash, outcome, turn),
+            Input::VoteAnswered(hash, outcome) => self.vote_answered(hash, outcome, turn),
             Input::Connected(welcome) => self.connected(&welcome, now, ports, turn),
             Input::Disconnected => {
                 self.connected = false;
+                self.forget_held();
                 self.outbox.disconnected();
                 self.unproved(now, turn);
             }
             Input::Verdict(verdict) => self.verdict(&verdict, now, turn),
             Input::Deferred(deferred) => self.deferred(&deferred, now),
-            Input::Offer(offer) => self.offer(&offer, now, ports, turn),
+            Input::Offer(offer) => {
+                if let Some(offer) = self.agreed.holds(offer, now) {
+                    self.offer(&offer, now, ports, turn);
+                }
+            }
             Input::Prekeys(bundles) => {
                 self.take_prekeys(bundles, now, turn);
                 self.seal_drafts(now, ports, turn);
@@ -164,19 +188,6 @@ impl Core {
         }
     }
 
-    fn take_covenants(
-        &mut self,
-        covenants: Vec<Arc<Compiled>>,
-        now: Timestamp,
-        ports: Ports<'_>,
-        turn: &mut Turn,
-    ) {
-        self.covenants = covenants.into_iter().map(|one| (one.hash(), one)).collect();
-        self.reverify_peers();
-        self.fetch_prekeys(now, turn);
-        self.seal_drafts(now, ports, turn);
-    }
-
     fn connected(&mut self, welcome: &Welcome, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.outbox.disconnected();
         self.trust.unanswered();
@@ -199,6 +210,8 @@ impl Core {
             }
         }
         self.connected = true;
+        self.take_agreements(&welcome.agreements, now, turn);
+        self.speak_up(now, Some(ports), turn);
         self.fetch_at_once();
         self.maintain_prekeys(now, ports, turn);
         // A bundle made just now has been sent already.
@@ -210,6 +223,8 @@ impl Core {
 
     fn tick(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.maintain_prekeys(now, ports, turn);
+        self.fetch_covenants(now, turn);
+        self.release(now, ports, turn);
         self.seal_drafts(now, ports, turn);
         self.fetch_prekeys(now, turn);
         if self.connected

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::{EK_LEN, WRAPPED_LEN};
+use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
 use seinhuis_shared::covenant::{Compiled, Covenant, Part, Step};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
@@ -61,7 +62,8 @@ pub(crate) fn covenant(version: u32, from: &str, until: &str) -> Arc<Compiled> {
         oin(1)
     );
     if version > 1 {
-        _ = writeln!(own, "previous = \"{}\"", Digest([7; 32]));
+        let version = u8::try_from(version).unwrap();
+        _ = writeln!(own, "previous = \"{}\"", Digest([version; 32]));
     }
     for (number, role) in [(1, "gemeente"), (2, "politie"), (3, "jongerenwerk"), (4, "boa")] {
         let key = data_encoding::HEXLOWER.encode(&signer(number).public().to_bytes());
@@ -79,6 +81,26 @@ pub(crate) fn covenant(version: u32, from: &str, until: &str) -> Arc<Compiled> {
 
 pub(crate) static COVENANT: LazyLock<Arc<Compiled>> =
     LazyLock::new(|| covenant(1, "2026-01-01", "2028-01-01"));
+
+/// A party's word about a version, as the broker logged it.
+pub(crate) fn cast(compiled: &Compiled, number: u8, word: Word, at: Timestamp) -> Cast {
+    let vote = Vote {
+        format: 1,
+        covenant: compiled.hash(),
+        party: oin(number),
+        word,
+        issued: at,
+        reason: String::new(),
+    };
+    Cast { vote: Bytes(vote.sign(&signer(number))), at }
+}
+
+/// A version that all four accepted.
+pub(crate) fn accepted(compiled: &Arc<Compiled>) -> Input {
+    let at = NOW.minus(Span::days(1));
+    let casts = (1..=4).map(|number| cast(compiled, number, Word::Accept, at)).collect();
+    Input::Covenant { compiled: Arc::clone(compiled), casts }
+}
 
 /// The body of a sample.
 pub(crate) fn sample(name: &str) -> Vec<u8> {
@@ -235,7 +257,7 @@ impl Node {
             toy,
             signer: signer(number),
         };
-        node.step([Input::Covenants(vec![Arc::clone(&COVENANT)]), Input::Tick], NOW);
+        node.step([accepted(&COVENANT), Input::Tick], NOW);
         node
     }
 
@@ -273,7 +295,9 @@ impl Node {
 
     /// A core with nothing but what the disk holds.
     pub(crate) fn restored(&self) -> Core {
-        let rows = self.rows.iter().map(|((of, key), value)| (*of, key.as_slice(), value.as_slice()));
+        let of_table = |of| self.rows.iter().filter(move |((own, _), _)| *own == of);
+        let rows = table::ALL.into_iter().flat_map(of_table);
+        let rows = rows.map(|((of, key), value)| (*of, key.as_slice(), value.as_slice()));
         Core::restore(settings(self.number), rows).unwrap()
     }
 
@@ -282,7 +306,7 @@ impl Node {
         self.core = self.restored();
         self.sends.clear();
         self.events.clear();
-        self.step([Input::Covenants(vec![Arc::clone(&COVENANT)])], now);
+        self.step([], now);
     }
 
     pub(crate) fn push(&mut self, request: PushRequest, now: Timestamp) -> Result<Pushed, Rejection> {
@@ -401,7 +425,7 @@ impl Broker {
             log_key: log_key().key.to_string(),
             now,
             checkpoint: self.checkpoint(),
-            covenants: vec![],
+            agreements: vec![],
         }
     }
 
@@ -494,7 +518,11 @@ impl Broker {
                         let proofs = self.consistency(&sizes);
                         Input::Consistency { sizes, proofs }
                     }
-                    Send::Submit { .. } | Send::Acknowledge(_) => continue,
+                    Send::Submit { .. }
+                    | Send::Acknowledge(_)
+                    | Send::FetchCovenant(_)
+                    | Send::Propose { .. }
+                    | Send::Vote { .. } => continue,
                 };
                 node.step([input], now);
             }

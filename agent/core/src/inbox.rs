@@ -2,9 +2,10 @@
 //! body, and a packet is acknowledged only in the turn that makes it durable.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::{Permit, Question, Size, check_body, evaluate};
+use seinhuis_shared::covenant::{Permit, Question, Size, check_body};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::limits::{ACK_MAX, CLOCK_SKEW};
@@ -210,8 +211,8 @@ impl Core {
         accepted: Timestamp,
         ports: Ports<'_>,
     ) -> Result<Good, Refusal> {
-        let compiled = self.covenants.get(&packet.context().covenant).cloned();
-        let compiled = compiled.ok_or(Refusal::UnknownCovenant)?;
+        let covenant = packet.context().covenant;
+        let compiled = Arc::clone(self.agreed.get(&covenant)?.compiled());
         let sender = packet.context().sender;
         let key = *compiled.signing_key(sender, packet.context().signer).ok_or(Refusal::UnknownKey)?;
         let packet = packet.verify(&key)?;
@@ -226,8 +227,8 @@ impl Core {
             return Err(Refusal::FromTheFuture);
         }
         let opened = self.open_packet(&packet, ports)?;
-        let permit = evaluate(
-            &compiled,
+        let permit = self.agreed.judge_incoming(
+            &covenant,
             &Question {
                 flow: &context.flow,
                 sender,

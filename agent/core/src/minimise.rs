@@ -2,16 +2,17 @@
 //! really holds. Nothing is dropped silently; an error names the field.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use seinhuis_shared::cbor;
 use seinhuis_shared::covenant::schema::FieldError;
-use seinhuis_shared::covenant::{Compiled, Declared, Flow, Permit, Question, Role, Size, Step, evaluate};
+use seinhuis_shared::covenant::{Compiled, Declared, Flow, Permit, Question, Role, Size, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::{TTL_DEFAULT, TTL_MAX};
 use seinhuis_shared::refusal::{Lang, Refusal};
 use seinhuis_shared::time::{Span, Timestamp};
 use zeroize::Zeroizing;
+
+use crate::agreed::Agreed;
 
 /// The media type of every body a covenant's schema describes.
 pub const MEDIA_TYPE: &str = "application/json";
@@ -104,6 +105,15 @@ pub struct Rejection {
 }
 
 impl Rejection {
+    /// A covenant that gives this organisation another key than this agent's.
+    pub(crate) fn own_key() -> Self {
+        Self::new(
+            Refusal::UnknownKey,
+            "Het convenant noemt de ondertekensleutel van deze agent niet (zie `seinhuis-agent status`).",
+            "The covenant does not name this agent's signing key (see `seinhuis-agent status`).",
+        )
+    }
+
     pub(crate) fn new(refusal: Refusal, nl: impl Into<String>, en: impl Into<String>) -> Self {
         Self { refusal, detail: Some((nl.into(), en.into())) }
     }
@@ -141,20 +151,17 @@ pub struct Prepared {
     pub permit: Permit,
 }
 
-/// The covenants an agent has pinned, by hash.
-pub type Covenants = BTreeMap<Digest, Arc<Compiled>>;
-
 /// Judges a request of `sender` and derives what has to be declared about its body.
 ///
 /// # Errors
 /// [`Rejection`] with the first reason that applies.
 pub fn prepare(
-    covenants: &Covenants,
+    agreed: &Agreed,
     sender: Oin,
     request: &PushRequest,
     now: Timestamp,
 ) -> Result<Prepared, Rejection> {
-    let compiled = choose_covenant(covenants, sender, request, now)?;
+    let compiled = choose_covenant(agreed, sender, request, now)?;
     let flow = find_flow(compiled, &request.flow)?;
     let recipients = resolve(compiled, sender, &request.to)?;
     let message_type = choose_type(compiled, flow, request)?;
@@ -182,22 +189,24 @@ pub fn prepare(
         })?;
     let longest = compiled.covenant().max_ttl.min(TTL_MAX);
     let expires = now.plus(request.ttl.unwrap_or(TTL_DEFAULT.min(longest)));
-    let permit = evaluate(
-        compiled,
-        &Question {
-            flow: &flow.id,
-            sender,
-            recipients: &recipients,
-            case: request.case,
-            declared: &declared,
-            now,
-            issued: now,
-            expires,
-            size: Size::Body(u64::try_from(request.body.len()).unwrap_or(u64::MAX)),
-        },
-    )
-    .map_err(|refusal| explain(refusal, flow, &declared))?;
-    Ok(Prepared { covenant: compiled.hash(), declared, recipients, expires, permit })
+    let hash = compiled.hash();
+    let permit = agreed
+        .judge_outgoing(
+            &hash,
+            &Question {
+                flow: &flow.id,
+                sender,
+                recipients: &recipients,
+                case: request.case,
+                declared: &declared,
+                now,
+                issued: now,
+                expires,
+                size: Size::Body(u64::try_from(request.body.len()).unwrap_or(u64::MAX)),
+            },
+        )
+        .map_err(|refusal| explain(refusal, flow, &declared))?;
+    Ok(Prepared { covenant: hash, declared, recipients, expires, permit })
 }
 
 /// Adds to a refusal which of the sender's choices it is about.
@@ -244,27 +253,27 @@ fn find_flow<'a>(compiled: &'a Compiled, id: &str) -> Result<&'a Flow, Rejection
 }
 
 fn choose_covenant<'a>(
-    covenants: &'a Covenants,
+    agreed: &'a Agreed,
     sender: Oin,
     request: &PushRequest,
     now: Timestamp,
 ) -> Result<&'a Compiled, Rejection> {
     if let Some(hash) = request.covenant {
-        return covenants.get(&hash).map(AsRef::as_ref).ok_or_else(|| Refusal::UnknownCovenant.into());
+        return Ok(agreed.get(&hash)?.compiled());
     }
-    if covenants.is_empty() {
+    if agreed.mine().next().is_none() {
+        if agreed.all().next().is_some() && !agreed.all().any(|one| one.compiled().role_of(sender).is_some())
+        {
+            return Err(Refusal::NotAParty.into());
+        }
         return Err(Rejection::new(
-            Refusal::UnknownCovenant,
-            "Er is geen convenant geladen (seinhuis-agent covenant load).",
-            "No covenant is loaded (seinhuis-agent covenant load).",
+            Refusal::NotSigned,
+            "Deze organisatie heeft nog geen convenant aanvaard (seinhuis-agent covenant list).",
+            "This organisation has not accepted a covenant yet (seinhuis-agent covenant list).",
         ));
     }
-    let mine: Vec<&Compiled> =
-        covenants.values().map(AsRef::as_ref).filter(|one| one.role_of(sender).is_some()).collect();
-    if mine.is_empty() {
-        return Err(Refusal::NotAParty.into());
-    }
-    let in_force: Vec<&Compiled> = mine.into_iter().filter(|one| one.in_force(now)).collect();
+    let in_force: Vec<&Compiled> =
+        agreed.mine().filter(|one| one.in_force(now)).map(|one| one.compiled().as_ref()).collect();
     if in_force.is_empty() {
         return Err(Refusal::CovenantNotInForce.into());
     }

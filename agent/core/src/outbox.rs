@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::{self, Bytes};
-use seinhuis_shared::covenant::{Declared, Question, Size, evaluate};
+use seinhuis_shared::covenant::{Declared, Question, Size};
 use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::BODY_MAX;
 use seinhuis_shared::packet::{self, Context, Recipient, SealRandomness, Sealed};
@@ -303,7 +303,7 @@ impl Core {
                 Err(Refusal::Equivocation.into())
             };
         }
-        let prepared = prepare(&self.covenants, self.settings.oin, request, now)?;
+        let prepared = prepare(&self.agreed, self.settings.oin, request, now)?;
         self.check_own_key(&prepared, ports)?;
         if self.outbox.draft_bytes.saturating_add(request.body.len()) > DRAFT_BYTES_MAX {
             return Err(Rejection::new(
@@ -365,17 +365,10 @@ impl Core {
     fn check_own_key(&self, prepared: &Prepared, ports: Ports<'_>) -> Result<(), Rejection> {
         let own = ports.signer.public().thumbprint();
         let pinned = self
-            .covenants
+            .agreed
             .get(&prepared.covenant)
-            .is_some_and(|one| one.signing_key(self.settings.oin, own).is_some());
-        if pinned {
-            return Ok(());
-        }
-        Err(Rejection::new(
-            Refusal::UnknownKey,
-            "Het convenant noemt de ondertekeningssleutel van deze agent niet (zie `seinhuis-agent status`).",
-            "The covenant does not name this agent's signing key (see `seinhuis-agent status`).",
-        ))
+            .is_ok_and(|one| one.compiled().signing_key(self.settings.oin, own).is_some());
+        if pinned { Ok(()) } else { Err(Rejection::own_key()) }
     }
 
     fn keys_at_hand(&self, row: &OutboxRow, now: Timestamp) -> bool {
@@ -455,9 +448,8 @@ impl Core {
         now: Timestamp,
         ports: Ports<'_>,
     ) -> Result<(Sealed, u64), Refusal> {
-        let compiled = self.covenants.get(&row.covenant).ok_or(Refusal::UnknownCovenant)?;
-        evaluate(
-            compiled,
+        self.agreed.judge_outgoing(
+            &row.covenant,
             &Question {
                 flow: &row.flow,
                 sender: self.settings.oin,

@@ -210,12 +210,12 @@ impl Core {
 
     /// Everybody this agent might send to.
     pub(crate) fn partners(&self) -> BTreeSet<Oin> {
-        let parties = self.covenants.values().flat_map(|one| &one.covenant().parties);
+        let parties = self.agreed.bound().flat_map(|one| &one.compiled().covenant().parties);
         parties.map(|party| party.oin).filter(|oin| *oin != self.settings.oin).collect()
     }
 
     fn keys_of(&self, oin: &Oin) -> Vec<PublicKey> {
-        let parties = self.covenants.values().flat_map(|one| &one.covenant().parties);
+        let parties = self.agreed.bound().flat_map(|one| &one.compiled().covenant().parties);
         parties
             .filter(|party| party.oin == *oin)
             .flat_map(|party| &party.signing_keys)

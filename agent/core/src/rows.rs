@@ -5,8 +5,10 @@
 use core::fmt;
 
 use seinhuis_shared::cbor::{self, Bytes, CborError};
+use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, PrekeyId};
 use seinhuis_shared::prekey::PrekeyPublic;
+use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -47,9 +49,19 @@ pub mod table {
     pub const WAITING: u8 = 12;
     /// Signed notes kept as evidence, by their place: see [`super::Write::Note`].
     pub const NOTE: u8 = 13;
+    /// Covenants in canonical form, by hash.
+    pub const COVENANT: u8 = 14;
+    /// What parties said of a covenant, by its hash.
+    pub const VOTES: u8 = 15;
+    /// [`super::WordRow`] by covenant.
+    pub const WORD: u8 = 16;
+    /// [`super::ProposalRow`] by covenant.
+    pub const PROPOSAL: u8 = 17;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 14] =
-        [META, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN, ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE];
+    pub const ALL: [u8; 18] = [
+        META, COVENANT, VOTES, WORD, PROPOSAL, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN, ALARM,
+        OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
+    ];
 }
 
 macro_rules! coded {
@@ -150,6 +162,10 @@ coded! {
         LogUnproven = 9 "log-unproven",
         /// A sealed packet is no longer in the store.
         PacketMissing = 10 "packet-missing",
+        /// A covenant, or a vote on one, that the broker gives does not count.
+        CovenantRefused = 11 "covenant-refused",
+        /// The broker has fewer votes on a covenant than it gave before.
+        VotesMissing = 12 "votes-missing",
     }
 }
 
@@ -310,6 +326,28 @@ pub struct PeerRow {
     pub bundle: Bytes,
 }
 
+/// What this organisation says of a covenant, until it is seen among the votes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct WordRow {
+    /// What.
+    pub word: Word,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The number with which the broker refused it, or 0.
+    pub refused: u16,
+}
+
+/// A covenant this organisation proposes, until the broker has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct ProposalRow {
+    /// Since when.
+    pub since: Timestamp,
+    /// The number with which the broker refused it, or 0.
+    pub refused: u16,
+}
+
 /// A change of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
@@ -339,6 +377,14 @@ pub enum Write {
     Peer(Oin, Box<PeerRow>),
     /// A checkpoint that waits for a proof, by size of its tree, or that it waits no more.
     Waiting(u64, Option<Box<WaitingRow>>),
+    /// A covenant in canonical form.
+    Covenant(Digest, Vec<u8>),
+    /// What parties said of a covenant.
+    Votes(Digest, Vec<Cast>),
+    /// What this organisation says of a covenant, or that it was heard.
+    Word(Digest, Option<Box<WordRow>>),
+    /// A covenant this organisation proposes, or that the broker has it.
+    Proposal(Digest, Option<ProposalRow>),
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
     /// caught. Together they show to anybody what the log signed.
     Note(u8, Bytes),
@@ -390,6 +436,12 @@ impl Write {
             Self::Waiting(size, one) => {
                 row(table::WAITING, position_key(*size), one.as_ref().map(cbor::encode))
             }
+            Self::Covenant(hash, bytes) => row(table::COVENANT, hash.0.to_vec(), Some(bytes.clone())),
+            Self::Votes(hash, casts) => row(table::VOTES, hash.0.to_vec(), Some(cbor::encode(casts))),
+            Self::Word(hash, one) => row(table::WORD, hash.0.to_vec(), one.as_ref().map(cbor::encode)),
+            Self::Proposal(hash, one) => {
+                row(table::PROPOSAL, hash.0.to_vec(), one.as_ref().map(cbor::encode))
+            }
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
         }
     }
@@ -401,6 +453,7 @@ impl Write {
     pub fn read(table: u8, key: &[u8], value: &[u8]) -> Result<Self, RestoreError> {
         let damaged = || RestoreError::Damaged { table, key: key.iter().take(8).copied().collect() };
         let at = || key.try_into().map(u64::from_be_bytes).map_err(|_| damaged());
+        let hash = || Digest::from_slice(key).ok_or_else(damaged);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| damaged());
         let oin = |bytes: &[u8]| text(bytes)?.parse::<Oin>().map_err(|_| damaged());
         Ok(match table {
@@ -424,6 +477,10 @@ impl Write {
             table::BUNDLE => Self::Bundle(Box::new(decode(value).map_err(|_| damaged())?)),
             table::PEER => Self::Peer(oin(key)?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::WAITING => Self::Waiting(at()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::COVENANT if hash()? == sha256(value) => Self::Covenant(hash()?, value.to_vec()),
+            table::VOTES => Self::Votes(hash()?, decode(value).map_err(|_| damaged())?),
+            table::WORD => Self::Word(hash()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::PROPOSAL => Self::Proposal(hash()?, Some(decode(value).map_err(|_| damaged())?)),
             table::NOTE => match key {
                 [place] => Self::Note(*place, decode(value).map_err(|_| damaged())?),
                 _ => return Err(damaged()),

@@ -1,5 +1,6 @@
 //! How the agent is doing, for people and for monitoring.
 
+use seinhuis_shared::covenant::agreement::State;
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::time::Timestamp;
 
@@ -50,8 +51,8 @@ pub struct Status {
     pub bundle: Option<(u64, bool, Timestamp)>,
     /// The partners.
     pub peers: Vec<Peer>,
-    /// The covenants: hash, name, version, whether it is in force now.
-    pub covenants: Vec<(Digest, String, u32, bool)>,
+    /// The covenants: hash, name, version, and how each stands.
+    pub covenants: Vec<(Digest, String, u32, State)>,
     /// What a person has to look at.
     pub alarms: Vec<AlarmRow>,
 }
@@ -86,11 +87,11 @@ impl Core {
                 })
                 .collect(),
             covenants: self
-                .covenants
-                .values()
+                .agreed
+                .all()
                 .map(|one| {
-                    let covenant = one.covenant();
-                    (one.hash(), covenant.id.clone(), covenant.version, one.in_force(now))
+                    let covenant = one.compiled().covenant();
+                    (one.compiled().hash(), covenant.id.clone(), covenant.version, one.state(now))
                 })
                 .collect(),
             alarms: self.alarms.values().cloned().collect(),

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::Compiled;
+use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
-use seinhuis_shared::wire::{Deferred, Offer, Verdict, Welcome};
+use seinhuis_shared::wire::{Deferred, Known, Offer, Verdict, Welcome};
 
 use crate::minimise::{PushRequest, Rejection};
 use crate::rows::{AlarmRow, Stage, Write};
@@ -20,8 +21,37 @@ pub enum Input {
         /// What to send.
         request: Box<PushRequest>,
     },
-    /// The covenants this agent has pinned; replaces those given before.
-    Covenants(Vec<Arc<Compiled>>),
+    /// This organisation proposes a version of a covenant. Answered in [`Turn::answers`].
+    Propose {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// The version.
+        compiled: Arc<Compiled>,
+    },
+    /// This organisation says something of a version. Answered in [`Turn::answers`].
+    Speak {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// Which version.
+        hash: Digest,
+        /// What.
+        word: Word,
+        /// Why, for the other parties.
+        reason: String,
+    },
+    /// The broker says how the covenants stand.
+    Agreements(Vec<Known>),
+    /// A version that was asked for, with its votes.
+    Covenant {
+        /// The version.
+        compiled: Arc<Compiled>,
+        /// The votes, in the order of the log.
+        casts: Vec<Cast>,
+    },
+    /// The broker's answer to a proposal: 0, or a refusal's number.
+    ProposalAnswered(Digest, u16),
+    /// The broker's answer to a word: 0, or a refusal's number.
+    VoteAnswered(Digest, u16),
     /// The broker accepted the hello.
     Connected(Box<Welcome>),
     /// The session is over.
@@ -74,6 +104,22 @@ pub enum Send {
     },
     /// Ask for these organisations' prekeys.
     FetchPrekeys(Vec<Oin>),
+    /// Ask for a version of a covenant with its votes.
+    FetchCovenant(Digest),
+    /// Propose a version.
+    Propose {
+        /// Its hash.
+        hash: Digest,
+        /// Its canonical form.
+        bytes: Vec<u8>,
+    },
+    /// Say something of a version.
+    Vote {
+        /// Its hash.
+        hash: Digest,
+        /// The signed vote.
+        bytes: Vec<u8>,
+    },
     /// Ask for consistency proofs between these sizes.
     FetchConsistency(Vec<u64>),
 }
@@ -144,6 +190,8 @@ pub struct Turn {
     pub sends: Vec<Send>,
     /// To those who pushed.
     pub replies: Vec<Reply>,
+    /// To those who proposed or spoke, by token: that it is kept and will be said, or why not.
+    pub answers: Vec<(u64, Result<(), Rejection>)>,
     /// To those who listen.
     pub events: Vec<Event>,
 }

@@ -19,7 +19,7 @@ use super::compiled::Compiled;
 use super::evaluate::{Permit, Question, evaluate};
 use crate::cbor::{self, Bytes};
 use crate::cose::{Purpose, Sign1};
-use crate::ids::{Digest, Oin};
+use crate::ids::{Digest, Oin, Thumbprint};
 use crate::limits::{CLOCK_SKEW, REASON_MAX, VOTE_MAX, VOTES_PER_PARTY};
 use crate::refusal::{Lang, Refusal};
 use crate::signing::SigningKey;
@@ -101,6 +101,14 @@ impl Vote {
     /// [`Refusal::Malformed`] and its kin.
     pub fn about(bytes: &[u8]) -> Result<Digest, Refusal> {
         Self::read(Sign1::parse(bytes, VOTE_MAX)?.unverified_payload()).map(|vote| vote.covenant)
+    }
+
+    /// The key a vote names as its signer.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] and its kin.
+    pub fn signer(bytes: &[u8]) -> Result<Thumbprint, Refusal> {
+        Ok(Sign1::parse(bytes, VOTE_MAX)?.kid())
     }
 
     fn read(payload: &[u8]) -> Result<Self, Refusal> {

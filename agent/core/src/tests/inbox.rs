@@ -1,6 +1,5 @@
 //! Incoming packets: every check again, and an acknowledgement only for what is durable.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::cbor;
@@ -33,8 +32,7 @@ struct Letter {
 
 impl Letter {
     fn to_town(broker: &Broker, id: u8) -> Self {
-        let covenants = BTreeMap::from([(COVENANT.hash(), Arc::clone(&COVENANT))]);
-        let prepared = prepare(&covenants, oin(3), &signal(id), NOW).unwrap();
+        let prepared = prepare(Node::new(3).core.agreed(), oin(3), &signal(id), NOW).unwrap();
         let bundle = PrekeyBundle::verify(&broker.bundles[&oin(1)], &oin(1), &[signer(1).public()]).unwrap();
         let key = bundle.usable(NOW).unwrap().public.clone();
         let context = Context {

@@ -1,22 +1,16 @@
 //! What is taken in, and what is not.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use seinhuis_shared::covenant::{Level, Role, Step};
 use seinhuis_shared::ids::CaseId;
 use seinhuis_shared::refusal::{Lang, Refusal};
 use seinhuis_shared::time::{Span, Timestamp};
 
-use crate::fixture::{COVENANT, NOW, Node, SIGNAL, covenant, inquiry, oin, request, signal};
-use crate::minimise::{Covenants, Prepared, PushRequest, Rejection, Target, prepare};
-
-fn one() -> Covenants {
-    BTreeMap::from([(COVENANT.hash(), Arc::clone(&COVENANT))])
-}
+use crate::agreed::Agreed;
+use crate::fixture::{COVENANT, NOW, Node, SIGNAL, accepted, covenant, inquiry, oin, request, signal};
+use crate::minimise::{Prepared, PushRequest, Rejection, Target, prepare};
 
 fn judge(sender: u8, request: &PushRequest) -> Result<Prepared, Rejection> {
-    prepare(&one(), oin(sender), request, NOW)
+    prepare(Node::new(sender).core.agreed(), oin(sender), request, NOW)
 }
 
 fn refusal(sender: u8, request: &PushRequest) -> Refusal {
@@ -100,9 +94,11 @@ fn a_role_stands_for_its_only_party() {
 fn the_newest_version_in_force_is_used_unless_one_is_named() {
     let newer = covenant(2, "2026-02-01", "2028-01-01");
     let future = covenant(3, "2027-12-01", "2029-01-01");
-    let all: Covenants = [&*COVENANT, &newer, &future].map(|one| (one.hash(), Arc::clone(one))).into();
-    let judged =
-        |request: &PushRequest| prepare(&all, oin(3), request, NOW).map(|prepared| prepared.covenant);
+    let mut youth = Node::new(3);
+    youth.step([accepted(&newer), accepted(&future)], NOW);
+    let judged = |request: &PushRequest| {
+        prepare(youth.core.agreed(), oin(3), request, NOW).map(|prepared| prepared.covenant)
+    };
     assert_eq!(judged(&signal(1)).unwrap(), newer.hash());
     let named = PushRequest { covenant: Some(COVENANT.hash()), ..signal(1) };
     assert_eq!(judged(&named).unwrap(), COVENANT.hash());
@@ -112,9 +108,10 @@ fn the_newest_version_in_force_is_used_unless_one_is_named() {
 
 #[test]
 fn without_a_covenant_in_force_nothing_is_taken_in() {
-    let none = prepare(&Covenants::new(), oin(3), &signal(1), NOW).unwrap_err();
-    assert_eq!(none.refusal, Refusal::UnknownCovenant);
-    let later = prepare(&one(), oin(3), &signal(1), Timestamp::parse("2028-01-01").unwrap()).unwrap_err();
+    let none = prepare(&Agreed::new(oin(3)), oin(3), &signal(1), NOW).unwrap_err();
+    assert_eq!(none.refusal, Refusal::NotSigned);
+    let late = Timestamp::parse("2028-01-01").unwrap();
+    let later = prepare(Node::new(3).core.agreed(), oin(3), &signal(1), late).unwrap_err();
     assert_eq!(later.refusal, Refusal::CovenantNotInForce);
 }
 

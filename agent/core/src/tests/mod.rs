@@ -1,3 +1,4 @@
+mod agreed;
 mod inbox;
 mod interleaving;
 mod minimise;

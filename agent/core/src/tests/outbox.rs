@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{Deferred, Verdict};
 
-use crate::fixture::{Broker, NOW, Node, after, inquiry, log_signer, oin, partnership, signal};
+use crate::fixture::{
+    Broker, COVENANT, NOW, Node, after, cast, inquiry, log_signer, oin, partnership, signal,
+};
 use crate::rows::table;
 use crate::{AlarmKind, Event, Input, PushRequest, Stage, Target, WINDOW_PACKETS};
 
@@ -138,8 +141,8 @@ fn a_draft_ends_with_its_time_or_its_covenant() {
     assert_eq!((stage(&youth, 1), stage(&youth, 2)), (Stage::Expired, Stage::Draft));
     let (mut broker, [mut town, ..]) = partnership();
     broker.connect(&mut town, NOW);
-    let ended = crate::fixture::covenant(1, "2026-01-01", "2026-06-01");
-    youth.step([Input::Covenants(vec![ended])], NOW);
+    let left = cast(&COVENANT, 4, Word::Withdraw, NOW);
+    youth.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts: vec![left] }], NOW);
     broker.connect(&mut youth, NOW);
     assert_eq!(stage(&youth, 2), Stage::Refused, "its covenant is gone");
     assert_eq!(bytes_at_rest(&youth), 0);
@@ -397,7 +400,7 @@ fn a_push_with_another_validity_or_covenant_is_another_push() {
     assert!(youth.push(first.clone(), NOW).unwrap().repeated);
     let longer = PushRequest { ttl: Some(Span::days(2)), ..first.clone() };
     assert_eq!(youth.push(longer, NOW).unwrap_err().refusal, Refusal::Equivocation);
-    let pinned = PushRequest { covenant: Some(crate::fixture::COVENANT.hash()), ..first.clone() };
+    let pinned = PushRequest { covenant: Some(COVENANT.hash()), ..first.clone() };
     assert_eq!(youth.push(pinned, NOW).unwrap_err().refusal, Refusal::Equivocation);
     let target = |to| PushRequest { to: vec![to], ..signal(1) }.identity().to_vec();
     let encoded = target(Target::Oin(oin(1)));

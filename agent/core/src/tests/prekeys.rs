@@ -1,13 +1,16 @@
 //! Own keys by the clock, partners' keys by their signature and number.
 
+use std::sync::Arc;
+
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::limits::{PREKEY_EPOCH, TTL_MAX};
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeyPublic, SUITE};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::{Span, Timestamp};
 
-use crate::fixture::{Broker, NOW, Node, after, oin, partnership, signal, signer};
+use crate::fixture::{Broker, COVENANT, NOW, Node, after, cast, oin, partnership, signal, signer};
 use crate::rows::table;
 use crate::{AlarmKind, Input, Send, Stage};
 
@@ -149,13 +152,14 @@ fn a_prekey_past_its_end_is_never_used() {
 }
 
 #[test]
-fn a_covenant_that_drops_a_key_drops_its_prekeys() {
+fn who_withdraws_lets_go_of_the_others_prekeys() {
     let (_, [_, _, mut youth, _]) = partnership();
     assert!(usable_until(&youth).is_some());
-    youth.step([Input::Covenants(vec![])], NOW);
+    let left = cast(&COVENANT, 3, Word::Withdraw, NOW);
+    youth.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts: vec![left] }], NOW);
     assert!(youth.core.status(NOW).peers.is_empty());
     youth.restart(NOW);
-    assert!(usable_until(&youth).is_some(), "and brings them back with it");
+    assert!(youth.core.status(NOW).peers.is_empty());
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Rows read back as they were written, and nothing else does.
 
-use crate::fixture::{Broker, NOW, Node, inquiry, oin, partnership, signal};
+use seinhuis_shared::covenant::agreement::Word;
+
+use crate::fixture::{Broker, NOW, Node, covenant, inquiry, oin, partnership, signal};
 use crate::rows::{FORMAT, RestoreError, Write, table};
 use crate::{Core, Input, Settings};
 
@@ -25,6 +27,10 @@ fn used() -> Vec<Node> {
     let mut alone = Node::new(3);
     alone.push(signal(3), NOW).unwrap();
     Broker::new().connect(&mut alone, NOW);
+    let compiled = covenant(2, "2026-02-01", "2028-01-01");
+    let (hash, reason) = (compiled.hash(), "akkoord".to_owned());
+    let speak = Input::Speak { token: 2, hash, word: Word::Accept, reason };
+    alone.step([Input::Propose { token: 1, compiled }, speak], NOW);
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
     vec![town, police, youth, officers, alone]
