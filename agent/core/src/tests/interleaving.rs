@@ -136,11 +136,14 @@ impl World {
         self.nodes[at].acknowledged();
     }
 
-    fn check(&self) {
+    /// `deep` reads every agent back from its disk too, which takes much longer.
+    fn check(&self, deep: bool) {
         for node in &self.nodes {
             assert!(node.alarms().is_empty(), "an honest broker raises no alarm: {:?}", node.alarms());
             self.check_inbox(node);
-            self.check_restored(node);
+            if deep {
+                self.check_restored(node);
+            }
         }
         // Nothing that was pushed is gone: each message has a row, and bytes for as long as it is open.
         let rows = outbox(&self.nodes[0]);
@@ -194,9 +197,9 @@ proptest::proptest! {
     #[test]
     fn nothing_is_lost_doubled_or_reordered(actions in proptest::collection::vec(action(), 1..60)) {
         let mut world = World::new();
-        for action in &actions {
+        for (count, action) in actions.iter().enumerate() {
             world.act(action);
-            world.check();
+            world.check(count % 8 == 7);
         }
         // In the end everybody is there and everything goes through.
         for _ in 0..3 {
@@ -209,7 +212,7 @@ proptest::proptest! {
         for at in 1..4 {
             world.act(&Action::Deliver(at));
         }
-        world.check();
+        world.check(true);
         assert!(outbox(&world.nodes[0]).iter().all(|row| row.stage == Stage::Done));
         for node in &world.nodes[1..] {
             let accepted = world.accepted.get(&oin(node.number)).map_or(0, Vec::len);
