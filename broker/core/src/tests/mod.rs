@@ -7,6 +7,7 @@
 mod admission;
 mod agreement;
 mod broker;
+mod clock;
 mod delivery;
 mod fixture;
 mod log;
