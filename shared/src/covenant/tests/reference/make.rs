@@ -304,7 +304,8 @@ fn parties(dice: &mut Dice, covenant: &Covenant, flow: &Flow) -> (Oin, Vec<Oin>)
     let mut sender = dice.one(&senders);
     let most = if dice.once_in(3) { 3 } else { 1 };
     let mut recipients = dice.some(most, &reached);
-    // One fault among the parties at a time.
+    // One fault among the parties at a time: the evaluator goes through them one by one, so that of a recipient
+    // named twice and one that is no party the first in the packet's order counts, and not the row.
     match dice.below(40) {
         35 => recipients.push(recipients[0]),
         36 => sender = outsider(dice),
