@@ -22,30 +22,46 @@ pub fn encode(answer: Result<Value, Complaint>) -> Value {
 /// Reads an answer back.
 ///
 /// # Errors
-/// The daemon's complaint; or a bug when the value is no answer.
+/// The daemon's complaint; or one that says so when the value is no answer, or a complaint without words.
 pub fn decode(mut value: Value) -> Result<Value, Complaint> {
     if let Some(done) = value.get_mut("done") {
         return Ok(done.take());
     }
-    let complaint = value.get("complaint").ok_or_else(|| Complaint::bug("an answer of an unknown form"))?;
+    Err(value.get("complaint").and_then(complaint).unwrap_or_else(unknown_form))
+}
+
+/// The complaint in an answer; `None` when one of its texts is missing or empty, since nobody could act on it.
+fn complaint(value: &Value) -> Option<Complaint> {
     let text = |key: &str| {
-        let part = |place: usize| {
-            complaint.get(key).and_then(|both| both.get(place)).and_then(Value::as_str).unwrap_or_default()
-        };
-        Text::new(part(0), part(1))
+        let both = value.get(key)?;
+        let part = |place: usize| both.get(place)?.as_str().filter(|part| !part.trim().is_empty());
+        Some(Text::new(part(0)?, part(1)?))
     };
-    let refused = complaint.get("exit").and_then(Value::as_u64) == Some(u64::from(Exit::Refused.code()));
-    let refusal = complaint
+    let refused = value.get("exit").and_then(Value::as_u64) == Some(u64::from(Exit::Refused.code()));
+    let refusal = value
         .get("refusal")
         .and_then(Value::as_u64)
         .and_then(|number| u16::try_from(number).ok())
         .and_then(Refusal::from_number);
-    Err(Complaint {
-        what: text("what"),
-        advice: text("advice"),
+    Some(Complaint {
+        what: text("what")?,
+        advice: text("advice")?,
         exit: if refused { Exit::Refused } else { Exit::Usage },
         refusal,
     })
+}
+
+fn unknown_form() -> Complaint {
+    Complaint::usage(
+        Text::new(
+            "Het proces dat draait gaf een antwoord van een onbekende vorm.",
+            "The process that runs gave an answer of an unknown form.",
+        ),
+        Text::new(
+            "Gebruik van beide dezelfde versie; herstart na een update.",
+            "Use the same version of both; restart after an update.",
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -61,6 +77,33 @@ mod tests {
         ] {
             assert_eq!(decode(encode(Err(complaint.clone()))), Err(complaint));
         }
-        assert!(decode(json!(3)).is_err());
+    }
+
+    #[test]
+    fn an_answer_without_words_is_told_to_be_of_an_unknown_form() {
+        let words = json!({ "what": ["wat", "what"], "advice": ["dan", "then"], "exit": 1, "refusal": null });
+        let whole = json!({ "complaint": words });
+        assert_eq!(decode(whole.clone()).unwrap_err().what, Text::new("wat", "what"));
+        let mut wrong = vec![json!(3), json!({}), json!({ "complaint": {} }), json!({ "complaint": null })];
+        for key in ["what", "advice"] {
+            for poor in [
+                json!(null),
+                json!("wat"),
+                json!([]),
+                json!(["wat"]),
+                json!(["", "what"]),
+                json!(["wat", " "]),
+            ] {
+                let mut answer = whole.clone();
+                answer["complaint"][key] = poor;
+                wrong.push(answer);
+            }
+        }
+        for answer in wrong {
+            let complaint = decode(answer.clone()).unwrap_err();
+            assert!(complaint.what.nl.contains("onbekende vorm"), "{answer}: {complaint:?}");
+            assert!(complaint.what.en.contains("unknown form"), "{answer}: {complaint:?}");
+            assert!(!complaint.advice.nl.is_empty() && !complaint.advice.en.is_empty());
+        }
     }
 }

@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A push as text, on its way to whoever has the store. [`parse`] reads it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PushText {
     /// The message id, a UUID.
     pub msg_id: String,
@@ -52,9 +53,10 @@ pub struct PushText {
     pub body: String,
 }
 
-/// A command on its way to whoever has the store.
+/// A command on its way to whoever has the store. An unknown field is refused: an agent of an older version
+/// must not quietly do without what a newer command asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// Hands over a signal.
     Push(Box<PushText>),
@@ -66,7 +68,7 @@ pub enum Request {
 
 /// A command that changes nothing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Look {
     /// The last messages sent.
     Outbox {
@@ -249,6 +251,66 @@ pub fn parse(push: &PushText) -> Result<PushRequest, Complaint> {
         ttl: push.ttl_ms.map(Span),
         in_reply_to: optional::<MsgId>("--reply-to", push.in_reply_to.as_ref())?,
         trace: optional::<TraceId>("--trace", push.trace.as_ref())?,
-        body: BASE64.decode(push.body.as_bytes()).map_err(|_| Complaint::bug("a body that is not base64"))?,
+        body: from_base64(&push.body).ok_or_else(|| Complaint::bug("a body that is not base64"))?,
     })
+}
+
+/// Reads base64 in its one way of writing. The decoder alone also takes several padded texts in a row, so that
+/// one body would have many texts.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.as_bytes()).ok().filter(|bytes| BASE64.encode(bytes) == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    fn push(body: &str) -> PushText {
+        PushText {
+            msg_id: "019a0001-7002-8003-8405-060708090a0b".into(),
+            flow: "F01".into(),
+            to: vec!["politie".into()],
+            body: body.into(),
+            ..PushText::default()
+        }
+    }
+
+    #[test]
+    fn a_body_has_one_text() {
+        assert_eq!(parse(&push("eyJhIjoxfQ==")).unwrap().body, b"{\"a\":1}");
+        // The same bytes as two padded texts, more bytes after padding, dirty last bits, no padding.
+        for other in ["ew==ImEiOjF9", "eyJhIjoxfQ==true", "eyJhIjoxfR==", "eyJhIjoxfQ", "eyJhIjoxfQ== "] {
+            let complaint = parse(&push(other)).unwrap_err();
+            assert!(complaint.what.en.contains("base64"), "{other}: {complaint}");
+        }
+    }
+
+    /// An older agent must not quietly do without what a newer command asks.
+    #[test]
+    fn a_request_with_an_unknown_field_is_refused() {
+        let with = |request: Request, variant: &str, inner: Option<&str>| {
+            let mut value = serde_json::to_value(request).unwrap();
+            assert!(from_value::<Request>(value.clone()).is_ok(), "{value}");
+            let mut at = &mut value[variant];
+            if let Some(inner) = inner {
+                at = &mut at[inner];
+            }
+            at["added_later"] = json!(true);
+            value
+        };
+        for value in [
+            with(Request::Push(Box::new(push(""))), "push", None),
+            with(Request::Look(Look::Outbox { lines: 1 }), "look", Some("outbox")),
+            with(Request::Look(Look::Message { msg_id: "a".into() }), "look", Some("message")),
+            with(Request::Look(Look::Inbox { lines: 1 }), "look", Some("inbox")),
+            with(Request::Look(Look::Read { id: "7".into() }), "look", Some("read")),
+            json!({ "look": { "status": { "added_later": true } } }),
+            json!({ "reload": { "added_later": true } }),
+            json!({ "reload": null, "added_later": true }),
+        ] {
+            assert!(from_value::<Request>(value.clone()).is_err(), "{value}");
+        }
+    }
 }

@@ -424,9 +424,7 @@ impl Core {
         // Bounded, so that one tick never holds up what waits; the next one goes on.
         let mut ended = 0_usize;
         while ended < ENDINGS_PER_TICK {
-            let Some((_, ending)) = self.state.endings.first().copied().filter(|(at, _)| *at <= now) else {
-                break;
-            };
+            let Some(ending) = self.due(now) else { break };
             let outcomes = self.state.seen.len();
             match ending {
                 Ending::Outcomes(first) => self.record(turn, Write::Forget { first }),
@@ -441,6 +439,16 @@ impl Core {
         for recipient in made_room {
             self.offer(&recipient, turn);
         }
+    }
+
+    /// What ends next. Mail ends by the clock, and its entry moves the log's time on. What is remembered of
+    /// packets ends only when the log's time, which never goes back, is past it: a clock that was ahead for a
+    /// moment would let a packet in a second time.
+    fn due(&self, now: Timestamp) -> Option<Ending> {
+        let logged = self.state.log.time;
+        let mut past = self.state.endings.iter().take_while(|(at, _)| *at <= now);
+        let due = past.find(|(at, ending)| *at <= logged || matches!(ending, Ending::Mail(..)));
+        due.map(|(_, ending)| *ending)
     }
 
     pub(crate) fn overview(&self) -> Overview {

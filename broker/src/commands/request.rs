@@ -26,9 +26,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Most entries one `log tail` gives.
 const TAIL_MAX: u64 = 10_000;
 
-/// A command on its way to whoever has the store.
+/// A command on its way to whoever has the store. An unknown field is refused: a broker of an older version
+/// must not quietly do without what a newer command asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// Registers an organisation.
     AddPartner {
@@ -194,6 +195,33 @@ fn show(service: &Service, answer: Answer) -> Value {
                 "live_bytes": counts.store.live_bytes,
                 "segments": counts.store.segments,
             })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An older broker must not quietly do without what a newer command asks.
+    #[test]
+    fn a_request_with_an_unknown_field_is_refused() {
+        let oin: Oin = "00000099000000001000".parse().unwrap();
+        for (variant, request) in [
+            ("add-partner", Request::AddPartner { oin, name: "Gemeente".into(), key: [1; 32] }),
+            ("revoke-partner", Request::RevokePartner { oin }),
+            ("load-covenant", Request::LoadCovenant { file: "covenant.cbor".into() }),
+            ("tail", Request::Tail { lines: 1 }),
+        ] {
+            let mut value = serde_json::to_value(request).unwrap();
+            assert!(serde_json::from_value::<Request>(value.clone()).is_ok(), "{value}");
+            value[variant]["added_later"] = json!(true);
+            assert!(serde_json::from_value::<Request>(value.clone()).is_err(), "{value}");
+        }
+        for value in
+            [json!({ "status": { "added_later": true } }), json!({ "verify": null, "added_later": true })]
+        {
+            assert!(serde_json::from_value::<Request>(value.clone()).is_err(), "{value}");
         }
     }
 }

@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::known;
 
 /// Whether a complaint says something in both languages and tells what to do.
-pub(crate) fn has_words(complaint: &Complaint) -> bool {
+fn has_words(complaint: &Complaint) -> bool {
     let texts = [&complaint.what, &complaint.advice];
     texts.iter().all(|text| [Lang::Nl, Lang::En].iter().all(|lang| !text.in_lang(*lang).trim().is_empty()))
 }

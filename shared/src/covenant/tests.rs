@@ -1,5 +1,7 @@
 //! The rules of law, with the flow table opened wide: what a wrong document cannot open.
 
+mod reference;
+
 use super::*;
 use crate::ids::{CaseId, Oin};
 use crate::refusal::Refusal;

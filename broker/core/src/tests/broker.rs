@@ -310,6 +310,14 @@ impl Broker {
         self.turn([Input::Tick])
     }
 
+    /// Ticks when the log has come to `now` too, with an entry about a connection of another version.
+    pub(super) fn log_and_tick(&mut self, now: Timestamp) -> Did {
+        self.now = now;
+        let conn = ConnId(self.fresh_number());
+        let hello = Hello { version: VERSION + 1, software: "another version".into() };
+        self.turn([Input::Connected { conn, peer: Org::Stranger.oin(), hello }, Input::Tick])
+    }
+
     // What came of it.
 
     /// A receipt's bytes, put together from the log if need be.

@@ -3,10 +3,10 @@
     clippy::wildcard_enum_match_arm,
     reason = "a test looks for one kind of send and passes over the others"
 )]
-
 mod admission;
 mod agreement;
 mod broker;
+mod clock;
 mod covenants;
 mod delivery;
 mod fixture;

@@ -154,7 +154,7 @@ fn an_outcome_is_remembered_until_the_packet_can_no_longer_be_accepted() {
         assert_eq!(broker.verdicts(&did).first(), Some(&got), "at {now}");
         assert!(did.entries.is_empty(), "at {now}");
     }
-    broker.tick_until(end.plus(CLOCK_SKEW));
+    broker.log_and_tick(end.plus(CLOCK_SKEW));
     assert!(broker.core.state.seen.is_empty() && broker.core.state.log.notes.is_empty(), "and no longer");
     let did = broker.submit(conn, Pol, &bytes);
     assert_eq!(broker.verdicts(&did)[0].outcome, Refusal::Expired.number());
@@ -167,6 +167,6 @@ fn no_packet_is_remembered_for_ever() {
     let bytes = signal().with(|draft| draft.context.expires = Timestamp(u64::MAX)).seal();
     let did = broker.submit(conn, Pol, &bytes);
     assert_eq!(broker.verdicts(&did)[0].outcome, Refusal::TtlTooLong.number());
-    broker.tick_until(NOON.plus(TTL_MAX).plus(Span::hours(1)));
+    broker.log_and_tick(NOON.plus(TTL_MAX).plus(Span::hours(1)));
     assert!(broker.core.state.seen.is_empty() && broker.core.state.endings.is_empty());
 }

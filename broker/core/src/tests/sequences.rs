@@ -174,7 +174,7 @@ proptest! {
         }
         // Everything ends: after the last validity nothing waits, nothing is kept, nothing is remembered.
         for _ in 0..3 {
-            broker.tick_until(broker.now.plus(Span::days(40)));
+            broker.log_and_tick(broker.now.plus(Span::days(40)));
         }
         prop_assert!(broker.blobs.is_empty() && broker.core.state.endings.is_empty());
         let count = |kind| broker.entries().iter().filter(|entry| entry.kind == kind).count();
