@@ -8,14 +8,13 @@ use std::thread::JoinHandle;
 
 use seinhuis_agent_core::{PushRequest, Pushed, Rejection, Status};
 use seinhuis_journal::{Stats, StoreError};
-use seinhuis_shared::covenant::Covenant;
 use seinhuis_shared::ids::{MsgId, Oin};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::engine::{self, AgentEvent, Decided, Engine, Job, View};
+use crate::engine::{self, AgentEvent, Decided, Engine, Job, Say, View};
 use crate::home::Home;
 use crate::link::{self, LinkStatus, SharedStatus};
 
@@ -35,12 +34,12 @@ impl AgentOptions {
     }
 }
 
-/// Why a push came to nothing.
+/// Why a push, or a word about a covenant, came to nothing.
 #[derive(Debug)]
 pub enum PushError {
-    /// The body or its addressing is not allowed; nothing was stored.
+    /// It is not allowed; nothing was stored.
     Rejected(Rejection),
-    /// The agent has stopped; whether the push was stored is unknown, so push again with the same id.
+    /// The agent has stopped; whether it was stored is unknown. A push may be made again with the same id.
     Stopped,
 }
 
@@ -56,7 +55,6 @@ impl Agent {
     pub fn start(options: &AgentOptions) -> Result<AgentHandle, Complaint> {
         let home = Home::new(&options.home);
         let config = home.load_config()?;
-        let covenants = home.load_covenants()?;
         let vault = home.vault()?;
         let key = vault.signer().public();
         let engine = Engine::open(&home.store(), config.store.options(), home.settings()?, vault)?;
@@ -78,7 +76,6 @@ impl Agent {
                 ended: Mutex::new(Some(ended)),
             }),
         };
-        handle.post(Job::Input(seinhuis_agent_core::Input::Covenants(covenants)));
         // The first tick makes the prekeys, so that they are there before the first session.
         handle.post(Job::Input(seinhuis_agent_core::Input::Tick));
         if options.connect {
@@ -208,23 +205,18 @@ impl AgentHandle {
         self.query(engine::stats).await
     }
 
-    /// Pins a covenant and puts it into use at once.
+    /// Proposes a covenant, or gives this organisation's word about one. When this returns `Ok`, it is on stable
+    /// storage and is said as soon as there is a session with the broker.
     ///
     /// # Errors
-    /// A sentence naming the file, or the rule it breaks.
-    pub fn pin_covenant(&self, covenant: Covenant) -> Result<(), Complaint> {
-        self.inner.home.pin_covenant(covenant)?;
-        self.reload_covenants()
-    }
-
-    /// Reads the pinned covenants again.
-    ///
-    /// # Errors
-    /// A sentence naming the file; those in use stay in use.
-    pub fn reload_covenants(&self) -> Result<(), Complaint> {
-        let covenants = self.inner.home.load_covenants()?;
-        self.post(Job::Input(seinhuis_agent_core::Input::Covenants(covenants)));
-        Ok(())
+    /// [`PushError`].
+    pub async fn say(&self, say: Say) -> Result<(), PushError> {
+        let (answer, answered) = oneshot::channel();
+        self.post(Job::Say(say, answer));
+        match answered.await {
+            Ok(result) => result.map_err(PushError::Rejected),
+            Err(_) => Err(PushError::Stopped),
+        }
     }
 
     /// Waits until the engine ends: `None` after a shutdown, otherwise why it had to stop. The first caller

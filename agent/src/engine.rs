@@ -16,7 +16,9 @@ use seinhuis_agent_core::{
     Core, Event, Input, PushRequest, Pushed, Rejection, RestoreError, Send, Settings, Stage, Turn, Write,
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
-use seinhuis_shared::ids::MsgId;
+use seinhuis_shared::covenant::Compiled;
+use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::wire::{Offer, Welcome};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
@@ -100,12 +102,33 @@ impl Room {
 
 type Query = Box<dyn FnOnce(&View<'_>) + std::marker::Send>;
 
+/// What this organisation says about a covenant.
+#[derive(Debug)]
+pub enum Say {
+    /// It proposes this version.
+    Propose(Arc<Compiled>),
+    /// It gives its word about the version with this hash, for this reason.
+    Word(Digest, Word, String),
+}
+
+impl Say {
+    /// As an input of the core.
+    pub(crate) fn input(self, token: u64) -> Input {
+        match self {
+            Self::Propose(compiled) => Input::Propose { token, compiled },
+            Self::Word(hash, word, reason) => Input::Speak { token, hash, word, reason },
+        }
+    }
+}
+
 /// Work for the engine's thread.
 pub(crate) enum Job {
     /// Something for the core.
     Input(Input),
     /// A packet from the broker, and the room it takes.
     Offer(Box<Offer>, OwnedSemaphorePermit),
+    /// Something to say or propose about a covenant, and where the answer goes.
+    Say(Say, oneshot::Sender<Result<(), Rejection>>),
     /// A push, and where its answer goes.
     Push(Box<PushRequest>, oneshot::Sender<Result<Pushed, Rejection>>),
     /// A session began; what is to be sent goes here.
@@ -134,6 +157,7 @@ impl Job {
             Self::Offer(offer, _) => offer.packet.len(),
             Self::Push(request, _) => request.body.len(),
             Self::Input(_)
+            | Self::Say(..)
             | Self::Connected(..)
             | Self::Disconnected
             | Self::Query(_)
@@ -307,6 +331,7 @@ struct Worker {
     waiting: BTreeMap<MsgId, Vec<oneshot::Sender<Decided>>>,
     listeners: Vec<async_mpsc::UnboundedSender<AgentEvent>>,
     pushes: BTreeMap<u64, oneshot::Sender<Result<Pushed, Rejection>>>,
+    says: BTreeMap<u64, oneshot::Sender<Result<(), Rejection>>>,
     next_token: u64,
     ticked: Instant,
 }
@@ -319,6 +344,7 @@ impl Worker {
             waiting: BTreeMap::new(),
             listeners: Vec::new(),
             pushes: BTreeMap::new(),
+            says: BTreeMap::new(),
             next_token: 0,
             ticked: Instant::now(),
         }
@@ -383,9 +409,13 @@ impl Worker {
                 batch.rooms.push(room);
                 batch.inputs.push(Input::Offer(offer));
             }
+            Job::Say(say, answer) => {
+                let token = self.token();
+                self.says.insert(token, answer);
+                batch.inputs.push(say.input(token));
+            }
             Job::Push(request, answer) => {
-                let token = self.next_token;
-                self.next_token = token.wrapping_add(1);
+                let token = self.token();
                 self.pushes.insert(token, answer);
                 batch.inputs.push(Input::Push { token, request });
             }
@@ -408,6 +438,12 @@ impl Worker {
         }
     }
 
+    fn token(&mut self) -> u64 {
+        let token = self.next_token;
+        self.next_token = token.wrapping_add(1);
+        token
+    }
+
     /// Lets out what the turn, now durable, says.
     fn release(&mut self, turn: Turn) -> Result<(), StoreError> {
         let at = Instant::now();
@@ -415,6 +451,12 @@ impl Worker {
             if let Some(answer) = self.pushes.remove(&reply.token) {
                 // Who asked may have gone; the message is stored all the same.
                 _ = answer.send(reply.result);
+            }
+        }
+        for (token, result) in turn.answers {
+            if let Some(answer) = self.says.remove(&token) {
+                // As above: it is kept all the same.
+                _ = answer.send(result);
             }
         }
         if let Some(outgoing) = self.outgoing.clone() {
@@ -444,6 +486,9 @@ impl Worker {
             | Send::Acknowledge(_)
             | Send::Publish { .. }
             | Send::FetchPrekeys(_)
+            | Send::FetchCovenant(_)
+            | Send::Propose { .. }
+            | Send::Vote { .. }
             | Send::FetchConsistency(_)) => Ok(other),
         }
     }

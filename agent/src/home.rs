@@ -1,18 +1,15 @@
 //! The agent's folder: which file is where, and what is in it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject as _;
 use seinhuis_agent_core::Settings;
-use seinhuis_shared::covenant::{Compiled, Covenant};
-use seinhuis_shared::limits::COVENANT_MAX;
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::note::VerifierKey;
-use seinhuis_shell::complaint::{Complaint, Doing};
-use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files;
 use seinhuis_shell::grant::{BrokerCard, Grant};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
@@ -21,8 +18,6 @@ use seinhuis_shell::tls;
 use crate::config::Config;
 use crate::secrets::Vault;
 
-/// The end of the name of a covenant's file; before it stands its hash.
-const COVENANT_SUFFIX: &str = ".covenant";
 /// Most bytes of a revocation list.
 const CRL_MAX: usize = 16 * 1024 * 1024;
 
@@ -79,11 +74,6 @@ impl Home {
     /// The broker's card.
     pub fn card(&self) -> PathBuf {
         self.0.join("broker.json")
-    }
-
-    /// The folder of pinned covenants.
-    pub fn covenants(&self) -> PathBuf {
-        self.0.join("covenants")
     }
 
     /// The journal and its index.
@@ -185,40 +175,6 @@ impl Home {
         let store_key = keys::load_symmetric(&self.store_key())?;
         Vault::new(&store_key, keys::load_signing(&self.signing_key())?)
     }
-
-    /// Reads every pinned covenant. A file whose content is not what its name says is refused.
-    ///
-    /// # Errors
-    /// A sentence naming the file.
-    pub fn load_covenants(&self) -> Result<Vec<Arc<Compiled>>, Complaint> {
-        let folder = self.covenants();
-        if !folder.exists() {
-            return Ok(Vec::new());
-        }
-        let fail = |error: std::io::Error| Complaint::io(Doing::OpenFolder, &folder, &error);
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(&folder).map_err(fail)? {
-            let path = entry.map_err(fail)?.path();
-            if path.to_string_lossy().ends_with(COVENANT_SUFFIX) {
-                paths.push(path);
-            }
-        }
-        paths.sort();
-        paths.iter().map(|path| load_covenant(path)).collect()
-    }
-
-    /// Pins a covenant: keeps its canonical bytes under its hash.
-    ///
-    /// # Errors
-    /// A sentence naming the file, or the rule it breaks.
-    pub fn pin_covenant(&self, covenant: Covenant) -> Result<Arc<Compiled>, Complaint> {
-        let bytes = covenant.to_bytes();
-        let compiled = Compiled::new(covenant).map_err(|error| invalid(&error.to_string()))?;
-        files::make_private_dir(&self.covenants())?;
-        let path = self.covenants().join(format!("{}{COVENANT_SUFFIX}", compiled.hash()));
-        files::write(&path, &bytes, Existing::Replace)?;
-        Ok(Arc::new(compiled))
-    }
 }
 
 /// Until when all of the revocation lists in this PEM text count.
@@ -239,33 +195,10 @@ fn ends(pem: &str) -> Result<Timestamp, Complaint> {
     ends.into_iter().min().ok_or_else(unreadable)
 }
 
-fn invalid(error: &str) -> Complaint {
-    Complaint::usage(
-        Text::new(
-            format!("Het convenant is niet in orde: {error}"),
-            format!("The covenant is not in order: {error}"),
-        ),
-        Text::new(
-            "Laad het opnieuw: seinhuis-agent covenant load BESTAND.",
-            "Load it again: seinhuis-agent covenant load FILE.",
-        ),
-    )
-}
-
-fn load_covenant(path: &Path) -> Result<Arc<Compiled>, Complaint> {
-    let name = path.display().to_string();
-    let bytes = files::read(path, COVENANT_MAX)?;
-    let covenant = Covenant::from_bytes(&bytes).map_err(|error| invalid(&error.to_string()).about(&name))?;
-    let compiled = Compiled::new(covenant).map_err(|error| invalid(&error.to_string()).about(&name))?;
-    let pinned = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    if pinned != Some(format!("{}{COVENANT_SUFFIX}", compiled.hash())) {
-        return Err(invalid("the content is not what the name of the file says").about(&name));
-    }
-    Ok(Arc::new(compiled))
-}
-
 #[cfg(test)]
 mod tests {
+    use seinhuis_shell::files::Existing;
+
     use super::*;
     use crate::fixture::{self, Ca};
 

@@ -21,25 +21,13 @@ const SCHEMA_MAX: usize = 256 * 1024;
 /// # Errors
 /// A sentence naming file, line and fault.
 pub fn load(paths: &[PathBuf]) -> Result<Covenant, Complaint> {
-    let wrong = |error: String| {
-        Complaint::usage(
-            Text::new(
-                format!("Het convenant is niet in orde: {error}"),
-                format!("The covenant is not in order: {error}"),
-            ),
-            Text::new(
-                "Verbeter de genoemde plaats en laad opnieuw.",
-                "Correct the place named and load again.",
-            ),
-        )
-    };
     if let [only] = paths
         && only.extension().is_none_or(|extension| extension != "toml")
     {
         let bytes = files::read(only, COVENANT_MAX)?;
-        return Covenant::from_bytes(&bytes).map_err(|error| wrong(error.to_string()));
+        return Covenant::from_bytes(&bytes).map_err(|error| wrong(&error.to_string()));
     }
-    let first = paths.first().ok_or_else(|| wrong("no file".to_owned()))?;
+    let first = paths.first().ok_or_else(|| wrong("no file"))?;
     let folder = files::parent(first);
     let texts = paths
         .iter()
@@ -47,7 +35,21 @@ pub fn load(paths: &[PathBuf]) -> Result<Covenant, Complaint> {
         .collect::<Result<Vec<_>, Complaint>>()?;
     let parts: Vec<Part<'_>> = texts.iter().map(|(name, text)| Part { name, text }).collect();
     Covenant::from_toml_parts(&parts, &mut |name| schema(&folder, name))
-        .map_err(|error| wrong(error.to_string()))
+        .map_err(|error| wrong(&error.to_string()))
+}
+
+/// What a covenant that is not in order means for whoever gave it.
+pub fn wrong(error: &str) -> Complaint {
+    Complaint::usage(
+        Text::new(
+            format!("Het convenant is niet in orde: {error}"),
+            format!("The covenant is not in order: {error}"),
+        ),
+        Text::new(
+            "Verbeter de genoemde plaats en probeer opnieuw.",
+            "Correct the place named and try again.",
+        ),
+    )
 }
 
 /// A schema by its relative name; never outside the covenant's folder.

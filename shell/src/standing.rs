@@ -2,6 +2,7 @@
 
 use seinhuis_shared::covenant::agreement::{Agreement, Standing, State};
 use seinhuis_shared::ids::Oin;
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,58 @@ pub struct CovenantView {
     pub parties: Vec<PartyView>,
     /// Its flows.
     pub flows: Vec<String>,
+}
+
+/// One version as its party's agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnView {
+    /// The version.
+    #[serde(flatten)]
+    pub covenant: CovenantView,
+    /// What this organisation said and the broker has not logged yet.
+    pub waiting: Option<Waiting>,
+    /// That this organisation proposes it, and the broker has not logged that yet.
+    pub proposal: Option<Waiting>,
+}
+
+/// Something that waits for the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// `accept`, `reject`, `withdraw` or `propose`.
+    pub word: String,
+    /// Since when.
+    pub since: String,
+    /// The number with which the broker refused it, or 0.
+    pub refused: u16,
+}
+
+impl OwnView {
+    /// For people: as [`CovenantView::lines`], and what waits.
+    pub fn lines(&self, lang: Lang) -> Vec<String> {
+        let mut lines = self.covenant.lines(lang);
+        for waiting in [&self.waiting, &self.proposal].into_iter().flatten() {
+            let word = match waiting.word.as_str() {
+                "accept" => lang.pick("aanvaarding", "acceptance"),
+                "reject" => lang.pick("verwerping", "rejection"),
+                "withdraw" => lang.pick("opzegging", "withdrawal"),
+                _ => lang.pick("voorstel", "proposal"),
+            };
+            lines.push(match Refusal::from_number(waiting.refused) {
+                Some(refusal) => format!(
+                    "  {word}: {} {} {}",
+                    lang.pick("geweigerd,", "refused,"),
+                    refusal.number(),
+                    refusal.what(lang)
+                ),
+                None => format!(
+                    "  {word}: {} ({})",
+                    lang.pick("nog niet bij de broker", "not with the broker yet"),
+                    waiting.since
+                ),
+            });
+        }
+        lines
+    }
 }
 
 /// One party with how it stands.

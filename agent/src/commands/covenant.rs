@@ -1,78 +1,145 @@
-//! Pinning covenants.
+//! Covenants: proposing, reading, and this organisation's word about them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use seinhuis_shared::covenant::Compiled;
+use data_encoding::BASE64;
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::{clock, keys};
+use seinhuis_shell::standing::OwnView;
 use serde_json::{Value, json};
 
-use super::request::{Request, reload};
+use super::request::{From, Look, Request, ask};
 use crate::home::Home;
 
-pub(super) fn load(home: &Home, files: &[PathBuf], ui: Ui) -> Result<Outcome, Complaint> {
-    let config = home.load_config()?;
+/// How long a command waits for the broker's answer before it leaves the rest to the agent.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+/// Fewest digits by which a covenant is named.
+const DIGITS: usize = 8;
+
+pub(super) fn propose(home: &Home, files: &[PathBuf], ui: Ui) -> Result<Outcome, Complaint> {
     let covenant = seinhuis_shell::covenants::load(files)?;
-    let compiled = home.pin_covenant(covenant)?;
-    reload(home, &Request::Reload)?;
-    let covenant = compiled.covenant();
-    let own = keys::load_signing(&home.signing_key())?.public().thumbprint();
-    let remark = if compiled.role_of(config.oin).is_none() {
-        Text::new(
-            format!("\nLet op: {} is geen partij bij dit convenant.", config.oin),
-            format!("\nNote: {} is not a party to this covenant.", config.oin),
-        )
-    } else if compiled.signing_key(config.oin, own).is_none() {
-        Text::new(
-            "\nLet op: het convenant noemt de ondertekensleutel van deze agent niet; verzenden kan dan niet.",
-            "\nNote: the covenant does not name this agent's signing key; sending is then not possible.",
-        )
-    } else {
-        Text::same("")
-    };
-    let (id, version, hash) = (&covenant.id, covenant.version, compiled.hash());
+    let hash = covenant.hash().to_string();
+    let document = BASE64.encode(&covenant.to_bytes());
+    let (answer, from) = ask(home, Request::Propose { document })?;
+    let view = settle(home, find(read(answer)?, &hash)?, from, |view| view.proposal.is_some())?;
+    conclude(&view, view.proposal.as_ref(), ui)
+}
+
+/// Gives this organisation's word: `accept`, `reject` or `withdraw`.
+pub(super) fn say(home: &Home, word: &str, id: &str, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
+    let covenant = find(known(home)?, id)?.covenant.hash;
+    let request =
+        Request::Speak { covenant: covenant.clone(), word: word.to_owned(), reason: reason.to_owned() };
+    let (answer, from) = ask(home, request)?;
+    let view = settle(home, find(read(answer)?, &covenant)?, from, |view| view.waiting.is_some())?;
+    conclude(&view, view.waiting.as_ref(), ui)
+}
+
+/// Every covenant the agent knows.
+pub(super) fn known(home: &Home) -> Result<Vec<OwnView>, Complaint> {
+    read(ask(home, Request::Look(Look::Covenants))?.0)
+}
+
+pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
+    let (answer, _) = ask(home, Request::Look(Look::Covenants))?;
+    let mut lines: Vec<String> = read(answer.clone())?.iter().flat_map(|one| one.lines(ui.lang)).collect();
+    if lines.is_empty() {
+        lines.push(ui.lang.pick("Geen convenant bekend.", "No covenant is known.").to_owned());
+    }
+    ui.answer(&Text::same(lines.join("\n")), &answer);
+    Ok(Outcome::Done)
+}
+
+pub(super) fn export(home: &Home, id: &str, out: &Path, ui: Ui) -> Result<Outcome, Complaint> {
+    let bytes = document(home, id)?;
+    files::write(out, &bytes, Existing::Keep)?;
+    let hash = seinhuis_shared::signing::sha256(&bytes).to_string();
     ui.answer(
         &Text::new(
-            format!("Vastgezet: {id} versie {version}\nHash om te vergelijken: {hash}{}", remark.nl),
-            format!("Pinned: {id} version {version}\nHash to compare: {hash}{}", remark.en),
+            format!("Geschreven: {}\nHash: {hash}", out.display()),
+            format!("Written: {}\nHash: {hash}", out.display()),
         ),
-        &json!({ "id": id, "version": version, "hash": hash.to_string(), "remark": remark.en.trim() }),
+        &json!({ "file": out, "hash": hash }),
     );
     Ok(Outcome::Done)
 }
 
-pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
-    let config = home.load_config()?;
-    let covenants = home.load_covenants()?;
-    let now = clock::now();
-    let heading = ui.lang.pick("NAAM VERSIE GELDT ROL TOT HASH", "NAME VERSION IN-FORCE ROLE UNTIL HASH");
-    let mut rows = vec![heading.split(' ').map(str::to_owned).collect::<Vec<_>>()];
-    let role = |one: &Compiled| one.role_of(config.oin).map_or("-", |role| role.as_str());
-    for one in &covenants {
-        let covenant = one.covenant();
-        let in_force = if one.in_force(now) { ui.lang.pick("ja", "yes") } else { ui.lang.pick("nee", "no") };
-        rows.push(vec![
-            covenant.id.clone(),
-            covenant.version.to_string(),
-            in_force.to_owned(),
-            role(one).to_owned(),
-            covenant.valid_until.to_string(),
-            one.hash().to_string(),
-        ]);
+/// The canonical bytes of a version the agent knows.
+fn document(home: &Home, id: &str) -> Result<Vec<u8>, Complaint> {
+    let covenant = find(known(home)?, id)?.covenant.hash;
+    let (answer, _) = ask(home, Request::Look(Look::Document { covenant }))?;
+    let bytes = answer.as_str().and_then(|text| BASE64.decode(text.as_bytes()).ok());
+    bytes.ok_or_else(|| Complaint::bug("an answer of another version"))
+}
+
+/// Waits until what was said has left the agent, or was refused.
+fn settle(
+    home: &Home,
+    mut view: OwnView,
+    from: From,
+    waits: impl Fn(&OwnView) -> bool,
+) -> Result<OwnView, Complaint> {
+    let since = Instant::now();
+    let refused =
+        |view: &OwnView| [&view.waiting, &view.proposal].into_iter().flatten().any(|one| one.refused != 0);
+    while from == From::Agent && waits(&view) && !refused(&view) && since.elapsed() < PATIENCE {
+        std::thread::sleep(LOOK);
+        view = find(known(home)?, &view.covenant.hash)?;
     }
-    let json: Vec<Value> = covenants
-        .iter()
-        .map(|one| {
-            let covenant = one.covenant();
-            json!({
-                "id": covenant.id, "version": covenant.version, "hash": one.hash().to_string(),
-                "in_force": one.in_force(now), "role": role(one),
-                "valid_from": covenant.valid_from.to_string(), "valid_until": covenant.valid_until.to_string(),
-            })
-        })
-        .collect();
-    ui.answer(&Text::same(ui.table(&rows)), &Value::Array(json));
+    Ok(view)
+}
+
+fn conclude(
+    view: &OwnView,
+    waiting: Option<&seinhuis_shell::standing::Waiting>,
+    ui: Ui,
+) -> Result<Outcome, Complaint> {
+    if let Some(refusal) = waiting.and_then(|one| Refusal::from_number(one.refused)) {
+        return Err(Complaint::from_refusal(refusal));
+    }
+    let remark = |nl: &str, en: &str| {
+        let lines = |lang| view.lines(lang).join("\n");
+        Text::new(
+            format!("{}\n{nl}", lines(seinhuis_shell::lang::Lang::Nl)),
+            format!("{}\n{en}", lines(seinhuis_shell::lang::Lang::En)),
+        )
+    };
+    let text = if waiting.is_some() {
+        remark(
+            "Vastgelegd; de agent zegt het de broker zodra er verbinding is.",
+            "Recorded; the agent tells the broker as soon as there is a connection.",
+        )
+    } else {
+        remark("De broker heeft het vastgelegd.", "The broker has logged it.")
+    };
+    ui.answer(&text, &json!(view));
     Ok(Outcome::Done)
+}
+
+fn read(answer: Value) -> Result<Vec<OwnView>, Complaint> {
+    serde_json::from_value(answer).map_err(|error| Complaint::bug(error.to_string()))
+}
+
+/// The version whose hash begins with `id`.
+fn find(known: Vec<OwnView>, id: &str) -> Result<OwnView, Complaint> {
+    let mut fitting = known.into_iter().filter(|one| id.len() >= DIGITS && one.covenant.hash.starts_with(id));
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Ok(one),
+        (None | Some(_), _) => Err(Complaint::usage(
+            Text::new(
+                format!("Geen of meer dan een convenant waarvan de hash begint met {id:?}."),
+                format!("No covenant, or more than one, has a hash that begins with {id:?}."),
+            ),
+            Text::new(
+                format!("Kies er een uit `seinhuis-agent covenant list` en geef ten minste {DIGITS} tekens."),
+                format!("Choose one of `seinhuis-agent covenant list` and give at least {DIGITS} digits."),
+            ),
+        )),
+    }
 }

@@ -9,6 +9,7 @@ use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, CallError};
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::standing::OwnView;
 use seinhuis_shell::{answer, clock, files, keys, tls};
 use serde_json::{Value, json};
 
@@ -38,7 +39,7 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
         findings.push((Text::new("Certificaat", "Certificate"), certificate(home, config, now)));
         findings.push((Text::new("Intrekkingslijst", "Revocation list"), revocation(home, now)));
         findings.push((Text::new("Brokerkaart", "Broker card"), card(home)));
-        findings.push((Text::new("Convenant", "Covenant"), covenant(home, config, now)));
+        findings.push((Text::new("Convenant", "Covenant"), covenant(home, config)));
         findings.extend(running(home));
     }
     let wrong = findings.iter().filter(|(_, finding)| finding.is_err()).count();
@@ -130,45 +131,30 @@ fn card(home: &Home) -> Result<Text, Complaint> {
     Ok(Text::same(format!("{} ({}), {}", card.name, card.address, card.log_origin)))
 }
 
-fn covenant(home: &Home, config: &Config, now: Timestamp) -> Result<Text, Complaint> {
-    let covenants = home.load_covenants()?;
-    let mut in_force =
-        covenants.iter().filter(|one| one.in_force(now) && one.role_of(config.oin).is_some()).peekable();
-    if in_force.peek().is_none() {
+/// Whether this organisation is bound by a covenant that is in force.
+fn covenant(home: &Home, config: &Config) -> Result<Text, Complaint> {
+    let known = super::covenant::known(home)?;
+    let bound = |one: &&OwnView| {
+        let own = one.covenant.parties.iter().find(|party| party.oin == config.oin);
+        matches!(one.covenant.state.as_str(), "in-force" | "overlapping")
+            && own.is_some_and(|party| party.standing == "accepted")
+    };
+    let names: Vec<String> = known
+        .iter()
+        .filter(bound)
+        .map(|one| format!("{} v{}", one.covenant.id, one.covenant.version))
+        .collect();
+    if names.is_empty() {
         return Err(Complaint::usage(
             Text::new(
-                "Er is geen geldend convenant waarbij deze organisatie partij is.",
-                "There is no covenant in force to which this organisation is a party.",
+                "Er is geen geldend convenant dat deze organisatie heeft ondertekend.",
+                "There is no covenant in force that this organisation has signed.",
             ),
             Text::new(
-                "Laad het: seinhuis-agent covenant load BESTAND...",
-                "Load it: seinhuis-agent covenant load FILE...",
+                "Bekijk `seinhuis-agent covenant list`; onderteken met `covenant accept`, of stel er een voor.",
+                "See `seinhuis-agent covenant list`; sign with `covenant accept`, or propose one.",
             ),
         ));
-    }
-    let own = keys::load_signing(&home.signing_key())?.public().thumbprint();
-    let mut names = Vec::new();
-    for one in in_force {
-        let covenant = one.covenant();
-        if one.signing_key(config.oin, own).is_none() {
-            return Err(Complaint::usage(
-                Text::new(
-                    format!(
-                        "{} versie {} noemt de ondertekensleutel van deze agent niet.",
-                        covenant.id, covenant.version
-                    ),
-                    format!(
-                        "{} version {} does not name this agent's signing key.",
-                        covenant.id, covenant.version
-                    ),
-                ),
-                Text::new(
-                    "Geef de partners de sleutel die `status` toont, voor de volgende versie van het convenant.",
-                    "Give the partners the key that `status` shows, for the next version of the covenant.",
-                ),
-            ));
-        }
-        names.push(format!("{} v{}", covenant.id, covenant.version));
     }
     Ok(Text::same(names.join(", ")))
 }

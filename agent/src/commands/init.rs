@@ -31,7 +31,6 @@ pub(super) fn init(home: &Home, init: &Init, ui: Ui) -> Result<Outcome, Complain
     Config::parse("agent.toml", &text)?;
     files::make_private_dir(home.dir())?;
     files::make_private_dir(&home.keys())?;
-    files::make_private_dir(&home.covenants())?;
     files::write(&home.config(), text.as_bytes(), Existing::Keep)?;
     keys::generate_tls(&home.tls_key())?;
     keys::generate_symmetric(&home.store_key())?;

@@ -40,7 +40,7 @@ enum Command {
     Init(init::Init),
     /// Enrol in a partnership: make the request, then accept the answer
     Enrol(enrol::Enrol),
-    /// Covenants: load, list
+    /// Covenants: propose, list, show, accept, reject, withdraw
     #[command(subcommand)]
     Covenant(Covenant),
     /// Run the agent
@@ -61,14 +61,37 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum Covenant {
-    /// Pin a covenant: canonical bytes, or TOML files that make up one document
-    Load {
+    /// Propose a covenant to its parties: canonical bytes, or TOML files that make up one document
+    Propose {
         /// The files
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Show the pinned covenants
+    /// Show the covenants that are known, who signed and how they stand
     List,
+    /// Sign a covenant for this organisation: with this it binds itself, and pins everybody's keys
+    Accept(Speak),
+    /// Refuse a covenant; it can still be accepted later
+    Reject(Speak),
+    /// Leave a covenant: at once, alone, for good
+    Withdraw(Speak),
+    /// Write a covenant's canonical bytes to a file
+    Export {
+        /// The first digits of its hash
+        covenant: String,
+        /// The file
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Speak {
+    /// The first digits of the covenant's hash
+    covenant: String,
+    /// Why, for the other parties; no personal data
+    #[arg(long, default_value = "")]
+    reason: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,7 +132,17 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
     match args.command {
         Command::Init(init) => init::init(&home, &init, ui),
         Command::Enrol(enrol) => enrol::enrol(&home, &enrol, ui),
-        Command::Covenant(Covenant::Load { files }) => covenant::load(&home, &files, ui),
+        Command::Covenant(Covenant::Propose { files }) => covenant::propose(&home, &files, ui),
+        Command::Covenant(Covenant::Accept(say)) => {
+            covenant::say(&home, "accept", &say.covenant, &say.reason, ui)
+        }
+        Command::Covenant(Covenant::Reject(say)) => {
+            covenant::say(&home, "reject", &say.covenant, &say.reason, ui)
+        }
+        Command::Covenant(Covenant::Withdraw(say)) => {
+            covenant::say(&home, "withdraw", &say.covenant, &say.reason, ui)
+        }
+        Command::Covenant(Covenant::Export { covenant, out }) => covenant::export(&home, &covenant, &out, ui),
         Command::Covenant(Covenant::List) => covenant::list(&home, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),

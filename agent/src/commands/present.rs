@@ -4,12 +4,14 @@ use data_encoding::BASE64;
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
 use seinhuis_agent_core::{Locker as _, Status, Write};
 use seinhuis_journal::{Stats, Store};
-use seinhuis_shared::ids::{MsgId, Oin};
+use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::standing::{CovenantView, OwnView, Waiting};
 use serde_json::{Value, json};
 
 use crate::engine::{View, outbox_row, store_complaint};
@@ -193,12 +195,40 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
         "partners": status.peers.iter().map(|peer| json!({
             "oin": peer.oin.to_string(), "usable": peer.usable, "until": time(peer.until),
         })).collect::<Vec<_>>(),
-        "covenants": status.covenants.iter().map(|(hash, id, version, in_force)| json!({
-            "hash": hash.to_string(), "id": id, "version": version, "in_force": in_force,
+        "covenants": status.covenants.iter().map(|(hash, id, version, state)| json!({
+            "hash": hash.to_string(), "id": id, "version": version, "state": state.as_str(),
         })).collect::<Vec<_>>(),
         "alarms": status.alarms.iter().map(|alarm| json!({
             "kind": alarm.kind.as_str(), "at": alarm.at.to_string(), "detail": alarm.detail,
         })).collect::<Vec<_>>(),
         "store": { "turns": stats.turns, "syncs": stats.syncs, "disk_bytes": stats.disk_bytes },
     })
+}
+
+/// Every covenant with how it stands, and what this organisation said that the broker has not logged yet.
+pub(super) fn covenants(view: &View<'_>) -> Value {
+    let (agreed, now) = (view.core.agreed(), clock::now());
+    let all = agreed.all().map(|one| {
+        let hash = one.compiled().hash();
+        OwnView {
+            covenant: CovenantView::new(one, now),
+            waiting: agreed.word(&hash).map(|row| Waiting {
+                word: row.word.as_str().to_owned(),
+                since: row.since.to_string(),
+                refused: row.refused,
+            }),
+            proposal: agreed.proposal(&hash).map(|row| Waiting {
+                word: "propose".to_owned(),
+                since: row.since.to_string(),
+                refused: row.refused,
+            }),
+        }
+    });
+    json!(all.collect::<Vec<_>>())
+}
+
+/// One covenant in canonical form.
+pub(super) fn document(view: &View<'_>, hash: Digest) -> Result<Value, Complaint> {
+    let agreement = view.core.agreed().find(&hash).map_err(Complaint::from_refusal)?;
+    Ok(Value::String(BASE64.encode(&agreement.compiled().covenant().to_bytes())))
 }

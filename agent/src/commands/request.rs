@@ -1,10 +1,12 @@
 //! Commands that need core or store: through the running agent, or on the store itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
 use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Target};
-use seinhuis_shared::covenant::{Role, Step};
+use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::covenant::{Compiled, Covenant, Role, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
 use seinhuis_shared::time::Span;
 use seinhuis_shell::complaint::Complaint;
@@ -16,7 +18,7 @@ use serde_json::Value;
 
 use super::present;
 use crate::agent::{AgentHandle, PushError, stopped};
-use crate::engine::{Engine, View, store_complaint};
+use crate::engine::{Engine, Say, View, store_complaint};
 use crate::home::Home;
 use crate::link::LinkStatus;
 
@@ -62,8 +64,20 @@ pub enum Request {
     Push(Box<PushText>),
     /// Shows something.
     Look(Look),
-    /// Reads the pinned covenants anew.
-    Reload,
+    /// Proposes a version of a covenant.
+    Propose {
+        /// Its canonical form, in base64.
+        document: String,
+    },
+    /// Gives this organisation's word about a version.
+    Speak {
+        /// Its hash, hexadecimal.
+        covenant: String,
+        /// `accept`, `reject` or `withdraw`.
+        word: String,
+        /// Why, for the other parties.
+        reason: String,
+    },
 }
 
 /// A command that changes nothing.
@@ -90,6 +104,13 @@ pub enum Look {
         /// Its position or its message id.
         id: String,
     },
+    /// The covenants and how they stand.
+    Covenants,
+    /// One covenant in canonical form, in base64.
+    Document {
+        /// Its hash, hexadecimal.
+        covenant: String,
+    },
     /// How the agent is doing.
     Status,
 }
@@ -113,21 +134,9 @@ pub(crate) fn ask(home: &Home, request: Request) -> Result<(Value, From), Compla
     }
 }
 
-/// Tells the running agent, if there is one.
-pub(crate) fn reload(home: &Home, request: &Request) -> Result<(), Complaint> {
-    let socket = home.socket();
-    match control::call::<_, Value>(&socket, request, PATIENCE) {
-        Ok(value) => answer::decode(value).map(|_| ()),
-        Err(CallError::NotRunning) => Ok(()),
-        Err(error) => Err(error.complaint("seinhuis-agent", &socket)),
-    }
-}
-
 fn directly(home: &Home, request: Request) -> Result<Value, Complaint> {
     let config = home.load_config()?;
-    let covenants = home.load_covenants()?;
     let mut engine = Engine::open(&home.store(), config.store.options(), home.settings()?, home.vault()?)?;
-    engine.step([Input::Covenants(covenants)]).map_err(|error| store_complaint(&error))?;
     let result = match request {
         Request::Push(push) => {
             let request = parse(&push)?;
@@ -139,10 +148,42 @@ fn directly(home: &Home, request: Request) -> Result<Value, Complaint> {
             pushed(&engine.view(), msg_id, reply.result)
         }
         Request::Look(look) => see(&engine.view(), &look, None),
-        Request::Reload => Ok(Value::Null),
+        Request::Propose { document } => say_directly(&mut engine, propose(&document)?),
+        Request::Speak { covenant, word, reason } => {
+            say_directly(&mut engine, speak(&covenant, &word, reason)?)
+        }
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
+}
+
+fn say_directly(engine: &mut Engine, say: Say) -> Result<Value, Complaint> {
+    let turn = engine.step([say.input(0)]).map_err(|error| store_complaint(&error))?;
+    let (_, result) = turn.answers.into_iter().next().ok_or_else(|| Complaint::bug("no answer"))?;
+    result.map_err(|rejection| rejected(&rejection))?;
+    Ok(present::covenants(&engine.view()))
+}
+
+async fn say(agent: &AgentHandle, say: Say) -> Result<Value, Complaint> {
+    match agent.say(say).await {
+        Ok(()) => agent.query(present::covenants).await,
+        Err(PushError::Rejected(rejection)) => Err(rejected(&rejection)),
+        Err(PushError::Stopped) => Err(stopped()),
+    }
+}
+
+fn propose(document: &str) -> Result<Say, Complaint> {
+    let bytes = from_base64(document).ok_or_else(|| Complaint::bug("a document that is not base64"))?;
+    let compiled = Covenant::from_bytes(&bytes).and_then(Compiled::new);
+    let compiled = compiled.map_err(|error| seinhuis_shell::covenants::wrong(&error.to_string()))?;
+    Ok(Say::Propose(Arc::new(compiled)))
+}
+
+fn speak(covenant: &str, word: &str, reason: String) -> Result<Say, Complaint> {
+    let words = [Word::Accept, Word::Reject, Word::Withdraw];
+    let word = words.into_iter().find(|one| one.as_str() == word);
+    let word = word.ok_or_else(|| Complaint::bug("a word of another version"))?;
+    Ok(Say::Word(field("--covenant", covenant)?, word, reason))
 }
 
 /// Answers a request of the control socket.
@@ -156,7 +197,8 @@ pub(crate) async fn serve(agent: &AgentHandle, value: Value) -> Value {
 
 async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complaint> {
     match request {
-        Request::Reload => agent.reload_covenants().map(|()| Value::Null),
+        Request::Propose { document } => say(agent, propose(&document)?).await,
+        Request::Speak { covenant, word, reason } => say(agent, speak(&covenant, &word, reason)?).await,
         Request::Push(push) => {
             let request = parse(&push)?;
             let msg_id = request.msg_id;
@@ -200,6 +242,8 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Inbox { lines } => present::inbox(view, *lines),
         Look::Read { id } => present::read(view, id),
         Look::Message { msg_id } => present::message(view, field("--id", msg_id)?),
+        Look::Covenants => Ok(present::covenants(view)),
+        Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
         Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
     }
 }

@@ -1,17 +1,20 @@
 //! One session: hello and welcome, then packets, offers, acknowledgements and requests on their streams.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream};
 use seinhuis_agent_core::backoff::Backoff;
 use seinhuis_agent_core::{Input, Send};
+use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
-    Consistency, FetchConsistency, FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, VERSION, Welcome,
+    self, Agreements, Consistency, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Message, Offer,
+    Prekeys, Refuse, VERSION, Welcome,
 };
 use seinhuis_shell::clock::now;
 use seinhuis_shell::lang::Text;
@@ -193,13 +196,24 @@ pub(super) fn dispatch(
         Send::FetchPrekeys(oins) => {
             requests.spawn(fetch_prekeys(connection.clone(), jobs.clone(), FetchPrekeys { oins }));
         }
+        Send::FetchCovenant(hash) => {
+            requests.spawn(fetch_covenant(connection.clone(), jobs.clone(), FetchCovenant { hash }));
+        }
+        Send::Propose { hash, bytes } => {
+            let answered = move |outcome| Input::ProposalAnswered(hash, outcome);
+            requests.spawn(say(connection.clone(), jobs.clone(), Kind::Propose, bytes, answered));
+        }
+        Send::Vote { hash, bytes } => {
+            let answered = move |outcome| Input::VoteAnswered(hash, outcome);
+            requests.spawn(say(connection.clone(), jobs.clone(), Kind::Vote, bytes, answered));
+        }
         Send::FetchConsistency(sizes) => {
             requests.spawn(fetch_consistency(connection.clone(), jobs.clone(), FetchConsistency { sizes }));
         }
     }
 }
 
-/// Reads offers from the one stream the broker opens for them.
+/// Reads offers, and how the covenants stand, from the one stream the broker opens for them.
 async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> End {
     let mut stream = match connection.accept_uni().await {
         Ok(stream) => stream,
@@ -212,6 +226,14 @@ async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> En
                     // The next is not read before there is room for this one.
                     let Some(job) = room.admit(Box::new(offer)).await else { return End::Stopped };
                     if jobs.send(job).is_err() {
+                        return End::Stopped;
+                    }
+                }
+                Err(refusal) => return unexpected(refusal),
+            },
+            Ok(Some((Kind::Agreements, bytes))) => match Agreements::parse(&bytes) {
+                Ok(told) => {
+                    if post(&jobs, Input::Agreements(told.agreements)).is_err() {
                         return End::Stopped;
                     }
                 }
@@ -304,6 +326,59 @@ async fn fetch_prekeys(connection: Connection, jobs: Sender<Job>, request: Fetch
         }
         Answer::Frame(..) | Answer::Nothing => None,
     }
+}
+
+/// Asks for a version. What it says is read here, away from the engine; its votes are checked there. No answer
+/// is asked for again by the core.
+async fn fetch_covenant(connection: Connection, jobs: Sender<Job>, request: FetchCovenant) -> Option<Gone> {
+    let Answer::Frame(Kind::Covenant, bytes) = ask(&connection, &request.to_frame().ok()?).await else {
+        tracing::warn!(hash = %request.hash, "the broker gives no covenant; it is asked again later");
+        return None;
+    };
+    let read = move || {
+        let answer = wire::Covenant::parse(&bytes).map_err(|refusal| refusal.to_string())?;
+        let covenant = Covenant::from_bytes(&answer.document).map_err(|error| error.to_string())?;
+        let compiled = Compiled::new(covenant).map_err(|error| error.to_string())?;
+        Ok::<_, String>((Arc::new(compiled), answer.casts))
+    };
+    match tokio::task::spawn_blocking(read).await.ok()? {
+        Ok((compiled, casts)) if compiled.hash() == request.hash => {
+            post(&jobs, Input::Covenant { compiled, casts }).err()
+        }
+        Ok(_) => {
+            tracing::warn!(hash = %request.hash, "the broker gave another covenant than was asked for");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(hash = %request.hash, "the broker's covenant is not in order: {error}");
+            None
+        }
+    }
+}
+
+/// Says something about a covenant. When there is no answer, the next session says it again.
+async fn say(
+    connection: Connection,
+    jobs: Sender<Job>,
+    kind: Kind,
+    payload: Vec<u8>,
+    answered: impl Fn(u16) -> Input,
+) -> Option<Gone> {
+    let bytes = frame::encode(kind, &payload).ok()?;
+    for _ in 0..RETRIES {
+        match ask(&connection, &bytes).await {
+            Answer::Frame(Kind::Done, _) => return post(&jobs, answered(0)).err(),
+            Answer::Refused(refuse) => {
+                if !Refusal::from_number(refuse.reason).is_some_and(Refusal::is_passing) {
+                    return post(&jobs, answered(refuse.reason)).err();
+                }
+                let wait = refuse.retry_after.unwrap_or(1000).clamp(100, 60_000);
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+            }
+            Answer::Frame(..) | Answer::Nothing => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+    None
 }
 
 async fn fetch_consistency(

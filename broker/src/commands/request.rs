@@ -14,7 +14,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, CallError};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::standing::CovenantView;
-use seinhuis_shell::{answer, clock, files};
+use seinhuis_shell::{answer, clock, covenants, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -109,15 +109,8 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
 
 fn compile(file: &Path) -> Result<Arc<Compiled>, Complaint> {
     let bytes = files::read(file, COVENANT_MAX)?;
-    Covenant::from_bytes(&bytes).and_then(Compiled::new).map(Arc::new).map_err(|error| {
-        Complaint::usage(
-            Text::new(
-                format!("Het convenant is niet in orde: {error}"),
-                format!("The covenant is not in order: {error}"),
-            ),
-            Text::new("Laad het opnieuw uit zijn bron.", "Load it again from its source."),
-        )
-    })
+    let compiled = Covenant::from_bytes(&bytes).and_then(Compiled::new);
+    compiled.map(Arc::new).map_err(|error| covenants::wrong(&error.to_string()))
 }
 
 async fn tail(service: &Service, lines: u64) -> Result<Value, Complaint> {
