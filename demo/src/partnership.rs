@@ -92,7 +92,7 @@ fn covenants(show: &mut Show) -> Told {
     let hash = show.covenant.hash().to_string();
     let has = |listed: &Value| {
         let rows = listed.as_array().map(Vec::as_slice).unwrap_or_default();
-        matches!(rows, [one] if text(one, "hash") == hash)
+        matches!(rows, [one] if text(one, "hash") == hash && text(one, "state") == "in-force")
     };
     let mut right = has(&show.stage.broker(&["covenant", "show"])?);
     for member in &show.stage.members {

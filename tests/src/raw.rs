@@ -272,8 +272,14 @@ impl Raw {
             self.deliveries = Some(stream.map_err(|error| RawError::of(&error))?);
         }
         let Some(stream) = &mut self.deliveries else { return Err(RawError::Ended("no stream".into())) };
-        let payload = expect(&self.conn, stream, Kind::Offer).await?;
-        Offer::parse(&payload).map_err(RawError::Refused)
+        loop {
+            match read(&self.conn, stream).await? {
+                // How the covenants stand is told on this stream too.
+                (Kind::Agreements, _) => {}
+                (Kind::Offer, payload) => return Offer::parse(&payload).map_err(RawError::Refused),
+                (kind, payload) => return Err(refused_or_odd(kind, &payload)),
+            }
+        }
     }
 
     /// Sends a signed acknowledgement.

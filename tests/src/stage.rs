@@ -104,8 +104,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes CA, broker and agents for `roles`, enrols them, and loads the model covenant with these
-    /// parties at all of them. `tell` is told each step.
+    /// Makes CA, broker and agents for `roles`, enrols them, and has all of them sign the model covenant with
+    /// these parties. `tell` is told each step.
     ///
     /// # Errors
     /// The first command that fails.
@@ -295,20 +295,55 @@ impl Stage {
         Ok(())
     }
 
-    /// Writes the partnership's part of the covenant and loads the whole at broker and agents.
+    /// Writes the partnership's part of the covenant, has the first member propose the whole and every member
+    /// sign it. Broker and agents run for as long as that takes.
     ///
     /// # Errors
-    /// When a command fails.
+    /// When a command fails, or the covenant does not come into force.
     pub fn agree(&self) -> Result<(), StageError> {
         let part = self.dir.join("partnership.toml");
         std::fs::write(&part, self.partnership()?)?;
-        let (model, part) = (covenants().join("model.toml"), part.to_string_lossy().into_owned());
-        let model = model.to_string_lossy();
-        self.broker(&["covenant", "load", &model, &part])?;
-        for member in &self.members {
-            self.agent(member, &["covenant", "load", &model, &part])?;
+        let broker = self.start_broker()?;
+        let agents =
+            self.members.iter().map(|member| self.start_agent(member)).collect::<Result<Vec<_>, _>>()?;
+        self.sign(&[covenants().join("model.toml"), part])?;
+        for process in agents.into_iter().chain([broker]) {
+            process.stop(PATIENCE)?;
         }
         Ok(())
+    }
+
+    /// Has the first member propose the covenant of these files, and every member sign it; its hash. Broker and
+    /// agents have to run.
+    ///
+    /// # Errors
+    /// When a command fails, or the covenant does not come into force.
+    pub fn sign(&self, parts: &[PathBuf]) -> Result<String, StageError> {
+        let Some(first) = self.members.first() else { return Ok(String::new()) };
+        let texts: Vec<_> = parts.iter().map(|part| part.to_string_lossy()).collect();
+        let propose: Vec<&str> =
+            ["covenant", "propose"].into_iter().chain(texts.iter().map(AsRef::as_ref)).collect();
+        let hash = text(&self.agent(first, &propose)?, "hash").to_owned();
+        for member in &self.members {
+            until("the proposal is there", PATIENCE, || !self.standing(member, &hash).is_null())?;
+            self.agent(member, &["covenant", "accept", &hash])?;
+        }
+        for member in &self.members {
+            until("everybody has signed", PATIENCE, || {
+                let standing = self.standing(member, &hash);
+                let parties = standing["parties"].as_array().map(Vec::as_slice).unwrap_or_default();
+                text(&standing, "state") == "in-force"
+                    && parties.iter().all(|party| text(party, "standing") == "accepted")
+            })?;
+        }
+        Ok(hash)
+    }
+
+    /// How a covenant stands at a member's agent; null when it is not known there.
+    pub fn standing(&self, member: &Member, hash: &str) -> Value {
+        let known = self.agent(member, &["covenant", "list"]).unwrap_or_default();
+        let one = known.as_array().into_iter().flatten().find(|one| text(one, "hash") == hash);
+        one.cloned().unwrap_or_default()
     }
 
     /// The partnership's part: dates around today, these parties, one article 20 decision.

@@ -175,7 +175,7 @@ fn a_recipient_the_broker_does_not_know_is_208() {
     let key = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
     let covenant = town.covenant("with-stranger.toml", |text| {
         format!(
-            "{text}\n[[parties]]\noin = \"{stranger}\"\nrole = \"pga\"\nname = \"PGA-tafel\"\ncontact = \"pga@voorbeeldstad.example\"\nsigning_keys = [\"{key}\"]\n"
+            "{text}\n[[parties]]\noin = \"{stranger}\"\nrole = \"pga\"\nname = \"PGA-tafel\"\ncontact = \"pga@voorbeeldstad.example\"\nsigning_keys = [\"{key}\"]\nmay_be_absent = true\n"
         )
     });
     let mut forge = town.forge("gemeente");

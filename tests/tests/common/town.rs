@@ -8,8 +8,10 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use seinhuis_agent::hpke::AwsHpke;
 use seinhuis_shared::covenant::Compiled;
+use seinhuis_shared::covenant::agreement::{Vote, Word};
 use seinhuis_shared::entry::{Entry, Kind};
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::frame;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::packet::{self, Packet};
 use seinhuis_shared::prekey::PrekeyPublic;
 use seinhuis_shared::receipt::{CheckpointCache, Receipt, VerifiedReceipt};
@@ -224,14 +226,30 @@ impl Town {
         self.runtime.block_on(municipality.close());
     }
 
-    /// Makes another covenant known to the broker: the partnership's with `edit` applied to its text.
+    /// Another covenant that everybody signed: the partnership's with `edit` applied to its text.
     pub(crate) fn covenant(&self, name: &str, edit: impl FnOnce(String) -> String) -> Compiled {
         let text = std::fs::read_to_string(self.stage.dir.join("partnership.toml")).unwrap();
         let part = self.stage.dir.join(name);
-        std::fs::write(&part, edit(text)).unwrap();
+        let own = format!("id = \"{}\"", name.trim_end_matches(".toml"));
+        std::fs::write(&part, edit(text.replace("id = \"voorbeeldstad-jeugdgroepen\"", &own))).unwrap();
         let model = samples::covenants().join("model.toml");
         self.stage.broker(&["covenant", "load", &model.to_string_lossy(), &part.to_string_lossy()]).unwrap();
-        Compiled::new(covenants::load(&[model, part]).unwrap()).unwrap()
+        let compiled = Compiled::new(covenants::load(&[model, part]).unwrap()).unwrap();
+        for member in &self.stage.members {
+            self.sign(member.role, compiled.hash());
+        }
+        compiled
+    }
+
+    /// A member accepts a covenant.
+    fn sign(&self, role: &str, covenant: Digest) {
+        let party = self.oin(role);
+        let (word, issued, reason) = (Word::Accept, clock::now(), String::new());
+        let vote = Vote { format: 1, covenant, party, word, issued, reason }.sign(&self.forge(role).key);
+        // Who is revoked by a test before this one has no say any more.
+        let Ok(raw) = self.runtime.block_on(Raw::open(&self.member(role).home)) else { return };
+        self.runtime.block_on(raw.request(frame::Kind::Vote, &vote, frame::Kind::Done)).unwrap();
+        self.runtime.block_on(raw.close());
     }
 
     /// Whether the broker's process is still the one that was started.
