@@ -24,6 +24,8 @@ pub enum Purpose {
     Acknowledgement,
     /// A request to enrol in a partnership.
     Enrolment,
+    /// A decision about a case.
+    Case,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Self::Prekeys => b"seinhuis/prekeys/1",
             Self::Acknowledgement => b"seinhuis/acknowledgement/1",
             Self::Enrolment => b"seinhuis/enrolment/1",
+            Self::Case => b"seinhuis/case/1",
         }
     }
 }

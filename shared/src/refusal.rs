@@ -214,6 +214,24 @@ refusals! {
     NotJson = 417 "not-json" Sender,
         nl "De inhoud is geen geldige JSON van het verwachte mediatype." => "Lever de inhoud als JSON-object aan.",
         en "The content is not valid JSON of the expected media type." => "Supply the content as a JSON object.";
+    UnknownCase = 418 "unknown-case" Sender,
+        nl "Deze zaak is hier niet bekend onder dit convenant." => "Controleer het zaakpseudoniem, of wacht op het eerste stapbesluit van de regisseur.",
+        en "This case is not known here under this covenant." => "Check the case pseudonym, or wait for the coordinator's first step decision.";
+    CaseClosed = 419 "case-closed" Sender,
+        nl "De zaak is gesloten." => "Stuur alleen nog berichten over eerdere berichten (F36 tot en met F41); begin voor iets nieuws een nieuwe zaak.",
+        en "The case is closed." => "Send only messages about earlier messages (F36 to F41); open a new case for anything new.";
+    CaseMoved = 420 "case-moved" Sender,
+        nl "Over de zaak is intussen een ander besluit genomen; dit sluit daar niet op aan." => "Haal de stand van de zaak op en neem het besluit zo nodig opnieuw.",
+        en "Another decision about the case came first; this one does not follow on it." => "Fetch the state of the case and take the decision again if it is still needed.";
+    NotTheMover = 421 "not-the-mover" Covenant,
+        nl "De rol van deze partij mag dit besluit over de zaak niet nemen." => "Vraag het de regisseur, of de partij die het convenant hiervoor noemt.",
+        en "This party's role may not take this decision about the case." => "Ask the coordinator, or the party the covenant names for it.";
+    ConditionNotMet = 422 "condition-not-met" Covenant,
+        nl "Een voorwaarde van deze stroom is in deze zaak niet vervuld." => "Wacht tot de partijen die het convenant noemt de voorwaarde hebben vastgesteld.",
+        en "A condition of this flow is not met in this case." => "Wait until the parties the covenant names have stated that it holds.";
+    BadTransition = 423 "bad-transition" Sender,
+        nl "Dit besluit past niet bij de stand van de zaak." => "Begin bij de eerste stap, ga één stap verder of terug, en stel een voorwaarde niet twee keer vast.",
+        en "This decision does not fit the state of the case." => "Begin at the first step, go one step on or back, and do not state a condition twice.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",
