@@ -84,7 +84,10 @@ const _: () = {
     assert!(ACK_MAX * 96 < SMALL_FRAME_MAX, "a full acknowledgement fits its frame");
     assert!(BUNDLE_MAX < SMALL_FRAME_MAX, "a prekey bundle fits its frame");
     assert!(CASE_STEPS_KEPT < CASE_DECISIONS_MAX, "there is room for statements about conditions");
-    assert!(CASE_DECISION_MAX * CASE_DECISIONS_MAX <= COVENANT_MAX, "a whole chain is no larger than a covenant");
+    assert!(
+        CASE_DECISION_MAX * CASE_DECISIONS_MAX <= COVENANT_MAX,
+        "a whole chain is no larger than a covenant"
+    );
     assert!(TTL_DEFAULT.0 <= TTL_MAX.0, "a default within the maximum");
     assert!(KEEP_ALIVE.0 * 2 < IDLE_TIMEOUT.0, "two keep-alives may be lost");
     assert!(RECIPIENTS_MAX * ENTRY_MAX < SMALL_FRAME_MAX * 2, "evidence for all recipients is bounded");

@@ -68,7 +68,8 @@ impl Standing {
     /// state it, of roles whose statement counts. Who is no party of the version counts no longer.
     pub fn holds(&self, code: &str, compiled: &Compiled) -> bool {
         compiled.condition(code).is_some_and(|condition| {
-            let counts = |oin: &Oin| compiled.role_of(*oin).is_some_and(|role| condition.set_by.contains(&role));
+            let counts =
+                |oin: &Oin| compiled.role_of(*oin).is_some_and(|role| condition.set_by.contains(&role));
             self.stating(code).filter(counts).count() >= usize::from(condition.parties)
         })
     }
@@ -157,9 +158,13 @@ impl CaseState {
         ensure(same, Refusal::UnknownCase)?;
         authorised(role, &decision.act, compiled)?;
         let Stage::In(current) = self.now.stage else { return Err(Refusal::CaseClosed) };
-        let follows = decision.previous == Some(self.head()) && Some(decision.seq) == self.seq().checked_add(1);
+        let follows =
+            decision.previous == Some(self.head()) && Some(decision.seq) == self.seq().checked_add(1);
         ensure(follows, Refusal::CaseMoved)?;
-        ensure(self.leads(current, decision, compiled) && self.has_room(&decision.act), Refusal::BadTransition)?;
+        ensure(
+            self.leads(current, decision, compiled) && self.has_room(&decision.act),
+            Refusal::BadTransition,
+        )?;
         self.now.follow(decision.party, &decision.act);
         self.later.push(event(next, at.max(self.moved())));
         Ok(Applied::Now)
