@@ -83,6 +83,7 @@ pub(crate) fn blocks(story: &Story) -> Vec<(&'static str, String)> {
         ("session", session(story)),
         ("keys", keys()),
         ("covenant", covenant(story)),
+        ("case", case(story)),
         ("prekeys", prekeys(story)),
         ("padding", tables::padding()),
         ("content", content(story)),
@@ -342,6 +343,19 @@ fn delivery(story: &Story) -> String {
         .with("Offer frame", &offer.to_frame().unwrap(), &[("packet", &story.packet), ("receipt", &receipt)])
         .hex("acknowledgement", &payload)
         .with("Acknowledge frame", &frame, &[("acknowledgement", &payload)])
+        .end()
+}
+
+fn case(story: &Story) -> String {
+    let [first, second] = story.decisions.each_ref().map(cbor::encode);
+    let [one, two] = story.decisions.each_ref().map(|decision| decision.sign(&key(GEMEENTE)));
+    let previous = sha256(&one).0;
+    Block::new()
+        .hex("first decision: step 1", &first)
+        .with("first decision, signed", &one, &[("first decision", &first)])
+        .hex("its SHA-256", &previous)
+        .with("second decision: close", &second, &[("SHA-256 of the first", &previous)])
+        .with("second decision, signed", &two, &[("second decision", &second)])
         .end()
 }
 

@@ -12,6 +12,7 @@ use hpke::kdf::KdfShake256;
 use hpke::kem::{Kem, XWing};
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable, OpModeR, OpModeS, Serializable, single_shot_open, single_shot_seal_with_rng};
+use seinhuis_shared::case::{self, Act, Applied, CaseDecision, Stage};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::{EK_LEN, WRAPPED_LEN, wrap_info};
 use seinhuis_shared::covenant::{
@@ -19,14 +20,14 @@ use seinhuis_shared::covenant::{
     MessageType, Party, Question, Role, Route, Size, Step, StepRule, check_body, evaluate,
 };
 use seinhuis_shared::entry::{Entry, Kind};
-use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::packet::padding::padded_length;
 use seinhuis_shared::packet::{
     Content, Context, Hpke, HpkeError, Packet, Recipient, SealRandomness, VERSION, open, seal,
 };
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, ProvedEntry, Receipt};
-use seinhuis_shared::signing::SigningKey;
+use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::hash::leaf_hash;
@@ -143,6 +144,8 @@ pub(crate) struct Story {
     receipt: Receipt,
     consistency: Vec<Digest>,
     acknowledgement: Acknowledgement,
+    /// The municipality begins a case and, a minute later, closes it.
+    decisions: [CaseDecision; 2],
 }
 
 fn prekey_public() -> PrekeyPublic {
@@ -203,31 +206,35 @@ fn covenant() -> Covenant {
             movers: vec![Role::Gemeente],
         }],
         conditions: vec![],
-        flows: vec![Flow {
-            id: "F02".into(),
-            nl: "signaal van de politie".into(),
-            en: "signal from the police".into(),
-            types: vec!["signaal".into()],
-            routes: vec![Route { from: vec![Role::Politie], to: vec![Role::Gemeente] }],
-            steps: vec![Step::S1],
-            levels: vec![Level::G],
-            categories: vec!["locatie".into()],
-            purpose: "signalering".into(),
-            bases: vec!["avg_6_1_e".into()],
-            case: CaseRule::Optional,
-            decision: false,
-            conditions: vec![],
-            release: false,
-            max_recipients: 1,
-            max_body: 4096,
-            retention_days: Some(92),
-            retention: "drie maanden".into(),
-        }],
+        flows: vec![flow()],
         decisions: vec![],
         parties: vec![
             party(GEMEENTE, Role::Gemeente, "Gemeente Voorbeeldstad"),
             party(POLITIE, Role::Politie, "Politie Voorbeeldstad"),
         ],
+    }
+}
+
+fn flow() -> Flow {
+    Flow {
+        id: "F02".into(),
+        nl: "signaal van de politie".into(),
+        en: "signal from the police".into(),
+        types: vec!["signaal".into()],
+        routes: vec![Route { from: vec![Role::Politie], to: vec![Role::Gemeente] }],
+        steps: vec![Step::S1],
+        levels: vec![Level::G],
+        categories: vec!["locatie".into()],
+        purpose: "signalering".into(),
+        bases: vec!["avg_6_1_e".into()],
+        case: CaseRule::Optional,
+        decision: false,
+        conditions: vec![],
+        release: false,
+        max_recipients: 1,
+        max_body: 4096,
+        retention_days: Some(92),
+        retention: "drie maanden".into(),
     }
 }
 
@@ -269,6 +276,24 @@ fn context(covenant: Digest) -> Context {
         trace: TraceId([0x7a; 16]),
         commitment: Digest([0; 32]),
     }
+}
+
+/// The two decisions of a short case.
+fn decisions(covenant: Digest) -> [CaseDecision; 2] {
+    let first = CaseDecision {
+        format: case::FORMAT,
+        covenant,
+        case: CaseId([0xca; 16]),
+        seq: 0,
+        previous: None,
+        party: oin(GEMEENTE),
+        act: Act::Step(Step::S1),
+        issued: NOON,
+    };
+    let previous = Some(sha256(&first.sign(&key(GEMEENTE))));
+    let issued = NOON.plus(Span::minutes(1));
+    let second = CaseDecision { seq: 1, previous, act: Act::Close, issued, ..first.clone() };
+    [first, second]
 }
 
 fn size_class(length: usize) -> Option<u64> {
@@ -351,8 +376,10 @@ impl Story {
             issued: NOON.plus(Span(400)),
             items: vec![item],
         };
+        let decisions = decisions(covenant.hash());
         Self {
             bundle: bundle(),
+            decisions,
             content: Content::new(CHANCE.salt, MEDIA_TYPE, BODY),
             packet,
             log,
@@ -407,6 +434,17 @@ impl Story {
         let signed = self.acknowledgement.sign(&key(GEMEENTE));
         assert_eq!(Acknowledgement::verify(&signed, &keys).as_ref(), Ok(&self.acknowledgement));
         self.check_schedule();
+        self.check_case(&compiled);
+    }
+
+    fn check_case(&self, compiled: &Compiled) {
+        let mut state = None;
+        for decision in &self.decisions {
+            let bytes = decision.sign(&key(GEMEENTE));
+            let key = |oin, kid| compiled.signing_key(oin, kid).copied();
+            assert_eq!(case::apply(&mut state, &bytes, key, compiled, decision.issued), Ok(Applied::Now));
+        }
+        assert_eq!(state.unwrap().now().stage(), Stage::Closed);
     }
 
     /// The AEAD key and nonce in the document open the wrap in the document.

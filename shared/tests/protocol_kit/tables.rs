@@ -67,6 +67,8 @@ pub(super) fn limits() -> String {
         ("epoch of a prekey", span(l::PREKEY_EPOCH)),
         ("prekeys in a bundle", l::PREKEYS_MAX.to_string()),
         ("prekey bundle (COSE_Sign1)", bytes(l::BUNDLE_MAX)),
+        ("decision about a case (COSE_Sign1)", bytes(l::CASE_DECISION_MAX)),
+        ("decisions about one case", l::CASE_DECISIONS_MAX.to_string()),
         ("bidirectional streams one side may have open", l::STREAMS_MAX.to_string()),
         ("connections of one organisation", l::CONNECTIONS_PER_PARTNER.to_string()),
         ("offers without an acknowledgement", l::INFLIGHT_MAX.to_string()),
