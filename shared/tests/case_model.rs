@@ -93,7 +93,7 @@ impl Reference {
             Act::Close => Some(ORDER.len()),
             Act::Condition { .. } => None,
         });
-        places.last()
+        places.collect::<Vec<_>>().last().copied()
     }
 
     /// The parties whose last word on `code` by `at` is that it holds.
@@ -103,7 +103,7 @@ impl Reference {
                 let Act::Condition { code: said, holds } = &decision.act else { return None };
                 (said == code && decision.party == org.oin()).then_some(*holds)
             });
-            words.last() == Some(true)
+            words.collect::<Vec<_>>().last() == Some(&true)
         };
         [GEM, POL, POL2, OM, JW].iter().filter(|org| last_word(org)).map(|org| org.oin()).collect()
     }
@@ -136,13 +136,12 @@ impl Reference {
         }
         let (gem, police, om) = (plan.org == GEM, plan.org == POL || plan.org == POL2, plan.org == OM);
         let may = match &plan.act {
-            Act::Step(Step::S2A) => return Err(Refusal::BadTransition),
             Act::Step(Step::S3) => gem || police,
             Act::Step(Step::S7) | Act::Close => gem || om,
             Act::Step(Step::S1 | Step::S2B | Step::S4 | Step::S5 | Step::S6) => gem,
             Act::Condition { code, .. } if code == ONE => gem || police,
             Act::Condition { code, .. } if code == TWO => gem || police || om,
-            Act::Condition { .. } => return Err(Refusal::BadTransition),
+            Act::Step(Step::S2A) | Act::Condition { .. } => return Err(Refusal::BadTransition),
         };
         if !may {
             return Err(Refusal::NotTheMover);
