@@ -26,6 +26,8 @@ pub enum Purpose {
     Enrolment,
     /// A party's word about a covenant.
     Vote,
+    /// A decision about a case.
+    Case,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Self::Acknowledgement => b"seinhuis/acknowledgement/1",
             Self::Enrolment => b"seinhuis/enrolment/1",
             Self::Vote => b"seinhuis/vote/1",
+            Self::Case => b"seinhuis/case/1",
         }
     }
 }

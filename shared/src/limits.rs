@@ -42,6 +42,12 @@ pub const VOTES_PER_PARTY: usize = 3;
 pub const AGREEMENT_MAX: usize = COVENANT_MAX + 256 * VOTES_PER_PARTY * (VOTE_MAX + 16) + 64;
 /// Smallest encoded content; less is padded up to it, so that short messages look alike.
 pub const CONTENT_FLOOR: usize = 256;
+/// Most bytes of one signed decision about a case.
+pub const CASE_DECISION_MAX: usize = 512;
+/// Most decisions about one case. The last place is kept for the one that closes it.
+pub const CASE_DECISIONS_MAX: usize = 1024;
+/// Places of these that statements about conditions leave to steps, so that no party can fill a case up.
+pub const CASE_STEPS_KEPT: usize = 128;
 
 /// Longest validity of a packet.
 pub const TTL_MAX: Span = Span::days(30);
@@ -89,6 +95,11 @@ const _: () = {
     assert!(INFLIGHT_BYTES >= 2 * FRAME_MAX, "the window holds more than one packet");
     assert!(ACK_MAX * 96 < SMALL_FRAME_MAX, "a full acknowledgement fits its frame");
     assert!(BUNDLE_MAX < SMALL_FRAME_MAX, "a prekey bundle fits its frame");
+    assert!(CASE_STEPS_KEPT < CASE_DECISIONS_MAX, "there is room for statements about conditions");
+    assert!(
+        CASE_DECISION_MAX * CASE_DECISIONS_MAX <= COVENANT_MAX,
+        "a whole chain is no larger than a covenant"
+    );
     assert!(TTL_DEFAULT.0 <= TTL_MAX.0, "a default within the maximum");
     assert!(KEEP_ALIVE.0 * 2 < IDLE_TIMEOUT.0, "two keep-alives may be lost");
     assert!(RECIPIENTS_MAX * ENTRY_MAX < SMALL_FRAME_MAX * 2, "evidence for all recipients is bounded");

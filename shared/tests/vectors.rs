@@ -3,6 +3,8 @@
 //! writes the files anew; a change in them is a change of the protocol.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "common/cases.rs"]
+mod cases;
 mod common;
 #[path = "common/defects.rs"]
 mod defects;
@@ -20,6 +22,7 @@ use std::collections::BTreeSet;
 use common::{GEM, POL, receive};
 use files::{hex, unhex};
 use forge::Kit;
+use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::enrol::{EnrolRequest, fingerprint};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::limits::{CONTENT_FLOOR, PACKET_MAX};
@@ -29,6 +32,7 @@ use seinhuis_shared::prekey::{PrekeyBundle, PrekeyPublic};
 use seinhuis_shared::receipt::{CheckpointCache, Receipt};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::{SigningKey, sha256};
+use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::Acknowledgement;
 
 #[test]
@@ -40,6 +44,7 @@ fn the_files_are_what_the_code_makes() {
     files::same("acknowledgements.json", &signed::acknowledgements());
     files::same("enrolments.json", &signed::enrolments());
     files::same("receipts.json", &signed::receipts());
+    files::same("cases.json", &cases::cases());
 }
 
 #[test]
@@ -153,6 +158,31 @@ fn enrolment_requests_count_as_they_say() {
         let got = EnrolRequest::verify(&bytes);
         assert_eq!(got.map_or_else(Refusal::number, |_| 0), vector.refusal, "{}", vector.name);
         assert_eq!(vector.fingerprint.unwrap(), fingerprint(&bytes), "{}", vector.name);
+    }
+}
+
+#[test]
+fn decisions_about_a_case_count_as_they_say() {
+    let file: files::CaseChain = files::read("cases.json");
+    let covenant = Covenant::from_bytes(&unhex(&file.covenant)).unwrap();
+    let compiled = Compiled::new(covenant).unwrap();
+    assert_eq!(compiled.hash().to_string(), file.covenant_sha256);
+    let logged = |vector: &files::CaseFields| (unhex(&vector.decision), Timestamp(vector.at));
+    let chain: Vec<_> = file.valid.iter().map(logged).collect();
+    for (count, vector) in (1..).zip(&file.valid) {
+        let state = cases::fold(&compiled, &chain[..count]).unwrap();
+        let stating = state.now().stating("strafrechtelijk").map(|oin| oin.to_string()).collect::<Vec<_>>();
+        let got = (vector.after, Some(cases::stage(&state)), Some(stating), Some(state.head().to_string()));
+        let says = (count - 1, vector.stage.clone(), vector.stating.clone(), vector.sha256.clone());
+        assert_eq!(got, says, "{}", vector.name);
+    }
+    assert!(file.invalid.len() >= 50, "{}", file.invalid.len());
+    let names: BTreeSet<_> = file.invalid.iter().map(|vector| &vector.name).collect();
+    assert_eq!(names.len(), file.invalid.len());
+    for vector in &file.invalid {
+        let tried = [&chain[..vector.after], &[logged(vector)]].concat();
+        let got = cases::fold(&compiled, &tried).map(|_| ()).map_err(Refusal::number);
+        assert_eq!(got, Err(vector.refusal), "{}", vector.name);
     }
 }
 

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 #![expect(clippy::missing_panics_doc, reason = "panicking is how a check reports")]
 
+pub mod case;
 pub mod control;
 pub mod covenant;
 pub mod journal;
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("broker_card", shell::broker_card),
     ("broker_config", shell::broker_config),
     ("broker_rows", rows::broker_rows),
+    ("case_decision", case::decision),
     ("certificate", shell::certificate),
     ("checkpoint", log::checkpoint),
     ("content", packet::content),

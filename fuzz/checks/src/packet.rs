@@ -20,8 +20,8 @@ use seinhuis_shared::wire::{
 
 use crate::{Check, known};
 
-const PURPOSES: [Purpose; 4] =
-    [Purpose::Packet, Purpose::Prekeys, Purpose::Acknowledgement, Purpose::Enrolment];
+const PURPOSES: [Purpose; 5] =
+    [Purpose::Packet, Purpose::Prekeys, Purpose::Acknowledgement, Purpose::Enrolment, Purpose::Case];
 
 /// A frame: its header within the bound of its kind, its payload as a message.
 pub fn frame(data: &[u8]) -> bool {

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::document::{CaseRule, Covenant, Flow, Party};
+use super::document::{CaseRule, Condition, Covenant, Flow, Party, StepRule};
 use super::error::CovenantError;
 use super::limits::BODY_MAX;
 use super::schema::Schema;
 use super::validate::validate;
-use super::vocabulary::{Level, Role, Special};
+use super::vocabulary::{Level, Role, Special, Step};
 use crate::ids::{Digest, Oin, Thumbprint};
 use crate::signing::PublicKey;
 use crate::time::Timestamp;
@@ -35,6 +35,8 @@ pub(crate) struct FlowRule {
     pub(crate) max_recipients: usize,
     pub(crate) max_body: u64,
     pub(crate) retention_days: Option<u32>,
+    /// Conditions a case must meet, each with the roles for which it counts.
+    pub(crate) conditions: Vec<(String, u8)>,
 }
 
 impl FlowRule {
@@ -54,6 +56,7 @@ impl FlowRule {
             max_recipients: flow.max_recipients.into(),
             max_body: u64::from(flow.max_body.min(covenant.max_body)),
             retention_days: flow.retention_days,
+            conditions: flow.conditions.iter().map(|one| (one.condition.clone(), set(&one.roles))).collect(),
         }
     }
 
@@ -199,5 +202,30 @@ impl Compiled {
 
     pub(crate) fn kind(&self, category: &str) -> Option<Kind> {
         self.kinds.get(category).copied()
+    }
+
+    /// The step a case begins in: the first of the covenant's, in the order of the 7-stappenmodel.
+    pub fn first_step(&self) -> Option<Step> {
+        self.covenant.steps.iter().map(|rule| rule.step).min()
+    }
+
+    /// The step a case comes to last.
+    pub fn last_step(&self) -> Option<Step> {
+        self.covenant.steps.iter().map(|rule| rule.step).max()
+    }
+
+    /// The step after `step`, in the order of the 7-stappenmodel; `step` need not be the covenant's.
+    pub fn step_after(&self, step: Step) -> Option<Step> {
+        self.covenant.steps.iter().map(|rule| rule.step).filter(|one| *one > step).min()
+    }
+
+    /// The rule of a step; `None` for one the covenant does without.
+    pub fn step_rule(&self, step: Step) -> Option<&StepRule> {
+        self.covenant.steps.iter().find(|rule| rule.step == step)
+    }
+
+    /// The condition with this code.
+    pub fn condition(&self, code: &str) -> Option<&Condition> {
+        self.covenant.conditions.iter().find(|condition| condition.code == code)
     }
 }

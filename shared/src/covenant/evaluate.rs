@@ -1,7 +1,7 @@
 //! The judgement over one packet: pure, complete, in a fixed order.
 //!
 //! The order is part of the interface, because partners see which check came first:
-//! 1 in force · 2 recipients counted, all parties · 3 flow · 4 message type · 5 sender's role ·
+//! 1 in force · 2 recipients counted, none twice; then all parties · 3 flow · 4 message type · 5 sender's role ·
 //! 6 recipients' roles and number · 7 step · 8 level · 9 categories and that the level is theirs ·
 //! 10 purpose and basis · 11 case · 12 rules of law · 13 article 20 decision asked by the flow ·
 //! 14 validity of the packet · 15 size.
@@ -155,11 +155,13 @@ pub fn evaluate(compiled: &Compiled, question: &Question<'_>) -> Result<Permit, 
 fn roles(compiled: &Compiled, question: &Question<'_>) -> Result<(Role, u8), Refusal> {
     let count = question.recipients.len();
     ensure((1..=RECIPIENTS_MAX).contains(&count), Refusal::RecipientCount)?;
+    for (index, oin) in question.recipients.iter().enumerate() {
+        ensure(!question.recipients.iter().take(index).any(|one| one == oin), Refusal::RecipientCount)?;
+    }
     let role = |oin| compiled.role_at(oin, question.now).ok_or(Refusal::NotAParty);
     let sender = role(question.sender)?;
     let mut set = 0;
-    for (index, oin) in question.recipients.iter().enumerate() {
-        ensure(!question.recipients.iter().take(index).any(|one| one == oin), Refusal::RecipientCount)?;
+    for oin in question.recipients {
         set |= role(*oin)?.bit();
     }
     Ok((sender, set))

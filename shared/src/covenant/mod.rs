@@ -30,6 +30,7 @@ mod tests;
 pub use agreement::{Agreement, Agreements};
 pub use body::{DeclareError, Found, check_body};
 pub use compiled::Compiled;
+pub(crate) use declared::is_code;
 pub use declared::{Declared, DeclaredError};
 pub use document::{
     CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Party,

@@ -199,3 +199,30 @@ pub(crate) struct ReceiptFields {
     pub(crate) error: Option<String>,
     pub(crate) receipt: String,
 }
+
+/// A case: the covenant it is under, its decisions in order, and decisions that do not count.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CaseChain {
+    pub(crate) covenant: String,
+    pub(crate) covenant_sha256: String,
+    pub(crate) valid: Vec<CaseFields>,
+    pub(crate) invalid: Vec<CaseFields>,
+}
+
+/// A decision, logged at `at` when `after` decisions of the chain have been.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CaseFields {
+    pub(crate) name: String,
+    pub(crate) after: usize,
+    pub(crate) at: u64,
+    pub(crate) refusal: u16,
+    /// The step the case is in then, or `closed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stage: Option<String>,
+    /// The parties that state the condition then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stating: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sha256: Option<String>,
+    pub(crate) decision: String,
+}

@@ -37,7 +37,7 @@ fn vector(name: &str, by: Org, refusal: Option<Refusal>, bytes: &[u8]) -> Signed
 }
 
 /// The same object with its payload changed and signed again.
-fn resigned(object: &[u8], key: &SigningKey, purpose: Purpose, edit: Edit) -> Vec<u8> {
+pub(crate) fn resigned(object: &[u8], key: &SigningKey, purpose: Purpose, edit: Edit) -> Vec<u8> {
     let sign1 = Sign1::parse(object, object.len()).unwrap();
     let mut payload: Value = ciborium::from_reader(sign1.unverified_payload()).unwrap();
     edit(&mut payload);
@@ -45,7 +45,7 @@ fn resigned(object: &[u8], key: &SigningKey, purpose: Purpose, edit: Edit) -> Ve
 }
 
 /// The same object with its COSE_Sign1 changed.
-fn edited(object: &[u8], edit: Edit) -> Vec<u8> {
+pub(crate) fn edited(object: &[u8], edit: Edit) -> Vec<u8> {
     let mut value: Value = ciborium::from_reader(object).unwrap();
     edit(&mut value);
     encode(&value)

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use data_encoding::HEXLOWER;
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{Encrypt, Purpose, Sign1, Wrap, content_aad};
+use seinhuis_shared::covenant::agreement::Cast;
 use seinhuis_shared::enrol::{EnrolRequest, NodeKind, fingerprint};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::packet::Packet;
@@ -13,8 +14,8 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::wire::{
-    Consistency, Deferred, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Message as _, Offer,
-    Prekeys, Refuse, VERSION, Verdict, Welcome,
+    self, Consistency, Deferred, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Known, Message as _,
+    Offer, Prekeys, Refuse, VERSION, Verdict, Welcome,
 };
 
 use super::{
@@ -83,6 +84,7 @@ pub(crate) fn blocks(story: &Story) -> Vec<(&'static str, String)> {
         ("session", session(story)),
         ("keys", keys()),
         ("covenant", covenant(story)),
+        ("case", case(story)),
         ("prekeys", prekeys(story)),
         ("padding", tables::padding()),
         ("content", content(story)),
@@ -109,7 +111,7 @@ fn session(story: &Story) -> String {
         log_key: story.log.key.to_string(),
         now: NOON,
         checkpoint: Bytes(story.notes[0].clone().into_bytes()),
-        covenants: vec![story.covenant.hash()],
+        agreements: vec![Known { hash: story.covenant.hash(), votes: 1 }],
     };
     let refuse = Refuse { reason: Refusal::UnknownPartner.number(), retry_after: None };
     Block::new()
@@ -138,12 +140,19 @@ fn keys() -> String {
 fn covenant(story: &Story) -> String {
     let bytes = story.covenant.to_bytes();
     let fetch = FetchCovenant { hash: story.covenant.hash() };
-    let frame = frame::encode(Kind::Covenant, &bytes).unwrap();
+    let vote = story.vote();
+    let cast = Cast { vote: Bytes(vote.clone()), at: NOON };
+    let answer = wire::Covenant { document: Bytes(bytes.clone()), casts: vec![cast] };
     Block::new()
         .hex("covenant", &bytes)
         .hex("covenant hash", story.covenant.hash().as_bytes())
+        .hex("vote of the politie: accept, at noon, without a reason", &vote)
         .hex("FetchCovenant frame", &fetch.to_frame().unwrap())
-        .with("Covenant frame", &frame, &[("covenant", &bytes)])
+        .with(
+            "Covenant frame: logged at noon",
+            &answer.to_frame().unwrap(),
+            &[("covenant", &bytes), ("vote", &vote)],
+        )
         .end()
 }
 
@@ -342,6 +351,19 @@ fn delivery(story: &Story) -> String {
         .with("Offer frame", &offer.to_frame().unwrap(), &[("packet", &story.packet), ("receipt", &receipt)])
         .hex("acknowledgement", &payload)
         .with("Acknowledge frame", &frame, &[("acknowledgement", &payload)])
+        .end()
+}
+
+fn case(story: &Story) -> String {
+    let [first, second] = story.decisions.each_ref().map(cbor::encode);
+    let [one, two] = story.decisions.each_ref().map(|decision| decision.sign(&key(GEMEENTE)));
+    let previous = sha256(&one).0;
+    Block::new()
+        .hex("first decision: step 1", &first)
+        .with("first decision, signed", &one, &[("first decision", &first)])
+        .hex("its SHA-256", &previous)
+        .with("second decision: close", &second, &[("SHA-256 of the first", &previous)])
+        .with("second decision, signed", &two, &[("second decision", &second)])
         .end()
 }
 

@@ -12,21 +12,25 @@ use hpke::kdf::KdfShake256;
 use hpke::kem::{Kem, XWing};
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable, OpModeR, OpModeS, Serializable, single_shot_open, single_shot_seal_with_rng};
+use std::sync::Arc;
+
+use seinhuis_shared::case::{self, Act, Applied, CaseDecision, Stage};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::{EK_LEN, WRAPPED_LEN, wrap_info};
+use seinhuis_shared::covenant::agreement::{Counted, Vote, Word};
 use seinhuis_shared::covenant::{
-    CaseRule, Category, Clause, Compiled, Covenant, Declared, FORMAT, Fate, Flow, InFlight, Level,
+    Agreement, CaseRule, Category, Clause, Compiled, Covenant, Declared, FORMAT, Fate, Flow, InFlight, Level,
     MessageType, Party, Question, Role, Route, Size, Step, StepRule, check_body, evaluate,
 };
 use seinhuis_shared::entry::{Entry, Kind};
-use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::packet::padding::padded_length;
 use seinhuis_shared::packet::{
     Content, Context, Hpke, HpkeError, Packet, Recipient, SealRandomness, VERSION, open, seal,
 };
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, ProvedEntry, Receipt};
-use seinhuis_shared::signing::SigningKey;
+use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::hash::leaf_hash;
@@ -143,6 +147,8 @@ pub(crate) struct Story {
     receipt: Receipt,
     consistency: Vec<Digest>,
     acknowledgement: Acknowledgement,
+    /// The municipality begins a case and, a minute later, closes it.
+    decisions: [CaseDecision; 2],
 }
 
 fn prekey_public() -> PrekeyPublic {
@@ -275,6 +281,24 @@ fn context(covenant: Digest) -> Context {
     }
 }
 
+/// The two decisions of a short case.
+fn decisions(covenant: Digest) -> [CaseDecision; 2] {
+    let first = CaseDecision {
+        format: case::FORMAT,
+        covenant,
+        case: CaseId([0xca; 16]),
+        seq: 0,
+        previous: None,
+        party: oin(GEMEENTE),
+        act: Act::Step(Step::S1),
+        issued: NOON,
+    };
+    let previous = Some(sha256(&first.sign(&key(GEMEENTE))));
+    let issued = NOON.plus(Span::minutes(1));
+    let second = CaseDecision { seq: 1, previous, act: Act::Close, issued, ..first.clone() };
+    [first, second]
+}
+
 fn size_class(length: usize) -> Option<u64> {
     u64::try_from(padded_length(length)).ok()
 }
@@ -355,8 +379,10 @@ impl Story {
             issued: NOON.plus(Span(400)),
             items: vec![item],
         };
+        let decisions = decisions(covenant.hash());
         Self {
             bundle: bundle(),
+            decisions,
             content: Content::new(CHANCE.salt, MEDIA_TYPE, BODY),
             packet,
             log,
@@ -390,6 +416,9 @@ impl Story {
             size: Size::Sealed(u64::try_from(self.packet.len()).unwrap()),
         };
         assert!(evaluate(&compiled, &question).is_ok());
+        let mut agreement = Agreement::new(Arc::new(Compiled::new(self.covenant.clone()).unwrap()));
+        assert_eq!(agreement.cast(&self.vote(), NOON), Ok(Counted::New(Word::Accept)));
+        assert!(agreement.is_bound(oin(POLITIE), NOON) && !agreement.in_force(NOON), "one has not signed");
 
         let keys = [key(GEMEENTE).public()];
         let signed = self.bundle.sign(&key(GEMEENTE));
@@ -411,6 +440,17 @@ impl Story {
         let signed = self.acknowledgement.sign(&key(GEMEENTE));
         assert_eq!(Acknowledgement::verify(&signed, &keys).as_ref(), Ok(&self.acknowledgement));
         self.check_schedule();
+        self.check_case(&compiled);
+    }
+
+    fn check_case(&self, compiled: &Compiled) {
+        let mut state = None;
+        for decision in &self.decisions {
+            let bytes = decision.sign(&key(GEMEENTE));
+            let key = |oin, kid| compiled.signing_key(oin, kid).copied();
+            assert_eq!(case::apply(&mut state, &bytes, key, compiled, decision.issued), Ok(Applied::Now));
+        }
+        assert_eq!(state.unwrap().now().stage(), Stage::Closed);
     }
 
     /// The AEAD key and nonce in the document open the wrap in the document.
@@ -421,6 +461,19 @@ impl Story {
         let (_, wrapped) = self.wrap();
         let cek = cipher.decrypt(&nonce.into(), wrapped.as_slice()).unwrap();
         assert_eq!(cek, CHANCE.key);
+    }
+
+    /// The police accept the covenant.
+    fn vote(&self) -> Vec<u8> {
+        let vote = Vote {
+            format: 1,
+            covenant: self.covenant.hash(),
+            party: oin(POLITIE),
+            word: Word::Accept,
+            issued: NOON,
+            reason: String::new(),
+        };
+        vote.sign(&key(POLITIE))
     }
 
     fn info(&self) -> Vec<u8> {

@@ -2,6 +2,7 @@
 //!
 //! Files of `fuzz/corpus` that stand not here were found by a fuzzer, or are signed with a key that draws chance.
 
+mod cases;
 mod covenants;
 mod files;
 mod local;
@@ -44,6 +45,6 @@ fn changed(text: &str, from: &str, to: &str) -> String {
 
 /// Every seed.
 pub(crate) fn all() -> Vec<Seed> {
-    let all = [signed::all(), log::all(), covenants::all(), files::all(), local::all()];
+    let all = [signed::all(), cases::all(), log::all(), covenants::all(), files::all(), local::all()];
     all.into_iter().flatten().collect()
 }
