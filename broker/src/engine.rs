@@ -174,6 +174,7 @@ impl Outs {
             Send::Welcome { conn, .. }
             | Send::Offer { conn, .. }
             | Send::Agreements { conn, .. }
+            | Send::Cases { conn, .. }
             | Send::Refuse { conn, request: None, .. } => {
                 self.conns.get(&conn).is_some_and(|out| out.send(send).is_ok())
             }
@@ -184,6 +185,7 @@ impl Outs {
             | Send::Done { request, .. }
             | Send::Prekeys { request, .. }
             | Send::Covenant { request, .. }
+            | Send::Case { request, .. }
             | Send::Consistency { request, .. } => {
                 self.requests.remove(&request).is_some_and(|out| out.send(send).is_ok())
             }

@@ -122,6 +122,8 @@ kinds! {
     Withdrawn = "withdrawn";
     /// A covenant version was loaded, came into force or ended.
     Covenant = "covenant";
+    /// A decision about a case was logged.
+    Case = "case";
     /// A signing key or prekey bundle was published, replaced or revoked.
     Key = "key";
     /// A partner was added, changed or revoked.

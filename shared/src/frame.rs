@@ -3,7 +3,9 @@
 //! `frame = length: u32 big-endian, kind: u8, payload`, where `length` counts kind and payload. The bound
 //! on a frame depends on its kind and is checked on the header, before anything is read or reserved.
 
-use crate::limits::{AGREEMENT_MAX, COVENANT_MAX, FRAME_MAX, SMALL_FRAME_MAX, VOTE_MAX};
+use crate::limits::{
+    AGREEMENT_MAX, CASE_CHAIN_MAX, CASE_DECISION_MAX, COVENANT_MAX, FRAME_MAX, SMALL_FRAME_MAX, VOTE_MAX,
+};
 use crate::refusal::Refusal;
 
 /// Length of the header: the length field and the kind.
@@ -53,6 +55,8 @@ kinds! {
     Offer = 0x20, FRAME_MAX;
     /// Broker, on its delivery stream: how the covenants stand, whenever that changes.
     Agreements = 0x22, SMALL_FRAME_MAX;
+    /// Broker, on its delivery stream: cases that were decided about.
+    Cases = 0x23, SMALL_FRAME_MAX;
     /// Agent, on its acknowledgement stream: packets stored, or found wanting.
     Acknowledge = 0x21, SMALL_FRAME_MAX;
     /// Agent: publishes its prekey bundle.
@@ -75,6 +79,12 @@ kinds! {
     Propose = 0x38, COVENANT_MAX;
     /// Agent: its organisation's word about a version.
     Vote = 0x39, VOTE_MAX;
+    /// Agent: its organisation's decision about a case.
+    Decide = 0x3a, CASE_DECISION_MAX;
+    /// Agent: asks for what was decided about a case.
+    FetchCase = 0x3b, 64;
+    /// Broker: every decision about a case.
+    Case = 0x3c, CASE_CHAIN_MAX;
 }
 
 /// A frame's header.

@@ -46,6 +46,12 @@ pub const CONTENT_FLOOR: usize = 256;
 pub const CASE_DECISION_MAX: usize = 512;
 /// Most decisions about one case. The last place is kept for the one that closes it.
 pub const CASE_DECISIONS_MAX: usize = 1024;
+/// Most bytes of all decisions about one case, each with its time.
+pub const CASE_CHAIN_MAX: usize = CASE_DECISIONS_MAX * (CASE_DECISION_MAX + 16) + 64;
+/// Most cases one party has begun that are not closed.
+pub const CASES_OPEN_MAX: usize = 4096;
+/// Most cases one session is told about.
+pub const CASES_WATCHED_MAX: usize = 65_536;
 /// Places of these that statements about conditions leave to steps, so that no party can fill a case up.
 pub const CASE_STEPS_KEPT: usize = 128;
 

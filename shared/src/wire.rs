@@ -9,7 +9,7 @@ use crate::cbor::{self, Bytes};
 use crate::cose::{Purpose, Sign1};
 use crate::covenant::agreement::Cast;
 use crate::frame::{self, Kind};
-use crate::ids::{Digest, MsgId, Oin};
+use crate::ids::{CaseId, Digest, MsgId, Oin};
 use crate::limits::{ACK_MAX, SMALL_FRAME_MAX};
 use crate::refusal::Refusal;
 use crate::signing::{PublicKey, SigningKey};
@@ -178,6 +178,49 @@ message!(
 );
 
 message!(
+    /// Asks for what was decided about a case.
+    FetchCase in FetchCase {
+        /// Which.
+        case: CaseId,
+    }
+);
+
+/// A decision about a case as the broker logged it: `[decision, at]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Decided {
+    /// The decision exactly as its party signed it ([`crate::case::CaseDecision`]).
+    pub decision: Bytes,
+    /// The time of its log entry: it counts from then on.
+    pub at: Timestamp,
+}
+
+message!(
+    /// Everything that was decided about a case.
+    Case in Case {
+        /// The decisions, in order.
+        decisions: Vec<Decided>,
+    }
+);
+
+/// How far a case is: `[case, decisions]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct CaseHead {
+    /// The case.
+    pub case: CaseId,
+    /// How many decisions about it are logged. Who knows fewer fetches them again.
+    pub decisions: u32,
+}
+
+message!(
+    /// Cases about which something was decided, of those that were asked for in this session. Sent before
+    /// anything that rests on it.
+    Cases in Cases {
+        /// These cases.
+        cases: Vec<CaseHead>,
+    }
+);
+
+message!(
     /// Asks for proofs that trees of rising sizes extend each other.
     FetchConsistency in FetchConsistency {
         /// 2 to 32 sizes, each larger than the one before; the last at most the log's size.
@@ -283,6 +326,15 @@ mod tests {
         let cast = Cast { vote: Bytes(vec![1; VOTE_MAX]), at: Timestamp(u64::MAX) };
         let casts = vec![cast; PARTIES_MAX * VOTES_PER_PARTY];
         assert!(Covenant { document: Bytes(vec![1; COVENANT_MAX]), casts }.to_frame().is_ok());
+    }
+
+    #[test]
+    fn the_longest_chain_of_a_case_fits_its_frame() {
+        use crate::limits::{CASE_DECISION_MAX, CASE_DECISIONS_MAX};
+        let decision = Bytes(vec![1; CASE_DECISION_MAX]);
+        let decided = Decided { decision, at: Timestamp(u64::MAX) };
+        assert!(Case { decisions: vec![decided; CASE_DECISIONS_MAX] }.to_frame().is_ok());
+        assert!(FetchCase { case: CaseId([255; 16]) }.to_frame().is_ok());
     }
 
     #[test]

@@ -345,6 +345,12 @@ impl Core {
                 .and_then(|compiled| self.propose(&peer, compiled, now, turn))
                 .map(|()| Send::Done { conn, request }),
             Ask::Vote(bytes) => self.vote(&peer, &bytes, now, turn).map(|()| Send::Done { conn, request }),
+            Ask::Decide(bytes) => {
+                self.decide((conn, &peer), &bytes, now, turn).map(|()| Send::Done { conn, request })
+            }
+            Ask::FetchCase(case) => {
+                self.case((conn, &peer), case, now).map(|decisions| Send::Case { conn, request, decisions })
+            }
             Ask::FetchConsistency(sizes) => {
                 self.consistent_sizes(&sizes).map(|()| Send::Consistency { conn, request, sizes })
             }

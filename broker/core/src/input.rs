@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use seinhuis_shared::covenant::Compiled;
-use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, Oin};
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{Acknowledgement, Hello};
@@ -104,6 +104,10 @@ pub enum Ask {
     Propose(Result<Arc<Compiled>, Refusal>),
     /// Gives its organisation's word about a version, signed.
     Vote(Vec<u8>),
+    /// Decides something about a case, signed.
+    Decide(Vec<u8>),
+    /// Asks for what was decided about a case.
+    FetchCase(CaseId),
     /// Asks for consistency proofs.
     FetchConsistency(Vec<u64>),
 }

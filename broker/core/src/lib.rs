@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 pub mod admission;
+mod cases;
 mod core;
 mod covenants;
 mod directory;
@@ -26,6 +27,7 @@ mod tests;
 mod turn;
 mod write;
 
+pub use crate::cases::Cases;
 pub use crate::core::{Config, Core, Overview, RestoreError};
 pub use directory::{Directory, Partner};
 pub use input::{Ask, ConnId, Input, LaneId, RequestId};

@@ -42,7 +42,7 @@ impl Core {
             return self.again(conn, lane, &packet, &seen, now, turn);
         }
         let directory = self.directory();
-        let permitted = packet.fresh(now).and_then(|fresh| fresh.permit(&directory, now));
+        let permitted = packet.fresh(now).and_then(|fresh| fresh.permit(&directory, &self.state.cases, now));
         match permitted {
             Ok(permitted) => match self.room_for(conn, permitted.packet(), now) {
                 Ok(()) => self.accept(conn, lane, &permitted, now, turn),

@@ -1,8 +1,8 @@
 //! Sessions: who is connected, and how much has been offered without an answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{CaseId, Oin};
 use seinhuis_shared::limits::{INFLIGHT_BYTES, INFLIGHT_MAX};
 use seinhuis_shared::packet::Context;
 use seinhuis_shared::time::Timestamp;
@@ -21,6 +21,8 @@ pub(crate) struct Session {
     pub(crate) cursor: u64,
     /// Flows and recipients for which a packet was put off: its number, and until when later ones wait.
     held: BTreeMap<(String, Oin), (u64, Timestamp)>,
+    /// Cases that were asked for or decided about on this connection: it is told what happens to them.
+    pub(crate) watched: BTreeSet<CaseId>,
 }
 
 impl Session {
@@ -32,6 +34,7 @@ impl Session {
             inflight_bytes: 0,
             cursor: 0,
             held: BTreeMap::new(),
+            watched: BTreeSet::new(),
         }
     }
 

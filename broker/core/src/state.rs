@@ -8,6 +8,7 @@ use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 
+use crate::cases::Cases;
 use crate::directory::Directory;
 use crate::mailbox::Mailbox;
 use crate::sequencer::Log;
@@ -26,6 +27,7 @@ pub(crate) enum Ending {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) directory: Arc<Directory>,
+    pub(crate) cases: Cases,
     pub(crate) prekeys: BTreeMap<Oin, (u64, Vec<u8>)>,
     pub(crate) seen: BTreeMap<(Oin, MsgId), Outcome>,
     /// Whose outcomes the turn that begins at an entry decided, and until when they are kept.
@@ -38,8 +40,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Makes a change. Gives `false` for one that cannot be: a covenant that does not read, a vote that does
-    /// not count.
+    /// Makes a change. Gives `false` for one that cannot be: a covenant that does not read, a vote or a decision
+    /// that does not count.
     pub(crate) fn apply(&mut self, write: &Write) -> bool {
         match write {
             Write::Partner { oin, partner } => {
@@ -50,6 +52,7 @@ impl State {
                 let counted = self.agreements().cast(&cast.vote, cast.at);
                 return counted.is_ok() && self.directory.agreements.get(hash).is_ok();
             }
+            Write::Decision { decided, .. } => return self.decide(&decided.decision, decided.at).is_ok(),
             Write::Prekeys { oin, seq, bytes } => {
                 self.prekeys.insert(*oin, (*seq, bytes.clone()));
             }
@@ -96,6 +99,14 @@ impl State {
     /// What was agreed, to be changed.
     pub(crate) fn agreements(&mut self) -> &mut Agreements {
         &mut Arc::make_mut(&mut self.directory).agreements
+    }
+
+    /// Takes a decision about a case.
+    ///
+    /// # Errors
+    /// Those of [`Cases::apply`].
+    pub(crate) fn decide(&mut self, bytes: &[u8], at: Timestamp) -> Result<(), Refusal> {
+        self.cases.apply(bytes, at, &self.directory.agreements).map(|_| ())
     }
 
     /// Takes in a version.

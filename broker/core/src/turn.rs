@@ -8,7 +8,7 @@ use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
-use seinhuis_shared::wire::{Deferred, Known, Refuse, Welcome};
+use seinhuis_shared::wire::{CaseHead, Decided, Deferred, Known, Refuse, Welcome};
 use sha2::{Digest as _, Sha256};
 
 use crate::input::{ConnId, LaneId, RequestId};
@@ -125,6 +125,22 @@ pub enum Send {
         conn: ConnId,
         /// Every one of them.
         agreements: Vec<Known>,
+    },
+    /// What was decided about a case.
+    Case {
+        /// On which connection.
+        conn: ConnId,
+        /// The request.
+        request: RequestId,
+        /// The decisions, in order.
+        decisions: Vec<Decided>,
+    },
+    /// Cases about which something was decided, of those the peer asked for.
+    Cases {
+        /// On which connection.
+        conn: ConnId,
+        /// These cases.
+        cases: Vec<CaseHead>,
     },
     /// Consistency proofs, for the shell to read from the log.
     Consistency {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::agreement::Cast;
-use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::wire::Decided;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::directory::Partner;
@@ -36,14 +37,17 @@ pub enum Table {
     Notes = 8,
     /// What parties said of covenants, by hash and number.
     Votes = 9,
+    /// What parties decided about cases, by case and number.
+    Cases = 10,
 }
 
 impl Table {
     /// Every table, in the order in which they are read back.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Partners,
         Self::Covenants,
         Self::Votes,
+        Self::Cases,
         Self::Prekeys,
         Self::Head,
         Self::Notes,
@@ -116,6 +120,15 @@ pub enum Write {
         number: u32,
         /// The vote and its time.
         cast: Cast,
+    },
+    /// A party's decision about a case is logged.
+    Decision {
+        /// The case.
+        case: CaseId,
+        /// Its place in the chain.
+        seq: u32,
+        /// The decision and its time.
+        decided: Decided,
     },
     /// A partner's newest prekey bundle.
     Prekeys {
@@ -268,6 +281,9 @@ impl Write {
             Self::Vote { hash, number, cast } => {
                 put(Table::Votes, [&hash.0[..], &number.to_be_bytes()].concat(), cbor::encode(&cast))
             }
+            Self::Decision { case, seq, decided } => {
+                put(Table::Cases, [&case.0[..], &seq.to_be_bytes()].concat(), cbor::encode(&decided))
+            }
             Self::Prekeys { oin, seq, bytes } => {
                 put(Table::Prekeys, pair(&oin, &[]), cbor::encode(&(seq, Bytes(bytes))))
             }
@@ -315,6 +331,12 @@ impl Write {
                 let number = number.try_into().ok().map(u32::from_be_bytes)?;
                 let cast = cbor::strict(value, limit).ok()?;
                 Some(Self::Vote { hash: Digest::from_slice(hash)?, number, cast })
+            }
+            Table::Cases => {
+                let (case, seq) = key.split_at_checked(16)?;
+                let seq = seq.try_into().ok().map(u32::from_be_bytes)?;
+                let decided = cbor::strict(value, limit).ok()?;
+                Some(Self::Decision { case: CaseId::from_slice(case)?, seq, decided })
             }
             Table::Prekeys => {
                 let (seq, bytes): (u64, Bytes) = cbor::strict(value, limit).ok()?;
@@ -397,6 +419,14 @@ mod tests {
                     hash: Digest([3; 32]),
                     number: 2,
                     cast: Cast { vote: Bytes(vec![1]), at: Timestamp(4) },
+                },
+            ),
+            (
+                Table::Cases,
+                Write::Decision {
+                    case: CaseId([8; 16]),
+                    seq: 2,
+                    decided: Decided { decision: Bytes(vec![1]), at: Timestamp(4) },
                 },
             ),
             (Table::Prekeys, Write::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),

@@ -154,6 +154,8 @@ async fn encode(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Prekeys { .. }
         | Send::Covenant { .. }
         | Send::Agreements { .. }
+        | Send::Case { .. }
+        | Send::Cases { .. }
         | Send::Consistency { .. }
         | Send::Answer { .. } => Ok(Vec::new()),
     }

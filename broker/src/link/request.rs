@@ -10,7 +10,7 @@ use seinhuis_shared::frame::{self, Header, Kind};
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
-    self, Consistency, FetchConsistency, FetchCovenant, FetchPrekeys, Message as _, Prekeys,
+    self, Case, Consistency, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, Message as _, Prekeys,
 };
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
@@ -59,6 +59,8 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         Kind::FetchCovenant => Ok(Ask::FetchCovenant(FetchCovenant::parse(&payload)?.hash)),
         Kind::Propose => Ok(Ask::Propose(compile(payload).await)),
         Kind::Vote => Ok(Ask::Vote(payload)),
+        Kind::Decide => Ok(Ask::Decide(payload)),
+        Kind::FetchCase => Ok(Ask::FetchCase(FetchCase::parse(&payload)?.case)),
         Kind::FetchConsistency => Ok(Ask::FetchConsistency(FetchConsistency::parse(&payload)?.sizes)),
         Kind::Hello
         | Kind::Welcome
@@ -72,6 +74,8 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         | Kind::Prekeys
         | Kind::Covenant
         | Kind::Agreements
+        | Kind::Case
+        | Kind::Cases
         | Kind::Consistency => Err(Refusal::UnexpectedMessage),
     }
 }
@@ -97,6 +101,7 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
             let document = Bytes(agreement.compiled().covenant().to_bytes());
             wire::Covenant { document, casts: agreement.casts().to_vec() }.to_frame()
         }
+        Send::Case { decisions, .. } => Case { decisions }.to_frame(),
         Send::Consistency { sizes, .. } => {
             let log = peer.shared.service.log.clone();
             let proofs = tokio::task::spawn_blocking(move || {
@@ -123,6 +128,7 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Deferred { .. }
         | Send::Offer { .. }
         | Send::Agreements { .. }
+        | Send::Cases { .. }
         | Send::Answer { .. } => Err(Refusal::UnexpectedMessage),
     }
 }

@@ -9,7 +9,7 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::wire::{Acknowledgement, Agreements, Hello, Message as _, Offer};
+use seinhuis_shared::wire::{Acknowledgement, Agreements, Cases, Hello, Message as _, Offer};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
@@ -113,7 +113,7 @@ async fn hello(conn: &Connection) -> Result<(SendStream, Hello), Refusal> {
     }
 }
 
-/// Writes offers, and how the covenants stand, in the order in which the engine gives them.
+/// Writes offers, and how covenants and cases stand, in the order in which the engine gives them.
 async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>) -> Result<(), Refusal> {
     let mut stream: Option<SendStream> = None;
     let mut buffer = Vec::new();
@@ -125,6 +125,8 @@ async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>)
             }
             if let Send::Agreements { agreements, .. } = send {
                 buffer.extend(Agreements { agreements }.to_frame()?);
+            } else if let Send::Cases { cases, .. } = send {
+                buffer.extend(Cases { cases }.to_frame()?);
             } else if let Send::Offer { item, bytes, receipt, .. } = send {
                 match offer(peer, item.packet, bytes, receipt).await {
                     Ok(frame) => buffer.extend(frame),

@@ -1,5 +1,6 @@
 //! The covenant: whether this was agreed, and with whom.
 
+use seinhuis_shared::case;
 use seinhuis_shared::covenant::{Permit, Question, Size};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
@@ -7,6 +8,7 @@ use seinhuis_shared::time::Timestamp;
 use super::authentic::Authentic;
 use super::fresh::Fresh;
 use super::received::Rejected;
+use crate::cases::Cases;
 use crate::directory::Directory;
 
 /// A packet that may pass, with the rule that lets it.
@@ -17,27 +19,37 @@ pub struct Permitted {
 }
 
 impl Fresh {
-    /// Judges under what was agreed. The directory is asked again, since it may have changed after the
+    /// Judges under what was agreed, and in the light of the packet's case. The directory is asked again, since it may have changed after the
     /// packet was examined: what was revoked or withdrawn in between is not let through.
     ///
     /// # Errors
     /// A [`Rejected`] with a number from 201 to 209 or from 401.
-    pub fn permit(self, directory: &Directory, now: Timestamp) -> Result<Permitted, Box<Rejected>> {
+    pub fn permit(
+        self,
+        directory: &Directory,
+        cases: &Cases,
+        now: Timestamp,
+    ) -> Result<Permitted, Box<Rejected>> {
         let Self(packet) = self;
-        match judge(&packet, directory, now) {
+        match judge(&packet, directory, cases, now) {
             Ok(permit) => Ok(Permitted { packet, permit }),
             Err(refusal) => Err(packet.reject(refusal)),
         }
     }
 }
 
-fn judge(packet: &Authentic, directory: &Directory, now: Timestamp) -> Result<Permit, Refusal> {
+fn judge(
+    packet: &Authentic,
+    directory: &Directory,
+    cases: &Cases,
+    now: Timestamp,
+) -> Result<Permit, Refusal> {
     let context = packet.context();
     directory.partner(&context.sender)?;
     let agreement = directory.covenant(&context.covenant)?;
     let recipients = context.recipient_oins();
     recipients.iter().try_for_each(|oin| directory.recipient(oin))?;
-    agreement.judge(&Question {
+    let question = Question {
         flow: &context.flow,
         sender: context.sender,
         recipients: &recipients,
@@ -47,7 +59,11 @@ fn judge(packet: &Authentic, directory: &Directory, now: Timestamp) -> Result<Pe
         issued: context.issued,
         expires: context.expires,
         size: Size::Sealed(u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX)),
-    })
+    };
+    let permit = agreement.judge(&question)?;
+    let state = context.case.and_then(|case| cases.state(&case));
+    case::admits(state, agreement.compiled(), &question)?;
+    Ok(permit)
 }
 
 impl Permitted {

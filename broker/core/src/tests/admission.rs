@@ -1,6 +1,7 @@
 //! Form, identity, signature and time: each defect is refused by its number, logged, and leaves nothing.
 
 use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::covenant::Step;
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shared::limits::{CLOCK_SKEW, PACKET_MAX, TTL_MAX};
@@ -10,6 +11,7 @@ use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Span;
 
 use super::broker::{Broker, Did};
+use super::cases::walk;
 use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, Stranger};
 use crate::admission::Received;
 use crate::{Command, Send};
@@ -277,7 +279,9 @@ fn a_partner_revoked_between_examination_and_handling() {
     assert_eq!(did.entries.len(), 1, "the revocation");
     assert!(broker.blobs.is_empty() && broker.core.state.seen.is_empty());
     // The permit does not rest on the connection alone.
-    let rejected = packet.fresh(NOON).unwrap().permit(&broker.core.directory(), NOON).unwrap_err();
+    let rejected =
+        packet.fresh(NOON).unwrap().permit(&broker.core.directory(), &broker.core.state.cases, NOON);
+    let rejected = rejected.unwrap_err();
     assert_eq!(rejected.refusal, Refusal::PartnerRevoked);
 }
 
@@ -294,6 +298,7 @@ fn the_log_says_what_the_signed_context_says_and_no_more() {
     let case = CaseId([5; 16]);
     let draft = question().with(|draft| draft.context.case = Some(case));
     let mut broker = Broker::started(NOON);
+    walk(&mut broker, case, Step::S1);
     let conn = broker.connect(Gem);
     let did = broker.submit(conn, Gem, &draft.seal());
     assert_eq!(did.entries.len(), 3, "one for each recipient");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::packet::Packet;
@@ -103,12 +104,22 @@ impl Broker {
         Self::bare(now).populated()
     }
 
-    pub(super) fn populated(mut self) -> Self {
-        self.command(Command::LoadCovenant { compiled: compiled() });
+    /// The same with another covenant between them.
+    pub(super) fn with_covenant(now: Timestamp, covenant: Covenant) -> Self {
+        Self::bare(now).populated_under(Arc::new(Compiled::new(covenant).unwrap()))
+    }
+
+    pub(super) fn populated(self) -> Self {
+        self.populated_under(compiled())
+    }
+
+    fn populated_under(mut self, compiled: Arc<Compiled>) -> Self {
+        let hash = compiled.hash();
+        self.command(Command::LoadCovenant { compiled });
         for org in Org::PARTIES.into_iter().chain([Org::Stranger]) {
             self.add(org);
         }
-        self.agree(compiled().hash());
+        self.agree(hash);
         self
     }
 

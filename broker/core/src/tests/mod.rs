@@ -6,6 +6,7 @@
 mod admission;
 mod agreement;
 mod broker;
+mod cases;
 mod clock;
 mod covenants;
 mod delivery;
