@@ -4,20 +4,23 @@
 //! A version counts here only once this organisation has accepted it with this agent's own key: that
 //! signature is what pins the document, and with it everybody else's keys. Until then a version is a text to
 //! review. What this organisation says is kept and signed when there is a broker to hear it; a withdrawal
-//! holds in this agent from the moment it is given.
+//! holds in this agent from the moment it is given. Packets that came in wait here for votes, and for the
+//! decisions about their case.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use seinhuis_shared::case;
 use seinhuis_shared::covenant::agreement::{Cast, Standing, Vote, Word};
 use seinhuis_shared::covenant::{Agreement, Agreements, Compiled, Covenant, Permit, Question};
-use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, Oin};
 use seinhuis_shared::limits::{INFLIGHT_BYTES, INFLIGHT_MAX, REASON_MAX};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{Known, Offer};
 
+use crate::cases::Cases;
 use crate::engine::Core;
 use crate::minimise::Rejection;
 use crate::ports::Ports;
@@ -27,9 +30,25 @@ use crate::turn::{Send, Turn};
 /// Most versions kept that this organisation has not accepted, so that a hostile broker cannot fill the disk.
 pub(crate) const UNSIGNED_MAX: usize = 64;
 /// How long before a version is asked for again.
-const ASK_AGAIN: Span = Span::seconds(10);
-/// How long packets wait for the votes they may rest on, before they are judged by what is known.
+pub(crate) const ASK_AGAIN: Span = Span::seconds(10);
+/// How long packets wait for the votes and decisions they may rest on, before they are judged by what is known.
 const HOLD: Span = Span::minutes(1);
+
+/// A packet that waits, and what it may rest on.
+#[derive(Debug)]
+struct Held {
+    offer: Box<Offer>,
+    covenant: Option<Digest>,
+    case: Option<CaseId>,
+}
+
+impl Held {
+    fn new(offer: Box<Offer>) -> Self {
+        let packet = Packet::parse(&offer.packet).ok();
+        let covenant = packet.as_ref().map(|packet| packet.context().covenant);
+        Self { covenant, case: packet.and_then(|packet| packet.context().case), offer }
+    }
+}
 
 /// Covenants, votes and what is about to be said.
 #[derive(Debug)]
@@ -42,8 +61,10 @@ pub struct Agreed {
     known: BTreeMap<Digest, u32>,
     /// When each version was last asked for.
     asked: BTreeMap<Digest, Timestamp>,
-    /// Packets that wait for votes, in order.
-    held: VecDeque<Box<Offer>>,
+    /// The cases under them.
+    pub(crate) cases: Cases,
+    /// Packets that wait for votes or decisions, in order.
+    held: VecDeque<Held>,
     held_bytes: usize,
     held_since: Option<Timestamp>,
 }
@@ -57,6 +78,7 @@ impl Agreed {
             proposals: BTreeMap::new(),
             known: BTreeMap::new(),
             asked: BTreeMap::new(),
+            cases: Cases::default(),
             held: VecDeque::new(),
             held_bytes: 0,
             held_since: None,
@@ -109,27 +131,36 @@ impl Agreed {
         matches!(agreement.standing(self.own), Some(Standing::Accepted(_) | Standing::Withdrawn(..)))
     }
 
-    /// Judges a packet this agent is about to seal.
+    /// Judges a packet this agent is about to seal. Tells whether it has to wait because it is not known here how
+    /// its case stands.
     ///
     /// # Errors
-    /// Those of [`Agreed::get`] and [`Agreement::judge`].
-    pub fn judge_outgoing(&self, hash: &Digest, question: &Question<'_>) -> Result<Permit, Refusal> {
+    /// Those of [`Agreed::get`], [`Agreement::judge`] and [`case::admits`].
+    pub fn judge_outgoing(&self, hash: &Digest, question: &Question<'_>) -> Result<(Permit, bool), Refusal> {
         if self.words.get(hash).is_some_and(|row| row.word == Word::Withdraw) {
             return Err(Refusal::NotSigned);
         }
-        self.get(hash)?.judge(question)
+        let agreement = self.get(hash)?;
+        let permit = agreement.judge(question)?;
+        let verdict = self.cases.outgoing(agreement.compiled(), question);
+        let waits = verdict.is_none();
+        verdict.unwrap_or(Ok(())).map(|()| (permit, waits))
     }
 
     /// Judges a packet that was accepted by the broker at `question.now`.
     ///
     /// # Errors
-    /// Those of [`Agreed::get`] and [`Agreement::judge`].
+    /// Those of [`Agreed::get`], [`Agreement::judge`] and [`case::admits`].
     pub fn judge_incoming(&self, hash: &Digest, question: &Question<'_>) -> Result<Permit, Refusal> {
-        self.get(hash)?.judge(question)
+        let agreement = self.get(hash)?;
+        let permit = agreement.judge(question)?;
+        let state = question.case.and_then(|case| self.cases.state(&case));
+        case::admits(state, agreement.compiled(), question)?;
+        Ok(permit)
     }
 
     /// Whether the broker has votes on this version that are not known here.
-    fn behind(&self, hash: &Digest) -> bool {
+    pub(crate) fn behind(&self, hash: &Digest) -> bool {
         let votes = self.all.get(hash).map_or(0, |one| one.casts().len());
         let new = self.all.get(hash).is_err();
         self.known
@@ -154,37 +185,44 @@ impl Agreed {
         self.proposals.insert(hash, row);
     }
 
-    /// Whether this packet has to wait, because it may rest on votes that are on their way; it is then kept.
+    /// Whether this packet has to wait, because it may rest on votes or decisions that are on their way; it is
+    /// then kept.
     pub(crate) fn holds(&mut self, offer: Box<Offer>, now: Timestamp) -> Option<Box<Offer>> {
-        let waits =
-            || Packet::parse(&offer.packet).is_ok_and(|packet| self.behind(&packet.context().covenant));
+        let held = Held::new(offer);
         // What stands behind one that waits does so too: order is kept.
-        if self.held.is_empty() && !waits() {
-            return Some(offer);
+        if self.held.is_empty() && !self.waits(&held) {
+            return Some(held.offer);
         }
-        let bytes = self.held_bytes.saturating_add(offer.packet.len());
+        let bytes = self.held_bytes.saturating_add(held.offer.packet.len());
         // A broker has no more than this under way; what comes beyond it is offered again in the next session.
         if self.held.len() < INFLIGHT_MAX && (self.held.is_empty() || bytes <= 2 * INFLIGHT_BYTES) {
             self.held_bytes = bytes;
             self.held_since = self.held_since.or(Some(now));
-            self.held.push_back(offer);
+            self.held.push_back(held);
         }
         None
+    }
+
+    fn waits(&self, held: &Held) -> bool {
+        held.covenant.is_some_and(|covenant| self.behind(&covenant)) || self.cases.waits(held.case)
+    }
+
+    /// The cases that packets wait for.
+    pub(crate) fn held_cases(&self) -> impl Iterator<Item = CaseId> {
+        self.held.iter().filter_map(|held| held.case)
     }
 
     /// The packets that no longer have to wait.
     fn released(&mut self, now: Timestamp) -> Vec<Box<Offer>> {
         let patient = self.held_since.is_some_and(|since| now < since.plus(HOLD));
-        let waits = |offer: &Offer| {
-            Packet::parse(&offer.packet).is_ok_and(|packet| self.behind(&packet.context().covenant))
-        };
         let free = if patient {
-            self.held.iter().take_while(|offer| !waits(offer)).count()
+            self.held.iter().take_while(|held| !self.waits(held)).count()
         } else {
             self.held.len()
         };
-        let released: Vec<_> = self.held.drain(..free).collect();
-        self.held_bytes = self.held.iter().fold(0, |sum, offer| sum.saturating_add(offer.packet.len()));
+        let released: Vec<_> = self.held.drain(..free).map(|held| held.offer).collect();
+        let size = |sum: usize, held: &Held| sum.saturating_add(held.offer.packet.len());
+        self.held_bytes = self.held.iter().fold(0, size);
         if self.held.is_empty() {
             self.held_since = None;
         }
@@ -316,7 +354,9 @@ impl Core {
             }
         }
         self.agreed.asked.clear();
+        self.agreed.cases.ask_anew();
         self.fetch_covenants(now, turn);
+        self.fetch_cases(now, turn);
     }
 
     /// Asks for what the broker has and this agent has not.
@@ -377,6 +417,8 @@ impl Core {
             self.agreed.words.remove(&hash);
             turn.writes.push(Write::Word(hash, None));
         }
+        self.agreed.cases.ask_anew();
+        self.fetch_cases(now, turn);
         self.reverify_peers();
         self.fetch_prekeys(now, turn);
         self.seal_drafts(now, ports, turn);
@@ -410,9 +452,10 @@ impl Core {
         self.agreed.held_since = None;
         self.agreed.known.clear();
         self.agreed.asked.clear();
+        self.agreed.cases.session(false);
     }
 }
 
-fn passing(outcome: u16) -> bool {
+pub(crate) fn passing(outcome: u16) -> bool {
     Refusal::from_number(outcome).is_some_and(Refusal::is_passing)
 }

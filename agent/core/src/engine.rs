@@ -92,13 +92,15 @@ impl Core {
         self.outbox.find(msg_id)
     }
 
-    /// Gives `None` for a covenant that does not read, or a vote that does not count.
+    /// Gives `None` for a covenant that does not read, or a vote or decision that does not count.
     fn restore_write(&mut self, write: Write) -> Option<()> {
         match write {
             Write::Covenant(_, bytes) => return self.agreed.restore_covenant(&bytes),
             Write::Votes(_, casts) => return self.agreed.restore_votes(&casts),
             Write::Word(hash, Some(row)) => self.agreed.restore_word(hash, *row),
             Write::Proposal(hash, Some(row)) => self.agreed.restore_proposal(hash, row),
+            Write::Case(case, decisions) => return self.agreed.restore_case(case, &decisions),
+            Write::Act(case, Some(row)) => self.agreed.cases.restore_act(case, *row),
             Write::Outbox(at, row) => self.outbox.restore_row(at, *row),
             Write::Draft(at, Some(draft)) => self.outbox.restore_draft(at, draft),
             Write::Chain(flow, chain) => self.outbox.restore_chain(flow, chain),
@@ -120,6 +122,7 @@ impl Core {
             | Write::Draft(_, None)
             | Write::OwnPrekey(_, None)
             | Write::Word(_, None)
+            | Write::Act(_, None)
             | Write::Proposal(_, None) => {}
         }
         Some(())
@@ -141,6 +144,14 @@ impl Core {
                 let result = self.speak(hash, word, reason, now, ports, turn);
                 turn.answers.push((token, result));
             }
+            Input::Decide { token, case, act, covenant } => {
+                let result = self.decide(case, act, covenant, now, ports, turn);
+                turn.answers.push((token, result));
+            }
+            Input::LookAtCase(case) => self.look_at(case, now, turn),
+            Input::Cases(heads) => self.take_cases(&heads, now, turn),
+            Input::Case(case, decisions) => self.learn_case(case, decisions.as_deref(), now, ports, turn),
+            Input::DecisionAnswered(case, outcome) => self.decision_answered(case, outcome, now, turn),
             Input::Agreements(known) => self.take_agreements(&known, now, turn),
             Input::Covenant { compiled, casts } => self.learn(compiled, &casts, now, ports, turn),
             Input::ProposalAnswered(hash, outcome) => self.proposal_answered(hash, outcome, turn),
@@ -157,6 +168,8 @@ impl Core {
             Input::Offer(offer) => {
                 if let Some(offer) = self.agreed.holds(offer, now) {
                     self.offer(&offer, now, ports, turn);
+                } else {
+                    self.fetch_cases(now, turn);
                 }
             }
             Input::Prekeys(bundles) => {
@@ -190,6 +203,7 @@ impl Core {
 
     fn connected(&mut self, welcome: &Welcome, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.outbox.disconnected();
+        self.agreed.cases.session(false);
         self.trust.unanswered();
         let log = self.trust.log();
         if welcome.origin != log.origin || welcome.log_key != log.key.to_string() {
@@ -210,8 +224,10 @@ impl Core {
             }
         }
         self.connected = true;
+        self.agreed.cases.session(true);
         self.take_agreements(&welcome.agreements, now, turn);
         self.speak_up(now, Some(ports), turn);
+        self.decide_again(now, ports, turn);
         self.fetch_at_once();
         self.maintain_prekeys(now, ports, turn);
         // A bundle made just now has been sent already.
@@ -224,6 +240,7 @@ impl Core {
     fn tick(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.maintain_prekeys(now, ports, turn);
         self.fetch_covenants(now, turn);
+        self.fetch_cases(now, turn);
         self.release(now, ports, turn);
         self.seal_drafts(now, ports, turn);
         self.fetch_prekeys(now, turn);

@@ -5,12 +5,13 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use seinhuis_shared::case::{Act, CaseDecision};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::{EK_LEN, WRAPPED_LEN};
 use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
 use seinhuis_shared::covenant::{Compiled, Covenant, Part, Step};
 use seinhuis_shared::entry::{Entry, Kind};
-use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::packet::{Hpke, HpkeError, Packet};
 use seinhuis_shared::prekey::{PUBLIC_LEN, PrekeyPublic, PrekeySecret};
 use seinhuis_shared::receipt::{LogKey, ProvedEntry, Receipt};
@@ -21,7 +22,7 @@ use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::VerifierKey;
 use seinhuis_shared::tlog::tree::{BatchTree, consistency_proof};
-use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Offer, VERSION, Verdict, Welcome};
+use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Decided, Offer, VERSION, Verdict, Welcome};
 use zeroize::Zeroizing;
 
 use crate::rows::table;
@@ -31,6 +32,8 @@ use crate::{
 };
 
 pub(crate) const ORIGIN: &str = "broker.example/uitwisseling/2026";
+/// The case of the tests.
+pub(crate) const CASE: CaseId = CaseId([7; 16]);
 pub(crate) const NOW: Timestamp = Timestamp(1_780_000_000_000);
 
 pub(crate) fn after(span: Span) -> Timestamp {
@@ -377,6 +380,34 @@ pub(crate) struct Broker {
     pub(crate) mailboxes: BTreeMap<Oin, Vec<Offer>>,
     pub(crate) bundles: BTreeMap<Oin, Bytes>,
     pub(crate) signer: ed25519_dalek::SigningKey,
+    pub(crate) cases: BTreeMap<CaseId, Vec<Decided>>,
+}
+
+/// A decision about a case that follows on `chain`, signed by a party.
+pub(crate) fn decision(chain: &[Decided], number: u8, act: Act, at: Timestamp) -> Decided {
+    let previous = chain.last().map(|last| sha256(&last.decision));
+    let decision = CaseDecision {
+        format: 1,
+        covenant: COVENANT.hash(),
+        case: CASE,
+        seq: u32::try_from(chain.len()).unwrap(),
+        previous,
+        party: oin(number),
+        act,
+        issued: at,
+    };
+    Decided { decision: Bytes(decision.sign(&signer(number))), at }
+}
+
+/// The case that is moved to a step, one second for each.
+pub(crate) fn moved(until: Step) -> Vec<Decided> {
+    let mut chain = vec![];
+    for step in [Step::S1, Step::S2A, Step::S2B, Step::S3].into_iter().take_while(|step| *step <= until) {
+        let at = NOW.minus(Span::minutes(1)).plus(Span::seconds(u64::try_from(chain.len()).unwrap()));
+        let next = decision(&chain, 1, Act::Step(step), at);
+        chain.push(next);
+    }
+    chain
 }
 
 impl Broker {
@@ -388,6 +419,7 @@ impl Broker {
             mailboxes: BTreeMap::new(),
             bundles: BTreeMap::new(),
             signer: log_signer(99),
+            cases: BTreeMap::new(),
         };
         broker.append(&Entry::new(Kind::Start, NOW, [0; 16]));
         broker
@@ -494,11 +526,17 @@ impl Broker {
         self.serve(node, now);
     }
 
-    /// Answers requests for prekeys and proofs.
+    /// Answers requests for prekeys, proofs and cases.
     pub(crate) fn serve(&mut self, node: &mut Node, now: Timestamp) {
         loop {
             let (requests, rest): (Vec<Send>, Vec<Send>) = node.take_sends().into_iter().partition(|send| {
-                matches!(send, Send::Publish { .. } | Send::FetchPrekeys(_) | Send::FetchConsistency(_))
+                matches!(
+                    send,
+                    Send::Publish { .. }
+                        | Send::FetchPrekeys(_)
+                        | Send::FetchConsistency(_)
+                        | Send::FetchCase(_)
+                )
             });
             node.sends = rest;
             if requests.is_empty() {
@@ -518,11 +556,13 @@ impl Broker {
                         let proofs = self.consistency(&sizes);
                         Input::Consistency { sizes, proofs }
                     }
+                    Send::FetchCase(case) => Input::Case(case, self.cases.get(&case).cloned()),
                     Send::Submit { .. }
                     | Send::Acknowledge(_)
                     | Send::FetchCovenant(_)
                     | Send::Propose { .. }
-                    | Send::Vote { .. } => continue,
+                    | Send::Vote { .. }
+                    | Send::Decide { .. } => continue,
                 };
                 node.step([input], now);
             }

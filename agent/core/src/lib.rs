@@ -5,14 +5,15 @@
 //! rest; that order is the whole promise. Nothing here does IO, reads a clock or draws randomness: chance,
 //! encryption and the signing key come in through [`Ports`].
 //!
-//! [`Agreed`] holds the covenants and what the parties said of them · [`minimise`] judges a body before it is sealed · `outbox` keeps packets until a verdict is proved ·
-//! `inbox` repeats every check on what arrives · `trust` pins the exchange log · `prekeys` makes and
+//! [`Agreed`] holds the covenants and what the parties said of them · [`Cases`] what they decided about cases ·
+//! [`minimise`] judges a body before it is sealed · `outbox` keeps packets until a verdict is proved · `inbox` repeats every check on what arrives · `trust` pins the exchange log · `prekeys` makes and
 //! fetches encryption keys · [`backoff`] says how long to wait · [`rows`] is what is durable.
 #![warn(missing_docs, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 mod agreed;
 pub mod backoff;
+mod cases;
 mod engine;
 mod inbox;
 pub mod minimise;
@@ -30,12 +31,14 @@ mod fixture;
 mod tests;
 
 pub use agreed::Agreed;
+pub use cases::Cases;
 pub use engine::{Core, Settings};
 pub use minimise::{PushRequest, Rejection, Target};
 pub use outbox::{WINDOW_BYTES, WINDOW_PACKETS};
 pub use ports::{Chance, Crypto, Locker, Ports};
 pub use rows::{
-    AlarmKind, AlarmRow, InboxRow, OutboxRow, ProposalRow, Remark, RestoreError, Row, Stage, WordRow, Write,
+    ActRow, AlarmKind, AlarmRow, InboxRow, OutboxRow, ProposalRow, Remark, RestoreError, Row, Stage, WordRow,
+    Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn};

@@ -149,6 +149,8 @@ pub struct Prepared {
     pub expires: Timestamp,
     /// The rule that lets it pass.
     pub permit: Permit,
+    /// Whether it has to wait, because it is not known here how its case stands.
+    pub waits: bool,
 }
 
 /// Judges a request of `sender` and derives what has to be declared about its body.
@@ -190,7 +192,7 @@ pub fn prepare(
     let longest = compiled.covenant().max_ttl.min(TTL_MAX);
     let expires = now.plus(request.ttl.unwrap_or(TTL_DEFAULT.min(longest)));
     let hash = compiled.hash();
-    let permit = agreed
+    let (permit, waits) = agreed
         .judge_outgoing(
             &hash,
             &Question {
@@ -206,7 +208,7 @@ pub fn prepare(
             },
         )
         .map_err(|refusal| explain(refusal, flow, &declared))?;
-    Ok(Prepared { covenant: hash, declared, recipients, expires, permit })
+    Ok(Prepared { covenant: hash, declared, recipients, expires, permit, waits })
 }
 
 /// Adds to a refusal which of the sender's choices it is about.

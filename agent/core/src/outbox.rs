@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::{Declared, Question, Size};
-use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::BODY_MAX;
 use seinhuis_shared::packet::{self, Context, Recipient, SealRandomness, Sealed};
 use seinhuis_shared::prekey::PrekeyPublic;
@@ -116,6 +116,11 @@ impl Outbox {
 
     pub(crate) fn find(&self, msg_id: &MsgId) -> Option<(u64, Stage)> {
         self.known.get(msg_id).map(|known| (known.position, known.stage))
+    }
+
+    /// The cases of the drafts.
+    pub(crate) fn draft_cases(&self) -> impl Iterator<Item = CaseId> {
+        self.drafts.iter().filter_map(|position| self.open.get(position)?.row.case)
     }
 
     /// Whether the drafts open with the store key that is lent; they were all locked with the same one.
@@ -339,7 +344,8 @@ impl Core {
             receipt: Bytes::default(),
         };
         let held = |oin: &Oin| self.outbox.held.contains_key(&(row.flow.clone(), *oin));
-        let stage = if row.recipients.iter().any(held) || !self.keys_at_hand(&row, now) {
+        let free = !prepared.waits && !row.recipients.iter().any(held) && self.keys_at_hand(&row, now);
+        let stage = if !free {
             let plain = Zeroizing::new(cbor::encode(&draft));
             let Some(locked) = ports.locker.lock(table::DRAFT, &position_key(position), &plain) else {
                 self.alarm(AlarmKind::LockFailed, format!("draft {}", row.msg_id), now, turn);
@@ -353,6 +359,7 @@ impl Core {
             self.store(position, Item { row, draft: Some(locked) }, turn);
             self.fetch_soon();
             self.fetch_prekeys(now, turn);
+            self.fetch_cases(now, turn);
             Stage::Draft
         } else {
             self.seal(position, row, &draft, now, ports, turn)
@@ -448,7 +455,7 @@ impl Core {
         now: Timestamp,
         ports: Ports<'_>,
     ) -> Result<(Sealed, u64), Refusal> {
-        self.agreed.judge_outgoing(
+        let (_, waits) = self.agreed.judge_outgoing(
             &row.covenant,
             &Question {
                 flow: &row.flow,
@@ -462,6 +469,9 @@ impl Core {
                 size: Size::Body(u64::try_from(draft.body.len()).unwrap_or(u64::MAX)),
             },
         )?;
+        if waits {
+            return Err(Refusal::UnknownCase);
+        }
         let mut recipients = Vec::with_capacity(row.recipients.len());
         let mut keys: Vec<&PrekeyPublic> = Vec::with_capacity(row.recipients.len());
         for oin in &row.recipients {
@@ -503,7 +513,9 @@ impl Core {
             let Some(item) = self.outbox.open.get(&position) else { continue };
             let ended = item.row.expires <= now;
             let overtakes = |oin: &Oin| blocked.contains(&(item.row.flow.clone(), *oin));
-            let free = !item.row.recipients.iter().any(overtakes) && self.keys_at_hand(&item.row, now);
+            let free = !item.row.recipients.iter().any(overtakes)
+                && self.keys_at_hand(&item.row, now)
+                && !self.agreed.cases.waits(item.row.case);
             if !ended && !free {
                 blocked.extend(item.row.recipients.iter().map(|oin| (item.row.flow.clone(), *oin)));
                 continue;

@@ -4,12 +4,14 @@
 
 use core::fmt;
 
+use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::{self, Bytes, CborError};
 use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, PrekeyId};
 use seinhuis_shared::prekey::PrekeyPublic;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::wire::Decided;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
@@ -57,10 +59,14 @@ pub mod table {
     pub const WORD: u8 = 16;
     /// [`super::ProposalRow`] by covenant.
     pub const PROPOSAL: u8 = 17;
+    /// What was decided about a case, by its pseudonym.
+    pub const CASE: u8 = 18;
+    /// [`super::ActRow`] by case.
+    pub const ACT: u8 = 19;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 18] = [
-        META, COVENANT, VOTES, WORD, PROPOSAL, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN, ALARM,
-        OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
+    pub const ALL: [u8; 20] = [
+        META, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN,
+        ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
     ];
 }
 
@@ -166,6 +172,10 @@ coded! {
         CovenantRefused = 11 "covenant-refused",
         /// The broker has fewer votes on a covenant than it gave before.
         VotesMissing = 12 "votes-missing",
+        /// A decision about a case that the broker gives does not count.
+        CaseRefused = 13 "case-refused",
+        /// The broker has fewer decisions about a case than it gave before.
+        DecisionsMissing = 14 "decisions-missing",
     }
 }
 
@@ -339,6 +349,23 @@ pub struct WordRow {
     pub refused: u16,
 }
 
+/// What this organisation decides about a case, until it is seen in the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct ActRow {
+    /// The covenant version.
+    pub covenant: Digest,
+    /// Its place in the chain.
+    pub seq: u32,
+    /// The decision before it, on which it follows.
+    pub previous: Option<Digest>,
+    /// What.
+    pub act: Act,
+    /// Since when.
+    pub since: Timestamp,
+    /// The number with which the broker refused it, or 0.
+    pub refused: u16,
+}
+
 /// A covenant this organisation proposes, until the broker has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct ProposalRow {
@@ -385,6 +412,10 @@ pub enum Write {
     Word(Digest, Option<Box<WordRow>>),
     /// A covenant this organisation proposes, or that the broker has it.
     Proposal(Digest, Option<ProposalRow>),
+    /// What was decided about a case.
+    Case(CaseId, Vec<Decided>),
+    /// What this organisation decides about a case, or that it was heard.
+    Act(CaseId, Option<Box<ActRow>>),
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
     /// caught. Together they show to anybody what the log signed.
     Note(u8, Bytes),
@@ -442,6 +473,8 @@ impl Write {
             Self::Proposal(hash, one) => {
                 row(table::PROPOSAL, hash.0.to_vec(), one.as_ref().map(cbor::encode))
             }
+            Self::Case(case, decisions) => row(table::CASE, case.0.to_vec(), Some(cbor::encode(decisions))),
+            Self::Act(case, one) => row(table::ACT, case.0.to_vec(), one.as_ref().map(cbor::encode)),
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
         }
     }
@@ -454,6 +487,7 @@ impl Write {
         let damaged = || RestoreError::Damaged { table, key: key.iter().take(8).copied().collect() };
         let at = || key.try_into().map(u64::from_be_bytes).map_err(|_| damaged());
         let hash = || Digest::from_slice(key).ok_or_else(damaged);
+        let case = || CaseId::from_slice(key).ok_or_else(damaged);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| damaged());
         let oin = |bytes: &[u8]| text(bytes)?.parse::<Oin>().map_err(|_| damaged());
         Ok(match table {
@@ -481,6 +515,8 @@ impl Write {
             table::VOTES => Self::Votes(hash()?, decode(value).map_err(|_| damaged())?),
             table::WORD => Self::Word(hash()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
             table::PROPOSAL => Self::Proposal(hash()?, Some(decode(value).map_err(|_| damaged())?)),
+            table::CASE => Self::Case(case()?, decode(value).map_err(|_| damaged())?),
+            table::ACT => Self::Act(case()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
             table::NOTE => match key {
                 [place] => Self::Note(*place, decode(value).map_err(|_| damaged())?),
                 _ => return Err(damaged()),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::agreement::{Cast, Word};
-use seinhuis_shared::ids::{Digest, MsgId, Oin};
-use seinhuis_shared::wire::{Deferred, Known, Offer, Verdict, Welcome};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::wire::{CaseHead, Decided, Deferred, Known, Offer, Verdict, Welcome};
 
 use crate::minimise::{PushRequest, Rejection};
 use crate::rows::{AlarmRow, Stage, Write};
@@ -39,6 +40,25 @@ pub enum Input {
         /// Why, for the other parties.
         reason: String,
     },
+    /// This organisation decides something about a case. Answered in [`Turn::answers`].
+    Decide {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// Which case.
+        case: CaseId,
+        /// What.
+        act: Act,
+        /// Under which version; may be left out when one covenant is in force, or the case is known.
+        covenant: Option<Digest>,
+    },
+    /// A person wants to see how a case stands.
+    LookAtCase(CaseId),
+    /// The broker tells of decisions about cases.
+    Cases(Vec<CaseHead>),
+    /// What was decided about a case that was asked for; nothing when the broker gives none.
+    Case(CaseId, Option<Vec<Decided>>),
+    /// The broker's answer to a decision: 0, or a refusal's number.
+    DecisionAnswered(CaseId, u16),
     /// The broker says how the covenants stand.
     Agreements(Vec<Known>),
     /// A version that was asked for, with its votes.
@@ -120,6 +140,15 @@ pub enum Send {
         /// The signed vote.
         bytes: Vec<u8>,
     },
+    /// Decide something about a case.
+    Decide {
+        /// Which.
+        case: CaseId,
+        /// The signed decision.
+        bytes: Vec<u8>,
+    },
+    /// Ask for what was decided about a case.
+    FetchCase(CaseId),
     /// Ask for consistency proofs between these sizes.
     FetchConsistency(Vec<u64>),
 }
@@ -190,7 +219,7 @@ pub struct Turn {
     pub sends: Vec<Send>,
     /// To those who pushed.
     pub replies: Vec<Reply>,
-    /// To those who proposed or spoke, by token: that it is kept and will be said, or why not.
+    /// To those who proposed, spoke or decided, by token: that it is kept and will be said, or why not.
     pub answers: Vec<(u64, Result<(), Rejection>)>,
     /// To those who listen.
     pub events: Vec<Event>,

@@ -1,4 +1,5 @@
 mod agreed;
+mod cases;
 mod inbox;
 mod interleaving;
 mod minimise;

@@ -1,8 +1,10 @@
 //! Rows read back as they were written, and nothing else does.
 
+use seinhuis_shared::case::Act;
+use seinhuis_shared::covenant::Step;
 use seinhuis_shared::covenant::agreement::Word;
 
-use crate::fixture::{Broker, NOW, Node, covenant, inquiry, oin, partnership, signal};
+use crate::fixture::{Broker, CASE, NOW, Node, covenant, inquiry, moved, oin, partnership, signal};
 use crate::rows::{FORMAT, RestoreError, Write, table};
 use crate::{Core, Input, Settings};
 
@@ -31,6 +33,12 @@ fn used() -> Vec<Node> {
     let (hash, reason) = (compiled.hash(), "akkoord".to_owned());
     let speak = Input::Speak { token: 2, hash, word: Word::Accept, reason };
     alone.step([Input::Propose { token: 1, compiled }, speak], NOW);
+    broker.cases.insert(CASE, moved(Step::S1));
+    broker.connect(&mut town, NOW);
+    town.step([Input::LookAtCase(CASE)], NOW);
+    broker.serve(&mut town, NOW);
+    let act = Act::Step(Step::S2A);
+    town.step([Input::Decide { token: 3, case: CASE, act, covenant: None }], NOW);
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
     vec![town, police, youth, officers, alone]
