@@ -6,9 +6,9 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use seinhuis_agent_core::{PushRequest, Pushed, Rejection, Status};
+use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Status};
 use seinhuis_journal::{Stats, StoreError};
-use seinhuis_shared::ids::{MsgId, Oin};
+use seinhuis_shared::ids::{CaseId, MsgId, Oin};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
@@ -205,7 +205,7 @@ impl AgentHandle {
         self.query(engine::stats).await
     }
 
-    /// Proposes a covenant, or gives this organisation's word about one. When this returns `Ok`, it is on stable
+    /// Proposes a covenant, gives this organisation's word about one, or decides about a case. When this returns `Ok`, it is on stable
     /// storage and is said as soon as there is a session with the broker.
     ///
     /// # Errors
@@ -217,6 +217,11 @@ impl AgentHandle {
             Ok(result) => result.map_err(PushError::Rejected),
             Err(_) => Err(PushError::Stopped),
         }
+    }
+
+    /// Asks the broker how a case stands, if there is a session.
+    pub fn look_at(&self, case: CaseId) {
+        self.post(Job::Input(Input::LookAtCase(case)));
     }
 
     /// Waits until the engine ends: `None` after a shutdown, otherwise why it had to stop. The first caller

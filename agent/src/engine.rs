@@ -16,9 +16,10 @@ use seinhuis_agent_core::{
     Core, Event, Input, PushRequest, Pushed, Rejection, RestoreError, Send, Settings, Stage, Turn, Write,
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
+use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::agreement::Word;
-use seinhuis_shared::ids::{Digest, MsgId};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId};
 use seinhuis_shared::wire::{Offer, Welcome};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
@@ -102,13 +103,15 @@ impl Room {
 
 type Query = Box<dyn FnOnce(&View<'_>) + std::marker::Send>;
 
-/// What this organisation says about a covenant.
+/// What this organisation says about a covenant or a case.
 #[derive(Debug)]
 pub enum Say {
     /// It proposes this version.
     Propose(Arc<Compiled>),
     /// It gives its word about the version with this hash, for this reason.
     Word(Digest, Word, String),
+    /// It decides this about a case, or begins one; under this version.
+    Decide(CaseId, Option<Act>, Option<Digest>),
 }
 
 impl Say {
@@ -117,6 +120,7 @@ impl Say {
         match self {
             Self::Propose(compiled) => Input::Propose { token, compiled },
             Self::Word(hash, word, reason) => Input::Speak { token, hash, word, reason },
+            Self::Decide(case, act, covenant) => Input::Decide { token, case, act, covenant },
         }
     }
 }
@@ -127,7 +131,7 @@ pub(crate) enum Job {
     Input(Input),
     /// A packet from the broker, and the room it takes.
     Offer(Box<Offer>, OwnedSemaphorePermit),
-    /// Something to say or propose about a covenant, and where the answer goes.
+    /// Something to say about a covenant or a case, and where the answer goes.
     Say(Say, oneshot::Sender<Result<(), Rejection>>),
     /// A push, and where its answer goes.
     Push(Box<PushRequest>, oneshot::Sender<Result<Pushed, Rejection>>),
@@ -489,6 +493,8 @@ impl Worker {
             | Send::FetchCovenant(_)
             | Send::Propose { .. }
             | Send::Vote { .. }
+            | Send::Decide { .. }
+            | Send::FetchCase(_)
             | Send::FetchConsistency(_)) => Ok(other),
         }
     }

@@ -213,14 +213,14 @@ impl Agreed {
     }
 
     /// The packets that no longer have to wait.
-    fn released(&mut self, now: Timestamp) -> Vec<Box<Offer>> {
+    fn released(&mut self, now: Timestamp) -> Vec<Offer> {
         let patient = self.held_since.is_some_and(|since| now < since.plus(HOLD));
         let free = if patient {
             self.held.iter().take_while(|held| !self.waits(held)).count()
         } else {
             self.held.len()
         };
-        let released: Vec<_> = self.held.drain(..free).map(|held| held.offer).collect();
+        let released: Vec<_> = self.held.drain(..free).map(|held| *held.offer).collect();
         let size = |sum: usize, held: &Held| sum.saturating_add(held.offer.packet.len());
         self.held_bytes = self.held.iter().fold(0, size);
         if self.held.is_empty() {

@@ -222,12 +222,12 @@ impl Agreed {
 }
 
 impl Core {
-    /// This organisation decides something about a case. A decision follows on what is known here; when something
+    /// This organisation decides something about a case, or begins one when no act is given. A decision follows on what is known here; when something
     /// else came first it does not count, and its taker looks anew.
     pub(crate) fn decide(
         &mut self,
         case: CaseId,
-        act: Act,
+        act: Option<Act>,
         named: Option<Digest>,
         now: Timestamp,
         ports: Ports<'_>,
@@ -245,8 +245,10 @@ impl Core {
         if compiled.signing_key(self.settings.oin, ports.signer.public().thumbprint()).is_none() {
             return Err(Rejection::own_key());
         }
+        let first = compiled.first_step();
+        let act = act.or(first.map(Act::Step)).ok_or(Refusal::BadTransition)?;
         let mut state = self.agreed.cases.state(&case).cloned();
-        let begins = matches!(act, Act::Step(step) if Some(step) == compiled.first_step());
+        let begins = matches!(act, Act::Step(step) if Some(step) == first);
         if state.is_none() && !begins {
             return Err(Refusal::UnknownCase.into());
         }

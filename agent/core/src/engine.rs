@@ -87,6 +87,11 @@ impl Core {
         self.prekeys.all_open(ports) && self.outbox.drafts_open(ports)
     }
 
+    /// Whether a session with the broker is open and in order.
+    pub const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// Where a message is in the outbox, and how far.
     pub fn find(&self, msg_id: &seinhuis_shared::ids::MsgId) -> Option<(u64, crate::rows::Stage)> {
         self.outbox.find(msg_id)

@@ -345,7 +345,9 @@ impl Core {
         };
         let held = |oin: &Oin| self.outbox.held.contains_key(&(row.flow.clone(), *oin));
         let free = !prepared.waits && !row.recipients.iter().any(held) && self.keys_at_hand(&row, now);
-        let stage = if !free {
+        let stage = if free {
+            self.seal(position, row, &draft, now, ports, turn)
+        } else {
             let plain = Zeroizing::new(cbor::encode(&draft));
             let Some(locked) = ports.locker.lock(table::DRAFT, &position_key(position), &plain) else {
                 self.alarm(AlarmKind::LockFailed, format!("draft {}", row.msg_id), now, turn);
@@ -361,8 +363,6 @@ impl Core {
             self.fetch_prekeys(now, turn);
             self.fetch_cases(now, turn);
             Stage::Draft
-        } else {
-            self.seal(position, row, &draft, now, ports, turn)
         };
         self.outbox.next = position.saturating_add(1);
         Ok(Pushed { msg_id: request.msg_id, position, stage, repeated: false, connected })

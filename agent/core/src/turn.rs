@@ -46,8 +46,8 @@ pub enum Input {
         token: u64,
         /// Which case.
         case: CaseId,
-        /// What.
-        act: Act,
+        /// What; nothing to begin the case in the covenant's first step.
+        act: Option<Act>,
         /// Under which version; may be left out when one covenant is in force, or the case is known.
         covenant: Option<Digest>,
     },

@@ -1,5 +1,6 @@
 //! What people type.
 
+mod case;
 mod covenant;
 mod doctor;
 mod enrol;
@@ -19,6 +20,7 @@ use clap::{Parser, Subcommand};
 use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 
+use crate::commands::request::ActText;
 use crate::home::Home;
 
 /// Seinhuis agent: sends and receives signals under a covenant, sealed for their recipients alone.
@@ -43,6 +45,9 @@ enum Command {
     /// Covenants: propose, list, show, accept, reject, withdraw
     #[command(subcommand)]
     Covenant(Covenant),
+    /// Cases: open, step, close, condition, list, show
+    #[command(subcommand)]
+    Case(Case),
     /// Run the agent
     Run(run::Run),
     /// Hand over a signal; it is kept until the broker has accepted or refused it
@@ -82,6 +87,48 @@ enum Covenant {
         /// The file
         #[arg(long)]
         out: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Case {
+    /// Open a case in the covenant's first step, under a fresh random pseudonym
+    Open {
+        /// The covenant's digest, when more than one is in force
+        #[arg(long)]
+        covenant: Option<String>,
+    },
+    /// Move a case to a step
+    Step {
+        /// The case's pseudonym
+        case: String,
+        /// The step, such as 2A
+        step: String,
+        /// The covenant's digest, when more than one is in force
+        #[arg(long)]
+        covenant: Option<String>,
+    },
+    /// Close a case, for good
+    Close {
+        /// The case's pseudonym
+        case: String,
+    },
+    /// State that a condition of the covenant holds in a case
+    Condition {
+        /// The case's pseudonym
+        case: String,
+        /// The condition's code
+        condition: String,
+        /// Take the statement back
+        #[arg(long)]
+        withdraw: bool,
+    },
+    /// Show the cases that are known
+    List,
+    /// Show where a case is and who decided what
+    Show {
+        /// The case's pseudonym
+        case: String,
     },
 }
 
@@ -144,6 +191,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         }
         Command::Covenant(Covenant::Export { covenant, out }) => covenant::export(&home, &covenant, &out, ui),
         Command::Covenant(Covenant::List) => covenant::list(&home, ui),
+        Command::Case(command) => cases(&home, command, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),
@@ -151,5 +199,19 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Inbox(Inbox::Read { id, raw }) => messages::read(&home, id, raw, ui),
         Command::Status => status::status(&home, ui),
         Command::Doctor => Ok(doctor::doctor(&home, ui)),
+    }
+}
+
+fn cases(home: &Home, command: Case, ui: Ui) -> Result<Outcome, Complaint> {
+    match command {
+        Case::Open { covenant } => case::open(home, covenant, ui),
+        Case::Step { case, step, covenant } => case::act(home, &case, ActText::Step(step), covenant, ui),
+        Case::Close { case } => case::act(home, &case, ActText::Close, None, ui),
+        Case::Condition { case, condition, withdraw } => {
+            let act = ActText::Condition { code: condition, holds: !withdraw };
+            case::act(home, &case, act, None, ui)
+        }
+        Case::List => case::list(home, ui),
+        Case::Show { case } => case::show(home, &case, ui),
     }
 }

@@ -4,7 +4,8 @@ use data_encoding::BASE64;
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
 use seinhuis_agent_core::{Locker as _, Status, Write};
 use seinhuis_journal::{Stats, Store};
-use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::case::{CaseState, Stage};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
@@ -14,6 +15,8 @@ use seinhuis_shell::lang::Text;
 use seinhuis_shell::standing::{CovenantView, OwnView, Waiting};
 use serde_json::{Value, json};
 
+use super::case::{CaseView, DecidedView, PendingView, StatedView};
+use super::request::ActText;
 use crate::engine::{View, outbox_row, store_complaint};
 use crate::link::LinkStatus;
 
@@ -231,4 +234,51 @@ pub(super) fn covenants(view: &View<'_>) -> Value {
 pub(super) fn document(view: &View<'_>, hash: Digest) -> Result<Value, Complaint> {
     let agreement = view.core.agreed().find(&hash).map_err(Complaint::from_refusal)?;
     Ok(Value::String(BASE64.encode(&agreement.compiled().covenant().to_bytes())))
+}
+
+/// Every case that is known, and those this organisation decided about.
+pub(super) fn cases(view: &View<'_>) -> Value {
+    let cases = view.core.agreed().cases();
+    let known = cases.all().map(CaseState::case).chain(cases.acts().map(|(case, _)| *case));
+    let known: std::collections::BTreeSet<CaseId> = known.collect();
+    json!(known.into_iter().map(|case| case_view(view, case)).collect::<Vec<_>>())
+}
+
+/// How one case stands.
+pub(super) fn case(view: &View<'_>, case: CaseId) -> Value {
+    json!(case_view(view, case))
+}
+
+fn case_view(view: &View<'_>, case: CaseId) -> CaseView {
+    let cases = view.core.agreed().cases();
+    let state = cases.state(&case);
+    let decisions = state.map(|state| {
+        let decided = |event: &seinhuis_shared::case::Event| DecidedView {
+            at: event.at.to_string(),
+            party: event.party.to_string(),
+            act: ActText::from(&event.act),
+        };
+        state.events().map(decided).collect()
+    });
+    let conditions = state.map(|state| {
+        let stated = |(code, by): (&str, Vec<Oin>)| StatedView { code: code.to_owned(), by: oins(&by) };
+        state.now().conditions().map(stated).collect()
+    });
+    CaseView {
+        case: case.to_string(),
+        covenant: state.map(|state| state.covenant().to_owned()),
+        state: state.map(|state| match state.now().stage() {
+            Stage::In(step) => step.to_string(),
+            Stage::Closed => "closed".to_owned(),
+        }),
+        up_to_date: cases.is_settled(&case),
+        connected: view.core.is_connected(),
+        conditions: conditions.unwrap_or_default(),
+        decisions: decisions.unwrap_or_default(),
+        waiting: cases.act(&case).map(|row| PendingView {
+            act: ActText::from(&row.act),
+            since: row.since.to_string(),
+            refused: row.refused,
+        }),
+    }
 }

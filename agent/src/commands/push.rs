@@ -216,10 +216,10 @@ fn tell(value: &Value, from: From, ui: Ui) {
         }
         ("draft", _) => (
             format!(
-                "In de wachtrij: {id}. Er is nog geen ontvangstsleutel van elke ontvanger; de agent verzegelt en verstuurt zodra die er is."
+                "In de wachtrij: {id}. De agent wacht op een ontvangstsleutel van elke ontvanger, of op de stand van de zaak; zodra die er is, verzegelt en verstuurt hij."
             ),
             format!(
-                "Queued: {id}. Not every recipient's key is here yet; the agent seals and sends as soon as it is."
+                "Queued: {id}. The agent waits for a key of every recipient, or for how the case stands; then it seals and sends."
             ),
         ),
         _ if from == From::Store => (

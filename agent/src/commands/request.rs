@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Target};
+use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Compiled, Covenant, Role, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
@@ -69,6 +70,15 @@ pub enum Request {
         /// Its canonical form, in base64.
         document: String,
     },
+    /// Decides something about a case.
+    Decide {
+        /// Its pseudonym, a UUID.
+        case: String,
+        /// What.
+        act: ActText,
+        /// The covenant's digest, hexadecimal.
+        covenant: Option<String>,
+    },
     /// Gives this organisation's word about a version.
     Speak {
         /// Its hash, hexadecimal.
@@ -78,6 +88,35 @@ pub enum Request {
         /// Why, for the other parties.
         reason: String,
     },
+}
+
+/// A decision about a case, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ActText {
+    /// The case begins.
+    Open,
+    /// The case is in this step from now on.
+    Step(String),
+    /// The case ends.
+    Close,
+    /// A condition of the covenant holds, or does not any more.
+    Condition {
+        /// Its code.
+        code: String,
+        /// Whether it holds.
+        holds: bool,
+    },
+}
+
+impl std::convert::From<&Act> for ActText {
+    fn from(act: &Act) -> Self {
+        match act {
+            Act::Step(step) => Self::Step(step.to_string()),
+            Act::Close => Self::Close,
+            Act::Condition { code, holds } => Self::Condition { code: code.clone(), holds: *holds },
+        }
+    }
 }
 
 /// A command that changes nothing.
@@ -106,6 +145,13 @@ pub enum Look {
     },
     /// The covenants and how they stand.
     Covenants,
+    /// The cases and how they stand.
+    Cases,
+    /// One case, of which the running agent asks the broker how it stands.
+    Case {
+        /// Its pseudonym, a UUID.
+        case: String,
+    },
     /// One covenant in canonical form, in base64.
     Document {
         /// Its hash, hexadecimal.
@@ -152,6 +198,10 @@ fn directly(home: &Home, request: Request) -> Result<Value, Complaint> {
         Request::Speak { covenant, word, reason } => {
             say_directly(&mut engine, speak(&covenant, &word, reason)?)
         }
+        Request::Decide { case, act, covenant } => {
+            let (case, say) = decide(&case, &act, covenant.as_ref())?;
+            say_directly(&mut engine, say).map(|_| present::case(&engine.view(), case))
+        }
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
@@ -186,6 +236,17 @@ fn speak(covenant: &str, word: &str, reason: String) -> Result<Say, Complaint> {
     Ok(Say::Word(field("--covenant", covenant)?, word, reason))
 }
 
+fn decide(case: &str, act: &ActText, covenant: Option<&String>) -> Result<(CaseId, Say), Complaint> {
+    let case = field("CASE", case)?;
+    let act = match act {
+        ActText::Open => None,
+        ActText::Step(step) => Some(Act::Step(field("STEP", step)?)),
+        ActText::Close => Some(Act::Close),
+        ActText::Condition { code, holds } => Some(Act::Condition { code: code.clone(), holds: *holds }),
+    };
+    Ok((case, Say::Decide(case, act, optional("--covenant", covenant)?)))
+}
+
 /// Answers a request of the control socket.
 pub(crate) async fn serve(agent: &AgentHandle, value: Value) -> Value {
     let answer = match serde_json::from_value::<Request>(value) {
@@ -199,6 +260,11 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
     match request {
         Request::Propose { document } => say(agent, propose(&document)?).await,
         Request::Speak { covenant, word, reason } => say(agent, speak(&covenant, &word, reason)?).await,
+        Request::Decide { case, act, covenant } => {
+            let (case, decision) = decide(&case, &act, covenant.as_ref())?;
+            say(agent, decision).await?;
+            agent.query(move |view| present::case(view, case)).await
+        }
         Request::Push(push) => {
             let request = parse(&push)?;
             let msg_id = request.msg_id;
@@ -210,6 +276,9 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             agent.query(move |view| pushed(view, msg_id, result)).await?
         }
         Request::Look(look) => {
+            if let Look::Case { case } = &look {
+                agent.look_at(field("CASE", case)?);
+            }
             let link = agent.link();
             agent.query(move |view| see(view, &look, Some(&link))).await?
         }
@@ -243,6 +312,8 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Read { id } => present::read(view, id),
         Look::Message { msg_id } => present::message(view, field("--id", msg_id)?),
         Look::Covenants => Ok(present::covenants(view)),
+        Look::Cases => Ok(present::cases(view)),
+        Look::Case { case } => Ok(present::case(view, field("CASE", case)?)),
         Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
         Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
     }
@@ -350,6 +421,8 @@ mod tests {
             with(Request::Look(Look::Message { msg_id: "a".into() }), "look", Some("message")),
             with(Request::Look(Look::Inbox { lines: 1 }), "look", Some("inbox")),
             with(Request::Look(Look::Read { id: "7".into() }), "look", Some("read")),
+            with(Request::Decide { case: "a".into(), act: ActText::Close, covenant: None }, "decide", None),
+            with(Request::Look(Look::Case { case: "a".into() }), "look", Some("case")),
             json!({ "look": { "status": { "added_later": true } } }),
             json!({ "reload": { "added_later": true } }),
             json!({ "reload": null, "added_later": true }),

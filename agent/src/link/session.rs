@@ -13,8 +13,8 @@ use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
-    self, Agreements, Consistency, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Message, Offer,
-    Prekeys, Refuse, VERSION, Welcome,
+    self, Agreements, Cases, Consistency, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, Hello,
+    Message, Offer, Prekeys, Refuse, VERSION, Welcome,
 };
 use seinhuis_shell::clock::now;
 use seinhuis_shell::lang::Text;
@@ -207,13 +207,20 @@ pub(super) fn dispatch(
             let answered = move |outcome| Input::VoteAnswered(hash, outcome);
             requests.spawn(say(connection.clone(), jobs.clone(), Kind::Vote, bytes, answered));
         }
+        Send::Decide { case, bytes } => {
+            let answered = move |outcome| Input::DecisionAnswered(case, outcome);
+            requests.spawn(say(connection.clone(), jobs.clone(), Kind::Decide, bytes, answered));
+        }
+        Send::FetchCase(case) => {
+            requests.spawn(fetch_case(connection.clone(), jobs.clone(), FetchCase { case }));
+        }
         Send::FetchConsistency(sizes) => {
             requests.spawn(fetch_consistency(connection.clone(), jobs.clone(), FetchConsistency { sizes }));
         }
     }
 }
 
-/// Reads offers, and how the covenants stand, from the one stream the broker opens for them.
+/// Reads offers, and how covenants and cases stand, from the one stream the broker opens for them.
 async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> End {
     let mut stream = match connection.accept_uni().await {
         Ok(stream) => stream,
@@ -234,6 +241,14 @@ async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> En
             Ok(Some((Kind::Agreements, bytes))) => match Agreements::parse(&bytes) {
                 Ok(told) => {
                     if post(&jobs, Input::Agreements(told.agreements)).is_err() {
+                        return End::Stopped;
+                    }
+                }
+                Err(refusal) => return unexpected(refusal),
+            },
+            Ok(Some((Kind::Cases, bytes))) => match Cases::parse(&bytes) {
+                Ok(told) => {
+                    if post(&jobs, Input::Cases(told.cases)).is_err() {
                         return End::Stopped;
                     }
                 }
@@ -356,7 +371,29 @@ async fn fetch_covenant(connection: Connection, jobs: Sender<Job>, request: Fetc
     }
 }
 
-/// Says something about a covenant. When there is no answer, the next session says it again.
+/// Asks for a case. That there is none for this organisation is an answer; no answer is asked for again by the
+/// core.
+async fn fetch_case(connection: Connection, jobs: Sender<Job>, request: FetchCase) -> Option<Gone> {
+    let case = request.case;
+    match ask(&connection, &request.to_frame().ok()?).await {
+        Answer::Frame(Kind::Case, bytes) => match wire::Case::parse(&bytes) {
+            Ok(answer) => post(&jobs, Input::Case(case, Some(answer.decisions))).err(),
+            Err(refusal) => {
+                tracing::warn!(%case, %refusal, "the broker's case cannot be read; it is asked again later");
+                None
+            }
+        },
+        Answer::Refused(refuse) if refuse.reason == Refusal::NotFound.number() => {
+            post(&jobs, Input::Case(case, None)).err()
+        }
+        Answer::Refused(_) | Answer::Frame(..) | Answer::Nothing => {
+            tracing::warn!(%case, "the broker gives no case; it is asked again later");
+            None
+        }
+    }
+}
+
+/// Says something about a covenant or a case. When there is no answer, the next session says it again.
 async fn say(
     connection: Connection,
     jobs: Sender<Job>,

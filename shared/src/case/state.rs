@@ -64,6 +64,11 @@ impl Standing {
         self.stated.get(code).into_iter().flatten().copied()
     }
 
+    /// Every condition that is stated, with the parties that do.
+    pub fn conditions(&self) -> impl Iterator<Item = (&str, Vec<Oin>)> {
+        self.stated.iter().map(|(code, parties)| (code.as_str(), parties.iter().copied().collect()))
+    }
+
     /// Whether the condition `code` holds under this covenant version: as many different parties as it asks
     /// state it, of roles whose statement counts. Who is no party of the version counts no longer.
     pub fn holds(&self, code: &str, compiled: &Compiled) -> bool {

@@ -242,7 +242,7 @@ fn a_time_that_does_not_rise_is_refused() {
 }
 
 fn decide(node: &mut Node, act: Act) -> Result<(), Rejection> {
-    let turn = node.step([Input::Decide { token: 5, case: CASE, act, covenant: None }], NOW);
+    let turn = node.step([Input::Decide { token: 5, case: CASE, act: Some(act), covenant: None }], NOW);
     turn.answers.into_iter().find(|(token, _)| *token == 5).unwrap().1
 }
 

@@ -37,7 +37,7 @@ fn used() -> Vec<Node> {
     broker.connect(&mut town, NOW);
     town.step([Input::LookAtCase(CASE)], NOW);
     broker.serve(&mut town, NOW);
-    let act = Act::Step(Step::S2A);
+    let act = Some(Act::Step(Step::S2A));
     town.step([Input::Decide { token: 3, case: CASE, act, covenant: None }], NOW);
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
