@@ -36,7 +36,9 @@ fn judge(packet: &Authentic, directory: &Directory, now: Timestamp) -> Result<Pe
     directory.partner(&context.sender)?;
     let agreement = directory.covenant(&context.covenant)?;
     let recipients = context.recipient_oins();
-    recipients.iter().try_for_each(|oin| directory.recipient(oin))?;
+    // Who is no party is refused as such below, so that nobody learns who else is registered here.
+    let parties = recipients.iter().filter(|oin| agreement.compiled().role_of(**oin).is_some());
+    parties.map(|oin| directory.recipient(oin)).collect::<Result<(), _>>()?;
     agreement.judge(&Question {
         flow: &context.flow,
         sender: context.sender,
