@@ -6,22 +6,29 @@
 //! a refusal. [`check_body`] holds a plaintext body against the schema of its message type and against
 //! what its sender declared about it. The rules of [`law`] hold whatever a document says.
 //!
+//! For the people who sign there are [`review::Review`], which tells what a version allows, [`difference`],
+//! which tells what it changes, and [`lint::lint`], which tells what is allowed and looks wrong.
+//!
 //! The parties' signatures are made over [`Covenant::hash`] and therefore live beside the document, not
 //! in it; until they are verified, a covenant has the authority of whoever loaded it.
 
 mod body;
 mod compiled;
 mod declared;
+mod difference;
 mod document;
 mod error;
 mod evaluate;
 pub mod json;
 pub mod law;
 pub mod limits;
+pub mod lint;
+pub mod review;
 pub mod schema;
 mod source;
 mod validate;
 mod vocabulary;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +36,7 @@ mod tests;
 pub use body::{DeclareError, Found, check_body};
 pub use compiled::Compiled;
 pub use declared::{Declared, DeclaredError};
+pub use difference::{Change, difference};
 pub use document::{
     CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Party,
     Requirement, Route, StepRule,
@@ -37,3 +45,4 @@ pub use error::{CovenantError, Place};
 pub use evaluate::{Permit, Question, Size, evaluate};
 pub use source::Part;
 pub use vocabulary::{Fate, Level, Role, Special, Step};
+pub use words::Words;

@@ -150,6 +150,29 @@ fn prekey_public() -> PrekeyPublic {
     PrekeyPublic::from_slice(&XWing::sk_to_pk(&secret).to_bytes()).unwrap()
 }
 
+fn flow() -> Flow {
+    Flow {
+        id: "F02".into(),
+        nl: "signaal van de politie".into(),
+        en: "signal from the police".into(),
+        types: vec!["signaal".into()],
+        routes: vec![Route { from: vec![Role::Politie], to: vec![Role::Gemeente] }],
+        steps: vec![Step::S1],
+        levels: vec![Level::G],
+        categories: vec!["locatie".into()],
+        purpose: "signalering".into(),
+        bases: vec!["avg_6_1_e".into()],
+        case: CaseRule::Optional,
+        decision: false,
+        conditions: vec![],
+        release: false,
+        max_recipients: 1,
+        max_body: 4096,
+        retention_days: Some(92),
+        retention: "drie maanden".into(),
+    }
+}
+
 fn covenant() -> Covenant {
     let day = |text: &str| Timestamp::parse(text).unwrap();
     let clause = |code: &str, nl: &str, en: &str| Clause { code: code.into(), nl: nl.into(), en: en.into() };
@@ -203,26 +226,7 @@ fn covenant() -> Covenant {
             movers: vec![Role::Gemeente],
         }],
         conditions: vec![],
-        flows: vec![Flow {
-            id: "F02".into(),
-            nl: "signaal van de politie".into(),
-            en: "signal from the police".into(),
-            types: vec!["signaal".into()],
-            routes: vec![Route { from: vec![Role::Politie], to: vec![Role::Gemeente] }],
-            steps: vec![Step::S1],
-            levels: vec![Level::G],
-            categories: vec!["locatie".into()],
-            purpose: "signalering".into(),
-            bases: vec!["avg_6_1_e".into()],
-            case: CaseRule::Optional,
-            decision: false,
-            conditions: vec![],
-            release: false,
-            max_recipients: 1,
-            max_body: 4096,
-            retention_days: Some(92),
-            retention: "drie maanden".into(),
-        }],
+        flows: vec![flow()],
         decisions: vec![],
         parties: vec![
             party(GEMEENTE, Role::Gemeente, "Gemeente Voorbeeldstad"),
