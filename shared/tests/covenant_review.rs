@@ -43,7 +43,7 @@ fn everything_that_is_agreed_stands_in_text_and_page() {
             "2026-01-01".to_owned(),
             "2027-01-01".to_owned(),
             "2028-01-01".to_owned(),
-            own("ten minste 2 partijen tekenen mee", "at least 2 parties cosign"),
+            own("ten minste 2 partijen", "at least 2 parties"),
             own("nog 14 dagen", "for another 14 days"),
             own(
                 "niemand krijgt het; het eindigt met zijn geldigheid",
@@ -149,7 +149,7 @@ fn a_flow_says_what_it_asks() {
         (
             "F26",
             "Gegevens",
-            "nummer van een persoon binnen de zaak (P1) [zaakpersoon] en actie voor een persoon en haar status (P1) [actie_persoon]",
+            "nummer van een persoon binnen de zaak (P1) [zaakpersoon]; actie voor een persoon en haar status (P1) [actie_persoon]",
         ),
     ];
     for (flow, name, says) in rows {

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::covenants;
 
 use crate::home::Home;
 
@@ -40,7 +41,7 @@ enum Command {
     Init(init::Init),
     /// Enrol in a partnership: make the request, then accept the answer
     Enrol(enrol::Enrol),
-    /// Covenants: load, list
+    /// Covenants: load, list, review, lint
     #[command(subcommand)]
     Covenant(Covenant),
     /// Run the agent
@@ -69,6 +70,10 @@ enum Covenant {
     },
     /// Show the pinned covenants
     List,
+    /// Tell in words what a version allows and, with --against, what it changes
+    Review(covenants::Review),
+    /// Tell what a version allows and the law makes suspicious; exit code 1 when there is anything
+    Lint(covenants::Lint),
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,6 +116,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Enrol(enrol) => enrol::enrol(&home, &enrol, ui),
         Command::Covenant(Covenant::Load { files }) => covenant::load(&home, &files, ui),
         Command::Covenant(Covenant::List) => covenant::list(&home, ui),
+        Command::Covenant(Covenant::Review(args)) => covenants::review(&args, ui),
+        Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),

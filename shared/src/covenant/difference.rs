@@ -33,6 +33,35 @@ impl Change {
 /// Everything in which `new` differs from `old`, apart from the version number and the predecessor's hash:
 /// empty exactly when the documents are equal in all the rest.
 pub fn difference(old: &Covenant, new: &Covenant) -> Vec<Change> {
+    // Named one by one so that a field added to the document has to be told here too.
+    let Covenant {
+        format: _,
+        id: _,
+        version: _,
+        previous: _,
+        title: _,
+        owner: _,
+        valid_from: _,
+        valid_until: _,
+        evaluation: _,
+        contact: _,
+        max_ttl: _,
+        max_body: _,
+        log_retention_days: _,
+        retention: _,
+        overlap_days: _,
+        witness_quorum: _,
+        in_flight: InFlight { withdrawn: _, superseded: _, revoked: _ },
+        purposes: _,
+        bases: _,
+        categories: _,
+        types: _,
+        steps: _,
+        conditions: _,
+        flows: _,
+        decisions: _,
+        parties: _,
+    } = old;
     let mut found = Found::default();
     found.head(old, new);
     found.in_flight(old.in_flight, new.in_flight);
@@ -270,7 +299,7 @@ impl Found {
             &words::days(old.overlap_days),
             &words::days(new.overlap_days),
         );
-        let quorum = |n: u8| Words::new(format!("{n} partijen"), format!("{n} parties"));
+        let quorum = |n: u8| Words::same(n.to_string());
         self.value(
             "rules.witness_quorum",
             &name("Het aantal getuigen van het logboek", "The number of witnesses of the log"),

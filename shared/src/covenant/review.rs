@@ -161,12 +161,12 @@ fn signing(covenant: &Covenant) -> Section {
         format!(
             "Een handtekening wordt gezet over deze hash, en daarmee over precies dit document en niets anders: {hash}. \
              Vergelijk hem met de hash bij de andere partijen voordat u tekent. De Nederlandse tekst is bindend. \
-             Het document verplicht tot {until}."
+             Het convenant geldt tot {until}."
         ),
         format!(
             "A signature is made over this hash, and with it over exactly this document and nothing else: {hash}. \
              Compare it with the hash at the other parties before you sign. The Dutch text is the binding one. \
-             The document binds until {until}."
+             The covenant holds until {until}."
         ),
     ))];
     Section { id: "signing", heading: Words::new("Tekenen", "Signing"), blocks }

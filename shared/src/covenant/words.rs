@@ -70,6 +70,12 @@ pub(super) fn and(items: impl IntoIterator<Item = Words>) -> Words {
     list(items, &Words::new("en", "and"))
 }
 
+/// Items with semicolons, for texts that have commas of their own.
+pub(super) fn row(items: impl IntoIterator<Item = Words>) -> Words {
+    let joined = items.into_iter().reduce(|sum, item| sum.then("; ", &item));
+    joined.unwrap_or_else(|| Words::new("geen", "none"))
+}
+
 /// Codes or names that are the same in both languages, with "and" before the last.
 pub(super) fn and_same<T: ToString>(items: impl IntoIterator<Item = T>) -> Words {
     and(items.into_iter().map(|item| Words::same(item.to_string())))
@@ -93,6 +99,19 @@ pub(super) fn role(role: Role) -> Words {
 /// Roles in a sentence.
 pub(super) fn roles<'a>(all: impl IntoIterator<Item = &'a Role>) -> Words {
     and(all.into_iter().map(|one| role(*one)))
+}
+
+/// Roles of which one suffices.
+pub(super) fn any_role<'a>(all: impl IntoIterator<Item = &'a Role>) -> Words {
+    list(all.into_iter().map(|one| role(*one)), &Words::new("of", "or"))
+}
+
+/// `2 partijen`.
+pub(super) fn parties(number: u8) -> Words {
+    match number {
+        1 => Words::new("1 partij", "1 party"),
+        _ => Words::new(format!("{number} partijen"), format!("{number} parties")),
+    }
 }
 
 /// `stap 2B en 3`.

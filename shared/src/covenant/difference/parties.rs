@@ -93,7 +93,8 @@ impl Found {
         let of = |nl: &str, en: &str| {
             Words::new(format!("{nl} van “{}” ({oin})", new.name), format!("{en} of “{}” ({oin})", new.name))
         };
-        self.value(about, &of("De naam", "The name"), &quoted(name), &quoted(&new.name));
+        let party = Words::new(format!("De naam van partij {oin}"), format!("The name of party {oin}"));
+        self.value(about, &party, &quoted(name), &quoted(&new.name));
         if *role != new.role {
             let opens = opens(covenant, new.role);
             let after = words::role(new.role).then("; ", &opens);

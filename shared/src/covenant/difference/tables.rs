@@ -213,11 +213,10 @@ impl Found {
         let kind = &Words::new("Voorwaarde", "Condition");
         let rows = pairs(&old.conditions, &new.conditions, |own| own.code.as_str());
         for own in rows.come {
-            let setters = words::roles(&own.set_by);
-            let number = own.parties;
+            let (setters, number) = (words::any_role(&own.set_by), words::parties(own.parties));
             let text = Words::new(
-                format!("“{}”; vast te stellen door {}, {number} partij(en) nodig", own.nl, setters.nl),
-                format!("“{}”; stated by {}, {number} party(ies) needed", own.en, setters.en),
+                format!("“{}”; vast te stellen door {}, {} nodig", own.nl, setters.nl, number.nl),
+                format!("“{}”; stated by {}, {} needed", own.en, setters.en, number.en),
             );
             comes(self, "conditions", kind, &own.code, &text);
         }

@@ -131,7 +131,7 @@ pub(super) fn case(covenant: &Covenant) -> Section {
             vec![
                 Words::same(&own.code),
                 Words::new(&*own.nl, &*own.en),
-                words::roles(&own.set_by),
+                words::any_role(&own.set_by),
                 Words::same(own.parties.to_string()),
                 words::and_same(flows.map(|flow| &flow.id)),
             ]
@@ -167,16 +167,13 @@ pub(super) fn keeping(covenant: &Covenant) -> Section {
             Words::new(format!("nog {}", days.nl), format!("for another {}", days.en))
         }
     };
-    let quorum = covenant.witness_quorum;
+    let quorum = words::parties(covenant.witness_quorum);
     let facts = vec![
         (name("Bewaren en verwijderen", "Keeping and deleting"), Words::same(&covenant.retention)),
         (name("Uitwisselingslogboek", "Exchange log"), words::days(covenant.log_retention_days)),
         (
-            name("Getuigen van het logboek", "Witnesses of the log"),
-            Words::new(
-                format!("ten minste {quorum} partijen tekenen mee"),
-                format!("at least {quorum} parties cosign"),
-            ),
+            name("Het logboek wordt meegetekend door", "The log is cosigned by"),
+            Words::new(format!("ten minste {}", quorum.nl), format!("at least {}", quorum.en)),
         ),
         (
             name("Een bericht is hooguit geldig", "A message is valid for at most"),

@@ -11,10 +11,10 @@ use crate::refusal::Lang;
 /// Sender by recipient, in every step the covenant knows.
 pub(super) fn matrix(covenant: &Covenant) -> Section {
     let mut blocks = vec![Block::Paragraph(Words::new(
-        "Links staat wie stuurt, boven wie ontvangt; in een vak staan de stromen met hun niveaus. Een leeg vak \
-         betekent: niets. Wat hier niet staat, wordt geweigerd.",
-        "On the left stands who sends, above who receives; a box holds the flows with their levels. An empty box \
-         means: nothing. What does not stand here is refused.",
+        "Bij elke afzender staat per ontvanger welke stromen open zijn, met de niveaus van gegevens. Niets betekent: \
+         niets. Wat hier niet staat, wordt geweigerd.",
+        "At each sender stands by recipient which flows are open, with the levels of data. Nothing means: nothing. \
+         What does not stand here is refused.",
     ))];
     for rule in &covenant.steps {
         let step = rule.step;
@@ -26,7 +26,7 @@ pub(super) fn matrix(covenant: &Covenant) -> Section {
             blocks.push(Block::Paragraph(caption.then("", &sentence)));
             continue;
         }
-        let mut head = vec![Words::new("van \\ aan", "from \\ to")];
+        let mut head = vec![Words::new("van ↓ aan →", "from ↓ to →")];
         head.extend(recipients.iter().map(|role| label(covenant, *role)));
         let rows = senders.iter().map(|from| {
             let mut row = vec![label(covenant, *from)];
@@ -82,18 +82,18 @@ pub(super) fn flows(covenant: &Covenant) -> Section {
 
 fn facts(covenant: &Covenant, flow: &Flow) -> Vec<(Words, Words)> {
     let name = |nl: &str, en: &str| Words::new(nl, en);
-    let routes = words::and(flow.routes.iter().map(|route| {
+    let routes = words::row(flow.routes.iter().map(|route| {
         let (from, to) = (words::roles(&route.from), words::roles(&route.to));
         Words::new(format!("van {} aan {}", from.nl, to.nl), format!("from {} to {}", from.en, to.en))
     }));
     let coded = |code: &String, text: Option<Words>| {
         text.unwrap_or_else(|| Words::same("?")).then("", &Words::same(format!(" [{code}]")))
     };
-    let types = words::and(flow.types.iter().map(|code| {
+    let types = words::row(flow.types.iter().map(|code| {
         let own = covenant.types.iter().find(|own| own.code == *code);
         coded(code, own.map(|own| Words::new(&*own.nl, &*own.en)))
     }));
-    let data = words::and(flow.categories.iter().map(|code| {
+    let data = words::row(flow.categories.iter().map(|code| {
         let own = covenant.categories.iter().find(|own| own.code == *code);
         coded(
             code,
@@ -117,10 +117,10 @@ fn facts(covenant: &Covenant, flow: &Flow) -> Vec<(Words, Words)> {
         (name("Doel", "Purpose"), clause(&flow.purpose, &covenant.purposes)),
         (
             name("Grondslagen", "Bases"),
-            words::and(flow.bases.iter().map(|code| clause(code, &covenant.bases))),
+            words::row(flow.bases.iter().map(|code| clause(code, &covenant.bases))),
         ),
         (name("Noemt een zaak", "Names a case"), case(flow.case)),
-        (name("Voorwaarden", "Conditions"), words::and(flow.conditions.iter().map(requirement))),
+        (name("Voorwaarden", "Conditions"), words::row(flow.conditions.iter().map(requirement))),
         (name("Artikel 20-besluit", "Article 20 decision"), decision(flow)),
         (name("Vrijgave door een mens", "Release by a human"), words::yes_no(flow.release)),
         (name("Ontvangers van één bericht", "Recipients of one message"), recipients(flow, personal)),
