@@ -1,7 +1,5 @@
 //! `covenant review` and `covenant lint` as people type them: without a folder, with the exit codes the manual names.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
