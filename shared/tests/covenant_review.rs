@@ -204,8 +204,20 @@ const ALLOWED: &[&str] = &[
     "html", "head", "meta", "title", "style", "body", "header", "nav", "main", "section", "h1", "h2", "p",
     "ol", "ul", "li", "a", "div", "table", "caption", "thead", "tbody", "tr", "th", "td",
 ];
-const ATTRIBUTES: &[&str] =
-    &["lang", "charset", "http-equiv", "content", "name", "class", "id", "href", "scope", "aria-label"];
+const ATTRIBUTES: &[&str] = &[
+    "lang",
+    "charset",
+    "http-equiv",
+    "content",
+    "name",
+    "class",
+    "id",
+    "href",
+    "scope",
+    "aria-label",
+    "role",
+    "tabindex",
+];
 
 /// Reads a page as strictly as it is written; returns its elements with their attributes.
 fn elements(html: &str) -> Vec<(String, Vec<(String, String)>)> {

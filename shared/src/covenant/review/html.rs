@@ -149,7 +149,10 @@ impl Page {
     }
 
     fn table(&mut self, table: &Table) {
-        self.out.push_str("<div class=\"scroll\">\n<table>\n");
+        // Who has no mouse reaches a table wider than the screen by its focus.
+        self.out.push_str("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"");
+        self.text(table.caption.text(self.lang));
+        self.out.push_str("\">\n<table>\n");
         self.element("caption", table.caption.text(self.lang));
         self.out.push_str("<thead>\n<tr>");
         for name in &table.head {
