@@ -1,13 +1,17 @@
 //! Covenants, their schemas, and bodies held against them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use seinhuis_shared::covenant::json::{self as reader, Json};
 use seinhuis_shared::covenant::limits::{BODY_DEPTH, COVENANT_MAX, SCHEMA_DEPTH};
+use seinhuis_shared::covenant::lint::lint;
+use seinhuis_shared::covenant::review::Review;
 use seinhuis_shared::covenant::schema::Schema;
-use seinhuis_shared::covenant::{Compiled, Covenant, Part, Step, check_body};
+use seinhuis_shared::covenant::{Compiled, Covenant, Part, Step, check_body, difference};
+use seinhuis_shared::refusal::Lang;
 
 /// The schema of every message type in [`source`].
 pub const SMALL_SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"required":["code"],"properties":{"code":{"x-category":"verwijzing","type":"string","maxLength":8}}}"#;
@@ -40,10 +44,30 @@ pub fn canonical(data: &[u8]) -> bool {
     let Ok(covenant) = Covenant::from_bytes(data) else { return false };
     assert!(data.len() <= COVENANT_MAX, "a covenant over its bound");
     assert_eq!(covenant.to_bytes(), data, "a covenant re-encodes otherwise");
+    told(&covenant);
     let hash = covenant.hash();
     let compiled = Compiled::new(covenant);
     assert_eq!(compiled.map(|compiled| compiled.hash()).ok(), Some(hash), "valid, yet unfit to judge");
     true
+}
+
+/// What people read of a covenant says the same as the bytes, and cannot be steered by them.
+fn told(covenant: &Covenant) {
+    assert!(difference(covenant, covenant).is_empty(), "a covenant differs from itself");
+    assert!(
+        !difference(model().covenant(), covenant).is_empty() || covenant == model().covenant(),
+        "nothing told"
+    );
+    let review = Review::new(covenant, Some(model().covenant()));
+    for lang in [Lang::Nl, Lang::En] {
+        let (text, page) = (review.text(lang), review.html(lang));
+        for shown in [&text, &page] {
+            assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "a control character is shown");
+            assert!(shown.contains(&covenant.hash().to_string()), "a review without the hash");
+        }
+        assert!(!page.contains("<script") && !page.contains("<img"), "markup from a document");
+    }
+    assert!(lint(covenant).iter().all(|finding| !finding.about.is_empty()), "a finding about nothing");
 }
 
 /// A covenant as people write it, in one part or in two.
@@ -90,6 +114,9 @@ pub fn schema(data: &[u8]) -> bool {
     assert_eq!(Schema::canonical(&canonical).as_ref(), Ok(&canonical), "canonical text is not canonical");
     let all: Vec<&str> = schema.categories().collect();
     assert!(all.is_sorted_by(|a, b| a < b), "categories out of order");
+    let fields = schema.fields();
+    let told: BTreeSet<&str> = fields.iter().filter_map(|field| field.category.as_deref()).collect();
+    assert!(told.into_iter().eq(all.iter().copied()), "the fields told are not the schema's");
     assert!(schema.required_categories().keys().all(|own| all.contains(own)), "a category from nowhere");
     for body in ["{}", "[]", r#"{"code":"x"}"#, text] {
         found(&schema, body.as_bytes());

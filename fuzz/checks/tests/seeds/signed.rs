@@ -146,7 +146,7 @@ fn messages() -> Vec<Seed> {
         log_key: known::log().key.to_string(),
         now: Timestamp(known::NOON),
         checkpoint: receipt.clone(),
-        covenants: vec![digest],
+        agreements: vec![Known { hash: digest, votes: 3 }],
     };
     let framed = vec![
         ("hello", Hello { version: 1, software: text }.to_frame()),
