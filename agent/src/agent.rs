@@ -77,7 +77,7 @@ impl Agent {
             }),
         };
         // The first tick makes the prekeys, so that they are there before the first session.
-        handle.post(Job::Input(seinhuis_agent_core::Input::Tick));
+        handle.post(Job::Input(Input::Tick));
         if options.connect {
             let task = tokio::spawn(link::run(home, jobs, link_status, stopping));
             *handle.inner.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);

@@ -66,6 +66,12 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "types = [\"roddel\"]",
         "message type `roddel` is not in [[types]]",
     ),
+    (
+        MODEL,
+        "movers = [\"gemeente\"]",
+        "movers = [\"gemeente\", \"politie\"]",
+        "`steps[0].movers`: step `1` would be moved by others than the municipality alone. Write [\"gemeente\"]",
+    ),
     (MODEL, "id = \"F02\"", "id = \"F01\"", "flow `F01` stands twice"),
     (MODEL, "schemas/signaal_groepsgedrag.json", "schemas/weg.json", "cannot read schemas/weg.json"),
     (
@@ -90,7 +96,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     (OWN, "evaluation = \"2027-01-01\"", "evaluation = \"2029-01-01\"", "lies outside the validity"),
     (
         OWN,
-        "expires = \"2027-07-01\"",
+        "expires = \"2028-01-01\"",
         "expires = \"2026-01-01\"",
         "`decisions[0].expires`: is not after `date`",
     ),
@@ -171,6 +177,10 @@ fn canonical_bytes_are_validated_like_toml() {
         ("out of range", |c| c.overlap_days = 367),
         ("asks for more witnesses", |c| c.witness_quorum = 200),
         ("is not after `joined`", |c| c.parties[0].left = Some(c.parties[0].joined)),
+        ("moved by others than", |c| c.steps[0].movers = vec![Role::Politie]),
+        ("moved by others than", |c| c.steps[7].movers.push(Role::Politie)),
+        ("moved by others than", |c| c.steps[4].movers.push(Role::Gemeente)),
+        ("moved by others than", |c| c.steps[2].movers.clear()),
         ("asks for 3 parties", |c| c.conditions[0].parties = 3),
         ("asks for 0 parties", |c| c.conditions[0].parties = 0),
         ("has 0 entries", |c| c.conditions[0].set_by.clear()),

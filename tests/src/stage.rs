@@ -115,9 +115,13 @@ impl Stage {
         roles: &[&str],
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StageError> {
+        Self::set_with(programs, dir, Self::cast(dir, roles), tell)
+    }
+
+    /// The organisations of these roles, with their files in `dir`.
+    pub fn cast(dir: &Path, roles: &[&str]) -> Vec<Member> {
         let cast = CAST.into_iter().filter(|(role, ..)| roles.contains(role));
-        let members = cast.map(|(role, oin, name)| Member::new(dir, role, role, oin, name)).collect();
-        Self::set_with(programs, dir, members, tell)
+        cast.map(|(role, oin, name)| Member::new(dir, role, role, oin, name)).collect()
     }
 
     /// As [`Self::set`], with any organisations.
@@ -125,6 +129,22 @@ impl Stage {
     /// # Errors
     /// The first command that fails.
     pub fn set_with(
+        programs: Programs,
+        dir: &Path,
+        members: Vec<Member>,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Self, StageError> {
+        let stage = Self::found(programs, dir, members, tell)?;
+        tell("covenant");
+        stage.agree()?;
+        Ok(stage)
+    }
+
+    /// As [`Self::set_with`], up to the covenant: nobody has signed anything yet.
+    ///
+    /// # Errors
+    /// The first command that fails.
+    pub fn found(
         programs: Programs,
         dir: &Path,
         members: Vec<Member>,
@@ -141,8 +161,6 @@ impl Stage {
             stage.enrol(member)?;
             stage.register(member)?;
         }
-        tell("covenant");
-        stage.agree()?;
         Ok(stage)
     }
 

@@ -16,7 +16,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::proof::verify_consistency;
 use seinhuis_shared::wire::{
-    Consistency, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Message as _, Prekeys, VERSION,
+    self, Consistency, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Message as _, Prekeys, VERSION,
 };
 use seinhuis_shell::grant::{BrokerCard, Grant};
 use seinhuis_shell::keys;
@@ -445,7 +445,7 @@ fn ask(town: &Town, raw: &Raw, kind: Kind, payload: &[u8], answer: Kind) -> Resu
     asked.map_err(|error| error.refusal().unwrap_or_else(|| panic!("{error:?}")))
 }
 
-fn payload<M: seinhuis_shared::wire::Message>(message: &M) -> Vec<u8> {
+fn payload<M: wire::Message>(message: &M) -> Vec<u8> {
     seinhuis_shared::cbor::encode(message)
 }
 
@@ -456,7 +456,9 @@ fn prekeys_count_only_from_their_owner_and_never_go_back() {
     let (police, thief) = (town.forge("politie"), town.forge("jongerenwerk"));
     let lock = Lock::make().unwrap();
     let publish = |bundle: &[u8]| ask(&town, &raw, Kind::PublishPrekeys, bundle, Kind::Done);
-    let of = |oin, key, seq| lock.bundle(oin, key, seq);
+    // Above the number of what the agents published when they signed the covenant.
+    let above = seinhuis_shell::clock::now().0;
+    let of = |oin, key, seq| lock.bundle(oin, key, above + seq);
     let size = town.log_size();
     assert_eq!(publish(&of(thief.oin, &police.key, 9)), Err(Refusal::BadPrekeyBundle), "of another");
     assert_eq!(publish(&of(police.oin, &thief.key, 9)), Err(Refusal::UnknownKey), "signed by another");
@@ -469,7 +471,7 @@ fn prekeys_count_only_from_their_owner_and_never_go_back() {
     assert_eq!(publish(&good), Ok(vec![]));
     assert_eq!(town.log_size(), size + 1, "one entry for new prekeys");
     assert_eq!(publish(&of(police.oin, &police.key, 4)), Err(Refusal::PrekeyRollback));
-    let same_number = Lock::make().unwrap().bundle(police.oin, &police.key, 5);
+    let same_number = Lock::make().unwrap().bundle(police.oin, &police.key, above + 5);
     assert_eq!(publish(&same_number), Err(Refusal::PrekeyRollback));
     assert_eq!(publish(&good), Ok(vec![]), "the same again is no news");
     assert_eq!(town.log_size(), size + 1);
@@ -496,7 +498,9 @@ fn requests_out_of_bounds_have_their_numbers() {
     let known = town.forge("politie").covenant.hash();
     let fetch = payload(&FetchCovenant { hash: known });
     let covenant = ask(&town, &raw, Kind::FetchCovenant, &fetch, Kind::Covenant).unwrap();
-    assert_eq!(seinhuis_shared::covenant::Covenant::from_bytes(&covenant).unwrap().hash(), known);
+    let covenant = wire::Covenant::parse(&covenant).unwrap();
+    assert_eq!(seinhuis_shared::signing::sha256(&covenant.document), known);
+    assert_eq!(covenant.casts.len(), town.stage.members.len());
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn card(stage: &Stage) -> BrokerCard {
 
 #[test]
 fn who_says_nothing_takes_up_one_place_and_no_more() {
-    let scene = Scene::with(&["gemeente"]);
+    let scene = Scene::with(&["gemeente", "politie"]);
     let (stage, runtime) = (&scene.stage, Runtime::new().unwrap());
     let config = stage.broker_home().join("broker.toml");
     let mut config = std::fs::File::options().append(true).open(config).unwrap();

@@ -141,7 +141,7 @@ fn a_damaged_covenant_or_request_is_named() {
     let covenant = file("wrong.toml", "[partnership]\nid = \n");
     complains(&broker(stage, &["covenant", "load", &covenant]), 2, &["wrong.toml", "line 2"]);
     complains(
-        &agent(stage, stage.member("gemeente"), &["covenant", "load", &covenant]),
+        &agent(stage, stage.member("gemeente"), &["covenant", "propose", &covenant]),
         2,
         &["wrong.toml", "line 2"],
     );
@@ -419,7 +419,7 @@ impl Drop for Disk {
 
 /// A scene whose broker keeps its store on a disk of a few MiB.
 fn on_small_disk(mib: u32) -> Option<(Scene, Disk)> {
-    let scene = Scene::with(&["gemeente", "politie"]);
+    let scene = Scene::unsigned(&["gemeente", "politie"]);
     let stage = &scene.stage;
     append(&stage.broker_home().join("broker.toml"), "\n[store]\nsegment_mib = 1\n");
     let store = stage.broker_home().join("store");

@@ -37,13 +37,13 @@ const HOLD: Span = Span::minutes(1);
 /// A packet that waits, and what it may rest on.
 #[derive(Debug)]
 struct Held {
-    offer: Box<Offer>,
+    offer: Offer,
     covenant: Option<Digest>,
     case: Option<CaseId>,
 }
 
 impl Held {
-    fn new(offer: Box<Offer>) -> Self {
+    fn new(offer: Offer) -> Self {
         let packet = Packet::parse(&offer.packet).ok();
         let covenant = packet.as_ref().map(|packet| packet.context().covenant);
         Self { covenant, case: packet.and_then(|packet| packet.context().case), offer }
@@ -187,7 +187,7 @@ impl Agreed {
 
     /// Whether this packet has to wait, because it may rest on votes or decisions that are on their way; it is
     /// then kept.
-    pub(crate) fn holds(&mut self, offer: Box<Offer>, now: Timestamp) -> Option<Box<Offer>> {
+    pub(crate) fn holds(&mut self, offer: Offer, now: Timestamp) -> Option<Offer> {
         let held = Held::new(offer);
         // What stands behind one that waits does so too: order is kept.
         if self.held.is_empty() && !self.waits(&held) {
@@ -220,7 +220,7 @@ impl Agreed {
         } else {
             self.held.len()
         };
-        let released: Vec<_> = self.held.drain(..free).map(|held| *held.offer).collect();
+        let released: Vec<_> = self.held.drain(..free).map(|held| held.offer).collect();
         let size = |sum: usize, held: &Held| sum.saturating_add(held.offer.packet.len());
         self.held_bytes = self.held.iter().fold(0, size);
         if self.held.is_empty() {
@@ -280,8 +280,9 @@ impl Core {
             ));
         }
         let possible = match (agreement.standing(self.settings.oin), word) {
-            (None, Word::Accept | Word::Reject) | (Some(Standing::Rejected(_)), Word::Accept) => true,
-            (Some(Standing::Accepted(_)), Word::Withdraw) => true,
+            (None, Word::Accept | Word::Reject)
+            | (Some(Standing::Rejected(_)), Word::Accept)
+            | (Some(Standing::Accepted(_)), Word::Withdraw) => true,
             // What was never logged can still be taken back.
             (None, Word::Withdraw) => self.agreed.words.contains_key(&hash),
             (Some(_), _) => false,

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
+use seinhuis_shared::covenant::Covenant;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::covenants;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::standing::OwnView;
@@ -23,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const DIGITS: usize = 8;
 
 pub(super) fn propose(home: &Home, files: &[PathBuf], ui: Ui) -> Result<Outcome, Complaint> {
-    let covenant = seinhuis_shell::covenants::load(files)?;
+    let covenant = covenants::load(files)?;
     let hash = covenant.hash().to_string();
     let document = BASE64.encode(&covenant.to_bytes());
     let (answer, from) = ask(home, Request::Propose { document })?;
@@ -54,6 +56,26 @@ pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
     }
     ui.answer(&Text::same(lines.join("\n")), &answer);
     Ok(Outcome::Done)
+}
+
+/// Tells what a version allows: one in files, or one the agent knows, against its predecessor if it knows that.
+pub(super) fn review(home: &Home, args: &covenants::Review, ui: Ui) -> Result<Outcome, Complaint> {
+    let [only] = args.files.as_slice() else { return covenants::review(args, ui) };
+    let id = only.to_string_lossy();
+    if only.exists() || id.len() < DIGITS || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return covenants::review(args, ui);
+    }
+    let covenant = known_document(home, &id)?;
+    let previous = if args.against.is_empty() {
+        covenant.previous.and_then(|hash| known_document(home, &hash.to_string()).ok())
+    } else {
+        Some(covenants::load(&args.against)?)
+    };
+    covenants::tell(&covenant, previous.as_ref(), args.html.as_deref(), ui)
+}
+
+fn known_document(home: &Home, id: &str) -> Result<Covenant, Complaint> {
+    Covenant::from_bytes(&document(home, id)?).map_err(|error| covenants::wrong(&error.to_string()))
 }
 
 pub(super) fn export(home: &Home, id: &str, out: &Path, ui: Ui) -> Result<Outcome, Complaint> {

@@ -88,10 +88,10 @@ fn accept(home: &Home, grant: &Path, card: Option<&Path>, ui: Ui) -> Result<Outc
     ui.answer(
         &Text::new(
             format!(
-                "Aangemeld; het certificaat geldt tot {end}.\nVergelijk telefonisch voordat u de agent start:\n  CA            {ca}\n  brokerkaart   {broker}\n  logsleutel    {log}\nHierna: seinhuis-agent covenant load BESTAND... en seinhuis-agent run"
+                "Aangemeld; het certificaat geldt tot {end}.\nVergelijk telefonisch voordat u de agent start:\n  CA            {ca}\n  brokerkaart   {broker}\n  logsleutel    {log}\nHierna: seinhuis-agent run, en seinhuis-agent covenant list om het convenant te lezen en te ondertekenen"
             ),
             format!(
-                "Enrolled; the certificate is valid until {end}.\nCompare by telephone before you start the agent:\n  CA            {ca}\n  broker card   {broker}\n  log key       {log}\nNext: seinhuis-agent covenant load FILE... and seinhuis-agent run"
+                "Enrolled; the certificate is valid until {end}.\nCompare by telephone before you start the agent:\n  CA            {ca}\n  broker card   {broker}\n  log key       {log}\nNext: seinhuis-agent run, and seinhuis-agent covenant list to read and sign the covenant"
             ),
         ),
         &json!({

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::covenants;
 
 use crate::commands::request::ActText;
 use crate::home::Home;
@@ -42,7 +43,7 @@ enum Command {
     Init(init::Init),
     /// Enrol in a partnership: make the request, then accept the answer
     Enrol(enrol::Enrol),
-    /// Covenants: propose, list, show, accept, reject, withdraw
+    /// Covenants: propose, list, review, lint, accept, reject, withdraw, export
     #[command(subcommand)]
     Covenant(Covenant),
     /// Cases: open, step, close, condition, list, show
@@ -88,6 +89,11 @@ enum Covenant {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Tell in words what a version allows and what it changes: a file, or the first digits of the hash of one
+    /// that `covenant list` shows
+    Review(covenants::Review),
+    /// Tell what a version allows and the law makes suspicious; exit code 1 when there is anything
+    Lint(covenants::Lint),
 }
 
 #[derive(Debug, Subcommand)]
@@ -191,6 +197,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         }
         Command::Covenant(Covenant::Export { covenant, out }) => covenant::export(&home, &covenant, &out, ui),
         Command::Covenant(Covenant::List) => covenant::list(&home, ui),
+        Command::Covenant(Covenant::Review(args)) => covenant::review(&home, &args, ui),
+        Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Case(command) => cases(&home, command, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),

@@ -424,8 +424,8 @@ mod tests {
             with(Request::Decide { case: "a".into(), act: ActText::Close, covenant: None }, "decide", None),
             with(Request::Look(Look::Case { case: "a".into() }), "look", Some("case")),
             json!({ "look": { "status": { "added_later": true } } }),
-            json!({ "reload": { "added_later": true } }),
-            json!({ "reload": null, "added_later": true }),
+            json!({ "propose": { "document": "", "added_later": true } }),
+            json!({ "speak": { "covenant": "", "word": "", "reason": "", "added_later": true } }),
         ] {
             assert!(from_value::<Request>(value.clone()).is_err(), "{value}");
         }

@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::covenants;
 
 use crate::home::Home;
 
@@ -41,7 +42,7 @@ enum Command {
     /// Partners: add, list, revoke
     #[command(subcommand)]
     Partner(Partner),
-    /// Covenants: load, show
+    /// Covenants: load, show, review, lint
     #[command(subcommand)]
     Covenant(Covenant),
     /// The exchange log
@@ -90,6 +91,10 @@ enum Covenant {
     },
     /// Show the covenants that are known
     Show,
+    /// Tell in words what a version allows and, with --against, what it changes
+    Review(covenants::Review),
+    /// Tell what a version allows and the law makes suspicious; exit code 1 when there is anything
+    Lint(covenants::Lint),
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,6 +126,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Partner(Partner::Revoke { oin }) => partner::revoke(&home, oin, ui),
         Command::Covenant(Covenant::Load { files }) => covenant::load(&home, &files, ui),
         Command::Covenant(Covenant::Show) => covenant::show(&home, ui),
+        Command::Covenant(Covenant::Review(args)) => covenants::review(&args, ui),
+        Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Log(Log::Tail { lines }) => log::tail(&home, lines, ui),
         Command::Log(Log::Verify) => log::verify(&home, ui),
         Command::Card { out } => init::card(&home, out.as_deref(), ui),

@@ -6,6 +6,9 @@
 //! a refusal. [`check_body`] holds a plaintext body against the schema of its message type and against
 //! what its sender declared about it. The rules of [`law`] hold whatever a document says.
 //!
+//! For the people who sign there are [`review::Review`], which tells what a version allows, [`difference`],
+//! which tells what it changes, and [`lint::lint`], which tells what is allowed and looks wrong.
+//!
 //! The parties' signatures are made over [`Covenant::hash`] and therefore live beside the document, not
 //! in it: [`Agreement`] holds them, and judges packets only while the version is in force.
 
@@ -13,16 +16,20 @@ pub mod agreement;
 mod body;
 mod compiled;
 mod declared;
+mod difference;
 mod document;
 mod error;
 mod evaluate;
 pub mod json;
 pub mod law;
 pub mod limits;
+pub mod lint;
+pub mod review;
 pub mod schema;
 mod source;
 mod validate;
 mod vocabulary;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +39,7 @@ pub use body::{DeclareError, Found, check_body};
 pub use compiled::Compiled;
 pub(crate) use declared::is_code;
 pub use declared::{Declared, DeclaredError};
+pub use difference::{Change, difference};
 pub use document::{
     CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Party,
     Requirement, Route, StepRule,
@@ -40,3 +48,4 @@ pub use error::{CovenantError, Place};
 pub use evaluate::{Permit, Question, Size, evaluate};
 pub use source::Part;
 pub use vocabulary::{Fate, Level, Role, Special, Step};
+pub use words::Words;

@@ -17,9 +17,11 @@ use super::limits::{BODY_DEPTH, FIELD_ITEMS_MAX, FIELD_NAMES_MAX, FIELD_TEXT_MAX
 
 mod calendar;
 mod fault;
+mod fields;
 mod read;
 
 pub use fault::{FieldError, FieldFault};
+pub use fields::Field;
 
 /// A schema, parsed and bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -237,8 +237,11 @@ fn steps(covenant: &Covenant) -> Checked {
         prose(format!("steps[{index}].nl"), &rule.nl)?;
         prose(format!("steps[{index}].en"), &rule.en)?;
         let field = format!("steps[{index}].movers");
-        count(&field, rule.movers.len(), 1, Role::ALL.len())?;
-        unique(&field, &rule.movers)?;
+        // The direction is the burgemeester's; a covenant that gives it to somebody else is no such covenant.
+        if rule.movers != [Role::Gemeente] {
+            let what = format!("step `{}` would be moved by others than the municipality alone", rule.step);
+            return fault(field, what, "Write [\"gemeente\"]: only its regisseur moves a case.");
+        }
     }
     Ok(())
 }

@@ -19,10 +19,18 @@ pub(crate) struct Scene {
 impl Scene {
     /// A partnership of these roles, enrolled and agreed, with nothing running.
     pub(crate) fn with(roles: &[&str]) -> Self {
+        let scene = Self::unsigned(roles);
+        scene.stage.agree().unwrap_or_else(|error| panic!("{error}"));
+        scene
+    }
+
+    /// As [`Self::with`], but nobody has signed anything yet.
+    pub(crate) fn unsigned(roles: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap();
         let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
-        let stage =
-            Stage::set(programs, dir.path(), roles, &mut |_| ()).unwrap_or_else(|error| panic!("{error}"));
+        let members = Stage::cast(dir.path(), roles);
+        let stage = Stage::found(programs, dir.path(), members, &mut |_| ())
+            .unwrap_or_else(|error| panic!("{error}"));
         Self { stage, _dir: dir }
     }
 

@@ -48,7 +48,9 @@ fn judge(
     directory.partner(&context.sender)?;
     let agreement = directory.covenant(&context.covenant)?;
     let recipients = context.recipient_oins();
-    recipients.iter().try_for_each(|oin| directory.recipient(oin))?;
+    // Who is no party is refused as such below, so that nobody learns who else is registered here.
+    let mut parties = recipients.iter().filter(|oin| agreement.compiled().role_of(**oin).is_some());
+    parties.try_for_each(|oin| directory.recipient(oin))?;
     let question = Question {
         flow: &context.flow,
         sender: context.sender,
