@@ -1,10 +1,12 @@
 //! Packets made by hand, right in all but what a test changes.
 
 use seinhuis_agent::hpke::AwsHpke;
+use seinhuis_shared::case::{self, Act, CaseDecision};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{Encrypt, Purpose, Sign1};
-use seinhuis_shared::covenant::{Compiled, Covenant, Declared};
-use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
+use seinhuis_shared::covenant::{Compiled, Covenant, Declared, Step};
+use seinhuis_shared::frame::Kind;
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::{PACKET_MAX, TTL_DEFAULT};
 use seinhuis_shared::packet::{Context, Recipient, SealRandomness, VERSION, seal};
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
@@ -13,6 +15,7 @@ use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::{clock, covenants, keys};
 
+use crate::raw::{Raw, RawError};
 use crate::samples::Sample;
 use crate::stage::{Member, Stage};
 
@@ -111,6 +114,36 @@ impl Forge {
             trace: TraceId(keys::random()),
             commitment: Digest([0; 32]),
         })
+    }
+
+    /// A decision about a case that follows on `chain`, the decisions as they were signed.
+    pub fn decision(&self, case: CaseId, chain: &[Vec<u8>], act: Act) -> Vec<u8> {
+        CaseDecision {
+            format: case::FORMAT,
+            covenant: self.covenant.hash(),
+            case,
+            seq: u32::try_from(chain.len()).unwrap_or(u32::MAX),
+            previous: chain.last().map(|last| sha256(last)),
+            party: self.oin,
+            act,
+            issued: clock::now(),
+        }
+        .sign(&self.key)
+    }
+
+    /// Begins a case and moves it through the steps up to `until`, on the coordinator's connection; the decisions
+    /// it took.
+    ///
+    /// # Errors
+    /// When the broker refuses one.
+    pub async fn open_case(&self, raw: &Raw, until: Step) -> Result<(CaseId, Vec<Vec<u8>>), RawError> {
+        let (case, mut chain) = (CaseId(keys::random()), Vec::new());
+        for step in Step::ALL.iter().take_while(|step| **step <= until) {
+            let decision = self.decision(case, &chain, Act::Step(*step));
+            raw.request(Kind::Decide, &decision, Kind::Done).await?;
+            chain.push(decision);
+        }
+        Ok((case, chain))
     }
 
     /// Seals a sample's body in `context`.

@@ -37,6 +37,7 @@ fn every_sample_four_partners_can_send_arrives_and_leaves_no_trace_at_the_broker
     let samples = samples::among(&FOUR).unwrap();
     let mut expected = std::collections::BTreeMap::new();
     for sample in &samples {
+        stage.prepare(sample).unwrap();
         let sender = stage.member(&sample.from);
         let pushed = stage.agent(sender, &["push", &sample.path.to_string_lossy(), "--wait", "30"]).unwrap();
         assert_eq!(text(&pushed, "state"), "accepted", "{}: {pushed}", sample.path.display());

@@ -5,14 +5,18 @@
 mod common;
 
 use common::town::{Town, sample, town};
+use seinhuis_shared::case::Act;
+use seinhuis_shared::cbor;
+use seinhuis_shared::covenant::Step;
 use seinhuis_shared::frame::Kind;
-use seinhuis_shared::ids::Digest;
+use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shared::limits::{BODY_MAX, PACKET_MAX, TTL_MAX};
 use seinhuis_shared::packet::{Context, Packet};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Span;
-use seinhuis_shell::clock;
+use seinhuis_shared::wire::{self, FetchCase, Message as _};
+use seinhuis_shell::{clock, keys};
 use seinhuis_tests::forge::{Lock, Parts, ago};
 
 /// The police sign this change of a right packet, and the broker refuses it.
@@ -382,6 +386,96 @@ fn a_missing_case_is_416() {
     let edit = |context: &mut Context| context.case = None;
     let packet = town.forge("politie").packet(&sample("F09"), &town.to("gemeente"), edit).unwrap();
     town.refuses(&packet, Refusal::CaseRequired);
+}
+
+// Cases: 407 and 418 to 423, at the broker alone.
+
+/// The police's names about a case, sealed past their own agent.
+fn names(town: &Town, case: CaseId) -> Vec<u8> {
+    let edit = |context: &mut Context| context.case = Some(case);
+    town.forge("politie").packet(&sample("F09"), &town.to("gemeente"), edit).unwrap()
+}
+
+#[test]
+fn a_case_nobody_began_is_418() {
+    let town = town();
+    town.refuses(&names(&town, CaseId(keys::random())), Refusal::UnknownCase);
+}
+
+#[test]
+fn a_case_in_another_step_is_407_and_in_its_own_it_passes() {
+    let town = town();
+    let (case, mut chain) = town.case(Step::S2A);
+    town.refuses(&names(&town, case), Refusal::WrongStep);
+    town.decides("gemeente", case, &mut chain, Act::Step(Step::S2B)).unwrap();
+    let packet = names(&town, case);
+    town.accepts_on(&mut town.open("politie"), &packet);
+    town.receives(&mut town.open("gemeente"), "gemeente", &packet);
+}
+
+#[test]
+fn a_closed_case_is_419() {
+    let town = town();
+    let (case, mut chain) = town.case(Step::S2B);
+    town.decides("gemeente", case, &mut chain, Act::Close).unwrap();
+    town.refuses(&names(&town, case), Refusal::CaseClosed);
+    let again = town.decides("gemeente", case, &mut chain, Act::Step(Step::S1));
+    assert_eq!(again, Err(Refusal::CaseClosed));
+}
+
+#[test]
+fn a_decision_that_follows_on_another_than_the_last_is_420() {
+    let town = town();
+    let (case, mut chain) = town.case(Step::S2B);
+    chain.pop();
+    assert_eq!(town.decides("gemeente", case, &mut chain, Act::Close), Err(Refusal::CaseMoved));
+}
+
+#[test]
+fn a_decision_of_who_does_not_coordinate_is_421_and_of_another_202() {
+    let town = town();
+    let (case, mut chain) = town.case(Step::S1);
+    let on = || Act::Step(Step::S2A);
+    assert_eq!(town.decides("politie", case, &mut chain, on()), Err(Refusal::NotTheMover));
+    let others = town.forge("gemeente").decision(case, &chain, on());
+    let said = town.asks("politie", Kind::Decide, &others, Kind::Done);
+    assert_eq!(said.err(), Some(Refusal::SenderNotConnection));
+}
+
+#[test]
+fn a_flow_whose_condition_is_not_stated_is_422() {
+    let town = town();
+    let (case, mut chain) = town.case(Step::S2B);
+    let packet = || {
+        let edit = |context: &mut Context| context.case = Some(case);
+        town.forge("politie").packet(&sample("F12"), &town.to("om"), edit).unwrap()
+    };
+    town.refuses(&packet(), Refusal::ConditionNotMet);
+    let state = Act::Condition { code: "strafrechtelijk".into(), holds: true };
+    town.decides("politie", case, &mut chain, state).unwrap();
+    let stated = packet();
+    town.accepts_on(&mut town.open("politie"), &stated);
+    town.receives(&mut town.open("om"), "om", &stated);
+}
+
+#[test]
+fn a_step_that_does_not_come_next_is_423() {
+    let town = town();
+    let (case, mut chain) = town.case(Step::S1);
+    let skips = town.decides("gemeente", case, &mut chain, Act::Step(Step::S3));
+    assert_eq!(skips, Err(Refusal::BadTransition));
+}
+
+#[test]
+fn what_was_decided_is_for_parties_alone() {
+    let town = town();
+    let (case, chain) = town.case(Step::S2A);
+    let fetch = |case| cbor::encode(&FetchCase { case });
+    let known = town.asks("om", Kind::FetchCase, &fetch(case), Kind::Case).unwrap();
+    let known = wire::Case::parse(&known).unwrap();
+    assert_eq!(known.decisions.iter().map(|one| one.decision.0.clone()).collect::<Vec<_>>(), chain);
+    let none = town.asks("om", Kind::FetchCase, &fetch(CaseId(keys::random())), Kind::Case);
+    assert_eq!(none.err(), Some(Refusal::NotFound));
 }
 
 // After all that.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Scene, town::sample};
+use seinhuis_shared::covenant::Step;
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::packet::Packet;
@@ -442,10 +443,18 @@ fn a_full_disk_stops_the_broker_with_a_sentence_and_loses_nothing_accepted() {
     let (forge, lock) = (Forge::of(stage, police).unwrap(), Lock::make().unwrap());
     let to: Oin = municipality.oin.parse().unwrap();
     let mut accepted = Vec::new();
+    let case = runtime.block_on(async {
+        let raw = Raw::open(&municipality.home).await.unwrap();
+        let town = Forge::of(stage, municipality).unwrap();
+        let (case, _) = town.open_case(&raw, Step::S2B).await.unwrap();
+        raw.close().await;
+        case
+    });
     runtime.block_on(async {
         let mut raw = Raw::open(&police.home).await.unwrap();
         for _ in 0..200 {
-            let context = forge.context(&sample("F11"), &[(to, &lock.public)]).unwrap();
+            let mut context = forge.context(&sample("F11"), &[(to, &lock.public)]).unwrap();
+            context.case = Some(case);
             let packet = forge.seal(context, &[&lock.public], &vec![b' '; 200_000]).unwrap();
             match raw.verdict(&packet).await {
                 Ok((verdict, _)) => {
@@ -487,7 +496,8 @@ fn a_full_disk_stops_the_broker_with_a_sentence_and_loses_nothing_accepted() {
             raw.acknowledge(&acknowledgement.sign(&signer)).await.unwrap();
         }
         let mut raw = Raw::open(&police.home).await.unwrap();
-        let packet = forge.packet(&sample("F11"), &[(to, &lock.public)], |_| ()).unwrap();
+        let packet = forge.packet(&sample("F11"), &[(to, &lock.public)], |context| context.case = Some(case));
+        let packet = packet.unwrap();
         assert_eq!(raw.verdict(&packet).await.unwrap().0.outcome, 0);
     });
     process::until("all is delivered", PATIENCE, || {

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use seinhuis_agent::hpke::AwsHpke;
-use seinhuis_shared::covenant::Compiled;
+use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::{Vote, Word};
+use seinhuis_shared::covenant::{Compiled, Step};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::frame;
-use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, Oin};
 use seinhuis_shared::packet::{self, Packet};
 use seinhuis_shared::prekey::PrekeyPublic;
 use seinhuis_shared::receipt::{CheckpointCache, Receipt, VerifiedReceipt};
@@ -250,6 +251,42 @@ impl Town {
         let Ok(raw) = self.runtime.block_on(Raw::open(&self.member(role).home)) else { return };
         self.runtime.block_on(raw.request(frame::Kind::Vote, &vote, frame::Kind::Done)).unwrap();
         self.runtime.block_on(raw.close());
+    }
+
+    /// A fresh case that the municipality moves through the steps up to `until`, by hand; its decisions.
+    pub(crate) fn case(&self, until: Step) -> (CaseId, Vec<Vec<u8>>) {
+        let raw = self.open("gemeente");
+        let opened = self.runtime.block_on(self.forge("gemeente").open_case(&raw, until)).unwrap();
+        self.runtime.block_on(raw.close());
+        opened
+    }
+
+    /// A member decides something about a case, following on `chain`.
+    pub(crate) fn decides(
+        &self,
+        role: &str,
+        case: CaseId,
+        chain: &mut Vec<Vec<u8>>,
+        act: Act,
+    ) -> Result<(), Refusal> {
+        let decision = self.forge(role).decision(case, chain, act);
+        self.asks(role, frame::Kind::Decide, &decision, frame::Kind::Done)?;
+        chain.push(decision);
+        Ok(())
+    }
+
+    /// One request of a member, by hand.
+    pub(crate) fn asks(
+        &self,
+        role: &str,
+        kind: frame::Kind,
+        payload: &[u8],
+        answer: frame::Kind,
+    ) -> Result<Vec<u8>, Refusal> {
+        let raw = self.open(role);
+        let answered = self.runtime.block_on(raw.request(kind, payload, answer));
+        self.runtime.block_on(raw.close());
+        answered.map_err(|error| error.refusal().unwrap_or_else(|| panic!("{error:?}")))
     }
 
     /// Whether the broker's process is still the one that was started.
