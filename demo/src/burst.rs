@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use seinhuis_shared::covenant::law::is_service;
 use seinhuis_shared::ids::MsgId;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_tests::samples::Sample;
@@ -17,14 +18,16 @@ use crate::trouble::{Told, Trouble, check};
 /// Pushes under way at one time.
 const PUSHERS: usize = 32;
 
-/// Hands over `packets` signals as fast as the agents take them, and waits until all have arrived.
+/// Hands over `packets` signals, those that need no open case, as fast as the agents take them, and waits until all have arrived.
 ///
 /// # Errors
 /// When one is not accepted or does not arrive.
 pub(crate) fn play(show: &mut Show, packets: u32) -> Told {
     show.teller.scene(5, "Een korte piek", "A short burst");
     let count = usize::try_from(packets).map_err(|_| Trouble::bug())?;
-    let plan: Vec<Sample> = show.samples.iter().cycle().take(count).cloned().collect();
+    let passes = |sample: &&Sample| sample.value.get("case").is_none() || is_service(&sample.message_type);
+    let open: Vec<Sample> = show.samples.iter().filter(passes).cloned().collect();
+    let plan: Vec<Sample> = open.into_iter().cycle().take(count).collect();
     for sample in &plan {
         show.expect(Some(&sample.from), &sample.to);
     }

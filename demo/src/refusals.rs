@@ -64,7 +64,10 @@ fn note(show: &Show, nl: &str, en: &str) {
 }
 
 /// Pushes a signal that its own agent has to refuse; the agent's sentence.
-fn pushed_in_vain(show: &Show, member: &Member, signal: &Value, refusal: Refusal) -> Told<String> {
+///
+/// # Errors
+/// When the agent does not refuse it, or keeps it.
+pub(crate) fn pushed_in_vain(show: &Show, member: &Member, signal: &Value, refusal: Refusal) -> Told<String> {
     let file = show.stage.dir.join("refused-signal.json");
     std::fs::write(&file, signal.to_string())?;
     let before = control::counts(&member.home)?;
@@ -250,7 +253,12 @@ async fn tampered(show: &mut Show) -> Told {
     let mut raw = Raw::open(&om.home).await?;
     let key = prekey(show, &raw, &town).await?;
     let sample: Sample = show.sample("F22")?;
-    let packet = forge.packet(&sample, &[(oin_of(&town)?, &key)], |_| ())?;
+    // The story's own case is closed by now.
+    let opened = show.stage.agent(&town, &["case", "open"])?;
+    let case = text(&opened, "case");
+    show.stage.walk(case, "4")?;
+    let case = case.parse().ok();
+    let packet = forge.packet(&sample, &[(oin_of(&town)?, &key)], |context| context.case = case)?;
     let mut flipped = packet.clone();
     if let Some(last) = flipped.last_mut() {
         *last ^= 1;

@@ -1,11 +1,15 @@
 //! Scene 3: the sample signals are sent, accepted, delivered and read.
 
+use seinhuis_shared::covenant::law::is_service;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_tests::cases::Moved;
 use seinhuis_tests::samples::Sample;
 use seinhuis_tests::stage::PATIENCE;
 use seinhuis_tests::{Member, process};
 use serde_json::Value;
 
 use crate::control;
+use crate::refusals::pushed_in_vain;
 use crate::show::{Show, moment, text};
 use crate::trouble::{Told, Trouble, check};
 
@@ -21,10 +25,22 @@ pub(crate) fn play(show: &mut Show) -> Told {
     );
     let samples = show.samples.clone();
     let (mut entries, mut deliveries) = (0, 0);
+    let (mut closed, mut moved) = (false, 0);
     for sample in &samples {
+        if !closed {
+            if sample.flow == "F12" {
+                flag(show, sample)?;
+            }
+            (closed, moved) = case(show, sample, moved)?;
+        }
         entries += send(show, sample)?;
         deliveries += sample.to.len();
     }
+    check(
+        closed && moved > 8,
+        "De zaak is niet alle stappen doorgegaan.",
+        "The case did not go through all steps.",
+    )?;
     let count = samples.len();
     check(count > 20, "Er ontbreken voorbeeldsignalen.", "Sample signals are missing.")?;
     show.sum(
@@ -37,6 +53,42 @@ pub(crate) fn play(show: &mut Show) -> Told {
             format!("{count} accepted in {entries} log entries, delivered and read {deliveries} times"),
         ),
     );
+    Ok(())
+}
+
+/// Has decided what a sample needs of its case: the municipality moves it, the police state the condition. For a
+/// message about earlier messages it is closed, since those pass all the same.
+fn case(show: &Show, sample: &Sample, moved: usize) -> Told<(bool, usize)> {
+    let Some(case) = sample.value.get("case").and_then(Value::as_str) else { return Ok((false, moved)) };
+    if is_service(&sample.message_type) {
+        show.stage.agent(show.stage.member("gemeente"), &["case", "close", case])?;
+        show.teller.right(
+            "besluit van de gemeente: de zaak is gesloten; alleen berichten over eerdere berichten mogen nog",
+            "decision of the municipality: the case is closed; only messages about earlier ones may still pass",
+        );
+        return Ok((true, moved + 1));
+    }
+    let steps = show.stage.prepare(sample)?;
+    for step in &steps {
+        match step {
+            Moved::Step(step) => show.teller.right(
+                format!("besluit van de gemeente: de zaak gaat naar stap {step}"),
+                format!("decision of the municipality: the case goes to step {step}"),
+            ),
+            Moved::Condition => show.teller.right(
+                "de politie stelt vast: er is strafrechtelijke informatie; het OM sluit aan",
+                "the police state: there is criminal information; the prosecution service joins",
+            ),
+        }
+    }
+    Ok((false, moved + steps.len()))
+}
+
+/// Before the condition is stated, nothing goes to the prosecution service.
+fn flag(show: &Show, sample: &Sample) -> Told {
+    let member = show.stage.member(&sample.from);
+    let what = pushed_in_vain(show, member, &sample.value, Refusal::ConditionNotMet)?;
+    show.teller.refused(&format!("{} {} → om: {what}", sample.flow, sample.from));
     Ok(())
 }
 

@@ -27,6 +27,10 @@ fn the_story_is_told_in_dutch_and_its_folder_left_when_asked_for() {
         &[
             "een aanvraag met een andere vingerafdruk krijgt geen certificaat",
             "F01 stap 1   jongerenwerk → gemeente",
+            "besluit van de gemeente: de zaak gaat naar stap 3",
+            "(422 condition-not-met)",
+            "het OM sluit aan",
+            "de zaak is gesloten",
             "(413 field-not-allowed)",
             "(405 sender-role)",
             "(406 recipient-role)",

@@ -68,7 +68,10 @@ fn to_agent(request: &AgentRequest) -> bool {
                 false
             }
         },
-        AgentRequest::Look(_) | AgentRequest::Propose { .. } | AgentRequest::Speak { .. } => true,
+        AgentRequest::Look(_)
+        | AgentRequest::Propose { .. }
+        | AgentRequest::Speak { .. }
+        | AgentRequest::Decide { .. } => true,
     }
 }
 

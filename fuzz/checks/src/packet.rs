@@ -14,8 +14,8 @@ use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{
-    Acknowledgement, Agreements, Consistency, Covenant, Deferred, FetchConsistency, FetchCovenant,
-    FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, Verdict, Welcome,
+    Acknowledgement, Agreements, Case, Cases, Consistency, Covenant, Deferred, FetchCase, FetchConsistency,
+    FetchCovenant, FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, Verdict, Welcome,
 };
 
 use crate::{Check, known};
@@ -48,7 +48,7 @@ fn message<M: Message>(payload: &[u8]) -> bool {
 
 /// Every message; an acknowledgement also as a payload that the known key signs.
 pub fn wire(data: &[u8]) -> bool {
-    let each: [Check; 13] = [
+    let each: [Check; 16] = [
         message::<Hello>,
         message::<Welcome>,
         message::<Refuse>,
@@ -60,6 +60,9 @@ pub fn wire(data: &[u8]) -> bool {
         message::<FetchCovenant>,
         message::<Covenant>,
         message::<Agreements>,
+        message::<FetchCase>,
+        message::<Case>,
+        message::<Cases>,
         message::<FetchConsistency>,
         message::<Consistency>,
     ];

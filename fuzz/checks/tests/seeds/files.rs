@@ -6,7 +6,7 @@ use rcgen::{
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use seinhuis_agent_core::rows::{
-    AlarmRow, BundleRow, ChainRow, OwnPrekeyRow, PeerRow, PinRow, ProposalRow, WordRow,
+    ActRow, AlarmRow, BundleRow, ChainRow, OwnPrekeyRow, PeerRow, PinRow, ProposalRow, WordRow,
 };
 use seinhuis_agent_core::{AlarmKind, Write as AgentWrite};
 use seinhuis_broker_core::{Change, Head, MailItem, Outcome, Partner, Write as BrokerWrite};
@@ -14,10 +14,12 @@ use seinhuis_fuzz_checks::known;
 use seinhuis_journal::BlobId;
 use seinhuis_journal::record::{Body, Frame, Kind as Record, RowRef, Salt, Sum, encode};
 use seinhuis_journal::segment::SegmentHeader;
+use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::agreement::{Cast, Word};
-use seinhuis_shared::ids::{Digest, MsgId};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId};
 use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shared::wire::Decided;
 use seinhuis_shell::grant::{BrokerCard, CardFormat, Grant, GrantFormat, Kind};
 use seinhuis_shell::tls;
 use time::{Duration, OffsetDateTime};
@@ -110,6 +112,15 @@ fn agent_rows() -> Vec<Seed> {
     };
     let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let word = WordRow { word: Word::Accept, reason: "akkoord".into(), since: Timestamp(4), refused: 425 };
+    let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let act = ActRow {
+        covenant: Digest([1; 32]),
+        seq: 1,
+        previous: Some(Digest([2; 32])),
+        act: Act::Condition { code: "strafrechtelijk".into(), holds: true },
+        since: Timestamp(4),
+        refused: 420,
+    };
     let alarm = AlarmRow { kind: AlarmKind::LogForked, at: Timestamp(known::NOON), detail: "5 and 5".into() };
     let writes = [
         ("meta", AgentWrite::Meta),
@@ -129,6 +140,8 @@ fn agent_rows() -> Vec<Seed> {
             "proposal",
             AgentWrite::Proposal(Digest([1; 32]), Some(ProposalRow { since: Timestamp(4), refused: 0 })),
         ),
+        ("case", AgentWrite::Case(CaseId([3; 16]), vec![decided])),
+        ("act", AgentWrite::Act(CaseId([3; 16]), Some(Box::new(act)))),
         ("peer", AgentWrite::Peer(known::oin(), Box::new(PeerRow { seq: 1, bundle: signed }))),
     ];
     let rows = writes.map(|(name, write)| (name, write.row()));
@@ -181,6 +194,14 @@ fn broker_rows() -> Vec<Seed> {
                 hash: Digest([3; 32]),
                 number: 1,
                 cast: Cast { vote: Bytes(vec![1; 90]), at: Timestamp(4) },
+            },
+        ),
+        (
+            "decision",
+            BrokerWrite::Decision {
+                case: CaseId([3; 16]),
+                seq: 1,
+                decided: Decided { decision: Bytes(vec![1; 90]), at: Timestamp(4) },
             },
         ),
         ("outcomes", BrokerWrite::Outcomes { first: 7, keep_until: Timestamp(9), outcomes: vec![outcome] }),

@@ -1,7 +1,7 @@
 //! What stays on one machine: the agent's configuration, the control socket, the CA's ledger.
 
 use data_encoding::BASE64;
-use seinhuis_agent::commands::request::{Look, PushText, Request as AgentRequest};
+use seinhuis_agent::commands::request::{ActText, Look, PushText, Request as AgentRequest};
 use seinhuis_broker::commands::request::Request as BrokerRequest;
 use seinhuis_certs::ledger::{Ledger, Reason, Record, Revoked};
 use seinhuis_fuzz_checks::known;
@@ -67,6 +67,11 @@ fn requests() -> Vec<Seed> {
     let key = known::signer().public().to_bytes();
     let add = BrokerRequest::AddPartner { oin: known::oin(), name: "Politie".into(), key };
     let weak = BrokerRequest::AddPartner { oin: known::oin(), name: "Politie".into(), key: [0; 32] };
+    let decide = AgentRequest::Decide {
+        case: "4f1c0f6e-5b0a-4c1e-9d53-0a6f2b7c8d91".into(),
+        act: ActText::Condition { code: "strafrechtelijk".into(), holds: true },
+        covenant: None,
+    };
     let speak =
         AgentRequest::Speak { covenant: "0f".repeat(32), word: "accept".into(), reason: "akkoord".into() };
     vec![
@@ -75,6 +80,7 @@ fn requests() -> Vec<Seed> {
         ok("control", "look", text(&AgentRequest::Look(Look::Read { id: "7".into() }))),
         ok("control", "covenants", text(&AgentRequest::Look(Look::Covenants))),
         ok("control", "speak", text(&speak)),
+        ok("control", "decide", text(&decide)),
         ok("control", "propose", text(&AgentRequest::Propose { document: "gA==".into() })),
         ok("control", "add-partner", text(&add)),
         ok("control", "load-covenant", text(&BrokerRequest::LoadCovenant { file: "covenant.cbor".into() })),

@@ -12,8 +12,9 @@ use seinhuis_shared::packet::{Content, Context, Hpke, HpkeError, Recipient, Seal
 use seinhuis_shared::prekey::{PUBLIC_LEN, Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{
-    Acknowledged, Acknowledgement, Agreements, Consistency, Covenant, Deferred, FetchConsistency,
-    FetchCovenant, FetchPrekeys, Hello, Known, Message as _, Offer, Prekeys, Refuse, Verdict, Welcome,
+    Acknowledged, Acknowledgement, Agreements, Case, CaseHead, Cases, Consistency, Covenant, Decided,
+    Deferred, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Known, Message as _, Offer,
+    Prekeys, Refuse, Verdict, Welcome,
 };
 use zeroize::Zeroizing;
 
@@ -186,6 +187,7 @@ fn messages() -> Vec<Seed> {
     };
     let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let covenant = Covenant { document: Bytes(vec![1; 30]), casts: vec![cast] };
+    let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let framed = vec![
         ("hello", Hello { version: 1, software: text }.to_frame()),
         ("welcome", welcome.to_frame()),
@@ -197,6 +199,9 @@ fn messages() -> Vec<Seed> {
         ("prekeys", Prekeys { bundles: vec![(oin, Bytes(vec![1; 30]))] }.to_frame()),
         ("fetch-covenant", FetchCovenant { hash: digest }.to_frame()),
         ("agreements", Agreements { agreements: vec![Known { hash: digest, votes: 2 }] }.to_frame()),
+        ("fetch-case", FetchCase { case: CaseId([3; 16]) }.to_frame()),
+        ("cases", Cases { cases: vec![CaseHead { case: CaseId([3; 16]), decisions: 2 }] }.to_frame()),
+        ("case", Case { decisions: vec![decided] }.to_frame()),
         ("covenant", covenant.to_frame()),
         ("fetch-consistency", FetchConsistency { sizes: vec![1, 300] }.to_frame()),
         ("consistency", Consistency { proofs: vec![vec![digest], vec![]] }.to_frame()),
