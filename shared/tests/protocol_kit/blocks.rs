@@ -12,10 +12,11 @@ use seinhuis_shared::packet::Packet;
 use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
+use seinhuis_shared::time::Span;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::wire::{
-    self, Consistency, Deferred, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Known, Message as _,
-    Offer, Prekeys, Refuse, VERSION, Verdict, Welcome,
+    self, Case, CaseHead, Cases, Consistency, Decided, Deferred, FetchCase, FetchConsistency, FetchCovenant,
+    FetchPrekeys, Hello, Known, Message as _, Offer, Prekeys, Refuse, VERSION, Verdict, Welcome,
 };
 
 use super::{
@@ -358,12 +359,22 @@ fn case(story: &Story) -> String {
     let [first, second] = story.decisions.each_ref().map(cbor::encode);
     let [one, two] = story.decisions.each_ref().map(|decision| decision.sign(&key(GEMEENTE)));
     let previous = sha256(&one).0;
+    let case = story.decisions[0].case;
+    let at = |decision: &[u8], at| Decided { decision: decision.into(), at };
+    let decisions = vec![at(&one, NOON), at(&two, NOON.plus(Span::minutes(1)))];
+    let chain = Case { decisions }.to_frame().unwrap();
+    let chain_parts: [(&str, &[u8]); 2] =
+        [("first decision, signed", &one), ("second decision, signed", &two)];
+    let head = CaseHead { case, decisions: 2 };
     Block::new()
         .hex("first decision: step 1", &first)
         .with("first decision, signed", &one, &[("first decision", &first)])
         .hex("its SHA-256", &previous)
         .with("second decision: close", &second, &[("SHA-256 of the first", &previous)])
         .with("second decision, signed", &two, &[("second decision", &second)])
+        .hex("FetchCase frame", &FetchCase { case }.to_frame().unwrap())
+        .with("Case frame: logged at noon and a minute later", &chain, &chain_parts)
+        .hex("Cases frame: two decisions are logged", &Cases { cases: vec![head] }.to_frame().unwrap())
         .end()
 }
 
