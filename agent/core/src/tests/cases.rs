@@ -1,16 +1,22 @@
 //! Cases at an agent: what is sent and what is taken in waits for the decisions and is held against them, each
 //! checked here; and what this organisation decides is kept until it is heard.
 
+use std::sync::Arc;
+
 use seinhuis_shared::case::{Act, CaseDecision, Stage as At};
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::Step;
+use seinhuis_shared::covenant::agreement::{Cast, Word};
+use seinhuis_shared::covenant::{Compiled, Step};
 use seinhuis_shared::ids::CaseId;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::{CaseHead, Decided, Offer};
 
-use crate::fixture::{Broker, CASE, NOW, Node, after, decision, moved, oin, partnership, request};
+use crate::fixture::{
+    Broker, CASE, COVENANT, NOW, Node, after, cast as vote, decision, moved, oin, partnership, request,
+    signer,
+};
 use crate::{AlarmKind, Event, Input, PushRequest, Rejection, Send, Stage};
 
 const NAMES: &str = "09-F09-politie-namen.json";
@@ -315,4 +321,38 @@ fn what_may_not_be_decided_is_refused_before_it_is_said() {
     decide(&mut police, condition("strafrechtelijk", true)).unwrap();
     assert_eq!(decisions(&mut police).len(), 1);
     assert!(decisions(&mut town).is_empty());
+}
+
+/// The police state a condition at NOW, after `party` withdrew; how many decisions the municipality's agent takes.
+fn after_withdrawal(party: u8, may_be_absent: bool) -> (usize, Vec<AlarmKind>) {
+    let mut covenant = COVENANT.covenant().clone();
+    covenant.id = "anders".into();
+    covenant.parties.iter_mut().filter(|one| one.oin == oin(party)).for_each(|one| {
+        one.may_be_absent = may_be_absent;
+    });
+    let compiled = Arc::new(Compiled::new(covenant).unwrap());
+    let at = NOW.minus(Span::minutes(5));
+    let mut casts: Vec<Cast> = (1..=4).map(|number| vote(&compiled, number, Word::Accept, at)).collect();
+    casts.push(vote(&compiled, party, Word::Withdraw, NOW.minus(Span::seconds(1))));
+    let mut chain: Vec<Decided> = vec![];
+    let state = || Act::Condition { code: "strafrechtelijk".into(), holds: true };
+    for (number, act, at) in [(1, Act::Step(Step::S1), NOW.minus(Span::minutes(1))), (2, state(), NOW)] {
+        let mut claimed = CaseDecision::claimed(&decision(&chain, number, act, at).decision).unwrap();
+        claimed.covenant = compiled.hash();
+        chain.push(Decided { decision: Bytes(claimed.sign(&signer(number))), at });
+    }
+    let mut town = Node::new(1);
+    town.step([Input::Covenant { compiled, casts }], NOW);
+    Broker::new().connect(&mut town, NOW);
+    town.step([Input::LookAtCase(CASE), given(&chain)], NOW);
+    let (known, alarms) = (known(&town), town.alarms());
+    assert_eq!(town.restored().agreed().cases().all().count(), 1, "what counted is read back");
+    (known, alarms)
+}
+
+#[test]
+fn who_has_withdrawn_decides_nothing_here_either() {
+    assert_eq!(after_withdrawal(4, true), (2, vec![]), "another's withdrawal changes nothing");
+    assert_eq!(after_withdrawal(2, true), (1, vec![AlarmKind::CaseRefused]), "it is not bound any more");
+    assert_eq!(after_withdrawal(3, false), (1, vec![AlarmKind::CaseRefused]), "the covenant has ended");
 }

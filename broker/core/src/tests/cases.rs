@@ -2,10 +2,10 @@
 
 use seinhuis_shared::case::{Act, CaseDecision, FORMAT, Stage};
 use seinhuis_shared::covenant::agreement::Word;
-use seinhuis_shared::covenant::{Condition, Role, Step};
+use seinhuis_shared::covenant::{Condition, Covenant, Requirement, Role, Step};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{CaseId, Digest};
-use seinhuis_shared::limits::CASES_WATCHED_MAX;
+use seinhuis_shared::limits::{CASES_OPEN_MAX, CASES_WATCHED_MAX};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::{CaseHead, Decided};
@@ -113,8 +113,8 @@ fn a_packet_passes_in_the_step_of_its_case_alone() {
     assert_eq!(outcome(&mut broker, Om, &answer(8)), Refusal::CaseClosed.number());
 }
 
-#[test]
-fn a_condition_opens_its_flow_when_it_is_stated() {
+/// The covenant with a condition, which the police state and the prosecution's flow needs.
+fn conditional() -> Covenant {
     let mut covenant = covenant();
     covenant.conditions = vec![Condition {
         code: "strafrechtelijk".into(),
@@ -124,10 +124,13 @@ fn a_condition_opens_its_flow_when_it_is_stated() {
         parties: 1,
     }];
     let flow = covenant.flows.iter_mut().find(|flow| flow.id == "F16").unwrap();
-    flow.conditions = vec![seinhuis_shared::covenant::Requirement {
-        condition: "strafrechtelijk".into(),
-        roles: vec![Role::Om],
-    }];
+    flow.conditions = vec![Requirement { condition: "strafrechtelijk".into(), roles: vec![Role::Om] }];
+    covenant
+}
+
+#[test]
+fn a_condition_opens_its_flow_when_it_is_stated() {
+    let covenant = conditional();
     let hash = covenant.hash();
     let mut broker = Broker::with_covenant(NOON, covenant);
     let under =
@@ -211,27 +214,62 @@ fn nobody_decides_for_another_and_only_a_mover_moves() {
 
 #[test]
 fn who_has_withdrawn_decides_nothing_and_learns_nothing() {
-    let mut covenant = covenant();
+    let mut covenant = conditional();
     let police = covenant.parties.iter_mut().find(|party| party.oin == Pol.oin()).unwrap();
     police.may_be_absent = true;
     let hash = covenant.hash();
-    covenant.steps.iter_mut().for_each(|rule| rule.movers.push(Role::Politie));
-    let hash = if covenant.hash() == hash { hash } else { covenant.hash() };
     let mut broker = Broker::with_covenant(NOON, covenant);
-    let conn = broker.connect(Pol);
-    let first = CaseDecision { covenant: hash, ..next(&broker, Pol, CASE, Act::Step(Step::S1)) };
-    assert_eq!(decide(&mut broker, conn, Pol, &first).0, 0);
-    assert_eq!(fetched(&mut broker, conn, CASE).map(|all| all.len()), Ok(1));
+    let under =
+        |broker: &Broker, org: Org, act: Act| CaseDecision { covenant: hash, ..next(broker, org, CASE, act) };
+    let (gem, pol) = (broker.connect(Gem), broker.connect(Pol));
+    let first = under(&broker, Gem, Act::Step(Step::S1));
+    assert_eq!(decide(&mut broker, gem, Gem, &first).0, 0);
+    let state = |holds| Act::Condition { code: "strafrechtelijk".into(), holds };
+    let stated = under(&broker, Pol, state(true));
+    assert_eq!(decide(&mut broker, pol, Pol, &stated).0, 0);
+    assert_eq!(fetched(&mut broker, pol, CASE).map(|all| all.len()), Ok(2));
     broker.now = NOON.plus(Span::seconds(1));
     broker.say(Pol, hash, Word::Withdraw).unwrap();
-    let on = CaseDecision { covenant: hash, ..next(&broker, Pol, CASE, Act::Step(Step::S2A)) };
-    assert_eq!(decide(&mut broker, conn, Pol, &on).0, Refusal::NotSigned.number());
-    assert_eq!(fetched(&mut broker, conn, CASE), Err(Refusal::NotFound.number()));
-    let gem = broker.connect(Gem);
-    let by_gem = CaseDecision { covenant: hash, ..next(&broker, Gem, CASE, Act::Step(Step::S2A)) };
-    let (done, did) = decide(&mut broker, gem, Gem, &by_gem);
+    let taken_back = under(&broker, Pol, state(false));
+    assert_eq!(decide(&mut broker, pol, Pol, &taken_back).0, Refusal::NotSigned.number());
+    assert_eq!(fetched(&mut broker, pol, CASE), Err(Refusal::NotFound.number()));
+    let on = under(&broker, Gem, Act::Step(Step::S2A));
+    let (done, did) = decide(&mut broker, gem, Gem, &on);
     assert_eq!(done, 0);
     assert_eq!(told(&did).iter().map(|(conn, _)| *conn).collect::<Vec<_>>(), [gem], "no longer the police");
+}
+
+#[test]
+fn a_case_is_moved_under_a_covenant_that_holds_alone() {
+    let mut broker = Broker::started(NOON);
+    let gem = broker.connect(Gem);
+    broker.now = NOON.plus(Span::seconds(1));
+    let first = next(&broker, Gem, CASE, Act::Step(Step::S1));
+    broker.say(Om, covenant().hash(), Word::Withdraw).unwrap();
+    assert_eq!(decide(&mut broker, gem, Gem, &first).0, Refusal::CovenantNotInForce.number());
+    assert!(broker.core.state.cases.state(&CASE).is_none());
+}
+
+#[test]
+fn a_party_begins_no_more_than_so_many_cases_that_are_not_closed() {
+    let mut broker = Broker::started(NOON);
+    let gem = broker.connect(Gem);
+    let numbered = |n: usize| {
+        let mut case = [1; 16];
+        case[..8].copy_from_slice(&u64::try_from(n).unwrap().to_be_bytes());
+        CaseId(case)
+    };
+    let begin = |n| next(&broker, Gem, numbered(n), Act::Step(Step::S1)).sign(&Gem.key());
+    let all: Vec<Input> = (0..CASES_OPEN_MAX).map(|n| ask(gem, Ask::Decide(begin(n)))).collect();
+    let did = broker.turn(all);
+    assert!(answered(&did).into_iter().all(|outcome| outcome == 0));
+    let over = next(&broker, Gem, CASE, Act::Step(Step::S1));
+    assert_eq!(decide(&mut broker, gem, Gem, &over).0, Refusal::TooBusy.number());
+    let on = next(&broker, Gem, numbered(7), Act::Step(Step::S2A));
+    assert_eq!(decide(&mut broker, gem, Gem, &on).0, 0, "one that is there goes on");
+    let close = next(&broker, Gem, numbered(7), Act::Close);
+    assert_eq!(decide(&mut broker, gem, Gem, &close).0, 0);
+    assert_eq!(decide(&mut broker, gem, Gem, &over).0, 0, "and closed it makes room");
 }
 
 #[test]

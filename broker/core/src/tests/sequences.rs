@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use seinhuis_shared::entry::Kind;
-use seinhuis_shared::ids::Digest;
+use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shared::time::Span;
 
 use super::broker::{Broker, ORIGIN};
+use super::cases::walk;
 use super::fixture::{Draft, Gem, NOON, Org, Pol};
 use crate::{Command, Config, ConnId, Input, Send};
 
@@ -168,6 +169,7 @@ proptest! {
         let mut config = Config::new(ORIGIN, "log key", "broker/1");
         config.mailbox_packets = 5;
         let mut broker = Broker::with(config, NOON).populated();
+        walk(&mut broker, CaseId([9; 16]), seinhuis_shared::covenant::Step::S3);
         let mut seen = Seen::default();
         for step in &steps {
             run(&mut broker, &mut seen, step);
@@ -190,6 +192,7 @@ fn the_steps_lead_to_every_outcome() {
     let mut runner = TestRunner::deterministic();
     let steps = vec(step(), 900..901).new_tree(&mut runner).unwrap().current();
     let mut broker = Broker::with(Config::new(ORIGIN, "log key", "broker/1"), NOON).populated();
+    walk(&mut broker, CaseId([9; 16]), seinhuis_shared::covenant::Step::S3);
     let mut seen = Seen::default();
     for step in &steps {
         run(&mut broker, &mut seen, step);
