@@ -11,7 +11,7 @@ use seinhuis_shared::ids::CaseId;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Span;
-use seinhuis_shared::wire::{CaseHead, Decided, Offer};
+use seinhuis_shared::wire::{CaseHead, Decided, Known, Offer};
 
 use crate::fixture::{
     Broker, CASE, COVENANT, NOW, Node, after, cast as vote, decision, moved, oin, partnership, request,
@@ -217,6 +217,37 @@ fn a_decision_that_does_not_verify_is_an_alarm_and_moves_nothing() {
     forged(|claimed| claimed.case = CaseId([8; 16]), &town);
     forged(|claimed| claimed.covenant = seinhuis_shared::ids::Digest([8; 32]), &town);
     forged(|claimed| claimed.act = Act::Step(Step::S3), &town);
+}
+
+#[test]
+fn the_chain_of_another_case_is_not_taken_for_this_one() {
+    let other = CaseId([8; 16]);
+    let mut police = Node::new(2);
+    Broker::new().connect(&mut police, NOW);
+    police.step([Input::LookAtCase(other), Input::Case(other, Some(moved(Step::S2B)))], NOW);
+    assert_eq!(police.alarms(), [AlarmKind::CaseRefused]);
+    let cases = police.core.agreed().cases();
+    assert!(cases.state(&other).is_none() && cases.state(&CASE).is_none());
+}
+
+/// The decision rests on a vote that is on its way: it is neither refused nor forgotten.
+#[test]
+fn a_chain_under_a_version_whose_votes_are_not_here_is_asked_for_again() {
+    let (mut broker, mut town, mut police) = cast(Step::S2B);
+    let offer = offered(&mut broker, &mut police, 1);
+    let votes = 5;
+    town.step([Input::Agreements(vec![Known { hash: COVENANT.hash(), votes }])], NOW);
+    town.step([Input::Offer(Box::new(offer))], NOW);
+    assert_eq!(fetches(&mut town), 1);
+    town.step([given(&moved(Step::S2B))], NOW);
+    assert_eq!((known(&town), town.alarms()), (0, vec![]));
+    let mut casts: Vec<Cast> =
+        (1..=4).map(|number| vote(&COVENANT, number, Word::Accept, NOW.minus(Span::days(1)))).collect();
+    casts.push(vote(&COVENANT, 4, Word::Withdraw, NOW.plus(Span(1))));
+    town.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts }], NOW);
+    assert_eq!(fetches(&mut town), 1, "at once");
+    town.step([given(&moved(Step::S2B))], NOW);
+    assert_eq!((known(&town), town.acknowledged()[0].outcome), (3, 0));
 }
 
 #[test]

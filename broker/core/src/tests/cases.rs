@@ -1,8 +1,11 @@
 //! Cases: moved by the coordinator's signed decisions alone, and what a packet that names one needs.
 
+use std::sync::Arc;
+
 use seinhuis_shared::case::{Act, CaseDecision, FORMAT, Stage};
+use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::agreement::Word;
-use seinhuis_shared::covenant::{Condition, Covenant, Requirement, Role, Step};
+use seinhuis_shared::covenant::{Compiled, Condition, Covenant, Requirement, Role, Step};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shared::limits::{CASES_OPEN_MAX, CASES_WATCHED_MAX};
@@ -12,7 +15,7 @@ use seinhuis_shared::wire::{CaseHead, Decided};
 
 use super::broker::{Broker, Did};
 use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, Stranger, covenant};
-use crate::{Ask, ConnId, Input, RequestId, Send, Table};
+use crate::{Ask, Command, ConnId, Input, RequestId, Send, Table};
 
 const CASE: CaseId = CaseId([9; 16]);
 
@@ -310,6 +313,31 @@ fn who_asks_is_told_of_what_comes_before_the_packets_that_rest_on_it() {
     let (_, did) = decide(&mut broker, gem, Gem, &on);
     let conns: Vec<ConnId> = told(&did).into_iter().map(|(conn, _)| conn).collect();
     assert_eq!(conns, [pol, jw, gem], "never the stranger");
+}
+
+#[test]
+fn a_party_to_another_covenant_learns_nothing() {
+    let mut broker = Broker::started(NOON);
+    let mut other = covenant();
+    other.id = "ander".into();
+    other.parties.iter_mut().filter(|party| party.oin == Om.oin()).for_each(|party| {
+        party.oin = Stranger.oin();
+        party.signing_keys = vec![Bytes(Stranger.key().public().to_bytes().to_vec())];
+    });
+    let hash = other.hash();
+    broker.command(Command::LoadCovenant { compiled: Arc::new(Compiled::new(other).unwrap()) });
+    for org in [Gem, Pol, Jw, Stranger] {
+        broker.say(org, hash, Word::Accept).unwrap();
+    }
+    walk(&mut broker, CASE, Step::S1);
+    let stranger = broker.connect(Stranger);
+    assert_eq!(fetched(&mut broker, stranger, CASE), Err(Refusal::NotFound.number()));
+    let gem = broker.connect(Gem);
+    let under_other = CaseDecision { covenant: hash, ..next(&broker, Gem, CASE, Act::Step(Step::S2A)) };
+    assert_eq!(decide(&mut broker, gem, Gem, &under_other).0, Refusal::UnknownCase.number());
+    let on = next(&broker, Gem, CASE, Act::Step(Step::S2A));
+    let (_, did) = decide(&mut broker, gem, Gem, &on);
+    assert!(told(&did).iter().all(|(conn, _)| *conn != stranger));
 }
 
 #[test]
