@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use crate::process::until;
 use crate::samples::Sample;
-use crate::stage::{Member, Stage, StageError, text};
+use crate::stage::{Member, PATIENCE, Stage, StageError, text};
 
 /// The steps of the model covenant, in order.
 pub const STEPS: [&str; 8] = ["1", "2A", "2B", "3", "4", "5", "6", "7"];
@@ -26,12 +27,17 @@ fn is_criminal(sample: &Sample) -> bool {
 }
 
 impl Stage {
-    /// How a case stands, as a member's agent has it from the broker.
+    /// How a case stands, once a member's agent has it from the broker.
     ///
     /// # Errors
-    /// When the command fails.
+    /// When the command fails, or the agent does not get it.
     pub fn case(&self, member: &Member, case: &str) -> Result<Value, StageError> {
-        self.agent(member, &["case", "show", case])
+        let mut standing = Ok(Value::Null);
+        until("the case is known", PATIENCE, || {
+            standing = self.agent(member, &["case", "show", case]);
+            standing.as_ref().map_or(true, |standing| standing["up_to_date"] == true)
+        })?;
+        standing
     }
 
     /// Has the coordinator move a case to a step, one decision after the other; those it took. A case that is not

@@ -8,8 +8,8 @@ use seinhuis_shared::entry::Kind;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::cases::CRIMINAL;
 use seinhuis_tests::samples::{self, Sample};
-use seinhuis_tests::stage::{FOUR, text};
-use seinhuis_tests::{Member, Stage};
+use seinhuis_tests::stage::{FOUR, PATIENCE, text};
+use seinhuis_tests::{Member, Stage, process};
 use serde_json::Value;
 
 fn sample(flow: &str) -> Sample {
@@ -80,6 +80,9 @@ fn a_case_goes_from_1_to_3_the_prosecution_joins_on_the_flag_and_a_closed_one_ta
     drop(broker);
     let _broker = scene.broker();
     stage.agent(town, &["case", "close", &case]).unwrap();
+    // An agent that has yet to find the new broker says it there.
+    let closed = || stage.case(town, &case).is_ok_and(|standing| text(&standing, "state") == "closed");
+    process::until("the close is logged", PATIENCE, closed).unwrap();
     fails(stage, town, &["case", "step", &case, "4"], Refusal::CaseClosed);
     refused(stage, "F18", &case, Refusal::CaseClosed);
     passes(stage, "F36", &case);
