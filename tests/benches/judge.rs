@@ -97,7 +97,8 @@ fn main() {
         let categories = categories.iter().map(|code| (*code).to_owned());
         let level = flow.levels[0];
         let declared =
-            Declared::new(&flow.types[0], Step::S1, level, categories, &flow.purpose, &flow.bases[0]).unwrap();
+            Declared::new(&flow.types[0], Step::S1, level, categories, &flow.purpose, &flow.bases[0])
+                .unwrap();
         let mut at = 0;
         let judged = time(|| {
             at = (at + 37) % hashes.len();
