@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use seinhuis_shared::covenant::Compiled;
-use seinhuis_shared::covenant::agreement::{Cast, Counted, State, Vote};
+use seinhuis_shared::covenant::agreement::{Cast, Counted, State, Vote, Word};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::limits::PROPOSALS_MAX;
@@ -11,6 +11,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 
 use crate::core::Core;
+use crate::in_flight::Cause;
 use crate::turn::{Send, Turn};
 use crate::write::Write;
 
@@ -77,6 +78,11 @@ impl Core {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         turn.writes.push(Write::Vote { hash, number, cast });
         self.note_covenant(hash, Some(*peer), word.as_str(), now, turn);
+        if word == Word::Withdraw {
+            self.lapsed(Cause::Withdrawn { covenant: hash, party: *peer }, now, turn);
+        }
+        // A successor that needs no overlap ends a version in the turn in which it is complete.
+        self.run_out(now, turn);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 
 use crate::directory::Directory;
+use crate::in_flight::Cause;
 use crate::mailbox::Mailbox;
 use crate::sequencer::Log;
 use crate::write::{Outcome, Write};
@@ -34,6 +35,8 @@ pub(crate) struct State {
     /// How many mailboxes hold a packet; its bytes are erased with the last.
     pub(crate) holders: BTreeMap<Digest, u16>,
     pub(crate) endings: BTreeSet<(Timestamp, Ending)>,
+    /// The size of the log's tree at which packets lost what they rested on.
+    pub(crate) lapses: BTreeMap<Cause, u64>,
     pub(crate) log: Log,
 }
 
@@ -49,6 +52,9 @@ impl State {
             Write::Vote { hash, cast, .. } => {
                 let counted = self.agreements().cast(&cast.vote, cast.at);
                 return counted.is_ok() && self.directory.agreements.get(hash).is_ok();
+            }
+            Write::Lapsed { cause, size } => {
+                self.lapses.insert(*cause, *size);
             }
             Write::Prekeys { oin, seq, bytes } => {
                 self.prekeys.insert(*oin, (*seq, bytes.clone()));

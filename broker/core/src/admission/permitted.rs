@@ -37,8 +37,8 @@ fn judge(packet: &Authentic, directory: &Directory, now: Timestamp) -> Result<Pe
     let agreement = directory.covenant(&context.covenant)?;
     let recipients = context.recipient_oins();
     // Who is no party is refused as such below, so that nobody learns who else is registered here.
-    let parties = recipients.iter().filter(|oin| agreement.compiled().role_of(**oin).is_some());
-    parties.map(|oin| directory.recipient(oin)).collect::<Result<(), _>>()?;
+    let mut parties = recipients.iter().filter(|oin| agreement.compiled().role_of(**oin).is_some());
+    parties.try_for_each(|oin| directory.recipient(oin))?;
     agreement.judge(&Question {
         flow: &context.flow,
         sender: context.sender,
