@@ -136,9 +136,8 @@ impl Reference {
         }
         let (gem, police, om) = (plan.org == GEM, plan.org == POL || plan.org == POL2, plan.org == OM);
         let may = match &plan.act {
-            Act::Step(Step::S3) => gem || police,
-            Act::Step(Step::S7) | Act::Close => gem || om,
-            Act::Step(Step::S1 | Step::S2B | Step::S4 | Step::S5 | Step::S6) => gem,
+            Act::Close
+            | Act::Step(Step::S1 | Step::S2B | Step::S3 | Step::S4 | Step::S5 | Step::S6 | Step::S7) => gem,
             Act::Condition { code, .. } if code == ONE => gem || police,
             Act::Condition { code, .. } if code == TWO => gem || police || om,
             Act::Step(Step::S2A) | Act::Condition { .. } => return Err(Refusal::BadTransition),

@@ -445,7 +445,7 @@ fn ask(town: &Town, raw: &Raw, kind: Kind, payload: &[u8], answer: Kind) -> Resu
     asked.map_err(|error| error.refusal().unwrap_or_else(|| panic!("{error:?}")))
 }
 
-fn payload<M: seinhuis_shared::wire::Message>(message: &M) -> Vec<u8> {
+fn payload<M: wire::Message>(message: &M) -> Vec<u8> {
     seinhuis_shared::cbor::encode(message)
 }
 

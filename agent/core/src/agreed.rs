@@ -43,7 +43,7 @@ pub struct Agreed {
     /// When each version was last asked for.
     asked: BTreeMap<Digest, Timestamp>,
     /// Packets that wait for votes, in order.
-    held: VecDeque<Box<Offer>>,
+    held: VecDeque<Offer>,
     held_bytes: usize,
     held_since: Option<Timestamp>,
 }
@@ -155,7 +155,7 @@ impl Agreed {
     }
 
     /// Whether this packet has to wait, because it may rest on votes that are on their way; it is then kept.
-    pub(crate) fn holds(&mut self, offer: Box<Offer>, now: Timestamp) -> Option<Box<Offer>> {
+    pub(crate) fn holds(&mut self, offer: Offer, now: Timestamp) -> Option<Offer> {
         let waits =
             || Packet::parse(&offer.packet).is_ok_and(|packet| self.behind(&packet.context().covenant));
         // What stands behind one that waits does so too: order is kept.
@@ -173,7 +173,7 @@ impl Agreed {
     }
 
     /// The packets that no longer have to wait.
-    fn released(&mut self, now: Timestamp) -> Vec<Box<Offer>> {
+    fn released(&mut self, now: Timestamp) -> Vec<Offer> {
         let patient = self.held_since.is_some_and(|since| now < since.plus(HOLD));
         let waits = |offer: &Offer| {
             Packet::parse(&offer.packet).is_ok_and(|packet| self.behind(&packet.context().covenant))
@@ -242,8 +242,9 @@ impl Core {
             ));
         }
         let possible = match (agreement.standing(self.settings.oin), word) {
-            (None, Word::Accept | Word::Reject) | (Some(Standing::Rejected(_)), Word::Accept) => true,
-            (Some(Standing::Accepted(_)), Word::Withdraw) => true,
+            (None, Word::Accept | Word::Reject)
+            | (Some(Standing::Rejected(_)), Word::Accept)
+            | (Some(Standing::Accepted(_)), Word::Withdraw) => true,
             // What was never logged can still be taken back.
             (None, Word::Withdraw) => self.agreed.words.contains_key(&hash),
             (Some(_), _) => false,

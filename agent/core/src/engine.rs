@@ -155,7 +155,7 @@ impl Core {
             Input::Verdict(verdict) => self.verdict(&verdict, now, turn),
             Input::Deferred(deferred) => self.deferred(&deferred, now),
             Input::Offer(offer) => {
-                if let Some(offer) = self.agreed.holds(offer, now) {
+                if let Some(offer) = self.agreed.holds(*offer, now) {
                     self.offer(&offer, now, ports, turn);
                 }
             }

@@ -351,8 +351,8 @@ mod tests {
             with(Request::Look(Look::Inbox { lines: 1 }), "look", Some("inbox")),
             with(Request::Look(Look::Read { id: "7".into() }), "look", Some("read")),
             json!({ "look": { "status": { "added_later": true } } }),
-            json!({ "reload": { "added_later": true } }),
-            json!({ "reload": null, "added_later": true }),
+            json!({ "propose": { "document": "", "added_later": true } }),
+            json!({ "speak": { "covenant": "", "word": "", "reason": "", "added_later": true } }),
         ] {
             assert!(from_value::<Request>(value.clone()).is_err(), "{value}");
         }

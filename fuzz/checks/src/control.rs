@@ -68,7 +68,7 @@ fn to_agent(request: &AgentRequest) -> bool {
                 false
             }
         },
-        AgentRequest::Look(_) | AgentRequest::Reload => true,
+        AgentRequest::Look(_) | AgentRequest::Propose { .. } | AgentRequest::Speak { .. } => true,
     }
 }
 

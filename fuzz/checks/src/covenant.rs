@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use seinhuis_shared::cose::{Purpose, Sign1};
+use seinhuis_shared::covenant::agreement::{Agreement, Vote, Word};
 use seinhuis_shared::covenant::json::{self as reader, Json};
 use seinhuis_shared::covenant::limits::{BODY_DEPTH, COVENANT_MAX, SCHEMA_DEPTH};
 use seinhuis_shared::covenant::lint::lint;
 use seinhuis_shared::covenant::review::Review;
 use seinhuis_shared::covenant::schema::Schema;
 use seinhuis_shared::covenant::{Compiled, Covenant, Part, Step, check_body, difference};
+use seinhuis_shared::limits::{REASON_MAX, VOTE_MAX};
 use seinhuis_shared::refusal::Lang;
+
+use crate::known;
 
 /// The schema of every message type in [`source`].
 pub const SMALL_SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"required":["code"],"properties":{"code":{"x-category":"verwijzing","type":"string","maxLength":8}}}"#;
@@ -54,11 +59,10 @@ pub fn canonical(data: &[u8]) -> bool {
 /// What people read of a covenant says the same as the bytes, and cannot be steered by them.
 fn told(covenant: &Covenant) {
     assert!(difference(covenant, covenant).is_empty(), "a covenant differs from itself");
-    assert!(
-        !difference(model().covenant(), covenant).is_empty() || covenant == model().covenant(),
-        "nothing told"
-    );
-    let review = Review::new(covenant, Some(model().covenant()));
+    let old = model().covenant();
+    let apart = Covenant { version: covenant.version, previous: covenant.previous, ..old.clone() };
+    assert_eq!(difference(old, covenant).is_empty(), apart == *covenant, "what changes is not what is told");
+    let review = Review::new(covenant, Some(old));
     for lang in [Lang::Nl, Lang::En] {
         let (text, page) = (review.text(lang), review.html(lang));
         for shown in [&text, &page] {
@@ -181,4 +185,38 @@ fn depth(value: &Json) -> usize {
         Json::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Json::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
     }
+}
+
+/// The model covenant, for votes: the known key is that of one of its parties.
+pub fn votable() -> &'static Arc<Compiled> {
+    #[expect(clippy::expect_used, reason = "a constant")]
+    static VOTABLE: LazyLock<Arc<Compiled>> =
+        LazyLock::new(|| Arc::new(Compiled::new(model().covenant().clone()).expect("the model is in order")));
+    &VOTABLE
+}
+
+/// A party's word about a covenant: as signed, and as a payload that the known key signs.
+pub fn vote(data: &[u8]) -> bool {
+    let signed = Sign1::sign(&known::signer(), Purpose::Vote, data);
+    let mut accepted = false;
+    for bytes in [data, &signed] {
+        let Ok(vote) = Vote::verify(bytes, votable()) else { continue };
+        assert!(bytes.len() <= VOTE_MAX && vote.reason.len() <= REASON_MAX, "a vote over its bound");
+        assert_eq!(vote.sign(&known::signer()), bytes, "a vote re-encodes otherwise");
+        assert_eq!(Vote::about(bytes), Ok(votable().hash()), "claims other than it says");
+        let mut agreement = Agreement::new(Arc::clone(votable()));
+        let counted = agreement.cast(bytes, vote.issued);
+        assert_eq!(
+            counted.is_ok(),
+            vote.word != Word::Withdraw,
+            "nobody withdraws from what it did not accept"
+        );
+        assert_eq!(
+            agreement.is_bound(vote.party, vote.issued),
+            vote.word == Word::Accept,
+            "bound by another word"
+        );
+        accepted = true;
+    }
+    accepted
 }

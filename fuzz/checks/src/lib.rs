@@ -62,5 +62,6 @@ pub const TARGETS: &[Target] = &[
     ("tile", log::tile),
     ("tile_path", log::tile_path),
     ("vkey", log::vkey),
+    ("vote", covenant::vote),
     ("wire", packet::wire),
 ];

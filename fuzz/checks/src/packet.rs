@@ -14,8 +14,8 @@ use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{
-    Acknowledgement, Consistency, Deferred, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Message,
-    Offer, Prekeys, Refuse, Verdict, Welcome,
+    Acknowledgement, Agreements, Consistency, Covenant, Deferred, FetchConsistency, FetchCovenant,
+    FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, Verdict, Welcome,
 };
 
 use crate::{Check, known};
@@ -48,7 +48,7 @@ fn message<M: Message>(payload: &[u8]) -> bool {
 
 /// Every message; an acknowledgement also as a payload that the known key signs.
 pub fn wire(data: &[u8]) -> bool {
-    let each: [Check; 11] = [
+    let each: [Check; 13] = [
         message::<Hello>,
         message::<Welcome>,
         message::<Refuse>,
@@ -58,6 +58,8 @@ pub fn wire(data: &[u8]) -> bool {
         message::<FetchPrekeys>,
         message::<Prekeys>,
         message::<FetchCovenant>,
+        message::<Covenant>,
+        message::<Agreements>,
         message::<FetchConsistency>,
         message::<Consistency>,
     ];

@@ -39,8 +39,7 @@ impl Org {
     }
 }
 
-/// The model without step 2A. Municipality moves a case; to step 3 police may as well, and to step 7, which
-/// is the last, only municipality and prosecution. A second police force takes part.
+/// The model without step 2A, with a second police force and a second condition.
 pub(crate) fn covenant() -> Covenant {
     let mut covenant = model();
     covenant.steps.retain(|rule| rule.step != Step::S2A);
@@ -48,13 +47,6 @@ pub(crate) fn covenant() -> Covenant {
         flow.steps.retain(|step| *step != Step::S2A);
     }
     covenant.flows.retain(|flow| !flow.steps.is_empty());
-    for rule in &mut covenant.steps {
-        match rule.step {
-            Step::S3 => rule.movers = vec![Role::Gemeente, Role::Politie],
-            Step::S7 => rule.movers = vec![Role::Om, Role::Gemeente],
-            Step::S1 | Step::S2A | Step::S2B | Step::S4 | Step::S5 | Step::S6 => {}
-        }
-    }
     covenant.conditions.push(Condition {
         code: TWO.into(),
         nl: "er is ernstig gevaar".into(),

@@ -102,12 +102,7 @@ fn covenant() -> Covenant {
         bases: vec![clause("avg_6_1_e")],
         categories: vec![category],
         types: vec![MessageType { code: "signaal".into(), nl, en, schema: SCHEMA.into() }],
-        steps: vec![
-            step(Step::S1, &gem),
-            step(Step::S2A, &gem),
-            step(Step::S3, &gem),
-            step(Step::S7, &[Role::Gemeente, Role::Om]),
-        ],
+        steps: vec![step(Step::S1, &gem), step(Step::S2A, &gem), step(Step::S3, &gem), step(Step::S7, &gem)],
         conditions: vec![condition],
         flows: vec![flow()],
         decisions: vec![],
@@ -188,7 +183,7 @@ fn chain(covenant: Digest) -> Chain {
     chain.add("over-steps-the-covenant-does-without", GEM, Act::Step(Step::S3));
     chain.add("condition-withdrawn", POL, condition(false));
     chain.add("back-to-the-first", GEM, Act::Step(Step::S1));
-    chain.add("closed-by-a-mover-of-the-last-step", OM, Act::Close);
+    chain.add("closed-by-the-mover-of-the-last-step", GEM, Act::Close);
     chain
 }
 
@@ -301,7 +296,7 @@ fn ill_taken(chain: &Chain) -> Vec<CaseFields> {
         with("signed-in-the-future", FromTheFuture, |d| d.issued = at(2).plus(Span(300_001))),
         with("another-case", UnknownCase, |d| d.case = CaseId([1; 16])),
         by("step-by-police", NotTheMover, POL, Act::Step(Step::S2A)),
-        by("step-by-a-mover-of-another-step", NotTheMover, OM, Act::Step(Step::S2A)),
+        by("step-by-the-prosecution", NotTheMover, OM, Act::Step(Step::S2A)),
         by("close-by-police", NotTheMover, POL, Act::Close),
         by("condition-by-youth-work", NotTheMover, JW, condition(true)),
         by("condition-unknown", BadTransition, POL, unknown),

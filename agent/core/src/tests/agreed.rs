@@ -192,10 +192,8 @@ fn a_proposal_is_kept_until_the_broker_has_it() {
     let mut broker = Broker::new();
     youth.restart(NOW);
     broker.connect(&mut youth, NOW);
-    let sent = youth.take_sends().into_iter().find_map(|send| match send {
-        Send::Propose { bytes, .. } => Some(bytes),
-        _ => None,
-    });
+    let proposed = |send| if let Send::Propose { bytes, .. } = send { Some(bytes) } else { None };
+    let sent = youth.take_sends().into_iter().find_map(proposed);
     assert_eq!(sent, Some(compiled.covenant().to_bytes()));
     youth.step([Input::ProposalAnswered(hash, 0)], NOW);
     assert!(youth.core.agreed().proposal(&hash).is_none());

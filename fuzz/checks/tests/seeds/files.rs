@@ -5,7 +5,9 @@ use rcgen::{
     Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ED25519, SerialNumber,
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
-use seinhuis_agent_core::rows::{AlarmRow, BundleRow, ChainRow, OwnPrekeyRow, PeerRow, PinRow};
+use seinhuis_agent_core::rows::{
+    AlarmRow, BundleRow, ChainRow, OwnPrekeyRow, PeerRow, PinRow, ProposalRow, WordRow,
+};
 use seinhuis_agent_core::{AlarmKind, Write as AgentWrite};
 use seinhuis_broker_core::{Change, Head, MailItem, Outcome, Partner, Write as BrokerWrite};
 use seinhuis_fuzz_checks::known;
@@ -13,6 +15,7 @@ use seinhuis_journal::BlobId;
 use seinhuis_journal::record::{Body, Frame, Kind as Record, RowRef, Salt, Sum, encode};
 use seinhuis_journal::segment::SegmentHeader;
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::grant::{BrokerCard, CardFormat, Grant, GrantFormat, Kind};
@@ -105,6 +108,8 @@ fn agent_rows() -> Vec<Seed> {
         not_after: own.not_after,
         secret: Bytes(vec![1; 60]),
     };
+    let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let word = WordRow { word: Word::Accept, reason: "akkoord".into(), since: Timestamp(4), refused: 425 };
     let alarm = AlarmRow { kind: AlarmKind::LogForked, at: Timestamp(known::NOON), detail: "5 and 5".into() };
     let writes = [
         ("meta", AgentWrite::Meta),
@@ -117,6 +122,12 @@ fn agent_rows() -> Vec<Seed> {
         (
             "bundle",
             AgentWrite::Bundle(Box::new(BundleRow { seq: 1, bundle: signed.clone(), published: true })),
+        ),
+        ("votes", AgentWrite::Votes(Digest([1; 32]), vec![cast.clone()])),
+        ("word", AgentWrite::Word(Digest([1; 32]), Some(Box::new(word)))),
+        (
+            "proposal",
+            AgentWrite::Proposal(Digest([1; 32]), Some(ProposalRow { since: Timestamp(4), refused: 0 })),
         ),
         ("peer", AgentWrite::Peer(known::oin(), Box::new(PeerRow { seq: 1, bundle: signed }))),
     ];
@@ -163,6 +174,15 @@ fn broker_rows() -> Vec<Seed> {
     let writes = [
         ("partner", BrokerWrite::Partner { oin, partner }),
         ("prekeys", BrokerWrite::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
+        ("covenant", BrokerWrite::Covenant { hash: Digest([3; 32]), bytes: vec![1], proposer: Some(oin) }),
+        (
+            "vote",
+            BrokerWrite::Vote {
+                hash: Digest([3; 32]),
+                number: 1,
+                cast: Cast { vote: Bytes(vec![1; 90]), at: Timestamp(4) },
+            },
+        ),
         ("outcomes", BrokerWrite::Outcomes { first: 7, keep_until: Timestamp(9), outcomes: vec![outcome] }),
         ("mail", BrokerWrite::Deposit { recipient: oin, item }),
         ("entries", BrokerWrite::Entries { first: 7, entries: vec![vec![3], vec![4, 5]] }),

@@ -67,11 +67,15 @@ fn requests() -> Vec<Seed> {
     let key = known::signer().public().to_bytes();
     let add = BrokerRequest::AddPartner { oin: known::oin(), name: "Politie".into(), key };
     let weak = BrokerRequest::AddPartner { oin: known::oin(), name: "Politie".into(), key: [0; 32] };
+    let speak =
+        AgentRequest::Speak { covenant: "0f".repeat(32), word: "accept".into(), reason: "akkoord".into() };
     vec![
         ok("control", "push", whole.as_str()),
         ok("control", "push-bare", text(&AgentRequest::Push(Box::new(bare)))),
         ok("control", "look", text(&AgentRequest::Look(Look::Read { id: "7".into() }))),
-        ok("control", "reload", text(&AgentRequest::Reload)),
+        ok("control", "covenants", text(&AgentRequest::Look(Look::Covenants))),
+        ok("control", "speak", text(&speak)),
+        ok("control", "propose", text(&AgentRequest::Propose { document: "gA==".into() })),
         ok("control", "add-partner", text(&add)),
         ok("control", "load-covenant", text(&BrokerRequest::LoadCovenant { file: "covenant.cbor".into() })),
         ok("control", "tail", text(&BrokerRequest::Tail { lines: u64::MAX })),

@@ -1,8 +1,9 @@
 //! Frames, messages, packets, bundles and requests.
 
-use seinhuis_fuzz_checks::known;
+use seinhuis_fuzz_checks::{covenant, known};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN, Wrap};
+use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
 use seinhuis_shared::covenant::{Declared, Level, Step};
 use seinhuis_shared::enrol::{EnrolRequest, NodeKind};
 use seinhuis_shared::frame::{self, Kind};
@@ -11,8 +12,8 @@ use seinhuis_shared::packet::{Content, Context, Hpke, HpkeError, Recipient, Seal
 use seinhuis_shared::prekey::{PUBLIC_LEN, Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{
-    Acknowledged, Acknowledgement, Consistency, Deferred, FetchConsistency, FetchCovenant, FetchPrekeys,
-    Hello, Message as _, Offer, Prekeys, Refuse, Verdict, Welcome,
+    Acknowledged, Acknowledgement, Agreements, Consistency, Covenant, Deferred, FetchConsistency,
+    FetchCovenant, FetchPrekeys, Hello, Known, Message as _, Offer, Prekeys, Refuse, Verdict, Welcome,
 };
 use zeroize::Zeroizing;
 
@@ -136,6 +137,41 @@ fn acknowledgement(items: usize) -> Acknowledgement {
     }
 }
 
+fn vote(word: Word, reason: &str) -> Vote {
+    let votable = covenant::votable();
+    let key = known::signer().public().thumbprint();
+    let parties = &votable.covenant().parties;
+    let party = parties.iter().find(|party| votable.signing_key(party.oin, key).is_some()).unwrap().oin;
+    let (covenant, issued) = (votable.hash(), Timestamp(known::NOON));
+    Vote { format: 1, covenant, party, word, issued, reason: reason.into() }
+}
+
+fn votes() -> Vec<Seed> {
+    let accept = vote(Word::Accept, "besluit van het college");
+    let signed = accept.sign(&known::signer());
+    let spoiled = |change: fn(&mut Vote)| {
+        let mut vote = accept.clone();
+        change(&mut vote);
+        cbor::encode(&vote)
+    };
+    let mut seeds: Vec<Seed> = [Word::Accept, Word::Reject, Word::Withdraw]
+        .into_iter()
+        .map(|word| ok("vote", word.as_str(), vote(word, "").sign(&known::signer())))
+        .collect();
+    seeds.extend([
+        ok("vote", "payload", cbor::encode(&accept)),
+        no("vote", "other-format", spoiled(|vote| vote.format = 2)),
+        no("vote", "other-covenant", spoiled(|vote| vote.covenant = Digest([9; 32]))),
+        no("vote", "other-party", spoiled(|vote| vote.party = "00000099000000099999".parse().unwrap())),
+        no("vote", "two-lines", spoiled(|vote| vote.reason = "a\nb".into())),
+        no("vote", "long-reason", spoiled(|vote| vote.reason = "x".repeat(257))),
+        no("vote", "longer", longer(&signed)),
+        no("vote", "cut", cut(&signed)),
+        no("vote", "empty", []),
+    ]);
+    seeds
+}
+
 fn messages() -> Vec<Seed> {
     let (digest, oin, text) = (Digest([2; 32]), known::oin(), "seinhuis/0.1.0".to_owned());
     let receipt = Bytes(log::receipt().to_bytes());
@@ -148,6 +184,8 @@ fn messages() -> Vec<Seed> {
         checkpoint: receipt.clone(),
         agreements: vec![Known { hash: digest, votes: 3 }],
     };
+    let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let covenant = Covenant { document: Bytes(vec![1; 30]), casts: vec![cast] };
     let framed = vec![
         ("hello", Hello { version: 1, software: text }.to_frame()),
         ("welcome", welcome.to_frame()),
@@ -158,6 +196,8 @@ fn messages() -> Vec<Seed> {
         ("fetch-prekeys", FetchPrekeys { oins: vec![oin] }.to_frame()),
         ("prekeys", Prekeys { bundles: vec![(oin, Bytes(vec![1; 30]))] }.to_frame()),
         ("fetch-covenant", FetchCovenant { hash: digest }.to_frame()),
+        ("agreements", Agreements { agreements: vec![Known { hash: digest, votes: 2 }] }.to_frame()),
+        ("covenant", covenant.to_frame()),
         ("fetch-consistency", FetchConsistency { sizes: vec![1, 300] }.to_frame()),
         ("consistency", Consistency { proofs: vec![vec![digest], vec![]] }.to_frame()),
         ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
@@ -246,5 +286,5 @@ fn bundles() -> Vec<Seed> {
 }
 
 pub(super) fn all() -> Vec<Seed> {
-    [messages(), packets(), bundles()].into_iter().flatten().collect()
+    [messages(), votes(), packets(), bundles()].into_iter().flatten().collect()
 }
