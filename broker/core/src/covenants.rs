@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use seinhuis_shared::covenant::Compiled;
-use seinhuis_shared::covenant::agreement::{Agreement, Cast, Counted, Standing, Vote};
+use seinhuis_shared::covenant::agreement::{Agreement, Cast, Counted, Standing, Vote, Word};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::limits::{AGREEMENTS_MAX, OPERATORS_RESERVE, PROPOSALS_MAX};
@@ -12,6 +12,7 @@ use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 
 use crate::core::Core;
+use crate::in_flight::Cause;
 use crate::turn::{Send, Turn};
 use crate::write::Write;
 
@@ -95,6 +96,11 @@ impl Core {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         turn.writes.push(Write::Vote { hash, number, cast });
         self.note_covenant(hash, Some(*peer), (word.as_str(), Some(sha256(bytes))), now, turn);
+        if word == Word::Withdraw {
+            self.lapsed(Cause::Withdrawn { covenant: hash, party: *peer }, now, turn);
+        }
+        // A successor that needs no overlap ends a version in the turn in which it is complete.
+        self.run_out(now, turn);
         Ok(())
     }
 

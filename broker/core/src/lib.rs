@@ -14,6 +14,7 @@ pub mod admission;
 mod core;
 mod covenants;
 mod directory;
+mod in_flight;
 mod input;
 mod mailbox;
 mod operator;
@@ -28,6 +29,7 @@ mod write;
 
 pub use crate::core::{Config, Core, Overview, RestoreError};
 pub use directory::{Directory, Partner};
+pub use in_flight::Cause;
 pub use input::{Ask, ConnId, Input, LaneId, RequestId};
 pub use mailbox::MailItem;
 pub use operator::{Answer, Command, CommandId, PartnerRow, QueueRow};

@@ -9,6 +9,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 
 use crate::directory::Directory;
+use crate::in_flight::Cause;
 use crate::mailbox::Mailbox;
 use crate::sequencer::Log;
 use crate::write::{Outcome, Write};
@@ -35,6 +36,8 @@ pub(crate) struct State {
     /// How many mailboxes hold a packet; its bytes are erased with the last.
     pub(crate) holders: BTreeMap<Digest, u16>,
     pub(crate) endings: BTreeSet<(Timestamp, Ending)>,
+    /// The size of the log's tree at which packets lost what they rested on.
+    pub(crate) lapses: BTreeMap<Cause, u64>,
     pub(crate) log: Log,
 }
 
@@ -52,6 +55,9 @@ impl State {
                 let agreements = self.agreements();
                 return usize::try_from(*number) == Ok(known)
                     && agreements.restore_casts(hash, core::slice::from_ref(cast)).is_ok();
+            }
+            Write::Lapsed { cause, size } => {
+                self.lapses.insert(*cause, *size);
             }
             Write::Prekeys { oin, seq, bytes } => {
                 self.prekeys.insert(*oin, (*seq, bytes.clone()));

@@ -12,6 +12,7 @@ use seinhuis_shared::time::Timestamp;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::directory::Partner;
+use crate::in_flight::Cause;
 use crate::mailbox::MailItem;
 
 /// The tables rows are kept in. Numbers are part of the disk format.
@@ -36,14 +37,17 @@ pub enum Table {
     Notes = 8,
     /// What parties said of covenants, by hash and number.
     Votes = 9,
+    /// The sizes of the log's tree at which waiting packets lost what they rested on, by cause.
+    Lapses = 11,
 }
 
 impl Table {
     /// Every table, in the order in which they are read back.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Partners,
         Self::Covenants,
         Self::Votes,
+        Self::Lapses,
         Self::Prekeys,
         Self::Head,
         Self::Notes,
@@ -116,6 +120,13 @@ pub enum Write {
         number: u32,
         /// The vote and its time.
         cast: Cast,
+    },
+    /// Waiting packets lost what they rested on.
+    Lapsed {
+        /// By what.
+        cause: Cause,
+        /// The size of the log's tree at which it took hold: with the entry that says so.
+        size: u64,
     },
     /// A partner's newest prekey bundle.
     Prekeys {
@@ -268,6 +279,7 @@ impl Write {
             Self::Vote { hash, number, cast } => {
                 put(Table::Votes, [&hash.0[..], &number.to_be_bytes()].concat(), cbor::encode(&cast))
             }
+            Self::Lapsed { cause, size } => put(Table::Lapses, cause.to_key(), cbor::encode(&size)),
             Self::Prekeys { oin, seq, bytes } => {
                 put(Table::Prekeys, pair(&oin, &[]), cbor::encode(&(seq, Bytes(bytes))))
             }
@@ -315,6 +327,10 @@ impl Write {
                 let number = number.try_into().ok().map(u32::from_be_bytes)?;
                 let cast = cbor::strict(value, limit).ok()?;
                 Some(Self::Vote { hash: Digest::from_slice(hash)?, number, cast })
+            }
+            Table::Lapses => {
+                let size = cbor::strict(value, limit).ok()?;
+                Some(Self::Lapsed { cause: Cause::from_key(key)?, size })
             }
             Table::Prekeys => {
                 let (seq, bytes): (u64, Bytes) = cbor::strict(value, limit).ok()?;
@@ -385,6 +401,7 @@ mod tests {
         };
         let head =
             Head { size: 8, root: Digest([4; 32]), time: Timestamp(5), note: Bytes::from(&b"note"[..]) };
+        let lapsed = |cause| Write::Lapsed { cause, size: 12 };
         for (table, write) in [
             (Table::Partners, Write::Partner { oin, partner }),
             (
@@ -399,6 +416,9 @@ mod tests {
                     cast: Cast { vote: Bytes(vec![1]), at: Timestamp(4) },
                 },
             ),
+            (Table::Lapses, lapsed(Cause::Withdrawn { covenant: Digest([3; 32]), party: oin })),
+            (Table::Lapses, lapsed(Cause::RanOut { covenant: Digest([3; 32]) })),
+            (Table::Lapses, lapsed(Cause::Revoked { partner: oin })),
             (Table::Prekeys, Write::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
             (
                 Table::Outcomes,

@@ -391,10 +391,23 @@ impl Agreement {
 
     /// First instant at which it can no longer be used.
     pub fn ends(&self) -> Timestamp {
+        self.broken.map_or(self.runs_out(), |broken| broken.min(self.runs_out()))
+    }
+
+    /// First instant at which its time is over: its last day has passed, or the overlap with its successor.
+    pub fn runs_out(&self) -> Timestamp {
         let covenant = self.compiled.covenant();
         let overlap = Span::days(covenant.overlap_days.into());
-        let replaced = self.superseded.map(|at| at.plus(overlap));
-        [replaced, self.broken].into_iter().flatten().fold(covenant.valid_until, Timestamp::min)
+        self.superseded.map_or(covenant.valid_until, |at| at.plus(overlap).min(covenant.valid_until))
+    }
+
+    /// The parties that withdrew, each with whether that ended the version: whether it may not be absent.
+    pub fn withdrawals(&self) -> impl Iterator<Item = (Oin, bool)> {
+        let parties = &self.compiled.covenant().parties;
+        self.standings
+            .iter()
+            .filter(|(_, standing)| matches!(standing, Standing::Withdrawn(..)))
+            .map(|(oin, _)| (*oin, parties.iter().any(|party| party.oin == *oin && !party.may_be_absent)))
     }
 
     /// Whether it can be used at `at`.

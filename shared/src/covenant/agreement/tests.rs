@@ -271,6 +271,41 @@ fn a_successor_takes_the_place_of_what_it_names_and_leaves_an_overlap() {
     assert!(all.get(&first).unwrap().in_force(over.minus(Span::seconds(1))));
     assert!(!all.get(&first).unwrap().in_force(over));
     assert_eq!(state(&all, &first, over), State::Superseded);
+    assert_eq!(all.get(&first).unwrap().runs_out(), over);
+}
+
+#[test]
+fn an_overlap_does_not_outlast_the_last_day() {
+    let last = minute(60);
+    let (mut all, first) = proposed(&Covenant { valid_until: last, evaluation: noon(), ..covenant() });
+    accept_all(&mut all, first, minute(0));
+    let before = all.get(&first).unwrap().compiled().covenant().clone();
+    let second = next(&before, |c| c.valid_until = covenant().valid_until);
+    let hash = second.hash();
+    all.propose(compiled(second)).unwrap();
+    accept_all(&mut all, hash, minute(10));
+    assert_eq!(state(&all, &first, last.minus(Span(1))), State::Overlapping);
+    assert_eq!(all.get(&first).unwrap().runs_out(), last);
+    assert!(!all.get(&first).unwrap().in_force(last));
+}
+
+#[test]
+fn who_withdrew_is_told_and_whether_that_ended_the_version() {
+    let (mut all, first) = proposed(&covenant());
+    accept_all(&mut all, first, minute(0));
+    assert_eq!(all.get(&first).unwrap().withdrawals().count(), 0);
+    for index in [JONGERENWERK, OM] {
+        say(&mut all, first, index, Word::Withdraw, minute(1)).unwrap();
+    }
+    let mut told: Vec<_> = all.get(&first).unwrap().withdrawals().collect();
+    told.sort_unstable();
+    let parties = &COVENANT.parties;
+    let expected = [JONGERENWERK, OM].map(|index| (oin(index), !parties[index].may_be_absent));
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    assert!(told.iter().any(|(_, ended)| *ended) && told.iter().any(|(_, ended)| !*ended));
+    assert_eq!(all.get(&first).unwrap().runs_out(), covenant().valid_until, "that is no matter of time");
 }
 
 #[test]
