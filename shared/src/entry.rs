@@ -118,6 +118,8 @@ kinds! {
     Consumed = "consumed";
     /// A packet was not fetched before its validity ended.
     Expired = "expired";
+    /// A packet was erased before its delivery, because what it rested on fell away.
+    Shredded = "shredded";
     /// The sender took a packet back before it was delivered.
     Withdrawn = "withdrawn";
     /// A covenant version was loaded, came into force or ended.

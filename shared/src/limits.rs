@@ -30,7 +30,9 @@ pub const SMALL_FRAME_MAX: usize = 64 * 1024;
 pub const COVENANT_MAX: usize = 1024 * 1024;
 /// Most versions of covenants a broker or an agent knows.
 pub const AGREEMENTS_MAX: usize = 1024;
-/// Most versions one party has put up that are not agreed.
+/// Versions of covenants for which only the operator finds room.
+pub const OPERATORS_RESERVE: usize = 64;
+/// Most versions one party has put up that nobody else ever accepted.
 pub const PROPOSALS_MAX: usize = 16;
 /// Most bytes of the reason a party gives with its word about a covenant.
 pub const REASON_MAX: usize = 256;

@@ -164,8 +164,8 @@ refusals! {
         en "The same message id was used before with other bytes." => "Use a new id for every packet; investigate the sender.";
 
     UnknownCovenant = 401 "unknown-covenant" Covenant,
-        nl "Het genoemde convenant is hier niet bekend." => "Laad dezelfde convenantversie bij alle partijen en de broker.",
-        en "The named covenant is not known here." => "Load the same covenant version at all parties and the broker.";
+        nl "Het genoemde convenant is hier niet bekend." => "Kijk met `covenant list` welke versies bekend zijn; stel de versie zo nodig voor.",
+        en "The named covenant is not known here." => "See with `covenant list` which versions are known; propose the version if needed.";
     CovenantNotInForce = 402 "covenant-not-in-force" Covenant,
         nl "Het genoemde convenant geldt nu niet." => "Gebruik de geldende versie, of verleng het convenant.",
         en "The named covenant is not in force at this time." => "Use the version in force, or renew the covenant.";
@@ -247,6 +247,9 @@ refusals! {
     CovenantInvalid = 428 "covenant-invalid" Covenant,
         nl "Het voorgestelde convenant voldoet niet aan de regels voor een convenant." => "Laat het nakijken met `covenant lint` en stel het opnieuw voor; wat geldt blijft gelden.",
         en "The proposed covenant does not satisfy the rules for a covenant." => "Have it checked with `covenant lint` and propose it again; what is in force stays in force.";
+    TooManyProposals = 429 "too-many-proposals" Sender,
+        nl "Er staan al te veel convenantversies open." => "Laat partijen ondertekenen wat er ligt; stel daarna opnieuw voor.",
+        en "Too many versions of covenants are open already." => "Have parties sign what lies there; propose again after that.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use seinhuis_shared::case;
-use seinhuis_shared::covenant::agreement::{Cast, Standing, Vote, Word};
-use seinhuis_shared::covenant::{Agreement, Agreements, Compiled, Covenant, Permit, Question};
+use seinhuis_shared::covenant::agreement::{Cast, Standing, Vote, Word, is_reason};
+use seinhuis_shared::covenant::{Agreement, Agreements, Compiled, Permit, Question};
 use seinhuis_shared::ids::{CaseId, Digest, Oin};
-use seinhuis_shared::limits::{INFLIGHT_BYTES, INFLIGHT_MAX, REASON_MAX};
+use seinhuis_shared::limits::{AGREEMENTS_MAX, INFLIGHT_BYTES, INFLIGHT_MAX, REASON_MAX};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
@@ -29,7 +29,9 @@ use crate::turn::{Send, Turn};
 
 /// Most versions kept that this organisation has not accepted, so that a hostile broker cannot fill the disk.
 pub(crate) const UNSIGNED_MAX: usize = 64;
-/// How long before a version is asked for again.
+/// Most versions asked for at a time.
+const FETCHES: usize = 8;
+/// How long before a version is asked for again, and a word said again.
 pub(crate) const ASK_AGAIN: Span = Span::seconds(10);
 /// How long packets wait for the votes and decisions they may rest on, before they are judged by what is known.
 const HOLD: Span = Span::minutes(1);
@@ -37,16 +39,17 @@ const HOLD: Span = Span::minutes(1);
 /// A packet that waits, and what it may rest on.
 #[derive(Debug)]
 struct Held {
+    since: Timestamp,
     offer: Offer,
     covenant: Option<Digest>,
     case: Option<CaseId>,
 }
 
 impl Held {
-    fn new(offer: Offer) -> Self {
+    fn new(offer: Offer, since: Timestamp) -> Self {
         let packet = Packet::parse(&offer.packet).ok();
         let covenant = packet.as_ref().map(|packet| packet.context().covenant);
-        Self { covenant, case: packet.and_then(|packet| packet.context().case), offer }
+        Self { since, covenant, case: packet.and_then(|packet| packet.context().case), offer }
     }
 }
 
@@ -59,14 +62,15 @@ pub struct Agreed {
     proposals: BTreeMap<Digest, ProposalRow>,
     /// How many votes the broker has on each version.
     known: BTreeMap<Digest, u32>,
-    /// When each version was last asked for.
-    asked: BTreeMap<Digest, Timestamp>,
+    /// When each version was last asked for, and for how many votes.
+    asked: BTreeMap<Digest, (Timestamp, u32)>,
+    /// When each word was last said, and each proposal made.
+    said: BTreeMap<Digest, Timestamp>,
     /// The cases under them.
     pub(crate) cases: Cases,
     /// Packets that wait for votes or decisions, in order.
     held: VecDeque<Held>,
     held_bytes: usize,
-    held_since: Option<Timestamp>,
 }
 
 impl Agreed {
@@ -79,9 +83,9 @@ impl Agreed {
             known: BTreeMap::new(),
             asked: BTreeMap::new(),
             cases: Cases::default(),
+            said: BTreeMap::new(),
             held: VecDeque::new(),
             held_bytes: 0,
-            held_since: None,
         }
     }
 
@@ -122,9 +126,24 @@ impl Agreed {
         self.all.iter().filter(|one| self.accepted(one))
     }
 
-    /// Every version this organisation is bound by now.
+    /// Every version that everybody who has to has accepted, and by which this organisation is bound, or was
+    /// until the version ended, and about to be no longer.
     pub(crate) fn bound(&self) -> impl Iterator<Item = &Agreement> {
-        self.all.iter().filter(|one| matches!(one.standing(self.own), Some(Standing::Accepted(_))))
+        self.all.iter().filter(|one| {
+            let leaving =
+                self.words.get(&one.compiled().hash()).is_some_and(|row| row.word == Word::Withdraw);
+            one.effective().is_some()
+                && !leaving
+                && matches!(one.standing(self.own), Some(Standing::Accepted(_)))
+        })
+    }
+
+    /// Whether a version is one to keep: it names this organisation, and it follows one that this organisation
+    /// accepted or there is room for it.
+    fn welcomes(&self, compiled: &Compiled) -> bool {
+        let follows = compiled.covenant().previous.is_some_and(|previous| self.get(&previous).is_ok());
+        let unsigned = self.all().filter(|one| !self.accepted(one)).count();
+        compiled.role_of(self.own).is_some() && (follows || unsigned < UNSIGNED_MAX)
     }
 
     fn accepted(&self, agreement: &Agreement) -> bool {
@@ -159,22 +178,19 @@ impl Agreed {
         Ok(permit)
     }
 
-    /// Whether the broker has votes on this version that are not known here.
+    /// Whether the broker has other votes on this version than are known here.
     pub(crate) fn behind(&self, hash: &Digest) -> bool {
-        let votes = self.all.get(hash).map_or(0, |one| one.casts().len());
-        let new = self.all.get(hash).is_err();
-        self.known
-            .get(hash)
-            .is_some_and(|known| new || usize::try_from(*known).is_ok_and(|known| votes < known))
+        let votes = self.all.get(hash).ok().and_then(|one| u32::try_from(one.casts().len()).ok());
+        self.known.get(hash).is_some_and(|known| votes != Some(*known))
     }
 
     pub(crate) fn restore_covenant(&mut self, bytes: &[u8]) -> Option<()> {
-        let compiled = Compiled::new(Covenant::from_bytes(bytes).ok()?).ok()?;
-        self.all.propose(Arc::new(compiled)).ok().map(|_| ())
+        self.all.restore(Arc::new(Compiled::from_stored(bytes)?));
+        Some(())
     }
 
-    pub(crate) fn restore_votes(&mut self, casts: &[Cast]) -> Option<()> {
-        casts.iter().try_for_each(|cast| self.all.cast(&cast.vote, cast.at).ok().map(|_| ()))
+    pub(crate) fn restore_votes(&mut self, hash: &Digest, casts: &[Cast]) -> Option<()> {
+        self.all.restore_casts(hash, casts).ok()
     }
 
     pub(crate) fn restore_word(&mut self, hash: Digest, row: WordRow) {
@@ -188,7 +204,7 @@ impl Agreed {
     /// Whether this packet has to wait, because it may rest on votes or decisions that are on their way; it is
     /// then kept.
     pub(crate) fn holds(&mut self, offer: Offer, now: Timestamp) -> Option<Offer> {
-        let held = Held::new(offer);
+        let held = Held::new(offer, now);
         // What stands behind one that waits does so too: order is kept.
         if self.held.is_empty() && !self.waits(&held) {
             return Some(held.offer);
@@ -197,10 +213,14 @@ impl Agreed {
         // A broker has no more than this under way; what comes beyond it is offered again in the next session.
         if self.held.len() < INFLIGHT_MAX && (self.held.is_empty() || bytes <= 2 * INFLIGHT_BYTES) {
             self.held_bytes = bytes;
-            self.held_since = self.held_since.or(Some(now));
             self.held.push_back(held);
         }
         None
+    }
+
+    /// How many packets wait for votes or decisions.
+    pub fn waiting(&self) -> usize {
+        self.held.len()
     }
 
     fn waits(&self, held: &Held) -> bool {
@@ -214,18 +234,12 @@ impl Agreed {
 
     /// The packets that no longer have to wait.
     fn released(&mut self, now: Timestamp) -> Vec<Offer> {
-        let patient = self.held_since.is_some_and(|since| now < since.plus(HOLD));
-        let free = if patient {
-            self.held.iter().take_while(|held| !self.waits(held)).count()
-        } else {
-            self.held.len()
-        };
-        let released: Vec<_> = self.held.drain(..free).map(|held| held.offer).collect();
+        let mut released = Vec::new();
+        while self.held.front().is_some_and(|held| held.since.plus(HOLD) <= now || !self.waits(held)) {
+            released.extend(self.held.pop_front().map(|held| held.offer));
+        }
         let size = |sum: usize, held: &Held| sum.saturating_add(held.offer.packet.len());
         self.held_bytes = self.held.iter().fold(0, size);
-        if self.held.is_empty() {
-            self.held_since = None;
-        }
         released
     }
 }
@@ -252,7 +266,7 @@ impl Core {
             turn.writes.push(Write::Proposal(hash, Some(row)));
             self.agreed.proposals.insert(hash, row);
         }
-        self.speak_up(now, None, turn);
+        self.agreed.said.remove(&hash);
         Ok(())
     }
 
@@ -272,7 +286,7 @@ impl Core {
         if compiled.signing_key(self.settings.oin, ports.signer.public().thumbprint()).is_none() {
             return Err(Rejection::own_key());
         }
-        if reason.len() > REASON_MAX || reason.chars().any(char::is_control) {
+        if !is_reason(&reason) {
             return Err(Rejection::new(
                 Refusal::FieldInvalid,
                 format!("De reden mag hooguit {REASON_MAX} bytes op één regel zijn."),
@@ -293,23 +307,34 @@ impl Core {
         let row = WordRow { word, reason, since: now, refused: 0 };
         turn.writes.push(Write::Word(hash, Some(Box::new(row.clone()))));
         self.agreed.words.insert(hash, row);
-        self.speak_up(now, Some(ports), turn);
+        self.agreed.said.remove(&hash);
+        self.speak_up(now, ports, turn);
         Ok(())
     }
 
-    /// Sends what has not been heard yet. Words are signed anew each time: a vote counts near its time only.
-    pub(crate) fn speak_up(&self, now: Timestamp, ports: Option<Ports<'_>>, turn: &mut Turn) {
+    /// Says what has not been heard yet, and was not said just now. Words are signed anew each time: a vote
+    /// counts near its time only.
+    pub(crate) fn speak_up(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         if !self.connected {
             return;
         }
-        for (hash, _) in self.agreed.proposals.iter().filter(|(_, row)| row.refused == 0) {
+        let said = &self.agreed.said;
+        let due = |hash: &Digest, refused: u16| {
+            refused == 0 && said.get(hash).is_none_or(|at| at.plus(ASK_AGAIN) <= now)
+        };
+        let mut saying = Vec::new();
+        for (hash, _) in self.agreed.proposals.iter().filter(|(hash, row)| due(hash, row.refused)) {
             if let Ok(agreement) = self.agreed.find(hash) {
                 let bytes = agreement.compiled().covenant().to_bytes();
                 turn.sends.push(Send::Propose { hash: *hash, bytes });
+                saying.push(*hash);
             }
         }
-        let Some(ports) = ports else { return };
-        for (hash, row) in self.agreed.words.iter().filter(|(_, row)| row.refused == 0) {
+        // A version comes before a word about it.
+        let spoken = |hash: &Digest| !self.agreed.proposals.contains_key(hash);
+        for (hash, row) in
+            self.agreed.words.iter().filter(|(hash, row)| spoken(hash) && due(hash, row.refused))
+        {
             let vote = Vote {
                 format: 1,
                 covenant: *hash,
@@ -318,8 +343,10 @@ impl Core {
                 issued: now,
                 reason: row.reason.clone(),
             };
-            turn.sends.push(Send::Vote { hash: *hash, bytes: vote.sign(ports.signer) });
+            turn.sends.push(Send::Vote { hash: *hash, word: row.word, bytes: vote.sign(ports.signer) });
+            saying.push(*hash);
         }
+        self.agreed.said.extend(saying.into_iter().map(|hash| (hash, now)));
     }
 
     /// The broker answered a proposal: 0, or a refusal's number.
@@ -327,6 +354,7 @@ impl Core {
         let Some(row) = self.agreed.proposals.get_mut(&hash) else { return };
         if outcome == 0 {
             self.agreed.proposals.remove(&hash);
+            self.agreed.said.remove(&hash);
             turn.writes.push(Write::Proposal(hash, None));
         } else if !passing(outcome) {
             row.refused = outcome;
@@ -335,10 +363,11 @@ impl Core {
     }
 
     /// The broker answered a word: 0, or a refusal's number. A word that was heard goes once it is seen among
-    /// the votes.
-    pub(crate) fn vote_answered(&mut self, hash: Digest, outcome: u16, turn: &mut Turn) {
-        let Some(row) = self.agreed.words.get_mut(&hash) else { return };
-        if outcome != 0 && !passing(outcome) {
+    /// the votes; one that came too early or too late is said again.
+    pub(crate) fn vote_answered(&mut self, hash: Digest, word: Word, outcome: u16, turn: &mut Turn) {
+        let Some(row) = self.agreed.words.get_mut(&hash).filter(|row| row.word == word) else { return };
+        let again = [Refusal::FromTheFuture, Refusal::Expired].map(Refusal::number).contains(&outcome);
+        if outcome != 0 && !again && !passing(outcome) {
             row.refused = outcome;
             turn.writes.push(Write::Word(hash, Some(Box::new(row.clone()))));
         }
@@ -346,15 +375,8 @@ impl Core {
 
     /// The broker says how the covenants stand.
     pub(crate) fn take_agreements(&mut self, known: &[Known], now: Timestamp, turn: &mut Turn) {
-        self.agreed.known = known.iter().map(|one| (one.hash, one.votes)).collect();
-        for one in known {
-            let here = self.agreed.find(&one.hash).map_or(0, |agreement| agreement.casts().len());
-            if usize::try_from(one.votes).is_ok_and(|votes| votes < here) {
-                let detail = format!("{}: {} of {here}", one.hash, one.votes);
-                self.alarm(AlarmKind::VotesMissing, detail, now, turn);
-            }
-        }
-        self.agreed.asked.clear();
+        let known = known.iter().take(AGREEMENTS_MAX);
+        self.agreed.known = known.map(|one| (one.hash, one.votes)).collect();
         self.agreed.cases.ask_anew();
         self.fetch_covenants(now, turn);
         self.fetch_cases(now, turn);
@@ -365,12 +387,21 @@ impl Core {
         if !self.connected {
             return;
         }
-        let due = |hash: &&Digest| {
-            self.agreed.behind(hash) && self.agreed.asked.get(hash).is_none_or(|at| at.plus(ASK_AGAIN) <= now)
+        let asked = |hash: &Digest, votes: u32| {
+            self.agreed.asked.get(hash).is_some_and(|(at, of)| *of == votes && now < at.plus(ASK_AGAIN))
         };
-        let wanted: Vec<Digest> = self.agreed.known.keys().filter(due).copied().collect();
-        for hash in wanted {
-            self.agreed.asked.insert(hash, now);
+        let open = self.agreed.known.iter().filter(|(hash, votes)| asked(hash, **votes)).count();
+        let due = |(hash, votes): &(&Digest, &u32)| self.agreed.behind(hash) && !asked(hash, **votes);
+        let wanted: Vec<(Digest, u32)> = self
+            .agreed
+            .known
+            .iter()
+            .filter(due)
+            .take(FETCHES.saturating_sub(open))
+            .map(|(hash, votes)| (*hash, *votes))
+            .collect();
+        for (hash, votes) in wanted {
+            self.agreed.asked.insert(hash, (now, votes));
             turn.sends.push(Send::FetchCovenant(hash));
         }
     }
@@ -385,39 +416,49 @@ impl Core {
         turn: &mut Turn,
     ) {
         let hash = compiled.hash();
-        let unsigned = self.agreed.all().filter(|one| !self.agreed.accepted(one)).count();
+        // Asked again at once for what changed meanwhile, and for the next of many.
+        self.agreed.asked.remove(&hash);
         if self.agreed.find(&hash).is_err() {
             let bytes = compiled.covenant().to_bytes();
-            let taken = unsigned < UNSIGNED_MAX && self.agreed.all.propose(compiled).is_ok();
-            if !taken {
+            if !self.agreed.welcomes(&compiled) || self.agreed.all.propose(compiled).is_err() {
+                // Not asked for again in this session.
+                self.agreed.known.remove(&hash);
                 return self.alarm(AlarmKind::CovenantRefused, hash.to_string(), now, turn);
             }
             turn.writes.push(Write::Covenant(hash, bytes));
         }
         let before = self.agreed.find(&hash).map_or(0, |one| one.casts().len());
-        for cast in casts {
-            let counted =
-                self.own_voice(&hash, cast, ports).and_then(|()| self.agreed.all.cast(&cast.vote, cast.at));
-            if let Err(refusal) = counted {
-                self.alarm(AlarmKind::CovenantRefused, format!("{hash}: {refusal}"), now, turn);
-                break;
+        let mut foreign = false;
+        let (own, own_key) = (self.settings.oin, ports.signer.public().thumbprint());
+        let own_voice = |cast: &Cast| {
+            // A document that gives this organisation another key is not what it accepted by that key.
+            let stolen = Vote::party(&cast.vote) == Ok(own) && Vote::signer(&cast.vote) != Ok(own_key);
+            foreign |= stolen;
+            !stolen
+        };
+        match self.agreed.all.learn(&hash, casts, own_voice) {
+            Ok(()) => {}
+            Err(Refusal::VoteOrder) if casts.len() < before => {
+                self.agreed.known.remove(&hash);
+                let detail = format!("{hash}: {} of {before}", casts.len());
+                self.alarm(AlarmKind::VotesMissing, detail, now, turn);
             }
+            Err(refusal) => {
+                self.agreed.known.remove(&hash);
+                self.alarm(AlarmKind::CovenantRefused, format!("{hash}: {refusal}"), now, turn);
+            }
+        }
+        if foreign {
+            self.agreed.known.remove(&hash);
+            self.alarm(AlarmKind::CovenantRefused, format!("{hash}: {}", Refusal::UnknownKey), now, turn);
         }
         let Ok(agreement) = self.agreed.find(&hash) else { return };
         if agreement.casts().len() > before {
             turn.writes.push(Write::Votes(hash, agreement.casts().to_vec()));
         }
-        let heard =
-            match (self.agreed.words.get(&hash).map(|row| row.word), agreement.standing(self.settings.oin)) {
-                (Some(Word::Accept), Some(Standing::Accepted(_)))
-                | (Some(Word::Reject), Some(Standing::Rejected(_)))
-                | (Some(_), Some(Standing::Withdrawn(..))) => true,
-                (Some(_) | None, _) => false,
-            };
-        if heard {
-            self.agreed.words.remove(&hash);
-            turn.writes.push(Write::Word(hash, None));
-        }
+        self.heard(hash, turn);
+        self.fetch_covenants(now, turn);
+        self.speak_up(now, ports, turn);
         self.agreed.cases.ask_anew();
         self.fetch_cases(now, turn);
         self.reverify_peers();
@@ -426,16 +467,24 @@ impl Core {
         self.release(now, ports, turn);
     }
 
-    /// A vote of this organisation counts only when this agent's key signed it: a document that gives the
-    /// organisation another key is not what it accepted.
-    fn own_voice(&self, hash: &Digest, cast: &Cast, ports: Ports<'_>) -> Result<(), Refusal> {
-        let compiled = self.agreed.find(hash)?.compiled();
-        let own = ports.signer.public().thumbprint();
-        let vote = Vote::verify(&cast.vote, compiled)?;
-        if vote.party != self.settings.oin || Vote::signer(&cast.vote)? == own {
-            Ok(())
-        } else {
-            Err(Refusal::UnknownKey)
+    /// Lets go of a word that is among the votes now; one that the votes made possible again is said again.
+    fn heard(&mut self, hash: Digest, turn: &mut Turn) {
+        let standing = self.agreed.find(&hash).ok().and_then(|one| one.standing(self.settings.oin));
+        let Some(row) = self.agreed.words.get_mut(&hash) else { return };
+        match (row.word, standing) {
+            (Word::Accept, Some(Standing::Accepted(_)))
+            | (Word::Reject, Some(Standing::Rejected(_)))
+            | (_, Some(Standing::Withdrawn(..))) => {
+                self.agreed.words.remove(&hash);
+                self.agreed.said.remove(&hash);
+                turn.writes.push(Write::Word(hash, None));
+            }
+            (Word::Withdraw, Some(Standing::Accepted(_))) if row.refused == Refusal::VoteOrder.number() => {
+                row.refused = 0;
+                turn.writes.push(Write::Word(hash, Some(Box::new(row.clone()))));
+                self.agreed.said.remove(&hash);
+            }
+            (Word::Accept | Word::Reject | Word::Withdraw, _) => {}
         }
     }
 
@@ -450,10 +499,10 @@ impl Core {
     pub(crate) fn forget_held(&mut self) {
         self.agreed.held.clear();
         self.agreed.held_bytes = 0;
-        self.agreed.held_since = None;
         self.agreed.known.clear();
         self.agreed.asked.clear();
         self.agreed.cases.session(false);
+        self.agreed.said.clear();
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Cases {
     told: BTreeMap<CaseId, u32>,
     /// What a person wants to see.
     looked: BTreeSet<CaseId>,
+    /// When each own decision was last said; none when the broker has answered it.
+    said: BTreeMap<CaseId, Option<Timestamp>>,
 }
 
 impl Cases {
@@ -105,6 +107,7 @@ impl Cases {
         self.answered.clear();
         self.told.clear();
         self.looked.clear();
+        self.said.clear();
     }
 
     /// What is agreed changed: what could not be given, or read, may be by now.
@@ -268,9 +271,8 @@ impl Core {
         case::apply(&mut state, &bytes, |oin, kid| compiled.signing_key(oin, kid).copied(), compiled, at)?;
         turn.writes.push(Write::Act(case, Some(Box::new(row.clone()))));
         self.agreed.cases.acts.insert(case, row);
-        if self.connected {
-            turn.sends.push(Send::Decide { case, bytes });
-        }
+        self.agreed.cases.said.remove(&case);
+        self.decide_again(now, ports, turn);
         Ok(())
     }
 
@@ -287,11 +289,24 @@ impl Core {
         }
     }
 
-    /// Sends the decisions that have not been heard yet, signed anew: one counts near its time only.
-    pub(crate) fn decide_again(&self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        for (case, row) in self.agreed.cases.acts().filter(|(_, row)| row.refused == 0) {
-            let bytes = self.decision(*case, row, now).sign(ports.signer);
-            turn.sends.push(Send::Decide { case: *case, bytes });
+    /// Sends the decisions that have not been answered, signed anew: one counts near its time only.
+    pub(crate) fn decide_again(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        if !self.connected {
+            return;
+        }
+        let said = &self.agreed.cases.said;
+        let due =
+            |case: &CaseId| said.get(case).is_none_or(|at| at.is_some_and(|at| at.plus(ASK_AGAIN) <= now));
+        let due: Vec<(CaseId, Vec<u8>)> = self
+            .agreed
+            .cases
+            .acts()
+            .filter(|(case, row)| row.refused == 0 && due(case))
+            .map(|(case, row)| (*case, self.decision(*case, row, now).sign(ports.signer)))
+            .collect();
+        for (case, bytes) in due {
+            self.agreed.cases.said.insert(case, Some(now));
+            turn.sends.push(Send::Decide { case, bytes });
         }
     }
 
@@ -300,10 +315,12 @@ impl Core {
     pub(crate) fn decision_answered(&mut self, case: CaseId, outcome: u16, now: Timestamp, turn: &mut Turn) {
         let cases = &mut self.agreed.cases;
         let Some(row) = cases.acts.get_mut(&case) else { return };
+        if outcome != 0 && passing(outcome) {
+            // It is said again.
+            return;
+        }
+        cases.said.insert(case, None);
         if outcome != 0 {
-            if passing(outcome) {
-                return;
-            }
             row.refused = outcome;
             turn.writes.push(Write::Act(case, Some(Box::new(row.clone()))));
         }

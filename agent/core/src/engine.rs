@@ -101,7 +101,7 @@ impl Core {
     fn restore_write(&mut self, write: Write) -> Option<()> {
         match write {
             Write::Covenant(_, bytes) => return self.agreed.restore_covenant(&bytes),
-            Write::Votes(_, casts) => return self.agreed.restore_votes(&casts),
+            Write::Votes(hash, casts) => return self.agreed.restore_votes(&hash, &casts),
             Write::Word(hash, Some(row)) => self.agreed.restore_word(hash, *row),
             Write::Proposal(hash, Some(row)) => self.agreed.restore_proposal(hash, row),
             Write::Case(case, decisions) => return self.agreed.restore_case(case, &decisions),
@@ -143,6 +143,7 @@ impl Core {
             Input::Push { token, request } => self.push(token, &request, now, ports, turn),
             Input::Propose { token, compiled } => {
                 let result = self.propose(compiled, now, turn);
+                self.speak_up(now, ports, turn);
                 turn.answers.push((token, result));
             }
             Input::Speak { token, hash, word, reason } => {
@@ -159,8 +160,11 @@ impl Core {
             Input::DecisionAnswered(case, outcome) => self.decision_answered(case, outcome, now, turn),
             Input::Agreements(known) => self.take_agreements(&known, now, turn),
             Input::Covenant { compiled, casts } => self.learn(compiled, &casts, now, ports, turn),
-            Input::ProposalAnswered(hash, outcome) => self.proposal_answered(hash, outcome, turn),
-            Input::VoteAnswered(hash, outcome) => self.vote_answered(hash, outcome, turn),
+            Input::ProposalAnswered(hash, outcome) => {
+                self.proposal_answered(hash, outcome, turn);
+                self.speak_up(now, ports, turn);
+            }
+            Input::VoteAnswered(hash, word, outcome) => self.vote_answered(hash, word, outcome, turn),
             Input::Connected(welcome) => self.connected(&welcome, now, ports, turn),
             Input::Disconnected => {
                 self.connected = false;
@@ -231,7 +235,7 @@ impl Core {
         self.connected = true;
         self.agreed.cases.session(true);
         self.take_agreements(&welcome.agreements, now, turn);
-        self.speak_up(now, Some(ports), turn);
+        self.speak_up(now, ports, turn);
         self.decide_again(now, ports, turn);
         self.fetch_at_once();
         self.maintain_prekeys(now, ports, turn);
@@ -246,6 +250,8 @@ impl Core {
         self.maintain_prekeys(now, ports, turn);
         self.fetch_covenants(now, turn);
         self.fetch_cases(now, turn);
+        self.speak_up(now, ports, turn);
+        self.decide_again(now, ports, turn);
         self.release(now, ports, turn);
         self.seal_drafts(now, ports, turn);
         self.fetch_prekeys(now, turn);

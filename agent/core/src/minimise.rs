@@ -163,7 +163,7 @@ pub fn prepare(
     request: &PushRequest,
     now: Timestamp,
 ) -> Result<Prepared, Rejection> {
-    let compiled = choose_covenant(agreed, sender, request, now)?;
+    let compiled = choose_covenant(agreed, request, now)?;
     let flow = find_flow(compiled, &request.flow)?;
     let recipients = resolve(compiled, sender, &request.to)?;
     let message_type = choose_type(compiled, flow, request)?;
@@ -256,7 +256,6 @@ fn find_flow<'a>(compiled: &'a Compiled, id: &str) -> Result<&'a Flow, Rejection
 
 fn choose_covenant<'a>(
     agreed: &'a Agreed,
-    sender: Oin,
     request: &PushRequest,
     now: Timestamp,
 ) -> Result<&'a Compiled, Rejection> {
@@ -264,10 +263,6 @@ fn choose_covenant<'a>(
         return Ok(agreed.get(&hash)?.compiled());
     }
     if agreed.mine().next().is_none() {
-        if agreed.all().next().is_some() && !agreed.all().any(|one| one.compiled().role_of(sender).is_some())
-        {
-            return Err(Refusal::NotAParty.into());
-        }
         return Err(Rejection::new(
             Refusal::NotSigned,
             "Deze organisatie heeft nog geen convenant aanvaard (seinhuis-agent covenant list).",
@@ -275,7 +270,7 @@ fn choose_covenant<'a>(
         ));
     }
     let in_force: Vec<&Compiled> =
-        agreed.mine().filter(|one| one.in_force(now)).map(|one| one.compiled().as_ref()).collect();
+        agreed.bound().filter(|one| one.in_force(now)).map(|one| one.compiled().as_ref()).collect();
     if in_force.is_empty() {
         return Err(Refusal::CovenantNotInForce.into());
     }

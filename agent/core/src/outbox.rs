@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::{self, Bytes};
-use seinhuis_shared::covenant::{Declared, Question, Size};
+use seinhuis_shared::covenant::{Agreement, Declared, Question, Size};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::BODY_MAX;
 use seinhuis_shared::packet::{self, Context, Recipient, SealRandomness, Sealed};
@@ -379,7 +379,12 @@ impl Core {
     }
 
     fn keys_at_hand(&self, row: &OutboxRow, now: Timestamp) -> bool {
-        row.recipients.iter().all(|oin| self.prekeys.usable(oin, now).is_some())
+        let usable = |agreement: &Agreement| {
+            let compiled = agreement.compiled();
+            row.recipients.iter().all(|oin| self.prekeys.usable_under(compiled, oin, now).is_some())
+        };
+        // Without the covenant there is nothing to wait for: sealing refuses it.
+        self.agreed.get(&row.covenant).map_or(true, usable)
     }
 
     /// Puts an item in its lists and writes its row.
@@ -455,6 +460,7 @@ impl Core {
         now: Timestamp,
         ports: Ports<'_>,
     ) -> Result<(Sealed, u64), Refusal> {
+        let compiled = self.agreed.get(&row.covenant)?.compiled();
         let (_, waits) = self.agreed.judge_outgoing(
             &row.covenant,
             &Question {
@@ -475,7 +481,7 @@ impl Core {
         let mut recipients = Vec::with_capacity(row.recipients.len());
         let mut keys: Vec<&PrekeyPublic> = Vec::with_capacity(row.recipients.len());
         for oin in &row.recipients {
-            let prekey = self.prekeys.usable(oin, now).ok_or(Refusal::NoPrekey)?;
+            let prekey = self.prekeys.usable_under(compiled, oin, now).ok_or(Refusal::NoPrekey)?;
             recipients.push(Recipient { oin: *oin, prekey: prekey.public.id() });
             keys.push(&prekey.public);
         }

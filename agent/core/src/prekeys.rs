@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::{Oin, PrekeyId};
 use seinhuis_shared::limits::{PREKEY_EPOCH, PREKEYS_MAX};
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeySecret, SUITE};
@@ -65,6 +66,14 @@ impl Prekeys {
     /// The prekey of a partner to seal with at `now`.
     pub(crate) fn usable(&self, oin: &Oin, now: Timestamp) -> Option<&Prekey> {
         self.peers.get(oin)?.bundle.as_ref()?.usable(now)
+    }
+
+    /// A partner's prekey for a packet under this covenant: vouched for by a key which that very covenant gives
+    /// to the partner, whatever other covenants say of it.
+    pub(crate) fn usable_under(&self, compiled: &Compiled, oin: &Oin, now: Timestamp) -> Option<&Prekey> {
+        let bundle = self.peers.get(oin)?.bundle.as_ref()?;
+        compiled.signing_key(*oin, bundle.signer)?;
+        bundle.usable(now)
     }
 
     /// Until when a partner's newest bundle can be used.

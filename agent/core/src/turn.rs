@@ -71,7 +71,7 @@ pub enum Input {
     /// The broker's answer to a proposal: 0, or a refusal's number.
     ProposalAnswered(Digest, u16),
     /// The broker's answer to a word: 0, or a refusal's number.
-    VoteAnswered(Digest, u16),
+    VoteAnswered(Digest, Word, u16),
     /// The broker accepted the hello.
     Connected(Box<Welcome>),
     /// The session is over.
@@ -137,6 +137,8 @@ pub enum Send {
     Vote {
         /// Its hash.
         hash: Digest,
+        /// What.
+        word: Word,
         /// The signed vote.
         bytes: Vec<u8>,
     },

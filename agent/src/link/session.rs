@@ -203,8 +203,8 @@ pub(super) fn dispatch(
             let answered = move |outcome| Input::ProposalAnswered(hash, outcome);
             requests.spawn(say(connection.clone(), jobs.clone(), Kind::Propose, bytes, answered));
         }
-        Send::Vote { hash, bytes } => {
-            let answered = move |outcome| Input::VoteAnswered(hash, outcome);
+        Send::Vote { hash, word, bytes } => {
+            let answered = move |outcome| Input::VoteAnswered(hash, word, outcome);
             requests.spawn(say(connection.clone(), jobs.clone(), Kind::Vote, bytes, answered));
         }
         Send::Decide { case, bytes } => {
@@ -393,7 +393,7 @@ async fn fetch_case(connection: Connection, jobs: Sender<Job>, request: FetchCas
     }
 }
 
-/// Says something about a covenant or a case. When there is no answer, the next session says it again.
+/// Says something about a covenant or a case, once. What was not answered, or only put off, the core says again.
 async fn say(
     connection: Connection,
     jobs: Sender<Job>,
@@ -401,21 +401,11 @@ async fn say(
     payload: Vec<u8>,
     answered: impl Fn(u16) -> Input,
 ) -> Option<Gone> {
-    let bytes = frame::encode(kind, &payload).ok()?;
-    for _ in 0..RETRIES {
-        match ask(&connection, &bytes).await {
-            Answer::Frame(Kind::Done, _) => return post(&jobs, answered(0)).err(),
-            Answer::Refused(refuse) => {
-                if !Refusal::from_number(refuse.reason).is_some_and(Refusal::is_passing) {
-                    return post(&jobs, answered(refuse.reason)).err();
-                }
-                let wait = refuse.retry_after.unwrap_or(1000).clamp(100, 60_000);
-                tokio::time::sleep(Duration::from_millis(wait)).await;
-            }
-            Answer::Frame(..) | Answer::Nothing => tokio::time::sleep(Duration::from_secs(1)).await,
-        }
+    match ask(&connection, &frame::encode(kind, &payload).ok()?).await {
+        Answer::Frame(Kind::Done, _) => post(&jobs, answered(0)).err(),
+        Answer::Refused(refuse) => post(&jobs, answered(refuse.reason)).err(),
+        Answer::Frame(..) | Answer::Nothing => None,
     }
-    None
 }
 
 async fn fetch_consistency(

@@ -23,6 +23,8 @@ use crate::write::{Head, Table, Write};
 
 /// Most things that one tick lets end: bounded, and several times what a busy broker has begin in that time.
 const ENDINGS_PER_TICK: usize = 8192;
+/// Most waiting packets that one turn looks at for what is to be shredded; none of them is offered meanwhile.
+const SWEEP_PER_TURN: usize = 8192;
 
 /// What the core needs to know of its set-up.
 #[derive(Debug, Clone)]
@@ -39,6 +41,8 @@ pub struct Config {
     pub mailbox_bytes: u64,
     /// How long a sender waits before it tries again what was put off.
     pub retry_after: Span,
+    /// Most waiting packets that one turn looks at for what is to be shredded.
+    pub sweep_packets: usize,
 }
 
 impl Config {
@@ -51,6 +55,7 @@ impl Config {
             mailbox_packets: MAILBOX_PACKETS,
             mailbox_bytes: MAILBOX_BYTES,
             retry_after: Span::seconds(5),
+            sweep_packets: SWEEP_PER_TURN,
         }
     }
 }
@@ -94,12 +99,14 @@ pub struct Core {
     pub(crate) config: Config,
     pub(crate) state: State,
     pub(crate) sessions: Sessions,
+    /// Where the sweep for what is to be shredded goes on, while there is one.
+    pub(crate) sweep: Option<(Oin, u64)>,
 }
 
 impl Core {
     /// A broker that remembers nothing yet.
     pub fn new(config: Config) -> Self {
-        Self { config, state: State::default(), sessions: Sessions::default() }
+        Self { config, state: State::default(), sessions: Sessions::default(), sweep: None }
     }
 
     /// A broker that remembers what rows say. `rows` are all rows of [`Table::ALL`], in that order;
@@ -125,6 +132,9 @@ impl Core {
             return Err(RestoreError::Root);
         }
         core.state.log.frontier = frontier;
+        if !core.state.lapses.is_empty() {
+            core.begin_sweep();
+        }
         Ok(core)
     }
 
@@ -144,7 +154,7 @@ impl Core {
         let now = now.max(self.state.log.time);
         match input {
             Input::Connected { conn, peer, hello } => self.connected(conn, peer, &hello, now, turn),
-            Input::Disconnected { conn } => self.disconnected(conn, turn),
+            Input::Disconnected { conn } => self.disconnected(conn, now, turn),
             Input::CertificateRevoked { conn } => self.certificate_revoked(conn, now, turn),
             Input::Submitted { conn, lane, examined } => self.submitted(conn, lane, examined, now, turn),
             Input::Acknowledged { conn, examined } => self.acknowledged(conn, examined, now, turn),
@@ -257,7 +267,7 @@ impl Core {
             agreements: self.state.directory.agreements_of(&peer),
         };
         turn.sends.push(Planned::Welcome { conn, welcome });
-        self.offer(&peer, turn);
+        self.offer(&peer, now, turn);
     }
 
     /// Records that a whole connection is refused, at `stage`.
@@ -278,21 +288,21 @@ impl Core {
     }
 
     fn certificate_revoked(&mut self, conn: ConnId, now: Timestamp, turn: &mut Turn) {
-        if let Some(peer) = self.sessions.close(conn) {
+        if let Some(peer) = self.close(conn, now, turn) {
             self.refuse_connection(peer, Refusal::CertificateRevoked, "certificate", now, turn);
             turn.send(Send::Close { conn, reason: Refusal::CertificateRevoked });
-            self.offer(&peer, turn);
+            self.offer(&peer, now, turn);
         }
     }
 
-    fn disconnected(&mut self, conn: ConnId, turn: &mut Turn) {
-        if let Some(peer) = self.sessions.close(conn) {
-            self.offer(&peer, turn);
+    fn disconnected(&mut self, conn: ConnId, now: Timestamp, turn: &mut Turn) {
+        if let Some(peer) = self.close(conn, now, turn) {
+            self.offer(&peer, now, turn);
         }
     }
 
-    /// Offers a partner what waits for it, as far as its session has room.
-    pub(crate) fn offer(&mut self, peer: &Oin, turn: &mut Turn) {
+    /// Offers a partner what waits for it, as far as it may still have it and its session has room.
+    pub(crate) fn offer(&mut self, peer: &Oin, now: Timestamp, turn: &mut Turn) {
         if self.state.directory.partner(peer).is_err() {
             return;
         }
@@ -301,7 +311,16 @@ impl Core {
         else {
             return;
         };
+        let mut grounds = BTreeMap::new();
         while let Some(item) = mailbox.from(session.cursor) {
+            let (covenant, from) = (&item.covenant, &item.from);
+            let ground = grounds
+                .entry((covenant, from))
+                .or_insert_with(|| self.state.ground(peer, covenant, from, now));
+            if session.is_inflight(item.index) || ground.lapse(item.index).is_some() {
+                session.pass_over(item.index);
+                continue;
+            }
             if !session.has_room(item.size) {
                 return;
             }
@@ -426,6 +445,8 @@ impl Core {
     }
 
     fn tick(&mut self, now: Timestamp, turn: &mut Turn) {
+        self.run_out(now, turn);
+        self.sweep(now, turn);
         let mut made_room = BTreeSet::new();
         // Bounded, so that one tick never holds up what waits; the next one goes on.
         let mut ended = 0_usize;
@@ -443,7 +464,7 @@ impl Core {
             ended = ended.saturating_add(outcomes.saturating_sub(self.state.seen.len()).max(1));
         }
         for recipient in made_room {
-            self.offer(&recipient, turn);
+            self.offer(&recipient, now, turn);
         }
     }
 
@@ -457,7 +478,7 @@ impl Core {
         due.map(|(_, ending)| *ending)
     }
 
-    pub(crate) fn overview(&self) -> Overview {
+    pub(crate) fn overview(&self, now: Timestamp) -> Overview {
         let directory = &self.state.directory;
         let connected: BTreeMap<&Oin, usize> =
             self.sessions.iter().fold(BTreeMap::new(), |mut all, (_, session)| {
@@ -481,6 +502,7 @@ impl Core {
                     packets: mailbox.len(),
                     bytes: mailbox.bytes(),
                     inflight: connected.get(oin).copied().unwrap_or_default(),
+                    frozen: self.state.frozen(oin, mailbox, now),
                 })
                 .collect(),
         }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use seinhuis_shared::covenant::Compiled;
-use seinhuis_shared::covenant::agreement::{Cast, Counted, State, Vote};
+use seinhuis_shared::covenant::agreement::{Agreement, Cast, Counted, Standing, Vote, Word};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{Digest, Oin};
-use seinhuis_shared::limits::PROPOSALS_MAX;
+use seinhuis_shared::limits::{AGREEMENTS_MAX, OPERATORS_RESERVE, PROPOSALS_MAX};
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 
 use crate::core::Core;
+use crate::in_flight::Cause;
 use crate::turn::{Send, Turn};
 use crate::write::Write;
 
@@ -24,16 +26,30 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<(), Refusal> {
         compiled.role_of(*peer).ok_or(Refusal::NotAParty)?;
+        if compiled.covenant().valid_until <= now {
+            return Err(Refusal::CovenantNotInForce);
+        }
         let directory = &self.state.directory;
+        // A version that nobody else ever accepted is its proposer's own affair, whatever became of it.
+        let alone = |one: &&Agreement| {
+            let parties = &one.compiled().covenant().parties;
+            !parties.iter().any(|party| {
+                let standing = one.standing(party.oin);
+                party.oin != *peer
+                    && matches!(standing, Some(Standing::Accepted(_) | Standing::Withdrawn(..)))
+            })
+        };
         let open = directory
             .proposers
             .iter()
             .filter(|(_, proposer)| *proposer == peer)
             .filter_map(|(hash, _)| directory.agreements.get(hash).ok())
-            .filter(|one| matches!(one.state(now), State::Proposed | State::Rejected))
+            .filter(alone)
             .count();
-        if open >= PROPOSALS_MAX && directory.agreements.get(&compiled.hash()).is_err() {
-            return Err(Refusal::TooBusy);
+        let full = open >= PROPOSALS_MAX
+            || directory.agreements.len() >= AGREEMENTS_MAX.saturating_sub(OPERATORS_RESERVE);
+        if full && directory.agreements.get(&compiled.hash()).is_err() {
+            return Err(Refusal::TooManyProposals);
         }
         self.put_up(compiled, Some(*peer), now, turn).map(|_| ())
     }
@@ -47,6 +63,9 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<bool, Refusal> {
         let hash = compiled.hash();
+        if self.state.directory.agreements.get(&hash).is_ok() {
+            return Ok(false);
+        }
         if !self.state.directory.agreements.follows(&compiled) {
             return Err(Refusal::BrokenChain);
         }
@@ -55,7 +74,7 @@ impl Core {
             return Ok(false);
         }
         turn.writes.push(Write::Covenant { hash, bytes, proposer });
-        self.note_covenant(hash, proposer, "proposed", now, turn);
+        self.note_covenant(hash, proposer, ("proposed", None), now, turn);
         Ok(true)
     }
 
@@ -76,7 +95,12 @@ impl Core {
         let cast = Cast { vote: bytes.into(), at: now };
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         turn.writes.push(Write::Vote { hash, number, cast });
-        self.note_covenant(hash, Some(*peer), word.as_str(), now, turn);
+        self.note_covenant(hash, Some(*peer), (word.as_str(), Some(sha256(bytes))), now, turn);
+        if word == Word::Withdraw {
+            self.lapsed(Cause::Withdrawn { covenant: hash, party: *peer }, now, turn);
+        }
+        // A successor that needs no overlap ends a version in the turn in which it is complete.
+        self.run_out(now, turn);
         Ok(())
     }
 
@@ -85,7 +109,7 @@ impl Core {
         &mut self,
         hash: Digest,
         subject: Option<Oin>,
-        detail: &str,
+        (detail, vote): (&str, Option<Digest>),
         now: Timestamp,
         turn: &mut Turn,
     ) {
@@ -94,6 +118,7 @@ impl Core {
         entry.covenant = Some(hash);
         entry.subject = subject;
         entry.detail = Some(detail.to_owned());
+        entry.statement = vote;
         turn.entry(&entry);
         let directory = Arc::clone(&self.state.directory);
         let Ok(agreement) = directory.agreements.get(&hash) else { return };

@@ -34,6 +34,8 @@ pub struct MailItem {
 pub(crate) struct Mailbox {
     items: BTreeMap<u64, MailItem>,
     by_packet: BTreeMap<Digest, u64>,
+    /// How many came under which covenant from whom: what they rest on.
+    grounds: BTreeMap<(Digest, Oin), usize>,
     bytes: u64,
 }
 
@@ -41,12 +43,21 @@ impl Mailbox {
     pub(crate) fn deposit(&mut self, item: MailItem) {
         self.bytes = self.bytes.saturating_add(item.size);
         self.by_packet.insert(item.packet, item.index);
+        let count = self.grounds.entry((item.covenant, item.from)).or_default();
+        *count = count.saturating_add(1);
         self.items.insert(item.index, item);
     }
 
     pub(crate) fn remove(&mut self, index: u64) -> Option<MailItem> {
         let item = self.items.remove(&index)?;
         self.by_packet.remove(&item.packet);
+        let ground = (item.covenant, item.from);
+        if let Some(count) = self.grounds.get_mut(&ground) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.grounds.remove(&ground);
+            }
+        }
         self.bytes = self.bytes.saturating_sub(item.size);
         Some(item)
     }
@@ -61,7 +72,17 @@ impl Mailbox {
 
     /// The first item at or after `index`.
     pub(crate) fn from(&self, index: u64) -> Option<&MailItem> {
-        self.items.range(index..).next().map(|(_, item)| item)
+        self.all_from(index).next()
+    }
+
+    /// The items at or after `index`, in order.
+    pub(crate) fn all_from(&self, index: u64) -> impl Iterator<Item = &MailItem> {
+        self.items.range(index..).map(|(_, item)| item)
+    }
+
+    /// Covenant and sender of what waits, with the number of packets.
+    pub(crate) fn grounds(&self) -> impl Iterator<Item = (&Digest, &Oin, usize)> {
+        self.grounds.iter().map(|((covenant, from), count)| (covenant, from, *count))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -11,6 +11,7 @@ use seinhuis_shared::time::Timestamp;
 
 use crate::core::Core;
 use crate::directory::Partner;
+use crate::in_flight::Cause;
 use crate::turn::{Send, Turn};
 use crate::write::Write;
 
@@ -86,6 +87,8 @@ pub struct QueueRow {
     pub bytes: u64,
     /// Offered and not acknowledged.
     pub inflight: usize,
+    /// Of the packets that wait: held until they expire, or until what they rest on is back.
+    pub frozen: usize,
 }
 
 /// An answer.
@@ -118,7 +121,7 @@ impl Core {
             Command::Covenants => {
                 Ok(Answer::Covenants(self.state.directory.agreements.iter().cloned().collect()))
             }
-            Command::Overview => Ok(Answer::Overview(self.overview())),
+            Command::Overview => Ok(Answer::Overview(self.overview(now))),
         };
         turn.send(Send::Answer { id, answer });
     }
@@ -151,9 +154,14 @@ impl Core {
         if known.is_some_and(|known| known.name == name && known.key == key && known.revoked.is_none()) {
             return Answer::Unchanged;
         }
+        let back = known.is_some_and(|known| known.revoked.is_some());
         turn.directory_changed = true;
         self.record(turn, Write::Partner { oin, partner: Partner { name, key, added: now, revoked: None } });
-        self.note_operation(Kind::Partner, Some(oin), "added", now, turn)
+        let answer = self.note_operation(Kind::Partner, Some(oin), "added", now, turn);
+        if back {
+            self.thaw(&oin, now, turn);
+        }
+        answer
     }
 
     fn revoke_partner(&mut self, oin: Oin, now: Timestamp, turn: &mut Turn) -> Result<Answer, Refusal> {
@@ -168,7 +176,9 @@ impl Core {
             self.sessions.close(conn);
             turn.send(Send::Close { conn, reason: Refusal::PartnerRevoked });
         }
-        Ok(self.note_operation(Kind::Partner, Some(oin), "revoked", now, turn))
+        let answer = self.note_operation(Kind::Partner, Some(oin), "revoked", now, turn);
+        self.lapsed(Cause::Revoked { partner: oin }, now, turn);
+        Ok(answer)
     }
 
     fn load_covenant(

@@ -130,7 +130,7 @@ impl Core {
         }
         self.conclude(conn, lane, &context, digest, (0, first, context.recipients.len()), turn);
         for recipient in &context.recipients {
-            self.offer(&recipient.oin, turn);
+            self.offer(&recipient.oin, now, turn);
         }
     }
 
@@ -220,7 +220,7 @@ impl Core {
                 for item in &ack.items {
                     self.settle(&peer, item, now, turn);
                 }
-                self.offer(&peer, turn);
+                self.offer(&peer, now, turn);
             }
             // An agent that signs wrongly cannot be served: better a closed connection than a loop.
             Err(refusal) => {
@@ -261,11 +261,23 @@ impl Core {
         };
         let mut entry = self.leaving(Kind::Expired, &mail, &recipient, now, turn);
         entry.result = Some("expired".to_owned());
+        if let Some(lapse) = self.state.ground(&recipient, &mail.covenant, &mail.from, now).lapse(index) {
+            entry.reason = Some(lapse.reason.number());
+            entry.detail = lapse.size.map(|size| size.to_string());
+        }
         turn.entry(&entry);
         self.take_out(&recipient, &mail, turn);
     }
 
-    fn leaving(&mut self, kind: Kind, mail: &MailItem, to: &Oin, now: Timestamp, turn: &mut Turn) -> Entry {
+    /// An entry about a packet that no longer waits.
+    pub(crate) fn leaving(
+        &mut self,
+        kind: Kind,
+        mail: &MailItem,
+        to: &Oin,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Entry {
         let mut entry = self.entry(kind, now, turn);
         entry.msg_id = Some(mail.msg_id);
         entry.from = Some(mail.from);
@@ -277,7 +289,7 @@ impl Core {
         entry
     }
 
-    fn take_out(&mut self, recipient: &Oin, mail: &MailItem, turn: &mut Turn) {
+    pub(crate) fn take_out(&mut self, recipient: &Oin, mail: &MailItem, turn: &mut Turn) {
         self.record(turn, Write::Remove { recipient: *recipient, index: mail.index });
         self.sessions.settled(recipient, mail.index);
         if !self.state.holders.contains_key(&mail.packet) {

@@ -76,14 +76,29 @@ impl Session {
         self.cursor = index.saturating_add(1);
     }
 
-    fn settled(&mut self, index: u64) {
+    pub(crate) fn settled(&mut self, index: u64) {
         if let Some(size) = self.inflight.remove(&index) {
             self.inflight_bytes = self.inflight_bytes.saturating_sub(size);
         }
     }
 
+    /// An item that is not to be offered now is passed over.
+    pub(crate) const fn pass_over(&mut self, index: u64) {
+        self.cursor = index.saturating_add(1);
+    }
+
     pub(crate) fn inflight(&self) -> usize {
         self.inflight.len()
+    }
+
+    /// Whether an item was offered here and not yet acknowledged.
+    pub(crate) fn is_inflight(&self, index: u64) -> bool {
+        self.inflight.contains_key(&index)
+    }
+
+    /// What was offered here and not yet acknowledged.
+    pub(crate) fn all_inflight(&self) -> Vec<u64> {
+        self.inflight.keys().copied().collect()
     }
 }
 
@@ -135,6 +150,20 @@ impl Sessions {
         for conn in self.by_peer.get(peer).into_iter().flatten() {
             if let Some(session) = self.all.get_mut(conn) {
                 session.settled(index);
+            }
+        }
+    }
+
+    /// Whether an item was offered to a partner, on any of its sessions, and not yet acknowledged.
+    pub(crate) fn is_inflight(&self, peer: &Oin, index: u64) -> bool {
+        self.of(peer).iter().filter_map(|conn| self.all.get(conn)).any(|session| session.is_inflight(index))
+    }
+
+    /// Lets a partner's sessions go through its mailbox again, for what was passed over.
+    pub(crate) fn rewind(&mut self, peer: &Oin) {
+        for conn in self.by_peer.get(peer).into_iter().flatten() {
+            if let Some(session) = self.all.get_mut(conn) {
+                session.cursor = 0;
             }
         }
     }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use seinhuis_shared::covenant::{Agreements, Compiled, Covenant};
+use seinhuis_shared::covenant::{Agreements, Compiled};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 
 use crate::cases::Cases;
 use crate::directory::Directory;
+use crate::in_flight::Cause;
 use crate::mailbox::Mailbox;
 use crate::sequencer::Log;
 use crate::write::{Outcome, Write};
@@ -23,7 +24,8 @@ pub(crate) enum Ending {
     Note(u64),
 }
 
-/// The state. Changed by [`State::apply`] alone.
+/// The state. Changed by [`State::apply`]; and, for what has to be judged first, by [`State::propose`] and
+/// [`State::agreements`], to the same effect as the write that keeps it.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) directory: Arc<Directory>,
@@ -36,6 +38,8 @@ pub(crate) struct State {
     /// How many mailboxes hold a packet; its bytes are erased with the last.
     pub(crate) holders: BTreeMap<Digest, u16>,
     pub(crate) endings: BTreeSet<(Timestamp, Ending)>,
+    /// The size of the log's tree at which packets lost what they rested on.
+    pub(crate) lapses: BTreeMap<Cause, u64>,
     pub(crate) log: Log,
 }
 
@@ -48,9 +52,14 @@ impl State {
                 Arc::make_mut(&mut self.directory).partners.insert(*oin, partner.clone());
             }
             Write::Covenant { hash, bytes, proposer } => return self.learn(*hash, bytes, *proposer),
-            Write::Vote { hash, cast, .. } => {
-                let counted = self.agreements().cast(&cast.vote, cast.at);
-                return counted.is_ok() && self.directory.agreements.get(hash).is_ok();
+            Write::Vote { hash, number, cast } => {
+                let known = self.directory.agreements.get(hash).map_or(0, |one| one.casts().len());
+                let agreements = self.agreements();
+                return usize::try_from(*number) == Ok(known)
+                    && agreements.restore_casts(hash, core::slice::from_ref(cast)).is_ok();
+            }
+            Write::Lapsed { cause, size } => {
+                self.lapses.insert(*cause, *size);
             }
             Write::Decision { decided, .. } => return self.decide(&decided.decision, decided.at).is_ok(),
             Write::Prekeys { oin, seq, bytes } => {
@@ -128,10 +137,15 @@ impl State {
     }
 
     fn learn(&mut self, hash: Digest, bytes: &[u8], proposer: Option<Oin>) -> bool {
-        let compiled = Covenant::from_bytes(bytes).ok().and_then(|covenant| Compiled::new(covenant).ok());
-        compiled
-            .filter(|compiled| compiled.hash() == hash)
-            .is_some_and(|compiled| self.propose(Arc::new(compiled), proposer).is_ok())
+        let Some(compiled) = Compiled::from_stored(bytes).filter(|compiled| compiled.hash() == hash) else {
+            return false;
+        };
+        let directory = Arc::make_mut(&mut self.directory);
+        directory.agreements.restore(Arc::new(compiled));
+        if let Some(proposer) = proposer {
+            directory.proposers.insert(hash, proposer);
+        }
+        true
     }
 
     fn forget(&mut self, first: u64) {

@@ -182,6 +182,8 @@ pub struct Turn {
     /// Until when one of these outcomes may have to be repeated, with its receipt.
     pub(crate) keep_until: Option<Timestamp>,
     pub(crate) directory_changed: bool,
+    /// How much waiting mail this turn looked at for what is to be shredded.
+    pub(crate) swept: usize,
     entropy: [u8; 32],
     salts: u64,
 }
@@ -197,6 +199,7 @@ impl Turn {
             outcomes: BTreeMap::new(),
             keep_until: None,
             directory_changed: false,
+            swept: 0,
             entropy,
             salts: 0,
         }

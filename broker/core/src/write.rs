@@ -13,6 +13,7 @@ use seinhuis_shared::wire::Decided;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::directory::Partner;
+use crate::in_flight::Cause;
 use crate::mailbox::MailItem;
 
 /// The tables rows are kept in. Numbers are part of the disk format.
@@ -39,15 +40,18 @@ pub enum Table {
     Votes = 9,
     /// What parties decided about cases, by case and number.
     Cases = 10,
+    /// The sizes of the log's tree at which waiting packets lost what they rested on, by cause.
+    Lapses = 11,
 }
 
 impl Table {
     /// Every table, in the order in which they are read back.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Partners,
         Self::Covenants,
         Self::Votes,
         Self::Cases,
+        Self::Lapses,
         Self::Prekeys,
         Self::Head,
         Self::Notes,
@@ -129,6 +133,13 @@ pub enum Write {
         seq: u32,
         /// The decision and its time.
         decided: Decided,
+    },
+    /// Waiting packets lost what they rested on.
+    Lapsed {
+        /// By what.
+        cause: Cause,
+        /// The size of the log's tree at which it took hold: with the entry that says so.
+        size: u64,
     },
     /// A partner's newest prekey bundle.
     Prekeys {
@@ -284,6 +295,7 @@ impl Write {
             Self::Decision { case, seq, decided } => {
                 put(Table::Cases, [&case.0[..], &seq.to_be_bytes()].concat(), cbor::encode(&decided))
             }
+            Self::Lapsed { cause, size } => put(Table::Lapses, cause.to_key(), cbor::encode(&size)),
             Self::Prekeys { oin, seq, bytes } => {
                 put(Table::Prekeys, pair(&oin, &[]), cbor::encode(&(seq, Bytes(bytes))))
             }
@@ -337,6 +349,10 @@ impl Write {
                 let seq = seq.try_into().ok().map(u32::from_be_bytes)?;
                 let decided = cbor::strict(value, limit).ok()?;
                 Some(Self::Decision { case: CaseId::from_slice(case)?, seq, decided })
+            }
+            Table::Lapses => {
+                let size = cbor::strict(value, limit).ok()?;
+                Some(Self::Lapsed { cause: Cause::from_key(key)?, size })
             }
             Table::Prekeys => {
                 let (seq, bytes): (u64, Bytes) = cbor::strict(value, limit).ok()?;
@@ -407,6 +423,7 @@ mod tests {
         };
         let head =
             Head { size: 8, root: Digest([4; 32]), time: Timestamp(5), note: Bytes::from(&b"note"[..]) };
+        let lapsed = |cause| Write::Lapsed { cause, size: 12 };
         for (table, write) in [
             (Table::Partners, Write::Partner { oin, partner }),
             (
@@ -429,6 +446,9 @@ mod tests {
                     decided: Decided { decision: Bytes(vec![1]), at: Timestamp(4) },
                 },
             ),
+            (Table::Lapses, lapsed(Cause::Withdrawn { covenant: Digest([3; 32]), party: oin })),
+            (Table::Lapses, lapsed(Cause::RanOut { covenant: Digest([3; 32]) })),
+            (Table::Lapses, lapsed(Cause::Revoked { partner: oin })),
             (Table::Prekeys, Write::Prekeys { oin, seq: 3, bytes: vec![1, 2] }),
             (
                 Table::Outcomes,

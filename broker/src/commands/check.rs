@@ -36,14 +36,34 @@ pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
         .sum();
     let (size, connected, partners) = (number("/log/size"), number("/connected"), number("/partners"));
     let (turns, disk) = (number("/turns"), number("/disk_bytes") >> 20);
+    let frozen = frozen(&answer);
     ui.answer(
         &Text::new(
-            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag."),
-            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored."),
+            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}", frozen.nl),
+            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}", frozen.en),
         ),
         &answer,
     );
     Ok(Outcome::Done)
+}
+
+/// A line for each mailbox of which packets are held back, as their covenant says of mail in flight.
+fn frozen(status: &Value) -> Text {
+    let queues = status.get("queues").and_then(Value::as_array).into_iter().flatten();
+    let (nl, en): (Vec<String>, Vec<String>) = queues
+        .filter_map(|queue| {
+            let number = |key| queue.get(key).and_then(Value::as_u64).unwrap_or_default();
+            let (packets, frozen) = (number("packets"), number("frozen"));
+            let oin = queue.get("oin").and_then(Value::as_str).unwrap_or_default();
+            (frozen > 0).then(|| {
+                (
+                    format!("\nVoor {oin} wachten {packets} pakketten, waarvan {frozen} bevroren."),
+                    format!("\nFor {oin} {packets} packets are waiting, {frozen} of them frozen."),
+                )
+            })
+        })
+        .unzip();
+    Text::new(nl.concat(), en.concat())
 }
 
 /// One finding: what was looked at, and what is wrong with it.
@@ -148,5 +168,24 @@ fn running(home: &Home, config: &Config) -> Result<Text, Complaint> {
                 Complaint::io(Doing::Socket, std::path::Path::new(&config.listen.to_string()), &error)
             }),
         Err(error) => Err(error.complaint("seinhuis-broker", &socket)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_with_frozen_packets_gets_a_line() {
+        let none = json!({ "queues": [{ "oin": "00000099000000002000", "packets": 3, "frozen": 0 }] });
+        assert_eq!(frozen(&none), Text::new("", ""));
+        let some = json!({ "queues": [{ "oin": "00000099000000001000", "packets": 3, "frozen": 2 }] });
+        assert_eq!(
+            frozen(&some),
+            Text::new(
+                "\nVoor 00000099000000001000 wachten 3 pakketten, waarvan 2 bevroren.",
+                "\nFor 00000099000000001000 3 packets are waiting, 2 of them frozen."
+            )
+        );
     }
 }

@@ -180,6 +180,7 @@ fn show(service: &Service, answer: Answer) -> Value {
                 "remembered": overview.remembered,
                 "queues": overview.queues.iter().map(|queue| json!({
                     "oin": queue.oin, "packets": queue.packets, "bytes": queue.bytes, "inflight": queue.inflight,
+                    "frozen": queue.frozen,
                 })).collect::<Vec<_>>(),
                 "turns": counts.turns,
                 "inputs": counts.inputs,

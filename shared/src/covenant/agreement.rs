@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use super::compiled::Compiled;
+use super::document::Party;
 use super::evaluate::{Permit, Question, evaluate};
 use crate::cbor::{self, Bytes};
 use crate::cose::{Purpose, Sign1};
@@ -103,6 +104,14 @@ impl Vote {
         Self::read(Sign1::parse(bytes, VOTE_MAX)?.unverified_payload()).map(|vote| vote.covenant)
     }
 
+    /// The party in whose name a vote says it is, before its signature is looked at.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] and its kin.
+    pub fn party(bytes: &[u8]) -> Result<Oin, Refusal> {
+        Self::read(Sign1::parse(bytes, VOTE_MAX)?.unverified_payload()).map(|vote| vote.party)
+    }
+
     /// The key a vote names as its signer.
     ///
     /// # Errors
@@ -116,11 +125,21 @@ impl Vote {
         if vote.format != 1 {
             return Err(Refusal::UnknownVersion);
         }
-        if vote.reason.len() > REASON_MAX || vote.reason.chars().any(char::is_control) {
+        if !is_reason(&vote.reason) {
             return Err(Refusal::Malformed);
         }
         Ok(vote)
     }
+}
+
+/// Whether a text can be the reason of a vote: short, on one line, and without characters that would hide or turn
+/// around what stands beside it on a screen.
+pub fn is_reason(text: &str) -> bool {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.len() <= REASON_MAX && !text.chars().any(odd)
 }
 
 /// A vote as the broker logged it.
@@ -221,6 +240,8 @@ pub struct Agreement {
     compiled: Arc<Compiled>,
     casts: Vec<Cast>,
     standings: BTreeMap<Oin, Standing>,
+    /// How many votes of each party count.
+    said: BTreeMap<Oin, usize>,
     /// From when on every party that may not be absent had accepted.
     complete: Option<Timestamp>,
     /// When the first of those withdrew.
@@ -236,6 +257,7 @@ impl Agreement {
             compiled,
             casts: Vec::new(),
             standings: BTreeMap::new(),
+            said: BTreeMap::new(),
             complete: None,
             broken: None,
             superseded: None,
@@ -257,14 +279,59 @@ impl Agreement {
         self.standings.get(&party).copied()
     }
 
-    /// Its hash, when it names `previous` as its predecessor.
-    fn follows(&self, previous: &Digest) -> Option<Digest> {
-        (self.compiled.covenant().previous.as_ref() == Some(previous)).then(|| self.compiled.hash())
+    /// The version it names as its predecessor.
+    fn previous(&self) -> Option<Digest> {
+        self.compiled.covenant().previous
+    }
+
+    /// First instant at which it no longer binds anybody, whatever takes its place.
+    fn over(&self) -> Timestamp {
+        self.broken
+            .map_or(self.compiled.covenant().valid_until, |at| at.min(self.compiled.covenant().valid_until))
+    }
+
+    /// While when a party is bound, leaving the version's own end aside.
+    fn binding(&self, party: Oin) -> Option<(Timestamp, Option<Timestamp>)> {
+        match self.standing(party)? {
+            Standing::Accepted(since) => Some((since, None)),
+            Standing::Withdrawn(since, until) => Some((since, Some(until))),
+            Standing::Rejected(_) => None,
+        }
+    }
+
+    /// From when on `next` takes this version's place: once `next` is in force, and everybody who may not be
+    /// absent here has agreed to that by accepting it, or has withdrawn from here. The times alone decide, so
+    /// that everybody comes to the same, in whatever order votes become known.
+    fn replaced_by(&self, next: &Self) -> Option<Timestamp> {
+        let effective = next.effective()?;
+        if effective >= next.over() {
+            return None;
+        }
+        let obligatory = || self.compiled.covenant().parties.iter().filter(|party| !party.may_be_absent);
+        let agreed = |party: &Party| {
+            let left = self.binding(party.oin).and_then(|(_, until)| until);
+            let accepted = next.binding(party.oin).map(|(since, _)| since);
+            left.into_iter().chain(accepted).min()
+        };
+        let mut from = effective;
+        for party in obligatory() {
+            from = from.max(agreed(party)?);
+        }
+        let stands = |party: &Party| {
+            self.binding(party.oin).is_some_and(|(_, until)| until.is_some_and(|until| until <= from))
+                || next.is_bound(party.oin, from)
+        };
+        obligatory().all(stands).then_some(from)
     }
 
     /// From when on a complete successor has taken this version's place, if one has.
     pub const fn superseded(&self) -> Option<Timestamp> {
         self.superseded
+    }
+
+    /// Whether a vote counts already.
+    pub fn has(&self, vote: &[u8]) -> bool {
+        self.casts.iter().any(|cast| *cast.vote == *vote)
     }
 
     /// Counts a vote that the broker logged at `at`.
@@ -273,7 +340,7 @@ impl Agreement {
     /// What [`Vote::verify`] refuses; [`Refusal::FromTheFuture`] or [`Refusal::Expired`] when it was signed too
     /// far from `at`; [`Refusal::VoteOrder`] when this party cannot say that now.
     pub fn cast(&mut self, bytes: &[u8], at: Timestamp) -> Result<Counted, Refusal> {
-        if self.casts.iter().any(|cast| *cast.vote == *bytes) {
+        if self.has(bytes) {
             return Ok(Counted::Same);
         }
         let vote = Vote::verify(bytes, &self.compiled)?;
@@ -287,7 +354,7 @@ impl Agreement {
         if self.casts.last().is_some_and(|last| at < last.at) {
             return Err(Refusal::VoteOrder);
         }
-        let said = self.casts.iter().filter(|cast| spoken_by(cast, vote.party)).count();
+        let said = self.said.get(&vote.party).copied().unwrap_or_default();
         let standing = match (self.standing(vote.party), vote.word) {
             _ if said >= VOTES_PER_PARTY => return Err(Refusal::VoteOrder),
             (None | Some(Standing::Rejected(_)), Word::Accept) => Standing::Accepted(at),
@@ -298,6 +365,7 @@ impl Agreement {
             }
         };
         self.standings.insert(vote.party, standing);
+        self.said.insert(vote.party, said.saturating_add(1));
         self.casts.push(Cast { vote: Bytes::from(bytes), at });
         self.settle(&vote, at);
         Ok(Counted::New(vote.word))
@@ -323,10 +391,23 @@ impl Agreement {
 
     /// First instant at which it can no longer be used.
     pub fn ends(&self) -> Timestamp {
+        self.broken.map_or(self.runs_out(), |broken| broken.min(self.runs_out()))
+    }
+
+    /// First instant at which its time is over: its last day has passed, or the overlap with its successor.
+    pub fn runs_out(&self) -> Timestamp {
         let covenant = self.compiled.covenant();
         let overlap = Span::days(covenant.overlap_days.into());
-        let replaced = self.superseded.map(|at| at.plus(overlap));
-        [replaced, self.broken].into_iter().flatten().fold(covenant.valid_until, Timestamp::min)
+        self.superseded.map_or(covenant.valid_until, |at| at.plus(overlap).min(covenant.valid_until))
+    }
+
+    /// The parties that withdrew, each with whether that ended the version: whether it may not be absent.
+    pub fn withdrawals(&self) -> impl Iterator<Item = (Oin, bool)> {
+        let parties = &self.compiled.covenant().parties;
+        self.standings
+            .iter()
+            .filter(|(_, standing)| matches!(standing, Standing::Withdrawn(..)))
+            .map(|(oin, _)| (*oin, parties.iter().any(|party| party.oin == *oin && !party.may_be_absent)))
     }
 
     /// Whether it can be used at `at`.
@@ -383,11 +464,4 @@ impl Agreement {
             Err(Refusal::NotSigned)
         }
     }
-}
-
-/// Whether a cast, verified before, is this party's.
-fn spoken_by(cast: &Cast, party: Oin) -> bool {
-    Sign1::parse(&cast.vote, VOTE_MAX)
-        .and_then(|signed| Vote::read(signed.unverified_payload()))
-        .is_ok_and(|vote| vote.party == party)
 }

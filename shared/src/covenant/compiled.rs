@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{CaseRule, Condition, Covenant, Flow, Party, StepRule};
 use super::error::CovenantError;
-use super::limits::BODY_MAX;
+use super::limits::{BODY_MAX, COVENANT_MAX};
 use super::schema::Schema;
 use super::validate::validate;
 use super::vocabulary::{Level, Role, Special, Step};
+use crate::cbor;
 use crate::ids::{Digest, Oin, Thumbprint};
 use crate::signing::PublicKey;
 use crate::time::Timestamp;
@@ -109,6 +110,12 @@ impl Compiled {
     pub fn new(covenant: Covenant) -> Result<Self, CovenantError> {
         validate(&covenant)?;
         Self::index(covenant)
+    }
+
+    /// Reads a version that was in order when it was stored: rules that became stricter since must not make a
+    /// store unreadable. `None` when these bytes never were one.
+    pub fn from_stored(bytes: &[u8]) -> Option<Self> {
+        Self::index(cbor::strict(bytes, COVENANT_MAX).ok()?).ok()
     }
 
     /// Indexes without the law's lint, so that tests can show what evaluation refuses on its own.

@@ -102,7 +102,7 @@ closed_list! {
 }
 
 closed_list! {
-    /// What becomes of a packet that waits when its ground falls away.
+    /// What becomes of a packet that waits when its ground falls away; in rising strictness.
     Fate, "deliver, freeze or shred",
     Deliver "deliver" "alsnog bezorgen" "deliver still";
     Freeze "freeze" "vasthouden tot het einde van de geldigheid" "hold until the end of its validity";
@@ -167,6 +167,7 @@ mod unit {
             assert_eq!(step.to_string().parse(), Ok(*step));
         }
         assert!(Level::G < Level::P1 && Level::P3 < Level::Z);
+        assert!(Fate::Deliver < Fate::Freeze && Fate::Freeze < Fate::Shred);
         assert!("Gemeente".parse::<Role>().is_err());
         assert!("2a".parse::<Step>().is_err());
     }

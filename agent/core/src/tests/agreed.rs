@@ -6,6 +6,7 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::agreement::{Cast, State, Vote, Word};
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::ids::Digest;
+use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Span;
@@ -20,6 +21,12 @@ fn version() -> Arc<Compiled> {
 
 fn given(compiled: &Arc<Compiled>, casts: Vec<Cast>) -> Input {
     Input::Covenant { compiled: Arc::clone(compiled), casts }
+}
+
+/// What the node knows, and these votes.
+fn more(node: &Node, compiled: &Arc<Compiled>, casts: Vec<Cast>) -> Input {
+    let known = node.core.agreed().find(&compiled.hash()).map_or(vec![], |one| one.casts().to_vec());
+    given(compiled, [known, casts].concat())
 }
 
 fn known(compiled: &Compiled, votes: u32) -> Input {
@@ -57,7 +64,8 @@ fn nothing_is_sealed_under_what_this_organisation_did_not_accept() {
     youth.step([given(&compiled, others)], NOW);
     let request = crate::PushRequest { covenant: Some(compiled.hash()), ..signal(1) };
     assert_eq!(youth.push(request.clone(), NOW).unwrap_err().refusal, Refusal::NotSigned);
-    youth.step([given(&compiled, vec![cast(&compiled, 3, Word::Accept, NOW)])], NOW);
+    let rest = more(&youth, &compiled, vec![cast(&compiled, 3, Word::Accept, NOW)]);
+    youth.step([rest], NOW);
     assert!(youth.push(request, NOW).is_ok());
 }
 
@@ -80,7 +88,7 @@ fn what_others_did_not_sign_is_not_in_force_here_whatever_the_broker_says() {
     assert_eq!(state(&youth, &compiled.hash()), State::Proposed);
     assert_eq!(youth.alarms(), [AlarmKind::CovenantRefused]);
     let request = crate::PushRequest { covenant: Some(compiled.hash()), ..signal(1) };
-    assert_eq!(youth.push(request, NOW).unwrap_err().refusal, Refusal::CovenantNotInForce);
+    assert_eq!(youth.push(request, NOW).unwrap_err().refusal, Refusal::NotSigned, "an answer counts whole");
 }
 
 #[test]
@@ -122,7 +130,7 @@ fn a_word_is_kept_until_it_is_seen_among_the_votes() {
     broker.connect(&mut youth, after(Span::hours(3)));
     let [again] = votes(&mut youth).try_into().unwrap();
     assert_eq!(Vote::verify(&again, &compiled).unwrap().issued, after(Span::hours(3)));
-    youth.step([Input::VoteAnswered(hash, 0)], NOW);
+    youth.step([Input::VoteAnswered(hash, Word::Accept, 0)], NOW);
     assert!(youth.core.agreed().word(&hash).is_some(), "not yet seen");
     youth.step([given(&compiled, vec![Cast { vote: Bytes(first), at: NOW }])], NOW);
     assert!(youth.core.agreed().word(&hash).is_none());
@@ -139,9 +147,12 @@ fn a_refused_word_is_shown_and_not_repeated() {
     youth.step([given(&compiled, vec![])], NOW);
     speak(&mut youth, hash, Word::Accept).unwrap();
     let passing = Refusal::Stopping.number();
-    youth.step([Input::VoteAnswered(hash, passing)], NOW);
+    youth.step([Input::VoteAnswered(hash, Word::Accept, passing)], NOW);
     assert_eq!(youth.core.agreed().word(&hash).unwrap().refused, 0, "tried again");
-    youth.step([Input::VoteAnswered(hash, Refusal::SignedElsewhere.number())], NOW);
+    let refused = Refusal::SignedElsewhere.number();
+    youth.step([Input::VoteAnswered(hash, Word::Withdraw, refused)], NOW);
+    assert_eq!(youth.core.agreed().word(&hash).unwrap().refused, 0, "the answer to another word");
+    youth.step([Input::VoteAnswered(hash, Word::Accept, refused)], NOW);
     youth.restart(NOW);
     broker.connect(&mut youth, NOW);
     assert!(votes(&mut youth).is_empty());
@@ -157,9 +168,11 @@ fn a_withdrawal_holds_here_at_once_also_without_a_broker() {
     assert!(youth.push(signal(1), NOW).is_ok());
     speak(&mut youth, hash, Word::Withdraw).unwrap();
     assert!(votes(&mut youth).is_empty(), "nobody to tell yet");
-    assert_eq!(youth.push(signal(2), NOW).unwrap_err().refusal, Refusal::NotSigned);
+    let named = |id| crate::PushRequest { covenant: Some(hash), ..signal(id) };
+    assert_eq!(youth.push(named(2), NOW).unwrap_err().refusal, Refusal::NotSigned);
+    assert_eq!(youth.push(signal(2), NOW).unwrap_err().refusal, Refusal::CovenantNotInForce);
     youth.restart(NOW);
-    assert_eq!(youth.push(signal(3), NOW).unwrap_err().refusal, Refusal::NotSigned, "also after a restart");
+    assert_eq!(youth.push(named(3), NOW).unwrap_err().refusal, Refusal::NotSigned, "also after a restart");
     let mut broker = Broker::new();
     broker.connect(&mut youth, NOW);
     assert_eq!(votes(&mut youth).len(), 1);
@@ -178,7 +191,8 @@ fn only_what_can_be_said_now_is_taken_in() {
     let turn = youth.step([long], NOW);
     assert_eq!(answer(turn).unwrap_err().refusal, Refusal::FieldInvalid);
     let mut stranger = Node::new(7);
-    assert_eq!(refusal(&mut stranger, COVENANT.hash(), Word::Accept), Refusal::NotAParty);
+    assert_eq!(refusal(&mut stranger, COVENANT.hash(), Word::Accept), Refusal::UnknownCovenant);
+    assert_eq!(stranger.core.agreed().all().count(), 0, "what does not name it is not kept");
 }
 
 #[test]
@@ -223,8 +237,10 @@ fn what_the_broker_has_and_this_agent_has_not_is_fetched_and_not_without_end() {
 #[test]
 fn a_broker_that_keeps_votes_back_is_noticed() {
     let mut youth = Node::new(3);
-    youth.step([known(&COVENANT, 3)], NOW);
+    let three = [1, 2, 3].map(|number| cast(&COVENANT, number, Word::Accept, NOW)).to_vec();
+    youth.step([known(&COVENANT, 3), given(&COVENANT, three)], NOW);
     assert_eq!(youth.alarms(), [AlarmKind::VotesMissing]);
+    assert_eq!(state(&youth, &COVENANT.hash()), State::InForce, "what was seen stays seen");
 }
 
 #[test]
@@ -267,7 +283,8 @@ fn a_packet_waits_for_the_votes_it_rests_on() {
     let (mut town, compiled, offer) = early();
     town.step([known(&compiled, 4), offer], NOW);
     assert!(outcomes(&mut town).is_empty() && town.acknowledged().is_empty());
-    town.step([given(&compiled, vec![cast(&compiled, 3, Word::Accept, NOW)])], NOW);
+    let rest = more(&town, &compiled, vec![cast(&compiled, 3, Word::Accept, NOW)]);
+    town.step([rest], NOW);
     assert_eq!(outcomes(&mut town), [0]);
     assert_eq!(town.acknowledged().len(), 1);
 }
@@ -286,6 +303,96 @@ fn a_packet_does_not_wait_for_ever_and_is_not_let_in_unproved() {
 fn what_waits_for_votes_is_forgotten_with_the_session() {
     let (mut town, compiled, offer) = early();
     town.step([known(&compiled, 4), offer, Input::Disconnected], NOW);
-    town.step([given(&compiled, vec![cast(&compiled, 3, Word::Accept, NOW)])], NOW);
+    let rest = more(&town, &compiled, vec![cast(&compiled, 3, Word::Accept, NOW)]);
+    town.step([rest], NOW);
     assert!(outcomes(&mut town).is_empty() && town.acknowledged().is_empty(), "it is offered again");
+}
+
+#[test]
+fn a_withdrawal_that_overtook_its_acceptance_is_said_again() {
+    let compiled = version();
+    let hash = compiled.hash();
+    let (_, [_, _, mut youth, _]) = partnership();
+    youth.step([given(&compiled, vec![])], NOW);
+    speak(&mut youth, hash, Word::Accept).unwrap();
+    let [accept] = votes(&mut youth).try_into().unwrap();
+    speak(&mut youth, hash, Word::Withdraw).unwrap();
+    assert_eq!(votes(&mut youth).len(), 1);
+    let order = Refusal::VoteOrder.number();
+    youth.step([Input::VoteAnswered(hash, Word::Withdraw, order)], NOW);
+    youth.step([given(&compiled, vec![Cast { vote: Bytes(accept), at: NOW }])], NOW);
+    let [again] = votes(&mut youth).try_into().unwrap();
+    assert_eq!(Vote::verify(&again, &compiled).unwrap().word, Word::Withdraw);
+}
+
+#[test]
+fn what_was_not_answered_is_said_again_signed_anew() {
+    let compiled = version();
+    let hash = compiled.hash();
+    let (_, [_, _, mut youth, _]) = partnership();
+    youth.step([given(&compiled, vec![])], NOW);
+    speak(&mut youth, hash, Word::Accept).unwrap();
+    assert_eq!(votes(&mut youth).len(), 1);
+    youth.step([Input::VoteAnswered(hash, Word::Accept, Refusal::Expired.number())], NOW);
+    youth.step([Input::Tick], after(Span::seconds(9)));
+    assert!(votes(&mut youth).is_empty(), "not every second");
+    youth.step([Input::Tick], after(Span::seconds(10)));
+    let [again] = votes(&mut youth).try_into().unwrap();
+    assert_eq!(Vote::verify(&again, &compiled).unwrap().issued, after(Span::seconds(10)));
+}
+
+#[test]
+fn a_prekey_is_vouched_for_by_the_covenant_of_the_packet_alone() {
+    // Youth work accepts a document, signed by nobody else, that gives the municipality a thief's key.
+    let mut document: Covenant = version().covenant().clone();
+    let thief = SigningKey::from_seed(&[77; 32]);
+    (document.id, document.previous, document.version) = ("buurtfeest".into(), None, 1);
+    document.parties[0].signing_keys = vec![Bytes(thief.public().to_bytes().to_vec())];
+    document.parties.iter_mut().for_each(|party| party.may_be_absent = party.oin != oin(3));
+    let feast = Arc::new(Compiled::new(document).unwrap());
+    let (broker, [_, _, mut youth, _]) = partnership();
+    youth.step([given(&feast, vec![cast(&feast, 3, Word::Accept, NOW)])], NOW);
+    assert_eq!(state(&youth, &feast.hash()), State::InForce, "it needs nobody else");
+    let good = PrekeyBundle::verify(&broker.bundles[&oin(1)], &oin(1), &[signer(1).public()]).unwrap();
+    let stolen = PrekeyBundle { seq: good.seq + 1, signer: thief.public().thumbprint(), ..good };
+    youth.step([Input::Prekeys(vec![(oin(1), Bytes(stolen.sign(&thief)))])], NOW);
+    let request = crate::PushRequest { covenant: Some(COVENANT.hash()), ..signal(1) };
+    assert_eq!(youth.push(request, NOW).unwrap().stage, Stage::Draft, "it waits for a key of the real one");
+}
+
+#[test]
+fn a_restart_reads_back_whatever_was_taken_in() {
+    let (first, second) = (version(), {
+        let mut document = version().covenant().clone();
+        (document.version, document.previous, document.id) = (3, Some(version().hash()), "ander".into());
+        Arc::new(Compiled::new(document).unwrap())
+    });
+    for order in [[&first, &second], [&second, &first]] {
+        let mut youth = Node::new(3);
+        for compiled in order {
+            youth.step([given(compiled, vec![cast(compiled, 3, Word::Accept, NOW)])], NOW);
+        }
+        let before: Vec<_> = youth.core.agreed().all().cloned().collect();
+        youth.restart(NOW);
+        let after: Vec<_> = youth.core.agreed().all().cloned().collect();
+        assert_eq!(before, after);
+    }
+}
+
+#[test]
+fn packets_wait_in_order_each_for_its_own_time_and_within_bounds() {
+    let (mut town, compiled, offer) = early();
+    let Input::Offer(first) = offer else { panic!("an offer") };
+    town.step([known(&compiled, 4), Input::Offer(first.clone())], NOW);
+    // One under a covenant with nothing lacking stands behind it.
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    youth.push(signal(9), NOW).unwrap();
+    broker.accept(&youth.submitted()[0], NOW);
+    let behind = broker.mailboxes[&oin(1)][0].clone();
+    town.step([Input::Offer(Box::new(behind))], after(Span::seconds(30)));
+    assert!(outcomes(&mut town).is_empty(), "it does not overtake");
+    for _ in 0..2 * seinhuis_shared::limits::INFLIGHT_MAX {
+        town.step([Input::Offer(first.clone())], after(Span::seconds(30)));
+    }
+    assert_eq!(town.core.agreed().waiting(), seinhuis_shared::limits::INFLIGHT_MAX);
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use seinhuis_shared::cbor;
 use seinhuis_shared::cose::{EK_LEN, WRAPPED_LEN};
-use seinhuis_shared::covenant::Level;
+use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::covenant::{Compiled, Level};
 use seinhuis_shared::ids::{Digest, MsgId, TraceId};
 use seinhuis_shared::limits::PREKEY_EPOCH;
 use seinhuis_shared::packet::{Context, Hpke, HpkeError, Packet, Recipient, SealRandomness, VERSION, seal};
@@ -16,7 +17,8 @@ use seinhuis_shared::wire::{Acknowledged, Offer};
 use zeroize::Zeroizing;
 
 use crate::fixture::{
-    Broker, COVENANT, NOW, Node, SIGNAL, Toy, after, log_signer, oin, partnership, sample, signal, signer,
+    Broker, COVENANT, NOW, Node, SIGNAL, Toy, after, cast, log_signer, oin, partnership, sample, signal,
+    signer,
 };
 use crate::minimise::{MEDIA_TYPE, prepare};
 use crate::{AlarmKind, Event, InboxRow, Input, Remark, Send, Write};
@@ -231,6 +233,42 @@ fn time_is_judged_at_acceptance() {
     let offered = broker.offer(&bytes, oin(1), NOW);
     let late = Timestamp::parse("2028-02-01").unwrap();
     assert_eq!(offer(&mut town, &offered, late)[0].outcome, 0);
+}
+
+/// What a covenant says of mail in flight rests on this: a packet is judged by when it was accepted.
+#[test]
+fn what_was_accepted_before_a_withdrawal_or_a_successor_is_opened_and_nothing_after() {
+    let mut document = COVENANT.covenant().clone();
+    document.id = "onderweg".into();
+    document.overlap_days = 0;
+    document.parties[2].may_be_absent = true;
+    let first = Arc::new(Compiled::new(document.clone()).unwrap());
+    (document.version, document.previous) = (2, Some(first.hash()));
+    let second = Arc::new(Compiled::new(document).unwrap());
+    let at = after(Span::minutes(10));
+    let withdraws = |number| (Arc::clone(&first), vec![cast(&first, number, Word::Withdraw, at)]);
+    let succeeds = [1, 2, 4].map(|number| cast(&second, number, Word::Accept, at)).to_vec();
+    for (what, (compiled, casts), late) in [
+        ("the sender withdraws", withdraws(3), Refusal::NotSigned),
+        ("the recipient withdraws", withdraws(1), Refusal::CovenantNotInForce),
+        ("another withdraws, which ends it", withdraws(2), Refusal::CovenantNotInForce),
+        ("a successor takes its place", (second, succeeds), Refusal::CovenantNotInForce),
+    ] {
+        for (accepted, outcome) in [(at.minus(Span(1)), 0), (at, late.number())] {
+            let (mut broker, [mut town, ..]) = partnership();
+            town.step([crate::fixture::accepted(&first)], NOW);
+            let mut letter = Letter::to_town(&broker, 1);
+            letter.context.covenant = first.hash();
+            let bytes = letter.sealed();
+            let ended = Input::Covenant { compiled: Arc::clone(&compiled), casts: casts.clone() };
+            town.step([ended], at);
+            // A broker that says it accepted the packet after the end is a broker that cheats, or erred.
+            let offered = broker.offer(&bytes, oin(1), accepted);
+            let acks = offer(&mut town, &offered, after(Span::minutes(20)));
+            assert_eq!(acks.iter().map(|ack| ack.outcome).collect::<Vec<_>>(), [outcome], "{what}");
+            assert_eq!(town.bodies().len(), usize::from(outcome == 0), "{what}");
+        }
+    }
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn each_wrong_choice_has_its_own_reason() {
         ("no json", 3, PushRequest { body: b"{".to_vec(), ..base() }, Refusal::NotJson),
         ("empty", 3, PushRequest { body: b"{}".to_vec(), ..base() }, Refusal::FieldInvalid),
         ("other sender", 2, base(), Refusal::SenderRole),
-        ("stranger", 9, base(), Refusal::NotAParty),
+        ("stranger", 9, base(), Refusal::NotSigned),
         ("other recipient", 3, request(1, "F01", &[2], SIGNAL), Refusal::RecipientRole),
         ("no recipient", 3, PushRequest { to: vec![], ..base() }, Refusal::RecipientCount),
         ("twice", 3, request(1, "F01", &[1, 1], SIGNAL), Refusal::RecipientCount),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
@@ -30,6 +30,11 @@ fn ids(packets: &[Arc<[u8]>]) -> Vec<u8> {
 
 fn bytes_at_rest(node: &Node) -> usize {
     node.blobs.len() + node.rows.keys().filter(|(of, _)| *of == table::DRAFT).count()
+}
+
+/// The votes a node knows, and one more.
+fn known(node: &Node, one: Cast) -> Vec<Cast> {
+    [node.core.agreed().find(&COVENANT.hash()).unwrap().casts().to_vec(), vec![one]].concat()
 }
 
 #[test]
@@ -142,7 +147,7 @@ fn a_draft_ends_with_its_time_or_its_covenant() {
     let (mut broker, [mut town, ..]) = partnership();
     broker.connect(&mut town, NOW);
     let left = cast(&COVENANT, 4, Word::Withdraw, NOW);
-    youth.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts: vec![left] }], NOW);
+    youth.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts: known(&youth, left) }], NOW);
     broker.connect(&mut youth, NOW);
     assert_eq!(stage(&youth, 2), Stage::Refused, "its covenant is gone");
     assert_eq!(bytes_at_rest(&youth), 0);

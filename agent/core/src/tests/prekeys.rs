@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::limits::{PREKEY_EPOCH, TTL_MAX};
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeyPublic, SUITE};
 use seinhuis_shared::refusal::Refusal;
@@ -25,6 +25,11 @@ fn published(node: &mut Node) -> Option<PrekeyBundle> {
 
 fn own_keys(node: &Node) -> usize {
     node.rows.keys().filter(|(of, _)| *of == table::OWN_PREKEY).count()
+}
+
+/// The votes a node knows, and one more.
+fn known(node: &Node, one: Cast) -> Vec<Cast> {
+    [node.core.agreed().find(&COVENANT.hash()).unwrap().casts().to_vec(), vec![one]].concat()
 }
 
 #[test]
@@ -156,7 +161,7 @@ fn who_withdraws_lets_go_of_the_others_prekeys() {
     let (_, [_, _, mut youth, _]) = partnership();
     assert!(usable_until(&youth).is_some());
     let left = cast(&COVENANT, 3, Word::Withdraw, NOW);
-    youth.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts: vec![left] }], NOW);
+    youth.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts: known(&youth, left) }], NOW);
     assert!(youth.core.status(NOW).peers.is_empty());
     youth.restart(NOW);
     assert!(youth.core.status(NOW).peers.is_empty());

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::agreement::Word;
-use seinhuis_shared::covenant::{Compiled, Covenant};
+use seinhuis_shared::covenant::agreement::{Standing, Word};
+use seinhuis_shared::covenant::{Compiled, Covenant, Fate};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, Oin};
-use seinhuis_shared::packet::Packet;
+use seinhuis_shared::packet::{Context, Packet};
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, ProvedEntry, Receipt};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::{SigningKey, sha256};
-use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::note::{ED25519, KeyText, VerifierKey};
 use seinhuis_shared::tlog::tree::{Frontier, inclusion_proof};
@@ -395,8 +395,8 @@ impl Broker {
         for entry in self.entries() {
             assert!(entry.time >= time, "the log's time never goes back");
             time = entry.time;
-            if matches!(entry.kind, Kind::Accepted | Kind::Delivered | Kind::Expired) {
-                // Delivered or expired, never both: either is the end.
+            if matches!(entry.kind, Kind::Accepted | Kind::Delivered | Kind::Expired | Kind::Shredded) {
+                // Delivered, expired or shredded, never two of them: each is the end.
                 let end = entry.kind != Kind::Accepted;
                 assert!(once.insert((end, entry.to, entry.packet)), "once per recipient: {entry:?}");
             }
@@ -430,6 +430,29 @@ impl Broker {
         assert_eq!(kept, waiting, "what waits is kept and nothing else");
     }
 
+    /// What is offered rests on something, or the covenant says that it is delivered all the same.
+    fn check_ground(&self, context: &Context, to: Oin) {
+        let directory = self.core.directory();
+        let agreement = directory.covenant(&context.covenant).unwrap();
+        let document = agreement.compiled().covenant();
+        let left = |oin| matches!(agreement.standing(oin), Some(Standing::Withdrawn(..)));
+        let ends = [context.sender, to];
+        let withdrawn = document
+            .parties
+            .iter()
+            .any(|party| left(party.oin) && (!party.may_be_absent || ends.contains(&party.oin)));
+        let overlap = Span::days(document.overlap_days.into());
+        let superseded = document.valid_until <= self.now
+            || agreement.superseded().is_some_and(|at| at.plus(overlap) <= self.now);
+        let revoked = ends.iter().any(|oin| directory.partner(oin).is_err());
+        let fates = document.in_flight;
+        for (lapsed, fate) in
+            [(withdrawn, fates.withdrawn), (superseded, fates.superseded), (revoked, fates.revoked)]
+        {
+            assert!(!lapsed || fate == Fate::Deliver, "offered without ground: {context:?}");
+        }
+    }
+
     fn check_sends(&self, sends: &[Send]) {
         let log = log_key();
         let mut cache = CheckpointCache::default();
@@ -455,6 +478,7 @@ impl Broker {
                     let kept = bytes.as_ref().or_else(|| self.blobs.get(&item.packet.0)).unwrap();
                     let packet = Packet::parse(kept).unwrap();
                     proved.says_accepted_for(&packet, &peer).unwrap();
+                    self.check_ground(packet.context(), peer);
                 }
                 _ => {}
             }
@@ -477,6 +501,7 @@ pub(super) fn same_state(one: &Core, other: &Core) {
     assert_eq!(a.seen, b.seen);
     assert_eq!(a.holders, b.holders);
     assert_eq!(a.endings, b.endings);
+    assert_eq!(a.lapses, b.lapses);
     assert_eq!((&a.log.frontier, &a.log.head), (&b.log.frontier, &b.log.head));
     assert_eq!((a.log.time, &a.log.notes), (b.log.time, &b.log.notes));
     let items = |core: &Core| {

@@ -207,13 +207,13 @@ fn only_a_party_proposes_and_not_without_end() {
         assert_eq!(refused(&ask(&mut broker, gem, Ask::Propose(Ok(numbered(n))))), None, "{n}");
     }
     let over = ask(&mut broker, gem, Ask::Propose(Ok(numbered(PROPOSALS_MAX))));
-    assert_eq!(refused(&over), Some(Refusal::TooBusy.number()));
+    assert_eq!(refused(&over), Some(Refusal::TooManyProposals.number()));
     let again = ask(&mut broker, gem, Ask::Propose(Ok(numbered(0))));
     assert!(refused(&again).is_none() && again.entries.is_empty(), "one that is known is no new one");
     broker.restart();
     let gem = broker.connect(Gem);
     let over = ask(&mut broker, gem, Ask::Propose(Ok(numbered(PROPOSALS_MAX))));
-    assert_eq!(refused(&over), Some(Refusal::TooBusy.number()), "also after a restart");
+    assert_eq!(refused(&over), Some(Refusal::TooManyProposals.number()), "also after a restart");
 }
 
 #[test]
@@ -240,4 +240,63 @@ fn a_packet_examined_before_a_withdrawal_is_judged_after_it() {
     };
     let did = broker.turn([withdraw, waiting]);
     assert_eq!(broker.verdicts(&did)[0].outcome, Refusal::CovenantNotInForce.number());
+}
+
+#[test]
+fn no_trick_gives_a_party_more_proposals() {
+    let over = successor(|covenant| {
+        covenant.valid_from = NOON.minus(Span::days(3));
+        covenant.evaluation = NOON.minus(Span::days(2));
+        covenant.valid_until = NOON.minus(Span::days(1));
+    });
+    let mut broker = Broker::started(NOON);
+    let gem = broker.connect(Gem);
+    let did = ask(&mut broker, gem, Ask::Propose(Ok(over)));
+    assert_eq!(refused(&did), Some(Refusal::CovenantNotInForce.number()), "one that is over");
+    // Nobody else has to sign, so that it is in force with the proposer alone; then it leaves.
+    for n in 0..PROPOSALS_MAX {
+        let alone = successor(|covenant| {
+            covenant.title = format!("alleen {n}");
+            covenant.parties.iter_mut().for_each(|party| party.may_be_absent = party.oin != Gem.oin());
+        });
+        let hash = alone.hash();
+        assert_eq!(refused(&ask(&mut broker, gem, Ask::Propose(Ok(alone)))), None, "{n}");
+        broker.now = broker.now.plus(Span(1));
+        broker.say(Gem, hash, Word::Accept).unwrap();
+        broker.say(Gem, hash, Word::Withdraw).unwrap();
+    }
+    let more = ask(&mut broker, gem, Ask::Propose(Ok(successor(|covenant| covenant.title.push('!')))));
+    assert_eq!(refused(&more), Some(Refusal::TooManyProposals.number()));
+}
+
+#[test]
+fn a_change_of_mind_in_one_instant_is_read_back() {
+    let mut broker = Broker::started(NOON);
+    let gem = broker.connect(Gem);
+    let (one, other) = (successor(|c| c.title = "een".into()), successor(|c| c.title = "twee".into()));
+    let hashes = [one.hash(), other.hash()];
+    for version in [one, other] {
+        ask(&mut broker, gem, Ask::Propose(Ok(version)));
+    }
+    for [from, to] in [hashes, [hashes[1], hashes[0]]] {
+        let mut broker = Broker::started(NOON);
+        let gem = broker.connect(Gem);
+        for title in ["een", "twee"] {
+            ask(&mut broker, gem, Ask::Propose(Ok(successor(|c| c.title = title.into()))));
+        }
+        for (hash, word) in [(from, Word::Accept), (from, Word::Withdraw), (to, Word::Accept)] {
+            broker.say(Pol, hash, word).unwrap();
+        }
+        broker.restart();
+        assert!(broker.core.directory().covenant(&to).unwrap().is_bound(Pol.oin(), broker.now));
+    }
+}
+
+#[test]
+fn the_entry_of_a_vote_commits_to_its_bytes() {
+    let mut broker = unsigned();
+    let pol = broker.connect(Pol);
+    let bytes = vote(covenant().hash(), Pol, Word::Accept, NOON);
+    let did = ask(&mut broker, pol, Ask::Vote(bytes.clone()));
+    assert_eq!(did.entries[0].statement, Some(seinhuis_shared::signing::sha256(&bytes)));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Agreement, Counted, Standing, State, Vote, Word};
+use super::{Agreement, Cast, Counted, Vote, Word};
 use crate::covenant::compiled::Compiled;
 use crate::covenant::document::Party;
 use crate::ids::{Digest, Oin};
@@ -47,18 +47,17 @@ impl Agreements {
 
     /// Puts up a version. `false` when it was known. A version that names a predecessor which is known here
     /// must follow it: the same covenant, numbered one higher, naming every party that may not be absent from
-    /// the predecessor (one that leaves is named with the date on which it does). A party that joins later does not know the
-    /// versions before; what it signs is the document, whatever came before.
+    /// the predecessor (one that leaves is named with the date on which it does). A party that joins later
+    /// does not know the versions before; what it signs is the document, whatever came before.
     ///
     /// # Errors
-    /// [`Refusal::BrokenChain`]; [`Refusal::TooBusy`] when more versions are known than may be.
+    /// [`Refusal::BrokenChain`]; [`Refusal::TooManyProposals`] when more versions are known than may be.
     pub fn propose(&mut self, compiled: Arc<Compiled>) -> Result<bool, Refusal> {
-        let hash = compiled.hash();
-        if self.0.contains_key(&hash) {
+        if self.0.contains_key(&compiled.hash()) {
             return Ok(false);
         }
         if self.0.len() >= AGREEMENTS_MAX {
-            return Err(Refusal::TooBusy);
+            return Err(Refusal::TooManyProposals);
         }
         let next = compiled.covenant();
         if let Some(before) = next.previous.and_then(|previous| self.0.get(&previous)) {
@@ -71,8 +70,29 @@ impl Agreements {
                 return Err(Refusal::BrokenChain);
             }
         }
-        self.0.insert(hash, Agreement::new(compiled));
+        self.restore(compiled);
         Ok(true)
+    }
+
+    /// Takes in a version that was put up before, as it is read back from a store: nothing is judged again, so
+    /// that what was taken in once can always be read.
+    pub fn restore(&mut self, compiled: Arc<Compiled>) {
+        let hash = compiled.hash();
+        self.0.entry(hash).or_insert_with(|| Agreement::new(compiled));
+        self.settle(&hash);
+    }
+
+    /// Takes in votes on a version that counted before, as they are read back from a store.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownCovenant`] and those of [`Agreement::cast`]: the store is damaged.
+    pub fn restore_casts(&mut self, hash: &Digest, casts: &[Cast]) -> Result<(), Refusal> {
+        let agreement = self.0.get_mut(hash).ok_or(Refusal::UnknownCovenant)?;
+        for cast in casts {
+            agreement.cast(&cast.vote, cast.at)?;
+        }
+        self.settle(hash);
+        Ok(())
     }
 
     /// Whether the version before this one is known, or there is none: what a broker asks of a proposal.
@@ -80,75 +100,94 @@ impl Agreements {
         compiled.covenant().previous.is_none_or(|previous| self.0.contains_key(&previous))
     }
 
-    /// Counts a vote that the broker logged at `at`.
+    /// Counts a vote that the broker logs at `at`.
     ///
     /// # Errors
-    /// [`Refusal::UnknownCovenant`]; [`Refusal::SignedElsewhere`] when the party stands by another version in
-    /// the same place, so that two of them can never both be complete; those of [`Agreement::cast`].
+    /// [`Refusal::UnknownCovenant`]; [`Refusal::SignedElsewhere`] when the party is bound by another version in
+    /// the same place; those of [`Agreement::cast`].
     pub fn cast(&mut self, bytes: &[u8], at: Timestamp) -> Result<Counted, Refusal> {
         let hash = Vote::about(bytes)?;
         let agreement = self.get(&hash)?;
+        if agreement.has(bytes) {
+            return Ok(Counted::Same);
+        }
         let vote = Vote::verify(bytes, agreement.compiled())?;
-        let known = agreement.casts.iter().any(|cast| *cast.vote == *bytes);
-        if vote.word == Word::Accept && !known && self.stands_elsewhere(agreement, vote.party, at) {
+        if vote.word == Word::Accept && self.elsewhere(agreement, vote.party, (at, None)) {
             return Err(Refusal::SignedElsewhere);
         }
         let Some(agreement) = self.0.get_mut(&hash) else { return Err(Refusal::UnknownCovenant) };
         let counted = agreement.cast(bytes, at)?;
-        self.replace(&hash);
-        // A successor may have become known, and complete, before this one.
-        let after: Vec<Digest> = self.iter().filter_map(|one| one.follows(&hash)).collect();
-        for hash in after {
-            self.replace(&hash);
-        }
+        self.settle(&hash);
         Ok(counted)
     }
 
-    /// Lets a complete version take its predecessor's place, if everybody agreed who had to agree to that: a
-    /// version between others cannot end what a party is bound by.
-    fn replace(&mut self, hash: &Digest) {
-        let Some(next) = self.0.get(hash) else { return };
-        let (Some(from), Some(previous)) = (next.effective(), next.compiled.covenant().previous) else {
-            return;
-        };
-        let Some(before) = self.0.get(&previous) else { return };
-        let agreed = |party: &Party| {
-            party.may_be_absent
-                || matches!(before.standing(party.oin), Some(Standing::Withdrawn(..)))
-                || matches!(next.standing(party.oin), Some(Standing::Accepted(_)))
-        };
-        if before.compiled.covenant().parties.iter().all(agreed)
-            && let Some(before) = self.0.get_mut(&previous)
-        {
-            before.superseded = before.superseded.or(Some(from));
+    /// Takes in all votes on a version that a broker gives, in the order of the log: instead of those known so
+    /// far, which have to be among them. `keep` says of a vote that is new whether it is to be counted.
+    /// Nothing changes on an error.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownCovenant`]; [`Refusal::VoteOrder`] when votes that count are missing;
+    /// [`Refusal::SignedElsewhere`] when a party would be bound by two versions in the same place at once;
+    /// those of [`Agreement::cast`].
+    pub fn learn(
+        &mut self,
+        hash: &Digest,
+        casts: &[Cast],
+        mut keep: impl FnMut(&Cast) -> bool,
+    ) -> Result<(), Refusal> {
+        let known = self.get(hash)?;
+        let mut fresh = Agreement::new(Arc::clone(&known.compiled));
+        for cast in casts {
+            if known.has(&cast.vote) || keep(cast) {
+                fresh.cast(&cast.vote, cast.at)?;
+            }
         }
+        if !known.casts.iter().all(|cast| fresh.has(&cast.vote)) {
+            return Err(Refusal::VoteOrder);
+        }
+        let parties = &known.compiled.covenant().parties;
+        let twice = |party: &Party| {
+            fresh.binding(party.oin).is_some_and(|binding| self.elsewhere(&fresh, party.oin, binding))
+        };
+        if parties.iter().any(twice) {
+            return Err(Refusal::SignedElsewhere);
+        }
+        self.0.insert(*hash, fresh);
+        self.settle(hash);
+        Ok(())
     }
 
-    /// Whether a party is bound, at the time at which it accepts this version, by another in the same place.
-    /// Asked as of that time, so that it makes no difference in which order versions are learned.
-    fn stands_elsewhere(&self, agreement: &Agreement, party: Oin, at: Timestamp) -> bool {
+    /// Whether a party is bound, at any time of `binding`, by another version in the same place that is not over
+    /// by then.
+    fn elsewhere(
+        &self,
+        agreement: &Agreement,
+        party: Oin,
+        (since, until): (Timestamp, Option<Timestamp>),
+    ) -> bool {
         let own = agreement.compiled.covenant();
         self.iter().any(|other| {
             let document = other.compiled.covenant();
-            other.compiled.hash() != agreement.compiled.hash()
+            document.previous == own.previous
                 && document.id == own.id
-                && document.previous == own.previous
-                && other.is_bound(party, at)
+                && other.compiled.hash() != agreement.compiled.hash()
+                && other.binding(party).is_some_and(|(from, to)| {
+                    let to = to.map_or(other.over(), |to| to.min(other.over()));
+                    since < to && until.is_none_or(|until| from < until)
+                })
         })
     }
 
-    /// The version of each covenant to use at `now`: the newest of those in force.
-    pub fn current(&self, now: Timestamp) -> impl Iterator<Item = &Agreement> {
-        self.iter().filter(move |one| {
-            matches!(one.state(now), State::InForce)
-                || (one.state(now) == State::Overlapping && !self.replaced(one, now))
-        })
-    }
-
-    /// Whether a successor of this version is in force.
-    fn replaced(&self, one: &Agreement, now: Timestamp) -> bool {
-        self.iter().any(|other| {
-            other.compiled.covenant().previous == Some(one.compiled.hash()) && other.in_force(now)
-        })
+    /// Works out what took the place of this version, and of the one before it.
+    fn settle(&mut self, hash: &Digest) {
+        let before = self.0.get(hash).and_then(Agreement::previous);
+        for hash in before.into_iter().chain([*hash]) {
+            let Some(version) = self.0.get(&hash) else { continue };
+            let successors = self.iter().filter(|next| next.previous() == Some(hash));
+            let superseded = successors.filter_map(|next| version.replaced_by(next)).min();
+            if let Some(version) = self.0.get_mut(&hash) {
+                version.superseded = superseded;
+            }
+        }
     }
 }

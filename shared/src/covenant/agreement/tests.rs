@@ -267,12 +267,45 @@ fn a_successor_takes_the_place_of_what_it_names_and_leaves_an_overlap() {
     assert_eq!(state(&all, &hash, minute(59)), State::Agreed);
     assert_eq!(state(&all, &first, minute(60)), State::Overlapping);
     assert_eq!(state(&all, &hash, minute(60)), State::InForce);
-    let current: Vec<Digest> = all.current(minute(60)).map(|one| one.compiled().hash()).collect();
-    assert_eq!(current, [hash]);
     let over = minute(60).plus(Span::days(covenant().overlap_days.into()));
     assert!(all.get(&first).unwrap().in_force(over.minus(Span::seconds(1))));
     assert!(!all.get(&first).unwrap().in_force(over));
     assert_eq!(state(&all, &first, over), State::Superseded);
+    assert_eq!(all.get(&first).unwrap().runs_out(), over);
+}
+
+#[test]
+fn an_overlap_does_not_outlast_the_last_day() {
+    let last = minute(60);
+    let (mut all, first) = proposed(&Covenant { valid_until: last, evaluation: noon(), ..covenant() });
+    accept_all(&mut all, first, minute(0));
+    let before = all.get(&first).unwrap().compiled().covenant().clone();
+    let second = next(&before, |c| c.valid_until = covenant().valid_until);
+    let hash = second.hash();
+    all.propose(compiled(second)).unwrap();
+    accept_all(&mut all, hash, minute(10));
+    assert_eq!(state(&all, &first, last.minus(Span(1))), State::Overlapping);
+    assert_eq!(all.get(&first).unwrap().runs_out(), last);
+    assert!(!all.get(&first).unwrap().in_force(last));
+}
+
+#[test]
+fn who_withdrew_is_told_and_whether_that_ended_the_version() {
+    let (mut all, first) = proposed(&covenant());
+    accept_all(&mut all, first, minute(0));
+    assert_eq!(all.get(&first).unwrap().withdrawals().count(), 0);
+    for index in [JONGERENWERK, OM] {
+        say(&mut all, first, index, Word::Withdraw, minute(1)).unwrap();
+    }
+    let mut told: Vec<_> = all.get(&first).unwrap().withdrawals().collect();
+    told.sort_unstable();
+    let parties = &COVENANT.parties;
+    let expected = [JONGERENWERK, OM].map(|index| (oin(index), !parties[index].may_be_absent));
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    assert!(told.iter().any(|(_, ended)| *ended) && told.iter().any(|(_, ended)| !*ended));
+    assert_eq!(all.get(&first).unwrap().runs_out(), covenant().valid_until, "that is no matter of time");
 }
 
 #[test]
@@ -318,17 +351,113 @@ fn a_version_follows_the_one_it_names() {
     assert_eq!(all.propose(compiled(good)), Ok(false));
 }
 
-#[test]
-fn the_order_in_which_versions_are_learned_makes_no_difference() {
-    let first = covenant();
-    let second = next(&first, |_| {});
+/// The votes on a version, as a store or a broker gives them.
+fn casts(all: &Agreements, hash: &Digest) -> Vec<Cast> {
+    all.get(hash).unwrap().casts().to_vec()
+}
+
+/// What these versions look like to who learns them in this order.
+fn learned(from: &Agreements, order: &[&Covenant]) -> Agreements {
     let mut all = Agreements::default();
-    all.propose(compiled(second.clone())).unwrap();
-    accept_all(&mut all, second.hash(), minute(10));
-    all.propose(compiled(first.clone())).unwrap();
-    accept_all(&mut all, first.hash(), minute(0));
-    assert_eq!(state(&all, &first.hash(), minute(10)), State::Overlapping);
-    assert_eq!(state(&all, &second.hash(), minute(10)), State::InForce);
+    for covenant in order {
+        all.restore(compiled((*covenant).clone()));
+        all.learn(&covenant.hash(), &casts(from, &covenant.hash()), |_| true).unwrap();
+    }
+    all
+}
+
+/// Versions and votes that differ in who may be absent, when they begin, and who withdrew when.
+fn tangle() -> (Agreements, [Covenant; 3]) {
+    let first = covenant();
+    let (mut all, hash) = proposed(&first);
+    accept_all(&mut all, hash, minute(0));
+    let second = next(&first, |c| (c.valid_from, c.parties[OM].may_be_absent) = (minute(60), true));
+    let rival = next(&first, |c| c.title.push('!'));
+    for version in [&second, &rival] {
+        all.propose(compiled(version.clone())).unwrap();
+    }
+    say(&mut all, second.hash(), POLITIE, Word::Accept, minute(1)).unwrap();
+    // In one and the same instant it changes its mind.
+    say(&mut all, second.hash(), POLITIE, Word::Withdraw, minute(2)).unwrap();
+    accept_all(&mut all, rival.hash(), minute(2));
+    say(&mut all, hash, OM, Word::Withdraw, minute(90)).unwrap();
+    (all, [first, second, rival])
+}
+
+#[test]
+fn whatever_the_order_of_learning_or_reading_back_the_outcome_is_the_same() {
+    let (all, [first, second, rival]) = tangle();
+    for order in [[&first, &second, &rival], [&rival, &second, &first], [&second, &rival, &first]] {
+        let again = learned(&all, &order);
+        let mut read = Agreements::default();
+        for version in order {
+            read.restore(compiled(version.clone()));
+        }
+        for version in order {
+            read.restore_casts(&version.hash(), &casts(&all, &version.hash())).unwrap();
+        }
+        for version in &order {
+            let hash = version.hash();
+            assert_eq!(again.get(&hash), all.get(&hash), "learned");
+            assert_eq!(read.get(&hash), all.get(&hash), "read back");
+        }
+    }
+}
+
+#[test]
+fn a_successor_that_never_comes_into_force_ends_nothing() {
+    let (mut all, first) = proposed(&covenant());
+    accept_all(&mut all, first, minute(0));
+    let second = next(&covenant(), |c| c.valid_from = minute(600));
+    let hash = second.hash();
+    all.propose(compiled(second)).unwrap();
+    accept_all(&mut all, hash, minute(1));
+    assert_eq!(all.get(&first).unwrap().superseded(), Some(minute(600)));
+    say(&mut all, hash, POLITIE, Word::Withdraw, minute(2)).unwrap();
+    assert_eq!(all.get(&first).unwrap().superseded(), None);
+    // Another try is not in the way of the one that failed.
+    let third = next(&covenant(), |c| c.title.push('!'));
+    let hash = third.hash();
+    all.propose(compiled(third)).unwrap();
+    accept_all(&mut all, hash, minute(3));
+    assert_eq!(all.get(&first).unwrap().superseded(), Some(minute(3)));
+}
+
+#[test]
+fn a_version_is_not_superseded_before_the_last_who_had_to_agreed() {
+    let (mut all, first) = proposed(&covenant());
+    accept_all(&mut all, first, minute(0));
+    let second = next(&covenant(), |c| c.parties[OM].may_be_absent = true);
+    let hash = second.hash();
+    all.propose(compiled(second)).unwrap();
+    for index in [GEMEENTE, POLITIE, JONGERENWERK] {
+        say(&mut all, hash, index, Word::Accept, minute(1)).unwrap();
+    }
+    say(&mut all, hash, OM, Word::Accept, minute(100)).unwrap();
+    assert_eq!(all.get(&first).unwrap().superseded(), Some(minute(100)), "nothing is backdated");
+}
+
+#[test]
+fn an_answer_that_lacks_a_known_vote_or_binds_a_party_twice_changes_nothing() {
+    let (mut all, first) = proposed(&covenant());
+    let rival = Covenant { title: "Een ander".into(), ..covenant() };
+    let hash = rival.hash();
+    all.propose(compiled(rival)).unwrap();
+    say(&mut all, first, POLITIE, Word::Accept, minute(1)).unwrap();
+    let cast = |hash, index, word, at| Cast {
+        vote: Bytes(vote(hash, index, word, minute(at)).sign(&key(index))),
+        at: minute(at),
+    };
+    let other = cast(first, OM, Word::Accept, 2);
+    assert_eq!(all.learn(&first, &[other], |_| true), Err(Refusal::VoteOrder));
+    assert_eq!(casts(&all, &first).len(), 1);
+    let twice = [cast(hash, POLITIE, Word::Accept, 3)];
+    assert_eq!(all.learn(&hash, &twice, |_| true), Err(Refusal::SignedElsewhere));
+    // Also when the later one is known first.
+    let early = [cast(hash, POLITIE, Word::Accept, 0)];
+    assert_eq!(all.learn(&hash, &early, |_| true), Err(Refusal::SignedElsewhere));
+    let left = [early[0].clone(), cast(hash, POLITIE, Word::Withdraw, 1)];
+    assert_eq!(all.learn(&hash, &left, |_| true), Ok(()), "it left in time");
 }
 
 #[test]
