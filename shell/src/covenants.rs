@@ -99,7 +99,7 @@ pub fn review(args: &Review, ui: Ui) -> Result<Outcome, Complaint> {
     tell(&covenant, previous.as_ref(), args.html.as_deref(), ui)
 }
 
-/// As [`review`], for documents that are at hand; with `html`, as a page in that file.
+/// As [`review()`], for documents that are at hand; with `html`, as a page in that file.
 ///
 /// # Errors
 /// When the page cannot be written.
