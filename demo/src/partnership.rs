@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use seinhuis_shared::enrol::fingerprint;
+use seinhuis_shared::entry::Kind;
 use seinhuis_tests::stage::{FOUR, PATIENCE};
 use seinhuis_tests::{Member, Program, Programs, Stage, process};
 use serde_json::Value;
@@ -87,7 +88,7 @@ fn cards(show: &Show) -> Told {
     Ok(())
 }
 
-/// Broker and agents must have the same covenant.
+/// Broker and agents must have the same covenant, signed by every party, with each signature in the log.
 fn covenants(show: &mut Show) -> Told {
     let hash = show.covenant.hash().to_string();
     let has = |listed: &Value| {
@@ -108,6 +109,26 @@ fn covenants(show: &mut Show) -> Told {
     show.teller.right(
         format!("{title}: {flows} stromen, bij broker en agents dezelfde hash {short}…"),
         format!("{title}: {flows} flows, the same hash {short}… at broker and agents"),
+    );
+    let entries = show.stage.log_tail(1000)?;
+    let signed = |oin: &str| {
+        entries.iter().any(|entry| {
+            entry.kind == Kind::Covenant
+                && entry.detail.as_deref() == Some("accept")
+                && entry.covenant.is_some_and(|own| own.to_string() == hash)
+                && entry.subject.is_some_and(|own| own.as_str() == oin)
+        })
+    };
+    check(
+        show.stage.members.iter().all(|member| signed(&member.oin)),
+        "Niet van elke partij staat de handtekening in het logboek.",
+        "Not every party's signature is in the log.",
+    )?;
+    let names: Vec<&str> = show.stage.members.iter().map(|member| member.role).collect();
+    let names = names.join(", ");
+    show.teller.right(
+        format!("voorgesteld en ondertekend met ieders eigen sleutel ({names}); elke handtekening staat in het logboek"),
+        format!("proposed, and signed with each one's own key ({names}); every signature is in the log"),
     );
     show.sum(
         (
