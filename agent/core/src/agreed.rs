@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use seinhuis_shared::case;
 use seinhuis_shared::covenant::agreement::{Cast, Standing, Vote, Word, is_reason};
-use seinhuis_shared::covenant::{Agreement, Agreements, Compiled, Permit, Question};
+use seinhuis_shared::covenant::{Agreement, Agreements, Compiled, Covenant, Permit, Question};
 use seinhuis_shared::ids::{CaseId, Digest, Oin};
 use seinhuis_shared::limits::{AGREEMENTS_MAX, INFLIGHT_BYTES, INFLIGHT_MAX, REASON_MAX};
 use seinhuis_shared::packet::Packet;
@@ -121,21 +121,42 @@ impl Agreed {
         if self.accepted(agreement) { Ok(agreement) } else { Err(Refusal::NotSigned) }
     }
 
+    /// A version this organisation accepted and does not withdraw from.
+    pub(crate) fn standing_by(&self, hash: &Digest) -> Result<&Agreement, Refusal> {
+        if self.is_leaving(hash) { Err(Refusal::NotSigned) } else { self.get(hash) }
+    }
+
     /// Every version this organisation accepted.
     pub fn mine(&self) -> impl Iterator<Item = &Agreement> {
         self.all.iter().filter(|one| self.accepted(one))
     }
 
-    /// Every version that everybody who has to has accepted, and by which this organisation is bound, or was
-    /// until the version ended, and about to be no longer.
+    /// Every version that everybody who has to has accepted, and by which this organisation is bound and is not
+    /// about to be no longer.
     pub(crate) fn bound(&self) -> impl Iterator<Item = &Agreement> {
         self.all.iter().filter(|one| {
-            let leaving =
-                self.words.get(&one.compiled().hash()).is_some_and(|row| row.word == Word::Withdraw);
             one.effective().is_some()
-                && !leaving
+                && !self.is_leaving(&one.compiled().hash())
                 && matches!(one.standing(self.own), Some(Standing::Accepted(_)))
         })
+    }
+
+    /// Of each covenant that fits, the newest version in force by which this organisation is bound.
+    pub(crate) fn newest(&self, now: Timestamp, fits: impl Fn(&Covenant) -> bool) -> Vec<&Agreement> {
+        let mut newest: BTreeMap<&str, &Agreement> = BTreeMap::new();
+        for one in self.bound().filter(|one| one.in_force(now) && fits(one.compiled().covenant())) {
+            let covenant = one.compiled().covenant();
+            let best = newest.entry(&covenant.id).or_insert(one);
+            if best.compiled().covenant().version < covenant.version {
+                *best = one;
+            }
+        }
+        newest.into_values().collect()
+    }
+
+    /// Whether this organisation withdraws from a version, also when the broker has not heard so yet.
+    pub(crate) fn is_leaving(&self, hash: &Digest) -> bool {
+        self.words.get(hash).is_some_and(|row| row.word == Word::Withdraw)
     }
 
     /// Whether a version is one to keep: it names this organisation, and it follows one that this organisation
@@ -156,10 +177,7 @@ impl Agreed {
     /// # Errors
     /// Those of [`Agreed::get`], [`Agreement::judge`] and [`case::admits`].
     pub fn judge_outgoing(&self, hash: &Digest, question: &Question<'_>) -> Result<(Permit, bool), Refusal> {
-        if self.words.get(hash).is_some_and(|row| row.word == Word::Withdraw) {
-            return Err(Refusal::NotSigned);
-        }
-        let agreement = self.get(hash)?;
+        let agreement = self.standing_by(hash)?;
         let permit = agreement.judge(question)?;
         let verdict = self.cases.outgoing(agreement.compiled(), question);
         let waits = verdict.is_none();
@@ -283,9 +301,7 @@ impl Core {
         let agreement = self.agreed.find(&hash)?;
         let compiled = agreement.compiled();
         compiled.role_of(self.settings.oin).ok_or(Refusal::NotAParty)?;
-        if compiled.signing_key(self.settings.oin, ports.signer.public().thumbprint()).is_none() {
-            return Err(Rejection::own_key());
-        }
+        self.check_own_key(compiled, ports)?;
         if !is_reason(&reason) {
             return Err(Rejection::new(
                 Refusal::FieldInvalid,
@@ -310,6 +326,19 @@ impl Core {
         self.agreed.said.remove(&hash);
         self.speak_up(now, ports, turn);
         Ok(())
+    }
+
+    /// What is signed with a key the covenant does not give to this organisation would be refused by everybody.
+    pub(crate) fn check_own_key(&self, compiled: &Compiled, ports: Ports<'_>) -> Result<(), Rejection> {
+        let own = ports.signer.public().thumbprint();
+        match compiled.signing_key(self.settings.oin, own) {
+            Some(_) => Ok(()),
+            None => Err(Rejection::new(
+                Refusal::UnknownKey,
+                "Het convenant noemt de ondertekensleutel van deze agent niet (zie `seinhuis-agent status`).",
+                "The covenant does not name this agent's signing key (see `seinhuis-agent status`).",
+            )),
+        }
     }
 
     /// Says what has not been heard yet, and was not said just now. Words are signed anew each time: a vote
@@ -432,7 +461,8 @@ impl Core {
         let (own, own_key) = (self.settings.oin, ports.signer.public().thumbprint());
         let own_voice = |cast: &Cast| {
             // A document that gives this organisation another key is not what it accepted by that key.
-            let stolen = Vote::party(&cast.vote) == Ok(own) && Vote::signer(&cast.vote) != Ok(own_key);
+            let stolen =
+                Vote::claimed(&cast.vote).is_ok_and(|(vote, key)| vote.party == own && key != own_key);
             foreign |= stolen;
             !stolen
         };

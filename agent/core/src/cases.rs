@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seinhuis_shared::case::{self, Act, Applied, CaseDecision, CaseState, FORMAT};
-use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Agreement, Compiled, Question};
 use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shared::limits::CASES_WATCHED_MAX;
@@ -191,27 +190,11 @@ impl Agreed {
 
     /// The version under which this organisation decides: the newest one in force of the case's covenant.
     fn version(&self, case: &CaseId, named: Option<Digest>, now: Timestamp) -> Result<&Agreement, Rejection> {
-        let accepted = |hash: &Digest| {
-            let withdrawn = self.word(hash).is_some_and(|row| row.word == Word::Withdraw);
-            if withdrawn { Err(Refusal::NotSigned) } else { self.get(hash) }
-        };
         if let Some(hash) = named {
-            return Ok(accepted(&hash)?);
+            return Ok(self.standing_by(&hash)?);
         }
         let id = self.cases.state(case).map(CaseState::covenant);
-        let mut newest: BTreeMap<&str, &Agreement> = BTreeMap::new();
-        for one in self.bound().filter(|one| one.in_force(now)) {
-            let covenant = one.compiled().covenant();
-            let other = id.is_some_and(|id| id != covenant.id);
-            if other || accepted(&one.compiled().hash()).is_err() {
-                continue;
-            }
-            let best = newest.entry(&covenant.id).or_insert(one);
-            if best.compiled().covenant().version < covenant.version {
-                *best = one;
-            }
-        }
-        let mut all = newest.into_values();
+        let mut all = self.newest(now, |covenant| id.is_none_or(|id| id == covenant.id)).into_iter();
         match (all.next(), all.next()) {
             (Some(one), None) => Ok(one),
             (None, _) => Err(Refusal::CovenantNotInForce.into()),
@@ -225,8 +208,8 @@ impl Agreed {
 }
 
 impl Core {
-    /// This organisation decides something about a case, or begins one when no act is given. A decision follows on what is known here; when something
-    /// else came first it does not count, and its taker looks anew.
+    /// This organisation decides something about a case, or begins one when no act is given. A decision follows
+    /// on what is known here; when something else came first it does not count, and its taker looks anew.
     pub(crate) fn decide(
         &mut self,
         case: CaseId,
@@ -245,9 +228,7 @@ impl Core {
         }
         let agreement = self.agreed.version(&case, named, now)?;
         let compiled = agreement.compiled();
-        if compiled.signing_key(self.settings.oin, ports.signer.public().thumbprint()).is_none() {
-            return Err(Rejection::own_key());
-        }
+        self.check_own_key(compiled, ports)?;
         let first = compiled.first_step();
         let act = act.or(first.map(Act::Step)).ok_or(Refusal::BadTransition)?;
         let mut state = self.agreed.cases.state(&case).cloned();

@@ -1,8 +1,6 @@
 //! The judgement over a body before it is sealed: only what the flow's schema knows, declared for what it
 //! really holds. Nothing is dropped silently; an error names the field.
 
-use std::collections::BTreeMap;
-
 use seinhuis_shared::cbor;
 use seinhuis_shared::covenant::schema::FieldError;
 use seinhuis_shared::covenant::{Compiled, Declared, Flow, Permit, Question, Role, Size, Step};
@@ -105,15 +103,6 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// A covenant that gives this organisation another key than this agent's.
-    pub(crate) fn own_key() -> Self {
-        Self::new(
-            Refusal::UnknownKey,
-            "Het convenant noemt de ondertekensleutel van deze agent niet (zie `seinhuis-agent status`).",
-            "The covenant does not name this agent's signing key (see `seinhuis-agent status`).",
-        )
-    }
-
     pub(crate) fn new(refusal: Refusal, nl: impl Into<String>, en: impl Into<String>) -> Self {
         Self { refusal, detail: Some((nl.into(), en.into())) }
     }
@@ -269,26 +258,15 @@ fn choose_covenant<'a>(
             "This organisation has not accepted a covenant yet (seinhuis-agent covenant list).",
         ));
     }
-    let in_force: Vec<&Compiled> =
-        agreed.bound().filter(|one| one.in_force(now)).map(|one| one.compiled().as_ref()).collect();
-    if in_force.is_empty() {
+    if !agreed.bound().any(|one| one.in_force(now)) {
         return Err(Refusal::CovenantNotInForce.into());
     }
-    let mut newest: BTreeMap<&str, &Compiled> = BTreeMap::new();
-    for one in in_force {
-        if !one.covenant().flows.iter().any(|flow| flow.id == request.flow) {
-            continue;
-        }
-        let best = newest.entry(one.covenant().id.as_str()).or_insert(one);
-        if best.covenant().version < one.covenant().version {
-            *best = one;
-        }
-    }
-    let names = listed(newest.keys().copied());
-    let mut fitting = newest.into_values();
+    let fitting = agreed.newest(now, |covenant| covenant.flows.iter().any(|flow| flow.id == request.flow));
+    let names = listed(fitting.iter().map(|one| one.compiled().covenant().id.as_str()));
+    let mut fitting = fitting.into_iter();
     match (fitting.next(), fitting.next()) {
         (None, _) => Err(Refusal::UnknownFlow.into()),
-        (Some(one), None) => Ok(one),
+        (Some(one), None) => Ok(one.compiled()),
         (Some(_), Some(_)) => Err(Rejection::new(
             Refusal::UnknownCovenant,
             format!("Stroom {} staat in meer dan één convenant ({names}); noem het convenant.", request.flow),

@@ -18,7 +18,7 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use zeroize::Zeroizing;
 
 use crate::engine::Core;
-use crate::minimise::{MEDIA_TYPE, Prepared, PushRequest, Rejection, prepare};
+use crate::minimise::{MEDIA_TYPE, PushRequest, Rejection, prepare};
 use crate::ports::Ports;
 use crate::rows::{AlarmKind, ChainRow, OutboxRow, Stage, Write, position_key, table};
 use crate::turn::{Event, Pushed, Reply, Send, Turn};
@@ -309,7 +309,7 @@ impl Core {
             };
         }
         let prepared = prepare(&self.agreed, self.settings.oin, request, now)?;
-        self.check_own_key(&prepared, ports)?;
+        self.check_own_key(self.agreed.get(&prepared.covenant)?.compiled(), ports)?;
         if self.outbox.draft_bytes.saturating_add(request.body.len()) > DRAFT_BYTES_MAX {
             return Err(Rejection::new(
                 Refusal::TooBusy,
@@ -366,16 +366,6 @@ impl Core {
         };
         self.outbox.next = position.saturating_add(1);
         Ok(Pushed { msg_id: request.msg_id, position, stage, repeated: false, connected })
-    }
-
-    /// A packet signed with a key the covenant does not pin would be refused by everybody.
-    fn check_own_key(&self, prepared: &Prepared, ports: Ports<'_>) -> Result<(), Rejection> {
-        let own = ports.signer.public().thumbprint();
-        let pinned = self
-            .agreed
-            .get(&prepared.covenant)
-            .is_ok_and(|one| one.compiled().signing_key(self.settings.oin, own).is_some());
-        if pinned { Ok(()) } else { Err(Rejection::own_key()) }
     }
 
     fn keys_at_hand(&self, row: &OutboxRow, now: Timestamp) -> bool {

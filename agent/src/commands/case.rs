@@ -1,7 +1,5 @@
 //! Cases: opening and moving them, stating conditions, and how they stand.
 
-use std::time::{Duration, Instant};
-
 use seinhuis_shared::ids::CaseId;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::cli::{Outcome, Ui};
@@ -12,12 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::request::{ActText, From, Look, Request, ask};
+use super::wait;
 use crate::home::Home;
-
-/// How long a command waits for the broker's answer before it leaves the rest to the agent.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it looks meanwhile.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// One decision about a case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,26 +147,13 @@ fn decide(
     ui: Ui,
 ) -> Result<Outcome, Complaint> {
     let (answer, from) = ask(home, Request::Decide { case: case.to_owned(), act, covenant })?;
-    let mut view: CaseView = read(answer)?;
-    let since = Instant::now();
     let open = |view: &CaseView| view.waiting.as_ref().is_some_and(|one| one.refused == 0);
-    while from == From::Agent && open(&view) && since.elapsed() < PATIENCE {
-        std::thread::sleep(LOOK);
-        view = once(home, case)?.0;
-    }
+    let looking = |view: &CaseView| from == From::Agent && open(view);
+    let view = wait::while_open(read(answer)?, looking, |_| once(home, case).map(|(view, _)| view))?;
     if let Some(refusal) = view.waiting.as_ref().and_then(|one| Refusal::from_number(one.refused)) {
         return Err(Complaint::from_refusal(refusal));
     }
-    let (nl, en) = if open(&view) {
-        (
-            "Vastgelegd; de agent zegt het de broker zodra er verbinding is.",
-            "Recorded; the agent tells the broker as soon as there is a connection.",
-        )
-    } else {
-        ("De broker heeft het vastgelegd.", "The broker has logged it.")
-    };
-    let text =
-        Text::new(format!("{}\n{nl}", view.headline(Lang::Nl)), format!("{}\n{en}", view.headline(Lang::En)));
+    let text = wait::told(open(&view), |lang| view.headline(lang));
     ui.answer(&text, &json!(view));
     Ok(Outcome::Done)
 }
@@ -197,14 +178,8 @@ pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
 
 /// How a case stands, once the broker has said so, or as it is known when there is no broker.
 fn look(home: &Home, case: &str) -> Result<CaseView, Complaint> {
-    let since = Instant::now();
-    loop {
-        let (view, from) = once(home, case)?;
-        if from == From::Store || view.up_to_date || !view.connected || since.elapsed() >= PATIENCE {
-            return Ok(view);
-        }
-        std::thread::sleep(LOOK);
-    }
+    let open = |(view, from): &(CaseView, From)| *from == From::Agent && !view.up_to_date && view.connected;
+    wait::while_open(once(home, case)?, open, |_| once(home, case)).map(|(view, _)| view)
 }
 
 fn once(home: &Home, case: &str) -> Result<(CaseView, From), Complaint> {

@@ -1,7 +1,6 @@
 //! Covenants: proposing, reading, and this organisation's word about them.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use seinhuis_shared::covenant::Covenant;
@@ -11,16 +10,13 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::covenants;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::standing::OwnView;
+use seinhuis_shell::standing::{OwnView, Waiting};
 use serde_json::{Value, json};
 
 use super::request::{From, Look, Request, ask};
+use super::wait;
 use crate::home::Home;
 
-/// How long a command waits for the broker's answer before it leaves the rest to the agent.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it looks meanwhile.
-const LOOK: Duration = Duration::from_millis(100);
 /// Fewest digits by which a covenant is named.
 const DIGITS: usize = 8;
 
@@ -103,43 +99,21 @@ fn document(home: &Home, id: &str) -> Result<Vec<u8>, Complaint> {
 /// Waits until what was said has left the agent, or was refused.
 fn settle(
     home: &Home,
-    mut view: OwnView,
+    view: OwnView,
     from: From,
     waits: impl Fn(&OwnView) -> bool,
 ) -> Result<OwnView, Complaint> {
-    let since = Instant::now();
     let refused =
         |view: &OwnView| [&view.waiting, &view.proposal].into_iter().flatten().any(|one| one.refused != 0);
-    while from == From::Agent && waits(&view) && !refused(&view) && since.elapsed() < PATIENCE {
-        std::thread::sleep(LOOK);
-        view = find(known(home)?, &view.covenant.hash)?;
-    }
-    Ok(view)
+    let open = |view: &OwnView| from == From::Agent && waits(view) && !refused(view);
+    wait::while_open(view, open, |view| find(known(home)?, &view.covenant.hash))
 }
 
-fn conclude(
-    view: &OwnView,
-    waiting: Option<&seinhuis_shell::standing::Waiting>,
-    ui: Ui,
-) -> Result<Outcome, Complaint> {
+fn conclude(view: &OwnView, waiting: Option<&Waiting>, ui: Ui) -> Result<Outcome, Complaint> {
     if let Some(refusal) = waiting.and_then(|one| Refusal::from_number(one.refused)) {
         return Err(Complaint::from_refusal(refusal));
     }
-    let remark = |nl: &str, en: &str| {
-        let lines = |lang| view.lines(lang).join("\n");
-        Text::new(
-            format!("{}\n{nl}", lines(seinhuis_shell::lang::Lang::Nl)),
-            format!("{}\n{en}", lines(seinhuis_shell::lang::Lang::En)),
-        )
-    };
-    let text = if waiting.is_some() {
-        remark(
-            "Vastgelegd; de agent zegt het de broker zodra er verbinding is.",
-            "Recorded; the agent tells the broker as soon as there is a connection.",
-        )
-    } else {
-        remark("De broker heeft het vastgelegd.", "The broker has logged it.")
-    };
+    let text = wait::told(waiting.is_some(), |lang| view.lines(lang).join("\n"));
     ui.answer(&text, &json!(view));
     Ok(Outcome::Done)
 }

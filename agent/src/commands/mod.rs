@@ -11,6 +11,7 @@ mod push;
 pub mod request;
 mod run;
 mod status;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,9 +1,10 @@
 //! Cases: where each one is, by the parties' signed decisions and nothing else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use seinhuis_shared::case::{Act, Applied, CaseDecision, CaseState, Stage};
-use seinhuis_shared::covenant::Agreements;
+use seinhuis_shared::case::{Act, Applied, CaseDecision, CaseState, Stage, Verified};
+use seinhuis_shared::covenant::{Agreements, Compiled};
 use seinhuis_shared::entry::{Kind, MAX_DETAIL_BYTES};
 use seinhuis_shared::ids::{CaseId, Oin};
 use seinhuis_shared::limits::{CASES_OPEN_MAX, CASES_WATCHED_MAX};
@@ -43,31 +44,41 @@ impl Cases {
         self.0.values().filter(begun).filter(|one| one.state.now().stage() != Stage::Closed).count()
     }
 
-    /// Takes a decision that counts from `at` on.
+    /// Takes a decision, under the version `compiled` it names.
     ///
     /// # Errors
-    /// [`Refusal::UnknownCovenant`]; those of [`seinhuis_shared::case::apply`].
+    /// Those of [`CaseState::open`] and [`CaseState::apply`].
     pub(crate) fn apply(
         &mut self,
-        bytes: &[u8],
-        at: Timestamp,
-        agreements: &Agreements,
+        verified: &Verified,
+        compiled: &Compiled,
+        decided: Decided,
     ) -> Result<Applied, Refusal> {
-        let claimed = CaseDecision::claimed(bytes)?;
-        let compiled = agreements.get(&claimed.covenant)?.compiled();
-        let verified = CaseDecision::verify(bytes, |oin, kid| compiled.signing_key(oin, kid).copied())?;
-        let decided = Decided { decision: bytes.into(), at };
-        let Some(case) = self.0.get_mut(&claimed.case) else {
-            let state = CaseState::open(&verified, compiled, at)?;
-            self.0.insert(claimed.case, Case { state, decisions: vec![decided] });
+        let case = verified.decision().case;
+        let Some(known) = self.0.get_mut(&case) else {
+            let state = CaseState::open(verified, compiled, decided.at)?;
+            self.0.insert(case, Case { state, decisions: vec![decided] });
             return Ok(Applied::Now);
         };
-        let applied = case.state.apply(&verified, compiled, at)?;
+        let applied = known.state.apply(verified, compiled, decided.at)?;
         if applied == Applied::Now {
-            case.decisions.push(decided);
+            known.decisions.push(decided);
         }
         Ok(applied)
     }
+}
+
+/// Checks the signature of a decision; gives it with the version it names.
+///
+/// # Errors
+/// [`Refusal::UnknownCovenant`]; those of [`CaseDecision::verify`].
+pub(crate) fn verify<'a>(
+    bytes: &[u8],
+    agreements: &'a Agreements,
+) -> Result<(Verified, &'a Arc<Compiled>), Refusal> {
+    let compiled = agreements.get(&CaseDecision::claimed(bytes)?.covenant)?.compiled();
+    let verified = CaseDecision::verify(bytes, |oin, kid| compiled.signing_key(oin, kid).copied())?;
+    Ok((verified, compiled))
 }
 
 impl Core {
@@ -79,10 +90,10 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<(), Refusal> {
-        let claimed = CaseDecision::claimed(bytes)?;
-        let agreement = self.state.directory.covenant(&claimed.covenant)?;
-        let compiled = agreement.compiled();
-        CaseDecision::verify(bytes, |oin, kid| compiled.signing_key(oin, kid).copied())?;
+        let directory = Arc::clone(&self.state.directory);
+        let (verified, compiled) = verify(bytes, &directory.agreements)?;
+        let claimed = verified.decision();
+        let agreement = directory.covenant(&claimed.covenant)?;
         if claimed.party != *peer {
             return Err(Refusal::SenderNotConnection);
         }
@@ -102,8 +113,8 @@ impl Core {
             return Err(Refusal::TooBusy);
         }
         self.watch(conn, claimed.case)?;
-        self.state.decide(bytes, at)?;
         let decided = Decided { decision: bytes.into(), at };
+        self.state.cases.apply(&verified, compiled, decided.clone())?;
         turn.writes.push(Write::Decision { case: claimed.case, seq: claimed.seq, decided });
         let mut entry = self.entry(Kind::Case, at, turn);
         entry.case = Some(claimed.case);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use seinhuis_shared::covenant::Compiled;
-use seinhuis_shared::covenant::agreement::{Agreement, Cast, Counted, Standing, Vote, Word};
+use seinhuis_shared::covenant::agreement::{Agreement, Cast, Counted, Standing, Word};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::limits::{AGREEMENTS_MAX, OPERATORS_RESERVE, PROPOSALS_MAX};
@@ -70,9 +70,7 @@ impl Core {
             return Err(Refusal::BrokenChain);
         }
         let bytes = compiled.covenant().to_bytes();
-        if !self.state.propose(compiled, proposer)? {
-            return Ok(false);
-        }
+        self.state.propose(compiled, proposer)?;
         turn.writes.push(Write::Covenant { hash, bytes, proposer });
         self.note_covenant(hash, proposer, ("proposed", None), now, turn);
         Ok(true)
@@ -86,12 +84,13 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<(), Refusal> {
-        let agreement = self.state.directory.covenant(&Vote::about(bytes)?)?;
-        let (hash, number) = (agreement.compiled().hash(), agreement.casts().len());
-        if Vote::verify(bytes, agreement.compiled())?.party != *peer {
+        let vote = self.state.directory.agreements.verify(bytes)?;
+        if vote.party != *peer {
             return Err(Refusal::SenderNotConnection);
         }
-        let Counted::New(word) = self.state.agreements().cast(bytes, now)? else { return Ok(()) };
+        let hash = vote.covenant;
+        let number = self.state.directory.covenant(&hash)?.casts().len();
+        let Counted::New(word) = self.state.agreements().count(&vote, bytes, now)? else { return Ok(()) };
         let cast = Cast { vote: bytes.into(), at: now };
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         turn.writes.push(Write::Vote { hash, number, cast });

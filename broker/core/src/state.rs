@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use seinhuis_shared::case::Applied;
 use seinhuis_shared::covenant::{Agreements, Compiled};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::wire::Decided;
 
-use crate::cases::Cases;
+use crate::cases::{self, Cases};
 use crate::directory::Directory;
 use crate::in_flight::Cause;
 use crate::mailbox::Mailbox;
@@ -24,8 +26,8 @@ pub(crate) enum Ending {
     Note(u64),
 }
 
-/// The state. Changed by [`State::apply`]; and, for what has to be judged first, by [`State::propose`] and
-/// [`State::agreements`], to the same effect as the write that keeps it.
+/// The state. Changed by [`State::apply`]; and, for what has to be judged first, by [`State::propose`],
+/// [`State::agreements`] and [`Cases::apply`], to the same effect as the write that keeps it.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) directory: Arc<Directory>,
@@ -61,7 +63,7 @@ impl State {
             Write::Lapsed { cause, size } => {
                 self.lapses.insert(*cause, *size);
             }
-            Write::Decision { decided, .. } => return self.decide(&decided.decision, decided.at).is_ok(),
+            Write::Decision { decided, .. } => return self.decide(decided).is_ok(),
             Write::Prekeys { oin, seq, bytes } => {
                 self.prekeys.insert(*oin, (*seq, bytes.clone()));
             }
@@ -110,42 +112,36 @@ impl State {
         &mut Arc::make_mut(&mut self.directory).agreements
     }
 
-    /// Takes a decision about a case.
-    ///
-    /// # Errors
-    /// Those of [`Cases::apply`].
-    pub(crate) fn decide(&mut self, bytes: &[u8], at: Timestamp) -> Result<(), Refusal> {
-        self.cases.apply(bytes, at, &self.directory.agreements).map(|_| ())
-    }
-
     /// Takes in a version.
     ///
     /// # Errors
     /// Those of [`Agreements::propose`].
-    pub(crate) fn propose(
-        &mut self,
-        compiled: Arc<Compiled>,
-        proposer: Option<Oin>,
-    ) -> Result<bool, Refusal> {
+    pub(crate) fn propose(&mut self, compiled: Arc<Compiled>, proposer: Option<Oin>) -> Result<(), Refusal> {
         let hash = compiled.hash();
-        let directory = Arc::make_mut(&mut self.directory);
-        let new = directory.agreements.propose(compiled)?;
-        if let (true, Some(proposer)) = (new, proposer) {
-            directory.proposers.insert(hash, proposer);
-        }
-        Ok(new)
+        self.agreements().propose(compiled)?;
+        self.attribute(hash, proposer);
+        Ok(())
     }
 
     fn learn(&mut self, hash: Digest, bytes: &[u8], proposer: Option<Oin>) -> bool {
         let Some(compiled) = Compiled::from_stored(bytes).filter(|compiled| compiled.hash() == hash) else {
             return false;
         };
-        let directory = Arc::make_mut(&mut self.directory);
-        directory.agreements.restore(Arc::new(compiled));
-        if let Some(proposer) = proposer {
-            directory.proposers.insert(hash, proposer);
-        }
+        self.agreements().restore(Arc::new(compiled));
+        self.attribute(hash, proposer);
         true
+    }
+
+    fn attribute(&mut self, hash: Digest, proposer: Option<Oin>) {
+        if let Some(proposer) = proposer {
+            Arc::make_mut(&mut self.directory).proposers.insert(hash, proposer);
+        }
+    }
+
+    fn decide(&mut self, decided: &Decided) -> Result<Applied, Refusal> {
+        let agreements = &self.directory.agreements;
+        let (verified, compiled) = cases::verify(&decided.decision, agreements)?;
+        self.cases.apply(&verified, compiled, decided.clone())
     }
 
     fn forget(&mut self, first: u64) {

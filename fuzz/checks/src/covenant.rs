@@ -203,7 +203,9 @@ pub fn vote(data: &[u8]) -> bool {
         let Ok(vote) = Vote::verify(bytes, votable()) else { continue };
         assert!(bytes.len() <= VOTE_MAX && vote.reason.len() <= REASON_MAX, "a vote over its bound");
         assert_eq!(vote.sign(&known::signer()), bytes, "a vote re-encodes otherwise");
-        assert_eq!(Vote::about(bytes), Ok(votable().hash()), "claims other than it says");
+        let claimed = (vote.clone(), known::signer().public().thumbprint());
+        assert_eq!(Vote::claimed(bytes), Ok(claimed), "claims other than it says");
+        assert_eq!(vote.covenant, votable().hash(), "about another covenant");
         let mut agreement = Agreement::new(Arc::clone(votable()));
         let counted = agreement.cast(bytes, vote.issued);
         assert_eq!(

@@ -93,31 +93,18 @@ impl Vote {
         }
         compiled.role_of(claimed.party).ok_or(Refusal::NotAParty)?;
         let key = compiled.signing_key(claimed.party, signed.kid()).ok_or(Refusal::UnknownKey)?;
-        Self::read(signed.verify(key, Purpose::Vote)?)
+        signed.verify(key, Purpose::Vote)?;
+        Ok(claimed)
     }
 
-    /// The version a vote says it is about, before its signature is looked at: to find the document.
+    /// What a vote says, and the key it names as its signer, before its signature is looked at: to find the
+    /// document, and for bytes that were verified before.
     ///
     /// # Errors
     /// [`Refusal::Malformed`] and its kin.
-    pub fn about(bytes: &[u8]) -> Result<Digest, Refusal> {
-        Self::read(Sign1::parse(bytes, VOTE_MAX)?.unverified_payload()).map(|vote| vote.covenant)
-    }
-
-    /// The party in whose name a vote says it is, before its signature is looked at.
-    ///
-    /// # Errors
-    /// [`Refusal::Malformed`] and its kin.
-    pub fn party(bytes: &[u8]) -> Result<Oin, Refusal> {
-        Self::read(Sign1::parse(bytes, VOTE_MAX)?.unverified_payload()).map(|vote| vote.party)
-    }
-
-    /// The key a vote names as its signer.
-    ///
-    /// # Errors
-    /// [`Refusal::Malformed`] and its kin.
-    pub fn signer(bytes: &[u8]) -> Result<Thumbprint, Refusal> {
-        Ok(Sign1::parse(bytes, VOTE_MAX)?.kid())
+    pub fn claimed(bytes: &[u8]) -> Result<(Self, Thumbprint), Refusal> {
+        let signed = Sign1::parse(bytes, VOTE_MAX)?;
+        Ok((Self::read(signed.unverified_payload())?, signed.kid()))
     }
 
     fn read(payload: &[u8]) -> Result<Self, Refusal> {
@@ -340,10 +327,15 @@ impl Agreement {
     /// What [`Vote::verify`] refuses; [`Refusal::FromTheFuture`] or [`Refusal::Expired`] when it was signed too
     /// far from `at`; [`Refusal::VoteOrder`] when this party cannot say that now.
     pub fn cast(&mut self, bytes: &[u8], at: Timestamp) -> Result<Counted, Refusal> {
+        let vote = Vote::verify(bytes, &self.compiled)?;
+        self.count(&vote, bytes, at)
+    }
+
+    /// As [`Agreement::cast`], for bytes whose signature was checked: `vote` is what they say.
+    fn count(&mut self, vote: &Vote, bytes: &[u8], at: Timestamp) -> Result<Counted, Refusal> {
         if self.has(bytes) {
             return Ok(Counted::Same);
         }
-        let vote = Vote::verify(bytes, &self.compiled)?;
         if vote.issued > at.plus(CLOCK_SKEW) {
             return Err(Refusal::FromTheFuture);
         }
@@ -367,7 +359,7 @@ impl Agreement {
         self.standings.insert(vote.party, standing);
         self.said.insert(vote.party, said.saturating_add(1));
         self.casts.push(Cast { vote: Bytes::from(bytes), at });
-        self.settle(&vote, at);
+        self.settle(vote, at);
         Ok(Counted::New(vote.word))
     }
 

@@ -100,24 +100,40 @@ impl Agreements {
         compiled.covenant().previous.is_none_or(|previous| self.0.contains_key(&previous))
     }
 
+    /// Reads a vote and checks its signature.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownCovenant`] and the others of [`Vote::verify`].
+    pub fn verify(&self, bytes: &[u8]) -> Result<Vote, Refusal> {
+        let (claimed, _) = Vote::claimed(bytes)?;
+        Vote::verify(bytes, self.get(&claimed.covenant)?.compiled())
+    }
+
     /// Counts a vote that the broker logs at `at`.
+    ///
+    /// # Errors
+    /// Those of [`Agreements::verify`] and [`Agreements::count`].
+    pub fn cast(&mut self, bytes: &[u8], at: Timestamp) -> Result<Counted, Refusal> {
+        let vote = self.verify(bytes)?;
+        self.count(&vote, bytes, at)
+    }
+
+    /// As [`Agreements::cast`], for bytes that [`Agreements::verify`] read as `vote`.
     ///
     /// # Errors
     /// [`Refusal::UnknownCovenant`]; [`Refusal::SignedElsewhere`] when the party is bound by another version in
     /// the same place; those of [`Agreement::cast`].
-    pub fn cast(&mut self, bytes: &[u8], at: Timestamp) -> Result<Counted, Refusal> {
-        let hash = Vote::about(bytes)?;
-        let agreement = self.get(&hash)?;
+    pub fn count(&mut self, vote: &Vote, bytes: &[u8], at: Timestamp) -> Result<Counted, Refusal> {
+        let agreement = self.get(&vote.covenant)?;
         if agreement.has(bytes) {
             return Ok(Counted::Same);
         }
-        let vote = Vote::verify(bytes, agreement.compiled())?;
         if vote.word == Word::Accept && self.elsewhere(agreement, vote.party, (at, None)) {
             return Err(Refusal::SignedElsewhere);
         }
-        let Some(agreement) = self.0.get_mut(&hash) else { return Err(Refusal::UnknownCovenant) };
-        let counted = agreement.cast(bytes, at)?;
-        self.settle(&hash);
+        let Some(agreement) = self.0.get_mut(&vote.covenant) else { return Err(Refusal::UnknownCovenant) };
+        let counted = agreement.count(vote, bytes, at)?;
+        self.settle(&vote.covenant);
         Ok(counted)
     }
 
@@ -138,7 +154,10 @@ impl Agreements {
         let known = self.get(hash)?;
         let mut fresh = Agreement::new(Arc::clone(&known.compiled));
         for cast in casts {
-            if known.has(&cast.vote) || keep(cast) {
+            if known.has(&cast.vote) {
+                let (vote, _) = Vote::claimed(&cast.vote)?;
+                fresh.count(&vote, &cast.vote, cast.at)?;
+            } else if keep(cast) {
                 fresh.cast(&cast.vote, cast.at)?;
             }
         }
