@@ -197,15 +197,21 @@ pub struct JournalStore {
     stats: Stats,
 }
 
+/// A command that works on the store itself keeps it for a moment only: whoever comes meanwhile waits.
 fn lock(dir: &Path) -> Result<File, StoreError> {
+    const TRIES: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(20);
     let path = dir.join("lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let file = opened.map_err(StoreError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
-        Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path)(error)),
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path)(error)),
+        }
     }
+    Err(StoreError::InUse { path })
 }
 
 fn make_folder(path: &Path, disk: &Faults) -> Result<(), StoreError> {

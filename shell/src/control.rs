@@ -28,8 +28,11 @@ use crate::lang::Text;
 pub const REQUEST_MAX: usize = 2 * 1024 * 1024;
 /// Most bytes of a reply.
 pub const REPLY_MAX: usize = 64 * 1024 * 1024;
-/// Most bytes of a socket's path: what the operating system's address holds, with its closing zero.
-const SOCKET_PATH_MAX: usize = 107;
+/// What is added to the socket's name while nothing listens on it yet.
+const FRESH: &str = ".new";
+/// Most bytes of a socket's path: what the operating system's address holds, with its closing zero, less
+/// [`FRESH`].
+const SOCKET_PATH_MAX: usize = 107 - FRESH.len();
 /// Most connections served at the same time.
 const CONNECTIONS_MAX: usize = 16;
 /// Longest wait for the next byte of a request, so that a silent peer does not keep its place.
@@ -69,9 +72,16 @@ impl Control {
         // The folder keeps others out in the moment between binding and setting the mode.
         files::check_private_dir(&files::parent(path))?;
         remove_stale(path)?;
-        let listener = UnixListener::bind(path).map_err(fail)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(fail)?;
-        let inode = fs::symlink_metadata(path).map_err(fail)?.ino();
+        // A socket refuses callers between being bound and being listened on, and a refusal means that
+        // nobody is running: so it gets its name only once it listens.
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(FRESH);
+        let fresh = PathBuf::from(fresh);
+        remove_stale(&fresh)?;
+        let listener = UnixListener::bind(&fresh).map_err(fail)?;
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(fail)?;
+        let inode = fs::symlink_metadata(&fresh).map_err(fail)?.ino();
+        fs::rename(&fresh, path).map_err(fail)?;
         Ok(Self { listener, path: path.to_path_buf(), inode })
     }
 
@@ -315,6 +325,45 @@ where
     serde_json::from_value(answer).map_err(|error| CallError::BadReply(error.to_string()))
 }
 
+/// Who answers a command.
+#[derive(Debug)]
+pub enum Answered<R, S> {
+    /// The daemon runs, and this is its reply.
+    Running(R),
+    /// No daemon runs; the store is open for the command itself.
+    Opened(S),
+}
+
+/// Sends one request as [`call`] does; where no daemon runs, opens the store in its place. A daemon that
+/// starts between the two has the store by then, and is called again.
+///
+/// # Errors
+/// A sentence, of the call or of opening; `program` is the daemon's name, as in `seinhuis-broker`.
+pub fn call_or_open<Req, Resp, S>(
+    (program, path): (&str, &Path),
+    request: &Req,
+    timeout: Duration,
+    open: impl FnOnce() -> Result<S, Complaint>,
+) -> Result<Answered<Resp, S>, Complaint>
+where
+    Req: Serialize,
+    Resp: DeserializeOwned,
+{
+    let complaint = |error: CallError| error.complaint(program, path);
+    match call(path, request, timeout) {
+        Ok(reply) => Ok(Answered::Running(reply)),
+        Err(CallError::NotRunning) => match open() {
+            Ok(store) => Ok(Answered::Opened(store)),
+            Err(closed) => match call(path, request, timeout) {
+                Ok(reply) => Ok(Answered::Running(reply)),
+                Err(CallError::NotRunning) => Err(closed),
+                Err(error) => Err(complaint(error)),
+            },
+        },
+        Err(error) => Err(complaint(error)),
+    }
+}
+
 fn exchange(stream: &mut StdUnixStream, body: &[u8], timeout: Duration) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
@@ -386,6 +435,52 @@ mod tests {
         .await;
         assert_eq!(mode, 0o600);
         assert!(matches!(call::<_, Number>(&path, &Number { n: 1 }, LONG), Err(CallError::NotRunning)));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_can_be_seen_can_be_called() {
+        let dir = private_dir();
+        let path = dir.path().join("control.sock");
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let seen = path.clone();
+        let caller = std::thread::spawn(move || {
+            let mut calls = 0_u32;
+            while matches!(stopped.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
+                match StdUnixStream::connect(&seen) {
+                    Ok(_) => calls += 1,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
+                }
+            }
+            calls
+        });
+        // All go on listening, so that none refuses because it is gone.
+        let mut running = Vec::new();
+        for _ in 0..300 {
+            running.push(Control::bind(&path).unwrap());
+            fs::rename(&path, dir.path().join("aside")).unwrap();
+        }
+        stop.send(()).unwrap();
+        assert!(caller.join().unwrap() > 0);
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_starts_just_now_is_called_and_not_stood_in_for() {
+        let (reply, gone) = with_server(|path| {
+            let aside = path.with_extension("aside");
+            fs::rename(&path, &aside).unwrap();
+            let taken = || -> Result<(), Complaint> {
+                fs::rename(&aside, &path).unwrap();
+                Err(Complaint::bug("the store is in use"))
+            };
+            call_or_open::<_, Number, ()>(("daemon", &path), &Number { n: 3 }, LONG, taken).unwrap()
+        })
+        .await;
+        assert!(matches!(reply, Answered::Running(Number { n: 6 })), "{reply:?}");
+        let ask = |open: Result<u8, Complaint>| {
+            call_or_open::<_, Number, u8>(("daemon", &gone), &Number { n: 3 }, LONG, || open)
+        };
+        assert!(matches!(ask(Ok(1)), Ok(Answered::Opened(1))));
+        assert!(ask(Err(Complaint::bug("damaged"))).unwrap_err().to_string().contains("damaged"));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use seinhuis_shared::covenant::{Compiled, Covenant, Role, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
 use seinhuis_shared::time::Span;
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::control::{self, CallError};
+use seinhuis_shell::control::{self, Answered};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::{answer, clock};
 use serde::{Deserialize, Serialize};
@@ -172,17 +172,17 @@ pub(crate) enum From {
 
 /// Has a request answered: by the running agent, else on the store itself.
 pub(crate) fn ask(home: &Home, request: Request) -> Result<(Value, From), Complaint> {
-    let socket = home.socket();
-    match control::call::<_, Value>(&socket, &request, PATIENCE) {
-        Ok(value) => Ok((answer::decode(value)?, From::Agent)),
-        Err(CallError::NotRunning) => Ok((directly(home, request)?, From::Store)),
-        Err(error) => Err(error.complaint("seinhuis-agent", &socket)),
+    let open = || {
+        let options = home.load_config()?.store.options();
+        Engine::open(&home.store(), options, home.settings()?, home.vault()?)
+    };
+    match control::call_or_open(("seinhuis-agent", &home.socket()), &request, PATIENCE, open)? {
+        Answered::Running(value) => Ok((answer::decode(value)?, From::Agent)),
+        Answered::Opened(engine) => Ok((directly(engine, request)?, From::Store)),
     }
 }
 
-fn directly(home: &Home, request: Request) -> Result<Value, Complaint> {
-    let config = home.load_config()?;
-    let mut engine = Engine::open(&home.store(), config.store.options(), home.settings()?, home.vault()?)?;
+fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
     let result = match request {
         Request::Push(push) => {
             let request = parse(&push)?;

@@ -11,7 +11,7 @@ use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::COVENANT_MAX;
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::control::{self, CallError};
+use seinhuis_shell::control::{self, Answered};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::standing::CovenantView;
 use seinhuis_shell::{answer, clock, covenants, files};
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::home::Home;
-use crate::service::Service;
+use crate::service::{EngineThread, Service};
 
 /// How long a command waits for the running broker.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -67,21 +67,18 @@ pub enum Request {
 
 /// Has a request answered: by the running broker, else directly.
 pub(crate) fn ask(home: &Home, request: &Request) -> Result<Value, Complaint> {
-    let socket = home.socket();
-    match control::call::<_, Value>(&socket, request, PATIENCE) {
-        Ok(value) => answer::decode(value),
-        Err(CallError::NotRunning) => directly(home, request.clone()),
-        Err(error) => Err(error.complaint("seinhuis-broker", &socket)),
+    let open = || Service::open(home, &home.load_config()?);
+    match control::call_or_open(("seinhuis-broker", &home.socket()), request, PATIENCE, open)? {
+        Answered::Running(value) => answer::decode(value),
+        Answered::Opened((service, thread)) => directly(service, thread, request.clone()),
     }
 }
 
-fn directly(home: &Home, request: Request) -> Result<Value, Complaint> {
-    let config = home.load_config()?;
+fn directly(service: Service, thread: EngineThread, request: Request) -> Result<Value, Complaint> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Complaint::bug(error.to_string()))?;
-    let (service, thread) = Service::open(home, &config)?;
     let answer = runtime.block_on(serve(&service, request));
     drop(service);
     let ended = thread.join().map_err(|_| Complaint::bug("the engine panicked"))?;
