@@ -53,7 +53,7 @@ fn folder() -> String {
     format!("{}/../../covenants", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(name: &str) -> String {
+pub(crate) fn read(name: &str) -> String {
     std::fs::read_to_string(format!("{}/{name}", folder())).unwrap()
 }
 

@@ -30,7 +30,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 /// Roles with an organisation of their own; those after the first three are for tests that do them harm.
-const CAST: [&str; 6] = ["gemeente", "politie", "jongerenwerk", "om", "boa", "zvh"];
+const CAST: [&str; 8] = ["gemeente", "politie", "jongerenwerk", "om", "boa", "zvh", "pga", "lokaal_team"];
 
 pub(crate) struct Town {
     pub(crate) stage: Stage,
