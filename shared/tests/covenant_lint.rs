@@ -60,6 +60,30 @@ const ROWS: &[Row] = &[
              {\"type\":\"boolean\",\"x-category\":\"identiteit\"}},",
         );
     }),
+    (Warning::StatementBare, "groepsscan", "/personen/*/registraties/*/tekst", |c| {
+        schema(
+            c,
+            "groepsscan",
+            "\"tekst\",\"aard\",\"peildatum\",\"betrouwbaarheid\",\"bron\",\"aantal\"",
+            "\"tekst\",\"peildatum\"",
+        );
+    }),
+    (Warning::StatementBare, "actie_toewijzing", "/persoon/aandacht", |c| {
+        schema(
+            c,
+            "actie_toewijzing",
+            "\"persoon\":{\"additionalProperties\":false,\"properties\":{",
+            "\"persoon\":{\"additionalProperties\":false,\"properties\":{\"aandacht\":{\"maxLength\":9,\"minLength\":1,\"type\":\"string\",\"x-category\":\"gedrag_persoon\"},",
+        );
+    }),
+    (Warning::StatementBare, "groepsscan", "/personen/*/namen/*", |c| {
+        schema(
+            c,
+            "groepsscan",
+            "\"personen\":{\"items\":{\"additionalProperties\":false,\"properties\":{",
+            "\"personen\":{\"items\":{\"additionalProperties\":false,\"properties\":{\"namen\":{\"items\":{\"maxLength\":9,\"minLength\":1,\"type\":\"string\",\"x-category\":\"politiegegevens\"},\"maxItems\":2,\"minItems\":0,\"type\":\"array\"},",
+        );
+    }),
     (Warning::NoDecision, "F13", "youth work", |c| c.decisions.clear()),
     (Warning::NoDecision, "F29", "the person-centred approach", |c| {
         c.decisions[0].recipients.retain(|role| *role != Role::Pga);

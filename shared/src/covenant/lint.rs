@@ -123,6 +123,9 @@ warnings! {
     NeverTakesPart "W20" "good order",
         nl "Een partij neemt op geen dag van de geldigheid deel." => "Verbeter joined of left, of laat de partij weg.",
         en "A party takes part on no day of the validity." => "Correct joined or left, or leave the party out.";
+    StatementBare "W21" "Wpg 4(1), 4(3)",
+        nl "Een tekst over gedrag, of met politie- of strafvorderlijke gegevens of zorg, zegt niet of het een feit of een oordeel is, van wanneer en hoe betrouwbaar." => "Maak er een object van met tekst en de verplichte velden aard, peildatum en betrouwbaarheid.",
+        en "A text about behaviour, or with police or prosecution data or care, does not say whether it is a fact or a judgement, as of when, and how reliable." => "Make it an object with the text and the required fields aard, peildatum and betrouwbaarheid.";
 }
 
 /// One warning about one place.

@@ -29,6 +29,7 @@ pub(super) fn check(covenant: &Covenant, found: &mut Vec<Finding>) {
             warn(Warning::NoRelease, detail);
         }
     }
+    statements(covenant, found);
     for (index, kind) in covenant.types.iter().enumerate() {
         for field in context.fields(&kind.code).filter(|field| looks_like_bsn(&field.pointer)) {
             let marked = field.category.as_deref().is_none_or(|code| context.is_bsn(code));
@@ -39,6 +40,21 @@ pub(super) fn check(covenant: &Covenant, found: &mut Vec<Finding>) {
                 let about = format!("types[{index}] {}", kind.code);
                 found.push(Finding::new(Warning::BsnUnmarked, &about, &detail));
             }
+        }
+    }
+}
+
+/// What is said about a person's behaviour, or in police, prosecution or care data.
+fn statements(covenant: &Covenant, found: &mut Vec<Finding>) {
+    let weighty = |code: &str| {
+        covenant.categories.iter().any(|category| category.code == code && category.level >= Level::P2)
+    };
+    for (index, kind) in covenant.types.iter().enumerate() {
+        let Ok(schema) = Schema::parse(&kind.schema) else { continue };
+        for pointer in schema.bare_statements(weighty) {
+            let detail = Words::new(format!("Het veld is {pointer}."), format!("The field is {pointer}."));
+            let about = format!("types[{index}] {}", kind.code);
+            found.push(Finding::new(Warning::StatementBare, &about, &detail));
         }
     }
 }

@@ -28,6 +28,45 @@ impl Schema {
         found
     }
 
+    /// Free texts of categories that `asks` says yes to, and beside which a body need not say what they are
+    /// worth: whether fact or judgement (`aard`), as of when (`peildatum`), how reliable (`betrouwbaarheid`).
+    pub fn bare_statements(&self, asks: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut found = Vec::new();
+        self.statements(&self.root, "", &asks, false, &mut found);
+        found
+    }
+
+    fn statements(
+        &self,
+        node: &Node,
+        pointer: &str,
+        asks: &impl Fn(&str) -> bool,
+        flagged: bool,
+        found: &mut Vec<String>,
+    ) {
+        match node {
+            Node::Object(properties) => {
+                let flagged = ["aard", "peildatum", "betrouwbaarheid"].iter().all(|flag| {
+                    properties.get(*flag).is_some_and(|property| {
+                        let told =
+                            matches!(&property.node, Node::Leaf { rule: Rule::OneOf(_) | Rule::Date, .. });
+                        property.required && told
+                    })
+                });
+                for (name, property) in properties {
+                    self.statements(&property.node, &step(pointer, name), asks, flagged, found);
+                }
+            }
+            Node::List { item, .. } => self.statements(item, &format!("{pointer}/*"), asks, false, found),
+            Node::Leaf { category, rule: Rule::Text { .. } } => {
+                if !flagged && self.categories.get(*category).is_some_and(|code| asks(code)) {
+                    found.push(pointer.to_owned());
+                }
+            }
+            Node::Leaf { .. } => {}
+        }
+    }
+
     fn field(&self, node: &Node, pointer: &str, required: bool, found: &mut Vec<Field>) {
         let category = match node {
             Node::Leaf { category, .. } => self.categories.get(*category).cloned(),
