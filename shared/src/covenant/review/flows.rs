@@ -8,39 +8,48 @@ use crate::covenant::vocabulary::{Level, Role, Step};
 use crate::covenant::words::{self, Words};
 use crate::refusal::Lang;
 
-/// Sender by recipient, in every step the covenant knows.
+/// Sender by recipient: what is open in every step once, then what each step adds.
 pub(super) fn matrix(covenant: &Covenant) -> Section {
     let mut blocks = vec![Block::Paragraph(Words::new(
-        "Bij elke afzender staat per ontvanger welke stromen open zijn, met de niveaus van gegevens. Niets betekent: \
-         niets. Wat hier niet staat, wordt geweigerd.",
-        "At each sender stands by recipient which flows are open, with the levels of data. Nothing means: nothing. \
-         What does not stand here is refused.",
+        "Bij elke afzender staat per ontvanger welke stromen open zijn, met de niveaus van gegevens: eerst wat in elke \
+         stap open is, dan wat daar in één stap bij komt. Niets betekent: niets. Wat hier niet staat, wordt geweigerd.",
+        "At each sender stands by recipient which flows are open, with the levels of data: first what is open in every \
+         step, then what a step adds to it. Nothing means: nothing. What does not stand here is refused.",
     ))];
+    let always = |flow: &&Flow| covenant.steps.iter().all(|rule| flow.steps.contains(&rule.step));
+    let (every, some): (Vec<&Flow>, Vec<&Flow>) = covenant.flows.iter().partition(always);
+    let caption = Words::new("In elke stap", "In every step");
+    blocks.push(open(covenant, caption, &every, &Words::new("geen stroom", "no flow")));
     for rule in &covenant.steps {
         let step = rule.step;
         let caption = Words::new(format!("Stap {step}: {}", rule.nl), format!("Step {step}: {}", rule.en));
-        let senders = roles(covenant, step, |route| &route.from);
-        let recipients = roles(covenant, step, |route| &route.to);
-        if senders.is_empty() {
-            let sentence = Words::new(": er is geen stroom open.", ": no flow is open.");
-            blocks.push(Block::Paragraph(caption.then("", &sentence)));
-            continue;
-        }
-        let mut head = vec![Words::new("van ↓ aan →", "from ↓ to →")];
-        head.extend(recipients.iter().map(|role| label(covenant, *role)));
-        let rows = senders.iter().map(|from| {
-            let mut row = vec![label(covenant, *from)];
-            row.extend(recipients.iter().map(|to| cell(covenant, step, *from, *to)));
-            row
-        });
-        blocks.push(Block::Table(Table { caption, head, rows: rows.collect() }));
+        let flows: Vec<&Flow> = some.iter().copied().filter(|flow| flow.steps.contains(&step)).collect();
+        let none = Words::new("er komt geen stroom bij", "no flow is added");
+        blocks.push(open(covenant, caption, &flows, &none));
     }
     Section { id: "matrix", heading: Words::new("Wie aan wie, per stap", "Who to whom, by step"), blocks }
 }
 
-fn roles(covenant: &Covenant, step: Step, side: fn(&Route) -> &[Role]) -> Vec<Role> {
-    let open = || covenant.flows.iter().filter(|flow| flow.steps.contains(&step));
-    let named = |role: &Role| open().flat_map(|flow| &flow.routes).any(|route| side(route).contains(role));
+/// These flows as a matrix; `none` when there are none.
+fn open(covenant: &Covenant, caption: Words, flows: &[&Flow], none: &Words) -> Block {
+    let senders = roles(flows, |route| &route.from);
+    let recipients = roles(flows, |route| &route.to);
+    if senders.is_empty() {
+        return Block::Paragraph(caption.then(": ", none).then("", &Words::same(".")));
+    }
+    let mut head = vec![Words::new("van ↓ aan →", "from ↓ to →")];
+    head.extend(recipients.iter().map(|role| label(covenant, *role)));
+    let rows = senders.iter().map(|from| {
+        let mut row = vec![label(covenant, *from)];
+        row.extend(recipients.iter().map(|to| cell(flows, *from, *to)));
+        row
+    });
+    Block::Table(Table { caption, head, rows: rows.collect() })
+}
+
+fn roles(flows: &[&Flow], side: fn(&Route) -> &[Role]) -> Vec<Role> {
+    let named =
+        |role: &Role| flows.iter().flat_map(|flow| &flow.routes).any(|route| side(route).contains(role));
     Role::ALL.iter().copied().filter(named).collect()
 }
 
@@ -53,21 +62,14 @@ fn label(covenant: &Covenant, role: Role) -> Words {
     name.then("", &Words::new(" (geen partij: gesloten)", " (no party: closed)"))
 }
 
-fn cell(covenant: &Covenant, step: Step, from: Role, to: Role) -> Words {
-    let carries = |flow: &&Flow| {
-        flow.steps.contains(&step)
-            && flow.routes.iter().any(|route| route.from.contains(&from) && route.to.contains(&to))
-    };
-    let flows: Vec<String> = covenant
-        .flows
-        .iter()
-        .filter(carries)
-        .map(|flow| {
-            let levels: Vec<&str> = flow.levels.iter().map(|level| level.as_str()).collect();
-            format!("{} ({})", flow.id, levels.join(" "))
-        })
-        .collect();
-    Words::same(flows.join(", "))
+fn cell(flows: &[&Flow], from: Role, to: Role) -> Words {
+    let carries =
+        |flow: &&&Flow| flow.routes.iter().any(|route| route.from.contains(&from) && route.to.contains(&to));
+    let flows = flows.iter().filter(carries).map(|flow| {
+        let levels: Vec<&str> = flow.levels.iter().map(|level| level.as_str()).collect();
+        format!("{} ({})", flow.id, levels.join(" "))
+    });
+    Words::same(flows.collect::<Vec<_>>().join(", "))
 }
 
 /// Each flow with everything that is agreed about it.

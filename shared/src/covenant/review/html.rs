@@ -14,7 +14,9 @@ h1 { font-size: 1.6rem; line-height: 1.25; }
 h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bottom: 1px solid; }
 table { border-collapse: collapse; width: 100%; margin: 1.5rem 0; font-size: .9rem; }
 caption { text-align: left; font-weight: 600; padding: .25rem 0; }
-th, td { border: 1px solid #888; padding: .25rem .5rem; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+th, td { border: 1px solid #888; padding: .25rem .5rem; text-align: left; vertical-align: top; overflow-wrap: anywhere; hyphens: auto; }
+.scroll th { overflow-wrap: break-word; }
+#matrix table { table-layout: fixed; min-width: 50rem; }
 thead th { background: #8882; }
 .facts th { width: 16rem; font-weight: 500; }
 .scroll { overflow-x: auto; }
@@ -23,6 +25,10 @@ thead th { background: #8882; }
 #changes h2 { border: 0; margin-top: 1rem; }
 @media print {
   @page { size: A4; margin: 18mm 15mm; }
+  @page wide { size: A4 landscape; margin: 15mm; }
+  #matrix { page: wide; }
+  #matrix table { font-size: 8pt; }
+  #matrix table, #parties table { break-inside: avoid; }
   body { font-size: 9.5pt; max-width: none; padding: 0; color: #000; background: #fff; }
   nav { display: none; }
   h2 { break-after: avoid; }
