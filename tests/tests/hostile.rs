@@ -338,13 +338,16 @@ fn streams_that_stall_hold_nobody_up() {
     let streams = town.runtime.block_on(async {
         let length = u32::try_from(FRAME_MAX).unwrap().to_be_bytes();
         let begun = [&length[..], &[Kind::Submit.code(), 0x83, 0x01]].concat();
+        let length = u32::try_from(Kind::Propose.limit()).unwrap().to_be_bytes();
+        let proposed = [&length[..], &[Kind::Propose.code(), 0x83, 0x01]].concat();
         let half = &begun[..3];
         let mut streams = Vec::new();
         for raw in &stalled {
             // One stream is the session's own.
             for number in 1..STREAMS_MAX {
                 let (mut send, recv) = raw.conn.open_bi().await.unwrap();
-                send.write_all(if number % 8 == 0 { half } else { &begun }).await.unwrap();
+                let bytes = [half, &begun, &proposed][usize::try_from(number).unwrap() % 3];
+                send.write_all(bytes).await.unwrap();
                 streams.push((send, recv));
             }
         }

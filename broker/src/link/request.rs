@@ -26,6 +26,9 @@ pub(crate) async fn run(
     recv: &mut BufReader<RecvStream>,
     header: Header,
 ) -> Result<(), Refusal> {
+    // Held until the answer: whoever asks without end waits on its own share, and takes nobody else's.
+    let kib = u32::try_from(header.length / 1024 + 1).unwrap_or(u32::MAX);
+    let Ok(_share) = Arc::clone(&peer.reading).acquire_many_owned(kib).await else { return Ok(()) };
     let payload = match quic::payload(recv, header).await {
         Ok(payload) => payload,
         Err(FrameError::Refused(refusal)) => return Err(refusal),

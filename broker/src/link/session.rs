@@ -23,7 +23,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of offers gathered into one write.
 const GATHER: usize = 64 * 1024;
 
-/// Bytes of packets that may be coming in on one connection, in KiB: a few of the largest.
+/// Bytes of packets and requests that may be coming in on one connection, in KiB: a few of the largest.
 const READING_KIB: usize = 4 * 1024;
 
 /// What the tasks of one connection share.
@@ -32,7 +32,7 @@ pub(crate) struct Peer {
     pub(crate) conn: Connection,
     pub(crate) id: ConnId,
     pub(crate) oin: Oin,
-    /// Permits of 1 KiB for packets that are coming in.
+    /// Permits of 1 KiB for packets and requests that are coming in.
     pub(crate) reading: Arc<Semaphore>,
     pub(crate) shared: Arc<Shared>,
 }
