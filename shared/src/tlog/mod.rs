@@ -4,7 +4,7 @@
 //! §2.1.4.2 say; what is published follows the C2SP documents signed-note, tlog-checkpoint and
 //! tlog-tiles. Every decoder here is total: any bytes give a value or an error, never a panic.
 //!
-//! [`hash`] → [`tree`] (the log's side) → [`proof`] (everybody else's side); [`tile`] is how the tree
+//! [`hash`] → [`tree`] (the log's side) → [`proof`] and [`subset`] (everybody else's side); [`tile`] is how the tree
 //! lies in files, [`note`] and [`checkpoint`] are how its root is signed. What a leaf holds is in
 //! [`crate::entry`].
 
@@ -12,5 +12,6 @@ pub mod checkpoint;
 pub mod hash;
 pub mod note;
 pub mod proof;
+pub mod subset;
 pub mod tile;
 pub mod tree;

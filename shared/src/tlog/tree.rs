@@ -336,13 +336,13 @@ pub fn consistency_proof(old: u64, new: u64, reader: &impl HashReader) -> Result
 }
 
 /// Where a range of more than one leaf divides: at the largest power of two smaller than its length.
-fn split(low: u64, high: u64) -> Option<u64> {
+pub(super) fn split(low: u64, high: u64) -> Option<u64> {
     let last = high.checked_sub(low)?.checked_sub(1)?;
     low.checked_add(1_u64.checked_shl(last.checked_ilog2()?)?)
 }
 
 /// The root over the leaves `low..high`, where `low` is where a split put it.
-fn range(low: u64, high: u64, reader: &impl HashReader) -> Result<Digest, TreeError> {
+pub(super) fn range(low: u64, high: u64, reader: &impl HashReader) -> Result<Digest, TreeError> {
     Ok(fold(&peaks(low, high, reader)?))
 }
 
