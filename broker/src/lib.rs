@@ -2,11 +2,12 @@
 //!
 //! One thread ([`engine`]) owns core and store: it drains inputs, closes a turn, signs the log's head,
 //! makes all of it durable with one flush, and only then lets anything out. [`link`] speaks QUIC around it,
-//! [`log`] keeps the exchange log's files, [`commands`] is what the operator types.
+//! [`log`] keeps the exchange log's files, [`export`] answers auditors, [`commands`] is what the operator types.
 
 pub mod commands;
 pub mod config;
 pub mod engine;
+pub mod export;
 pub mod home;
 pub mod link;
 pub mod log;

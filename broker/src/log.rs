@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::{ProvedEntry, Receipt};
 use seinhuis_shared::tlog::hash::leaf_hash;
+use seinhuis_shared::tlog::subset;
 use seinhuis_shared::tlog::tile::{self, Bundle, Tile};
 use seinhuis_shared::tlog::tree::{self, Frontier, HashReader};
 use seinhuis_shell::complaint::Complaint;
@@ -247,6 +249,36 @@ impl Log {
         let place = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
         self.with_bundle(index / WIDTH, |entries| entries.get(place).cloned())?
             .ok_or_else(|| broken(&self.dir, "an entry is missing from its bundle"))
+    }
+
+    /// The entry at `index`, read.
+    ///
+    /// # Errors
+    /// As [`Log::entry`]; and when it is none.
+    pub fn parsed(&self, index: u64) -> Result<Entry, Complaint> {
+        Entry::parse(&self.entry(index)?).map_err(|error| broken(&self.dir, &error.to_string()))
+    }
+
+    /// The root over the first `size` entries.
+    ///
+    /// # Errors
+    /// A sentence when a tile is missing.
+    pub fn root(&self, size: u64) -> Result<Digest, Complaint> {
+        tree::root(size, &self.nodes(size)).map_err(|error| broken(&self.dir, &error.to_string()))
+    }
+
+    /// The hashes that lead from these entries to the root over the first `size`.
+    ///
+    /// # Errors
+    /// A sentence when a tile is missing.
+    pub fn subset_proof(
+        &self,
+        indexes: impl IntoIterator<Item = u64>,
+        size: u64,
+        each: &mut impl FnMut(Digest),
+    ) -> Result<(), Complaint> {
+        subset::subset_proof(indexes, size, &self.nodes(size), each)
+            .map_err(|error| broken(&self.dir, &error.to_string()))
     }
 
     /// Looks at the entries of a bundle, wherever they are.

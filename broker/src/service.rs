@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use seinhuis_broker_core::{Answer, Command, CommandId, Core, Input};
 use seinhuis_journal::{IndexRecovery, JournalStore, Options, Recovery, Store};
+use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::SigningKey;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use tokio::sync::oneshot;
@@ -28,6 +30,8 @@ pub struct Service {
     pub log: Log,
     /// Reads the bytes of packets.
     pub blobs: seinhuis_journal::BlobReader,
+    /// The log's key, for exports; what is committed to already is all it signs here.
+    pub log_key: Arc<(SigningKey, LogKey)>,
     commands: Arc<AtomicU64>,
 }
 
@@ -69,8 +73,9 @@ impl Service {
         })?;
         check_head(&core, &log_key.1)?;
         let blobs = store.blob_reader();
+        let exports = Arc::new(log_key.clone());
         let (engine, thread) = Engine::start(core, Box::new(store), log.clone(), log_key);
-        Ok((Self { engine, log, blobs, commands: Arc::default() }, thread))
+        Ok((Self { engine, log, blobs, log_key: exports, commands: Arc::default() }, thread))
     }
 
     /// Gives the engine a command and waits for the answer, which comes after its record is durable.
@@ -148,7 +153,7 @@ fn entries(rows: &[TableRow]) -> (Vec<(u64, Vec<u8>)>, u64) {
 
 /// The kept checkpoint must be this log's and signed by this key: a key or store of another broker is
 /// noticed before anything is served.
-fn check_head(core: &Core, log: &seinhuis_shared::receipt::LogKey) -> Result<(), Complaint> {
+fn check_head(core: &Core, log: &LogKey) -> Result<(), Complaint> {
     let Some(head) = core.head() else { return Ok(()) };
     seinhuis_shared::tlog::checkpoint::Checkpoint::verify(&head.note, &log.origin, &log.key)
         .map(|_| ())

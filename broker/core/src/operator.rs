@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use seinhuis_shared::covenant::{Agreement, Compiled};
 use seinhuis_shared::entry::Kind;
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::Timestamp;
@@ -48,6 +48,13 @@ pub enum Command {
     LoadCovenant {
         /// The version.
         compiled: Arc<Compiled>,
+    },
+    /// Part of the log is about to be exported.
+    Export {
+        /// Whether everything of a period.
+        complete: bool,
+        /// SHA-256 of the purpose that was given: the text itself may say too much.
+        purpose: Digest,
     },
     /// Asks for the partners.
     Partners,
@@ -117,6 +124,7 @@ impl Core {
             Command::AddPartner { oin, name, key } => Ok(self.add_partner(oin, name, key, now, turn)),
             Command::RevokePartner { oin } => self.revoke_partner(oin, now, turn),
             Command::LoadCovenant { compiled } => self.load_covenant(compiled, now, turn),
+            Command::Export { complete, purpose } => Ok(self.note_export(complete, purpose, now, turn)),
             Command::Partners => Ok(Answer::Partners(self.partner_rows())),
             Command::Covenants => {
                 Ok(Answer::Covenants(self.state.directory.agreements.iter().cloned().collect()))
@@ -138,6 +146,15 @@ impl Core {
         let mut entry = self.entry(kind, now, turn);
         entry.subject = subject;
         entry.detail = Some(detail.to_owned());
+        turn.entry(&entry);
+        Answer::Recorded { index }
+    }
+
+    fn note_export(&mut self, complete: bool, purpose: Digest, now: Timestamp, turn: &mut Turn) -> Answer {
+        let index = self.next_index(turn);
+        let mut entry = self.entry(Kind::Export, now, turn);
+        entry.detail = Some(if complete { "complete" } else { "selection" }.to_owned());
+        entry.statement = Some(purpose);
         turn.entry(&entry);
         Answer::Recorded { index }
     }

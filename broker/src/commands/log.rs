@@ -44,6 +44,14 @@ fn line(index: u64, entry: &Entry, lang: Lang) -> String {
     parts.join("  ")
 }
 
+/// The verifier key of the log, for whoever checks an export.
+pub(super) fn key(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
+    let (_, log) = home.log_identity(&home.load_config()?.log_origin)?;
+    let key = log.key.to_string();
+    ui.answer(&Text::same(key.clone()), &serde_json::json!({ "origin": log.origin, "key": key }));
+    Ok(Outcome::Done)
+}
+
 pub(super) fn verify(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
     let answer = ask(home, &Request::Verify)?;
     let checked = answer.get("checked").and_then(Value::as_u64).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod check;
 mod covenant;
+mod export;
 mod init;
 mod log;
 mod partner;
@@ -48,6 +49,8 @@ enum Command {
     /// The exchange log
     #[command(subcommand)]
     Log(Log),
+    /// Export part of the exchange log as a bundle that anybody can check: docs/audit.md
+    Export(export::Export),
     /// Write the card that partners need to find and recognise this broker
     Card {
         /// Where to write it instead of broker.json in the folder
@@ -107,6 +110,8 @@ enum Log {
     },
     /// Hash every entry again and compare with tiles and root
     Verify,
+    /// Show the key that signs the log, with which exports are checked
+    Key,
 }
 
 /// Runs the program; the first of `args` is its name.
@@ -129,7 +134,9 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Covenant(Covenant::Review(args)) => covenants::review(&args, ui),
         Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Log(Log::Tail { lines }) => log::tail(&home, lines, ui),
+        Command::Log(Log::Key) => log::key(&home, ui),
         Command::Log(Log::Verify) => log::verify(&home, ui),
+        Command::Export(asked) => export::export(&home, asked, ui),
         Command::Card { out } => init::card(&home, out.as_deref(), ui),
         Command::Status => check::status(&home, ui),
         Command::CheckConfig => check::config(&home, ui),

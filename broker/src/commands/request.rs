@@ -7,7 +7,7 @@ use std::time::Duration;
 use seinhuis_broker_core::{Answer, Command};
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::entry::Entry;
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::limits::COVENANT_MAX;
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shell::complaint::Complaint;
@@ -18,6 +18,7 @@ use seinhuis_shell::{answer, clock, covenants, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::export::{self, Question, Source};
 use crate::home::Home;
 use crate::service::{EngineThread, Service};
 
@@ -63,12 +64,36 @@ pub enum Request {
     },
     /// Checks the whole log.
     Verify,
+    /// Writes an export of the log.
+    Export {
+        /// What is asked.
+        question: Question,
+        /// Where to, a path that does not depend on anybody's folder.
+        out: std::path::PathBuf,
+    },
+}
+
+impl Request {
+    /// How long the running broker may take.
+    const fn patience(&self) -> Duration {
+        match self {
+            // A large log is read from disk twice.
+            Self::Export { .. } | Self::Verify => Duration::from_hours(6),
+            Self::AddPartner { .. }
+            | Self::RevokePartner { .. }
+            | Self::LoadCovenant { .. }
+            | Self::Partners
+            | Self::Covenants
+            | Self::Status
+            | Self::Tail { .. } => PATIENCE,
+        }
+    }
 }
 
 /// Has a request answered: by the running broker, else directly.
 pub(crate) fn ask(home: &Home, request: &Request) -> Result<Value, Complaint> {
     let open = || Service::open(home, &home.load_config()?);
-    match control::call_or_open(("seinhuis-broker", &home.socket()), request, PATIENCE, open)? {
+    match control::call_or_open(("seinhuis-broker", &home.socket()), request, request.patience(), open)? {
         Answered::Running(value) => answer::decode(value),
         Answered::Opened((service, thread)) => directly(service, thread, request.clone()),
     }
@@ -100,6 +125,7 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::Status => Command::Overview,
         Request::Tail { lines } => return tail(service, lines).await,
         Request::Verify => return verify(service).await,
+        Request::Export { question, out } => return export(service, question, out).await,
     };
     service.command(command).await.map(|answer| show(service, answer))
 }
@@ -144,6 +170,23 @@ async fn verify(service: &Service) -> Result<Value, Complaint> {
         .await
         .map_err(|error| Complaint::bug(error.to_string()))??;
     Ok(json!({ "checked": checked }))
+}
+
+/// Logs that part of the log is exported, then exports it: that entry is the last it can hold.
+async fn export(service: &Service, question: Question, out: std::path::PathBuf) -> Result<Value, Complaint> {
+    let purpose = seinhuis_shared::signing::sha256(question.purpose.as_bytes());
+    service.command(Command::Export { complete: question.is_period(), purpose }).await?;
+    let service = service.clone();
+    let write = move || {
+        let directory = service.engine.directory();
+        let covenant = |hash: &Digest| Some(directory.covenant(hash).ok()?.compiled().covenant().to_bytes());
+        let source =
+            Source { log: &service.log, key: &service.log_key, covenant: &covenant, now: clock::now() };
+        export::write(&source, &question, &out)
+    };
+    let written =
+        tokio::task::spawn_blocking(write).await.map_err(|error| Complaint::bug(error.to_string()))??;
+    Ok(json!({ "entries": written.count, "size": written.size, "complete": written.complete }))
 }
 
 fn show(service: &Service, answer: Answer) -> Value {
@@ -203,6 +246,7 @@ mod tests {
             ("revoke-partner", Request::RevokePartner { oin }),
             ("load-covenant", Request::LoadCovenant { file: "covenant.cbor".into() }),
             ("tail", Request::Tail { lines: 1 }),
+            ("export", Request::Export { question: Question::default(), out: "x.zip".into() }),
         ] {
             let mut value = serde_json::to_value(request).unwrap();
             assert!(serde_json::from_value::<Request>(value.clone()).is_ok(), "{value}");
