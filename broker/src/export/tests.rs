@@ -41,6 +41,9 @@ fn ask(edit: impl FnOnce(&mut Question)) -> Question {
     question
 }
 
+/// A question, and which numbers answer it.
+type Asked = (Question, fn(u64) -> bool);
+
 struct Bundle(Vec<(String, Vec<u8>)>);
 
 impl Bundle {
@@ -127,7 +130,7 @@ fn a_selection_holds_what_was_asked_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let log = log(dir.path(), 300);
     let police = "00000099000000002000".parse().unwrap();
-    let all: [(Question, fn(u64) -> bool); 5] = [
+    let all: [Asked; 5] = [
         (ask(|ask| ask.organisation = Some(police)), |n| n % 5 == 0),
         (ask(|ask| ask.kind = Some("refused".into())), |n| n % 3 == 0),
         (ask(|ask| ask.result = Some("407".into())), |n| n % 3 == 0),
