@@ -1,0 +1,147 @@
+//! The log's key, and notes signed by it (C2SP signed-note, checkpoint).
+
+use core::fmt;
+
+use data_encoding::{BASE64, HEXLOWER};
+use ed25519_dalek::{Signature, VerifyingKey};
+use sha2::{Digest, Sha256};
+
+/// The key of a log, and the log's name.
+#[derive(Debug, Clone)]
+pub struct Key {
+    text: String,
+    name: String,
+    id: [u8; 4],
+    public: VerifyingKey,
+}
+
+/// Why a text is not the key of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyError(&'static str);
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not the key of a log: {}", self.0)
+    }
+}
+
+impl core::error::Error for KeyError {}
+
+/// 2²⁵⁵ − 19, little-endian.
+const FIELD: [u8; 32] = {
+    let mut prime = [0xff; 32];
+    prime[0] = 0xed;
+    prime[31] = 0x7f;
+    prime
+};
+
+impl Key {
+    /// Reads `name+hex(id)+base64(01 ‖ public key)`, as the grant of an agent and `seinhuis-broker log key` give it.
+    ///
+    /// # Errors
+    /// Which part of it does not hold.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let mut parts = text.splitn(3, '+');
+        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(KeyError("it is not name+id+key"));
+        };
+        if !is_name(name) {
+            return Err(KeyError("its name is empty or has white space"));
+        }
+        let bytes = BASE64.decode(key.as_bytes()).map_err(|_| KeyError("its last part is not base64"))?;
+        let key: [u8; 32] = match bytes.split_first() {
+            Some((1, key)) => key.try_into().map_err(|_| KeyError("its last part is not 33 bytes"))?,
+            _ => return Err(KeyError("it is not for Ed25519")),
+        };
+        let sum = Sha256::new().chain_update(name).chain_update([b'\n']).chain_update(&bytes).finalize();
+        let expected = sum.first_chunk::<4>().copied().unwrap_or_default();
+        if HEXLOWER.encode(&expected) != id {
+            return Err(KeyError("its id is not that of the key and the name"));
+        }
+        let mut y = key;
+        y[31] &= 0x7f;
+        let reduced = y.iter().rev().lt(FIELD.iter().rev());
+        let point = VerifyingKey::from_bytes(&key).ok().filter(|point| reduced && !point.is_weak());
+        let point =
+            point.ok_or(KeyError("it is not a point of the curve in its one encoding, or of small order"))?;
+        Ok(Self { text: text.to_owned(), name: name.to_owned(), id: expected, public: point })
+    }
+
+    /// The log's name.
+    pub fn origin(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c == '+' || c.is_whitespace() || c.is_control())
+}
+
+/// The text of a note, with its last newline, when the key signed it.
+///
+/// # Errors
+/// What does not hold.
+pub(crate) fn open<'a>(bytes: &'a [u8], key: &Key) -> Result<&'a str, &'static str> {
+    let note = core::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?;
+    if note.bytes().any(|b| b < 0x20 && b != b'\n') {
+        return Err("has a control character");
+    }
+    let split = note.rfind("\n\n").ok_or("is not a note: it has no empty line before signatures")?;
+    let text = note.get(..=split).unwrap_or_default();
+    let lines = note.get(split + 2..).unwrap_or_default();
+    let mut found = false;
+    for line in lines.strip_suffix('\n').ok_or("does not end with a newline")?.split('\n') {
+        let rest = line.strip_prefix("\u{2014} ").ok_or("has a line among its signatures that is none")?;
+        let (name, signature) = rest.split_once(' ').ok_or("has a signature without a name")?;
+        let bytes = BASE64.decode(signature.as_bytes()).map_err(|_| "has a signature that is not base64")?;
+        let (id, signature) = bytes.split_at_checked(4).ok_or("has a signature that is too short")?;
+        if !is_name(name) || signature.is_empty() {
+            return Err("has a signature that is too short or without a name");
+        }
+        if name == key.name && id == key.id {
+            let signature =
+                Signature::from_slice(signature).map_err(|_| "has a signature of the wrong length")?;
+            key.public
+                .verify_strict(text.as_bytes(), &signature)
+                .map_err(|_| "its signature does not verify")?;
+            found = true;
+        }
+    }
+    if found { Ok(text) } else { Err("has no signature by the log's key") }
+}
+
+/// A checkpoint: how many entries the log has, and the root over them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Checkpoint {
+    pub(crate) size: u64,
+    pub(crate) root: [u8; 32],
+}
+
+impl Checkpoint {
+    /// Reads and verifies a checkpoint of the log.
+    pub(crate) fn parse(bytes: &[u8], key: &Key) -> Result<Self, &'static str> {
+        let text = open(bytes, key)?;
+        let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
+        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
+            return Err("has fewer than three lines");
+        };
+        if origin != key.name {
+            return Err("is of another log");
+        }
+        let size = crate::json::decimal(size.as_bytes()).ok_or("its size is no number")?;
+        let root = BASE64.decode(root.as_bytes()).map_err(|_| "its root is not base64")?;
+        let root: [u8; 32] = root.try_into().map_err(|_| "its root is not 32 bytes")?;
+        let further: Vec<&str> = lines.collect();
+        if further.len() > 16 || further.iter().any(|line| line.is_empty()) {
+            return Err("has more than 16 further lines, or an empty one");
+        }
+        if size == 0 && root != <[u8; 32]>::from(Sha256::digest([])) {
+            return Err("is of no entries but has a root");
+        }
+        Ok(Self { size, root })
+    }
+}

@@ -1,0 +1,148 @@
+//! Both verifiers on every bundle: the verdict expected, from both, and the same line named.
+
+use std::collections::BTreeSet;
+use std::io::Cursor;
+use std::path::Path;
+use std::process::Command;
+
+use seinhuis_verify::{Code, Key, Verdict, verify};
+
+use crate::build::signer;
+use crate::{good, zoo};
+
+fn key() -> Key {
+    Key::parse(&signer().vkey()).unwrap()
+}
+
+/// What the script says of each file: verdict, and the file and line it names.
+fn script(files: &[&[u8]]) -> Vec<(String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..files.len()).map(|at| folder.path().join(format!("{at}.zip"))).collect();
+    for (path, file) in paths.iter().zip(files) {
+        std::fs::write(path, file).unwrap();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("verify.py");
+    let output = Command::new("python3")
+        .arg("-B")
+        .arg(script)
+        .args(["--key", &signer().vkey()])
+        .args(&paths)
+        // A single file is told about in another form.
+        .arg(&paths[0])
+        .output()
+        .expect("this test needs python3");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        errors.is_empty(),
+        "this test needs python3 with `cryptography` (Debian: python3-cryptography): {errors}"
+    );
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let found: Vec<_> = lines
+        .lines()
+        .take(files.len())
+        .map(|line| {
+            let mut parts = line.split('\t');
+            let verdict = parts.next().unwrap().to_owned();
+            (verdict, parts.nth(1).unwrap().to_owned())
+        })
+        .collect();
+    assert_eq!(found.len(), files.len());
+    found
+}
+
+fn place(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Bad(failure) => failure.line.map(|line| format!("{}, {line}", failure.file)),
+        Verdict::Good(_) => None,
+    }
+}
+
+#[test]
+fn both_find_good_bundles_good() {
+    let bundles = good::all();
+    let files: Vec<&[u8]> = bundles.iter().map(|(_, file)| file.as_slice()).collect();
+    let script = script(&files);
+    for ((name, file), (theirs, place)) in bundles.iter().zip(script) {
+        let ours = verify(Cursor::new(file), &key()).unwrap();
+        assert_eq!(ours.code(), Code::Good, "{name}: {ours:?}");
+        assert_eq!((theirs.as_str(), place.as_str()), ("good", ""), "{name}");
+    }
+}
+
+#[test]
+fn both_find_the_same_fault_in_bad_bundles() {
+    let beasts = zoo::all();
+    let files: Vec<&[u8]> = beasts.iter().map(|beast| beast.file.as_slice()).collect();
+    let script = script(&files);
+    let mut wrong = Vec::new();
+    for (beast, (theirs, their_place)) in beasts.iter().zip(script) {
+        let ours = verify(Cursor::new(&beast.file), &key()).unwrap();
+        let same_place = place(&ours).is_none_or(|place| place == their_place);
+        let line = match &ours {
+            Verdict::Bad(failure) => failure.line,
+            Verdict::Good(_) => None,
+        };
+        if ours.code() != beast.code
+            || theirs != beast.code.as_str()
+            || !same_place
+            || (beast.line.is_some() && line != beast.line)
+        {
+            wrong.push(format!(
+                "{}: expected {} at {:?}; program {ours:?}; script {theirs} {their_place}",
+                beast.name, beast.code, beast.line
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Bundles with bytes changed at places that are spread by a simple generator: unsealed and, in what they hold, sealed.
+fn changed() -> Vec<Vec<u8>> {
+    let mut state = 1_u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let plain = good::complete(40, None, None).file();
+    let mut files = Vec::new();
+    for _ in 0..400 {
+        let mut file = plain.clone();
+        for _ in 0..=next(3) {
+            let at = next(file.len());
+            file[at] = u8::try_from(next(256)).unwrap();
+        }
+        files.push(file);
+    }
+    for _ in 0..400 {
+        let parts = good::complete(12, None, None);
+        let (at, to) = (next(usize::MAX), u8::try_from(next(256)).unwrap());
+        files.push(parts.file_with_entries(|text| {
+            let mut bytes = text.as_bytes().to_vec();
+            let at = at % bytes.len();
+            bytes[at] = to;
+            bytes
+        }));
+    }
+    files
+}
+
+#[test]
+fn both_agree_on_bundles_changed_anywhere() {
+    let files = changed();
+    let script = script(&files.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    for (at, (file, (theirs, their_place))) in files.iter().zip(script).enumerate() {
+        let ours = verify(Cursor::new(file), &key()).unwrap();
+        assert_eq!(ours.code().as_str(), theirs, "file {at}: {ours:?}");
+        assert!(place(&ours).is_none_or(|place| place == their_place), "file {at}: {ours:?}, {their_place}");
+    }
+}
+
+#[test]
+fn the_zoo_is_large_and_has_every_verdict() {
+    let beasts = zoo::all();
+    let names: BTreeSet<_> = beasts.iter().map(|beast| &beast.name).collect();
+    assert_eq!(names.len(), beasts.len(), "every defect has its own name");
+    assert!(beasts.len() >= 40);
+    let codes: BTreeSet<_> = beasts.iter().map(|beast| beast.code).collect();
+    assert_eq!(codes.len(), 11, "{codes:?}");
+}

@@ -1,0 +1,81 @@
+//! Both commands: what they print and how they end.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::build::{Signer, signer};
+use crate::good;
+
+fn program(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_seinhuis-verify")).args(arguments).output().unwrap()
+}
+
+fn script(arguments: &[&str]) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("verify.py");
+    Command::new("python3").arg("-B").arg(script).args(arguments).output().expect("this test needs python3")
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn good_bad_and_unusable_end_differently() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (good, bad, absent) = (path("good.zip"), path("bad.zip"), path("absent.zip"));
+    std::fs::write(&good, good::complete(60, None, None).file()).unwrap();
+    let mut parts = good::complete(60, None, None);
+    parts.lines[41] = parts.lines[41].replace("\"v\":1", "\"v\":2");
+    std::fs::write(&bad, parts.file()).unwrap();
+    let key = signer().vkey();
+    let other = Signer::new(8, crate::build::ORIGIN).vkey();
+    for run in [program, script] {
+        let cases: [(&[&str], i32); 9] = [
+            (&[&good, "--key", &key], 0),
+            (&[&good, "--key", &key, "--json", "--lang", "nl"], 0),
+            (&[&bad, "--key", &key], 1),
+            (&[&good, "--key", &other], 1),
+            (&[&absent, "--key", &key], 2),
+            (&[&good, "--key", &key[1..]], 2),
+            (&[&good], 2),
+            (&[&good, "--key", &key, "--lang", "fr"], 2),
+            (&["--key", &key], 2),
+        ];
+        for (arguments, status) in cases {
+            let output = run(arguments);
+            assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");
+            assert_eq!(status == 2, output.stdout.is_empty(), "{arguments:?}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn the_verdict_comes_first_and_names_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle.zip");
+    let path = path.to_str().unwrap();
+    let key = signer().vkey();
+    std::fs::write(path, good::complete(60, None, None).file()).unwrap();
+    let said = [program, script].map(|run| printed(&run(&[path, "--key", &key, "--lang", "nl"])));
+    let sentence = "VOLLEDIG: deze 60 regels staan zo in het logboek broker.example/uitwisseling/2026 van 60 regels, en \
+                    tussen de eerste en de laatste is geen regel van de gevraagde periode weggelaten.";
+    for said in said {
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 3, "{said}");
+        assert_eq!(lines[..2], ["good", sentence]);
+        assert!(lines[2].contains(r"controle\nvan"), "what steers a terminal is escaped: {said}");
+    }
+    let mut parts = good::complete(60, None, None);
+    parts.lines[41] = parts.lines[41].replace("\"v\":1", "\"v\":2");
+    std::fs::write(path, parts.file()).unwrap();
+    for run in [program, script] {
+        let said = printed(&run(&[path, "--key", &key]));
+        assert!(
+            said.starts_with("bad-entry\n") && said.contains("entries.jsonl") && said.contains("42"),
+            "{said}"
+        );
+        let json = printed(&run(&[path, "--key", &key, "--json"])).replace(": ", ":");
+        assert!(json.contains(r#""verdict":"bad-entry""#) && json.contains(r#""line":42"#), "{json}");
+    }
+}

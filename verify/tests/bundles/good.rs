@@ -1,0 +1,114 @@
+//! Good bundles of every kind.
+
+use std::collections::BTreeSet;
+
+use crate::build::{Ask, CASE, GEMEENTE, POLITIE, Parts, entries, signer, time};
+use crate::zip::{self, Around};
+
+/// A complete bundle of the indices `range` and their neighbours' times as the period.
+pub(crate) fn complete(size: u64, from: Option<u64>, until: Option<u64>) -> Parts {
+    let log = entries(size);
+    let inside = |index: u64| {
+        from.is_none_or(|from| time(index) >= from) && until.is_none_or(|until| time(index) < until)
+    };
+    let mut picked: BTreeSet<u64> = (0..size).filter(|index| inside(*index)).collect();
+    picked.extend(from.and_then(|from| (0..size).rfind(|index| time(*index) < from)));
+    picked.extend(until.and_then(|until| (0..size).find(|index| time(*index) >= until)));
+    let picked = picked.into_iter().map(|index| usize::try_from(index).unwrap()).collect();
+    let mut question = Vec::new();
+    question.extend(from.map(|from| ("from", from.to_string())));
+    question.extend(until.map(|until| ("until", until.to_string())));
+    Parts::new(&log, &picked, &Ask { complete: true, question })
+}
+
+/// The entries of a log that hold every one of these texts.
+pub(crate) fn selection(size: u64, holds: &[&str], question: &[(&'static str, &str)]) -> Parts {
+    let log = entries(size);
+    let fits = |line: &String| holds.iter().all(|text| line.contains(text));
+    let picked = (0..log.len()).filter(|index| fits(&log[*index])).collect();
+    let question = question.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    Parts::new(&log, &picked, &Ask { complete: false, question })
+}
+
+fn completes() -> Vec<(String, Parts)> {
+    let mut all = Vec::new();
+    for size in [0, 1, 2, 3, 7, 8, 9, 100, 1000, 3001] {
+        all.push((format!("whole log of {size}"), complete(size, None, None)));
+    }
+    for (name, from, until) in [
+        ("from on", Some(10), None),
+        ("up to", None, Some(20)),
+        ("from and until", Some(10), Some(20)),
+        ("a millisecond", Some(10), Some(11)),
+        ("nothing between two neighbours", Some(10), Some(10)),
+        ("before the log", None, Some(0)),
+        ("after the log", Some(5000), Some(6000)),
+        ("around the log", Some(0), Some(5000)),
+    ] {
+        let at = |offset: Option<u64>| offset.map(|offset| time(0) + offset);
+        all.push((format!("complete {name}"), complete(100, at(from), at(until))));
+        all.push((format!("complete {name}, odd size"), complete(77, at(from), at(until))));
+    }
+    all
+}
+
+fn selections() -> Vec<(String, Parts)> {
+    let case = format!("\"{CASE}\"");
+    let period = [(time(200).to_string(), time(300).to_string())];
+    let mut all = vec![
+        ("by flow", selection(2500, &[r#""flow":"F02""#], &[("flow", "\"F02\"")])),
+        ("by kind", selection(500, &[r#""kind":"key""#], &[("kind", "\"key\"")])),
+        ("by case", selection(500, &[CASE], &[("case", &case)])),
+        ("by refusal", selection(500, &[r#""reason":205"#], &[("result", "\"205\"")])),
+        ("by acceptance", selection(300, &[r#""kind":"accepted""#], &[("result", "\"accepted\"")])),
+        ("empty", selection(500, &["no such"], &[("result", "\"999\"")])),
+        ("empty, of an empty log", selection(0, &["no such"], &[("flow", "\"F02\"")])),
+        ("one entry", selection(400, &[&entry_salt(123)], &[])),
+        ("one entry, the first", selection(400, &[&entry_salt(0)], &[])),
+        ("one entry, the last", selection(400, &[&entry_salt(399)], &[])),
+        ("everything", selection(257, &[], &[])),
+    ];
+    for oin in [GEMEENTE, POLITIE] {
+        all.push(("by organisation", selection(600, &[oin], &[("organisation", &format!("\"{oin}\""))])));
+    }
+    for (from, until) in &period {
+        let log = entries(500);
+        let picked = (200..300).filter(|index| log[*index].contains(r#""flow":"F01""#)).collect();
+        let question = vec![("from", from.clone()), ("until", until.clone()), ("flow", "\"F01\"".to_owned())];
+        all.push(("by flow in a period", Parts::new(&log, &picked, &Ask { complete: false, question })));
+    }
+    all.into_iter().map(|(name, parts)| (format!("selection {name}"), parts)).collect()
+}
+
+fn entry_salt(index: u64) -> String {
+    let entry = crate::build::entry(index);
+    let (_, rest) = entry.split_once("\"salt\":\"").unwrap();
+    rest[..32].to_owned()
+}
+
+/// All of them, as files.
+pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
+    let mut parts = completes();
+    parts.extend(selections());
+    let mut fewer = complete(60, None, None);
+    fewer.covenants.pop();
+    parts.push(("a covenant the broker does not hold".to_owned(), fewer));
+    let mut witnessed = complete(60, None, None);
+    let text = witnessed.checkpoint.split_once("\n\n").unwrap().0.to_owned() + "\n";
+    witnessed.checkpoint += &crate::build::Signer::new(9, "witness.example").line(&text);
+    parts.push(("a checkpoint with a witness".to_owned(), witnessed));
+    let mut further = complete(60, None, None);
+    let text = further.checkpoint.split_once("\n\n").unwrap().0.to_owned() + "\nfurther line\n";
+    further.checkpoint = signer().note(&text);
+    parts.push(("a checkpoint with a further line".to_owned(), further));
+
+    let mut files: Vec<_> = parts.into_iter().map(|(name, parts)| (name, parts.file())).collect();
+    let mut members = complete(60, None, None).seal();
+    for member in &mut members {
+        member.large = true;
+    }
+    files.push(("sizes of 64 bits".to_owned(), zip::file(&members, &Around::default())));
+    let around = Around { large: true, ..Around::default() };
+    files.push(("a large archive's end".to_owned(), zip::file(&members, &around)));
+    files
+}

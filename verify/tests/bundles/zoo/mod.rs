@@ -1,0 +1,59 @@
+//! Bad bundles, each named by its one defect.
+
+mod archive;
+mod contents;
+mod question;
+
+use seinhuis_verify::Code;
+
+use crate::build::Parts;
+use crate::good;
+
+/// A bad bundle: its defect, its bytes, its verdict, and the line that has to be named if that is certain.
+pub(crate) struct Beast {
+    pub(crate) name: String,
+    pub(crate) file: Vec<u8>,
+    pub(crate) code: Code,
+    pub(crate) line: Option<u64>,
+}
+
+fn beast(name: &str, code: Code, file: Vec<u8>) -> Beast {
+    Beast { name: name.to_owned(), file, code, line: None }
+}
+
+/// A bundle whose contents were changed before it was summed and signed: what a dishonest broker could make.
+fn altered(
+    name: &str,
+    code: Code,
+    line: Option<u64>,
+    mut parts: Parts,
+    change: impl FnOnce(&mut Parts),
+) -> Beast {
+    change(&mut parts);
+    Beast { line, ..beast(name, code, parts.file()) }
+}
+
+/// A complete bundle of 60 entries.
+fn whole() -> Parts {
+    good::complete(60, None, None)
+}
+
+/// A selection of 400 entries by flow.
+fn some() -> Parts {
+    good::selection(400, &[r#""flow":"F02""#], &[("flow", "\"F02\"")])
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<Beast> {
+    let mut all = archive::all();
+    all.extend(contents::sums());
+    all.extend(contents::manifests());
+    all.extend(contents::checkpoints());
+    all.extend(contents::places());
+    all.extend(contents::proofs());
+    all.extend(contents::covenants());
+    all.extend(question::entries());
+    all.extend(question::orders());
+    all.extend(question::questions());
+    all
+}
