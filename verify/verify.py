@@ -721,6 +721,7 @@ def verify(file, key):
     return manifest
 
 
+LABEL = {"nl": "Doel", "en": "Purpose"}
 MEANING = {
     "nl": {
         "complete": "VOLLEDIG: deze {count} regels staan zo in het logboek {origin} van {size} regels, en tussen de "
@@ -760,7 +761,7 @@ def in_words(found, language, alone):
     meaning = MEANING[language][found.get("proves", "bad")].format(**found)
     # What others wrote goes to a terminal: nothing in it may steer it.
     purpose = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in found.get("purpose", ""))
-    problem = f"{where or 'ZIP'}: {found['problem']}" if "problem" in found else purpose
+    problem = f"{where or 'ZIP'}: {found['problem']}" if "problem" in found else f"{LABEL[language]}: {purpose}"
     return "\n".join([found["verdict"], meaning, problem])
 
 

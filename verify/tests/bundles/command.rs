@@ -64,7 +64,10 @@ fn the_verdict_comes_first_and_names_file_and_line() {
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(lines.len(), 3, "{said}");
         assert_eq!(lines[..2], ["good", sentence]);
-        assert!(lines[2].contains(r"controle\nvan"), "what steers a terminal is escaped: {said}");
+        assert!(
+            lines[2].starts_with("Doel: ") && lines[2].contains(r"controle\nvan"),
+            "what steers a terminal is escaped: {said}"
+        );
     }
     let mut parts = good::complete(60, None, None);
     parts.lines[41] = parts.lines[41].replace("\"v\":1", "\"v\":2");
