@@ -2,8 +2,8 @@
 """Checks exports of the exchange log: python3 verify.py --key KEY BUNDLE.zip...
 
 Written from docs/log.md alone, apart from the program `seinhuis-verify`, so that two readers of that page have to
-agree. Needs Python 3.9 or later and `cryptography` (Debian: python3-cryptography). Reads in bounded memory, needs no network, writes
-nothing. Exit status: 0 all good, 1 not all good, 2 something could not be checked.
+agree. Needs Python 3.9 or later and `cryptography` (Debian: python3-cryptography). Reads in bounded memory, needs no
+network, writes nothing. Exit status: 0 all good, 1 not all good, 2 something could not be checked.
 """
 
 import argparse

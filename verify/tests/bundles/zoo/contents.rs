@@ -237,6 +237,9 @@ pub(crate) fn places() -> Vec<Beast> {
         runs("empty line", Some(2), "0 60\n\n"),
         runs("other digits", Some(1), "0 \u{0666}0\n"),
         runs("overlong", Some(1), &format!("0 {}60\n", " ".repeat(5000))),
+        altered("runs: count of nothing, inside", Code::BadRuns, Some(1), some(), |parts| {
+            parts.runs.insert_str(0, "0 0\n");
+        }),
         altered("count one more", Code::BadRuns, None, whole(), |parts| parts.set("count", "61")),
         altered("line removed, counted", Code::BadRuns, None, whole(), |parts| {
             parts.lines.remove(30);
