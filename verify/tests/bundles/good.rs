@@ -97,6 +97,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let text = witnessed.checkpoint.split_once("\n\n").unwrap().0.to_owned() + "\n";
     witnessed.checkpoint += &crate::build::Signer::new(9, "witness.example").line(&text);
     parts.push(("a checkpoint with a witness".to_owned(), witnessed));
+    let mut rotated = complete(60, None, None);
+    let text = rotated.checkpoint.split_once("\n\n").unwrap().0.to_owned() + "\n";
+    rotated.checkpoint += &crate::build::Signer::new(8, crate::build::ORIGIN).line(&text);
+    parts.push(("a checkpoint signed by another key of the same name too".to_owned(), rotated));
     let mut further = complete(60, None, None);
     let text = further.checkpoint.split_once("\n\n").unwrap().0.to_owned() + "\nfurther line\n";
     further.checkpoint = signer().note(&text);
