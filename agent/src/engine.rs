@@ -11,9 +11,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use seinhuis_agent_core::rows::{OutboxRow, position_key, table};
+use seinhuis_agent_core::rows::{OutboxRow, ReleaseRow, position_key, table};
 use seinhuis_agent_core::{
-    Core, Event, Input, PushRequest, Pushed, Rejection, RestoreError, Send, Settings, Stage, Turn, Write,
+    Core, Event, Input, PushRequest, Pushed, Rejection, Release, RestoreError, Send, Settings, Stage, Turn,
+    Write,
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
 use seinhuis_shared::case::Act;
@@ -54,7 +55,7 @@ pub struct AgentEvent {
 pub struct Decided {
     /// The message.
     pub msg_id: MsgId,
-    /// Accepted, refused or expired.
+    /// Accepted, refused, expired or denied.
     pub stage: Stage,
     /// The refusal's number, or 0.
     pub outcome: u16,
@@ -103,7 +104,7 @@ impl Room {
 
 type Query = Box<dyn FnOnce(&View<'_>) + std::marker::Send>;
 
-/// What this organisation says about a covenant or a case.
+/// What this organisation says about a covenant, a case or a message that waits for release.
 #[derive(Debug)]
 pub enum Say {
     /// It proposes this version.
@@ -112,6 +113,8 @@ pub enum Say {
     Word(Digest, Word, String),
     /// It decides this about a case, or begins one; under this version.
     Decide(CaseId, Option<Act>, Option<Digest>),
+    /// A person in it decides this about a message that waits for release.
+    Release(Release),
 }
 
 impl Say {
@@ -120,6 +123,7 @@ impl Say {
         match self {
             Self::Propose(compiled) => Input::Propose { token, compiled },
             Self::Word(hash, word, reason) => Input::Speak { token, hash, word, reason },
+            Self::Release(release) => Input::Release { token, release },
             Self::Decide(case, act, covenant) => Input::Decide { token, case, act, covenant },
         }
     }
@@ -519,6 +523,15 @@ fn decided(view: &View<'_>, msg_id: MsgId) -> Option<Decided> {
     }
     let row = outbox_row(view.store, position)?;
     Some(Decided { msg_id, stage, outcome: row.outcome, receipt: row.receipt.0 })
+}
+
+/// What a person decided about a message, if somebody did.
+pub(crate) fn release_row(store: &dyn Store, msg_id: &MsgId) -> Option<ReleaseRow> {
+    let value = store.get(table::RELEASE, &msg_id.0).ok()??;
+    match Write::read(table::RELEASE, &msg_id.0, &value) {
+        Ok(Write::Release(_, row)) => Some(row),
+        _ => None,
+    }
 }
 
 /// One row of the outbox.

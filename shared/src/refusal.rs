@@ -250,6 +250,15 @@ refusals! {
     TooManyProposals = 429 "too-many-proposals" Sender,
         nl "Er staan al te veel convenantversies open." => "Laat partijen ondertekenen wat er ligt; stel daarna opnieuw voor.",
         en "Too many versions of covenants are open already." => "Have parties sign what lies there; propose again after that.";
+    NotReleased = 435 "not-released" Sender,
+        nl "Het convenant vraagt dat een mens dit bericht vrijgeeft, en dat is niet gebeurd." => "Bied het bericht opnieuw aan en laat iemand het vrijgeven met `seinhuis-agent release approve`.",
+        en "The covenant asks that a person releases this message, and nobody did." => "Push the message again and have somebody release it with `seinhuis-agent release approve`.";
+    ReleaseDenied = 436 "release-denied" Sender,
+        nl "Degene die over vrijgave beslist heeft dit bericht tegengehouden." => "Lees de reden met `seinhuis-agent outbox show`; bied zo nodig een aangepast bericht aan.",
+        en "Who decides on release did not let this message leave." => "Read the reason with `seinhuis-agent outbox show`; push an amended message if need be.";
+    NotHeld = 437 "not-held" Sender,
+        nl "Dit bericht wacht niet (meer) op vrijgave." => "Bekijk wat wacht met `seinhuis-agent release list`, en wat er van dit bericht werd met `outbox show`.",
+        en "This message does not wait for release, or not any more." => "See what waits with `seinhuis-agent release list`, and what became of this message with `outbox show`.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

@@ -108,6 +108,7 @@ impl Core {
             Write::Act(case, Some(row)) => self.agreed.cases.restore_act(case, *row),
             Write::Outbox(at, row) => self.outbox.restore_row(at, *row),
             Write::Draft(at, Some(draft)) => self.outbox.restore_draft(at, draft),
+            Write::Release(id, row) => self.outbox.restore_release(id, &row),
             Write::Chain(flow, chain) => self.outbox.restore_chain(flow, chain),
             Write::Inbox(at, row) => self.inbox.restore_row(at, &row),
             Write::Seen(sender, flow, chain) => self.inbox.restore_seen(sender, flow, chain),
@@ -125,6 +126,7 @@ impl Core {
             | Write::Meta
             | Write::Body(..)
             | Write::Draft(_, None)
+            | Write::Moved(_)
             | Write::OwnPrekey(_, None)
             | Write::Word(_, None)
             | Write::Act(_, None)
@@ -152,6 +154,10 @@ impl Core {
             }
             Input::Decide { token, case, act, covenant } => {
                 let result = self.decide(case, act, covenant, now, ports, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Release { token, release } => {
+                let result = self.decide_release(release, now, ports, turn);
                 turn.answers.push((token, result));
             }
             Input::LookAtCase(case) => self.look_at(case, now, turn),
@@ -253,6 +259,7 @@ impl Core {
         self.speak_up(now, ports, turn);
         self.decide_again(now, ports, turn);
         self.release(now, ports, turn);
+        self.expire_held(now, turn);
         self.seal_drafts(now, ports, turn);
         self.fetch_prekeys(now, turn);
         if self.connected

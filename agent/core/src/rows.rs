@@ -63,10 +63,12 @@ pub mod table {
     pub const CASE: u8 = 18;
     /// [`super::ActRow`] by case.
     pub const ACT: u8 = 19;
+    /// [`super::ReleaseRow`] by message id.
+    pub const RELEASE: u8 = 22;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 20] = [
-        META, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN,
-        ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
+    pub const ALL: [u8; 21] = [
+        META, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, RELEASE, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN,
+        PIN, ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
     ];
 }
 
@@ -119,13 +121,17 @@ coded! {
         Refused = 3 "refused",
         /// Its time ended before it could be sealed.
         Expired = 4 "expired",
+        /// Its body is kept, locked, until a person releases or denies it.
+        Held = 5 "held",
+        /// A person did not let it leave.
+        Denied = 6 "denied",
     }
 }
 
 impl Stage {
     /// Whether nothing more will happen to it.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Refused | Self::Expired)
+        matches!(self, Self::Done | Self::Refused | Self::Expired | Self::Denied)
     }
 }
 
@@ -216,6 +222,19 @@ pub struct OutboxRow {
     pub decided: Option<Timestamp>,
     /// The verified receipt, once there is one.
     pub receipt: Bytes,
+}
+
+/// What a person decided about a message that waited for it. Kept, and never sent anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct ReleaseRow {
+    /// Whether it may leave.
+    pub approved: bool,
+    /// In which role the person decided.
+    pub role: String,
+    /// Why; may be empty for an approval.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// The last packet of a chain.
@@ -416,6 +435,10 @@ pub enum Write {
     Case(CaseId, Vec<Decided>),
     /// What this organisation decides about a case, or that it was heard.
     Act(CaseId, Option<Box<ActRow>>),
+    /// What a person decided about a message.
+    Release(MsgId, ReleaseRow),
+    /// This place in the outbox is empty again: its message has another one.
+    Moved(u64),
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
     /// caught. Together they show to anybody what the log signed.
     Note(u8, Bytes),
@@ -475,6 +498,8 @@ impl Write {
             }
             Self::Case(case, decisions) => row(table::CASE, case.0.to_vec(), Some(cbor::encode(decisions))),
             Self::Act(case, one) => row(table::ACT, case.0.to_vec(), one.as_ref().map(cbor::encode)),
+            Self::Release(id, one) => row(table::RELEASE, id.0.to_vec(), Some(cbor::encode(one))),
+            Self::Moved(at) => row(table::OUTBOX, position_key(*at), None),
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
         }
     }
@@ -517,6 +542,10 @@ impl Write {
             table::PROPOSAL => Self::Proposal(hash()?, Some(decode(value).map_err(|_| damaged())?)),
             table::CASE => Self::Case(case()?, decode(value).map_err(|_| damaged())?),
             table::ACT => Self::Act(case()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::RELEASE => Self::Release(
+                MsgId::from_slice(key).ok_or_else(damaged)?,
+                decode(value).map_err(|_| damaged())?,
+            ),
             table::NOTE => match key {
                 [place] => Self::Note(*place, decode(value).map_err(|_| damaged())?),
                 _ => return Err(damaged()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Target};
+use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Release, Target};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Compiled, Covenant, Role, Step};
@@ -79,6 +79,17 @@ pub enum Request {
         /// The covenant's digest, hexadecimal.
         covenant: Option<String>,
     },
+    /// Decides about a message that waits for release.
+    Release {
+        /// Its id, a UUID.
+        msg_id: String,
+        /// Whether it may leave.
+        approve: bool,
+        /// In which role.
+        role: String,
+        /// Why.
+        reason: String,
+    },
     /// Gives this organisation's word about a version.
     Speak {
         /// Its hash, hexadecimal.
@@ -130,6 +141,13 @@ pub enum Look {
     },
     /// One message sent.
     Message {
+        /// Its id, a UUID.
+        msg_id: String,
+    },
+    /// The messages that wait for release by a person.
+    Held,
+    /// One of them with its body.
+    HeldBody {
         /// Its id, a UUID.
         msg_id: String,
     },
@@ -202,6 +220,12 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             let (case, say) = decide(&case, &act, covenant.as_ref())?;
             say_directly(&mut engine, say).map(|_| present::case(&engine.view(), case))
         }
+        Request::Release { msg_id, approve, role, reason } => {
+            let release = Release { msg_id: field("ID", &msg_id)?, approved: approve, role, reason };
+            let msg_id = release.msg_id;
+            say_directly(&mut engine, Say::Release(release))
+                .and_then(|_| present::message(&engine.view(), msg_id))
+        }
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
@@ -265,6 +289,12 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             say(agent, decision).await?;
             agent.query(move |view| present::case(view, case)).await
         }
+        Request::Release { msg_id, approve, role, reason } => {
+            let release = Release { msg_id: field("ID", &msg_id)?, approved: approve, role, reason };
+            let msg_id = release.msg_id;
+            say(agent, Say::Release(release)).await?;
+            agent.query(move |view| present::message(view, msg_id)).await?
+        }
         Request::Push(push) => {
             let request = parse(&push)?;
             let msg_id = request.msg_id;
@@ -310,7 +340,9 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Outbox { lines } => present::outbox(view, *lines),
         Look::Inbox { lines } => present::inbox(view, *lines),
         Look::Read { id } => present::read(view, id),
-        Look::Message { msg_id } => present::message(view, field("--id", msg_id)?),
+        Look::Held => Ok(present::held(view)),
+        Look::HeldBody { msg_id } => present::held_body(view, field("ID", msg_id)?),
+        Look::Message { msg_id } => present::message(view, field("ID", msg_id)?),
         Look::Covenants => Ok(present::covenants(view)),
         Look::Cases => Ok(present::cases(view)),
         Look::Case { case } => Ok(present::case(view, field("CASE", case)?)),
@@ -423,6 +455,8 @@ mod tests {
             with(Request::Look(Look::Read { id: "7".into() }), "look", Some("read")),
             with(Request::Decide { case: "a".into(), act: ActText::Close, covenant: None }, "decide", None),
             with(Request::Look(Look::Case { case: "a".into() }), "look", Some("case")),
+            with(Request::Look(Look::HeldBody { msg_id: "a".into() }), "look", Some("held-body")),
+            json!({ "release": { "msg_id": "", "approve": true, "role": "", "reason": "", "added_later": true } }),
             json!({ "look": { "status": { "added_later": true } } }),
             json!({ "propose": { "document": "", "added_later": true } }),
             json!({ "speak": { "covenant": "", "word": "", "reason": "", "added_later": true } }),

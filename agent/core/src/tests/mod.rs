@@ -5,5 +5,6 @@ mod interleaving;
 mod minimise;
 mod outbox;
 mod prekeys;
+mod release;
 mod rows;
 mod trust;

@@ -4,9 +4,9 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::Step;
 use seinhuis_shared::covenant::agreement::Word;
 
-use crate::fixture::{Broker, CASE, NOW, Node, covenant, inquiry, moved, oin, partnership, signal};
+use crate::fixture::{Broker, CASE, NOW, Node, covenant, inquiry, moved, oin, partnership, request, signal};
 use crate::rows::{FORMAT, RestoreError, Write, table};
-use crate::{Core, Input, Settings};
+use crate::{Core, Input, PushRequest, Settings};
 
 fn settings() -> Settings {
     Settings { oin: oin(1), log: crate::fixture::log_key() }
@@ -15,7 +15,10 @@ fn settings() -> Settings {
 /// Agents with something in every table.
 fn used() -> Vec<Node> {
     let (mut broker, nodes) = partnership();
-    let [mut town, police, mut youth, officers] = nodes;
+    let [mut town, mut police, mut youth, officers] = nodes;
+    let names = request(4, "F09", &[1], "09-F09-politie-namen.json");
+    police.push(PushRequest { step: Some(Step::S2B), case: Some(CASE), ..names }, NOW).unwrap();
+    police.decide(4, false, NOW).unwrap();
     town.push(inquiry(1, &[2, 3]), NOW).unwrap();
     youth.push(signal(2), NOW).unwrap();
     let packet = youth.submitted()[0].clone();
