@@ -109,9 +109,8 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<(), Rejection> {
         check(&release)?;
-        let position = match self.outbox.find(&release.msg_id) {
-            Some((position, Stage::Held)) => position,
-            Some(_) | None => return Err(Refusal::NotHeld.into()),
+        let Some((position, Stage::Held)) = self.outbox.find(&release.msg_id) else {
+            return Err(Refusal::NotHeld.into());
         };
         let Some(item) = self.outbox.open.get(&position) else { return Err(Refusal::NotHeld.into()) };
         if item.row.expires <= now {
@@ -193,7 +192,7 @@ impl Core {
 /// Whether a decision says in which role and why, in words that can be shown.
 fn check(release: &Release) -> Result<(), Rejection> {
     let plain =
-        |text: &str, most: usize| text.chars().count() <= most && !text.chars().any(|c| c.is_control());
+        |text: &str, most: usize| text.chars().count() <= most && !text.chars().any(char::is_control);
     let role = !release.role.trim().is_empty() && plain(&release.role, TEXT_MAX);
     let reason =
         plain(&release.reason, REASON_MAX) && (release.approved || !release.reason.trim().is_empty());
