@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use seinhuis_agent_core::rows::{OutboxRow, ReleaseRow, position_key, table};
+use seinhuis_agent_core::rows::{OutboxRow, ProvenanceRow, ReleaseRow, position_key, table};
 use seinhuis_agent_core::{
     Core, Event, Input, PushRequest, Pushed, Rejection, Release, RestoreError, Send, Settings, Stage, Turn,
     Write,
@@ -525,6 +525,16 @@ fn decided(view: &View<'_>, msg_id: MsgId) -> Option<Decided> {
     Some(Decided { msg_id, stage, outcome: row.outcome, receipt: row.receipt.0 })
 }
 
+/// What is stored about where the body of a received message comes from, if that is more than its flow says.
+pub(crate) fn provenance_row(store: &dyn Store, position: u64) -> Option<ProvenanceRow> {
+    let key = position_key(position);
+    let value = store.get(table::PROVENANCE, &key).ok()??;
+    match Write::read(table::PROVENANCE, &key, &value) {
+        Ok(Write::Provenance(_, row)) => Some(row),
+        _ => None,
+    }
+}
+
 /// What a person decided about a message, if somebody did.
 pub(crate) fn release_row(store: &dyn Store, msg_id: &MsgId) -> Option<ReleaseRow> {
     let value = store.get(table::RELEASE, &msg_id.0).ok()??;
@@ -597,6 +607,8 @@ mod tests {
             ttl: None,
             in_reply_to: None,
             trace: None,
+            source: None,
+            handling: None,
             body: vec![],
         }
     }

@@ -259,6 +259,27 @@ refusals! {
     NotHeld = 437 "not-held" Sender,
         nl "Dit bericht wacht niet (meer) op vrijgave." => "Bekijk wat wacht met `seinhuis-agent release list`, en wat er van dit bericht werd met `outbox show`.",
         en "This message does not wait for release, or not any more." => "See what waits with `seinhuis-agent release list`, and what became of this message with `outbox show`.";
+    HandlingLoosened = 438 "handling-loosened" Sender,
+        nl "Het bericht laat doorgeven ruimer toe dan de stroom of de herkomst." => "Laat `--handling` weg, of kies `consent`: strenger mag, ruimer niet.",
+        en "The message allows passing on more widely than the flow or the origin does." => "Leave `--handling` out, or choose `consent`: stricter is allowed, wider is not.";
+    ConsentMissing = 439 "consent-missing" Sender,
+        nl "De herkomst heeft niet toegestemd in het doorgeven van dit bericht aan deze ontvanger." => "Vraag de herkomst om toestemming (F40, of `consent give` aan haar kant) en bied het bericht daarna opnieuw aan.",
+        en "The origin has not consented to passing this message on to this recipient." => "Ask the origin for consent (F40, or `consent give` at its side) and push the message again after that.";
+    ConsentInvalid = 440 "consent-invalid" Sender,
+        nl "De toestemming voor doorverstrekking is niet door de herkomst getekend of klopt niet van vorm." => "Vraag de herkomst om een nieuwe toestemming.",
+        en "The consent to pass on is not signed by the origin or has a wrong form." => "Ask the origin for a new consent.";
+    ConsentElsewhere = 441 "consent-elsewhere" Sender,
+        nl "De toestemming voor doorverstrekking gaat over een ander bericht, een andere houder of een andere ontvanger." => "Vraag de herkomst om toestemming voor dit bericht en deze ontvanger.",
+        en "The consent to pass on is about another message, holder or recipient." => "Ask the origin for consent for this message and this recipient.";
+    ConsentExpired = 442 "consent-expired" Sender,
+        nl "De toestemming voor doorverstrekking geldt niet meer, of nog niet." => "Vraag de herkomst om een nieuwe toestemming.",
+        en "The consent to pass on does not hold any more, or not yet." => "Ask the origin for a new consent.";
+    OriginFalse = 443 "origin-false" Sender,
+        nl "De herkomst die het bericht noemt, kan niet kloppen." => "Geef een ontvangen bericht door met `push --from`; noem geen herkomst bij eigen gegevens.",
+        en "The origin that the message names cannot be right." => "Pass a received message on with `push --from`; name no origin for data of your own.";
+    OnwardElsewhere = 444 "onward-elsewhere" Sender,
+        nl "Zonder toestemming van de herkomst mag dit alleen binnen hetzelfde convenant en dezelfde zaak worden doorgegeven." => "Noem de zaak van het ontvangen bericht met `--case`, of vraag de herkomst om toestemming.",
+        en "Without the consent of its origin this may be passed on within the same covenant and case only." => "Name the case of the received message with `--case`, or ask the origin for consent.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

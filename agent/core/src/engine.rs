@@ -10,6 +10,7 @@ use seinhuis_shared::wire::Welcome;
 
 use crate::agreed::Agreed;
 use crate::inbox::Inbox;
+use crate::onward::Consents;
 use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
@@ -37,6 +38,7 @@ pub struct Core {
     pub(crate) agreed: Agreed,
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
+    pub(crate) consents: Consents,
     pub(crate) trust: Trust,
     pub(crate) prekeys: Prekeys,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
@@ -53,6 +55,7 @@ impl Core {
             agreed: Agreed::new(settings.oin),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
+            consents: Consents::default(),
             trust,
             prekeys: Prekeys::default(),
             alarms: BTreeMap::new(),
@@ -109,6 +112,7 @@ impl Core {
             Write::Outbox(at, row) => self.outbox.restore_row(at, *row),
             Write::Draft(at, Some(draft)) => self.outbox.restore_draft(at, draft),
             Write::Release(id, row) => self.outbox.restore_release(id, &row),
+            Write::Consent(digest, Some(bytes)) => return self.consents.restore(digest, bytes),
             Write::Chain(flow, chain) => self.outbox.restore_chain(flow, chain),
             Write::Inbox(at, row) => self.inbox.restore_row(at, &row),
             Write::Seen(sender, flow, chain) => self.inbox.restore_seen(sender, flow, chain),
@@ -127,6 +131,8 @@ impl Core {
             | Write::Body(..)
             | Write::Draft(_, None)
             | Write::Moved(_)
+            | Write::Consent(_, None)
+            | Write::Provenance(..)
             | Write::OwnPrekey(_, None)
             | Write::Word(_, None)
             | Write::Act(_, None)

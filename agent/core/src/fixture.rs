@@ -138,6 +138,8 @@ pub(crate) fn request(id: u8, flow: &str, to: &[u8], body: &str) -> PushRequest 
         ttl: None,
         in_reply_to: None,
         trace: None,
+        source: None,
+        handling: None,
         body: sample(body),
     }
 }

@@ -9,7 +9,8 @@ use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::{Agreement, Declared, Question, Size};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::BODY_MAX;
-use seinhuis_shared::packet::{self, Context, Recipient, SealRandomness, Sealed};
+use seinhuis_shared::onward::{self, Provenance};
+use seinhuis_shared::packet::{self, Context, Plain, Recipient, SealRandomness, Sealed};
 use seinhuis_shared::prekey::PrekeyPublic;
 use seinhuis_shared::receipt::{ReceiptError, Submitted};
 use seinhuis_shared::refusal::Refusal;
@@ -40,12 +41,13 @@ const EXPIRED: (Stage, u16) = (Stage::Expired, Refusal::Expired.number());
 /// Longest wait a broker can impose.
 const DEFER_MAX: Span = Span::minutes(10);
 
-/// What a draft keeps besides its row: `[declared, in_reply_to, trace, body]`.
+/// What a draft keeps besides its row: `[declared, in_reply_to, trace, provenance, body]`.
 #[derive(Serialize_tuple, Deserialize_tuple)]
 struct Draft {
     declared: Declared,
     in_reply_to: Option<MsgId>,
     trace: TraceId,
+    provenance: Provenance,
     body: Bytes,
 }
 
@@ -337,10 +339,13 @@ impl Core {
         }
         let prepared = prepare(&self.agreed, self.settings.oin, request, now)?;
         self.check_own_key(self.agreed.get(&prepared.covenant)?.compiled(), ports)?;
+        let compiled = Arc::clone(self.agreed.get(&prepared.covenant)?.compiled());
+        let provenance = self.provenance(request, &compiled, &prepared.recipients, now)?;
         let draft = Draft {
             declared: prepared.declared,
             in_reply_to: request.in_reply_to,
             trace: request.trace.unwrap_or_else(|| TraceId(ports.random())),
+            provenance,
             body: Bytes::from(request.body.as_slice()),
         };
         let position = self.outbox.next;
@@ -521,7 +526,10 @@ impl Core {
             expires: row.expires,
             size: Size::Body(u64::try_from(draft.body.len()).unwrap_or(u64::MAX)),
         };
-        self.agreed.judge_outgoing(&row.covenant, &question).map(|(_, waits)| waits)
+        let (_, waits) = self.agreed.judge_outgoing(&row.covenant, &question)?;
+        let compiled = self.agreed.get(&row.covenant)?.compiled();
+        onward::admits(&draft.provenance, compiled, &row.flow, self.settings.oin, &row.recipients, now)?;
+        Ok(waits)
     }
 
     fn sealed(
@@ -567,8 +575,8 @@ impl Core {
         };
         let chance = SealRandomness { key: ports.random(), iv: ports.random(), salt: ports.random() };
         let crypto = ports.crypto;
-        packet::seal(crypto, &mut context, &keys, MEDIA_TYPE, &draft.body, &chance, ports.signer)
-            .map(|sealed| (sealed, seq))
+        let plain = Plain { media_type: MEDIA_TYPE, provenance: &draft.provenance, body: &draft.body };
+        packet::seal(crypto, &mut context, &keys, plain, &chance, ports.signer).map(|sealed| (sealed, seq))
     }
 
     /// Seals, in order, every draft whose recipients have keys; ends those whose time is over.

@@ -8,6 +8,7 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::{self, Bytes, CborError};
 use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, PrekeyId};
+use seinhuis_shared::onward::Provenance;
 use seinhuis_shared::prekey::PrekeyPublic;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
@@ -65,10 +66,14 @@ pub mod table {
     pub const ACT: u8 = 19;
     /// [`super::ReleaseRow`] by message id.
     pub const RELEASE: u8 = 22;
+    /// [`super::ProvenanceRow`] by position in the inbox, where it says more than the flow does.
+    pub const PROVENANCE: u8 = 23;
+    /// Signed consents of others, by digest.
+    pub const CONSENT: u8 = 24;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 21] = [
+    pub const ALL: [u8; 23] = [
         META, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, RELEASE, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN,
-        PIN, ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
+        PIN, ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE, PROVENANCE, CONSENT,
     ];
 }
 
@@ -223,6 +228,9 @@ pub struct OutboxRow {
     /// The verified receipt, once there is one.
     pub receipt: Bytes,
 }
+
+/// Where the body of a received message comes from.
+pub type ProvenanceRow = Provenance;
 
 /// What a person decided about a message that waited for it. Kept, and never sent anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
@@ -437,6 +445,10 @@ pub enum Write {
     Act(CaseId, Option<Box<ActRow>>),
     /// What a person decided about a message.
     Release(MsgId, ReleaseRow),
+    /// Where the body of a received message comes from.
+    Provenance(u64, ProvenanceRow),
+    /// A consent of another organisation, as it signed it.
+    Consent(Digest, Option<Bytes>),
     /// This place in the outbox is empty again: its message has another one.
     Moved(u64),
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
@@ -499,6 +511,10 @@ impl Write {
             Self::Case(case, decisions) => row(table::CASE, case.0.to_vec(), Some(cbor::encode(decisions))),
             Self::Act(case, one) => row(table::ACT, case.0.to_vec(), one.as_ref().map(cbor::encode)),
             Self::Release(id, one) => row(table::RELEASE, id.0.to_vec(), Some(cbor::encode(one))),
+            Self::Provenance(at, one) => row(table::PROVENANCE, position_key(*at), Some(cbor::encode(one))),
+            Self::Consent(digest, one) => {
+                row(table::CONSENT, digest.0.to_vec(), one.as_ref().map(|one| one.0.clone()))
+            }
             Self::Moved(at) => row(table::OUTBOX, position_key(*at), None),
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
         }
@@ -542,6 +558,8 @@ impl Write {
             table::PROPOSAL => Self::Proposal(hash()?, Some(decode(value).map_err(|_| damaged())?)),
             table::CASE => Self::Case(case()?, decode(value).map_err(|_| damaged())?),
             table::ACT => Self::Act(case()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::PROVENANCE => Self::Provenance(at()?, decode(value).map_err(|_| damaged())?),
+            table::CONSENT if hash()? == sha256(value) => Self::Consent(hash()?, Some(Bytes::from(value))),
             table::RELEASE => Self::Release(
                 MsgId::from_slice(key).ok_or_else(damaged)?,
                 decode(value).map_err(|_| damaged())?,

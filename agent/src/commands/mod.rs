@@ -1,6 +1,7 @@
 //! What people type.
 
 mod case;
+mod consent;
 mod covenant;
 mod doctor;
 mod enrol;
@@ -58,6 +59,9 @@ enum Command {
     /// What waits for a person before it may leave: list, show, approve, deny
     #[command(subcommand)]
     Release(release::Release),
+    /// Consent to pass on what this organisation sent, and the consents it holds: give, list
+    #[command(subcommand)]
+    Consent(consent::Consent),
     /// Messages sent
     #[command(subcommand)]
     Outbox(Outbox),
@@ -214,6 +218,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Push(push) => push::push(&home, &push, ui),
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),
         Command::Outbox(Outbox::Show { id }) => messages::sent(&home, id, ui),
+        Command::Consent(command) => consent::consent(&home, command, ui),
         Command::Release(command) => release::release(&home, command, ui),
         Command::Inbox(Inbox::List { lines }) => messages::inbox(&home, lines, ui),
         Command::Inbox(Inbox::Read { id, raw }) => messages::read(&home, id, raw, ui),

@@ -6,6 +6,7 @@ use seinhuis_agent_core::{Held, Locker as _, Status, Write};
 use seinhuis_journal::{Stats, Store};
 use seinhuis_shared::case::{CaseState, Stage};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::onward::Consent;
 use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::case::{CaseView, DecidedView, PendingView, StatedView};
 use super::request::ActText;
-use crate::engine::{View, outbox_row, release_row, store_complaint};
+use crate::engine::{View, outbox_row, provenance_row, release_row, store_complaint};
 use crate::link::LinkStatus;
 
 fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
@@ -130,7 +131,7 @@ pub(super) fn outbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     Ok(shown.collect())
 }
 
-fn no_such_message(id: &str) -> Complaint {
+pub(super) fn no_such_message(id: &str) -> Complaint {
     Complaint::refused(
         Text::new(format!("Er is geen bericht {id}."), format!("There is no message {id}.")),
         Text::new("Kijk in de lijst: outbox list of inbox list.", "See the list: outbox list or inbox list."),
@@ -177,14 +178,39 @@ pub(super) fn inbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     Ok(shown.collect())
 }
 
-/// One message of the inbox with its body, by position or message id.
-pub(super) fn read(view: &View<'_>, id: &str) -> Result<Value, Complaint> {
+/// One row of the inbox, by position or message id.
+pub(super) fn received(view: &View<'_>, id: &str) -> Result<(u64, Box<InboxRow>), Complaint> {
     let found = rows(view.store, table::INBOX, u64::MAX)?.into_iter().find_map(|write| {
         let Write::Inbox(position, row) = write else { return None };
         (position.to_string() == id || row.msg_id.to_string() == id).then_some((position, row))
     });
-    let (position, row) = found.ok_or_else(|| no_such_message(id))?;
+    found.ok_or_else(|| no_such_message(id))
+}
+
+/// The consents of others that this organisation holds.
+pub(super) fn consents(view: &View<'_>) -> Value {
+    let shown = |consent: &Consent| {
+        json!({
+            "origin": consent.origin.to_string(),
+            "packet": consent.packet.to_string(),
+            "to": oins(&consent.recipients),
+            "until": consent.until.to_string(),
+            "at": consent.at.to_string(),
+        })
+    };
+    view.core.consents().map(shown).collect()
+}
+
+/// One message of the inbox with its body, by position or message id.
+pub(super) fn read(view: &View<'_>, id: &str) -> Result<Value, Complaint> {
+    let (position, row) = received(view, id)?;
     let mut value = incoming(position, &row);
+    let said = provenance_row(view.store, position);
+    if let (Some(object), Some(source)) = (value.as_object_mut(), view.core.source(&row, said.as_ref())) {
+        object.insert("origin".into(), source.origin.to_string().into());
+        object.insert("handling".into(), source.handling.as_str().into());
+        object.insert("source".into(), said.and_then(|said| said.source).map(|it| it.to_string()).into());
+    }
     if row.outcome == 0 {
         let key = position_key(position);
         let locked = view.store.get(table::BODY, &key).map_err(|error| store_complaint(&error))?;

@@ -57,6 +57,12 @@ pub(super) struct Push {
     /// The message this answers
     #[arg(long)]
     reply_to: Option<String>,
+    /// Pass on a received message: its number in the inbox, or its message id. Origin and handling code go along
+    #[arg(long, value_name = "MSG")]
+    from: Option<String>,
+    /// What the recipient may do with it: partners or consent; stricter than the covenant asks, never wider
+    #[arg(long)]
+    handling: Option<String>,
     /// W3C trace id
     #[arg(long)]
     trace: Option<String>,
@@ -173,6 +179,8 @@ fn compose(push: &Push, bytes: &[u8]) -> Result<PushText, Complaint> {
     over(&push.covenant, &mut text.covenant);
     over(&push.reply_to, &mut text.in_reply_to);
     over(&push.trace, &mut text.trace);
+    over(&push.from, &mut text.source);
+    over(&push.handling, &mut text.handling);
     if let Some(flow) = &push.flow {
         text.flow.clone_from(flow);
     }
@@ -295,6 +303,8 @@ mod tests {
             id: None,
             reply_to: None,
             trace: None,
+            from: None,
+            handling: None,
             wait: None,
         }
     }

@@ -123,6 +123,9 @@ warnings! {
     NeverTakesPart "W20" "good order",
         nl "Een partij neemt op geen dag van de geldigheid deel." => "Verbeter joined of left, of laat de partij weg.",
         en "A party takes part on no day of the validity." => "Correct joined or left, or leave the party out.";
+    PassedOnFreely "W21" "Wpg 7(2); WGS 1.7",
+        nl "Wat politie of OM over een persoon verstrekt, mag worden doorgegeven zonder dat zij daarin toestemmen." => "Schrijf handling = \"consent\" bij de stroom.",
+        en "What police or prosecution disclose about a person may be passed on without their consent." => "Write handling = \"consent\" at the flow.";
 }
 
 /// One warning about one place.

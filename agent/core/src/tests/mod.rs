@@ -3,6 +3,7 @@ mod cases;
 mod inbox;
 mod interleaving;
 mod minimise;
+mod onward;
 mod outbox;
 mod prekeys;
 mod release;

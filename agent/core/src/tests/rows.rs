@@ -1,10 +1,16 @@
 //! Rows read back as they were written, and nothing else does.
 
 use seinhuis_shared::case::Act;
-use seinhuis_shared::covenant::Step;
 use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::covenant::{Handling, Step};
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::onward::Consent;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shared::time::Span;
 
-use crate::fixture::{Broker, CASE, NOW, Node, covenant, inquiry, moved, oin, partnership, request, signal};
+use crate::fixture::{
+    Broker, CASE, NOW, Node, covenant, inquiry, moved, oin, partnership, request, signal, signer,
+};
 use crate::rows::{FORMAT, RestoreError, Write, table};
 use crate::{Core, Input, PushRequest, Settings};
 
@@ -42,6 +48,23 @@ fn used() -> Vec<Node> {
     broker.serve(&mut town, NOW);
     let act = Some(Act::Step(Step::S2A));
     town.step([Input::Decide { token: 3, case: CASE, act, covenant: None }], NOW);
+    // What says more of where it comes from than its flow, and a consent.
+    let strict = PushRequest { handling: Some(Handling::Consent), ..signal(5) };
+    youth.push(strict, NOW).unwrap();
+    let packet = youth.submitted().pop().unwrap();
+    let offer = broker.offer(&packet, oin(1), NOW);
+    town.step([Input::Offer(Box::new(offer))], NOW);
+    let consent = Consent {
+        format: seinhuis_shared::onward::FORMAT,
+        origin: oin(2),
+        holder: oin(1),
+        packet: Digest([1; 32]),
+        recipients: vec![oin(3)],
+        until: NOW,
+        at: NOW.minus(Span::days(1)),
+    };
+    let bytes = consent.sign(&signer(2));
+    town.rows.insert((table::CONSENT, sha256(&bytes).0.to_vec()), bytes);
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
     vec![town, police, youth, officers, alone]
