@@ -110,7 +110,7 @@ fn the_matrix_is_the_flow_table() {
     }
     assert_eq!(
         cell(&review, Step::S2B, Role::Politie, Role::Om).unwrap(),
-        "F12 (P1 P2 P3), F36 (G), F38 (G), F41 (G)"
+        "F12 (P1 P2 P3), F36 (G), F38 (G), F40 (G), F41 (G)"
     );
 }
 
