@@ -53,7 +53,7 @@ impl Scene {
     }
 
     /// Has a packet accepted and delivered to the municipality; the outcome of its acknowledgement.
-    fn to_town(&mut self, bytes: &[u8]) -> u16 {
+    fn deliver(&mut self, bytes: &[u8]) -> u16 {
         let offer = self.broker.offer(bytes, oin(1), NOW);
         self.town.step([Input::Offer(Box::new(offer))], NOW);
         self.town.acknowledged()[0].outcome
@@ -63,7 +63,7 @@ impl Scene {
     fn names(&mut self, id: u8) -> (Source, Digest) {
         self.police.pass(about(id, "F09", 1, NAMES), NOW).unwrap();
         let packet = self.police.submitted().pop().unwrap();
-        assert_eq!(self.to_town(&packet), 0);
+        assert_eq!(self.deliver(&packet), 0);
         (source(&self.town), sha256(&packet))
     }
 
@@ -82,16 +82,16 @@ impl Scene {
         let push = self.police.core.grant(&row, grant, NOW, self.police.ports()).unwrap();
         assert_eq!(self.police.push(push, NOW).unwrap().stage, Stage::Sealed);
         let packet = self.police.submitted().pop().unwrap();
-        self.to_town(&packet)
+        self.deliver(&packet)
     }
 }
 
 fn sent(node: &Node, id: u8) -> OutboxRow {
-    let rows = node.rows.iter().filter_map(|((of, key), value)| match Write::read(*of, key, value) {
+    let mut rows = node.rows.iter().filter_map(|((of, key), value)| match Write::read(*of, key, value) {
         Ok(Write::Outbox(_, row)) if row.msg_id == MsgId([id; 16]) => Some(*row),
         _ => None,
     });
-    rows.last().unwrap()
+    rows.next_back().unwrap()
 }
 
 /// The last message in an inbox, as something to pass on.
@@ -99,10 +99,11 @@ fn source(node: &Node) -> Source {
     let mut last: Option<(u64, InboxRow)> = None;
     let mut said = None;
     for ((of, key), value) in &node.rows {
-        match Write::read(*of, key, value).unwrap() {
-            Write::Inbox(at, row) => last = Some((at, *row)),
-            Write::Provenance(at, row) => said = Some((at, row)),
-            _ => {}
+        let write = Write::read(*of, key, value).unwrap();
+        if let Write::Inbox(at, row) = write {
+            last = Some((at, *row));
+        } else if let Write::Provenance(at, row) = write {
+            said = Some((at, row));
         }
     }
     let (at, row) = last.unwrap();
@@ -185,7 +186,7 @@ fn own_data_names_its_sender_and_the_flow_says_what_may_be_done_with_it() {
         .pass(PushRequest { handling: Some(Handling::Consent), ..about(2, "F08", 1, YOUTHS) }, NOW)
         .unwrap();
     let packet = scene.youth.submitted().pop().unwrap();
-    assert_eq!(scene.to_town(&packet), 0);
+    assert_eq!(scene.deliver(&packet), 0);
     assert_eq!((source(&scene.town).origin, source(&scene.town).handling), (oin(3), Handling::Consent));
     scene.town.restart(NOW);
     let loose = PushRequest { handling: Some(Handling::Partners), ..about(3, "F09", 1, NAMES) };
@@ -232,7 +233,7 @@ fn within_covenant_and_case_what_partners_may_share_needs_no_consent_and_keeps_i
     let mut scene = Scene::new();
     scene.youth.pass(about(1, "F08", 1, YOUTHS), NOW).unwrap();
     let packet = scene.youth.submitted().pop().unwrap();
-    assert_eq!(scene.to_town(&packet), 0);
+    assert_eq!(scene.deliver(&packet), 0);
     let got = source(&scene.town);
     assert_eq!((got.origin, got.handling), (oin(3), Handling::Partners));
     let elsewhere = Source { case: None, ..got.clone() };
@@ -354,7 +355,7 @@ fn a_recipient_does_not_take_a_looser_code_than_the_flow_has() {
         let plain = Plain { media_type: MEDIA_TYPE, provenance: &row(handling), body: &body };
         let chance = SealRandomness { key: [1; 32], iv: [2; 12], salt: [3; 32] };
         let bytes = seal(&Toy::default(), &mut context, &[&key], plain, &chance, &signer(2)).unwrap().bytes;
-        assert_eq!(scene.to_town(&bytes), wanted, "{handling}");
+        assert_eq!(scene.deliver(&bytes), wanted, "{handling}");
     }
 }
 
@@ -381,7 +382,7 @@ fn a_consent_that_does_not_count_is_quarantined_and_not_kept() {
         push.body = [&text[..start], &own, &text[end..]].concat().into_bytes();
         scene.police.push(push, NOW).unwrap();
         let bytes = scene.police.submitted().pop().unwrap();
-        scene.to_town(&bytes)
+        scene.deliver(&bytes)
     };
     let good = consent(packet);
     let elsewhere = Consent { holder: oin(4), ..good.clone() };
