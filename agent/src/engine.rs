@@ -11,9 +11,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use seinhuis_agent_core::rows::{OutboxRow, position_key, table};
+use seinhuis_agent_core::rows::{OutboxRow, ProvenanceRow, ReleaseRow, position_key, table};
 use seinhuis_agent_core::{
-    Core, Event, Input, PushRequest, Pushed, Rejection, RestoreError, Send, Settings, Stage, Turn, Write,
+    Core, Event, Input, PushRequest, Pushed, Rejection, Release, RestoreError, Send, Settings, Stage, Turn,
+    Write,
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
 use seinhuis_shared::case::Act;
@@ -54,7 +55,7 @@ pub struct AgentEvent {
 pub struct Decided {
     /// The message.
     pub msg_id: MsgId,
-    /// Accepted, refused or expired.
+    /// Accepted, refused, expired or denied.
     pub stage: Stage,
     /// The refusal's number, or 0.
     pub outcome: u16,
@@ -103,7 +104,7 @@ impl Room {
 
 type Query = Box<dyn FnOnce(&View<'_>) + std::marker::Send>;
 
-/// What this organisation says about a covenant or a case.
+/// What this organisation says about a covenant, a case or a message that waits for release.
 #[derive(Debug)]
 pub enum Say {
     /// It proposes this version.
@@ -112,6 +113,8 @@ pub enum Say {
     Word(Digest, Word, String),
     /// It decides this about a case, or begins one; under this version.
     Decide(CaseId, Option<Act>, Option<Digest>),
+    /// A person in it decides this about a message that waits for release.
+    Release(Release),
 }
 
 impl Say {
@@ -120,6 +123,7 @@ impl Say {
         match self {
             Self::Propose(compiled) => Input::Propose { token, compiled },
             Self::Word(hash, word, reason) => Input::Speak { token, hash, word, reason },
+            Self::Release(release) => Input::Release { token, release },
             Self::Decide(case, act, covenant) => Input::Decide { token, case, act, covenant },
         }
     }
@@ -521,6 +525,25 @@ fn decided(view: &View<'_>, msg_id: MsgId) -> Option<Decided> {
     Some(Decided { msg_id, stage, outcome: row.outcome, receipt: row.receipt.0 })
 }
 
+/// What is stored about where the body of a received message comes from, if that is more than its flow says.
+pub(crate) fn provenance_row(store: &dyn Store, position: u64) -> Option<ProvenanceRow> {
+    let key = position_key(position);
+    let value = store.get(table::PROVENANCE, &key).ok()??;
+    match Write::read(table::PROVENANCE, &key, &value) {
+        Ok(Write::Provenance(_, row)) => Some(row),
+        _ => None,
+    }
+}
+
+/// What a person decided about a message, if somebody did.
+pub(crate) fn release_row(store: &dyn Store, msg_id: &MsgId) -> Option<ReleaseRow> {
+    let value = store.get(table::RELEASE, &msg_id.0).ok()??;
+    match Write::read(table::RELEASE, &msg_id.0, &value) {
+        Ok(Write::Release(_, row)) => Some(row),
+        _ => None,
+    }
+}
+
 /// One row of the outbox.
 pub(crate) fn outbox_row(store: &dyn Store, position: u64) -> Option<OutboxRow> {
     let key = position_key(position);
@@ -584,6 +607,8 @@ mod tests {
             ttl: None,
             in_reply_to: None,
             trace: None,
+            source: None,
+            handling: None,
             body: vec![],
         }
     }

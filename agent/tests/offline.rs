@@ -136,6 +136,8 @@ fn request(id: u8) -> PushRequest {
         ttl: None,
         in_reply_to: None,
         trace: None,
+        source: None,
+        handling: None,
         body: body.trim_end().as_bytes().to_vec(),
     }
 }

@@ -18,14 +18,17 @@ use crate::trouble::{Told, Trouble, check};
 /// Pushes under way at one time.
 const PUSHERS: usize = 32;
 
-/// Hands over `packets` signals, those that need no open case, as fast as the agents take them, and waits until all have arrived.
+/// Hands over `packets` signals, those that need no open case and no person to release them, as fast as the agents take them, and waits until all have arrived.
 ///
 /// # Errors
 /// When one is not accepted or does not arrive.
 pub(crate) fn play(show: &mut Show, packets: u32) -> Told {
     show.teller.scene(5, "Een korte piek", "A short burst");
     let count = usize::try_from(packets).map_err(|_| Trouble::bug())?;
-    let passes = |sample: &&Sample| sample.value.get("case").is_none() || is_service(&sample.message_type);
+    let passes = |sample: &&Sample| {
+        (sample.value.get("case").is_none() || is_service(&sample.message_type))
+            && !show.releases(&sample.flow)
+    };
     let open: Vec<Sample> = show.samples.iter().filter(passes).cloned().collect();
     let plan: Vec<Sample> = open.into_iter().cycle().take(count).collect();
     for sample in &plan {

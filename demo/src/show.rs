@@ -66,6 +66,11 @@ impl Show {
         known.map_or_else(|| code.to_owned(), |kind| self.teller.pick(&kind.nl, &kind.en).to_owned())
     }
 
+    /// Whether a person has to release what concerns a person on this flow.
+    pub(crate) fn releases(&self, flow: &str) -> bool {
+        self.document().flows.iter().any(|one| one.id == flow && one.release)
+    }
+
     /// The sample under a flow.
     pub(crate) fn sample(&self, flow: &str) -> Told<Sample> {
         self.samples.iter().find(|sample| sample.flow == flow).cloned().ok_or_else(|| {

@@ -25,7 +25,7 @@ pub(crate) fn play(show: &mut Show) -> Told {
     );
     let samples = show.samples.clone();
     let (mut entries, mut deliveries) = (0, 0);
-    let (mut closed, mut moved) = (false, 0);
+    let (mut closed, mut moved, mut released) = (false, 0, 0);
     for sample in &samples {
         if !closed {
             if sample.flow == "F12" {
@@ -33,13 +33,20 @@ pub(crate) fn play(show: &mut Show) -> Told {
             }
             (closed, moved) = case(show, sample, moved)?;
         }
-        entries += send(show, sample)?;
+        let (added, held) = send(show, sample)?;
+        entries += added;
+        released += usize::from(held);
         deliveries += sample.to.len();
     }
     check(
         closed && moved > 8,
         "De zaak is niet alle stappen doorgegaan.",
         "The case did not go through all steps.",
+    )?;
+    check(
+        released > 10,
+        "Berichten over personen zijn vertrokken zonder dat iemand ze vrijgaf.",
+        "Messages about persons left without anybody releasing them.",
     )?;
     let count = samples.len();
     check(count > 20, "Er ontbreken voorbeeldsignalen.", "Sample signals are missing.")?;
@@ -52,6 +59,10 @@ pub(crate) fn play(show: &mut Show) -> Told {
             "signals",
             format!("{count} accepted in {entries} log entries, delivered and read {deliveries} times"),
         ),
+    );
+    show.sum(
+        ("vrijgave", format!("{released} berichten over personen wachtten tot een mens ze vrijgaf")),
+        ("release", format!("{released} messages about persons waited until a person released them")),
     );
     Ok(())
 }
@@ -92,11 +103,16 @@ fn flag(show: &Show, sample: &Sample) -> Told {
     Ok(())
 }
 
-/// Sends one sample and follows it to every recipient; the number of log entries it got.
-fn send(show: &mut Show, sample: &Sample) -> Told<usize> {
+/// Sends one sample and follows it to every recipient; the number of log entries it got, and whether it waited
+/// for a person to release it.
+fn send(show: &mut Show, sample: &Sample) -> Told<(usize, bool)> {
     let sender = show.stage.member(&sample.from);
     let pushed = show.stage.agent(sender, &["push", &sample.path.to_string_lossy()])?;
     let id = text(&pushed, "msg_id").to_owned();
+    let held = text(&pushed, "state") == "held";
+    if held {
+        show.stage.agent(sender, &["release", "approve", &id, "--as", "teamchef"])?;
+    }
     let pushed = decided(sender, &id)?;
     let entries = entries(&pushed);
     check(
@@ -117,12 +133,12 @@ fn send(show: &mut Show, sample: &Sample) -> Told<usize> {
         )?;
         slowest = slowest.max(moment(&row, "stored")?.since(created).0);
     }
-    tell(show, sample, &entries, slowest);
+    tell(show, sample, held, &entries, slowest);
     show.expect(Some(&sample.from), &sample.to);
     if show.known.is_empty() {
         show.known = id;
     }
-    Ok(entries.len())
+    Ok((entries.len(), held))
 }
 
 /// Waits for what becomes of a message; its row in the outbox.
@@ -141,7 +157,7 @@ pub(crate) fn entries(row: &Value) -> Vec<u64> {
     listed.into_iter().flatten().filter_map(Value::as_u64).collect()
 }
 
-fn tell(show: &Show, sample: &Sample, entries: &[u64], slowest: u64) {
+fn tell(show: &Show, sample: &Sample, held: bool, entries: &[u64], slowest: u64) {
     let step = text(&sample.value, "step");
     let numbers = entries.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let route = format!("{} → {}", sample.from, sample.to.join(", "));
@@ -150,8 +166,10 @@ fn tell(show: &Show, sample: &Sample, entries: &[u64], slowest: u64) {
         let outcome = show.teller.dim(&format!("{entry_word} {numbers}, {rest} {slowest} ms"));
         format!("{} {step_word} {step:2}  {route:34}  {what:42}  {outcome}", sample.flow)
     };
-    show.teller.right(
-        line("stap", "aangenomen in logregel", "bezorgd na"),
-        line("step", "accepted in log entry", "delivered after"),
-    );
+    let (nl, en) = if held {
+        ("vrijgegeven, aangenomen in logregel", "released, accepted in log entry")
+    } else {
+        ("aangenomen in logregel", "accepted in log entry")
+    };
+    show.teller.right(line("stap", nl, "bezorgd na"), line("step", en, "delivered after"));
 }

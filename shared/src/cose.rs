@@ -28,6 +28,8 @@ pub enum Purpose {
     Vote,
     /// A decision about a case.
     Case,
+    /// An origin's consent to pass data on.
+    Consent,
 }
 
 impl Purpose {
@@ -40,6 +42,7 @@ impl Purpose {
             Self::Enrolment => b"seinhuis/enrolment/1",
             Self::Vote => b"seinhuis/vote/1",
             Self::Case => b"seinhuis/case/1",
+            Self::Consent => b"seinhuis/consent/1",
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod entry;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod onward;
 pub mod packet;
 pub mod prekey;
 pub mod receipt;

@@ -16,8 +16,10 @@ pub const MEDIA_TYPE_MAX: usize = 64;
 pub const CATEGORIES_MAX: usize = 32;
 /// Most bytes of a statement with its signature.
 pub const STATEMENT_MAX: usize = 4096;
-/// Most bytes a packet adds to its padded content: statement, wraps, framing.
-pub const PACKET_OVERHEAD_MAX: usize = STATEMENT_MAX + RECIPIENTS_MAX * WRAP_MAX + 512;
+/// Most bytes of a consent with its signature.
+pub const CONSENT_MAX: usize = 768;
+/// Most bytes a packet adds to its padded body: statement, wraps, framing, provenance with a consent.
+pub const PACKET_OVERHEAD_MAX: usize = STATEMENT_MAX + RECIPIENTS_MAX * WRAP_MAX + 512 + 1024;
 /// Most bytes of one wrapped key with its headers.
 pub const WRAP_MAX: usize = 1280;
 /// Most bytes of a whole packet: Padmé adds less than 12 % to the content.
@@ -99,6 +101,7 @@ pub const KEEP_ALIVE: Span = Span::seconds(10);
 
 const _: () = {
     assert!(BODY_DEFAULT <= BODY_MAX, "a default within the maximum");
+    assert!(CONSENT_MAX + CONSENT_MAX / 8 + 128 < 1024, "a consent fits what a packet may add to its body");
     assert!(PACKET_MAX < FRAME_MAX, "a frame holds the largest packet");
     assert!(INFLIGHT_BYTES >= 2 * FRAME_MAX, "the window holds more than one packet");
     assert!(ACK_MAX * 96 < SMALL_FRAME_MAX, "a full acknowledgement fits its frame");

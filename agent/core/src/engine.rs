@@ -10,6 +10,7 @@ use seinhuis_shared::wire::Welcome;
 
 use crate::agreed::Agreed;
 use crate::inbox::Inbox;
+use crate::onward::Consents;
 use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
@@ -37,6 +38,7 @@ pub struct Core {
     pub(crate) agreed: Agreed,
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
+    pub(crate) consents: Consents,
     pub(crate) trust: Trust,
     pub(crate) prekeys: Prekeys,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
@@ -53,6 +55,7 @@ impl Core {
             agreed: Agreed::new(settings.oin),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
+            consents: Consents::default(),
             trust,
             prekeys: Prekeys::default(),
             alarms: BTreeMap::new(),
@@ -108,6 +111,8 @@ impl Core {
             Write::Act(case, Some(row)) => self.agreed.cases.restore_act(case, *row),
             Write::Outbox(at, row) => self.outbox.restore_row(at, *row),
             Write::Draft(at, Some(draft)) => self.outbox.restore_draft(at, draft),
+            Write::Release(id, row) => self.outbox.restore_release(id, &row),
+            Write::Consent(digest, Some(bytes)) => return self.consents.restore(digest, bytes),
             Write::Chain(flow, chain) => self.outbox.restore_chain(flow, chain),
             Write::Inbox(at, row) => self.inbox.restore_row(at, &row),
             Write::Seen(sender, flow, chain) => self.inbox.restore_seen(sender, flow, chain),
@@ -125,6 +130,9 @@ impl Core {
             | Write::Meta
             | Write::Body(..)
             | Write::Draft(_, None)
+            | Write::Moved(_)
+            | Write::Consent(_, None)
+            | Write::Provenance(..)
             | Write::OwnPrekey(_, None)
             | Write::Word(_, None)
             | Write::Act(_, None)
@@ -152,6 +160,10 @@ impl Core {
             }
             Input::Decide { token, case, act, covenant } => {
                 let result = self.decide(case, act, covenant, now, ports, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Release { token, release } => {
+                let result = self.decide_release(release, now, ports, turn);
                 turn.answers.push((token, result));
             }
             Input::LookAtCase(case) => self.look_at(case, now, turn),
@@ -253,6 +265,7 @@ impl Core {
         self.speak_up(now, ports, turn);
         self.decide_again(now, ports, turn);
         self.release(now, ports, turn);
+        self.expire_held(now, turn);
         self.seal_drafts(now, ports, turn);
         self.fetch_prekeys(now, turn);
         if self.connected

@@ -27,8 +27,8 @@ use zeroize::Zeroizing;
 
 use crate::rows::table;
 use crate::{
-    Chance, Core, Crypto, Event, Input, Locker, Ports, PushRequest, Pushed, Rejection, Send, Settings,
-    Target, Turn,
+    Chance, Core, Crypto, Event, Input, Locker, Ports, PushRequest, Pushed, Rejection, Release, Send,
+    Settings, Stage, Target, Turn,
 };
 
 pub(crate) const ORIGIN: &str = "broker.example/uitwisseling/2026";
@@ -138,6 +138,8 @@ pub(crate) fn request(id: u8, flow: &str, to: &[u8], body: &str) -> PushRequest 
         ttl: None,
         in_reply_to: None,
         trace: None,
+        source: None,
+        handling: None,
         body: sample(body),
     }
 }
@@ -315,6 +317,25 @@ impl Node {
     pub(crate) fn push(&mut self, request: PushRequest, now: Timestamp) -> Result<Pushed, Rejection> {
         let turn = self.step([Input::Push { token: 1, request: Box::new(request) }], now);
         turn.replies.into_iter().next().unwrap().result
+    }
+
+    /// A person decides about a message that waits.
+    pub(crate) fn decide(&mut self, id: u8, approved: bool, now: Timestamp) -> Result<(), Rejection> {
+        let reason = "besproken".to_owned();
+        let release = Release { msg_id: MsgId([id; 16]), approved, role: "teamchef".into(), reason };
+        let turn = self.step([Input::Release { token: 9, release }], now);
+        turn.answers.into_iter().next().unwrap().1
+    }
+
+    /// Pushes, and has a person approve what waits for that.
+    pub(crate) fn pass(&mut self, request: PushRequest, now: Timestamp) -> Result<Pushed, Rejection> {
+        let (id, pushed) = (request.msg_id, self.push(request, now)?);
+        if pushed.stage != Stage::Held {
+            return Ok(pushed);
+        }
+        self.decide(id.0[0], true, now)?;
+        let (position, stage) = self.core.find(&id).unwrap();
+        Ok(Pushed { position, stage, ..pushed })
     }
 
     pub(crate) fn take_sends(&mut self) -> Vec<Send> {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::{Permit, Question, Size, check_body};
+use seinhuis_shared::covenant::{Compiled, Permit, Question, Size, check_body};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::limits::{ACK_MAX, CLOCK_SKEW};
+use seinhuis_shared::onward::{self, Provenance};
 use seinhuis_shared::packet::{Context, Opened, Packet, VerifiedPacket, open};
 use seinhuis_shared::receipt::{ReceiptError, VerifiedReceipt};
 use seinhuis_shared::refusal::Refusal;
@@ -44,6 +45,11 @@ pub(crate) struct Inbox {
 struct Good {
     opened: Opened,
     permit: Permit,
+    covenant: Arc<Compiled>,
+    /// The consent it carries.
+    consent: Option<Bytes>,
+    /// Whether where it comes from says more than its flow does.
+    told: bool,
 }
 
 impl Inbox {
@@ -140,6 +146,12 @@ impl Core {
                     return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
                 };
                 turn.writes.push(Write::Body(position, locked));
+                if good.told {
+                    turn.writes.push(Write::Provenance(position, good.opened.provenance));
+                }
+                if let Some(consent) = good.consent {
+                    self.keep_consent(consent, &good.covenant, now, turn);
+                }
                 // Only a packet that its sender really signed moves the chain.
                 row.remark = remark;
                 if let (Some(sender), Some(last)) = (row.sender, last) {
@@ -244,9 +256,16 @@ impl Core {
         if opened.media_type != MEDIA_TYPE {
             return Err(Refusal::NotJson);
         }
+        let recipients = context.recipient_oins();
+        onward::admits(&opened.provenance, &compiled, &context.flow, sender, &recipients, accepted)?;
         check_body(&compiled, &context.flow, &context.declared, &opened.body)
             .map_err(|error| error.refusal())?;
-        Ok(Good { opened, permit })
+        let consent =
+            self.carried_consent(&context.declared.message_type, &opened, &compiled, sender, accepted)?;
+        let flow = compiled.covenant().flows.iter().find(|flow| flow.id == context.flow);
+        let own = flow.map(|flow| Provenance::own(sender, flow.handling));
+        let told = own.as_ref() != Some(&opened.provenance);
+        Ok(Good { opened, permit, covenant: compiled, consent, told })
     }
 
     fn open_packet(&mut self, packet: &VerifiedPacket, ports: Ports<'_>) -> Result<Opened, Refusal> {

@@ -8,6 +8,7 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::{self, Bytes, CborError};
 use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, PrekeyId};
+use seinhuis_shared::onward::Provenance;
 use seinhuis_shared::prekey::PrekeyPublic;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
@@ -63,10 +64,16 @@ pub mod table {
     pub const CASE: u8 = 18;
     /// [`super::ActRow`] by case.
     pub const ACT: u8 = 19;
+    /// [`super::ReleaseRow`] by message id.
+    pub const RELEASE: u8 = 22;
+    /// [`super::ProvenanceRow`] by position in the inbox, where it says more than the flow does.
+    pub const PROVENANCE: u8 = 23;
+    /// Signed consents of others, by digest.
+    pub const CONSENT: u8 = 24;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 20] = [
-        META, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN,
-        ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
+    pub const ALL: [u8; 23] = [
+        META, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, RELEASE, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN,
+        PIN, ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE, PROVENANCE, CONSENT,
     ];
 }
 
@@ -119,13 +126,17 @@ coded! {
         Refused = 3 "refused",
         /// Its time ended before it could be sealed.
         Expired = 4 "expired",
+        /// Its body is kept, locked, until a person releases or denies it.
+        Held = 5 "held",
+        /// A person did not let it leave.
+        Denied = 6 "denied",
     }
 }
 
 impl Stage {
     /// Whether nothing more will happen to it.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Refused | Self::Expired)
+        matches!(self, Self::Done | Self::Refused | Self::Expired | Self::Denied)
     }
 }
 
@@ -216,6 +227,22 @@ pub struct OutboxRow {
     pub decided: Option<Timestamp>,
     /// The verified receipt, once there is one.
     pub receipt: Bytes,
+}
+
+/// Where the body of a received message comes from.
+pub type ProvenanceRow = Provenance;
+
+/// What a person decided about a message that waited for it. Kept, and never sent anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct ReleaseRow {
+    /// Whether it may leave.
+    pub approved: bool,
+    /// In which role the person decided.
+    pub role: String,
+    /// Why; may be empty for an approval.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// The last packet of a chain.
@@ -416,6 +443,14 @@ pub enum Write {
     Case(CaseId, Vec<Decided>),
     /// What this organisation decides about a case, or that it was heard.
     Act(CaseId, Option<Box<ActRow>>),
+    /// What a person decided about a message.
+    Release(MsgId, ReleaseRow),
+    /// Where the body of a received message comes from.
+    Provenance(u64, ProvenanceRow),
+    /// A consent of another organisation, as it signed it.
+    Consent(Digest, Option<Bytes>),
+    /// This place in the outbox is empty again: its message has another one.
+    Moved(u64),
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
     /// caught. Together they show to anybody what the log signed.
     Note(u8, Bytes),
@@ -475,6 +510,12 @@ impl Write {
             }
             Self::Case(case, decisions) => row(table::CASE, case.0.to_vec(), Some(cbor::encode(decisions))),
             Self::Act(case, one) => row(table::ACT, case.0.to_vec(), one.as_ref().map(cbor::encode)),
+            Self::Release(id, one) => row(table::RELEASE, id.0.to_vec(), Some(cbor::encode(one))),
+            Self::Provenance(at, one) => row(table::PROVENANCE, position_key(*at), Some(cbor::encode(one))),
+            Self::Consent(digest, one) => {
+                row(table::CONSENT, digest.0.to_vec(), one.as_ref().map(|one| one.0.clone()))
+            }
+            Self::Moved(at) => row(table::OUTBOX, position_key(*at), None),
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
         }
     }
@@ -517,6 +558,12 @@ impl Write {
             table::PROPOSAL => Self::Proposal(hash()?, Some(decode(value).map_err(|_| damaged())?)),
             table::CASE => Self::Case(case()?, decode(value).map_err(|_| damaged())?),
             table::ACT => Self::Act(case()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::PROVENANCE => Self::Provenance(at()?, decode(value).map_err(|_| damaged())?),
+            table::CONSENT if hash()? == sha256(value) => Self::Consent(hash()?, Some(Bytes::from(value))),
+            table::RELEASE => Self::Release(
+                MsgId::from_slice(key).ok_or_else(damaged)?,
+                decode(value).map_err(|_| damaged())?,
+            ),
             table::NOTE => match key {
                 [place] => Self::Note(*place, decode(value).map_err(|_| damaged())?),
                 _ => return Err(damaged()),

@@ -25,6 +25,8 @@ pub struct Status {
     pub connected: bool,
     /// Messages that wait for a recipient's prekey.
     pub drafts: usize,
+    /// Messages that wait for release by a person.
+    pub held: usize,
     /// Sealed packets that wait for their turn.
     pub queued: usize,
     /// Packets the broker put off.
@@ -39,6 +41,8 @@ pub struct Status {
     pub refused: u64,
     /// See [`Status::accepted`].
     pub expired: u64,
+    /// Messages that a person did not let leave.
+    pub denied: u64,
     /// Packets received and in order.
     pub received: u64,
     /// Packets received and quarantined.
@@ -65,6 +69,7 @@ impl Core {
         Status {
             connected: self.connected,
             drafts: counts.drafts,
+            held: counts.held,
             queued: counts.ready,
             deferred: counts.deferred,
             in_flight: counts.flying,
@@ -72,6 +77,7 @@ impl Core {
             accepted: counts.totals.done,
             refused: counts.totals.refused,
             expired: counts.totals.expired,
+            denied: counts.totals.denied,
             received,
             quarantined,
             pin: self.trust.pin(),

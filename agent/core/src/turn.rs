@@ -10,6 +10,7 @@ use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::wire::{CaseHead, Decided, Deferred, Known, Offer, Verdict, Welcome};
 
 use crate::minimise::{PushRequest, Rejection};
+use crate::outbox::Release;
 use crate::rows::{AlarmRow, Stage, Write};
 
 /// Something that happened.
@@ -50,6 +51,13 @@ pub enum Input {
         act: Option<Act>,
         /// Under which version; may be left out when one covenant is in force, or the case is known.
         covenant: Option<Digest>,
+    },
+    /// A person decides about a message that waits for it. Answered in [`Turn::answers`].
+    Release {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// What was decided.
+        release: Release,
     },
     /// A person wants to see how a case stands.
     LookAtCase(CaseId),
@@ -186,7 +194,7 @@ pub enum Event {
     Decided {
         /// The message.
         msg_id: MsgId,
-        /// Done, refused or expired.
+        /// Done, refused, expired or denied.
         stage: Stage,
         /// The refusal's number, or 0.
         outcome: u16,

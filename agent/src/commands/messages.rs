@@ -6,13 +6,13 @@ use data_encoding::BASE64;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::cli::{Outcome, Ui, aligned};
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::lang::Text;
+use seinhuis_shell::lang::{Lang, Text};
 use serde_json::Value;
 
 use super::request::{Look, Request, ask};
 use crate::home::Home;
 
-fn cell(row: &Value, key: &str) -> String {
+pub(super) fn cell(row: &Value, key: &str) -> String {
     match row.get(key) {
         None | Some(Value::Null) => "-".into(),
         Some(Value::String(text)) if text.is_empty() => "-".into(),
@@ -30,7 +30,7 @@ fn refusal(row: &Value) -> String {
     known.map_or_else(|| number.map_or_else(|| "-".into(), |n| n.to_string()), |refusal| refusal.to_string())
 }
 
-fn table(value: &Value, heading: &str, columns: &[&str], ui: Ui) {
+pub(super) fn table(value: &Value, heading: &str, columns: &[&str], ui: Ui) {
     let mut rows = vec![heading.split(' ').map(str::to_owned).collect::<Vec<_>>()];
     for row in value.as_array().into_iter().flatten() {
         let cells = columns.iter().map(|key| if *key == "refusal" { refusal(row) } else { cell(row, key) });
@@ -46,6 +46,34 @@ pub(super) fn outbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complai
         "NO MESSAGE STATE FLOW STEP TO CREATED REASON",
     );
     table(&value, heading, &["position", "msg_id", "state", "flow", "step", "to", "created", "refusal"], ui);
+    Ok(Outcome::Done)
+}
+
+/// One message sent, with what a person decided about it.
+pub(super) fn sent(home: &Home, id: String, ui: Ui) -> Result<Outcome, Complaint> {
+    let (value, _) = ask(home, Request::Look(Look::Message { msg_id: id }))?;
+    let words = [
+        ("bericht", "message", "msg_id"),
+        ("stand", "state", "state"),
+        ("stroom", "flow", "flow"),
+        ("stap", "step", "step"),
+        ("aan", "to", "to"),
+        ("zaak", "case", "case"),
+        ("aangeboden", "pushed", "created"),
+        ("geldig tot", "valid until", "expires"),
+        ("afgesloten", "decided", "decided"),
+        ("pakket", "packet", "packet"),
+    ];
+    let shown = |lang: Lang| {
+        let mut rows: Vec<(&str, String)> =
+            words.iter().map(|(nl, en, key)| (lang.pick(nl, en), cell(&value, key))).collect();
+        rows.push((lang.pick("reden", "reason"), refusal(&value)));
+        let decided = super::push::decision(&value, lang);
+        let none = lang.pick("geen besluit", "no decision").to_owned();
+        rows.push((lang.pick("vrijgave", "release"), if decided.is_empty() { none } else { decided }));
+        aligned(&rows)
+    };
+    ui.answer(&Text::new(shown(Lang::Nl), shown(Lang::En)), &value);
     Ok(Outcome::Done)
 }
 
@@ -97,6 +125,9 @@ fn heading(value: &Value, nl: bool) -> String {
         ("niveau", "level", "level"),
         ("zaak", "case", "case"),
         ("antwoord op", "in reply to", "in_reply_to"),
+        ("herkomst", "origin", "origin"),
+        ("doorgeven", "passing on", "handling"),
+        ("oorspronkelijk pakket", "original packet", "source"),
         ("verzegeld", "sealed", "sealed"),
         ("aangenomen", "accepted", "accepted"),
         ("logregel", "log entry", "entry"),

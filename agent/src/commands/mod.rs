@@ -1,6 +1,7 @@
 //! What people type.
 
 mod case;
+mod consent;
 mod covenant;
 mod doctor;
 mod enrol;
@@ -8,6 +9,7 @@ mod init;
 mod messages;
 mod present;
 mod push;
+mod release;
 pub mod request;
 mod run;
 mod status;
@@ -54,6 +56,12 @@ enum Command {
     Run(run::Run),
     /// Hand over a signal; it is kept until the broker has accepted or refused it
     Push(Box<push::Push>),
+    /// What waits for a person before it may leave: list, show, approve, deny
+    #[command(subcommand)]
+    Release(release::Release),
+    /// Consent to pass on what this organisation sent, and the consents it holds: give, list
+    #[command(subcommand)]
+    Consent(consent::Consent),
     /// Messages sent
     #[command(subcommand)]
     Outbox(Outbox),
@@ -156,6 +164,11 @@ enum Outbox {
         #[arg(short = 'n', long, default_value_t = 50)]
         lines: u64,
     },
+    /// Show one message: where it is, who decided on its release, and why
+    Show {
+        /// Its message id
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -204,6 +217,9 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),
+        Command::Outbox(Outbox::Show { id }) => messages::sent(&home, id, ui),
+        Command::Consent(command) => consent::consent(&home, command, ui),
+        Command::Release(command) => release::release(&home, command, ui),
         Command::Inbox(Inbox::List { lines }) => messages::inbox(&home, lines, ui),
         Command::Inbox(Inbox::Read { id, raw }) => messages::read(&home, id, raw, ui),
         Command::Status => status::status(&home, ui),

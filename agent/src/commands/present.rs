@@ -2,10 +2,11 @@
 
 use data_encoding::BASE64;
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
-use seinhuis_agent_core::{Locker as _, Status, Write};
+use seinhuis_agent_core::{Held, Locker as _, Status, Write};
 use seinhuis_journal::{Stats, Store};
 use seinhuis_shared::case::{CaseState, Stage};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::onward::Consent;
 use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::case::{CaseView, DecidedView, PendingView, StatedView};
 use super::request::ActText;
-use crate::engine::{View, outbox_row, store_complaint};
+use crate::engine::{View, outbox_row, provenance_row, release_row, store_complaint};
 use crate::link::LinkStatus;
 
 fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
@@ -53,7 +54,8 @@ fn receipt(bytes: &[u8]) -> Value {
     }
 }
 
-fn outgoing(position: u64, row: &OutboxRow) -> Value {
+fn outgoing(position: u64, row: &OutboxRow, store: &dyn Store) -> Value {
+    let release = release_row(store, &row.msg_id);
     json!({
         "position": position,
         "msg_id": row.msg_id.to_string(),
@@ -71,19 +73,65 @@ fn outgoing(position: u64, row: &OutboxRow) -> Value {
         "seq": row.seq,
         "refusal": reason(row.outcome),
         "receipt": receipt(&row.receipt),
+        "release": release.map(|row| json!({
+            "outcome": if row.approved { "approved" } else { "denied" },
+            "role": row.role,
+            "reason": row.reason,
+            "at": row.at.to_string(),
+        })),
     })
+}
+
+/// A message that waits for a person.
+fn waiting(held: &Held) -> Value {
+    json!({
+        "msg_id": held.row.msg_id.to_string(),
+        "state": held.row.stage.as_str(),
+        "flow": held.row.flow,
+        "type": held.message_type,
+        "step": held.row.step,
+        "level": held.level.as_str(),
+        "categories": held.categories,
+        "case": held.row.case.map(|case| case.to_string()),
+        "to": oins(&held.row.recipients),
+        "since": held.row.created.to_string(),
+        "expires": held.row.expires.to_string(),
+    })
+}
+
+/// The messages that wait for release by a person.
+pub(super) fn held(view: &View<'_>) -> Value {
+    view.core.held(view.vault.ports()).iter().map(waiting).collect()
+}
+
+/// One message that waits for release, with its body.
+pub(super) fn held_body(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint> {
+    let ports = view.vault.ports();
+    let found = view.core.held(ports).into_iter().find(|held| held.row.msg_id == msg_id);
+    let both = found.and_then(|held| Some((held, view.core.held_body(&msg_id, ports)?)));
+    let (held, body) =
+        both.ok_or_else(|| Complaint::from_refusal(Refusal::NotHeld).about(&msg_id.to_string()))?;
+    let mut value = waiting(&held);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("body".into(), BASE64.encode(&body).into());
+    }
+    Ok(value)
 }
 
 /// The last messages of the outbox.
 pub(super) fn outbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     let rows = rows(view.store, table::OUTBOX, lines)?;
     let shown = rows.iter().filter_map(|write| {
-        if let Write::Outbox(position, row) = write { Some(outgoing(*position, row)) } else { None }
+        if let Write::Outbox(position, row) = write {
+            Some(outgoing(*position, row, view.store))
+        } else {
+            None
+        }
     });
     Ok(shown.collect())
 }
 
-fn no_such_message(id: &str) -> Complaint {
+pub(super) fn no_such_message(id: &str) -> Complaint {
     Complaint::refused(
         Text::new(format!("Er is geen bericht {id}."), format!("There is no message {id}.")),
         Text::new("Kijk in de lijst: outbox list of inbox list.", "See the list: outbox list or inbox list."),
@@ -94,7 +142,7 @@ fn no_such_message(id: &str) -> Complaint {
 pub(super) fn message(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint> {
     let (position, _) = view.core.find(&msg_id).ok_or_else(|| no_such_message(&msg_id.to_string()))?;
     let row = outbox_row(view.store, position).ok_or_else(|| no_such_message(&msg_id.to_string()))?;
-    Ok(outgoing(position, &row))
+    Ok(outgoing(position, &row, view.store))
 }
 
 fn incoming(position: u64, row: &InboxRow) -> Value {
@@ -130,14 +178,39 @@ pub(super) fn inbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     Ok(shown.collect())
 }
 
-/// One message of the inbox with its body, by position or message id.
-pub(super) fn read(view: &View<'_>, id: &str) -> Result<Value, Complaint> {
+/// One row of the inbox, by position or message id.
+pub(super) fn received(view: &View<'_>, id: &str) -> Result<(u64, Box<InboxRow>), Complaint> {
     let found = rows(view.store, table::INBOX, u64::MAX)?.into_iter().find_map(|write| {
         let Write::Inbox(position, row) = write else { return None };
         (position.to_string() == id || row.msg_id.to_string() == id).then_some((position, row))
     });
-    let (position, row) = found.ok_or_else(|| no_such_message(id))?;
+    found.ok_or_else(|| no_such_message(id))
+}
+
+/// The consents of others that this organisation holds.
+pub(super) fn consents(view: &View<'_>) -> Value {
+    let shown = |consent: &Consent| {
+        json!({
+            "origin": consent.origin.to_string(),
+            "packet": consent.packet.to_string(),
+            "to": oins(&consent.recipients),
+            "until": consent.until.to_string(),
+            "at": consent.at.to_string(),
+        })
+    };
+    view.core.consents().map(shown).collect()
+}
+
+/// One message of the inbox with its body, by position or message id.
+pub(super) fn read(view: &View<'_>, id: &str) -> Result<Value, Complaint> {
+    let (position, row) = received(view, id)?;
     let mut value = incoming(position, &row);
+    let said = provenance_row(view.store, position);
+    if let (Some(object), Some(source)) = (value.as_object_mut(), view.core.source(&row, said.as_ref())) {
+        object.insert("origin".into(), source.origin.to_string().into());
+        object.insert("handling".into(), source.handling.as_str().into());
+        object.insert("source".into(), said.and_then(|said| said.source).map(|it| it.to_string()).into());
+    }
     if row.outcome == 0 {
         let key = position_key(position);
         let locked = view.store.get(table::BODY, &key).map_err(|error| store_complaint(&error))?;
@@ -181,7 +254,7 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
             "broker": link.software,
         })),
         "outbox": {
-            "drafts": status.drafts, "queued": status.queued, "deferred": status.deferred,
+            "drafts": status.drafts, "held": status.held, "denied": status.denied, "queued": status.queued, "deferred": status.deferred,
             "in_flight": status.in_flight, "accepted": status.accepted, "refused": status.refused,
             "expired": status.expired, "oldest": time(status.oldest),
         },

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Target};
+use seinhuis_agent_core::{Grant, Input, PushRequest, Pushed, Rejection, Release, Source, Target};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::Word;
-use seinhuis_shared::covenant::{Compiled, Covenant, Role, Step};
+use seinhuis_shared::covenant::{Compiled, Covenant, Handling, Role, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
-use seinhuis_shared::time::Span;
+use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, Answered};
 use seinhuis_shell::lang::Text;
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::present;
 use crate::agent::{AgentHandle, PushError, stopped};
-use crate::engine::{Engine, Say, View, store_complaint};
+use crate::engine::{Engine, Say, View, outbox_row, provenance_row, store_complaint};
 use crate::home::Home;
 use crate::link::LinkStatus;
 
@@ -52,8 +52,34 @@ pub struct PushText {
     pub in_reply_to: Option<String>,
     /// W3C trace id, hexadecimal.
     pub trace: Option<String>,
+    /// The received message this passes on: its place in the inbox, or its message id.
+    pub source: Option<String>,
+    /// What recipients may do with it.
+    pub handling: Option<String>,
     /// The plaintext body, in base64.
     pub body: String,
+}
+
+/// A consent as text, on its way to whoever has the store.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantText {
+    /// The message id of the message that brings it, a UUID.
+    pub msg_id: String,
+    /// The message it is about, a UUID.
+    pub about: String,
+    /// Who may pass it on: an OIN or a role.
+    pub holder: String,
+    /// To whom: each an OIN or a role.
+    pub to: Vec<String>,
+    /// Until when, RFC 3339 or a date.
+    pub until: Option<String>,
+    /// The step.
+    pub step: Option<String>,
+    /// A reference of the organisation's own.
+    pub reference: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A command on its way to whoever has the store. An unknown field is refused: an agent of an older version
@@ -78,6 +104,19 @@ pub enum Request {
         act: ActText,
         /// The covenant's digest, hexadecimal.
         covenant: Option<String>,
+    },
+    /// Allows somebody to pass on what this organisation sent.
+    Grant(Box<GrantText>),
+    /// Decides about a message that waits for release.
+    Release {
+        /// Its id, a UUID.
+        msg_id: String,
+        /// Whether it may leave.
+        approve: bool,
+        /// In which role.
+        role: String,
+        /// Why.
+        reason: String,
     },
     /// Gives this organisation's word about a version.
     Speak {
@@ -133,6 +172,15 @@ pub enum Look {
         /// Its id, a UUID.
         msg_id: String,
     },
+    /// The messages that wait for release by a person.
+    Held,
+    /// One of them with its body.
+    HeldBody {
+        /// Its id, a UUID.
+        msg_id: String,
+    },
+    /// The consents of others that this organisation holds.
+    Consents,
     /// The last messages received.
     Inbox {
         /// How many.
@@ -184,14 +232,14 @@ pub(crate) fn ask(home: &Home, request: Request) -> Result<(Value, From), Compla
 
 fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
     let result = match request {
+        Request::Grant(text) => {
+            let request = granted(&engine.view(), &text)?;
+            push_directly(&mut engine, request)
+        }
         Request::Push(push) => {
-            let request = parse(&push)?;
-            let msg_id = request.msg_id;
-            let push = Input::Push { token: 0, request: Box::new(request) };
-            let turn = engine.step([push]).map_err(|error| store_complaint(&error))?;
-            let reply =
-                turn.replies.into_iter().next().ok_or_else(|| Complaint::bug("no answer to a push"))?;
-            pushed(&engine.view(), msg_id, reply.result)
+            let mut request = parse(&push)?;
+            request.source = source(&engine.view(), push.source.as_ref())?;
+            push_directly(&mut engine, request)
         }
         Request::Look(look) => see(&engine.view(), &look, None),
         Request::Propose { document } => say_directly(&mut engine, propose(&document)?),
@@ -202,9 +250,65 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             let (case, say) = decide(&case, &act, covenant.as_ref())?;
             say_directly(&mut engine, say).map(|_| present::case(&engine.view(), case))
         }
+        Request::Release { msg_id, approve, role, reason } => {
+            let release = Release { msg_id: field("ID", &msg_id)?, approved: approve, role, reason };
+            let msg_id = release.msg_id;
+            say_directly(&mut engine, Say::Release(release))
+                .and_then(|_| present::message(&engine.view(), msg_id))
+        }
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
+}
+
+fn push_directly(engine: &mut Engine, request: PushRequest) -> Result<Value, Complaint> {
+    let msg_id = request.msg_id;
+    let push = Input::Push { token: 0, request: Box::new(request) };
+    let turn = engine.step([push]).map_err(|error| store_complaint(&error))?;
+    let reply = turn.replies.into_iter().next().ok_or_else(|| Complaint::bug("no answer to a push"))?;
+    pushed(&engine.view(), msg_id, reply.result)
+}
+
+/// The received message that a push passes on.
+fn source(view: &View<'_>, id: Option<&String>) -> Result<Option<Source>, Complaint> {
+    let Some(id) = id else { return Ok(None) };
+    let (position, row) = present::received(view, id)?;
+    let said = provenance_row(view.store, position);
+    let source = view.core.source(&row, said.as_ref());
+    source.map(Some).ok_or_else(|| present::no_such_message(id))
+}
+
+/// A consent as something to push to its holder.
+fn granted(view: &View<'_>, text: &GrantText) -> Result<PushRequest, Complaint> {
+    let about = field("MSG", &text.about)?;
+    let row = view.core.find(&about).and_then(|(position, _)| outbox_row(view.store, position));
+    let row = row.ok_or_else(|| present::no_such_message(&text.about))?;
+    let grant = Grant {
+        msg_id: field("--id", &text.msg_id)?,
+        holder: target("--holder", &text.holder)?,
+        to: text.to.iter().map(|one| target("--to", one)).collect::<Result<_, _>>()?,
+        until: text.until.as_deref().map(moment).transpose()?,
+        step: optional("--step", text.step.as_ref())?,
+        reference: text.reference.clone(),
+        reason: text.reason.clone(),
+    };
+    view.core.grant(&row, grant, clock::now(), view.vault.ports()).map_err(|rejection| rejected(&rejection))
+}
+
+/// A date or an instant of `--until`.
+fn moment(text: &str) -> Result<Timestamp, Complaint> {
+    Timestamp::parse(text).ok_or_else(|| {
+        Complaint::usage(
+            Text::new(format!("{text} is geen datum."), format!("{text} is no date.")),
+            Text::new("Schrijf bijvoorbeeld 2026-12-31.", "Write for example 2026-12-31."),
+        )
+    })
+}
+
+/// An organisation by its OIN or its role.
+fn target(name: &str, text: &str) -> Result<Target, Complaint> {
+    // A role never has the form of an OIN.
+    text.parse::<Role>().map(Target::Role).or_else(|_| field(name, text).map(Target::Oin))
 }
 
 fn say_directly(engine: &mut Engine, say: Say) -> Result<Value, Complaint> {
@@ -265,15 +369,22 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             say(agent, decision).await?;
             agent.query(move |view| present::case(view, case)).await
         }
+        Request::Release { msg_id, approve, role, reason } => {
+            let release = Release { msg_id: field("ID", &msg_id)?, approved: approve, role, reason };
+            let msg_id = release.msg_id;
+            say(agent, Say::Release(release)).await?;
+            agent.query(move |view| present::message(view, msg_id)).await?
+        }
+        Request::Grant(text) => {
+            let request = agent.query(move |view| granted(view, &text)).await??;
+            hand_over(agent, request).await
+        }
         Request::Push(push) => {
-            let request = parse(&push)?;
-            let msg_id = request.msg_id;
-            let result = match agent.push(request).await {
-                Ok(outcome) => Ok(outcome),
-                Err(PushError::Rejected(rejection)) => Err(rejection),
-                Err(PushError::Stopped) => return Err(stopped()),
-            };
-            agent.query(move |view| pushed(view, msg_id, result)).await?
+            let mut request = parse(&push)?;
+            if let Some(id) = push.source {
+                request.source = agent.query(move |view| source(view, Some(&id))).await??;
+            }
+            hand_over(agent, request).await
         }
         Request::Look(look) => {
             if let Look::Case { case } = &look {
@@ -283,6 +394,16 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             agent.query(move |view| see(view, &look, Some(&link))).await?
         }
     }
+}
+
+async fn hand_over(agent: &AgentHandle, request: PushRequest) -> Result<Value, Complaint> {
+    let msg_id = request.msg_id;
+    let result = match agent.push(request).await {
+        Ok(outcome) => Ok(outcome),
+        Err(PushError::Rejected(rejection)) => Err(rejection),
+        Err(PushError::Stopped) => return Err(stopped()),
+    };
+    agent.query(move |view| pushed(view, msg_id, result)).await?
 }
 
 fn pushed(view: &View<'_>, msg_id: MsgId, result: Result<Pushed, Rejection>) -> Result<Value, Complaint> {
@@ -310,7 +431,10 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Outbox { lines } => present::outbox(view, *lines),
         Look::Inbox { lines } => present::inbox(view, *lines),
         Look::Read { id } => present::read(view, id),
-        Look::Message { msg_id } => present::message(view, field("--id", msg_id)?),
+        Look::Consents => Ok(present::consents(view)),
+        Look::Held => Ok(present::held(view)),
+        Look::HeldBody { msg_id } => present::held_body(view, field("ID", msg_id)?),
+        Look::Message { msg_id } => present::message(view, field("ID", msg_id)?),
         Look::Covenants => Ok(present::covenants(view)),
         Look::Cases => Ok(present::cases(view)),
         Look::Case { case } => Ok(present::case(view, field("CASE", case)?)),
@@ -346,14 +470,7 @@ where
 /// # Errors
 /// A sentence naming the option whose value is wrong; a body that is not base64 is the program's own fault.
 pub fn parse(push: &PushText) -> Result<PushRequest, Complaint> {
-    let to = push
-        .to
-        .iter()
-        .map(|text| {
-            // A role never has the form of an OIN.
-            text.parse::<Role>().map(Target::Role).or_else(|_| field("--to", text).map(Target::Oin))
-        })
-        .collect::<Result<Vec<_>, Complaint>>()?;
+    let to = push.to.iter().map(|text| target("--to", text)).collect::<Result<Vec<_>, Complaint>>()?;
     Ok(PushRequest {
         msg_id: field::<MsgId>("--id", &push.msg_id)?,
         flow: push.flow.clone(),
@@ -366,6 +483,8 @@ pub fn parse(push: &PushText) -> Result<PushRequest, Complaint> {
         ttl: push.ttl_ms.map(Span),
         in_reply_to: optional::<MsgId>("--reply-to", push.in_reply_to.as_ref())?,
         trace: optional::<TraceId>("--trace", push.trace.as_ref())?,
+        source: None,
+        handling: optional::<Handling>("--handling", push.handling.as_ref())?,
         body: from_base64(&push.body).ok_or_else(|| Complaint::bug("a body that is not base64"))?,
     })
 }
@@ -423,6 +542,9 @@ mod tests {
             with(Request::Look(Look::Read { id: "7".into() }), "look", Some("read")),
             with(Request::Decide { case: "a".into(), act: ActText::Close, covenant: None }, "decide", None),
             with(Request::Look(Look::Case { case: "a".into() }), "look", Some("case")),
+            with(Request::Grant(Box::default()), "grant", None),
+            with(Request::Look(Look::HeldBody { msg_id: "a".into() }), "look", Some("held-body")),
+            json!({ "release": { "msg_id": "", "approve": true, "role": "", "reason": "", "added_later": true } }),
             json!({ "look": { "status": { "added_later": true } } }),
             json!({ "propose": { "document": "", "added_later": true } }),
             json!({ "speak": { "covenant": "", "word": "", "reason": "", "added_later": true } }),

@@ -54,7 +54,9 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
     rows.push((
         "outbox",
         format!(
-            "{} {}, {} {}, {} {}, {} {}, {} {}",
+            "{} {}, {} {}, {} {}, {} {}, {} {}, {} {}, {} {}",
+            number(value, "/outbox/held"),
+            pick("wacht op vrijgave", "waiting for release"),
             number(value, "/outbox/drafts").saturating_add(number(value, "/outbox/queued")),
             pick("in de wachtrij", "queued"),
             number(value, "/outbox/in_flight").saturating_add(number(value, "/outbox/deferred")),
@@ -65,6 +67,8 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
             pick("geweigerd", "refused"),
             number(value, "/outbox/expired"),
             pick("verlopen", "expired"),
+            number(value, "/outbox/denied"),
+            pick("tegengehouden", "denied"),
         ),
     ));
     rows.push((

@@ -359,6 +359,8 @@ async fn push(agent: &AgentHandle, to: Oin, body: &Arc<Vec<u8>>, id: MsgId) -> R
         ttl: None,
         in_reply_to: None,
         trace: None,
+        source: None,
+        handling: None,
         body: body.to_vec(),
     };
     match agent.push(request).await {

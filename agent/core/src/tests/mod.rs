@@ -4,8 +4,10 @@ mod inbox;
 mod interleaving;
 mod law;
 mod minimise;
+mod onward;
 mod outbox;
 mod prekeys;
+mod release;
 mod rows;
 #[path = "../../../../tests/kits/law.rs"]
 mod rules;

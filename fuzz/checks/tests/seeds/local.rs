@@ -57,6 +57,8 @@ fn push() -> PushText {
         ttl_ms: Some(60_000),
         in_reply_to: Some(id.into()),
         trace: Some("0af7651916cd43dd8448eb211c80319c".into()),
+        source: None,
+        handling: Some("consent".into()),
         body: BASE64.encode(b"{\"a\":1}"),
     }
 }

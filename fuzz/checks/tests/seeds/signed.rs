@@ -4,11 +4,14 @@ use seinhuis_fuzz_checks::{covenant, known};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN, Wrap};
 use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
-use seinhuis_shared::covenant::{Declared, Level, Step};
+use seinhuis_shared::covenant::{Declared, Handling, Level, Step};
 use seinhuis_shared::enrol::{EnrolRequest, NodeKind};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
-use seinhuis_shared::packet::{Content, Context, Hpke, HpkeError, Recipient, SealRandomness, VERSION, seal};
+use seinhuis_shared::onward::Provenance;
+use seinhuis_shared::packet::{
+    Content, Context, Hpke, HpkeError, Plain, Recipient, SealRandomness, VERSION, seal,
+};
 use seinhuis_shared::prekey::{PUBLIC_LEN, Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{
@@ -69,13 +72,26 @@ pub(super) fn context(recipients: &[u8]) -> Context {
     }
 }
 
+fn own() -> Provenance {
+    Provenance::own(known::oin(), Handling::Partners)
+}
+
+/// Passed on, with something in place of a consent.
+fn onward() -> Provenance {
+    Provenance { source: Some(Digest([6; 32])), consent: Some(Bytes::from(&[7; 90][..])), ..own() }
+}
+
+fn plain<'a>(provenance: &'a Provenance, body: &'a [u8]) -> Plain<'a> {
+    Plain { media_type: "application/json", provenance, body }
+}
+
 fn packet(recipients: &[u8]) -> Vec<u8> {
     let keys: Vec<PrekeyPublic> = recipients.iter().copied().map(public).collect();
     let keys: Vec<&PrekeyPublic> = keys.iter().collect();
     let chance = SealRandomness { key: [7; 32], iv: [8; 12], salt: [9; 32] };
     let body = br#"{"locatie":"plein"}"#;
     let mut context = context(recipients);
-    seal(&Still, &mut context, &keys, "application/json", body, &chance, &known::signer()).unwrap().bytes
+    seal(&Still, &mut context, &keys, plain(&own(), body), &chance, &known::signer()).unwrap().bytes
 }
 
 fn encrypted(recipients: &[u8]) -> Vec<u8> {
@@ -234,7 +250,7 @@ fn messages() -> Vec<Seed> {
 fn packets() -> Vec<Seed> {
     let one = packet(&[2]);
     let (sealed, hidden) = (encrypted(&[2]), encrypted(&[2, 3]));
-    let content = Content::new([9; 32], "application/json", b"{}").to_bytes();
+    let content = Content::new([9; 32], plain(&own(), b"{}")).to_bytes();
     let mut dirty = content.clone();
     dirty[content.len() - 1] = 1;
     let signed = Sign1::sign(&known::signer(), Purpose::Packet, b"payload");
@@ -253,7 +269,12 @@ fn packets() -> Vec<Seed> {
         no("packet_parts", "no-recipient", parts(&context(&[]), &encrypted(&[]))),
         no("packet_parts", "recipient-twice", parts(&context(&[2, 2]), &encrypted(&[2, 2]))),
         ok("content", "short", &*content),
-        ok("content", "long", Content::new([9; 32], "text/plain", &[b'x'; 700]).to_bytes()),
+        ok(
+            "content",
+            "long",
+            Content::new([9; 32], Plain { media_type: "text/plain", ..plain(&onward(), &[b'x'; 700]) })
+                .to_bytes(),
+        ),
         no("content", "dirty-padding", dirty),
         no("content", "longer", longer(&content)),
         ok("encrypt", "one", &*sealed),
