@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use seinhuis_agent_core::rows::{OutboxRow, position_key, table};
 use seinhuis_agent_core::{
-    Core, Event, Input, PushRequest, Pushed, Rejection, RestoreError, Send, Settings, Stage, Turn, Write,
+    Core, CorrectRequest, Event, Input, PushRequest, Pushed, Rejection, RestoreError, Send, Settings, Stage,
+    Turn, Write,
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
 use seinhuis_shared::case::Act;
@@ -112,12 +113,23 @@ pub enum Say {
     Word(Digest, Word, String),
     /// It decides this about a case, or begins one; under this version.
     Decide(CaseId, Option<Act>, Option<Digest>),
+    /// It says that an own message is wrong, or withdraws it.
+    Correct(Box<CorrectRequest>),
+    /// It says again what was refused of corrections, of one message or of all.
+    RetryCorrections(Option<MsgId>),
 }
 
 impl Say {
-    /// As an input of the core.
-    pub(crate) fn input(self, token: u64) -> Input {
+    /// As an input of the core, with what it needs of the store.
+    pub(crate) fn input(self, token: u64, view: &View<'_>) -> Input {
         match self {
+            Self::Correct(mut request) => {
+                let position = view.core.find(&request.about).map(|(position, _)| position);
+                let row = position.and_then(|position| outbox_row(view.store, position));
+                request.sent = row.map(Box::new);
+                Input::Correct { token, request }
+            }
+            Self::RetryCorrections(about) => Input::RetryCorrections { token, about },
             Self::Propose(compiled) => Input::Propose { token, compiled },
             Self::Word(hash, word, reason) => Input::Speak { token, hash, word, reason },
             Self::Decide(case, act, covenant) => Input::Decide { token, case, act, covenant },
@@ -416,7 +428,8 @@ impl Worker {
             Job::Say(say, answer) => {
                 let token = self.token();
                 self.says.insert(token, answer);
-                batch.inputs.push(say.input(token));
+                let input = say.input(token, &self.engine.view());
+                batch.inputs.push(input);
             }
             Job::Push(request, answer) => {
                 let token = self.token();

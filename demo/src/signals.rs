@@ -41,6 +41,7 @@ pub(crate) fn play(show: &mut Show) -> Told {
         "De zaak is niet alle stappen doorgegaan.",
         "The case did not go through all steps.",
     )?;
+    crate::burst::wait(show)?;
     let count = samples.len();
     check(count > 20, "Er ontbreken voorbeeldsignalen.", "Sample signals are missing.")?;
     show.sum(
@@ -118,7 +119,7 @@ fn send(show: &mut Show, sample: &Sample) -> Told<usize> {
         slowest = slowest.max(moment(&row, "stored")?.since(created).0);
     }
     tell(show, sample, &entries, slowest);
-    show.expect(Some(&sample.from), &sample.to);
+    show.expect_sample(sample);
     if show.known.is_empty() {
         show.known = id;
     }

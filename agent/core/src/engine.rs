@@ -9,7 +9,9 @@ use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::wire::Welcome;
 
 use crate::agreed::Agreed;
+use crate::corrections::Corrections;
 use crate::inbox::Inbox;
+use crate::marks::Marks;
 use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
@@ -37,6 +39,8 @@ pub struct Core {
     pub(crate) agreed: Agreed,
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
+    pub(crate) corrections: Corrections,
+    pub(crate) marks: Marks,
     pub(crate) trust: Trust,
     pub(crate) prekeys: Prekeys,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
@@ -53,6 +57,8 @@ impl Core {
             agreed: Agreed::new(settings.oin),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
+            corrections: Corrections::default(),
+            marks: Marks::default(),
             trust,
             prekeys: Prekeys::default(),
             alarms: BTreeMap::new(),
@@ -121,10 +127,16 @@ impl Core {
             Write::Peer(oin, row) => self.prekeys.restore_peer(oin, *row),
             Write::Waiting(size, Some(row)) => self.trust.restore_waiting(size, *row),
             Write::Note(place, note) => self.trust.restore_note(place, note),
+            Write::Correction(number, row) => self.corrections.restore_row(number, *row),
+            Write::CorrectionBody(number, Some(body)) => {
+                return self.corrections.restore_body(number, body);
+            }
+            Write::Mark(position, row) => self.marks.restore(position, *row),
             Write::Waiting(_, None)
             | Write::Meta
             | Write::Body(..)
             | Write::Draft(_, None)
+            | Write::CorrectionBody(_, None)
             | Write::OwnPrekey(_, None)
             | Write::Word(_, None)
             | Write::Act(_, None)
@@ -152,6 +164,14 @@ impl Core {
             }
             Input::Decide { token, case, act, covenant } => {
                 let result = self.decide(case, act, covenant, now, ports, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Correct { token, request } => {
+                let result = self.correct(&request, now, ports, turn);
+                turn.answers.push((token, result));
+            }
+            Input::RetryCorrections { token, about } => {
+                let result = self.retry_corrections(about, now, ports, turn);
                 turn.answers.push((token, result));
             }
             Input::LookAtCase(case) => self.look_at(case, now, turn),
@@ -200,6 +220,7 @@ impl Core {
     /// Ends a turn: one acknowledgement for all that came in, and what may be submitted now.
     pub fn finish(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.acknowledge(now, ports, turn);
+        self.settle_corrections(now, ports, turn);
         if self.connected && !self.trust.forked() && !self.trust.stalled(now) {
             turn.sends.append(&mut self.outbox.submissions(now));
         }
@@ -254,6 +275,7 @@ impl Core {
         self.decide_again(now, ports, turn);
         self.release(now, ports, turn);
         self.seal_drafts(now, ports, turn);
+        self.correct_again(now, ports, turn);
         self.fetch_prekeys(now, turn);
         if self.connected
             && let Some(sizes) = self.trust.ask(true)

@@ -6,7 +6,8 @@
 //! encryption and the signing key come in through [`Ports`].
 //!
 //! [`Agreed`] holds the covenants and what the parties said of them · [`Cases`] what they decided about cases ·
-//! [`minimise`] judges a body before it is sealed · `outbox` keeps packets until a verdict is proved · `inbox` repeats every check on what arrives · `trust` pins the exchange log · `prekeys` makes and
+//! [`minimise`] judges a body before it is sealed · `outbox` keeps packets until a verdict is proved · `inbox` repeats every check on what arrives ·
+//! `corrections` tells every earlier recipient that a message is wrong, `marks` takes that in · `trust` pins the exchange log · `prekeys` makes and
 //! fetches encryption keys · [`backoff`] says how long to wait · [`rows`] is what is durable.
 #![warn(missing_docs, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
@@ -14,13 +15,16 @@
 mod agreed;
 pub mod backoff;
 mod cases;
+mod corrections;
 mod engine;
 mod inbox;
+mod marks;
 pub mod minimise;
 mod outbox;
 mod ports;
 mod prekeys;
 pub mod rows;
+mod service;
 mod status;
 mod trust;
 mod turn;
@@ -32,13 +36,14 @@ mod tests;
 
 pub use agreed::Agreed;
 pub use cases::Cases;
+pub use corrections::CorrectRequest;
 pub use engine::{Core, Settings};
 pub use minimise::{PushRequest, Rejection, Target};
 pub use outbox::{WINDOW_BYTES, WINDOW_PACKETS};
 pub use ports::{Chance, Crypto, Locker, Ports};
 pub use rows::{
-    ActRow, AlarmKind, AlarmRow, InboxRow, OutboxRow, ProposalRow, Remark, RestoreError, Row, Stage, WordRow,
-    Write,
+    ActRow, AlarmKind, AlarmRow, CorrectionKind, CorrectionRow, CorrectionState, InboxRow, MarkRow, Noted,
+    OutboxRow, ProposalRow, Remark, RestoreError, Row, Stage, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn};

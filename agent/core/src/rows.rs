@@ -63,10 +63,37 @@ pub mod table {
     pub const CASE: u8 = 18;
     /// [`super::ActRow`] by case.
     pub const ACT: u8 = 19;
+    /// [`super::CorrectionRow`] by number.
+    pub const CORRECTION: u8 = 25;
+    /// The locked body of a correction that is not settled, by number.
+    pub const CORRECTION_BODY: u8 = 26;
+    /// [`super::MarkRow`] by position in the inbox.
+    pub const MARK: u8 = 27;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 20] = [
-        META, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN,
-        ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
+    pub const ALL: [u8; 23] = [
+        META,
+        COVENANT,
+        VOTES,
+        WORD,
+        PROPOSAL,
+        CASE,
+        ACT,
+        OUTBOX,
+        DRAFT,
+        CHAIN,
+        INBOX,
+        BODY,
+        SEEN,
+        PIN,
+        ALARM,
+        OWN_PREKEY,
+        BUNDLE,
+        PEER,
+        WAITING,
+        NOTE,
+        CORRECTION,
+        CORRECTION_BODY,
+        MARK,
     ];
 }
 
@@ -105,6 +132,10 @@ macro_rules! coded {
         }
     };
 }
+
+mod later;
+
+pub use later::{CorrectionKind, CorrectionRow, CorrectionState, MarkRow, Noted};
 
 coded! {
     /// How far an outgoing message is.
@@ -176,6 +207,8 @@ coded! {
         CaseRefused = 13 "case-refused",
         /// The broker has fewer decisions about a case than it gave before.
         DecisionsMissing = 14 "decisions-missing",
+        /// What a partner has to be told of itself, about a correction or a destruction, cannot be sent.
+        CannotTell = 25 "cannot-tell",
     }
 }
 
@@ -388,8 +421,8 @@ pub enum Write {
     Chain(String, ChainRow),
     /// An incoming packet.
     Inbox(u64, Box<InboxRow>),
-    /// A locked body.
-    Body(u64, Vec<u8>),
+    /// A locked body, or that it is erased.
+    Body(u64, Option<Vec<u8>>),
     /// The last packet seen of a sender under a flow.
     Seen(Oin, String, ChainRow),
     /// What is believed of the log.
@@ -419,6 +452,12 @@ pub enum Write {
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
     /// caught. Together they show to anybody what the log signed.
     Note(u8, Bytes),
+    /// A correction to one recipient.
+    Correction(u64, Box<CorrectionRow>),
+    /// The locked body of a correction, or that it is not needed any more.
+    CorrectionBody(u64, Option<Vec<u8>>),
+    /// What later messages said of one in the inbox.
+    Mark(u64, Box<MarkRow>),
 }
 
 /// A row as stored: table, key, and a value or its absence.
@@ -451,7 +490,7 @@ impl Write {
             Self::Draft(at, value) => row(table::DRAFT, position_key(*at), value.clone()),
             Self::Chain(flow, one) => row(table::CHAIN, flow.clone().into_bytes(), Some(cbor::encode(one))),
             Self::Inbox(at, one) => row(table::INBOX, position_key(*at), Some(cbor::encode(one))),
-            Self::Body(at, value) => row(table::BODY, position_key(*at), Some(value.clone())),
+            Self::Body(at, value) => row(table::BODY, position_key(*at), value.clone()),
             Self::Seen(sender, flow, one) => {
                 row(table::SEEN, seen_key(sender, flow), Some(cbor::encode(one)))
             }
@@ -476,6 +515,9 @@ impl Write {
             Self::Case(case, decisions) => row(table::CASE, case.0.to_vec(), Some(cbor::encode(decisions))),
             Self::Act(case, one) => row(table::ACT, case.0.to_vec(), one.as_ref().map(cbor::encode)),
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
+            Self::Correction(at, one) => row(table::CORRECTION, position_key(*at), Some(cbor::encode(one))),
+            Self::CorrectionBody(at, value) => row(table::CORRECTION_BODY, position_key(*at), value.clone()),
+            Self::Mark(at, one) => row(table::MARK, position_key(*at), Some(cbor::encode(one))),
         }
     }
 
@@ -497,7 +539,10 @@ impl Write {
             table::DRAFT => Self::Draft(at()?, Some(value.to_vec())),
             table::CHAIN => Self::Chain(text(key)?, decode(value).map_err(|_| damaged())?),
             table::INBOX => Self::Inbox(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
-            table::BODY => Self::Body(at()?, value.to_vec()),
+            table::BODY => Self::Body(at()?, Some(value.to_vec())),
+            table::CORRECTION => Self::Correction(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
+            table::CORRECTION_BODY => Self::CorrectionBody(at()?, Some(value.to_vec())),
+            table::MARK => Self::Mark(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::SEEN => {
                 let (sender, flow) = key.split_at_checked(20).ok_or_else(damaged)?;
                 Self::Seen(oin(sender)?, text(flow)?, decode(value).map_err(|_| damaged())?)

@@ -43,6 +43,10 @@ pub struct Status {
     pub received: u64,
     /// Packets received and quarantined.
     pub quarantined: u64,
+    /// Corrections and withdrawals that a recipient still has to confirm.
+    pub corrections_open: usize,
+    /// Corrections and withdrawals that were refused and wait for a person.
+    pub corrections_refused: usize,
     /// What is believed of the exchange log.
     pub pin: Option<PinRow>,
     /// Signed checkpoints whose place in the log's history is not proved yet.
@@ -62,6 +66,7 @@ impl Core {
     pub fn status(&self, now: Timestamp) -> Status {
         let counts = self.outbox.counts();
         let (received, quarantined) = self.inbox.counts();
+        let (corrections_open, corrections_refused, _) = self.corrections.counts();
         Status {
             connected: self.connected,
             drafts: counts.drafts,
@@ -74,6 +79,8 @@ impl Core {
             expired: counts.totals.expired,
             received,
             quarantined,
+            corrections_open,
+            corrections_refused,
             pin: self.trust.pin(),
             unproven: self.trust.unproven(),
             bundle: self.prekeys.own_bundle(),

@@ -9,6 +9,7 @@ use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::wire::{CaseHead, Decided, Deferred, Known, Offer, Verdict, Welcome};
 
+use crate::corrections::CorrectRequest;
 use crate::minimise::{PushRequest, Rejection};
 use crate::rows::{AlarmRow, Stage, Write};
 
@@ -50,6 +51,20 @@ pub enum Input {
         act: Option<Act>,
         /// Under which version; may be left out when one covenant is in force, or the case is known.
         covenant: Option<Digest>,
+    },
+    /// This organisation says that an own message is wrong, or withdraws it. Answered in [`Turn::answers`].
+    Correct {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// What it says.
+        request: Box<CorrectRequest>,
+    },
+    /// What was refused of corrections is said again. Answered in [`Turn::answers`].
+    RetryCorrections {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// The message they are about; all when left out.
+        about: Option<MsgId>,
     },
     /// A person wants to see how a case stands.
     LookAtCase(CaseId),

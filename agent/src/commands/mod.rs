@@ -1,6 +1,7 @@
 //! What people type.
 
 mod case;
+mod correct;
 mod covenant;
 mod doctor;
 mod enrol;
@@ -22,7 +23,7 @@ use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::covenants;
 
-use crate::commands::request::ActText;
+use crate::commands::request::{ActText, Look, Request};
 use crate::home::Home;
 
 /// Seinhuis agent: sends and receives signals under a covenant, sealed for their recipients alone.
@@ -54,6 +55,28 @@ enum Command {
     Run(run::Run),
     /// Hand over a signal; it is kept until the broker has accepted or refused it
     Push(Box<push::Push>),
+    /// Tell every recipient of an own message what is wrong in it
+    Correct {
+        /// The message id
+        message: String,
+        /// JSON with `velden`, `reden` and, if wanted, `toelichting`, `vervangend_bericht` and `bevestigen_voor`;
+        /// `-` reads standard input
+        file: PathBuf,
+    },
+    /// Withdraw an own message at every recipient; a draft is taken back
+    Withdraw {
+        /// The message id
+        message: String,
+        /// One of the reasons in the covenant's schema, such as onrechtmatig or onjuist
+        #[arg(long)]
+        reason: String,
+        /// Explains it to the recipients; nothing about a person
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Corrections and withdrawals, and who confirmed them
+    #[command(subcommand)]
+    Corrections(Corrections),
     /// Messages sent
     #[command(subcommand)]
     Outbox(Outbox),
@@ -159,6 +182,24 @@ enum Outbox {
 }
 
 #[derive(Debug, Subcommand)]
+enum Corrections {
+    /// Show what was said of own messages, and who confirmed it
+    List {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 50)]
+        lines: u64,
+        /// Only what is not confirmed
+        #[arg(long)]
+        open: bool,
+    },
+    /// Say again what was refused
+    Retry {
+        /// The message they are about; all when left out
+        message: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum Inbox {
     /// Show the last messages received
     List {
@@ -173,6 +214,9 @@ enum Inbox {
         /// Print the body's exact bytes and nothing else
         #[arg(long)]
         raw: bool,
+        /// Show the body although its sender withdrew the message
+        #[arg(long)]
+        withdrawn: bool,
     },
 }
 
@@ -205,7 +249,19 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Push(push) => push::push(&home, &push, ui),
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),
         Command::Inbox(Inbox::List { lines }) => messages::inbox(&home, lines, ui),
-        Command::Inbox(Inbox::Read { id, raw }) => messages::read(&home, id, raw, ui),
+        Command::Inbox(Inbox::Read { id, raw, withdrawn }) => {
+            messages::read(&home, Look::Read { id, withdrawn }, raw, ui)
+        }
+        Command::Correct { message, file } => correct::correct(&home, &message, &file, ui),
+        Command::Withdraw { message, reason, note } => {
+            correct::withdraw(&home, &message, &reason, note.as_deref(), ui)
+        }
+        Command::Corrections(Corrections::List { lines, open }) => {
+            correct::show(&home, Request::Look(Look::Corrections { lines, open }), ui)
+        }
+        Command::Corrections(Corrections::Retry { message }) => {
+            correct::show(&home, Request::RetryCorrections { about: message }, ui)
+        }
         Command::Status => status::status(&home, ui),
         Command::Doctor => Ok(doctor::doctor(&home, ui)),
     }

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
-use seinhuis_agent_core::{Locker as _, Status, Write};
+use seinhuis_agent_core::{Locker as _, MarkRow, Status, Write};
 use seinhuis_journal::{Stats, Store};
 use seinhuis_shared::case::{CaseState, Stage};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
@@ -20,7 +20,7 @@ use super::request::ActText;
 use crate::engine::{View, outbox_row, store_complaint};
 use crate::link::LinkStatus;
 
-fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
+pub(super) fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
     let all = store.scan(of).map_err(|error| store_complaint(&error))?;
     let skip = all.len().saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));
     all.iter()
@@ -34,7 +34,7 @@ fn oins(all: &[Oin]) -> Vec<String> {
 }
 
 /// A refusal's number with its name, or null for 0.
-fn reason(outcome: u16) -> Value {
+pub(super) fn reason(outcome: u16) -> Value {
     if outcome == 0 {
         return Value::Null;
     }
@@ -97,7 +97,8 @@ pub(super) fn message(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint
     Ok(outgoing(position, &row))
 }
 
-fn incoming(position: u64, row: &InboxRow) -> Value {
+fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
+    let mark = view.core.mark(position).cloned().unwrap_or_default();
     json!({
         "position": position,
         "msg_id": row.msg_id.to_string(),
@@ -117,27 +118,55 @@ fn incoming(position: u64, row: &InboxRow) -> Value {
         "stored": row.stored.to_string(),
         "entry": row.index,
         "remark": row.remark.as_str(),
+        "revised": revised(&mark),
+        "revised_by": mark.corrected.iter().chain(&mark.withdrawn).map(|one| one.by.to_string()).collect::<Vec<_>>(),
+        "revised_at": mark.withdrawn.as_ref().or(mark.corrected.last()).map(|one| one.at.to_string()),
+        "effect": mark.effect.map(|number| if number == 0 { json!("applied") } else { reason(number) }),
         "retention_days": row.retention_days,
     })
+}
+
+/// What its sender said of a message later.
+fn revised(mark: &MarkRow) -> Option<&'static str> {
+    match (&mark.withdrawn, mark.corrected.is_empty()) {
+        (Some(_), _) => Some("withdrawn"),
+        (None, false) => Some("corrected"),
+        (None, true) => None,
+    }
 }
 
 /// The last messages of the inbox.
 pub(super) fn inbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     let rows = rows(view.store, table::INBOX, lines)?;
     let shown = rows.iter().filter_map(|write| {
-        if let Write::Inbox(position, row) = write { Some(incoming(*position, row)) } else { None }
+        if let Write::Inbox(position, row) = write { Some(incoming(view, *position, row)) } else { None }
     });
     Ok(shown.collect())
 }
 
 /// One message of the inbox with its body, by position or message id.
-pub(super) fn read(view: &View<'_>, id: &str) -> Result<Value, Complaint> {
+///
+/// A body that its sender withdrew is shown to who asks for it in so many words only.
+pub(super) fn read(view: &View<'_>, id: &str, withdrawn: bool) -> Result<Value, Complaint> {
     let found = rows(view.store, table::INBOX, u64::MAX)?.into_iter().find_map(|write| {
         let Write::Inbox(position, row) = write else { return None };
         (position.to_string() == id || row.msg_id.to_string() == id).then_some((position, row))
     });
     let (position, row) = found.ok_or_else(|| no_such_message(id))?;
-    let mut value = incoming(position, &row);
+    let mut value = incoming(view, position, &row);
+    if !withdrawn && view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some()) {
+        return Err(Complaint::refused(
+            Text::new(
+                "De afzender heeft dit bericht ingetrokken; gebruik de inhoud niet meer.",
+                "The sender withdrew this message; do not use its body any more.",
+            ),
+            Text::new(
+                "Wie de inhoud toch moet zien, geeft --withdrawn op.",
+                "Who has to see the body all the same adds --withdrawn.",
+            ),
+        )
+        .about(id));
+    }
     if row.outcome == 0 {
         let key = position_key(position);
         let locked = view.store.get(table::BODY, &key).map_err(|error| store_complaint(&error))?;
@@ -186,6 +215,7 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
             "expired": status.expired, "oldest": time(status.oldest),
         },
         "inbox": { "stored": status.received, "quarantined": status.quarantined },
+        "corrections": { "open": status.corrections_open, "refused": status.corrections_refused },
         "log": {
             "size": status.pin.map(|pin| pin.size),
             "root": status.pin.map(|pin| pin.root.to_string()),

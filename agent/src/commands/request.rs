@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Target};
+use seinhuis_agent_core::{CorrectRequest, CorrectionKind, Input, PushRequest, Pushed, Rejection, Target};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Compiled, Covenant, Role, Step};
@@ -17,7 +17,7 @@ use seinhuis_shell::{answer, clock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::present;
+use super::{correct, present};
 use crate::agent::{AgentHandle, PushError, stopped};
 use crate::engine::{Engine, Say, View, store_complaint};
 use crate::home::Home;
@@ -78,6 +78,20 @@ pub enum Request {
         act: ActText,
         /// The covenant's digest, hexadecimal.
         covenant: Option<String>,
+    },
+    /// Says that an own message is wrong, or withdraws it.
+    Correct {
+        /// The message, a UUID.
+        about: String,
+        /// `correction` or `withdrawal`.
+        kind: String,
+        /// The plaintext body, in base64.
+        body: String,
+    },
+    /// Says again what was refused of corrections.
+    RetryCorrections {
+        /// The message they are about, a UUID; all when left out.
+        about: Option<String>,
     },
     /// Gives this organisation's word about a version.
     Speak {
@@ -142,6 +156,15 @@ pub enum Look {
     Read {
         /// Its position or its message id.
         id: String,
+        /// Also when its sender withdrew it.
+        withdrawn: bool,
+    },
+    /// What was said of own messages, and who confirmed it.
+    Corrections {
+        /// How many.
+        lines: u64,
+        /// Only what is not settled.
+        open: bool,
     },
     /// The covenants and how they stand.
     Covenants,
@@ -202,13 +225,24 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             let (case, say) = decide(&case, &act, covenant.as_ref())?;
             say_directly(&mut engine, say).map(|_| present::case(&engine.view(), case))
         }
+        Request::Correct { about, kind, body } => {
+            let (about, say) = correct(&about, &kind, &body)?;
+            say_directly(&mut engine, say)?;
+            correct::said(&engine.view(), about)
+        }
+        Request::RetryCorrections { about } => {
+            let about = optional("MESSAGE", about.as_ref())?;
+            say_directly(&mut engine, Say::RetryCorrections(about))?;
+            correct::list(&engine.view(), u64::MAX, true)
+        }
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
 }
 
 fn say_directly(engine: &mut Engine, say: Say) -> Result<Value, Complaint> {
-    let turn = engine.step([say.input(0)]).map_err(|error| store_complaint(&error))?;
+    let input = say.input(0, &engine.view());
+    let turn = engine.step([input]).map_err(|error| store_complaint(&error))?;
     let (_, result) = turn.answers.into_iter().next().ok_or_else(|| Complaint::bug("no answer"))?;
     result.map_err(|rejection| rejected(&rejection))?;
     Ok(present::covenants(&engine.view()))
@@ -247,6 +281,15 @@ fn decide(case: &str, act: &ActText, covenant: Option<&String>) -> Result<(CaseI
     Ok((case, Say::Decide(case, act, optional("--covenant", covenant)?)))
 }
 
+fn correct(about: &str, kind: &str, body: &str) -> Result<(MsgId, Say), Complaint> {
+    let about = field("MESSAGE", about)?;
+    let kinds = [CorrectionKind::Correction, CorrectionKind::Withdrawal];
+    let kind = kinds.into_iter().find(|one| one.as_str() == kind);
+    let kind = kind.ok_or_else(|| Complaint::bug("a correction of another version"))?;
+    let body = from_base64(body).ok_or_else(|| Complaint::bug("a body that is not base64"))?;
+    Ok((about, Say::Correct(Box::new(CorrectRequest { about, kind, body, sent: None }))))
+}
+
 /// Answers a request of the control socket.
 pub(crate) async fn serve(agent: &AgentHandle, value: Value) -> Value {
     let answer = match serde_json::from_value::<Request>(value) {
@@ -264,6 +307,15 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             let (case, decision) = decide(&case, &act, covenant.as_ref())?;
             say(agent, decision).await?;
             agent.query(move |view| present::case(view, case)).await
+        }
+        Request::Correct { about, kind, body } => {
+            let (about, correction) = correct(&about, &kind, &body)?;
+            say(agent, correction).await?;
+            agent.query(move |view| correct::said(view, about)).await?
+        }
+        Request::RetryCorrections { about } => {
+            say(agent, Say::RetryCorrections(optional("MESSAGE", about.as_ref())?)).await?;
+            agent.query(|view| correct::list(view, u64::MAX, true)).await?
         }
         Request::Push(push) => {
             let request = parse(&push)?;
@@ -309,7 +361,8 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
     match look {
         Look::Outbox { lines } => present::outbox(view, *lines),
         Look::Inbox { lines } => present::inbox(view, *lines),
-        Look::Read { id } => present::read(view, id),
+        Look::Read { id, withdrawn } => present::read(view, id, *withdrawn),
+        Look::Corrections { lines, open } => correct::list(view, *lines, *open),
         Look::Message { msg_id } => present::message(view, field("--id", msg_id)?),
         Look::Covenants => Ok(present::covenants(view)),
         Look::Cases => Ok(present::cases(view)),
@@ -420,7 +473,14 @@ mod tests {
             with(Request::Look(Look::Outbox { lines: 1 }), "look", Some("outbox")),
             with(Request::Look(Look::Message { msg_id: "a".into() }), "look", Some("message")),
             with(Request::Look(Look::Inbox { lines: 1 }), "look", Some("inbox")),
-            with(Request::Look(Look::Read { id: "7".into() }), "look", Some("read")),
+            with(Request::Look(Look::Read { id: "7".into(), withdrawn: true }), "look", Some("read")),
+            with(Request::Look(Look::Corrections { lines: 1, open: true }), "look", Some("corrections")),
+            with(
+                Request::Correct { about: "a".into(), kind: "b".into(), body: String::new() },
+                "correct",
+                None,
+            ),
+            with(Request::RetryCorrections { about: None }, "retry-corrections", None),
             with(Request::Decide { case: "a".into(), act: ActText::Close, covenant: None }, "decide", None),
             with(Request::Look(Look::Case { case: "a".into() }), "look", Some("case")),
             json!({ "look": { "status": { "added_later": true } } }),

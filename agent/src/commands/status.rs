@@ -77,6 +77,7 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
             pick("in quarantaine", "quarantined"),
         ),
     ));
+    rows.extend(corrections(value, nl));
     rows.push((
         pick("uitwisselingslog", "exchange log"),
         format!(
@@ -100,6 +101,18 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         ));
     }
     format!("{}{}", aligned(&rows), alarms(value, nl))
+}
+
+/// What was said of own messages and is not confirmed; nothing when there is none.
+fn corrections(value: &Value, nl: bool) -> Option<(&'static str, String)> {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    let [open, refused] = ["/corrections/open", "/corrections/refused"].map(|at| number(value, at));
+    let text = format!(
+        "{open} {}, {refused} {}",
+        pick("nog niet bevestigd", "not confirmed yet"),
+        pick("geweigerd (corrections list)", "refused (corrections list)"),
+    );
+    (open > 0 || refused > 0).then(|| (pick("correcties", "corrections"), text))
 }
 
 fn alarms(value: &Value, nl: bool) -> String {

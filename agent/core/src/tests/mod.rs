@@ -1,5 +1,6 @@
 mod agreed;
 mod cases;
+mod corrections;
 mod inbox;
 mod interleaving;
 mod minimise;

@@ -6,7 +6,7 @@ use seinhuis_shared::covenant::agreement::Word;
 
 use crate::fixture::{Broker, CASE, NOW, Node, covenant, inquiry, moved, oin, partnership, signal};
 use crate::rows::{FORMAT, RestoreError, Write, table};
-use crate::{Core, Input, Settings};
+use crate::{Core, CorrectionKind, Input, Settings};
 
 fn settings() -> Settings {
     Settings { oin: oin(1), log: crate::fixture::log_key() }
@@ -15,7 +15,7 @@ fn settings() -> Settings {
 /// Agents with something in every table.
 fn used() -> Vec<Node> {
     let (mut broker, nodes) = partnership();
-    let [mut town, police, mut youth, officers] = nodes;
+    let [mut town, mut police, mut youth, officers] = nodes;
     town.push(inquiry(1, &[2, 3]), NOW).unwrap();
     youth.push(signal(2), NOW).unwrap();
     let packet = youth.submitted()[0].clone();
@@ -39,6 +39,16 @@ fn used() -> Vec<Node> {
     broker.serve(&mut town, NOW);
     let act = Some(Act::Step(Step::S2A));
     town.step([Input::Decide { token: 3, case: CASE, act, covenant: None }], NOW);
+    // The inquiry is withdrawn, and somebody withdraws what nobody sent.
+    let packet = town.submitted().remove(0);
+    town.step([Input::Verdict(broker.accept(&packet, NOW))], NOW);
+    super::corrections::say(&mut town, 1, CorrectionKind::Withdrawal, NOW).unwrap();
+    for packet in town.submitted() {
+        broker.accept(&packet, NOW);
+    }
+    for offer in broker.mailboxes.remove(&oin(2)).unwrap() {
+        police.step([Input::Offer(Box::new(offer))], NOW);
+    }
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
     vec![town, police, youth, officers, alone]
@@ -63,7 +73,7 @@ fn a_damaged_row_is_told_and_never_panics() {
     for node in used() {
         for ((of, key), value) in &node.rows {
             // Locked rows are opaque here; their lock notices.
-            if matches!(*of, table::DRAFT | table::BODY) {
+            if matches!(*of, table::DRAFT | table::BODY | table::CORRECTION_BODY) {
                 continue;
             }
             for cut in [0, value.len() / 2, value.len() - 1] {
