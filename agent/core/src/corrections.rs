@@ -160,6 +160,18 @@ impl Core {
     /// This organisation says that an own message is wrong. A draft of it is taken back instead.
     pub(crate) fn correct(
         &mut self,
+        token: u64,
+        request: &CorrectRequest,
+        now: Timestamp,
+        ports: Ports<'_>,
+        turn: &mut Turn,
+    ) {
+        let result = self.try_correct(request, now, ports, turn);
+        turn.answers.push((token, result));
+    }
+
+    fn try_correct(
+        &mut self,
         request: &CorrectRequest,
         now: Timestamp,
         ports: Ports<'_>,
@@ -345,6 +357,18 @@ impl Core {
 
     /// A person asks to say again what was refused: all of it, or what is about one message.
     pub(crate) fn retry_corrections(
+        &mut self,
+        token: u64,
+        about: Option<MsgId>,
+        now: Timestamp,
+        ports: Ports<'_>,
+        turn: &mut Turn,
+    ) {
+        let result = self.try_retry(about, now, ports, turn);
+        turn.answers.push((token, result));
+    }
+
+    fn try_retry(
         &mut self,
         about: Option<MsgId>,
         now: Timestamp,

@@ -15,6 +15,7 @@ use crate::marks::Marks;
 use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
+use crate::retention::Retention;
 use crate::rows::{AlarmKind, AlarmRow, PinRow, RestoreError, Write};
 use crate::trust::{Fork, Signed, Trust};
 use crate::turn::{Event, Input, Send, Turn};
@@ -41,6 +42,7 @@ pub struct Core {
     pub(crate) inbox: Inbox,
     pub(crate) corrections: Corrections,
     pub(crate) marks: Marks,
+    pub(crate) retention: Retention,
     pub(crate) trust: Trust,
     pub(crate) prekeys: Prekeys,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
@@ -59,6 +61,7 @@ impl Core {
             inbox: Inbox::default(),
             corrections: Corrections::default(),
             marks: Marks::default(),
+            retention: Retention::default(),
             trust,
             prekeys: Prekeys::default(),
             alarms: BTreeMap::new(),
@@ -115,7 +118,10 @@ impl Core {
             Write::Outbox(at, row) => self.outbox.restore_row(at, *row),
             Write::Draft(at, Some(draft)) => self.outbox.restore_draft(at, draft),
             Write::Chain(flow, chain) => self.outbox.restore_chain(flow, chain),
-            Write::Inbox(at, row) => self.inbox.restore_row(at, &row),
+            Write::Inbox(at, row) => {
+                self.retention.keep(at, &row);
+                self.inbox.restore_row(at, &row);
+            }
             Write::Seen(sender, flow, chain) => self.inbox.restore_seen(sender, flow, chain),
             Write::Pin(pin) => self.trust.restore(pin),
             Write::Alarm(at, row) => {
@@ -131,7 +137,11 @@ impl Core {
             Write::CorrectionBody(number, Some(body)) => {
                 return self.corrections.restore_body(number, body);
             }
-            Write::Mark(position, row) => self.marks.restore(position, *row),
+            Write::Mark(position, row) => {
+                self.retention.marked(position, &row);
+                self.marks.restore(position, *row);
+            }
+            Write::Erased(position, row) => self.retention.restore(position, row),
             Write::Waiting(_, None)
             | Write::Meta
             | Write::Body(..)
@@ -166,14 +176,14 @@ impl Core {
                 let result = self.decide(case, act, covenant, now, ports, turn);
                 turn.answers.push((token, result));
             }
-            Input::Correct { token, request } => {
-                let result = self.correct(&request, now, ports, turn);
-                turn.answers.push((token, result));
-            }
+            Input::Correct { token, request } => self.correct(token, &request, now, ports, turn),
             Input::RetryCorrections { token, about } => {
-                let result = self.retry_corrections(about, now, ports, turn);
-                turn.answers.push((token, result));
+                self.retry_corrections(token, about, now, ports, turn);
             }
+            Input::Erase { token, position, ground } => {
+                self.erase_by_hand(token, position, ground, now, turn);
+            }
+            Input::Overwritten(ticket) => self.overwritten(ticket, now, ports, turn),
             Input::LookAtCase(case) => self.look_at(case, now, turn),
             Input::Cases(heads) => self.take_cases(&heads, now, turn),
             Input::Case(case, decisions) => self.learn_case(case, decisions.as_deref(), now, ports, turn),
@@ -254,6 +264,7 @@ impl Core {
             }
         }
         self.connected = true;
+        self.retention.witness(welcome.now);
         self.agreed.cases.session(true);
         self.take_agreements(&welcome.agreements, now, turn);
         self.speak_up(now, ports, turn);
@@ -276,6 +287,7 @@ impl Core {
         self.release(now, ports, turn);
         self.seal_drafts(now, ports, turn);
         self.correct_again(now, ports, turn);
+        self.retain(now, turn);
         self.fetch_prekeys(now, turn);
         if self.connected
             && let Some(sizes) = self.trust.ask(true)

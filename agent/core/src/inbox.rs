@@ -17,6 +17,7 @@ use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Offer};
 
 use crate::engine::Core;
+use crate::marks::says_more;
 use crate::minimise::MEDIA_TYPE;
 use crate::ports::Ports;
 use crate::rows::{AlarmKind, ChainRow, InboxRow, Remark, Write, position_key, table};
@@ -136,6 +137,7 @@ impl Core {
             Ok(proof) => proof,
             Err(error) => return self.unproven(digest, &error, now, turn),
         };
+        self.retention.witness(entry.time);
         let mut row = blank_row(digest, index, &entry, now, offer.receipt.clone());
         let judged = match parsed {
             Err(refusal) => Err(refusal),
@@ -163,7 +165,7 @@ impl Core {
                     self.inbox.seen.insert((sender, row.flow.clone()), last);
                     turn.writes.push(Write::Seen(sender, row.flow.clone(), last));
                 }
-                noticed = is_evidence(&row.message_type).then(|| (row.clone(), body));
+                noticed = says_more(&row.message_type).then(|| (row.clone(), body));
             }
             Err(refusal) => {
                 row.outcome = refusal.number();
@@ -178,6 +180,7 @@ impl Core {
     }
 
     fn keep(&mut self, position: u64, row: InboxRow, turn: &mut Turn) {
+        self.retention.keep(position, &row);
         self.inbox.remember(position, &row);
         self.inbox.pending.push(Acknowledged {
             msg_id: row.msg_id,

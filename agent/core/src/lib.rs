@@ -7,7 +7,7 @@
 //!
 //! [`Agreed`] holds the covenants and what the parties said of them · [`Cases`] what they decided about cases ·
 //! [`minimise`] judges a body before it is sealed · `outbox` keeps packets until a verdict is proved · `inbox` repeats every check on what arrives ·
-//! `corrections` tells every earlier recipient that a message is wrong, `marks` takes that in · `trust` pins the exchange log · `prekeys` makes and
+//! `corrections` tells every earlier recipient that a message is wrong, `marks` takes that in · `retention` erases bodies at their term · `trust` pins the exchange log · `prekeys` makes and
 //! fetches encryption keys · [`backoff`] says how long to wait · [`rows`] is what is durable.
 #![warn(missing_docs, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
@@ -23,6 +23,7 @@ pub mod minimise;
 mod outbox;
 mod ports;
 mod prekeys;
+mod retention;
 pub mod rows;
 mod service;
 mod status;
@@ -42,8 +43,8 @@ pub use minimise::{PushRequest, Rejection, Target};
 pub use outbox::{WINDOW_BYTES, WINDOW_PACKETS};
 pub use ports::{Chance, Crypto, Locker, Ports};
 pub use rows::{
-    ActRow, AlarmKind, AlarmRow, CorrectionKind, CorrectionRow, CorrectionState, InboxRow, MarkRow, Noted,
-    OutboxRow, ProposalRow, Remark, RestoreError, Row, Stage, WordRow, Write,
+    ActRow, AlarmKind, AlarmRow, CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground,
+    InboxRow, MarkRow, Noted, OutboxRow, ProposalRow, Remark, RestoreError, Row, Stage, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn};

@@ -14,12 +14,20 @@ use seinhuis_shared::time::Timestamp;
 use crate::corrections::text_of;
 use crate::engine::Core;
 use crate::ports::Ports;
-use crate::rows::{AlarmKind, CorrectionKind, InboxRow, MarkRow, Noted, Write};
-use crate::service::Notice;
+use crate::rows::{AlarmKind, CaseEnd, CorrectionKind, InboxRow, MarkRow, Noted, Write};
+use crate::service::{Notice, is_evidence};
 use crate::turn::Turn;
 
 /// Most corrections of one message that are named with it; older ones are forgotten first.
 const CORRECTED_MAX: usize = 16;
+
+/// The message type that ends a case, when it scales down as a whole.
+const SCALE_DOWN: &str = "besluit_afschalen";
+
+/// Whether a message of this type says something of other messages.
+pub(crate) fn says_more(message_type: &str) -> bool {
+    message_type == SCALE_DOWN || is_evidence(message_type)
+}
 
 /// What later messages said of those in the inbox, by position.
 #[derive(Debug, Default)]
@@ -64,6 +72,13 @@ impl Core {
             let outcome = effect.err().map_or(0, Refusal::number);
             self.marks.edit(position, turn, |mark| mark.effect = Some(outcome));
             self.answer_correction(sender, row, outcome == 0, now, ports, turn);
+        } else if row.message_type == SCALE_DOWN {
+            let whole = text_of(body, "besluit").as_deref() == Some("afschalen");
+            if let Some(case) = row.case.filter(|_| whole) {
+                let end = CaseEnd { case, at: row.accepted };
+                self.marks.edit(position, turn, |mark| mark.case_end = Some(end));
+                self.retention.case_ended(end);
+            }
         } else {
             self.correction_answered(sender, row, body, now, turn);
         }
@@ -97,6 +112,9 @@ impl Core {
                 mark.withdrawn.get_or_insert(noted);
             }
         });
+        if kind == CorrectionKind::Withdrawal {
+            self.retention.withdrawn(earlier.position);
+        }
         Ok(())
     }
 

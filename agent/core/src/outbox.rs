@@ -590,6 +590,9 @@ impl Core {
         } else {
             receipt.says_refused(&verdict.packet, &self.settings.oin, verdict.outcome)?;
         }
+        if believed {
+            receipt.entries.iter().for_each(|(_, entry)| self.retention.witness(entry.time));
+        }
         Ok(believed)
     }
 

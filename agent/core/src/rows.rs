@@ -69,8 +69,10 @@ pub mod table {
     pub const CORRECTION_BODY: u8 = 26;
     /// [`super::MarkRow`] by position in the inbox.
     pub const MARK: u8 = 27;
+    /// [`super::ErasedRow`] by position in the inbox.
+    pub const ERASED: u8 = 28;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 23] = [
+    pub const ALL: [u8; 24] = [
         META,
         COVENANT,
         VOTES,
@@ -94,6 +96,7 @@ pub mod table {
         CORRECTION,
         CORRECTION_BODY,
         MARK,
+        ERASED,
     ];
 }
 
@@ -135,7 +138,7 @@ macro_rules! coded {
 
 mod later;
 
-pub use later::{CorrectionKind, CorrectionRow, CorrectionState, MarkRow, Noted};
+pub use later::{CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground, MarkRow, Noted};
 
 coded! {
     /// How far an outgoing message is.
@@ -458,6 +461,8 @@ pub enum Write {
     CorrectionBody(u64, Option<Vec<u8>>),
     /// What later messages said of one in the inbox.
     Mark(u64, Box<MarkRow>),
+    /// That a body in the inbox is gone.
+    Erased(u64, ErasedRow),
 }
 
 /// A row as stored: table, key, and a value or its absence.
@@ -517,6 +522,7 @@ impl Write {
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
             Self::Correction(at, one) => row(table::CORRECTION, position_key(*at), Some(cbor::encode(one))),
             Self::CorrectionBody(at, value) => row(table::CORRECTION_BODY, position_key(*at), value.clone()),
+            Self::Erased(at, one) => row(table::ERASED, position_key(*at), Some(cbor::encode(one))),
             Self::Mark(at, one) => row(table::MARK, position_key(*at), Some(cbor::encode(one))),
         }
     }
@@ -542,6 +548,7 @@ impl Write {
             table::BODY => Self::Body(at()?, Some(value.to_vec())),
             table::CORRECTION => Self::Correction(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::CORRECTION_BODY => Self::CorrectionBody(at()?, Some(value.to_vec())),
+            table::ERASED => Self::Erased(at()?, decode(value).map_err(|_| damaged())?),
             table::MARK => Self::Mark(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::SEEN => {
                 let (sender, flow) = key.split_at_checked(20).ok_or_else(damaged)?;

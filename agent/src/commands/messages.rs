@@ -57,15 +57,43 @@ pub(super) fn outbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complai
 pub(super) fn inbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complaint> {
     let (value, _) = ask(home, Request::Look(Look::Inbox { lines }))?;
     let heading = ui.lang.pick(
-        "NR BERICHT STAND STROOM SOORT VAN OPGESLAGEN VOLGORDE HERZIEN REDEN",
-        "NO MESSAGE STATE FLOW TYPE FROM STORED ORDER REVISED REASON",
+        "NR BERICHT STAND STROOM SOORT VAN OPGESLAGEN VOLGORDE HERZIEN BEWAREN-TOT GEWIST REDEN",
+        "NO MESSAGE STATE FLOW TYPE FROM STORED ORDER REVISED KEEP-UNTIL ERASED REASON",
     );
     table(
         &value,
         heading,
-        &["position", "msg_id", "state", "flow", "type", "from", "stored", "remark", "revised", "refusal"],
+        &[
+            "position",
+            "msg_id",
+            "state",
+            "flow",
+            "type",
+            "from",
+            "stored",
+            "remark",
+            "revised",
+            "keep_until",
+            "erased",
+            "refusal",
+        ],
         ui,
     );
+    Ok(Outcome::Done)
+}
+
+pub(super) fn erase(home: &Home, id: String, ground: String, ui: Ui) -> Result<Outcome, Complaint> {
+    let (value, _) = ask(home, Request::Erase { id, ground })?;
+    let id = cell(&value, "msg_id");
+    let text = Text::new(
+        format!(
+            "De inhoud van {id} is gewist; de regel blijft als bewijs. De gemeente krijgt een bevestiging."
+        ),
+        format!(
+            "The body of {id} is erased; its row stays as evidence. The municipality gets a confirmation."
+        ),
+    );
+    ui.answer(&text, &value);
     Ok(Outcome::Done)
 }
 
@@ -110,6 +138,7 @@ fn heading(value: &Value, nl: bool) -> String {
         ("herzien door", "revised by", "revised_by"),
         ("uitwerking", "effect", "effect"),
         ("bewaren (dagen)", "keep (days)", "retention_days"),
+        ("bewaren tot", "keep until", "keep_until"),
     ];
     let rows: Vec<(&str, String)> = words
         .iter()

@@ -218,6 +218,15 @@ enum Inbox {
         #[arg(long)]
         withdrawn: bool,
     },
+    /// Erase the body of a message before its term; its row stays as evidence
+    Erase {
+        /// Its number in the list, or its message id
+        id: String,
+        /// Why, as it is confirmed to the municipality: termijn, intrekking, `verzoek_betrokkene`, `einde_zaak` or
+        /// uittreding
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 /// Runs the program; the first of `args` is its name.
@@ -252,6 +261,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Inbox(Inbox::Read { id, raw, withdrawn }) => {
             messages::read(&home, Look::Read { id, withdrawn }, raw, ui)
         }
+        Command::Inbox(Inbox::Erase { id, reason }) => messages::erase(&home, id, reason, ui),
         Command::Correct { message, file } => correct::correct(&home, &message, &file, ui),
         Command::Withdraw { message, reason, note } => {
             correct::withdraw(&home, &message, &reason, note.as_deref(), ui)

@@ -99,6 +99,7 @@ pub(super) fn message(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint
 
 fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
     let mark = view.core.mark(position).cloned().unwrap_or_default();
+    let erased = view.core.erased(position);
     json!({
         "position": position,
         "msg_id": row.msg_id.to_string(),
@@ -123,6 +124,11 @@ fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
         "revised_at": mark.withdrawn.as_ref().or(mark.corrected.last()).map(|one| one.at.to_string()),
         "effect": mark.effect.map(|number| if number == 0 { json!("applied") } else { reason(number) }),
         "retention_days": row.retention_days,
+        "keep_until": view.core.keep_until(position).map(|at| at.to_string()),
+        "erased": erased.map(|erased| erased.at.to_string()),
+        "erased_why": erased.map(|erased| erased.ground.as_str()),
+        "overwritten": erased.and_then(|erased| erased.overwritten).map(|at| at.to_string()),
+        "destruction_confirmed_by": erased.and_then(|erased| erased.confirmation).map(|id| id.to_string()),
     })
 }
 
@@ -144,16 +150,44 @@ pub(super) fn inbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     Ok(shown.collect())
 }
 
-/// One message of the inbox with its body, by position or message id.
-///
-/// A body that its sender withdrew is shown to who asks for it in so many words only.
-pub(super) fn read(view: &View<'_>, id: &str, withdrawn: bool) -> Result<Value, Complaint> {
+fn find(view: &View<'_>, id: &str) -> Result<(u64, Box<InboxRow>), Complaint> {
     let found = rows(view.store, table::INBOX, u64::MAX)?.into_iter().find_map(|write| {
         let Write::Inbox(position, row) = write else { return None };
         (position.to_string() == id || row.msg_id.to_string() == id).then_some((position, row))
     });
-    let (position, row) = found.ok_or_else(|| no_such_message(id))?;
+    found.ok_or_else(|| no_such_message(id))
+}
+
+/// The position of a message of the inbox, by that or by message id.
+pub(super) fn position_of(view: &View<'_>, id: &str) -> Result<u64, Complaint> {
+    find(view, id).map(|(position, _)| position)
+}
+
+/// One message of the inbox without its body.
+pub(super) fn received(view: &View<'_>, position: u64) -> Result<Value, Complaint> {
+    find(view, &position.to_string()).map(|(position, row)| incoming(view, position, &row))
+}
+
+/// One message of the inbox with its body, by position or message id.
+///
+/// A body that its sender withdrew is shown to who asks for it in so many words only.
+pub(super) fn read(view: &View<'_>, id: &str, withdrawn: bool) -> Result<Value, Complaint> {
+    let (position, row) = find(view, id)?;
     let mut value = incoming(view, position, &row);
+    if let Some(erased) = view.core.erased(position) {
+        let (at, why) = (erased.at, erased.ground);
+        return Err(Complaint::refused(
+            Text::new(
+                format!("De inhoud van dit bericht is gewist op {at} ({why})."),
+                format!("The body of this message was erased at {at} ({why})."),
+            ),
+            Text::new(
+                "De gegevens over het bericht staan in `inbox list`; de inhoud komt niet terug.",
+                "What is known of the message is in `inbox list`; the body does not come back.",
+            ),
+        )
+        .about(id));
+    }
     if !withdrawn && view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some()) {
         return Err(Complaint::refused(
             Text::new(
@@ -215,6 +249,9 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
             "expired": status.expired, "oldest": time(status.oldest),
         },
         "inbox": { "stored": status.received, "quarantined": status.quarantined },
+        "bodies": {
+            "kept": status.bodies_kept, "erased": status.bodies_erased, "held_back": status.bodies_held_back,
+        },
         "corrections": { "open": status.corrections_open, "refused": status.corrections_refused },
         "log": {
             "size": status.pin.map(|pin| pin.size),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use seinhuis_agent_core::{CorrectRequest, CorrectionKind, Input, PushRequest, Pushed, Rejection, Target};
+use seinhuis_agent_core::{
+    CorrectRequest, CorrectionKind, Ground, Input, PushRequest, Pushed, Rejection, Target,
+};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Compiled, Covenant, Role, Step};
@@ -92,6 +94,13 @@ pub enum Request {
     RetryCorrections {
         /// The message they are about, a UUID; all when left out.
         about: Option<String>,
+    },
+    /// Has the body of a message received erased.
+    Erase {
+        /// Its position or its message id.
+        id: String,
+        /// Why: a ground of the covenant's confirmation of destruction.
+        ground: String,
     },
     /// Gives this organisation's word about a version.
     Speak {
@@ -235,6 +244,12 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             say_directly(&mut engine, Say::RetryCorrections(about))?;
             correct::list(&engine.view(), u64::MAX, true)
         }
+        Request::Erase { id, ground } => {
+            let (position, say) = erase(&engine.view(), &id, &ground)?;
+            say_directly(&mut engine, say)?;
+            engine.overwrite().map_err(|error| store_complaint(&error))?;
+            present::received(&engine.view(), position)
+        }
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
@@ -290,6 +305,18 @@ fn correct(about: &str, kind: &str, body: &str) -> Result<(MsgId, Say), Complain
     Ok((about, Say::Correct(Box::new(CorrectRequest { about, kind, body, sent: None }))))
 }
 
+fn erase(view: &View<'_>, id: &str, ground: &str) -> Result<(u64, Say), Complaint> {
+    let known = Ground::ALL.map(Ground::as_str).join(", ");
+    let ground = Ground::ALL.into_iter().find(|one| one.as_str() == ground).ok_or_else(|| {
+        Complaint::usage(
+            Text::new(format!("{ground} is geen grond."), format!("{ground} is not a ground.")),
+            Text::new(format!("Kies uit: {known}."), format!("Choose one of: {known}.")),
+        )
+    })?;
+    let position = present::position_of(view, id)?;
+    Ok((position, Say::Erase(position, ground)))
+}
+
 /// Answers a request of the control socket.
 pub(crate) async fn serve(agent: &AgentHandle, value: Value) -> Value {
     let answer = match serde_json::from_value::<Request>(value) {
@@ -316,6 +343,11 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
         Request::RetryCorrections { about } => {
             say(agent, Say::RetryCorrections(optional("MESSAGE", about.as_ref())?)).await?;
             agent.query(|view| correct::list(view, u64::MAX, true)).await?
+        }
+        Request::Erase { id, ground } => {
+            let (position, erasing) = agent.query(move |view| erase(view, &id, &ground)).await??;
+            say(agent, erasing).await?;
+            agent.query(move |view| present::received(view, position)).await?
         }
         Request::Push(push) => {
             let request = parse(&push)?;
@@ -480,6 +512,7 @@ mod tests {
                 "correct",
                 None,
             ),
+            with(Request::Erase { id: "7".into(), ground: "termijn".into() }, "erase", None),
             with(Request::RetryCorrections { about: None }, "retry-corrections", None),
             with(Request::Decide { case: "a".into(), act: ActText::Close, covenant: None }, "decide", None),
             with(Request::Look(Look::Case { case: "a".into() }), "look", Some("case")),

@@ -138,6 +138,36 @@ fn erased_bytes_are_in_no_file() {
 }
 
 #[test]
+fn erasing_in_steps_covers_what_was_dropped_before_it_began_while_others_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let secret = noise(7_777, 300);
+    store.commit(Turn::default().put(5, "body", secret.clone())).unwrap();
+    for n in 0..60 {
+        store.commit(turn(n)).unwrap();
+    }
+    store.commit(Turn::default().delete(5, "body")).unwrap();
+    let holds = |dir: &Path| {
+        let folders = ["journal", "index"].map(|name| fs::read_dir(dir.join(name)).unwrap());
+        let paths = folders.into_iter().flatten().map(|entry| entry.unwrap().path()).filter(|p| p.is_file());
+        paths.filter(|p| fs::read(p).unwrap().windows(secret.len()).any(|w| w == secret)).count()
+    };
+    assert!(holds(dir.path()) > 0, "until erased the bytes are there");
+    let mut steps = 0;
+    while store.erase_step().unwrap() {
+        store.commit(turn(100 + steps)).unwrap();
+        steps += 1;
+        assert!(steps < 1000, "it ends though others write");
+    }
+    assert!(steps > 3, "more than one step: {steps}");
+    assert_eq!(holds(dir.path()), 0);
+    let expected = state(&store, 200);
+    drop(store);
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert_eq!(state(&open(dir.path()).0, 200), expected, "nothing live was lost");
+}
+
+#[test]
 fn segments_freed_but_left_behind_by_a_crash_are_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());

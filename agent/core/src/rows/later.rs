@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
@@ -97,6 +97,51 @@ pub struct Noted {
     pub at: Timestamp,
 }
 
+coded! {
+    /// Why a body was erased, in the words of the covenant's schema.
+    Ground {
+        /// The term of its flow is over.
+        Term = 0 "termijn",
+        /// Its sender withdrew it.
+        Withdrawn = 1 "intrekking",
+        /// A data subject asked for it.
+        Subject = 2 "verzoek_betrokkene",
+        /// Its case ended.
+        CaseEnded = 3 "einde_zaak",
+        /// A party leaves.
+        Leaving = 4 "uittreding",
+    }
+}
+
+impl Ground {
+    /// Every ground.
+    pub const ALL: [Self; 5] = [Self::Term, Self::Withdrawn, Self::Subject, Self::CaseEnded, Self::Leaving];
+}
+
+/// That the body of a message in the inbox is gone. The message's own row stays, as evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct ErasedRow {
+    /// Since when nobody can read it.
+    pub at: Timestamp,
+    /// Why.
+    pub ground: Ground,
+    /// Since when its locked bytes are overwritten in the store's files.
+    pub overwritten: Option<Timestamp>,
+    /// The message that confirms its destruction, if this organisation owes one.
+    pub confirmation: Option<MsgId>,
+    /// The number with which that was refused here, or 0.
+    pub outcome: u16,
+}
+
+/// When a case came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct CaseEnd {
+    /// The case.
+    pub case: CaseId,
+    /// When, by the log.
+    pub at: Timestamp,
+}
+
 /// What later messages said of one in the inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize_tuple, Deserialize_tuple)]
 pub struct MarkRow {
@@ -106,4 +151,6 @@ pub struct MarkRow {
     pub withdrawn: Option<Noted>,
     /// Of a correction or withdrawal itself: 0 when it took effect, otherwise the number why not.
     pub effect: Option<u16>,
+    /// Of a decision to scale down: the case that it ends.
+    pub case_end: Option<CaseEnd>,
 }

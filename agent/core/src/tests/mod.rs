@@ -6,5 +6,6 @@ mod interleaving;
 mod minimise;
 mod outbox;
 mod prekeys;
+mod retention;
 mod rows;
 mod trust;

@@ -47,7 +47,7 @@ fn used() -> Vec<Node> {
         broker.accept(&packet, NOW);
     }
     for offer in broker.mailboxes.remove(&oin(2)).unwrap() {
-        police.step([Input::Offer(Box::new(offer))], NOW);
+        police.step([Input::Offer(Box::new(offer)), Input::Tick], NOW);
     }
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
