@@ -80,7 +80,7 @@ impl Vault {
 }
 
 /// AES-256-GCM: `nonce (12) | ciphertext and tag`, table and key as additional data, over the text, a byte 0x80
-/// and zeros up to [`LOCKED_LEAST`]. The nonce is random; at 2^32 rows under one key it would be time for a new
+/// and zeros up to 320 bytes. The nonce is random; at 2^32 rows under one key it would be time for a new
 /// key.
 impl Locker for Vault {
     fn lock(&self, table: u8, key: &[u8], plain: &[u8]) -> Option<Vec<u8>> {

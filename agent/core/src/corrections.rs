@@ -64,6 +64,8 @@ pub(crate) struct Corrections {
     all: BTreeMap<u64, Tracked>,
     /// Which correction a message says.
     by_message: BTreeMap<MsgId, u64>,
+    /// Corrections that wait for the fate of the earlier message, behind that message.
+    waiting: BTreeSet<(MsgId, u64)>,
     /// Own messages that were withdrawn.
     withdrawn: BTreeSet<MsgId>,
     /// Messages whose fate became known in this turn.
@@ -101,6 +103,11 @@ impl Corrections {
         if row.kind == CorrectionKind::Withdrawal {
             self.withdrawn.insert(row.about);
         }
+        if row.state == CorrectionState::Waiting {
+            self.waiting.insert((row.about, number));
+        } else {
+            self.waiting.remove(&(row.about, number));
+        }
         if row.state.is_final() {
             self.done = self.done.saturating_add(1);
             return;
@@ -119,11 +126,13 @@ impl Corrections {
             Stage::Refused => Fate::Refused(row.outcome),
             Stage::Draft | Stage::Sealed => return,
         };
-        let concerns = self.by_message.contains_key(&row.msg_id)
-            || self.all.values().any(|one| one.row.about == row.msg_id);
-        if concerns {
+        if self.by_message.contains_key(&row.msg_id) || self.waiting_for(row.msg_id).next().is_some() {
             self.fates.push((row.msg_id, fate));
         }
+    }
+
+    fn waiting_for(&self, about: MsgId) -> impl Iterator<Item = u64> {
+        self.waiting.range((about, 0)..=(about, u64::MAX)).map(|(_, number)| *number)
     }
 
     fn chosen(&self, chosen: impl Fn(&CorrectionRow) -> bool) -> Vec<u64> {
@@ -320,8 +329,8 @@ impl Core {
     /// At the end of a turn: what became known of messages decides what is said of them, in the same turn.
     pub(crate) fn settle_corrections(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         while let Some((message, fate)) = self.corrections.fates.pop() {
-            let waits = |row: &CorrectionRow| row.about == message && row.state == CorrectionState::Waiting;
-            for number in self.corrections.chosen(waits) {
+            let waiting: Vec<u64> = self.corrections.waiting_for(message).collect();
+            for number in waiting {
                 match fate {
                     Fate::Received => self.say_correction(number, now, ports, turn),
                     Fate::Refused(_) => {
