@@ -71,6 +71,9 @@ fn to_agent(request: &AgentRequest) -> bool {
         AgentRequest::Look(_)
         | AgentRequest::Propose { .. }
         | AgentRequest::Speak { .. }
+        | AgentRequest::Correct { .. }
+        | AgentRequest::RetryCorrections { .. }
+        | AgentRequest::Erase { .. }
         | AgentRequest::Decide { .. } => true,
     }
 }

@@ -6,7 +6,8 @@ use rcgen::{
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use seinhuis_agent_core::rows::{
-    ActRow, AlarmRow, BundleRow, ChainRow, OwnPrekeyRow, PeerRow, PinRow, ProposalRow, WordRow,
+    ActRow, AlarmRow, BundleRow, CaseEnd, ChainRow, CorrectionKind, CorrectionRow, CorrectionState,
+    ErasedRow, Ground, MarkRow, Noted, OwnPrekeyRow, PeerRow, PinRow, ProposalRow, WordRow,
 };
 use seinhuis_agent_core::{AlarmKind, Write as AgentWrite};
 use seinhuis_broker_core::{Change, Head, MailItem, Outcome, Partner, Write as BrokerWrite};
@@ -121,6 +122,32 @@ fn agent_rows() -> Vec<Seed> {
         since: Timestamp(4),
         refused: 420,
     };
+    let correction = CorrectionRow {
+        about: MsgId([1; 16]),
+        kind: CorrectionKind::Withdrawal,
+        recipient: known::oin(),
+        covenant: Digest([1; 32]),
+        step: "2B".into(),
+        state: CorrectionState::Refused,
+        since: Timestamp(4),
+        message: Some(MsgId([2; 16])),
+        earlier: vec![MsgId([3; 16])],
+        until: Timestamp(known::NOON),
+        times: 2,
+        settled: Some(Timestamp(5)),
+        outcome: 0,
+        code: "niet_te_verwerken".into(),
+    };
+    let noted = Noted { by: MsgId([2; 16]), at: Timestamp(known::NOON) };
+    let case_end = Some(CaseEnd { case: CaseId([3; 16]), at: Timestamp(known::NOON) });
+    let mark = MarkRow { corrected: vec![noted], withdrawn: Some(noted), effect: Some(445), case_end };
+    let erased = ErasedRow {
+        at: Timestamp(4),
+        ground: Ground::CaseEnded,
+        overwritten: Some(Timestamp(5)),
+        confirmation: Some(MsgId([4; 16])),
+        outcome: 0,
+    };
     let alarm = AlarmRow { kind: AlarmKind::LogForked, at: Timestamp(known::NOON), detail: "5 and 5".into() };
     let writes = [
         ("meta", AgentWrite::Meta),
@@ -142,6 +169,9 @@ fn agent_rows() -> Vec<Seed> {
         ),
         ("case", AgentWrite::Case(CaseId([3; 16]), vec![decided])),
         ("act", AgentWrite::Act(CaseId([3; 16]), Some(Box::new(act)))),
+        ("correction", AgentWrite::Correction(1, Box::new(correction))),
+        ("mark", AgentWrite::Mark(1, Box::new(mark))),
+        ("erased", AgentWrite::Erased(1, erased)),
         ("peer", AgentWrite::Peer(known::oin(), Box::new(PeerRow { seq: 1, bundle: signed }))),
     ];
     let rows = writes.map(|(name, write)| (name, write.row()));
