@@ -101,27 +101,8 @@ fn row(table: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
     [&[table, u8::try_from(key.len()).unwrap()], key, value].concat()
 }
 
-fn agent_rows() -> Vec<Seed> {
-    let (chain, own) = (ChainRow { seq: 7, packet: Digest([1; 32]) }, bundle().prekeys.remove(0));
-    let signed = Bytes(bundle().sign(&known::signer()));
-    let id = own.public.id();
-    let prekey = OwnPrekeyRow {
-        public: own.public,
-        not_before: own.not_before,
-        not_after: own.not_after,
-        secret: Bytes(vec![1; 60]),
-    };
-    let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
-    let word = WordRow { word: Word::Accept, reason: "akkoord".into(), since: Timestamp(4), refused: 425 };
-    let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
-    let act = ActRow {
-        covenant: Digest([1; 32]),
-        seq: 1,
-        previous: Some(Digest([2; 32])),
-        act: Act::Condition { code: "strafrechtelijk".into(), holds: true },
-        since: Timestamp(4),
-        refused: 420,
-    };
+/// Rows about what is said of a message after it was sent.
+fn later_rows() -> [(&'static str, AgentWrite); 3] {
     let correction = CorrectionRow {
         about: MsgId([1; 16]),
         kind: CorrectionKind::Withdrawal,
@@ -148,6 +129,34 @@ fn agent_rows() -> Vec<Seed> {
         confirmation: Some(MsgId([4; 16])),
         outcome: 0,
     };
+    [
+        ("correction", AgentWrite::Correction(1, Box::new(correction))),
+        ("mark", AgentWrite::Mark(1, Box::new(mark))),
+        ("erased", AgentWrite::Erased(1, erased)),
+    ]
+}
+
+fn agent_rows() -> Vec<Seed> {
+    let (chain, own) = (ChainRow { seq: 7, packet: Digest([1; 32]) }, bundle().prekeys.remove(0));
+    let signed = Bytes(bundle().sign(&known::signer()));
+    let id = own.public.id();
+    let prekey = OwnPrekeyRow {
+        public: own.public,
+        not_before: own.not_before,
+        not_after: own.not_after,
+        secret: Bytes(vec![1; 60]),
+    };
+    let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let word = WordRow { word: Word::Accept, reason: "akkoord".into(), since: Timestamp(4), refused: 425 };
+    let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let act = ActRow {
+        covenant: Digest([1; 32]),
+        seq: 1,
+        previous: Some(Digest([2; 32])),
+        act: Act::Condition { code: "strafrechtelijk".into(), holds: true },
+        since: Timestamp(4),
+        refused: 420,
+    };
     let alarm = AlarmRow { kind: AlarmKind::LogForked, at: Timestamp(known::NOON), detail: "5 and 5".into() };
     let writes = [
         ("meta", AgentWrite::Meta),
@@ -169,12 +178,10 @@ fn agent_rows() -> Vec<Seed> {
         ),
         ("case", AgentWrite::Case(CaseId([3; 16]), vec![decided])),
         ("act", AgentWrite::Act(CaseId([3; 16]), Some(Box::new(act)))),
-        ("correction", AgentWrite::Correction(1, Box::new(correction))),
-        ("mark", AgentWrite::Mark(1, Box::new(mark))),
-        ("erased", AgentWrite::Erased(1, erased)),
         ("peer", AgentWrite::Peer(known::oin(), Box::new(PeerRow { seq: 1, bundle: signed }))),
     ];
-    let rows = writes.map(|(name, write)| (name, write.row()));
+    let rows: Vec<_> =
+        writes.into_iter().chain(later_rows()).map(|(name, write)| (name, write.row())).collect();
     let seeds = rows.iter().map(|(name, one)| {
         ok("agent_rows", name, row(one.table, &one.key, one.value.as_deref().unwrap_or_default()))
     });
