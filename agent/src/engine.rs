@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use seinhuis_agent_core::rows::{OutboxRow, ProvenanceRow, ReleaseRow, position_key, table};
 use seinhuis_agent_core::{
-    Core, Event, Input, PushRequest, Pushed, Rejection, Release, RestoreError, Send, Settings, Stage, Turn,
-    Write,
+    Core, CorrectRequest, Event, Ground, Input, PushRequest, Pushed, Rejection, Release, RestoreError, Send,
+    Settings, Stage, Turn, Write,
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
 use seinhuis_shared::case::Act;
@@ -38,7 +38,11 @@ const TURN_BYTES: usize = 8 * 1024 * 1024;
 const ROOM_KIB: usize = 16 * 1024;
 /// How far apart turns start at least: see [`Pace`]. Longer than at the broker, which many agents wait for.
 const TURNS_APART: Duration = Duration::from_millis(8);
-/// How often time is told to the core.
+/// How far apart rounds of overwriting are at least: each restates all that is live.
+const OVERWRITES_APART: Duration = Duration::from_hours(1);
+/// How soon the next step of overwriting follows when there is nothing else to do.
+const OVERWRITE_STEP: Duration = Duration::from_millis(20);
+/// How often time is told to the core, and at most so often: see [`Input::Tick`].
 const TICK: Duration = Duration::from_secs(1);
 
 /// News with the moment at which it was durable.
@@ -115,12 +119,26 @@ pub enum Say {
     Decide(CaseId, Option<Act>, Option<Digest>),
     /// A person in it decides this about a message that waits for release.
     Release(Release),
+    /// It says that an own message is wrong, or withdraws it.
+    Correct(Box<CorrectRequest>),
+    /// It says again what was refused of corrections, of one message or of all.
+    RetryCorrections(Option<MsgId>),
+    /// It has the body at this position of the inbox erased.
+    Erase(u64, Ground),
 }
 
 impl Say {
-    /// As an input of the core.
-    pub(crate) fn input(self, token: u64) -> Input {
+    /// As an input of the core, with what it needs of the store.
+    pub(crate) fn input(self, token: u64, view: &View<'_>) -> Input {
         match self {
+            Self::Correct(mut request) => {
+                let position = view.core.find(&request.about).map(|(position, _)| position);
+                let row = position.and_then(|position| outbox_row(view.store, position));
+                request.sent = row.map(Box::new);
+                Input::Correct { token, request }
+            }
+            Self::Erase(position, ground) => Input::Erase { token, position, ground },
+            Self::RetryCorrections(about) => Input::RetryCorrections { token, about },
             Self::Propose(compiled) => Input::Propose { token, compiled },
             Self::Word(hash, word, reason) => Input::Speak { token, hash, word, reason },
             Self::Release(release) => Input::Release { token, release },
@@ -245,6 +263,17 @@ impl Engine {
         Ok(turn)
     }
 
+    /// Overwrites what was erased, in one go; what follows from that is durable when this returns. For who has
+    /// nothing else to do: a running agent does it in steps.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn overwrite(&mut self) -> Result<(), StoreError> {
+        let Some(ticket) = self.core.to_overwrite() else { return Ok(()) };
+        self.store.erase()?;
+        self.step([Input::Overwritten(ticket)]).map(|_| ())
+    }
+
     /// Closes the store in an orderly way.
     ///
     /// # Errors
@@ -342,6 +371,10 @@ struct Worker {
     says: BTreeMap<u64, oneshot::Sender<Result<(), Rejection>>>,
     next_token: u64,
     ticked: Instant,
+    /// The ticket of the round of overwriting that is under way.
+    overwriting: Option<u64>,
+    /// When the last round ended.
+    overwrote: Option<Instant>,
 }
 
 impl Worker {
@@ -355,19 +388,41 @@ impl Worker {
             says: BTreeMap::new(),
             next_token: 0,
             ticked: Instant::now(),
+            overwriting: None,
+            overwrote: None,
         }
+    }
+
+    /// Takes one step of overwriting what was erased, when some was. The first round comes at once, later ones
+    /// no sooner than [`OVERWRITES_APART`]; erased bodies cannot be read meanwhile.
+    fn overwrite(&mut self) -> Result<(), StoreError> {
+        let rests = self.overwrote.is_some_and(|at| at.elapsed() < OVERWRITES_APART);
+        if self.overwriting.is_none() && !rests {
+            self.overwriting = self.engine.core.to_overwrite();
+        }
+        let Some(ticket) = self.overwriting else { return Ok(()) };
+        if self.engine.store.erase_step()? {
+            return Ok(());
+        }
+        (self.overwriting, self.overwrote) = (None, Some(Instant::now()));
+        let turn = self.engine.step([Input::Overwritten(ticket)])?;
+        self.release(turn)
     }
 
     fn run(&mut self, inbox: &Receiver<Job>) -> Result<(), StoreError> {
         let mut pace = Pace::new(TURNS_APART);
         loop {
-            let idle = TICK.saturating_sub(self.ticked.elapsed());
+            let mut idle = TICK.saturating_sub(self.ticked.elapsed());
+            if self.overwriting.is_some() {
+                idle = idle.min(OVERWRITE_STEP);
+            }
             let first = match inbox.recv_timeout(idle) {
                 Ok(job) => Some(job),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let quiet = first.is_none();
+            let due = self.ticked.elapsed() >= TICK;
             let started = pace.begin();
             let batch = self.gather(first, inbox);
             if !batch.inputs.is_empty() {
@@ -386,6 +441,9 @@ impl Worker {
             }
             if batch.stop {
                 return Ok(());
+            }
+            if quiet || due {
+                self.overwrite()?;
             }
             if quiet {
                 self.engine.store.tidy()?;
@@ -420,7 +478,8 @@ impl Worker {
             Job::Say(say, answer) => {
                 let token = self.token();
                 self.says.insert(token, answer);
-                batch.inputs.push(say.input(token));
+                let input = say.input(token, &self.engine.view());
+                batch.inputs.push(input);
             }
             Job::Push(request, answer) => {
                 let token = self.token();

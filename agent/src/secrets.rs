@@ -56,26 +56,54 @@ impl Vault {
     }
 }
 
-fn row_aad(table: u8, key: &[u8]) -> Vec<u8> {
-    [&[table][..], key].concat()
+/// Least length of what is locked. The store keeps shorter values inside its index, where a deletion may leave
+/// remnants; what is locked has to be erasable.
+const LOCKED_LEAST: usize = 320;
+/// Ends the text in a padded value; zeros follow.
+const PAD: u8 = 0x80;
+/// In the additional data of a padded value; a value without it is of an earlier version.
+const PADDED: &[u8] = b"/padded";
+
+fn row_aad(table: u8, key: &[u8], form: &[u8]) -> Aad<Vec<u8>> {
+    Aad::from([&[table][..], key, form].concat())
 }
 
-/// AES-256-GCM: `nonce (12) | ciphertext and tag`, table and key as additional data. The nonce is random;
-/// at 2^32 rows under one key it would be time for a new key.
+impl Vault {
+    fn open_as(&self, form: &[u8], table: u8, key: &[u8], locked: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, sealed) = locked.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut buffer = Zeroizing::new(sealed.to_vec());
+        let length = self.store.open_in_place(nonce, row_aad(table, key, form), &mut buffer).ok()?.len();
+        buffer.truncate(length);
+        Some(buffer)
+    }
+}
+
+/// AES-256-GCM: `nonce (12) | ciphertext and tag`, table and key as additional data, over the text, a byte 0x80
+/// and zeros up to 320 bytes. The nonce is random; at 2^32 rows under one key it would be time for a new
+/// key.
 impl Locker for Vault {
     fn lock(&self, table: u8, key: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
-        let mut sealed = Zeroizing::new(plain.to_vec());
-        let nonce = self.store.seal_in_place_append_tag(Aad::from(row_aad(table, key)), &mut *sealed).ok()?;
+        let length = plain.len().saturating_add(1).max(LOCKED_LEAST);
+        // The tag is put behind: room for it, so that nothing is moved and left behind unwiped.
+        let mut sealed = Zeroizing::new(Vec::with_capacity(length.saturating_add(64)));
+        sealed.extend_from_slice(plain);
+        sealed.push(PAD);
+        sealed.resize(length, 0);
+        let nonce = self.store.seal_in_place_append_tag(row_aad(table, key, PADDED), &mut *sealed).ok()?;
         Some([nonce.as_ref(), sealed.as_slice()].concat())
     }
 
     fn unlock(&self, table: u8, key: &[u8], locked: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (nonce, sealed) = locked.split_at_checked(NONCE_LEN)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut buffer = Zeroizing::new(sealed.to_vec());
-        let length = self.store.open_in_place(nonce, Aad::from(row_aad(table, key)), &mut buffer).ok()?.len();
-        buffer.truncate(length);
-        Some(buffer)
+        let Some(mut padded) = self.open_as(PADDED, table, key, locked) else {
+            return self.open_as(b"", table, key, locked);
+        };
+        let end = padded.iter().rposition(|byte| *byte != 0)?;
+        if padded.get(end) != Some(&PAD) {
+            return None;
+        }
+        padded.truncate(end);
+        Some(padded)
     }
 
     fn fingerprint(&self, bytes: &[u8]) -> Digest {
@@ -140,5 +168,28 @@ mod tests {
         let mut bytes = [0; 200];
         SystemChance.fill(&mut bytes);
         assert!(bytes.chunks(50).all(|chunk| chunk.iter().any(|byte| *byte != 0)));
+    }
+
+    #[test]
+    fn what_is_locked_is_long_enough_to_be_erased_and_opens_to_the_byte() {
+        let vault = vault(3);
+        for length in [0, 1, LOCKED_LEAST - 1, LOCKED_LEAST, 5000] {
+            for last in [0, PAD, 7] {
+                let plain = vec![last; length];
+                let locked = vault.lock(1, b"k", &plain).unwrap();
+                assert!(locked.len() > 256, "the store's index holds shorter ones: {}", locked.len());
+                assert_eq!(*vault.unlock(1, b"k", &locked).unwrap(), plain);
+                assert!(vault.unlock(2, b"k", &locked).is_none() && vault.unlock(1, b"l", &locked).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_version_locked_still_opens() {
+        let vault = vault(3);
+        let mut sealed = b"text".to_vec();
+        let nonce = vault.store.seal_in_place_append_tag(row_aad(1, b"k", b""), &mut sealed).unwrap();
+        let locked = [nonce.as_ref(), sealed.as_slice()].concat();
+        assert_eq!(vault.unlock(1, b"k", &locked).unwrap().as_slice(), b"text");
     }
 }

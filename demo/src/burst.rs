@@ -32,7 +32,7 @@ pub(crate) fn play(show: &mut Show, packets: u32) -> Told {
     let open: Vec<Sample> = show.samples.iter().filter(passes).cloned().collect();
     let plan: Vec<Sample> = open.into_iter().cycle().take(count).collect();
     for sample in &plan {
-        show.expect(Some(&sample.from), &sample.to);
+        show.expect_sample(sample);
     }
     let bar = show.teller.bar(packets.into(), "signalen aangeboden", "signals handed over");
     let ids = push_all(show, &plan, &|| bar.inc(1))?;
@@ -70,7 +70,7 @@ fn push_all(show: &Show, plan: &[Sample], tell: &(dyn Fn() + Sync)) -> Told<Vec<
 }
 
 /// Waits until every agent has sent and received what it must, with nothing refused.
-fn wait(show: &Show) -> Told {
+pub(crate) fn wait(show: &Show) -> Told {
     let wanted: u64 = show.received.values().sum();
     let bar = show.teller.bar(wanted, "signalen bezorgd", "signals delivered");
     let mut progress = (0, Instant::now());

@@ -91,6 +91,16 @@ impl Show {
         }
     }
 
+    /// Counts a sample that was accepted, and what its recipients' agents answer to it of themselves.
+    pub(crate) fn expect_sample(&mut self, sample: &Sample) {
+        self.expect(Some(&sample.from), &sample.to);
+        if matches!(sample.message_type.as_str(), "correctie" | "intrekking") {
+            for role in &sample.to {
+                self.expect(Some(role), std::slice::from_ref(&sample.from));
+            }
+        }
+    }
+
     /// Adds a line to the summary.
     pub(crate) fn sum(&mut self, nl: (&str, String), en: (&str, String)) {
         let (name, value) = match self.teller.lang() {

@@ -1,5 +1,7 @@
 //! Scene 3: the sample signals are sent, accepted, delivered and read.
 
+use std::collections::BTreeSet;
+
 use seinhuis_shared::covenant::law::is_service;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::cases::Moved;
@@ -48,6 +50,8 @@ pub(crate) fn play(show: &mut Show) -> Told {
         "Berichten over personen zijn vertrokken zonder dat iemand ze vrijgaf.",
         "Messages about persons left without anybody releasing them.",
     )?;
+    end(show)?;
+    crate::burst::wait(show)?;
     let count = samples.len();
     check(count > 20, "Er ontbreken voorbeeldsignalen.", "Sample signals are missing.")?;
     show.sum(
@@ -63,6 +67,38 @@ pub(crate) fn play(show: &mut Show) -> Told {
     show.sum(
         ("vrijgave", format!("{released} berichten over personen wachtten tot een mens ze vrijgaf")),
         ("release", format!("{released} messages about persons waited until a person released them")),
+    );
+    Ok(())
+}
+
+/// The case is closed, so what follows it is erased everywhere, and the others confirm that to the municipality.
+fn end(show: &mut Show) -> Told {
+    let members = show.stage.members.clone();
+    let (mut gone, mut confirmed) = (0, 0);
+    for member in &members {
+        let mut rows = Vec::new();
+        process::until("bodies of a closed case are erased", PATIENCE, || {
+            let listed = show.stage.agent(member, &["inbox", "list", "-n", "1000"]).unwrap_or_default();
+            let all = listed.as_array().cloned().unwrap_or_default();
+            let follows = |row: &Value| row["retention_days"].is_null() && !row["case"].is_null();
+            rows = all.into_iter().filter(follows).collect();
+            rows.iter().all(|row| !row["overwritten"].is_null())
+        })?;
+        gone += rows.len();
+        let messages: BTreeSet<&str> = rows.iter().map(|row| text(row, "destruction_confirmed_by")).collect();
+        for _ in messages.into_iter().filter(|id| !id.is_empty()) {
+            confirmed += 1;
+            show.expect(Some(member.role), &["gemeente".to_owned()]);
+        }
+    }
+    check(
+        gone > 5 && confirmed > 1,
+        "Bij het einde van de zaak is niet gewist.",
+        "Nothing was erased at the end of the case.",
+    )?;
+    show.teller.right(
+        format!("de zaak is gesloten: {gone} inhouden gewist en overschreven, {confirmed} keer bevestigd aan de gemeente (F39)"),
+        format!("the case is closed: {gone} bodies erased and overwritten, confirmed to the municipality {confirmed} times (F39)"),
     );
     Ok(())
 }
@@ -134,7 +170,7 @@ fn send(show: &mut Show, sample: &Sample) -> Told<(usize, bool)> {
         slowest = slowest.max(moment(&row, "stored")?.since(created).0);
     }
     tell(show, sample, held, &entries, slowest);
-    show.expect(Some(&sample.from), &sample.to);
+    show.expect_sample(sample);
     if show.known.is_empty() {
         show.known = id;
     }

@@ -280,6 +280,18 @@ refusals! {
     OnwardElsewhere = 444 "onward-elsewhere" Sender,
         nl "Zonder toestemming van de herkomst mag dit alleen binnen hetzelfde convenant en dezelfde zaak worden doorgegeven." => "Noem de zaak van het ontvangen bericht met `--case`, of vraag de herkomst om toestemming.",
         en "Without the consent of its origin this may be passed on within the same covenant and case only." => "Name the case of the received message with `--case`, or ask the origin for consent.";
+    UnknownMessage = 445 "unknown-message" Sender,
+        nl "Er is geen bericht met dit id van deze afzender." => "Controleer het bericht-id; alleen wie een bericht stuurde kan het corrigeren of intrekken.",
+        en "There is no message with this id from this sender." => "Check the message id; only who sent a message can correct or withdraw it.";
+    NothingToCorrect = 446 "nothing-to-correct" Sender,
+        nl "Aan dit bericht valt niets te corrigeren of in te trekken." => "Bekijk `outbox list` en `corrections list`: niemand ontving het, het is zelf een correctie of bevestiging, of alles is al gezegd.",
+        en "There is nothing about this message to correct or withdraw." => "See `outbox list` and `corrections list`: nobody received it, it is itself a correction or confirmation, or all has been said.";
+    AlreadyWithdrawn = 447 "already-withdrawn" Sender,
+        nl "Dit bericht is al ingetrokken." => "Volg met `corrections list` of elke ontvanger dat heeft bevestigd.",
+        en "This message has been withdrawn already." => "Follow with `corrections list` whether every recipient has confirmed it.";
+    TakenBack = 448 "taken-back" Sender,
+        nl "De afzender nam dit bericht terug voordat het verstuurd was." => "Stuur zo nodig een nieuw bericht.",
+        en "The sender took this message back before it was sent." => "Send a new message if one is needed.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

@@ -327,7 +327,9 @@ impl Core {
         if !self.connected {
             return;
         }
-        let wanted: Vec<CaseId> = self.agreed.held_cases().chain(self.outbox.draft_cases()).collect();
+        let kept = self.retention.cases_to_ask(&self.agreed.cases);
+        let wanted: Vec<CaseId> =
+            self.agreed.held_cases().chain(self.outbox.draft_cases()).chain(kept).collect();
         for case in self.agreed.cases.due(wanted.into_iter(), now) {
             turn.sends.push(Send::FetchCase(case));
         }

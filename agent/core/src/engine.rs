@@ -9,11 +9,14 @@ use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::wire::Welcome;
 
 use crate::agreed::Agreed;
+use crate::corrections::Corrections;
 use crate::inbox::Inbox;
+use crate::marks::Marks;
 use crate::onward::Consents;
 use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
+use crate::retention::Retention;
 use crate::rows::{AlarmKind, AlarmRow, PinRow, RestoreError, Write};
 use crate::trust::{Fork, Signed, Trust};
 use crate::turn::{Event, Input, Send, Turn};
@@ -39,6 +42,9 @@ pub struct Core {
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
     pub(crate) consents: Consents,
+    pub(crate) corrections: Corrections,
+    pub(crate) marks: Marks,
+    pub(crate) retention: Retention,
     pub(crate) trust: Trust,
     pub(crate) prekeys: Prekeys,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
@@ -56,6 +62,9 @@ impl Core {
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             consents: Consents::default(),
+            corrections: Corrections::default(),
+            marks: Marks::default(),
+            retention: Retention::default(),
             trust,
             prekeys: Prekeys::default(),
             alarms: BTreeMap::new(),
@@ -114,7 +123,10 @@ impl Core {
             Write::Release(id, row) => self.outbox.restore_release(id, &row),
             Write::Consent(digest, Some(bytes)) => return self.consents.restore(digest, bytes),
             Write::Chain(flow, chain) => self.outbox.restore_chain(flow, chain),
-            Write::Inbox(at, row) => self.inbox.restore_row(at, &row),
+            Write::Inbox(at, row) => {
+                self.retention.keep(at, &row);
+                self.inbox.restore_row(at, &row);
+            }
             Write::Seen(sender, flow, chain) => self.inbox.restore_seen(sender, flow, chain),
             Write::Pin(pin) => self.trust.restore(pin),
             Write::Alarm(at, row) => {
@@ -126,6 +138,15 @@ impl Core {
             Write::Peer(oin, row) => self.prekeys.restore_peer(oin, *row),
             Write::Waiting(size, Some(row)) => self.trust.restore_waiting(size, *row),
             Write::Note(place, note) => self.trust.restore_note(place, note),
+            Write::Correction(number, row) => self.corrections.restore_row(number, *row),
+            Write::CorrectionBody(number, Some(body)) => {
+                return self.corrections.restore_body(number, body);
+            }
+            Write::Mark(position, row) => {
+                self.retention.marked(position, &row);
+                self.marks.restore(position, *row);
+            }
+            Write::Erased(position, row) => self.retention.restore(position, row),
             Write::Waiting(_, None)
             | Write::Meta
             | Write::Body(..)
@@ -133,6 +154,7 @@ impl Core {
             | Write::Moved(_)
             | Write::Consent(_, None)
             | Write::Provenance(..)
+            | Write::CorrectionBody(_, None)
             | Write::OwnPrekey(_, None)
             | Write::Word(_, None)
             | Write::Act(_, None)
@@ -166,6 +188,14 @@ impl Core {
                 let result = self.decide_release(release, now, ports, turn);
                 turn.answers.push((token, result));
             }
+            Input::Correct { token, request } => self.correct(token, &request, now, ports, turn),
+            Input::RetryCorrections { token, about } => {
+                self.retry_corrections(token, about, now, ports, turn);
+            }
+            Input::Erase { token, position, ground } => {
+                self.erase_by_hand(token, position, ground, now, turn);
+            }
+            Input::Overwritten(ticket) => self.overwritten(ticket, now, ports, turn),
             Input::LookAtCase(case) => self.look_at(case, now, turn),
             Input::Cases(heads) => self.take_cases(&heads, now, turn),
             Input::Case(case, decisions) => self.learn_case(case, decisions.as_deref(), now, ports, turn),
@@ -212,6 +242,7 @@ impl Core {
     /// Ends a turn: one acknowledgement for all that came in, and what may be submitted now.
     pub fn finish(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.acknowledge(now, ports, turn);
+        self.settle_corrections(now, ports, turn);
         if self.connected && !self.trust.forked() && !self.trust.stalled(now) {
             turn.sends.append(&mut self.outbox.submissions(now));
         }
@@ -245,6 +276,7 @@ impl Core {
             }
         }
         self.connected = true;
+        self.retention.witness(welcome.now);
         self.agreed.cases.session(true);
         self.take_agreements(&welcome.agreements, now, turn);
         self.speak_up(now, ports, turn);
@@ -267,6 +299,8 @@ impl Core {
         self.release(now, ports, turn);
         self.expire_held(now, turn);
         self.seal_drafts(now, ports, turn);
+        self.correct_again(now, ports, turn);
+        self.retain(now, turn);
         self.fetch_prekeys(now, turn);
         if self.connected
             && let Some(sizes) = self.trust.ask(true)

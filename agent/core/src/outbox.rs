@@ -132,6 +132,11 @@ impl Outbox {
         self.known.get(msg_id).map(|known| (known.position, known.stage))
     }
 
+    /// The row of a message that is not at its end.
+    pub(crate) fn open_row(&self, position: u64) -> Option<&OutboxRow> {
+        self.open.get(&position).map(|item| &item.row)
+    }
+
     /// The cases of the drafts, and of what waits for a person: it is judged by how its case stands.
     pub(crate) fn draft_cases(&self) -> impl Iterator<Item = CaseId> {
         self.drafts.union(&self.unreleased).filter_map(|position| self.open.get(position)?.row.case)
@@ -320,7 +325,7 @@ impl Core {
         turn.replies.push(Reply { token, result });
     }
 
-    fn try_push(
+    pub(crate) fn try_push(
         &mut self,
         request: &PushRequest,
         now: Timestamp,
@@ -476,7 +481,15 @@ impl Core {
         self.outbox.approved.remove(&row.msg_id);
         turn.drops.extend(row.packet);
         turn.events.push(Event::Decided { msg_id: row.msg_id, stage, outcome });
+        self.corrections.message_ended(&row);
         turn.writes.push(Write::Outbox(position, Box::new(row)));
+    }
+
+    /// Takes back a draft, which nobody has seen.
+    pub(crate) fn take_back(&mut self, position: u64, now: Timestamp, turn: &mut Turn) {
+        let Some(Item { row, .. }) = self.outbox.take(position) else { return };
+        turn.writes.push(Write::Draft(position, None));
+        self.close(position, row, (Stage::Refused, Refusal::TakenBack.number()), now, turn);
     }
 
     /// Seals a draft whose recipients' keys are at hand, or refuses it when the covenant no longer lets it.
@@ -654,6 +667,9 @@ impl Core {
             receipt.says_all_accepted(&submitted, &row.recipients)?;
         } else {
             receipt.says_refused(&verdict.packet, &self.settings.oin, verdict.outcome)?;
+        }
+        if believed {
+            receipt.entries.iter().for_each(|(_, entry)| self.retention.witness(entry.time));
         }
         Ok(believed)
     }

@@ -70,10 +70,43 @@ pub mod table {
     pub const PROVENANCE: u8 = 23;
     /// Signed consents of others, by digest.
     pub const CONSENT: u8 = 24;
+    /// [`super::CorrectionRow`] by number.
+    pub const CORRECTION: u8 = 25;
+    /// The locked body of a correction that is not settled, by number.
+    pub const CORRECTION_BODY: u8 = 26;
+    /// [`super::MarkRow`] by position in the inbox.
+    pub const MARK: u8 = 27;
+    /// [`super::ErasedRow`] by position in the inbox.
+    pub const ERASED: u8 = 28;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 23] = [
-        META, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, RELEASE, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN,
-        PIN, ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE, PROVENANCE, CONSENT,
+    pub const ALL: [u8; 27] = [
+        META,
+        COVENANT,
+        VOTES,
+        WORD,
+        PROPOSAL,
+        CASE,
+        ACT,
+        RELEASE,
+        OUTBOX,
+        DRAFT,
+        CHAIN,
+        INBOX,
+        BODY,
+        SEEN,
+        PIN,
+        ALARM,
+        OWN_PREKEY,
+        BUNDLE,
+        PEER,
+        WAITING,
+        NOTE,
+        PROVENANCE,
+        CONSENT,
+        CORRECTION,
+        CORRECTION_BODY,
+        MARK,
+        ERASED,
     ];
 }
 
@@ -112,6 +145,10 @@ macro_rules! coded {
         }
     };
 }
+
+mod later;
+
+pub use later::{CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground, MarkRow, Noted};
 
 coded! {
     /// How far an outgoing message is.
@@ -187,6 +224,8 @@ coded! {
         CaseRefused = 13 "case-refused",
         /// The broker has fewer decisions about a case than it gave before.
         DecisionsMissing = 14 "decisions-missing",
+        /// What a partner has to be told of itself, about a correction or a destruction, cannot be sent.
+        CannotTell = 25 "cannot-tell",
     }
 }
 
@@ -415,8 +454,8 @@ pub enum Write {
     Chain(String, ChainRow),
     /// An incoming packet.
     Inbox(u64, Box<InboxRow>),
-    /// A locked body.
-    Body(u64, Vec<u8>),
+    /// A locked body, or that it is erased.
+    Body(u64, Option<Vec<u8>>),
     /// The last packet seen of a sender under a flow.
     Seen(Oin, String, ChainRow),
     /// What is believed of the log.
@@ -454,6 +493,14 @@ pub enum Write {
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
     /// caught. Together they show to anybody what the log signed.
     Note(u8, Bytes),
+    /// A correction to one recipient.
+    Correction(u64, Box<CorrectionRow>),
+    /// The locked body of a correction, or that it is not needed any more.
+    CorrectionBody(u64, Option<Vec<u8>>),
+    /// What later messages said of one in the inbox.
+    Mark(u64, Box<MarkRow>),
+    /// That a body in the inbox is gone.
+    Erased(u64, ErasedRow),
 }
 
 /// A row as stored: table, key, and a value or its absence.
@@ -486,7 +533,7 @@ impl Write {
             Self::Draft(at, value) => row(table::DRAFT, position_key(*at), value.clone()),
             Self::Chain(flow, one) => row(table::CHAIN, flow.clone().into_bytes(), Some(cbor::encode(one))),
             Self::Inbox(at, one) => row(table::INBOX, position_key(*at), Some(cbor::encode(one))),
-            Self::Body(at, value) => row(table::BODY, position_key(*at), Some(value.clone())),
+            Self::Body(at, value) => row(table::BODY, position_key(*at), value.clone()),
             Self::Seen(sender, flow, one) => {
                 row(table::SEEN, seen_key(sender, flow), Some(cbor::encode(one)))
             }
@@ -517,6 +564,10 @@ impl Write {
             }
             Self::Moved(at) => row(table::OUTBOX, position_key(*at), None),
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
+            Self::Correction(at, one) => row(table::CORRECTION, position_key(*at), Some(cbor::encode(one))),
+            Self::CorrectionBody(at, value) => row(table::CORRECTION_BODY, position_key(*at), value.clone()),
+            Self::Erased(at, one) => row(table::ERASED, position_key(*at), Some(cbor::encode(one))),
+            Self::Mark(at, one) => row(table::MARK, position_key(*at), Some(cbor::encode(one))),
         }
     }
 
@@ -538,7 +589,11 @@ impl Write {
             table::DRAFT => Self::Draft(at()?, Some(value.to_vec())),
             table::CHAIN => Self::Chain(text(key)?, decode(value).map_err(|_| damaged())?),
             table::INBOX => Self::Inbox(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
-            table::BODY => Self::Body(at()?, value.to_vec()),
+            table::BODY => Self::Body(at()?, Some(value.to_vec())),
+            table::CORRECTION => Self::Correction(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
+            table::CORRECTION_BODY => Self::CorrectionBody(at()?, Some(value.to_vec())),
+            table::ERASED => Self::Erased(at()?, decode(value).map_err(|_| damaged())?),
+            table::MARK => Self::Mark(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::SEEN => {
                 let (sender, flow) = key.split_at_checked(20).ok_or_else(damaged)?;
                 Self::Seen(oin(sender)?, text(flow)?, decode(value).map_err(|_| damaged())?)

@@ -47,6 +47,16 @@ pub struct Status {
     pub received: u64,
     /// Packets received and quarantined.
     pub quarantined: u64,
+    /// Corrections and withdrawals that a recipient still has to confirm.
+    pub corrections_open: usize,
+    /// Corrections and withdrawals that were refused and wait for a person.
+    pub corrections_refused: usize,
+    /// Bodies kept, erased, and of the kept those past their term by this clock and not by the log's time.
+    pub bodies_kept: usize,
+    /// See [`Status::bodies_kept`].
+    pub bodies_erased: usize,
+    /// See [`Status::bodies_kept`].
+    pub bodies_held_back: usize,
     /// What is believed of the exchange log.
     pub pin: Option<PinRow>,
     /// Signed checkpoints whose place in the log's history is not proved yet.
@@ -66,6 +76,8 @@ impl Core {
     pub fn status(&self, now: Timestamp) -> Status {
         let counts = self.outbox.counts();
         let (received, quarantined) = self.inbox.counts();
+        let (corrections_open, corrections_refused, _) = self.corrections.counts();
+        let (bodies_kept, bodies_erased, bodies_held_back) = self.retention.counts(now);
         Status {
             connected: self.connected,
             drafts: counts.drafts,
@@ -80,6 +92,11 @@ impl Core {
             denied: counts.totals.denied,
             received,
             quarantined,
+            corrections_open,
+            corrections_refused,
+            bodies_kept,
+            bodies_erased,
+            bodies_held_back,
             pin: self.trust.pin(),
             unproven: self.trust.unproven(),
             bundle: self.prekeys.own_bundle(),

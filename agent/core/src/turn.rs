@@ -9,9 +9,10 @@ use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::wire::{CaseHead, Decided, Deferred, Known, Offer, Verdict, Welcome};
 
+use crate::corrections::CorrectRequest;
 use crate::minimise::{PushRequest, Rejection};
 use crate::outbox::Release;
-use crate::rows::{AlarmRow, Stage, Write};
+use crate::rows::{AlarmRow, Ground, Stage, Write};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -59,6 +60,31 @@ pub enum Input {
         /// What was decided.
         release: Release,
     },
+    /// This organisation says that an own message is wrong, or withdraws it. Answered in [`Turn::answers`].
+    Correct {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// What it says.
+        request: Box<CorrectRequest>,
+    },
+    /// What was refused of corrections is said again. Answered in [`Turn::answers`].
+    RetryCorrections {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// The message they are about; all when left out.
+        about: Option<MsgId>,
+    },
+    /// A person has the body of a message in the inbox erased, before its term. Answered in [`Turn::answers`].
+    Erase {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// Its position.
+        position: u64,
+        /// Why.
+        ground: Ground,
+    },
+    /// The store has overwritten what was erased up to this ticket: see [`crate::Core::to_overwrite`].
+    Overwritten(u64),
     /// A person wants to see how a case stands.
     LookAtCase(CaseId),
     /// The broker tells of decisions about cases.
@@ -107,7 +133,7 @@ pub enum Input {
     ConsistencyFailed,
     /// The bytes of a sealed packet are no longer in the store.
     PacketMissing(Digest),
-    /// Time has passed.
+    /// Time has passed: at least a second since the last of these, whatever the clock says.
     Tick,
 }
 

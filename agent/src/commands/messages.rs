@@ -31,8 +31,13 @@ fn refusal(row: &Value) -> String {
 }
 
 pub(super) fn table(value: &Value, heading: &str, columns: &[&str], ui: Ui) {
+    table_of(value, value, heading, columns, ui);
+}
+
+/// Shows a list as a table to people, and `value` to machines.
+pub(super) fn table_of(list: &Value, value: &Value, heading: &str, columns: &[&str], ui: Ui) {
     let mut rows = vec![heading.split(' ').map(str::to_owned).collect::<Vec<_>>()];
-    for row in value.as_array().into_iter().flatten() {
+    for row in list.as_array().into_iter().flatten() {
         let cells = columns.iter().map(|key| if *key == "refusal" { refusal(row) } else { cell(row, key) });
         rows.push(cells.collect());
     }
@@ -80,20 +85,48 @@ pub(super) fn sent(home: &Home, id: String, ui: Ui) -> Result<Outcome, Complaint
 pub(super) fn inbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complaint> {
     let (value, _) = ask(home, Request::Look(Look::Inbox { lines }))?;
     let heading = ui.lang.pick(
-        "NR BERICHT STAND STROOM SOORT VAN OPGESLAGEN VOLGORDE REDEN",
-        "NO MESSAGE STATE FLOW TYPE FROM STORED ORDER REASON",
+        "NR BERICHT STAND STROOM SOORT VAN OPGESLAGEN VOLGORDE HERZIEN BEWAREN-TOT GEWIST REDEN",
+        "NO MESSAGE STATE FLOW TYPE FROM STORED ORDER REVISED KEEP-UNTIL ERASED REASON",
     );
     table(
         &value,
         heading,
-        &["position", "msg_id", "state", "flow", "type", "from", "stored", "remark", "refusal"],
+        &[
+            "position",
+            "msg_id",
+            "state",
+            "flow",
+            "type",
+            "from",
+            "stored",
+            "remark",
+            "revised",
+            "keep_until",
+            "erased",
+            "refusal",
+        ],
         ui,
     );
     Ok(Outcome::Done)
 }
 
-pub(super) fn read(home: &Home, id: String, raw: bool, ui: Ui) -> Result<Outcome, Complaint> {
-    let (mut value, _) = ask(home, Request::Look(Look::Read { id }))?;
+pub(super) fn erase(home: &Home, id: String, ground: String, ui: Ui) -> Result<Outcome, Complaint> {
+    let (value, _) = ask(home, Request::Erase { id, ground })?;
+    let id = cell(&value, "msg_id");
+    let text = Text::new(
+        format!(
+            "De inhoud van {id} is gewist; de regel blijft als bewijs. De gemeente krijgt een bevestiging."
+        ),
+        format!(
+            "The body of {id} is erased; its row stays as evidence. The municipality gets a confirmation."
+        ),
+    );
+    ui.answer(&text, &value);
+    Ok(Outcome::Done)
+}
+
+pub(super) fn read(home: &Home, look: Look, raw: bool, ui: Ui) -> Result<Outcome, Complaint> {
+    let (mut value, _) = ask(home, Request::Look(look))?;
     let encoded = value.get("body").and_then(Value::as_str);
     let body = encoded.and_then(|text| BASE64.decode(text.as_bytes()).ok());
     let Some(body) = body else {
@@ -132,7 +165,11 @@ fn heading(value: &Value, nl: bool) -> String {
         ("aangenomen", "accepted", "accepted"),
         ("logregel", "log entry", "entry"),
         ("volgorde", "order", "remark"),
+        ("herzien", "revised", "revised"),
+        ("herzien door", "revised by", "revised_by"),
+        ("uitwerking", "effect", "effect"),
         ("bewaren (dagen)", "keep (days)", "retention_days"),
+        ("bewaren tot", "keep until", "keep_until"),
     ];
     let rows: Vec<(&str, String)> = words
         .iter()

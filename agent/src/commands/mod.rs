@@ -2,6 +2,7 @@
 
 mod case;
 mod consent;
+mod correct;
 mod covenant;
 mod doctor;
 mod enrol;
@@ -24,7 +25,7 @@ use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::covenants;
 
-use crate::commands::request::ActText;
+use crate::commands::request::{ActText, Look, Request};
 use crate::home::Home;
 
 /// Seinhuis agent: sends and receives signals under a covenant, sealed for their recipients alone.
@@ -62,6 +63,28 @@ enum Command {
     /// Consent to pass on what this organisation sent, and the consents it holds: give, list
     #[command(subcommand)]
     Consent(consent::Consent),
+    /// Tell every recipient of an own message what is wrong in it
+    Correct {
+        /// The message id
+        message: String,
+        /// JSON with `velden`, `reden` and, if wanted, `toelichting`, `vervangend_bericht` and `bevestigen_voor`;
+        /// `-` reads standard input
+        file: PathBuf,
+    },
+    /// Withdraw an own message at every recipient; a draft is taken back
+    Withdraw {
+        /// The message id
+        message: String,
+        /// One of the reasons in the covenant's schema, such as onrechtmatig or onjuist
+        #[arg(long)]
+        reason: String,
+        /// Explains it to the recipients; nothing about a person
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Corrections and withdrawals, and who confirmed them
+    #[command(subcommand)]
+    Corrections(Corrections),
     /// Messages sent
     #[command(subcommand)]
     Outbox(Outbox),
@@ -172,6 +195,24 @@ enum Outbox {
 }
 
 #[derive(Debug, Subcommand)]
+enum Corrections {
+    /// Show what was said of own messages, and who confirmed it
+    List {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 50)]
+        lines: u64,
+        /// Only what is not confirmed
+        #[arg(long)]
+        open: bool,
+    },
+    /// Say again what was refused
+    Retry {
+        /// The message they are about; all when left out
+        message: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum Inbox {
     /// Show the last messages received
     List {
@@ -186,6 +227,18 @@ enum Inbox {
         /// Print the body's exact bytes and nothing else
         #[arg(long)]
         raw: bool,
+        /// Show the body although its sender withdrew the message
+        #[arg(long)]
+        withdrawn: bool,
+    },
+    /// Erase the body of a message before its term; its row stays as evidence
+    Erase {
+        /// Its number in the list, or its message id
+        id: String,
+        /// Why, as it is confirmed to the municipality: termijn, intrekking, `verzoek_betrokkene`, `einde_zaak` or
+        /// uittreding
+        #[arg(long)]
+        reason: String,
     },
 }
 
@@ -221,7 +274,20 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Consent(command) => consent::consent(&home, command, ui),
         Command::Release(command) => release::release(&home, command, ui),
         Command::Inbox(Inbox::List { lines }) => messages::inbox(&home, lines, ui),
-        Command::Inbox(Inbox::Read { id, raw }) => messages::read(&home, id, raw, ui),
+        Command::Inbox(Inbox::Read { id, raw, withdrawn }) => {
+            messages::read(&home, Look::Read { id, withdrawn }, raw, ui)
+        }
+        Command::Inbox(Inbox::Erase { id, reason }) => messages::erase(&home, id, reason, ui),
+        Command::Correct { message, file } => correct::correct(&home, &message, &file, ui),
+        Command::Withdraw { message, reason, note } => {
+            correct::withdraw(&home, &message, &reason, note.as_deref(), ui)
+        }
+        Command::Corrections(Corrections::List { lines, open }) => {
+            correct::show(&home, Request::Look(Look::Corrections { lines, open }), ui)
+        }
+        Command::Corrections(Corrections::Retry { message }) => {
+            correct::show(&home, Request::RetryCorrections { about: message }, ui)
+        }
         Command::Status => status::status(&home, ui),
         Command::Doctor => Ok(doctor::doctor(&home, ui)),
     }

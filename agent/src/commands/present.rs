@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
-use seinhuis_agent_core::{Held, Locker as _, Status, Write};
+use seinhuis_agent_core::{Held, Locker as _, MarkRow, Status, Write};
 use seinhuis_journal::{Stats, Store};
 use seinhuis_shared::case::{CaseState, Stage};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
@@ -21,7 +21,7 @@ use super::request::ActText;
 use crate::engine::{View, outbox_row, provenance_row, release_row, store_complaint};
 use crate::link::LinkStatus;
 
-fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
+pub(super) fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
     let all = store.scan(of).map_err(|error| store_complaint(&error))?;
     let skip = all.len().saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));
     all.iter()
@@ -35,7 +35,7 @@ fn oins(all: &[Oin]) -> Vec<String> {
 }
 
 /// A refusal's number with its name, or null for 0.
-fn reason(outcome: u16) -> Value {
+pub(super) fn reason(outcome: u16) -> Value {
     if outcome == 0 {
         return Value::Null;
     }
@@ -145,7 +145,9 @@ pub(super) fn message(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint
     Ok(outgoing(position, &row, view.store))
 }
 
-fn incoming(position: u64, row: &InboxRow) -> Value {
+fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
+    let mark = view.core.mark(position).cloned().unwrap_or_default();
+    let erased = view.core.erased(position);
     json!({
         "position": position,
         "msg_id": row.msg_id.to_string(),
@@ -165,21 +167,39 @@ fn incoming(position: u64, row: &InboxRow) -> Value {
         "stored": row.stored.to_string(),
         "entry": row.index,
         "remark": row.remark.as_str(),
+        "revised": revised(&mark),
+        "revised_by": mark.corrected.iter().chain(&mark.withdrawn).map(|one| one.by.to_string()).collect::<Vec<_>>(),
+        "revised_at": mark.withdrawn.as_ref().or(mark.corrected.last()).map(|one| one.at.to_string()),
+        "effect": mark.effect.map(|number| if number == 0 { json!("applied") } else { reason(number) }),
         "retention_days": row.retention_days,
+        "keep_until": view.core.keep_until(position).map(|at| at.to_string()),
+        "erased": erased.map(|erased| erased.at.to_string()),
+        "erased_why": erased.map(|erased| erased.ground.as_str()),
+        "overwritten": erased.and_then(|erased| erased.overwritten).map(|at| at.to_string()),
+        "destruction_confirmed_by": erased.and_then(|erased| erased.confirmation).map(|id| id.to_string()),
     })
+}
+
+/// What its sender said of a message later.
+fn revised(mark: &MarkRow) -> Option<&'static str> {
+    match (&mark.withdrawn, mark.corrected.is_empty()) {
+        (Some(_), _) => Some("withdrawn"),
+        (None, false) => Some("corrected"),
+        (None, true) => None,
+    }
 }
 
 /// The last messages of the inbox.
 pub(super) fn inbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     let rows = rows(view.store, table::INBOX, lines)?;
     let shown = rows.iter().filter_map(|write| {
-        if let Write::Inbox(position, row) = write { Some(incoming(*position, row)) } else { None }
+        if let Write::Inbox(position, row) = write { Some(incoming(view, *position, row)) } else { None }
     });
     Ok(shown.collect())
 }
 
 /// One row of the inbox, by position or message id.
-pub(super) fn received(view: &View<'_>, id: &str) -> Result<(u64, Box<InboxRow>), Complaint> {
+pub(super) fn find(view: &View<'_>, id: &str) -> Result<(u64, Box<InboxRow>), Complaint> {
     let found = rows(view.store, table::INBOX, u64::MAX)?.into_iter().find_map(|write| {
         let Write::Inbox(position, row) = write else { return None };
         (position.to_string() == id || row.msg_id.to_string() == id).then_some((position, row))
@@ -201,10 +221,49 @@ pub(super) fn consents(view: &View<'_>) -> Value {
     view.core.consents().map(shown).collect()
 }
 
+/// The position of a message of the inbox, by that or by message id.
+pub(super) fn position_of(view: &View<'_>, id: &str) -> Result<u64, Complaint> {
+    find(view, id).map(|(position, _)| position)
+}
+
+/// One message of the inbox without its body.
+pub(super) fn received(view: &View<'_>, position: u64) -> Result<Value, Complaint> {
+    find(view, &position.to_string()).map(|(position, row)| incoming(view, position, &row))
+}
+
 /// One message of the inbox with its body, by position or message id.
-pub(super) fn read(view: &View<'_>, id: &str) -> Result<Value, Complaint> {
-    let (position, row) = received(view, id)?;
-    let mut value = incoming(position, &row);
+///
+/// A body that its sender withdrew is shown to who asks for it in so many words only.
+pub(super) fn read(view: &View<'_>, id: &str, withdrawn: bool) -> Result<Value, Complaint> {
+    let (position, row) = find(view, id)?;
+    let mut value = incoming(view, position, &row);
+    if let Some(erased) = view.core.erased(position) {
+        let (at, why) = (erased.at, erased.ground);
+        return Err(Complaint::refused(
+            Text::new(
+                format!("De inhoud van dit bericht is gewist op {at} ({why})."),
+                format!("The body of this message was erased at {at} ({why})."),
+            ),
+            Text::new(
+                "De gegevens over het bericht staan in `inbox list`; de inhoud komt niet terug.",
+                "What is known of the message is in `inbox list`; the body does not come back.",
+            ),
+        )
+        .about(id));
+    }
+    if !withdrawn && view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some()) {
+        return Err(Complaint::refused(
+            Text::new(
+                "De afzender heeft dit bericht ingetrokken; gebruik de inhoud niet meer.",
+                "The sender withdrew this message; do not use its body any more.",
+            ),
+            Text::new(
+                "Wie de inhoud toch moet zien, geeft --withdrawn op.",
+                "Who has to see the body all the same adds --withdrawn.",
+            ),
+        )
+        .about(id));
+    }
     let said = provenance_row(view.store, position);
     if let (Some(object), Some(source)) = (value.as_object_mut(), view.core.source(&row, said.as_ref())) {
         object.insert("origin".into(), source.origin.to_string().into());
@@ -259,6 +318,10 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
             "expired": status.expired, "oldest": time(status.oldest),
         },
         "inbox": { "stored": status.received, "quarantined": status.quarantined },
+        "bodies": {
+            "kept": status.bodies_kept, "erased": status.bodies_erased, "held_back": status.bodies_held_back,
+        },
+        "corrections": { "open": status.corrections_open, "refused": status.corrections_refused },
         "log": {
             "size": status.pin.map(|pin| pin.size),
             "root": status.pin.map(|pin| pin.root.to_string()),

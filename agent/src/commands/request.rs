@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use seinhuis_agent_core::{Grant, Input, PushRequest, Pushed, Rejection, Release, Source, Target};
+use seinhuis_agent_core::{
+    CorrectRequest, CorrectionKind, Grant, Ground, Input, PushRequest, Pushed, Rejection, Release, Source,
+    Target,
+};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Compiled, Covenant, Handling, Role, Step};
@@ -17,7 +20,7 @@ use seinhuis_shell::{answer, clock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::present;
+use super::{correct, present};
 use crate::agent::{AgentHandle, PushError, stopped};
 use crate::engine::{Engine, Say, View, outbox_row, provenance_row, store_complaint};
 use crate::home::Home;
@@ -118,6 +121,27 @@ pub enum Request {
         /// Why.
         reason: String,
     },
+    /// Says that an own message is wrong, or withdraws it.
+    Correct {
+        /// The message, a UUID.
+        about: String,
+        /// `correction` or `withdrawal`.
+        kind: String,
+        /// The plaintext body, in base64.
+        body: String,
+    },
+    /// Says again what was refused of corrections.
+    RetryCorrections {
+        /// The message they are about, a UUID; all when left out.
+        about: Option<String>,
+    },
+    /// Has the body of a message received erased.
+    Erase {
+        /// Its position or its message id.
+        id: String,
+        /// Why: a ground of the covenant's confirmation of destruction.
+        ground: String,
+    },
     /// Gives this organisation's word about a version.
     Speak {
         /// Its hash, hexadecimal.
@@ -190,6 +214,15 @@ pub enum Look {
     Read {
         /// Its position or its message id.
         id: String,
+        /// Also when its sender withdrew it.
+        withdrawn: bool,
+    },
+    /// What was said of own messages, and who confirmed it.
+    Corrections {
+        /// How many.
+        lines: u64,
+        /// Only what is not settled.
+        open: bool,
     },
     /// The covenants and how they stand.
     Covenants,
@@ -256,6 +289,22 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             say_directly(&mut engine, Say::Release(release))
                 .and_then(|_| present::message(&engine.view(), msg_id))
         }
+        Request::Correct { about, kind, body } => {
+            let (about, say) = correct(&about, &kind, &body)?;
+            say_directly(&mut engine, say)?;
+            correct::said(&engine.view(), about)
+        }
+        Request::RetryCorrections { about } => {
+            let about = optional("MESSAGE", about.as_ref())?;
+            say_directly(&mut engine, Say::RetryCorrections(about))?;
+            correct::list(&engine.view(), u64::MAX, true)
+        }
+        Request::Erase { id, ground } => {
+            let (position, say) = erase(&engine.view(), &id, &ground)?;
+            say_directly(&mut engine, say)?;
+            engine.overwrite().map_err(|error| store_complaint(&error))?;
+            present::received(&engine.view(), position)
+        }
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
@@ -272,7 +321,18 @@ fn push_directly(engine: &mut Engine, request: PushRequest) -> Result<Value, Com
 /// The received message that a push passes on.
 fn source(view: &View<'_>, id: Option<&String>) -> Result<Option<Source>, Complaint> {
     let Some(id) = id else { return Ok(None) };
-    let (position, row) = present::received(view, id)?;
+    let (position, row) = present::find(view, id)?;
+    let withdrawn = view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some());
+    if withdrawn || view.core.erased(position).is_some() {
+        return Err(Complaint::refused(
+            Text::new(
+                "Dit bericht is ingetrokken of gewist; het wordt niet meer doorgegeven.",
+                "This message was withdrawn or erased; it is not passed on any more.",
+            ),
+            Text::new("Vraag de afzender om een nieuw bericht.", "Ask the sender for a new message."),
+        )
+        .about(id));
+    }
     let said = provenance_row(view.store, position);
     let source = view.core.source(&row, said.as_ref());
     source.map(Some).ok_or_else(|| present::no_such_message(id))
@@ -312,7 +372,8 @@ fn target(name: &str, text: &str) -> Result<Target, Complaint> {
 }
 
 fn say_directly(engine: &mut Engine, say: Say) -> Result<Value, Complaint> {
-    let turn = engine.step([say.input(0)]).map_err(|error| store_complaint(&error))?;
+    let input = say.input(0, &engine.view());
+    let turn = engine.step([input]).map_err(|error| store_complaint(&error))?;
     let (_, result) = turn.answers.into_iter().next().ok_or_else(|| Complaint::bug("no answer"))?;
     result.map_err(|rejection| rejected(&rejection))?;
     Ok(present::covenants(&engine.view()))
@@ -351,6 +412,27 @@ fn decide(case: &str, act: &ActText, covenant: Option<&String>) -> Result<(CaseI
     Ok((case, Say::Decide(case, act, optional("--covenant", covenant)?)))
 }
 
+fn correct(about: &str, kind: &str, body: &str) -> Result<(MsgId, Say), Complaint> {
+    let about = field("MESSAGE", about)?;
+    let kinds = [CorrectionKind::Correction, CorrectionKind::Withdrawal];
+    let kind = kinds.into_iter().find(|one| one.as_str() == kind);
+    let kind = kind.ok_or_else(|| Complaint::bug("a correction of another version"))?;
+    let body = from_base64(body).ok_or_else(|| Complaint::bug("a body that is not base64"))?;
+    Ok((about, Say::Correct(Box::new(CorrectRequest { about, kind, body, sent: None }))))
+}
+
+fn erase(view: &View<'_>, id: &str, ground: &str) -> Result<(u64, Say), Complaint> {
+    let known = Ground::ALL.map(Ground::as_str).join(", ");
+    let ground = Ground::ALL.into_iter().find(|one| one.as_str() == ground).ok_or_else(|| {
+        Complaint::usage(
+            Text::new(format!("{ground} is geen grond."), format!("{ground} is not a ground.")),
+            Text::new(format!("Kies uit: {known}."), format!("Choose one of: {known}.")),
+        )
+    })?;
+    let position = present::position_of(view, id)?;
+    Ok((position, Say::Erase(position, ground)))
+}
+
 /// Answers a request of the control socket.
 pub(crate) async fn serve(agent: &AgentHandle, value: Value) -> Value {
     let answer = match serde_json::from_value::<Request>(value) {
@@ -378,6 +460,20 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
         Request::Grant(text) => {
             let request = agent.query(move |view| granted(view, &text)).await??;
             hand_over(agent, request).await
+        }
+        Request::Correct { about, kind, body } => {
+            let (about, correction) = correct(&about, &kind, &body)?;
+            say(agent, correction).await?;
+            agent.query(move |view| correct::said(view, about)).await?
+        }
+        Request::RetryCorrections { about } => {
+            say(agent, Say::RetryCorrections(optional("MESSAGE", about.as_ref())?)).await?;
+            agent.query(|view| correct::list(view, u64::MAX, true)).await?
+        }
+        Request::Erase { id, ground } => {
+            let (position, erasing) = agent.query(move |view| erase(view, &id, &ground)).await??;
+            say(agent, erasing).await?;
+            agent.query(move |view| present::received(view, position)).await?
         }
         Request::Push(push) => {
             let mut request = parse(&push)?;
@@ -430,11 +526,12 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
     match look {
         Look::Outbox { lines } => present::outbox(view, *lines),
         Look::Inbox { lines } => present::inbox(view, *lines),
-        Look::Read { id } => present::read(view, id),
         Look::Consents => Ok(present::consents(view)),
         Look::Held => Ok(present::held(view)),
         Look::HeldBody { msg_id } => present::held_body(view, field("ID", msg_id)?),
         Look::Message { msg_id } => present::message(view, field("ID", msg_id)?),
+        Look::Read { id, withdrawn } => present::read(view, id, *withdrawn),
+        Look::Corrections { lines, open } => correct::list(view, *lines, *open),
         Look::Covenants => Ok(present::covenants(view)),
         Look::Cases => Ok(present::cases(view)),
         Look::Case { case } => Ok(present::case(view, field("CASE", case)?)),
@@ -539,7 +636,15 @@ mod tests {
             with(Request::Look(Look::Outbox { lines: 1 }), "look", Some("outbox")),
             with(Request::Look(Look::Message { msg_id: "a".into() }), "look", Some("message")),
             with(Request::Look(Look::Inbox { lines: 1 }), "look", Some("inbox")),
-            with(Request::Look(Look::Read { id: "7".into() }), "look", Some("read")),
+            with(Request::Look(Look::Read { id: "7".into(), withdrawn: true }), "look", Some("read")),
+            with(Request::Look(Look::Corrections { lines: 1, open: true }), "look", Some("corrections")),
+            with(
+                Request::Correct { about: "a".into(), kind: "b".into(), body: String::new() },
+                "correct",
+                None,
+            ),
+            with(Request::Erase { id: "7".into(), ground: "termijn".into() }, "erase", None),
+            with(Request::RetryCorrections { about: None }, "retry-corrections", None),
             with(Request::Decide { case: "a".into(), act: ActText::Close, covenant: None }, "decide", None),
             with(Request::Look(Look::Case { case: "a".into() }), "look", Some("case")),
             with(Request::Grant(Box::default()), "grant", None),

@@ -73,6 +73,9 @@ fn to_agent(request: &AgentRequest) -> bool {
         | AgentRequest::Speak { .. }
         | AgentRequest::Release { .. }
         | AgentRequest::Grant(_)
+        | AgentRequest::Correct { .. }
+        | AgentRequest::RetryCorrections { .. }
+        | AgentRequest::Erase { .. }
         | AgentRequest::Decide { .. } => true,
     }
 }

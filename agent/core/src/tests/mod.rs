@@ -1,5 +1,6 @@
 mod agreed;
 mod cases;
+mod corrections;
 mod inbox;
 mod interleaving;
 mod law;
@@ -8,6 +9,7 @@ mod onward;
 mod outbox;
 mod prekeys;
 mod release;
+mod retention;
 mod rows;
 #[path = "../../../../tests/kits/law.rs"]
 mod rules;

@@ -12,7 +12,7 @@ use crate::fixture::{
     Broker, CASE, NOW, Node, covenant, inquiry, moved, oin, partnership, request, signal, signer,
 };
 use crate::rows::{FORMAT, RestoreError, Write, table};
-use crate::{Core, Input, PushRequest, Settings};
+use crate::{Core, CorrectionKind, Input, PushRequest, Settings};
 
 fn settings() -> Settings {
     Settings { oin: oin(1), log: crate::fixture::log_key() }
@@ -65,6 +65,16 @@ fn used() -> Vec<Node> {
     };
     let bytes = consent.sign(&signer(2));
     town.rows.insert((table::CONSENT, sha256(&bytes).0.to_vec()), bytes);
+    // The inquiry is withdrawn, and somebody withdraws what nobody sent.
+    let packet = town.submitted().remove(0);
+    town.step([Input::Verdict(broker.accept(&packet, NOW))], NOW);
+    super::corrections::say(&mut town, 1, CorrectionKind::Withdrawal, NOW).unwrap();
+    for packet in town.submitted() {
+        broker.accept(&packet, NOW);
+    }
+    for offer in broker.mailboxes.remove(&oin(2)).unwrap() {
+        police.step([Input::Offer(Box::new(offer)), Input::Tick], NOW);
+    }
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
     vec![town, police, youth, officers, alone]
@@ -89,7 +99,7 @@ fn a_damaged_row_is_told_and_never_panics() {
     for node in used() {
         for ((of, key), value) in &node.rows {
             // Locked rows are opaque here; their lock notices.
-            if matches!(*of, table::DRAFT | table::BODY) {
+            if matches!(*of, table::DRAFT | table::BODY | table::CORRECTION_BODY) {
                 continue;
             }
             for cut in [0, value.len() / 2, value.len() - 1] {
