@@ -1,5 +1,7 @@
 //! The keys that the core is lent: signing, and encryption of what is secret in the store.
 
+use std::path::PathBuf;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use seinhuis_agent_core::{Chance, Crypto, Locker, Ports};
@@ -8,6 +10,7 @@ use seinhuis_shared::packet::HpkeError;
 use seinhuis_shared::prekey::{PrekeyPublic, PrekeySecret};
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::{files, keys};
 use zeroize::Zeroizing;
 
 use crate::hpke::AwsHpke;
@@ -21,6 +24,10 @@ impl Crypto for AwsHpke {
 /// Signing key and store key of one agent.
 pub struct Vault {
     signer: SigningKey,
+    /// The signing key that is to take its place.
+    next: Option<SigningKey>,
+    /// Where both are kept; none for keys that are in memory only.
+    files: Option<(PathBuf, PathBuf)>,
     store: RandomizedNonceKey,
     fingerprints: hmac::Key,
 }
@@ -42,7 +49,55 @@ impl Vault {
         // A key of its own, so that fingerprints and encryption never share one.
         let derive = hmac::Key::new(hmac::HMAC_SHA256, store_key);
         let derived = hmac::sign(&derive, b"seinhuis/agent/fingerprint/1");
-        Ok(Self { signer, store, fingerprints: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) })
+        let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
+        Ok(Self { signer, next: None, files: None, store, fingerprints })
+    }
+
+    /// Says where the signing key is kept and where the next one is, and reads that if it is there.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn with_files(mut self, current: PathBuf, next: PathBuf) -> Result<Self, Complaint> {
+        if next.exists() {
+            self.next = Some(keys::load_signing(&next)?);
+        }
+        self.files = Some((current, next));
+        Ok(self)
+    }
+
+    /// Has the next signing key at hand: the one whose file is there, else a new one whose file is on stable
+    /// storage when this returns.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn make_next(&mut self) -> Result<(), Complaint> {
+        let Some((_, next)) = &self.files else {
+            return Err(Complaint::bug("keys in memory cannot be rotated"));
+        };
+        let key = if next.exists() { keys::load_signing(next)? } else { keys::generate_signing(next)? };
+        self.next = Some(key);
+        Ok(())
+    }
+
+    /// Puts the next signing key in the place of the current one, which is gone then.
+    ///
+    /// # Errors
+    /// A sentence naming the file; both keys are then still there.
+    pub fn promote(&mut self) -> Result<(), Complaint> {
+        let Some(next) = self.next.take() else { return Ok(()) };
+        if let Some((current, file)) = &self.files
+            && let Err(complaint) = files::replace(file, current)
+        {
+            self.next = Some(next);
+            return Err(complaint);
+        }
+        self.signer = next;
+        Ok(())
+    }
+
+    /// The next signing key.
+    pub const fn next(&self) -> Option<&SigningKey> {
+        self.next.as_ref()
     }
 
     /// The signing key.
@@ -52,7 +107,13 @@ impl Vault {
 
     /// Everything the core is lent for a call.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { crypto: &AwsHpke, chance: &SystemChance, locker: self, signer: &self.signer }
+        Ports {
+            crypto: &AwsHpke,
+            chance: &SystemChance,
+            locker: self,
+            signer: &self.signer,
+            next: self.next.as_ref(),
+        }
     }
 }
 
@@ -91,7 +152,7 @@ pub struct SystemChance;
 impl Chance for SystemChance {
     fn fill(&self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(64) {
-            let random = seinhuis_shell::keys::random::<64>();
+            let random = keys::random::<64>();
             if let Some(random) = random.get(..chunk.len()) {
                 chunk.copy_from_slice(random);
             }

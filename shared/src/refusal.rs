@@ -250,6 +250,21 @@ refusals! {
     TooManyProposals = 429 "too-many-proposals" Sender,
         nl "Er staan al te veel convenantversies open." => "Laat partijen ondertekenen wat er ligt; stel daarna opnieuw voor.",
         en "Too many versions of covenants are open already." => "Have parties sign what lies there; propose again after that.";
+    KeyGivenUp = 430 "key-given-up" Sender,
+        nl "Deze ondertekensleutel is door een andere vervangen." => "Onderteken met de sleutel die ervoor in de plaats kwam (zie `key show`); onderzoek wie de oude nog gebruikt.",
+        en "This signing key was replaced by another." => "Sign with the key that took its place (see `key show`); investigate who still uses the old one.";
+    RotationOrder = 431 "rotation-order" Sender,
+        nl "Deze sleutelwissel sluit niet aan op de wissels die bekend zijn." => "Bekijk met `key show` welke sleutel geldt en wissel die.",
+        en "This rotation does not follow the ones that are known." => "See with `key show` which key counts, and rotate that one.";
+    KeyInUse = 432 "key-in-use" Sender,
+        nl "De nieuwe sleutel is al eens gebruikt, door deze partij of een andere." => "Laat de agent een nieuwe sleutel maken: verwijder keys/signing.next.key en geef opnieuw `key rotate`.",
+        en "The new key has been used before, by this party or another." => "Have the agent make a new key: remove keys/signing.next.key and give `key rotate` again.";
+    TooManyRotations = 433 "too-many-rotations" Sender,
+        nl "Deze partij heeft haar sleutel al zo vaak gewisseld als kan." => "Neem een verse sleutel op in een nieuwe versie van het convenant, en overleg met de beheerder.",
+        en "This party has rotated its key as often as is possible." => "Put a fresh key into a new version of the covenant, and consult the operator.";
+    StaleKeyPinned = 434 "stale-key-pinned" Covenant,
+        nl "De voorgestelde versie noemt een sleutel die vervangen is, of die van een andere partij was." => "Neem van elke partij de sleutel op die nu geldt (zie `key show`) en stel de versie opnieuw voor.",
+        en "The proposed version pins a key that was replaced, or that was another party's." => "Pin the key of each party that counts now (see `key show`), and propose the version again.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

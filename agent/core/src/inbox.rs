@@ -214,7 +214,7 @@ impl Core {
         let covenant = packet.context().covenant;
         let compiled = Arc::clone(self.agreed.get(&covenant)?.compiled());
         let sender = packet.context().sender;
-        let key = *compiled.signing_key(sender, packet.context().signer).ok_or(Refusal::UnknownKey)?;
+        let key = self.agreed.keys().signing_key(&compiled, sender, packet.context().signer, accepted)?;
         let packet = packet.verify(&key)?;
         let context = packet.context();
         if self.inbox.ids.get(&(sender, context.msg_id)).is_some_and(|other| *other != digest) {

@@ -20,6 +20,7 @@ pub mod minimise;
 mod outbox;
 mod ports;
 mod prekeys;
+mod rotation;
 pub mod rows;
 mod status;
 mod trust;
@@ -36,9 +37,10 @@ pub use engine::{Core, Settings};
 pub use minimise::{PushRequest, Rejection, Target};
 pub use outbox::{WINDOW_BYTES, WINDOW_PACKETS};
 pub use ports::{Chance, Crypto, Locker, Ports};
+pub use rotation::Turning;
 pub use rows::{
-    ActRow, AlarmKind, AlarmRow, InboxRow, OutboxRow, ProposalRow, Remark, RestoreError, Row, Stage, WordRow,
-    Write,
+    ActRow, AlarmKind, AlarmRow, InboxRow, OutboxRow, ProposalRow, Remark, RestoreError, RotationRow, Row,
+    Stage, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn};

@@ -123,6 +123,11 @@ impl Outbox {
         self.drafts.iter().filter_map(|position| self.open.get(position)?.row.case)
     }
 
+    /// Whether nothing is sealed that has no verdict.
+    pub(crate) fn has_nothing_sealed(&self) -> bool {
+        self.open.len() == self.drafts.len()
+    }
+
     /// Whether the drafts open with the store key that is lent; they were all locked with the same one.
     pub(crate) fn drafts_open(&self, ports: Ports<'_>) -> bool {
         let locked = self.open.iter().find_map(|(at, item)| Some((*at, item.draft.as_deref()?)));
@@ -344,7 +349,10 @@ impl Core {
             receipt: Bytes::default(),
         };
         let held = |oin: &Oin| self.outbox.held.contains_key(&(row.flow.clone(), *oin));
-        let free = !prepared.waits && !row.recipients.iter().any(held) && self.keys_at_hand(&row, now);
+        let free = !prepared.waits
+            && !self.is_turning()
+            && !row.recipients.iter().any(held)
+            && self.keys_at_hand(&row, now);
         let stage = if free {
             self.seal(position, row, &draft, now, ports, turn)
         } else {
@@ -371,7 +379,9 @@ impl Core {
     fn keys_at_hand(&self, row: &OutboxRow, now: Timestamp) -> bool {
         let usable = |agreement: &Agreement| {
             let compiled = agreement.compiled();
-            row.recipients.iter().all(|oin| self.prekeys.usable_under(compiled, oin, now).is_some())
+            row.recipients
+                .iter()
+                .all(|oin| self.prekeys.usable_under(compiled, self.agreed.keys(), oin, now).is_some())
         };
         // Without the covenant there is nothing to wait for: sealing refuses it.
         self.agreed.get(&row.covenant).map_or(true, usable)
@@ -471,7 +481,8 @@ impl Core {
         let mut recipients = Vec::with_capacity(row.recipients.len());
         let mut keys: Vec<&PrekeyPublic> = Vec::with_capacity(row.recipients.len());
         for oin in &row.recipients {
-            let prekey = self.prekeys.usable_under(compiled, oin, now).ok_or(Refusal::NoPrekey)?;
+            let prekey =
+                self.prekeys.usable_under(compiled, self.agreed.keys(), oin, now).ok_or(Refusal::NoPrekey)?;
             recipients.push(Recipient { oin: *oin, prekey: prekey.public.id() });
             keys.push(&prekey.public);
         }
@@ -511,6 +522,7 @@ impl Core {
             let overtakes = |oin: &Oin| blocked.contains(&(item.row.flow.clone(), *oin));
             let free = !item.row.recipients.iter().any(overtakes)
                 && self.keys_at_hand(&item.row, now)
+                && !self.is_turning()
                 && !self.agreed.cases.waits(item.row.case);
             if !ended && !free {
                 blocked.extend(item.row.recipients.iter().map(|oin| (item.row.flow.clone(), *oin)));

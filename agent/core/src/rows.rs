@@ -9,6 +9,7 @@ use seinhuis_shared::cbor::{self, Bytes, CborError};
 use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, PrekeyId};
 use seinhuis_shared::prekey::PrekeyPublic;
+use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::Decided;
@@ -63,10 +64,14 @@ pub mod table {
     pub const CASE: u8 = 18;
     /// [`super::ActRow`] by case.
     pub const ACT: u8 = 19;
+    /// [`super::RotationRow`].
+    pub const ROTATION: u8 = 20;
+    /// The changes of signing keys, by party.
+    pub const KEYS: u8 = 21;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 20] = [
-        META, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN,
-        ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
+    pub const ALL: [u8; 22] = [
+        META, KEYS, ROTATION, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, OUTBOX, DRAFT, CHAIN, INBOX, BODY,
+        SEEN, PIN, ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
     ];
 }
 
@@ -176,6 +181,10 @@ coded! {
         CaseRefused = 13 "case-refused",
         /// The broker has fewer decisions about a case than it gave before.
         DecisionsMissing = 14 "decisions-missing",
+        /// A rotation of a key that the broker gives does not count, or one that counted is missing.
+        RotationRefused = 20 "rotation-refused",
+        /// The own signing key was given up, with its signature, for one this agent does not have.
+        KeyLost = 21 "key-lost",
     }
 }
 
@@ -366,6 +375,19 @@ pub struct ActRow {
     pub refused: u16,
 }
 
+/// A change of the own signing key, until it is seen to be logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct RotationRow {
+    /// The public half of the new key.
+    pub new: Bytes,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether it is not to wait for packets that are signed with the old key and have no verdict.
+    pub urgent: bool,
+    /// The number with which the broker refused it, or 0.
+    pub refused: u16,
+}
+
 /// A covenant this organisation proposes, until the broker has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct ProposalRow {
@@ -416,6 +438,10 @@ pub enum Write {
     Case(CaseId, Vec<Decided>),
     /// What this organisation decides about a case, or that it was heard.
     Act(CaseId, Option<Box<ActRow>>),
+    /// The change of the own signing key that is under way, or that it is done.
+    Rotation(Option<Box<RotationRow>>),
+    /// A party's changes of its signing key, in order.
+    Keys(Oin, Vec<Rotated>),
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
     /// caught. Together they show to anybody what the log signed.
     Note(u8, Bytes),
@@ -475,6 +501,10 @@ impl Write {
             }
             Self::Case(case, decisions) => row(table::CASE, case.0.to_vec(), Some(cbor::encode(decisions))),
             Self::Act(case, one) => row(table::ACT, case.0.to_vec(), one.as_ref().map(cbor::encode)),
+            Self::Rotation(one) => row(table::ROTATION, vec![], one.as_ref().map(cbor::encode)),
+            Self::Keys(oin, all) => {
+                row(table::KEYS, oin.as_str().as_bytes().to_vec(), Some(cbor::encode(all)))
+            }
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
         }
     }
@@ -517,6 +547,10 @@ impl Write {
             table::PROPOSAL => Self::Proposal(hash()?, Some(decode(value).map_err(|_| damaged())?)),
             table::CASE => Self::Case(case()?, decode(value).map_err(|_| damaged())?),
             table::ACT => Self::Act(case()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::ROTATION if key.is_empty() => {
+                Self::Rotation(Some(Box::new(decode(value).map_err(|_| damaged())?)))
+            }
+            table::KEYS => Self::Keys(oin(key)?, decode(value).map_err(|_| damaged())?),
             table::NOTE => match key {
                 [place] => Self::Note(*place, decode(value).map_err(|_| damaged())?),
                 _ => return Err(damaged()),

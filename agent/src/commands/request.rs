@@ -88,6 +88,11 @@ pub enum Request {
         /// Why, for the other parties.
         reason: String,
     },
+    /// Gives up the signing key for a new one.
+    Rotate {
+        /// At once, without waiting for verdicts on what is sealed.
+        urgent: bool,
+    },
 }
 
 /// A decision about a case, as text.
@@ -157,6 +162,8 @@ pub enum Look {
         /// Its hash, hexadecimal.
         covenant: String,
     },
+    /// The signing key and how it came to be.
+    Key,
     /// How the agent is doing.
     Status,
 }
@@ -202,6 +209,10 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             let (case, say) = decide(&case, &act, covenant.as_ref())?;
             say_directly(&mut engine, say).map(|_| present::case(&engine.view(), case))
         }
+        Request::Rotate { urgent } => engine
+            .make_next_key()
+            .and_then(|()| say_directly(&mut engine, Say::Rotate { urgent }))
+            .map(|_| present::key(&engine.view())),
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
@@ -265,6 +276,10 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             say(agent, decision).await?;
             agent.query(move |view| present::case(view, case)).await
         }
+        Request::Rotate { urgent } => {
+            say(agent, Say::Rotate { urgent }).await?;
+            agent.query(present::key).await
+        }
         Request::Push(push) => {
             let request = parse(&push)?;
             let msg_id = request.msg_id;
@@ -314,6 +329,7 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Covenants => Ok(present::covenants(view)),
         Look::Cases => Ok(present::cases(view)),
         Look::Case { case } => Ok(present::case(view, field("CASE", case)?)),
+        Look::Key => Ok(present::key(view)),
         Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
         Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
     }
@@ -425,6 +441,7 @@ mod tests {
             with(Request::Look(Look::Case { case: "a".into() }), "look", Some("case")),
             json!({ "look": { "status": { "added_later": true } } }),
             json!({ "propose": { "document": "", "added_later": true } }),
+            json!({ "rotate": { "urgent": false, "added_later": true } }),
             json!({ "speak": { "covenant": "", "word": "", "reason": "", "added_later": true } }),
         ] {
             assert!(from_value::<Request>(value.clone()).is_err(), "{value}");

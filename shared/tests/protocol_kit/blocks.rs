@@ -112,7 +112,7 @@ fn session(story: &Story) -> String {
         log_key: story.log.key.to_string(),
         now: NOON,
         checkpoint: Bytes(story.notes[0].clone().into_bytes()),
-        agreements: vec![Known { hash: story.covenant.hash(), votes: 1 }],
+        agreements: vec![Known { hash: story.covenant.hash(), votes: 1, rotations: 0 }],
     };
     let refuse = Refuse { reason: Refusal::UnknownPartner.number(), retry_after: None };
     Block::new()
@@ -143,7 +143,7 @@ fn covenant(story: &Story) -> String {
     let fetch = FetchCovenant { hash: story.covenant.hash() };
     let vote = story.vote();
     let cast = Cast { vote: Bytes(vote.clone()), at: NOON };
-    let answer = wire::Covenant { document: Bytes(bytes.clone()), casts: vec![cast] };
+    let answer = wire::Covenant { document: Bytes(bytes.clone()), casts: vec![cast], rotations: vec![] };
     Block::new()
         .hex("covenant", &bytes)
         .hex("covenant hash", story.covenant.hash().as_bytes())

@@ -15,7 +15,7 @@ fn settings() -> Settings {
 /// Agents with something in every table.
 fn used() -> Vec<Node> {
     let (mut broker, nodes) = partnership();
-    let [mut town, police, mut youth, officers] = nodes;
+    let [mut town, police, mut youth, mut officers] = nodes;
     town.push(inquiry(1, &[2, 3]), NOW).unwrap();
     youth.push(signal(2), NOW).unwrap();
     let packet = youth.submitted()[0].clone();
@@ -39,6 +39,10 @@ fn used() -> Vec<Node> {
     broker.serve(&mut town, NOW);
     let act = Some(Act::Step(Step::S2A));
     town.step([Input::Decide { token: 3, case: CASE, act, covenant: None }], NOW);
+    // One rotation is logged, the next under way.
+    officers.turn_key(NOW);
+    officers.next = Some(crate::fixture::signer(45));
+    officers.step([Input::Rotate { token: 4, urgent: false }], NOW);
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
     vec![town, police, youth, officers, alone]

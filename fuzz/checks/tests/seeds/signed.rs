@@ -183,7 +183,7 @@ fn messages() -> Vec<Seed> {
         log_key: known::log().key.to_string(),
         now: Timestamp(known::NOON),
         checkpoint: receipt.clone(),
-        agreements: vec![Known { hash: digest, votes: 3 }],
+        agreements: vec![Known { hash: digest, votes: 3, rotations: 1 }],
     };
     let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let covenant = Covenant { document: Bytes(vec![1; 30]), casts: vec![cast] };
@@ -198,7 +198,7 @@ fn messages() -> Vec<Seed> {
         ("fetch-prekeys", FetchPrekeys { oins: vec![oin] }.to_frame()),
         ("prekeys", Prekeys { bundles: vec![(oin, Bytes(vec![1; 30]))] }.to_frame()),
         ("fetch-covenant", FetchCovenant { hash: digest }.to_frame()),
-        ("agreements", Agreements { agreements: vec![Known { hash: digest, votes: 2 }] }.to_frame()),
+        ("agreements", Agreements { agreements: vec![Known { hash: digest, votes: 2, rotations: 0 }] }.to_frame()),
         ("fetch-case", FetchCase { case: CaseId([3; 16]) }.to_frame()),
         ("cases", Cases { cases: vec![CaseHead { case: CaseId([3; 16]), decisions: 2 }] }.to_frame()),
         ("case", Case { decisions: vec![decided] }.to_frame()),
