@@ -355,6 +355,8 @@ impl Node {
         self.sends = sends.into_iter().filter(|send| !matches!(send, Send::Rotate(_))).collect();
         let rotated = Rotated { rotation: Bytes(said.unwrap()), at: now };
         self.step([Input::RotationAnswered(Ok(vec![rotated]))], now);
+        self.signer = new.clone();
+        self.next = None;
         new
     }
 

@@ -5,5 +5,6 @@ mod interleaving;
 mod minimise;
 mod outbox;
 mod prekeys;
+mod rotations;
 mod rows;
 mod trust;
