@@ -220,8 +220,8 @@ impl Core {
         if reason == Refusal::PrekeyRollback.number() && !self.prekeys.replaced {
             self.prekeys.replaced = true;
             self.sign_bundle(now, ports, turn);
-        } else if reason == Refusal::KeyGivenUp.number() && self.is_turning() {
-            // It was overtaken by the change of the own key, whose answer brings the next.
+        } else if reason == Refusal::KeyGivenUp.number() && self.has_turned() {
+            // It was overtaken by the change of the own key, whose answer brings the next, or brought it.
         } else {
             self.alarm(AlarmKind::BundleRefused, format!("reason {reason}"), now, turn);
         }

@@ -74,6 +74,11 @@ impl Core {
         self.turning.row.as_ref().is_some_and(|row| row.refused == 0)
     }
 
+    /// Whether this organisation ever gave up a key, or is about to.
+    pub(crate) fn has_turned(&self) -> bool {
+        self.is_turning() || self.agreed.keys().of_party(self.settings.oin).next().is_some()
+    }
+
     /// Whether it is not known with which key the broker will see what is signed now.
     pub(crate) fn is_handing_over(&self) -> bool {
         self.is_turning() && self.connected && self.turning.said.is_some()
