@@ -71,7 +71,8 @@ fn to_agent(request: &AgentRequest) -> bool {
         AgentRequest::Look(_)
         | AgentRequest::Propose { .. }
         | AgentRequest::Speak { .. }
-        | AgentRequest::Decide { .. } => true,
+        | AgentRequest::Decide { .. }
+        | AgentRequest::Rotate { .. } => true,
     }
 }
 
