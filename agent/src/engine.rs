@@ -588,7 +588,7 @@ fn log(event: &Event) {
             tracing::debug!(%msg_id, position, outcome, "received");
         }
         Event::KeyRotated(key) => {
-            tracing::info!(%key, "this organisation signs with its new key from now on")
+            tracing::info!(%key, "this organisation signs with its new key from now on");
         }
         Event::Alarm(alarm) => tracing::error!(kind = %alarm.kind, detail = %alarm.detail, "alarm"),
     }

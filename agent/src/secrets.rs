@@ -169,6 +169,37 @@ mod tests {
     }
 
     #[test]
+    fn the_next_key_is_on_storage_before_it_is_lent_and_takes_the_place_in_one_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let (current, next) = (dir.path().join("signing.key"), dir.path().join("signing.next.key"));
+        let old = keys::generate_signing(&current).unwrap();
+        let open = || {
+            let signer = keys::load_signing(&current).unwrap();
+            Vault::new(&[1; 32], signer).unwrap().with_files(current.clone(), next.clone()).unwrap()
+        };
+        let mut vault = open();
+        assert!(vault.next().is_none() && vault.ports().next.is_none());
+        vault.make_next().unwrap();
+        let made = vault.next().unwrap().public();
+        assert_eq!(keys::load_signing(&next).unwrap().public(), made, "private, and the same");
+        vault.make_next().unwrap();
+        assert_eq!(vault.next().unwrap().public(), made, "again is the same key");
+        let mut vault = open();
+        assert_eq!((vault.signer().public(), vault.next().unwrap().public()), (old.public(), made));
+        std::fs::remove_file(&next).unwrap();
+        vault.make_next().unwrap();
+        let made = vault.next().unwrap().public();
+        vault.promote().unwrap();
+        assert_eq!(vault.signer().public(), made);
+        assert!(vault.next().is_none() && !next.exists());
+        assert_eq!(open().signer().public(), made);
+        std::fs::write(&next, "no key").unwrap();
+        let signer = keys::load_signing(&current).unwrap();
+        let vault = Vault::new(&[1; 32], signer).unwrap();
+        assert!(vault.with_files(current.clone(), next.clone()).is_err(), "told, not passed over");
+    }
+
+    #[test]
     fn a_row_unlocks_only_in_its_place_with_its_key() {
         let locked = vault(1).lock(5, b"key", b"body").unwrap();
         assert_eq!(vault(1).unlock(5, b"key", &locked).unwrap().as_slice(), b"body");

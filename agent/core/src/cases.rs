@@ -178,10 +178,9 @@ impl Agreed {
                 return Err(Refusal::BadTransition);
             }
             let keys = self.keys();
-            let key_of = |oin, kid| match new {
-                true => keys.signing_key(compiled, oin, kid, decided.at).ok(),
-                false => keys.holds(compiled, oin, kid),
-            };
+            let at = decided.at;
+            let counts = |oin, kid| keys.signing_key(compiled, oin, kid, at).ok();
+            let key_of = |oin, kid| if new { counts(oin, kid) } else { keys.holds(compiled, oin, kid) };
             let applied = case::apply(&mut state, &decided.decision, key_of, compiled, decided.at)?;
             let (Applied::Now, Some(state)) = (applied, state) else { return Err(Refusal::CaseMoved) };
             let chain = self.cases.all.entry(case);

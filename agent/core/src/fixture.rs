@@ -348,9 +348,9 @@ impl Node {
         self.next = Some(new.clone());
         self.step([Input::Rotate { token: 3, urgent: false }], now);
         let sends = self.take_sends();
-        let said = sends.iter().find_map(|send| match send {
-            Send::Rotate(bytes) => Some(bytes.clone()),
-            _ => None,
+        let said = sends.iter().find_map(|send| {
+            let Send::Rotate(bytes) = send else { return None };
+            Some(bytes.clone())
         });
         self.sends = sends.into_iter().filter(|send| !matches!(send, Send::Rotate(_))).collect();
         let rotated = Rotated { rotation: Bytes(said.unwrap()), at: now };

@@ -349,10 +349,7 @@ impl Core {
             receipt: Bytes::default(),
         };
         let held = |oin: &Oin| self.outbox.held.contains_key(&(row.flow.clone(), *oin));
-        let free = !prepared.waits
-            && !self.is_turning()
-            && !row.recipients.iter().any(held)
-            && self.keys_at_hand(&row, now);
+        let free = !prepared.waits && !row.recipients.iter().any(held) && self.keys_at_hand(&row, now);
         let stage = if free {
             self.seal(position, row, &draft, now, ports, turn)
         } else {
@@ -376,7 +373,11 @@ impl Core {
         Ok(Pushed { msg_id: request.msg_id, position, stage, repeated: false, connected })
     }
 
+    /// Whether a message can be sealed as far as keys go: not while the own one is about to change.
     fn keys_at_hand(&self, row: &OutboxRow, now: Timestamp) -> bool {
+        if self.is_turning() {
+            return false;
+        }
         let usable = |agreement: &Agreement| {
             let compiled = agreement.compiled();
             row.recipients
@@ -522,7 +523,6 @@ impl Core {
             let overtakes = |oin: &Oin| blocked.contains(&(item.row.flow.clone(), *oin));
             let free = !item.row.recipients.iter().any(overtakes)
                 && self.keys_at_hand(&item.row, now)
-                && !self.is_turning()
                 && !self.agreed.cases.waits(item.row.case);
             if !ended && !free {
                 blocked.extend(item.row.recipients.iter().map(|oin| (item.row.flow.clone(), *oin)));

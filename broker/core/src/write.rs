@@ -460,14 +460,6 @@ mod tests {
                 },
             ),
             (
-                Table::Rotations,
-                Write::Rotation {
-                    party: oin,
-                    number: 1,
-                    rotated: Rotated { rotation: Bytes(vec![1]), at: Timestamp(4) },
-                },
-            ),
-            (
                 Table::Cases,
                 Write::Decision {
                     case: CaseId([8; 16]),
@@ -495,5 +487,15 @@ mod tests {
             assert_eq!(Write::from_row(table, &key, &value), Some(write));
             assert_eq!(Write::from_row(table, b"short", &[0xff]), None, "{table:?}");
         }
+    }
+
+    #[test]
+    fn a_rotation_reads_back_into_its_write() {
+        let rotated = Rotated { rotation: Bytes(vec![1]), at: Timestamp(4) };
+        let write = Write::Rotation { party: "00000001003214345000".parse().unwrap(), number: 1, rotated };
+        let Change::Put { table, key, value } = write.clone().change() else { panic!("it is a row") };
+        assert_eq!(table, Table::Rotations.number());
+        assert_eq!(Write::from_row(Table::Rotations, &key, &value), Some(write));
+        assert_eq!(Write::from_row(Table::Rotations, &key[..22], &value), None);
     }
 }

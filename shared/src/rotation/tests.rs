@@ -269,7 +269,7 @@ fn what_a_broker_gives_is_checked_from_the_pinned_key_on() {
         ..rotation(&Keys::default(), POLITIE, 0, minute(10))
     };
     let made_up = Rotated { rotation: Bytes(made_up.sign(&mine, &yours)), at: minute(10) };
-    wrong(&Keys::default(), &[made_up.clone()], Refusal::UnknownKey);
+    wrong(&Keys::default(), std::slice::from_ref(&made_up), Refusal::UnknownKey);
     // Of another party's key.
     let stolen = Rotation { party: oin(POLITIE), ..rotation(&Keys::default(), GEMEENTE, 0, minute(10)) };
     let stolen = Rotated { rotation: Bytes(signed(&stolen, GEMEENTE, 0)), at: minute(10) };

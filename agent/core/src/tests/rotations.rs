@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use seinhuis_shared::covenant::Step;
-use seinhuis_shared::covenant::agreement::{Cast, Word};
+use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
@@ -43,9 +43,9 @@ fn said(node: &mut Node) -> Vec<Rotation> {
 
 fn bundles(node: &Node) -> Vec<PrekeyBundle> {
     let all = [node.signer.public(), node.core.signer(node.ports()).public()];
-    let bundle = |send: &Send| match send {
-        Send::Publish { bundle, .. } => Some(PrekeyBundle::verify(bundle, &oin(node.number), &all).unwrap()),
-        _ => None,
+    let bundle = |send: &Send| {
+        let Send::Publish { bundle, .. } = send else { return None };
+        Some(PrekeyBundle::verify(bundle, &oin(node.number), &all).unwrap())
     };
     node.sends.iter().filter_map(bundle).collect()
 }
@@ -189,9 +189,9 @@ fn a_packet_under_the_old_key_is_opened_if_it_was_accepted_before_and_refused_if
     let outcomes: Vec<u16> = town
         .events
         .iter()
-        .filter_map(|event| match event {
-            Event::Received { outcome, .. } => Some(*outcome),
-            _ => None,
+        .filter_map(|event| {
+            let Event::Received { outcome, .. } = event else { return None };
+            Some(*outcome)
         })
         .collect();
     let given_up = Refusal::KeyGivenUp.number();
@@ -335,9 +335,9 @@ fn words_and_decisions_count_by_the_key_of_their_time() {
     let speak = Input::Speak { token: 1, hash, word: Word::Withdraw, reason: String::new() };
     town.take_sends();
     town.step([speak], after(Span::minutes(1)));
-    let vote = town.sends.iter().find_map(|send| match send {
-        Send::Vote { bytes, .. } => Some(bytes.clone()),
-        _ => None,
+    let vote = town.sends.iter().find_map(|send| {
+        let Send::Vote { bytes, .. } = send else { return None };
+        Some(bytes.clone())
     });
     let vote = vote.unwrap();
     let logged = Cast { vote: vote.into(), at: after(Span::minutes(1)) };
@@ -363,11 +363,9 @@ fn what_was_said_with_the_old_key_and_overtaken_is_said_again() {
     let signers: Vec<_> = town
         .sends
         .iter()
-        .filter_map(|send| match send {
-            Send::Vote { bytes, .. } => {
-                Some(seinhuis_shared::covenant::agreement::Vote::claimed(bytes).unwrap().1)
-            }
-            _ => None,
+        .filter_map(|send| {
+            let Send::Vote { bytes, .. } = send else { return None };
+            Some(Vote::claimed(bytes).unwrap().1)
         })
         .collect();
     assert_eq!(signers, [new.public().thumbprint()]);
