@@ -181,7 +181,7 @@ fn rotations_count_as_they_say() {
         };
         let line: Vec<Rotated> = vector.rotations.iter().map(logged).collect();
         let mut keys = Keys::default();
-        let got = keys.learn(&compiled, &line);
+        let got = keys.learn(&compiled, &line, None);
         assert_eq!(got.map_or_else(Refusal::number, |_| 0), vector.refusal, "{}", vector.name);
         let current = keys.newest(POL.key().public()).thumbprint().to_string();
         assert_eq!(vector.current.unwrap_or_else(|| POL.key().public().thumbprint().to_string()), current);

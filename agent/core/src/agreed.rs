@@ -544,8 +544,8 @@ impl Core {
         ports: Ports<'a>,
         turn: &mut Turn,
     ) -> Result<Ports<'a>, Refusal> {
-        let changed = self.agreed.all.learn_rotations(hash, rotations)?;
         let own = self.settings.oin;
+        let changed = self.agreed.all.learn_rotations(hash, rotations, Some(own))?;
         for party in changed.iter().filter(|party| **party != own) {
             let all = self.agreed.keys().of_party(*party).cloned().collect();
             turn.writes.push(Write::Keys(*party, all));

@@ -94,13 +94,19 @@ impl Keys {
     }
 
     /// Takes all rotations that a broker gives with a version: the whole line of every key the version pins.
-    /// Gives the parties about which there is more now. Nothing changes on an error.
+    /// Gives the parties about which there is more now. Nothing changes on an error. Those of `own` may be missing:
+    /// a party hears of its own in another answer too, which may overtake this one.
     ///
     /// # Errors
     /// [`Refusal::RotationOrder`] when one that counts here is missing or has another time or other bytes;
     /// [`Refusal::UnknownKey`] for a line in which no key is pinned for that party: nobody who is bound by this
     /// version stands in for it; those of [`Rotation::verify`] and [`Keys::take`].
-    pub fn learn(&mut self, compiled: &Compiled, rotations: &[Rotated]) -> Result<BTreeSet<Oin>, Refusal> {
+    pub fn learn(
+        &mut self,
+        compiled: &Compiled,
+        rotations: &[Rotated],
+        own: Option<Oin>,
+    ) -> Result<BTreeSet<Oin>, Refusal> {
         let (mut fresh, mut changed, mut given) = (self.clone(), BTreeSet::new(), BTreeSet::new());
         for one in rotations {
             let verified = Rotation::verify(&one.rotation)?;
@@ -116,7 +122,9 @@ impl Keys {
         if !given.iter().all(|old| vouched.contains(old)) {
             return Err(Refusal::UnknownKey);
         }
-        if vouched.iter().any(|old| self.links.contains_key(old) && !given.contains(old)) {
+        let known = vouched.iter().filter_map(|old| Some((old, self.links.get(old)?)));
+        let mut due = known.filter(|(_, link)| own != Some(link.rotation.party));
+        if !due.all(|(old, _)| given.contains(old)) {
             return Err(Refusal::RotationOrder);
         }
         *self = fresh;

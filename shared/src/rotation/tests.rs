@@ -137,7 +137,7 @@ fn a_version_is_joined_where_its_key_stands_in_the_line() {
     assert_eq!(at(1, 5), Ok(()), "a pinned key is pinned");
     assert_eq!((at(1, 20), at(2, 20)), (Err(Refusal::KeyGivenUp), Ok(())));
     assert_eq!(keys.of(&second).len(), 3, "the whole line comes with it");
-    assert_eq!(Keys::default().learn(&second, &keys.of(&second)).unwrap().len(), 2);
+    assert_eq!(Keys::default().learn(&second, &keys.of(&second), None).unwrap().len(), 2);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_key_that_was_ever_used_does_not_come_back() {
         let verified = Rotation::verify(&bytes).unwrap();
         assert_eq!(all.rotate(&verified, &bytes, minute(30)), Err(Refusal::KeyInUse));
         let given = [Rotated { rotation: Bytes(bytes), at: minute(30) }];
-        assert_eq!(all.learn_rotations(&COMPILED.hash(), &given), Err(Refusal::KeyInUse));
+        assert_eq!(all.learn_rotations(&COMPILED.hash(), &given, None), Err(Refusal::KeyInUse));
     }
     assert!(all.keys().is_empty());
 }
@@ -243,16 +243,25 @@ fn what_a_broker_gives_is_checked_from_the_pinned_key_on() {
     let keys = turned();
     let given = keys.of(&COMPILED);
     let mut fresh = Keys::default();
-    assert_eq!(fresh.learn(&COMPILED, &given).unwrap(), [oin(GEMEENTE), oin(POLITIE)].into());
+    assert_eq!(fresh.learn(&COMPILED, &given, None).unwrap(), [oin(GEMEENTE), oin(POLITIE)].into());
     assert_eq!(fresh, keys);
-    assert_eq!(fresh.learn(&COMPILED, &given), Ok(BTreeSet::new()), "again is nothing new");
+    assert_eq!(fresh.learn(&COMPILED, &given, None), Ok(BTreeSet::new()), "again is nothing new");
     let wrong = |known: &Keys, given: &[Rotated], refusal| {
         let mut fresh = known.clone();
-        assert_eq!(fresh.learn(&COMPILED, given), Err(refusal));
+        assert_eq!(fresh.learn(&COMPILED, given, None), Err(refusal));
         assert_eq!(fresh, *known, "nothing changes");
     };
     wrong(&keys, &given[..2], Refusal::RotationOrder);
     wrong(&keys, &[], Refusal::RotationOrder);
+    let mut own = keys.clone();
+    let police = Some(oin(POLITIE));
+    assert_eq!(
+        own.learn(&COMPILED, &given[1..2], police),
+        Ok(BTreeSet::new()),
+        "one's own may be on its way"
+    );
+    assert_eq!(own.learn(&COMPILED, &given[..1], police), Err(Refusal::RotationOrder), "another's may not");
+    assert_eq!(own, keys);
     wrong(&Keys::default(), &given[1..], Refusal::RotationOrder);
     let mut moved = given.clone();
     moved[0].at = minute(11);
@@ -306,7 +315,7 @@ fn a_vote_counts_by_the_key_of_its_time_and_keeps_counting() {
     let hash = COMPILED.hash();
     let accept = vote(hash, 0, Word::Accept, minute(9));
     assert_eq!(all.cast(&accept, minute(9)), Ok(Counted::New(Word::Accept)));
-    all.learn_rotations(&hash, &turned().of(&COMPILED)).unwrap();
+    all.learn_rotations(&hash, &turned().of(&COMPILED), None).unwrap();
     let withdraw = |rotations, at| vote(hash, rotations, Word::Withdraw, minute(at));
     assert_eq!(all.clone().cast(&withdraw(0, 10), minute(10)), Err(Refusal::KeyGivenUp));
     assert_eq!(all.clone().cast(&withdraw(2, 19), minute(19)), Err(Refusal::UnknownKey));
@@ -321,7 +330,7 @@ fn a_vote_counts_by_the_key_of_its_time_and_keeps_counting() {
     let mut later = Agreements::default();
     later.restore(Arc::clone(&COMPILED));
     assert_eq!(later.learn(&hash, &casts, |_| true), Err(Refusal::UnknownKey), "not without the rotations");
-    later.learn_rotations(&hash, &all.keys().of(&COMPILED)).unwrap();
+    later.learn_rotations(&hash, &all.keys().of(&COMPILED), None).unwrap();
     later.learn(&hash, &casts, |_| true).unwrap();
     assert_eq!(later.get(&hash).unwrap(), all.get(&hash).unwrap());
     let mut read = Agreements::default();
@@ -337,7 +346,7 @@ fn a_vote_counts_by_the_key_of_its_time_and_keeps_counting() {
     later.restore(Arc::clone(&COMPILED));
     let mut fresh = Agreements::default();
     fresh.restore(Arc::clone(&COMPILED));
-    fresh.learn_rotations(&hash, &all.keys().of(&COMPILED)).unwrap();
+    fresh.learn_rotations(&hash, &all.keys().of(&COMPILED), None).unwrap();
     assert_eq!(fresh.learn(&hash, &backdated, |_| true), Err(Refusal::KeyGivenUp));
 }
 
@@ -345,7 +354,7 @@ fn a_vote_counts_by_the_key_of_its_time_and_keeps_counting() {
 fn a_proposal_pins_keys_that_count() {
     let mut all = Agreements::default();
     all.propose(Arc::clone(&COMPILED)).unwrap();
-    all.learn_rotations(&COMPILED.hash(), &turned().of(&COMPILED)).unwrap();
+    all.learn_rotations(&COMPILED.hash(), &turned().of(&COMPILED), None).unwrap();
     let both = |police: usize| {
         let mut document = next(POLITIE, &key(POLITIE, police)).covenant().clone();
         document.parties[GEMEENTE].signing_keys = vec![Bytes(key(GEMEENTE, 1).public().to_bytes().to_vec())];
@@ -452,7 +461,7 @@ proptest! {
             }
         }
         let mut learned = Keys::default();
-        learned.learn(&COMPILED, &keys.of(&COMPILED)).unwrap();
+        learned.learn(&COMPILED, &keys.of(&COMPILED), None).unwrap();
         prop_assert_eq!(learned.of(&COMPILED), keys.of(&COMPILED));
     }
 }

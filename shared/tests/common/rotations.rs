@@ -128,7 +128,7 @@ fn logged(rotation: &Rotation, old: &SigningKey, new: &SigningKey, at: Timestamp
 fn line(name: &str, refusal: Option<Refusal>, rotations: &[Rotated]) -> LineFields {
     let compiled = cases::compiled();
     let mut keys = Keys::default();
-    let learned = keys.learn(&compiled, rotations);
+    let learned = keys.learn(&compiled, rotations, None);
     let current = learned.is_ok().then(|| keys.newest(POL.key().public()).thumbprint().to_string());
     let fields = |one: &Rotated| RotatedFields { rotation: hex(&one.rotation), at: one.at.0 };
     LineFields {

@@ -125,6 +125,9 @@ fn a_rotation_is_said_until_it_is_answered_whatever_stops_in_between() {
     assert_eq!(youth.core.signer(youth.ports()).public(), new.public());
     broker.connect(&mut youth, NOW);
     assert!(said(&mut youth).is_empty() && youth.core.turning().row().is_none());
+    // Nor is it taken back by what the broker gave before it logged it.
+    youth.step([given(&youth, vec![], vec![])], NOW);
+    assert!(youth.alarms().is_empty());
     // An answer that comes after that changes nothing.
     youth.step([Input::RotationAnswered(Ok(vec![logged]))], NOW);
     assert_eq!(youth.core.signer(youth.ports()).public(), new.public());

@@ -59,9 +59,10 @@ impl Agreements {
         &mut self,
         hash: &Digest,
         rotations: &[Rotated],
+        own: Option<Oin>,
     ) -> Result<BTreeSet<Oin>, Refusal> {
         let mut keys = self.keys.clone();
-        let changed = keys.learn(self.get(hash)?.compiled(), rotations)?;
+        let changed = keys.learn(self.get(hash)?.compiled(), rotations, own)?;
         for party in &changed {
             for one in keys.of_party(*party) {
                 let new = Rotation::verify(&one.rotation)?.rotation().new.thumbprint();
