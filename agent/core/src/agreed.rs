@@ -214,6 +214,12 @@ impl Agreed {
         self.known.get(hash).is_some_and(|known| here != Some(*known))
     }
 
+    /// Whether the broker has told of more rotations than this many.
+    fn tells_of_more(&self, hash: &Digest, rotations: usize) -> bool {
+        let told = self.known.get(hash).and_then(|told| usize::try_from(told.1).ok());
+        told.is_some_and(|told| rotations < told)
+    }
+
     /// Whether the broker has more to tell about a version that names this organisation.
     pub(crate) fn is_behind_on(&self, party: Oin) -> bool {
         self.all.of(party).any(|one| self.behind(&one.compiled().hash()))
@@ -488,6 +494,8 @@ impl Core {
         }
         let ports = match self.learn_rotations(&hash, rotations, now, ports, turn) {
             Ok(ports) => ports,
+            // Overtaken by a newer answer: the broker has told of more since, and is asked again.
+            Err(Refusal::RotationOrder) if self.agreed.tells_of_more(&hash, rotations.len()) => return,
             Err(refusal) => {
                 self.agreed.known.remove(&hash);
                 return self.alarm(AlarmKind::RotationRefused, format!("{hash}: {refusal}"), now, turn);

@@ -233,6 +233,20 @@ fn an_offer_waits_until_the_rotations_are_here() {
 }
 
 #[test]
+fn an_answer_that_was_overtaken_takes_nothing_back() {
+    let (_, [mut town, ..]) = partnership();
+    let logged = vec![rotated(3, &signer(43), NOW)];
+    town.step([told(&town, 1), given(&town, logged, vec![])], NOW);
+    town.take_sends();
+    town.step([given(&town, vec![], vec![])], NOW);
+    assert!(town.alarms().is_empty() && town.core.agreed().keys().len() == 1);
+    assert!(!town.sends.contains(&Send::FetchCovenant(COVENANT.hash())), "nor does it make a round");
+    town.step([told(&town, 0)], NOW);
+    town.step([given(&town, vec![], vec![])], NOW);
+    assert_eq!(town.alarms(), [AlarmKind::RotationRefused], "a broker that forgot it");
+}
+
+#[test]
 fn a_rotation_that_a_broker_makes_up_or_takes_back_changes_nothing_and_is_an_alarm() {
     let (_, [mut town, ..]) = partnership();
     let (mine, yours) = (signer(90), signer(91));
