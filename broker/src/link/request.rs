@@ -54,6 +54,7 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         Kind::PublishPrekeys => {
             let directory = peer.shared.service.engine.directory();
             let bundle = Sign1::parse(&payload, BUNDLE_MAX)
+                .map_err(|_| Refusal::BadPrekeyBundle)
                 .and_then(|signed| directory.key_of(&peer.oin, signed.kid()))
                 .and_then(|key| PrekeyBundle::verify(&payload, &peer.oin, &[key]));
             Ok(Ask::PublishPrekeys { bytes: payload, bundle })
