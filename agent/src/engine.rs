@@ -21,6 +21,8 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::wire::{Offer, Welcome};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
@@ -125,6 +127,11 @@ pub enum Say {
     RetryCorrections(Option<MsgId>),
     /// It has the body at this position of the inbox erased.
     Erase(u64, Ground),
+    /// It gives up its signing key for the next one; at once, or when what is sealed has its verdicts.
+    Rotate {
+        /// At once.
+        urgent: bool,
+    },
 }
 
 impl Say {
@@ -143,6 +150,7 @@ impl Say {
             Self::Word(hash, word, reason) => Input::Speak { token, hash, word, reason },
             Self::Release(release) => Input::Release { token, release },
             Self::Decide(case, act, covenant) => Input::Decide { token, case, act, covenant },
+            Self::Rotate { urgent } => Input::Rotate { token, urgent },
         }
     }
 }
@@ -239,7 +247,28 @@ impl Engine {
                 ),
             ));
         }
-        Ok(Self { core, store, vault })
+        let mut engine = Self { core, store, vault };
+        engine.promote();
+        Ok(engine)
+    }
+
+    /// Has a key at hand for this organisation to rotate to.
+    ///
+    /// # Errors
+    /// As [`Vault::make_next`].
+    pub fn make_next_key(&mut self) -> Result<(), Complaint> {
+        self.vault.make_next()
+    }
+
+    /// Puts the next key in the place of the signing key once the log says that it took it. What signs is chosen
+    /// by the core all the same, so that a failure costs nothing; the next start tries again.
+    fn promote(&mut self) {
+        let next = self.vault.next().map(SigningKey::public);
+        if next.is_some_and(|next| self.core.succeeds(&self.vault.signer().public(), &next))
+            && let Err(complaint) = self.vault.promote()
+        {
+            tracing::error!(%complaint, "the new signing key stays beside the old one");
+        }
     }
 
     /// What there is to see between two turns.
@@ -259,6 +288,9 @@ impl Engine {
         self.core.finish(at, self.vault.ports(), &mut turn);
         if !turn.is_read_only() {
             self.store.commit(durable(&turn))?;
+        }
+        if turn.events.iter().any(|event| matches!(event, Event::KeyRotated(_))) {
+            self.promote();
         }
         Ok(turn)
     }
@@ -295,6 +327,16 @@ fn durable(turn: &Turn) -> seinhuis_journal::Turn {
         blobs: turn.blobs.iter().map(|(digest, bytes)| (BlobId::from(digest.0), bytes.to_vec())).collect(),
         drops: turn.drops.iter().map(|digest| BlobId::from(digest.0)).collect(),
     }
+}
+
+/// Why there is no key to rotate to.
+fn no_next_key(complaint: &Complaint) -> Rejection {
+    let both = |what: &str, advice: &str| format!("{what} {advice}");
+    Rejection::new(
+        Refusal::StorageFailed,
+        both(&complaint.what.nl, &complaint.advice.nl),
+        both(&complaint.what.en, &complaint.advice.en),
+    )
 }
 
 /// What a failing store means for whoever runs the agent.
@@ -476,6 +518,13 @@ impl Worker {
                 batch.inputs.push(Input::Offer(offer));
             }
             Job::Say(say, answer) => {
+                if matches!(say, Say::Rotate { .. })
+                    && let Err(complaint) = self.engine.make_next_key()
+                {
+                    // Who asked may have gone.
+                    _ = answer.send(Err(no_next_key(&complaint)));
+                    return;
+                }
                 let token = self.token();
                 self.says.insert(token, answer);
                 let input = say.input(token, &self.engine.view());
@@ -557,6 +606,7 @@ impl Worker {
             | Send::Propose { .. }
             | Send::Vote { .. }
             | Send::Decide { .. }
+            | Send::Rotate(_)
             | Send::FetchCase(_)
             | Send::FetchConsistency(_)) => Ok(other),
         }
@@ -619,6 +669,9 @@ fn log(event: &Event) {
         Event::Received { position, msg_id, outcome, .. } => {
             tracing::debug!(%msg_id, position, outcome, "received");
         }
+        Event::KeyRotated(key) => {
+            tracing::info!(%key, "this organisation signs with its new key from now on");
+        }
         Event::Alarm(alarm) => tracing::error!(kind = %alarm.kind, detail = %alarm.detail, "alarm"),
     }
 }
@@ -637,7 +690,6 @@ mod tests {
     use seinhuis_shared::cbor::Bytes;
     use seinhuis_shared::ids::MsgId;
     use seinhuis_shared::receipt::LogKey;
-    use seinhuis_shared::signing::SigningKey;
     use seinhuis_shared::tlog::note::{ED25519, KeyText};
 
     use super::*;

@@ -19,6 +19,7 @@ pub mod packet;
 pub mod prekey;
 pub mod receipt;
 pub mod refusal;
+pub mod rotation;
 pub mod signing;
 pub mod time;
 pub mod tlog;

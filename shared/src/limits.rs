@@ -42,8 +42,15 @@ pub const REASON_MAX: usize = 256;
 pub const VOTE_MAX: usize = 512 + REASON_MAX;
 /// Most votes of one party on one version: reject, accept, withdraw.
 pub const VOTES_PER_PARTY: usize = 3;
-/// Most bytes of a covenant with all its votes.
-pub const AGREEMENT_MAX: usize = COVENANT_MAX + 256 * VOTES_PER_PARTY * (VOTE_MAX + 16) + 64;
+/// Most bytes of a covenant with all its votes and the rotations of its parties' keys.
+pub const AGREEMENT_MAX: usize =
+    COVENANT_MAX + 256 * VOTES_PER_PARTY * (VOTE_MAX + 16) + 256 * ROTATIONS_MAX * (ROTATION_MAX + 16) + 64;
+/// Most bytes of one signed rotation of a key.
+pub const ROTATION_MAX: usize = 384;
+/// Most rotations of one party.
+pub const ROTATIONS_MAX: usize = 32;
+/// Most bytes of a line of rotations, each with its time.
+pub const ROTATIONS_LINE_MAX: usize = ROTATIONS_MAX * (ROTATION_MAX + 16) + 64;
 /// Smallest encoded content; less is padded up to it, so that short messages look alike.
 pub const CONTENT_FLOOR: usize = 256;
 /// Most bytes of one signed decision about a case.

@@ -13,6 +13,7 @@ use crate::covenant::{Compiled, Handling};
 use crate::ids::{Digest, Oin};
 use crate::limits::{CLOCK_SKEW, CONSENT_MAX, RECIPIENTS_MAX};
 use crate::refusal::Refusal;
+use crate::rotation::Keys;
 use crate::signing::{SigningKey, sha256};
 use crate::time::Timestamp;
 
@@ -70,17 +71,18 @@ impl Consent {
         Sign1::sign(key, Purpose::Consent, &cbor::encode(self))
     }
 
-    /// Reads a consent whose signature is by a key that `covenant` has for its origin.
+    /// Reads a consent whose signature is by the key with which its origin signs under `covenant` at `at`: when
+    /// a key was given up, what was consented with it has to be consented again.
     ///
     /// # Errors
     /// [`Refusal::ConsentInvalid`].
-    pub fn verify(bytes: &[u8], covenant: &Compiled) -> Result<Self, Refusal> {
+    pub fn verify(bytes: &[u8], covenant: &Compiled, keys: &Keys, at: Timestamp) -> Result<Self, Refusal> {
         let invalid = |_: Refusal| Refusal::ConsentInvalid;
         let signed = Sign1::parse(bytes, CONSENT_MAX).map_err(invalid)?;
         let consent: Self =
             cbor::strict(signed.unverified_payload(), CONSENT_MAX).map_err(|_| Refusal::ConsentInvalid)?;
-        let key = covenant.signing_key(consent.origin, signed.kid()).ok_or(Refusal::ConsentInvalid)?;
-        signed.verify(key, Purpose::Consent).map_err(invalid)?;
+        let key = keys.signing_key(covenant, consent.origin, signed.kid(), at).map_err(invalid)?;
+        signed.verify(&key, Purpose::Consent).map_err(invalid)?;
         let mut recipients = consent.recipients.clone();
         recipients.sort_unstable();
         recipients.dedup();
@@ -145,7 +147,7 @@ pub fn from_base64(text: &str) -> Option<Vec<u8>> {
 /// [`Refusal::ConsentMissing`], and those of [`Consent::verify`] and [`Consent::covers`].
 pub fn admits(
     provenance: &Provenance,
-    covenant: &Compiled,
+    (covenant, keys): (&Compiled, &Keys),
     flow: &str,
     sender: Oin,
     recipients: &[Oin],
@@ -165,7 +167,7 @@ pub fn admits(
     }
     match consent {
         Some(bytes) => {
-            let consent = Consent::verify(bytes, covenant)?;
+            let consent = Consent::verify(bytes, covenant, keys, now)?;
             if consent.origin != *origin {
                 return Err(Refusal::ConsentElsewhere);
             }

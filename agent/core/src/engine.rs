@@ -17,6 +17,7 @@ use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
 use crate::retention::Retention;
+use crate::rotation::Turning;
 use crate::rows::{AlarmKind, AlarmRow, PinRow, RestoreError, Write};
 use crate::trust::{Fork, Signed, Trust};
 use crate::turn::{Event, Input, Send, Turn};
@@ -47,6 +48,7 @@ pub struct Core {
     pub(crate) retention: Retention,
     pub(crate) trust: Trust,
     pub(crate) prekeys: Prekeys,
+    pub(crate) turning: Turning,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
     pub(crate) connected: bool,
     next_alarm: u64,
@@ -67,6 +69,7 @@ impl Core {
             retention: Retention::default(),
             trust,
             prekeys: Prekeys::default(),
+            turning: Turning::default(),
             alarms: BTreeMap::new(),
             connected: false,
             next_alarm: 0,
@@ -114,6 +117,8 @@ impl Core {
         match write {
             Write::Covenant(_, bytes) => return self.agreed.restore_covenant(&bytes),
             Write::Votes(hash, casts) => return self.agreed.restore_votes(&hash, &casts),
+            Write::Keys(_, rotations) => return self.agreed.restore_rotations(&rotations),
+            Write::Rotation(Some(row)) => self.turning.restore(*row),
             Write::Word(hash, Some(row)) => self.agreed.restore_word(hash, *row),
             Write::Proposal(hash, Some(row)) => self.agreed.restore_proposal(hash, row),
             Write::Case(case, decisions) => return self.agreed.restore_case(case, &decisions),
@@ -157,6 +162,7 @@ impl Core {
             | Write::CorrectionBody(_, None)
             | Write::OwnPrekey(_, None)
             | Write::Word(_, None)
+            | Write::Rotation(None)
             | Write::Act(_, None)
             | Write::Proposal(_, None) => {}
         }
@@ -169,6 +175,7 @@ impl Core {
             self.started = true;
             turn.writes.push(Write::Meta);
         }
+        let ports = self.lend(ports);
         match input {
             Input::Push { token, request } => self.push(token, &request, now, ports, turn),
             Input::Propose { token, compiled } => {
@@ -201,7 +208,14 @@ impl Core {
             Input::Case(case, decisions) => self.learn_case(case, decisions.as_deref(), now, ports, turn),
             Input::DecisionAnswered(case, outcome) => self.decision_answered(case, outcome, now, turn),
             Input::Agreements(known) => self.take_agreements(&known, now, turn),
-            Input::Covenant { compiled, casts } => self.learn(compiled, &casts, now, ports, turn),
+            Input::Covenant { compiled, casts, rotations } => {
+                self.learn(compiled, (&casts, &rotations), now, ports, turn);
+            }
+            Input::Rotate { token, urgent } => {
+                let result = self.rotate(urgent, now, ports, turn);
+                turn.answers.push((token, result));
+            }
+            Input::RotationAnswered(answer) => self.rotation_answered(&answer, now, ports, turn),
             Input::ProposalAnswered(hash, outcome) => {
                 self.proposal_answered(hash, outcome, turn);
                 self.speak_up(now, ports, turn);
@@ -211,6 +225,7 @@ impl Core {
             Input::Disconnected => {
                 self.connected = false;
                 self.forget_held();
+                self.turning.session();
                 self.outbox.disconnected();
                 self.unproved(now, turn);
             }
@@ -241,7 +256,11 @@ impl Core {
 
     /// Ends a turn: one acknowledgement for all that came in, and what may be submitted now.
     pub fn finish(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        self.acknowledge(now, ports, turn);
+        let ports = self.lend(ports);
+        self.rotate_up(now, ports, turn);
+        if !self.is_handing_over() {
+            self.acknowledge(now, ports, turn);
+        }
         self.settle_corrections(now, ports, turn);
         if self.connected && !self.trust.forked() && !self.trust.stalled(now) {
             turn.sends.append(&mut self.outbox.submissions(now));
@@ -256,6 +275,7 @@ impl Core {
     fn connected(&mut self, welcome: &Welcome, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.outbox.disconnected();
         self.agreed.cases.session(false);
+        self.turning.session();
         self.trust.unanswered();
         let log = self.trust.log();
         if welcome.origin != log.origin || welcome.log_key != log.key.to_string() {

@@ -250,7 +250,7 @@ impl Core {
         let covenant = packet.context().covenant;
         let compiled = Arc::clone(self.agreed.get(&covenant)?.compiled());
         let sender = packet.context().sender;
-        let key = *compiled.signing_key(sender, packet.context().signer).ok_or(Refusal::UnknownKey)?;
+        let key = self.agreed.keys().signing_key(&compiled, sender, packet.context().signer, accepted)?;
         let packet = packet.verify(&key)?;
         let context = packet.context();
         if self.inbox.ids.get(&(sender, context.msg_id)).is_some_and(|other| other.packet != digest) {
@@ -281,7 +281,14 @@ impl Core {
             return Err(Refusal::NotJson);
         }
         let recipients = context.recipient_oins();
-        onward::admits(&opened.provenance, &compiled, &context.flow, sender, &recipients, accepted)?;
+        onward::admits(
+            &opened.provenance,
+            (&compiled, self.agreed.keys()),
+            &context.flow,
+            sender,
+            &recipients,
+            accepted,
+        )?;
         check_body(&compiled, &context.flow, &context.declared, &opened.body)
             .map_err(|error| error.refusal())?;
         let consent =

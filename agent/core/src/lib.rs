@@ -25,6 +25,7 @@ mod outbox;
 mod ports;
 mod prekeys;
 mod retention;
+mod rotation;
 pub mod rows;
 mod service;
 mod status;
@@ -44,10 +45,11 @@ pub use minimise::{PushRequest, Rejection, Target};
 pub use onward::{Grant, Source};
 pub use outbox::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release, WINDOW_BYTES, WINDOW_PACKETS};
 pub use ports::{Chance, Crypto, Locker, Ports};
+pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground,
-    InboxRow, MarkRow, Noted, OutboxRow, ProposalRow, ProvenanceRow, ReleaseRow, Remark, RestoreError, Row,
-    Stage, WordRow, Write,
+    InboxRow, MarkRow, Noted, OutboxRow, ProposalRow, ProvenanceRow, ReleaseRow, Remark, RestoreError,
+    RotationRow, Row, Stage, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn};

@@ -110,7 +110,8 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    pub(crate) fn new(refusal: Refusal, nl: impl Into<String>, en: impl Into<String>) -> Self {
+    /// A refusal with a detail in both languages.
+    pub fn new(refusal: Refusal, nl: impl Into<String>, en: impl Into<String>) -> Self {
         Self { refusal, detail: Some((nl.into(), en.into())) }
     }
 

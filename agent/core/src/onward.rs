@@ -143,7 +143,7 @@ impl Core {
         let Ok(Json::Object(fields)) = json::parse(&opened.body, BODY_DEPTH) else { return Ok(None) };
         let Some(text) = fields.get(CONSENT_FIELD).and_then(Json::as_text) else { return Ok(None) };
         let bytes = onward::from_base64(text).ok_or(Refusal::ConsentInvalid)?;
-        let consent = Consent::verify(&bytes, covenant)?;
+        let consent = Consent::verify(&bytes, covenant, self.agreed.keys(), now)?;
         if consent.origin != sender || consent.holder != self.settings.oin {
             return Err(Refusal::ConsentElsewhere);
         }
@@ -166,7 +166,7 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
-        let Ok(consent) = Consent::verify(&bytes, covenant) else { return };
+        let Ok(consent) = Consent::verify(&bytes, covenant, self.agreed.keys(), now) else { return };
         let over = |(digest, one): (&Digest, &Held)| (one.0.until <= now).then_some(*digest);
         let ended: Vec<Digest> = self.consents.all.iter().filter_map(over).collect();
         for digest in ended {
@@ -282,11 +282,11 @@ impl Consents {
         Some(())
     }
 
-    /// The one that lets `holder` pass this on to these recipients, if there is one: the longest.
+    /// The one that lets `holder` pass this on to these recipients, if there is one: the last that was given.
     fn find(&self, source: &Source, holder: Oin, recipients: &[Oin], now: Timestamp) -> Option<Bytes> {
         let covers = |held: &&Held| {
             held.0.origin == source.origin && held.0.covers(holder, &source.packet, recipients, now).is_ok()
         };
-        self.all.values().filter(covers).max_by_key(|held| held.0.until).map(|held| held.1.clone())
+        self.all.values().filter(covers).max_by_key(|held| held.0.at).map(|held| held.1.clone())
     }
 }

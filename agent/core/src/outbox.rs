@@ -142,6 +142,11 @@ impl Outbox {
         self.drafts.union(&self.unreleased).filter_map(|position| self.open.get(position)?.row.case)
     }
 
+    /// Whether nothing is sealed that has no verdict.
+    pub(crate) fn has_nothing_sealed(&self) -> bool {
+        self.open.len() == self.drafts.len().saturating_add(self.unreleased.len())
+    }
+
     /// Whether the drafts open with the store key that is lent; they were all locked with the same one.
     pub(crate) fn drafts_open(&self, ports: Ports<'_>) -> bool {
         let locked = self.open.iter().find_map(|(at, item)| Some((*at, item.draft.as_deref()?)));
@@ -442,9 +447,14 @@ impl Core {
     }
 
     fn keys_at_hand(&self, row: &OutboxRow, now: Timestamp) -> bool {
+        if self.is_turning() {
+            return false;
+        }
         let usable = |agreement: &Agreement| {
             let compiled = agreement.compiled();
-            row.recipients.iter().all(|oin| self.prekeys.usable_under(compiled, oin, now).is_some())
+            row.recipients
+                .iter()
+                .all(|oin| self.prekeys.usable_under(compiled, self.agreed.keys(), oin, now).is_some())
         };
         // Without the covenant there is nothing to wait for: sealing refuses it.
         self.agreed.get(&row.covenant).map_or(true, usable)
@@ -541,7 +551,14 @@ impl Core {
         };
         let (_, waits) = self.agreed.judge_outgoing(&row.covenant, &question)?;
         let compiled = self.agreed.get(&row.covenant)?.compiled();
-        onward::admits(&draft.provenance, compiled, &row.flow, self.settings.oin, &row.recipients, now)?;
+        onward::admits(
+            &draft.provenance,
+            (compiled, self.agreed.keys()),
+            &row.flow,
+            self.settings.oin,
+            &row.recipients,
+            now,
+        )?;
         Ok(waits)
     }
 
@@ -562,7 +579,8 @@ impl Core {
         let mut recipients = Vec::with_capacity(row.recipients.len());
         let mut keys: Vec<&PrekeyPublic> = Vec::with_capacity(row.recipients.len());
         for oin in &row.recipients {
-            let prekey = self.prekeys.usable_under(compiled, oin, now).ok_or(Refusal::NoPrekey)?;
+            let prekey =
+                self.prekeys.usable_under(compiled, self.agreed.keys(), oin, now).ok_or(Refusal::NoPrekey)?;
             recipients.push(Recipient { oin: *oin, prekey: prekey.public.id() });
             keys.push(&prekey.public);
         }

@@ -10,6 +10,7 @@ use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, PrekeyId};
 use seinhuis_shared::onward::Provenance;
 use seinhuis_shared::prekey::PrekeyPublic;
+use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::Decided;
@@ -64,6 +65,10 @@ pub mod table {
     pub const CASE: u8 = 18;
     /// [`super::ActRow`] by case.
     pub const ACT: u8 = 19;
+    /// [`super::RotationRow`].
+    pub const ROTATION: u8 = 20;
+    /// The changes of signing keys, by party.
+    pub const KEYS: u8 = 21;
     /// [`super::ReleaseRow`] by message id.
     pub const RELEASE: u8 = 22;
     /// [`super::ProvenanceRow`] by position in the inbox, where it says more than the flow does.
@@ -79,8 +84,10 @@ pub mod table {
     /// [`super::ErasedRow`] by position in the inbox.
     pub const ERASED: u8 = 28;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 27] = [
+    pub const ALL: [u8; 29] = [
         META,
+        KEYS,
+        ROTATION,
         COVENANT,
         VOTES,
         WORD,
@@ -224,6 +231,10 @@ coded! {
         CaseRefused = 13 "case-refused",
         /// The broker has fewer decisions about a case than it gave before.
         DecisionsMissing = 14 "decisions-missing",
+        /// A rotation of a key that the broker gives does not count, or one that counted is missing.
+        RotationRefused = 20 "rotation-refused",
+        /// The own signing key was given up, with its signature, for one this agent does not have.
+        KeyLost = 21 "key-lost",
         /// What a partner has to be told of itself, about a correction or a destruction, cannot be sent.
         CannotTell = 25 "cannot-tell",
     }
@@ -432,6 +443,19 @@ pub struct ActRow {
     pub refused: u16,
 }
 
+/// A change of the own signing key, until it is seen to be logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct RotationRow {
+    /// The public half of the new key.
+    pub new: Bytes,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether it is not to wait for packets that are signed with the old key and have no verdict.
+    pub urgent: bool,
+    /// The number with which the broker refused it, or 0.
+    pub refused: u16,
+}
+
 /// A covenant this organisation proposes, until the broker has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct ProposalRow {
@@ -490,6 +514,10 @@ pub enum Write {
     Consent(Digest, Option<Bytes>),
     /// This place in the outbox is empty again: its message has another one.
     Moved(u64),
+    /// The change of the own signing key that is under way, or that it is done.
+    Rotation(Option<Box<RotationRow>>),
+    /// A party's changes of its signing key, in order.
+    Keys(Oin, Vec<Rotated>),
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
     /// caught. Together they show to anybody what the log signed.
     Note(u8, Bytes),
@@ -563,6 +591,10 @@ impl Write {
                 row(table::CONSENT, digest.0.to_vec(), one.as_ref().map(|one| one.0.clone()))
             }
             Self::Moved(at) => row(table::OUTBOX, position_key(*at), None),
+            Self::Rotation(one) => row(table::ROTATION, vec![], one.as_ref().map(cbor::encode)),
+            Self::Keys(oin, all) => {
+                row(table::KEYS, oin.as_str().as_bytes().to_vec(), Some(cbor::encode(all)))
+            }
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
             Self::Correction(at, one) => row(table::CORRECTION, position_key(*at), Some(cbor::encode(one))),
             Self::CorrectionBody(at, value) => row(table::CORRECTION_BODY, position_key(*at), value.clone()),
@@ -619,6 +651,10 @@ impl Write {
                 MsgId::from_slice(key).ok_or_else(damaged)?,
                 decode(value).map_err(|_| damaged())?,
             ),
+            table::ROTATION if key.is_empty() => {
+                Self::Rotation(Some(Box::new(decode(value).map_err(|_| damaged())?)))
+            }
+            table::KEYS => Self::Keys(oin(key)?, decode(value).map_err(|_| damaged())?),
             table::NOTE => match key {
                 [place] => Self::Note(*place, decode(value).map_err(|_| damaged())?),
                 _ => return Err(damaged()),

@@ -6,7 +6,8 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::agreement::{Cast, Word};
-use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, Thumbprint};
+use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::wire::{CaseHead, Decided, Deferred, Known, Offer, Verdict, Welcome};
 
 use crate::corrections::CorrectRequest;
@@ -101,7 +102,18 @@ pub enum Input {
         compiled: Arc<Compiled>,
         /// The votes, in the order of the log.
         casts: Vec<Cast>,
+        /// The rotations in the lines of the keys it pins, in the order of the log.
+        rotations: Vec<Rotated>,
     },
+    /// This organisation gives up its signing key for [`crate::Ports::next`]. Answered in [`Turn::answers`].
+    Rotate {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// At once, whatever becomes of packets that are signed with the old key and have no verdict.
+        urgent: bool,
+    },
+    /// The broker's answer to a rotation: the line of the own key, or a refusal's number.
+    RotationAnswered(Result<Vec<Rotated>, u16>),
     /// The broker's answer to a proposal: 0, or a refusal's number.
     ProposalAnswered(Digest, u16),
     /// The broker's answer to a word: 0, or a refusal's number.
@@ -176,6 +188,8 @@ pub enum Send {
         /// The signed vote.
         bytes: Vec<u8>,
     },
+    /// Give up the own signing key for another: the signed rotation.
+    Rotate(Vec<u8>),
     /// Decide something about a case.
     Decide {
         /// Which.
@@ -238,6 +252,8 @@ pub enum Event {
         /// 0 when stored, otherwise why it is quarantined.
         outcome: u16,
     },
+    /// The own signing key is another one from now on.
+    KeyRotated(Thumbprint),
     /// Something a person has to look at.
     Alarm(AlarmRow),
 }

@@ -7,6 +7,7 @@ mod covenant;
 mod doctor;
 mod enrol;
 mod init;
+mod key;
 mod messages;
 mod present;
 mod push;
@@ -53,6 +54,9 @@ enum Command {
     /// Cases: open, step, close, condition, list, show
     #[command(subcommand)]
     Case(Case),
+    /// The signing key: show, rotate
+    #[command(subcommand)]
+    Key(Key),
     /// Run the agent
     Run(run::Run),
     /// Hand over a signal; it is kept until the broker has accepted or refused it
@@ -170,6 +174,19 @@ enum Case {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Key {
+    /// Show the signing key, the ones before it, and a rotation that is under way
+    Show,
+    /// Give up the signing key for a new one, with its signature; no new version of a covenant is needed
+    Rotate {
+        /// Do not wait for verdicts on packets that are signed with the old key: those the broker has not
+        /// accepted by then are refused. For a key that may be in wrong hands
+        #[arg(long)]
+        now: bool,
+    },
+}
+
 #[derive(Debug, clap::Args)]
 struct Speak {
     /// The first digits of the covenant's hash
@@ -267,6 +284,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Covenant(Covenant::Review(args)) => covenant::review(&home, &args, ui),
         Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Case(command) => cases(&home, command, ui),
+        Command::Key(Key::Show) => key::show(&home, ui),
+        Command::Key(Key::Rotate { now }) => key::rotate(&home, now, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),

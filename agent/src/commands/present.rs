@@ -1,6 +1,6 @@
 //! What is in the store, as JSON: the answers of the control socket and the output of `--json`.
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
 use seinhuis_agent_core::{Held, Locker as _, MarkRow, Status, Write};
 use seinhuis_journal::{Stats, Store};
@@ -9,6 +9,7 @@ use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::onward::Consent;
 use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::rotation::Rotation;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
@@ -17,6 +18,7 @@ use seinhuis_shell::standing::{CovenantView, OwnView, Waiting};
 use serde_json::{Value, json};
 
 use super::case::{CaseView, DecidedView, PendingView, StatedView};
+use super::key::{KeyView, RotatedView, TurningView};
 use super::request::ActText;
 use crate::engine::{View, outbox_row, provenance_row, release_row, store_complaint};
 use crate::link::LinkStatus;
@@ -136,6 +138,36 @@ pub(super) fn no_such_message(id: &str) -> Complaint {
         Text::new(format!("Er is geen bericht {id}."), format!("There is no message {id}.")),
         Text::new("Kijk in de lijst: outbox list of inbox list.", "See the list: outbox list or inbox list."),
     )
+}
+
+/// The signing key and how it came to be.
+pub(super) fn key(view: &View<'_>) -> Value {
+    let keys = view.core.agreed().keys();
+    let signer = view.core.signer(view.vault.ports()).public();
+    let rotations = keys.of_party(view.core.oin()).filter_map(|one| {
+        let verified = Rotation::verify(&one.rotation).ok()?;
+        let rotation = verified.rotation();
+        Some(RotatedView {
+            at: one.at.to_string(),
+            seq: rotation.seq,
+            old: rotation.old.thumbprint().to_string(),
+            new: rotation.new.thumbprint().to_string(),
+        })
+    });
+    let at_hand = |new: &[u8]| view.vault.next().is_some_and(|next| next.public().to_bytes() == *new);
+    json!(KeyView {
+        key: HEXLOWER.encode(&signer.to_bytes()),
+        thumbprint: signer.thumbprint().to_string(),
+        given_up: keys.given_up(signer.thumbprint()).map(|at| at.to_string()),
+        rotations: rotations.collect(),
+        turning: view.core.turning().row().map(|row| TurningView {
+            new: HEXLOWER.encode(&row.new),
+            since: row.since.to_string(),
+            urgent: row.urgent,
+            at_hand: at_hand(&row.new),
+            refused: row.refused,
+        }),
+    })
 }
 
 /// One message of the outbox.

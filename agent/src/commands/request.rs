@@ -151,6 +151,11 @@ pub enum Request {
         /// Why, for the other parties.
         reason: String,
     },
+    /// Gives up the signing key for a new one.
+    Rotate {
+        /// At once, without waiting for verdicts on what is sealed.
+        urgent: bool,
+    },
 }
 
 /// A decision about a case, as text.
@@ -238,6 +243,8 @@ pub enum Look {
         /// Its hash, hexadecimal.
         covenant: String,
     },
+    /// The signing key and how it came to be.
+    Key,
     /// How the agent is doing.
     Status,
 }
@@ -305,6 +312,10 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             engine.overwrite().map_err(|error| store_complaint(&error))?;
             present::received(&engine.view(), position)
         }
+        Request::Rotate { urgent } => engine
+            .make_next_key()
+            .and_then(|()| say_directly(&mut engine, Say::Rotate { urgent }))
+            .map(|_| present::key(&engine.view())),
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
@@ -475,6 +486,10 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             say(agent, erasing).await?;
             agent.query(move |view| present::received(view, position)).await?
         }
+        Request::Rotate { urgent } => {
+            say(agent, Say::Rotate { urgent }).await?;
+            agent.query(present::key).await
+        }
         Request::Push(push) => {
             let mut request = parse(&push)?;
             if let Some(id) = push.source {
@@ -535,6 +550,7 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Covenants => Ok(present::covenants(view)),
         Look::Cases => Ok(present::cases(view)),
         Look::Case { case } => Ok(present::case(view, field("CASE", case)?)),
+        Look::Key => Ok(present::key(view)),
         Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
         Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
     }
@@ -652,6 +668,7 @@ mod tests {
             json!({ "release": { "msg_id": "", "approve": true, "role": "", "reason": "", "added_later": true } }),
             json!({ "look": { "status": { "added_later": true } } }),
             json!({ "propose": { "document": "", "added_later": true } }),
+            json!({ "rotate": { "urgent": false, "added_later": true } }),
             json!({ "speak": { "covenant": "", "word": "", "reason": "", "added_later": true } }),
         ] {
             assert!(from_value::<Request>(value.clone()).is_err(), "{value}");

@@ -76,7 +76,8 @@ fn to_agent(request: &AgentRequest) -> bool {
         | AgentRequest::Correct { .. }
         | AgentRequest::RetryCorrections { .. }
         | AgentRequest::Erase { .. }
-        | AgentRequest::Decide { .. } => true,
+        | AgentRequest::Decide { .. }
+        | AgentRequest::Rotate { .. } => true,
     }
 }
 

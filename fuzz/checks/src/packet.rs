@@ -17,18 +17,20 @@ use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{
     Acknowledgement, Agreements, Case, Cases, Consistency, Covenant, Deferred, FetchCase, FetchConsistency,
-    FetchCovenant, FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, Verdict, Welcome,
+    FetchCovenant, FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, Rotations, Verdict, Welcome,
 };
 
 use crate::{Check, known};
 
-const PURPOSES: [Purpose; 6] = [
+const PURPOSES: [Purpose; 8] = [
     Purpose::Packet,
     Purpose::Prekeys,
     Purpose::Acknowledgement,
     Purpose::Enrolment,
     Purpose::Case,
     Purpose::Consent,
+    Purpose::Rotation,
+    Purpose::NewKey,
 ];
 
 /// A frame: its header within the bound of its kind, its payload as a message.
@@ -56,7 +58,7 @@ fn message<M: Message>(payload: &[u8]) -> bool {
 
 /// Every message; an acknowledgement also as a payload that the known key signs.
 pub fn wire(data: &[u8]) -> bool {
-    let each: [Check; 16] = [
+    let each: [Check; 17] = [
         message::<Hello>,
         message::<Welcome>,
         message::<Refuse>,
@@ -71,6 +73,7 @@ pub fn wire(data: &[u8]) -> bool {
         message::<FetchCase>,
         message::<Case>,
         message::<Cases>,
+        message::<Rotations>,
         message::<FetchConsistency>,
         message::<Consistency>,
     ];

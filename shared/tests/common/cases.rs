@@ -62,7 +62,7 @@ fn flow() -> Flow {
 }
 
 /// Four parties; steps 1, 2A, 3 and 7, the last moved by the prosecution too; a condition two must state.
-fn covenant() -> Covenant {
+pub(crate) fn covenant() -> Covenant {
     let clause = |code: &str| Clause { code: code.into(), nl: code.into(), en: code.into() };
     let step = |step: Step, movers: &[Role]| StepRule {
         step,

@@ -87,7 +87,10 @@ fn partnership(covenant: &Arc<Compiled>, signed: &[Role]) -> (Broker, Vec<Node>)
     let at = NOW.minus(Span::days(1));
     let casts: Vec<_> = signed.iter().map(|role| cast(covenant, number(*role), Word::Accept, at)).collect();
     for node in &mut nodes {
-        node.step([Input::Covenant { compiled: Arc::clone(covenant), casts: casts.clone() }], NOW);
+        node.step(
+            [Input::Covenant { compiled: Arc::clone(covenant), casts: casts.clone(), rotations: vec![] }],
+            NOW,
+        );
     }
     for _ in 0..2 {
         for node in &mut nodes {

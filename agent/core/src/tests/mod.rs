@@ -10,6 +10,7 @@ mod outbox;
 mod prekeys;
 mod release;
 mod retention;
+mod rotations;
 mod rows;
 #[path = "../../../../tests/kits/law.rs"]
 mod rules;

@@ -198,7 +198,10 @@ fn an_approval_is_judged_as_of_now() {
     // And when this organisation is no longer bound by the covenant.
     let left = cast(&COVENANT, 2, Word::Withdraw, NOW);
     let casts = [police.core.agreed().find(&COVENANT.hash()).unwrap().casts().to_vec(), vec![left]].concat();
-    police.step([Input::Covenant { compiled: std::sync::Arc::clone(&COVENANT), casts }], NOW);
+    police.step(
+        [Input::Covenant { compiled: std::sync::Arc::clone(&COVENANT), casts, rotations: vec![] }],
+        NOW,
+    );
     police.decide(2, true, NOW).unwrap();
     assert_eq!((stage(&police, 2), drafts(&police)), (Stage::Refused, 0));
     assert!(police.submitted().is_empty());

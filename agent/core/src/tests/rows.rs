@@ -21,7 +21,7 @@ fn settings() -> Settings {
 /// Agents with something in every table.
 fn used() -> Vec<Node> {
     let (mut broker, nodes) = partnership();
-    let [mut town, mut police, mut youth, officers] = nodes;
+    let [mut town, mut police, mut youth, mut officers] = nodes;
     let names = request(4, "F09", &[1], "09-F09-politie-namen.json");
     police.push(PushRequest { step: Some(Step::S2B), case: Some(CASE), ..names }, NOW).unwrap();
     police.decide(4, false, NOW).unwrap();
@@ -75,6 +75,10 @@ fn used() -> Vec<Node> {
     for offer in broker.mailboxes.remove(&oin(2)).unwrap() {
         police.step([Input::Offer(Box::new(offer)), Input::Tick], NOW);
     }
+    // One rotation is logged, the next under way.
+    officers.turn_key(NOW);
+    officers.next = Some(crate::fixture::signer(45));
+    officers.step([Input::Rotate { token: 4, urgent: false }], NOW);
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
     vec![town, police, youth, officers, alone]

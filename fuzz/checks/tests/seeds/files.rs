@@ -7,7 +7,7 @@ use rcgen::{
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use seinhuis_agent_core::rows::{
     ActRow, AlarmRow, BundleRow, CaseEnd, ChainRow, CorrectionKind, CorrectionRow, CorrectionState,
-    ErasedRow, Ground, MarkRow, Noted, OwnPrekeyRow, PeerRow, PinRow, ProposalRow, WordRow,
+    ErasedRow, Ground, MarkRow, Noted, OwnPrekeyRow, PeerRow, PinRow, ProposalRow, RotationRow, WordRow,
 };
 use seinhuis_agent_core::{AlarmKind, Write as AgentWrite};
 use seinhuis_broker_core::{Change, Head, MailItem, Outcome, Partner, Write as BrokerWrite};
@@ -19,6 +19,7 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
+use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::Decided;
 use seinhuis_shell::grant::{BrokerCard, CardFormat, Grant, GrantFormat, Kind};
@@ -148,6 +149,8 @@ fn agent_rows() -> Vec<Seed> {
     };
     let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let word = WordRow { word: Word::Accept, reason: "akkoord".into(), since: Timestamp(4), refused: 425 };
+    let rotated = Rotated { rotation: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let turning = RotationRow { new: Bytes(vec![1; 32]), since: Timestamp(4), urgent: true, refused: 432 };
     let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let act = ActRow {
         covenant: Digest([1; 32]),
@@ -171,6 +174,8 @@ fn agent_rows() -> Vec<Seed> {
             AgentWrite::Bundle(Box::new(BundleRow { seq: 1, bundle: signed.clone(), published: true })),
         ),
         ("votes", AgentWrite::Votes(Digest([1; 32]), vec![cast.clone()])),
+        ("rotation", AgentWrite::Rotation(Some(Box::new(turning)))),
+        ("keys", AgentWrite::Keys(known::oin(), vec![rotated])),
         ("word", AgentWrite::Word(Digest([1; 32]), Some(Box::new(word)))),
         (
             "proposal",
@@ -231,6 +236,14 @@ fn broker_rows() -> Vec<Seed> {
                 hash: Digest([3; 32]),
                 number: 1,
                 cast: Cast { vote: Bytes(vec![1; 90]), at: Timestamp(4) },
+            },
+        ),
+        (
+            "rotation",
+            BrokerWrite::Rotation {
+                party: oin,
+                number: 1,
+                rotated: Rotated { rotation: Bytes(vec![1; 90]), at: Timestamp(4) },
             },
         ),
         (
