@@ -5,9 +5,17 @@
 mod common;
 
 use common::{Scene, wait_for_inbox};
+use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::covenant::{Handling, Step};
+use seinhuis_shared::frame::Kind;
+use seinhuis_shared::onward::Provenance;
+use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::wire::{FetchPrekeys, Message as _, Prekeys};
+use seinhuis_tests::forge;
 use seinhuis_tests::samples::{self, Sample};
-use seinhuis_tests::stage::{FOUR, text};
+use seinhuis_tests::stage::{FOUR, PATIENCE, text};
+use seinhuis_tests::{Forge, Member, Raw, Stage, process};
 use serde_json::Value;
 
 /// The `n`th sample of a flow.
@@ -15,11 +23,37 @@ fn sample(flow: &str, n: usize) -> Sample {
     samples::among(&FOUR).unwrap().into_iter().filter(|sample| sample.flow == flow).nth(n).unwrap()
 }
 
+/// What a municipality without an honest agent sends to youth work, in place of its agent: the police's data,
+/// with this instead of their consent. The broker sees nothing of it and accepts.
+fn sent_raw(stage: &Stage, town: &Member, youth: &Member, said: &Value, consent: Option<Bytes>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (forge, learner) = (Forge::of(stage, town).unwrap(), Forge::of(stage, youth).unwrap());
+    runtime.block_on(async {
+        let mut raw = Raw::open(&town.home).await.unwrap();
+        let fetch = cbor::encode(&FetchPrekeys { oins: vec![learner.oin] });
+        let found = raw.request(Kind::FetchPrekeys, &fetch, Kind::Prekeys).await.unwrap();
+        let bundle = &Prekeys::parse(&found).unwrap().bundles[0].1;
+        let bundle = PrekeyBundle::verify(bundle, &learner.oin, &[learner.key.public()]).unwrap();
+        let key = bundle.usable(seinhuis_shell::clock::now()).unwrap().public.clone();
+        let member = sample("F28", 1);
+        let mut context = forge.context(&member, &[(learner.oin, &key)]).unwrap();
+        context.declared.step = Step::S2B;
+        let provenance = Provenance {
+            origin: text(said, "origin").parse().unwrap(),
+            handling: Handling::Consent,
+            source: Some(text(said, "packet").parse().unwrap()),
+            consent,
+        };
+        let packet = forge.seal_from(context, &[&key], &forge::body(&member), &provenance).unwrap();
+        assert_eq!(raw.verdict(&packet).await.unwrap().0.outcome, 0);
+    });
+}
+
 #[test]
 fn what_the_police_said_is_passed_on_with_their_consent_alone() {
     let scene = Scene::with(&["gemeente", "politie", "jongerenwerk"]);
     let (stage, _broker) = (&scene.stage, scene.broker());
-    let _agents = scene.agents();
+    let mut agents = scene.agents();
     let [town, police, youth] = ["gemeente", "politie", "jongerenwerk"].map(|role| stage.member(role));
     let names = sample("F09", 0);
     stage.prepare(&names).unwrap();
@@ -72,4 +106,23 @@ fn what_the_police_said_is_passed_on_with_their_consent_alone() {
     let read = stage.agent(youth, &["inbox", "read", "0"]).unwrap();
     assert_eq!((text(&read, "from"), text(&read, "origin")), (town.oin.as_str(), police.oin.as_str()));
     assert_eq!((text(&read, "handling"), text(&read, "source")), ("consent", text(&said, "packet")));
+
+    // A municipality whose agent does not ask: youth work's agent does, and signs that it found fault.
+    let at = stage.members.iter().position(|member| member.role == "gemeente").unwrap();
+    agents.remove(at).stop(PATIENCE).unwrap();
+    sent_raw(stage, town, youth, &got, None);
+    sent_raw(stage, town, youth, &got, Some(Bytes(vec![7; 90])));
+    let inbox = wait_for_inbox(stage, youth, 3);
+    for (row, refusal) in inbox[1..].iter().zip([Refusal::ConsentMissing, Refusal::ConsentInvalid]) {
+        assert_eq!(text(row, "state"), "quarantined", "{row}");
+        let number = Some(u64::from(refusal.number()));
+        assert_eq!(row.pointer("/refusal/number").and_then(Value::as_u64), number);
+        let reported = |entry: &seinhuis_shared::entry::Entry| {
+            entry.kind == seinhuis_shared::entry::Kind::Delivered && entry.reason == Some(refusal.number())
+        };
+        process::until("its acknowledgement is logged", PATIENCE, || {
+            stage.log_tail(1000).unwrap().iter().any(reported)
+        })
+        .unwrap();
+    }
 }

@@ -77,7 +77,7 @@ fn used() -> Vec<Node> {
     }
     // One rotation is logged, the next under way.
     officers.turn_key(NOW);
-    officers.next = Some(crate::fixture::signer(45));
+    officers.next = Some(signer(45));
     officers.step([Input::Rotate { token: 4, urgent: false }], NOW);
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
