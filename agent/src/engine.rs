@@ -11,15 +11,18 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use seinhuis_agent_core::rows::{OutboxRow, position_key, table};
+use seinhuis_agent_core::rows::{OutboxRow, ProvenanceRow, ReleaseRow, position_key, table};
 use seinhuis_agent_core::{
-    Core, Event, Input, PushRequest, Pushed, Rejection, RestoreError, Send, Settings, Stage, Turn, Write,
+    Core, CorrectRequest, Event, Ground, Input, PushRequest, Pushed, Rejection, Release, RestoreError, Send,
+    Settings, Stage, Turn, Write,
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::wire::{Offer, Welcome};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
@@ -37,7 +40,11 @@ const TURN_BYTES: usize = 8 * 1024 * 1024;
 const ROOM_KIB: usize = 16 * 1024;
 /// How far apart turns start at least: see [`Pace`]. Longer than at the broker, which many agents wait for.
 const TURNS_APART: Duration = Duration::from_millis(8);
-/// How often time is told to the core.
+/// How far apart rounds of overwriting are at least: each restates all that is live.
+const OVERWRITES_APART: Duration = Duration::from_hours(1);
+/// How soon the next step of overwriting follows when there is nothing else to do.
+const OVERWRITE_STEP: Duration = Duration::from_millis(20);
+/// How often time is told to the core, and at most so often: see [`Input::Tick`].
 const TICK: Duration = Duration::from_secs(1);
 
 /// News with the moment at which it was durable.
@@ -54,7 +61,7 @@ pub struct AgentEvent {
 pub struct Decided {
     /// The message.
     pub msg_id: MsgId,
-    /// Accepted, refused or expired.
+    /// Accepted, refused, expired or denied.
     pub stage: Stage,
     /// The refusal's number, or 0.
     pub outcome: u16,
@@ -103,7 +110,7 @@ impl Room {
 
 type Query = Box<dyn FnOnce(&View<'_>) + std::marker::Send>;
 
-/// What this organisation says about a covenant or a case.
+/// What this organisation says about a covenant, a case or a message that waits for release.
 #[derive(Debug)]
 pub enum Say {
     /// It proposes this version.
@@ -112,15 +119,38 @@ pub enum Say {
     Word(Digest, Word, String),
     /// It decides this about a case, or begins one; under this version.
     Decide(CaseId, Option<Act>, Option<Digest>),
+    /// A person in it decides this about a message that waits for release.
+    Release(Release),
+    /// It says that an own message is wrong, or withdraws it.
+    Correct(Box<CorrectRequest>),
+    /// It says again what was refused of corrections, of one message or of all.
+    RetryCorrections(Option<MsgId>),
+    /// It has the body at this position of the inbox erased.
+    Erase(u64, Ground),
+    /// It gives up its signing key for the next one; at once, or when what is sealed has its verdicts.
+    Rotate {
+        /// At once.
+        urgent: bool,
+    },
 }
 
 impl Say {
-    /// As an input of the core.
-    pub(crate) fn input(self, token: u64) -> Input {
+    /// As an input of the core, with what it needs of the store.
+    pub(crate) fn input(self, token: u64, view: &View<'_>) -> Input {
         match self {
+            Self::Correct(mut request) => {
+                let position = view.core.find(&request.about).map(|(position, _)| position);
+                let row = position.and_then(|position| outbox_row(view.store, position));
+                request.sent = row.map(Box::new);
+                Input::Correct { token, request }
+            }
+            Self::Erase(position, ground) => Input::Erase { token, position, ground },
+            Self::RetryCorrections(about) => Input::RetryCorrections { token, about },
             Self::Propose(compiled) => Input::Propose { token, compiled },
             Self::Word(hash, word, reason) => Input::Speak { token, hash, word, reason },
+            Self::Release(release) => Input::Release { token, release },
             Self::Decide(case, act, covenant) => Input::Decide { token, case, act, covenant },
+            Self::Rotate { urgent } => Input::Rotate { token, urgent },
         }
     }
 }
@@ -217,7 +247,28 @@ impl Engine {
                 ),
             ));
         }
-        Ok(Self { core, store, vault })
+        let mut engine = Self { core, store, vault };
+        engine.promote();
+        Ok(engine)
+    }
+
+    /// Has a key at hand for this organisation to rotate to.
+    ///
+    /// # Errors
+    /// As [`Vault::make_next`].
+    pub fn make_next_key(&mut self) -> Result<(), Complaint> {
+        self.vault.make_next()
+    }
+
+    /// Puts the next key in the place of the signing key once the log says that it took it. What signs is chosen
+    /// by the core all the same, so that a failure costs nothing; the next start tries again.
+    fn promote(&mut self) {
+        let next = self.vault.next().map(SigningKey::public);
+        if next.is_some_and(|next| self.core.succeeds(&self.vault.signer().public(), &next))
+            && let Err(complaint) = self.vault.promote()
+        {
+            tracing::error!(%complaint, "the new signing key stays beside the old one");
+        }
     }
 
     /// What there is to see between two turns.
@@ -238,7 +289,21 @@ impl Engine {
         if !turn.is_read_only() {
             self.store.commit(durable(&turn))?;
         }
+        if turn.events.iter().any(|event| matches!(event, Event::KeyRotated(_))) {
+            self.promote();
+        }
         Ok(turn)
+    }
+
+    /// Overwrites what was erased, in one go; what follows from that is durable when this returns. For who has
+    /// nothing else to do: a running agent does it in steps.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn overwrite(&mut self) -> Result<(), StoreError> {
+        let Some(ticket) = self.core.to_overwrite() else { return Ok(()) };
+        self.store.erase()?;
+        self.step([Input::Overwritten(ticket)]).map(|_| ())
     }
 
     /// Closes the store in an orderly way.
@@ -262,6 +327,16 @@ fn durable(turn: &Turn) -> seinhuis_journal::Turn {
         blobs: turn.blobs.iter().map(|(digest, bytes)| (BlobId::from(digest.0), bytes.to_vec())).collect(),
         drops: turn.drops.iter().map(|digest| BlobId::from(digest.0)).collect(),
     }
+}
+
+/// Why there is no key to rotate to.
+fn no_next_key(complaint: &Complaint) -> Rejection {
+    let both = |what: &str, advice: &str| format!("{what} {advice}");
+    Rejection::new(
+        Refusal::StorageFailed,
+        both(&complaint.what.nl, &complaint.advice.nl),
+        both(&complaint.what.en, &complaint.advice.en),
+    )
 }
 
 /// What a failing store means for whoever runs the agent.
@@ -338,6 +413,10 @@ struct Worker {
     says: BTreeMap<u64, oneshot::Sender<Result<(), Rejection>>>,
     next_token: u64,
     ticked: Instant,
+    /// The ticket of the round of overwriting that is under way.
+    overwriting: Option<u64>,
+    /// When the last round ended.
+    overwrote: Option<Instant>,
 }
 
 impl Worker {
@@ -351,19 +430,41 @@ impl Worker {
             says: BTreeMap::new(),
             next_token: 0,
             ticked: Instant::now(),
+            overwriting: None,
+            overwrote: None,
         }
+    }
+
+    /// Takes one step of overwriting what was erased, when some was. The first round comes at once, later ones
+    /// no sooner than [`OVERWRITES_APART`]; erased bodies cannot be read meanwhile.
+    fn overwrite(&mut self) -> Result<(), StoreError> {
+        let rests = self.overwrote.is_some_and(|at| at.elapsed() < OVERWRITES_APART);
+        if self.overwriting.is_none() && !rests {
+            self.overwriting = self.engine.core.to_overwrite();
+        }
+        let Some(ticket) = self.overwriting else { return Ok(()) };
+        if self.engine.store.erase_step()? {
+            return Ok(());
+        }
+        (self.overwriting, self.overwrote) = (None, Some(Instant::now()));
+        let turn = self.engine.step([Input::Overwritten(ticket)])?;
+        self.release(turn)
     }
 
     fn run(&mut self, inbox: &Receiver<Job>) -> Result<(), StoreError> {
         let mut pace = Pace::new(TURNS_APART);
         loop {
-            let idle = TICK.saturating_sub(self.ticked.elapsed());
+            let mut idle = TICK.saturating_sub(self.ticked.elapsed());
+            if self.overwriting.is_some() {
+                idle = idle.min(OVERWRITE_STEP);
+            }
             let first = match inbox.recv_timeout(idle) {
                 Ok(job) => Some(job),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let quiet = first.is_none();
+            let due = self.ticked.elapsed() >= TICK;
             let started = pace.begin();
             let batch = self.gather(first, inbox);
             if !batch.inputs.is_empty() {
@@ -382,6 +483,9 @@ impl Worker {
             }
             if batch.stop {
                 return Ok(());
+            }
+            if quiet || due {
+                self.overwrite()?;
             }
             if quiet {
                 self.engine.store.tidy()?;
@@ -414,9 +518,17 @@ impl Worker {
                 batch.inputs.push(Input::Offer(offer));
             }
             Job::Say(say, answer) => {
+                if matches!(say, Say::Rotate { .. })
+                    && let Err(complaint) = self.engine.make_next_key()
+                {
+                    // Who asked may have gone.
+                    _ = answer.send(Err(no_next_key(&complaint)));
+                    return;
+                }
                 let token = self.token();
                 self.says.insert(token, answer);
-                batch.inputs.push(say.input(token));
+                let input = say.input(token, &self.engine.view());
+                batch.inputs.push(input);
             }
             Job::Push(request, answer) => {
                 let token = self.token();
@@ -494,6 +606,7 @@ impl Worker {
             | Send::Propose { .. }
             | Send::Vote { .. }
             | Send::Decide { .. }
+            | Send::Rotate(_)
             | Send::FetchCase(_)
             | Send::FetchConsistency(_)) => Ok(other),
         }
@@ -521,6 +634,25 @@ fn decided(view: &View<'_>, msg_id: MsgId) -> Option<Decided> {
     Some(Decided { msg_id, stage, outcome: row.outcome, receipt: row.receipt.0 })
 }
 
+/// What is stored about where the body of a received message comes from, if that is more than its flow says.
+pub(crate) fn provenance_row(store: &dyn Store, position: u64) -> Option<ProvenanceRow> {
+    let key = position_key(position);
+    let value = store.get(table::PROVENANCE, &key).ok()??;
+    match Write::read(table::PROVENANCE, &key, &value) {
+        Ok(Write::Provenance(_, row)) => Some(row),
+        _ => None,
+    }
+}
+
+/// What a person decided about a message, if somebody did.
+pub(crate) fn release_row(store: &dyn Store, msg_id: &MsgId) -> Option<ReleaseRow> {
+    let value = store.get(table::RELEASE, &msg_id.0).ok()??;
+    match Write::read(table::RELEASE, &msg_id.0, &value) {
+        Ok(Write::Release(_, row)) => Some(row),
+        _ => None,
+    }
+}
+
 /// One row of the outbox.
 pub(crate) fn outbox_row(store: &dyn Store, position: u64) -> Option<OutboxRow> {
     let key = position_key(position);
@@ -536,6 +668,9 @@ fn log(event: &Event) {
         Event::Decided { msg_id, stage, outcome } => tracing::debug!(%msg_id, %stage, outcome, "decided"),
         Event::Received { position, msg_id, outcome, .. } => {
             tracing::debug!(%msg_id, position, outcome, "received");
+        }
+        Event::KeyRotated(key) => {
+            tracing::info!(%key, "this organisation signs with its new key from now on");
         }
         Event::Alarm(alarm) => tracing::error!(kind = %alarm.kind, detail = %alarm.detail, "alarm"),
     }
@@ -555,7 +690,6 @@ mod tests {
     use seinhuis_shared::cbor::Bytes;
     use seinhuis_shared::ids::MsgId;
     use seinhuis_shared::receipt::LogKey;
-    use seinhuis_shared::signing::SigningKey;
     use seinhuis_shared::tlog::note::{ED25519, KeyText};
 
     use super::*;
@@ -584,6 +718,8 @@ mod tests {
             ttl: None,
             in_reply_to: None,
             trace: None,
+            source: None,
+            handling: None,
             body: vec![],
         }
     }

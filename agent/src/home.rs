@@ -56,6 +56,11 @@ impl Home {
         self.keys().join("signing.key")
     }
 
+    /// The signing key that is to take its place, while a rotation is under way.
+    pub fn next_signing_key(&self) -> PathBuf {
+        self.keys().join("signing.next.key")
+    }
+
     /// The key that encrypts what is secret in the store.
     pub fn store_key(&self) -> PathBuf {
         self.keys().join("store.key")
@@ -173,7 +178,8 @@ impl Home {
     pub fn vault(&self) -> Result<Vault, Complaint> {
         files::check_private_dir(&self.keys())?;
         let store_key = keys::load_symmetric(&self.store_key())?;
-        Vault::new(&store_key, keys::load_signing(&self.signing_key())?)
+        let signer = keys::load_signing(&self.signing_key())?;
+        Vault::new(&store_key, signer)?.with_files(self.signing_key(), self.next_signing_key())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The keys that the core is lent: signing, and encryption of what is secret in the store.
 
+use std::path::PathBuf;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use seinhuis_agent_core::{Chance, Crypto, Locker, Ports};
@@ -8,6 +10,7 @@ use seinhuis_shared::packet::HpkeError;
 use seinhuis_shared::prekey::{PrekeyPublic, PrekeySecret};
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::{files, keys};
 use zeroize::Zeroizing;
 
 use crate::hpke::AwsHpke;
@@ -21,6 +24,10 @@ impl Crypto for AwsHpke {
 /// Signing key and store key of one agent.
 pub struct Vault {
     signer: SigningKey,
+    /// The signing key that is to take its place.
+    next: Option<SigningKey>,
+    /// Where both are kept; none for keys that are in memory only.
+    files: Option<(PathBuf, PathBuf)>,
     store: RandomizedNonceKey,
     fingerprints: hmac::Key,
 }
@@ -42,7 +49,55 @@ impl Vault {
         // A key of its own, so that fingerprints and encryption never share one.
         let derive = hmac::Key::new(hmac::HMAC_SHA256, store_key);
         let derived = hmac::sign(&derive, b"seinhuis/agent/fingerprint/1");
-        Ok(Self { signer, store, fingerprints: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) })
+        let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
+        Ok(Self { signer, next: None, files: None, store, fingerprints })
+    }
+
+    /// Says where the signing key is kept and where the next one is, and reads that if it is there.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn with_files(mut self, current: PathBuf, next: PathBuf) -> Result<Self, Complaint> {
+        if next.exists() {
+            self.next = Some(keys::load_signing(&next)?);
+        }
+        self.files = Some((current, next));
+        Ok(self)
+    }
+
+    /// Has the next signing key at hand: the one whose file is there, else a new one whose file is on stable
+    /// storage when this returns.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn make_next(&mut self) -> Result<(), Complaint> {
+        let Some((_, next)) = &self.files else {
+            return Err(Complaint::bug("keys in memory cannot be rotated"));
+        };
+        let key = if next.exists() { keys::load_signing(next)? } else { keys::generate_signing(next)? };
+        self.next = Some(key);
+        Ok(())
+    }
+
+    /// Puts the next signing key in the place of the current one, which is gone then.
+    ///
+    /// # Errors
+    /// A sentence naming the file; both keys are then still there.
+    pub fn promote(&mut self) -> Result<(), Complaint> {
+        let Some(next) = self.next.take() else { return Ok(()) };
+        if let Some((current, file)) = &self.files
+            && let Err(complaint) = files::replace(file, current)
+        {
+            self.next = Some(next);
+            return Err(complaint);
+        }
+        self.signer = next;
+        Ok(())
+    }
+
+    /// The next signing key.
+    pub const fn next(&self) -> Option<&SigningKey> {
+        self.next.as_ref()
     }
 
     /// The signing key.
@@ -52,30 +107,64 @@ impl Vault {
 
     /// Everything the core is lent for a call.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { crypto: &AwsHpke, chance: &SystemChance, locker: self, signer: &self.signer }
+        Ports {
+            crypto: &AwsHpke,
+            chance: &SystemChance,
+            locker: self,
+            signer: &self.signer,
+            next: self.next.as_ref(),
+        }
     }
 }
 
-fn row_aad(table: u8, key: &[u8]) -> Vec<u8> {
-    [&[table][..], key].concat()
+/// Least length of what is locked. The store keeps shorter values inside its index, where a deletion may leave
+/// remnants; what is locked has to be erasable.
+const LOCKED_LEAST: usize = 320;
+/// Ends the text in a padded value; zeros follow.
+const PAD: u8 = 0x80;
+/// In the additional data of a padded value; a value without it is of an earlier version.
+const PADDED: &[u8] = b"/padded";
+
+fn row_aad(table: u8, key: &[u8], form: &[u8]) -> Aad<Vec<u8>> {
+    Aad::from([&[table][..], key, form].concat())
 }
 
-/// AES-256-GCM: `nonce (12) | ciphertext and tag`, table and key as additional data. The nonce is random;
-/// at 2^32 rows under one key it would be time for a new key.
+impl Vault {
+    fn open_as(&self, form: &[u8], table: u8, key: &[u8], locked: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, sealed) = locked.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut buffer = Zeroizing::new(sealed.to_vec());
+        let length = self.store.open_in_place(nonce, row_aad(table, key, form), &mut buffer).ok()?.len();
+        buffer.truncate(length);
+        Some(buffer)
+    }
+}
+
+/// AES-256-GCM: `nonce (12) | ciphertext and tag`, table and key as additional data, over the text, a byte 0x80
+/// and zeros up to 320 bytes. The nonce is random; at 2^32 rows under one key it would be time for a new
+/// key.
 impl Locker for Vault {
     fn lock(&self, table: u8, key: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
-        let mut sealed = Zeroizing::new(plain.to_vec());
-        let nonce = self.store.seal_in_place_append_tag(Aad::from(row_aad(table, key)), &mut *sealed).ok()?;
+        let length = plain.len().saturating_add(1).max(LOCKED_LEAST);
+        // The tag is put behind: room for it, so that nothing is moved and left behind unwiped.
+        let mut sealed = Zeroizing::new(Vec::with_capacity(length.saturating_add(64)));
+        sealed.extend_from_slice(plain);
+        sealed.push(PAD);
+        sealed.resize(length, 0);
+        let nonce = self.store.seal_in_place_append_tag(row_aad(table, key, PADDED), &mut *sealed).ok()?;
         Some([nonce.as_ref(), sealed.as_slice()].concat())
     }
 
     fn unlock(&self, table: u8, key: &[u8], locked: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (nonce, sealed) = locked.split_at_checked(NONCE_LEN)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut buffer = Zeroizing::new(sealed.to_vec());
-        let length = self.store.open_in_place(nonce, Aad::from(row_aad(table, key)), &mut buffer).ok()?.len();
-        buffer.truncate(length);
-        Some(buffer)
+        let Some(mut padded) = self.open_as(PADDED, table, key, locked) else {
+            return self.open_as(b"", table, key, locked);
+        };
+        let end = padded.iter().rposition(|byte| *byte != 0)?;
+        if padded.get(end) != Some(&PAD) {
+            return None;
+        }
+        padded.truncate(end);
+        Some(padded)
     }
 
     fn fingerprint(&self, bytes: &[u8]) -> Digest {
@@ -91,7 +180,7 @@ pub struct SystemChance;
 impl Chance for SystemChance {
     fn fill(&self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(64) {
-            let random = seinhuis_shell::keys::random::<64>();
+            let random = keys::random::<64>();
             if let Some(random) = random.get(..chunk.len()) {
                 chunk.copy_from_slice(random);
             }
@@ -105,6 +194,37 @@ mod tests {
 
     fn vault(fill: u8) -> Vault {
         Vault::new(&[fill; 32], SigningKey::from_seed(&[1; 32])).unwrap()
+    }
+
+    #[test]
+    fn the_next_key_is_on_storage_before_it_is_lent_and_takes_the_place_in_one_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let (current, next) = (dir.path().join("signing.key"), dir.path().join("signing.next.key"));
+        let old = keys::generate_signing(&current).unwrap();
+        let open = || {
+            let signer = keys::load_signing(&current).unwrap();
+            Vault::new(&[1; 32], signer).unwrap().with_files(current.clone(), next.clone()).unwrap()
+        };
+        let mut vault = open();
+        assert!(vault.next().is_none() && vault.ports().next.is_none());
+        vault.make_next().unwrap();
+        let made = vault.next().unwrap().public();
+        assert_eq!(keys::load_signing(&next).unwrap().public(), made, "private, and the same");
+        vault.make_next().unwrap();
+        assert_eq!(vault.next().unwrap().public(), made, "again is the same key");
+        let mut vault = open();
+        assert_eq!((vault.signer().public(), vault.next().unwrap().public()), (old.public(), made));
+        std::fs::remove_file(&next).unwrap();
+        vault.make_next().unwrap();
+        let made = vault.next().unwrap().public();
+        vault.promote().unwrap();
+        assert_eq!(vault.signer().public(), made);
+        assert!(vault.next().is_none() && !next.exists());
+        assert_eq!(open().signer().public(), made);
+        std::fs::write(&next, "no key").unwrap();
+        let signer = keys::load_signing(&current).unwrap();
+        let vault = Vault::new(&[1; 32], signer).unwrap();
+        assert!(vault.with_files(current.clone(), next.clone()).is_err(), "told, not passed over");
     }
 
     #[test]
@@ -140,5 +260,28 @@ mod tests {
         let mut bytes = [0; 200];
         SystemChance.fill(&mut bytes);
         assert!(bytes.chunks(50).all(|chunk| chunk.iter().any(|byte| *byte != 0)));
+    }
+
+    #[test]
+    fn what_is_locked_is_long_enough_to_be_erased_and_opens_to_the_byte() {
+        let vault = vault(3);
+        for length in [0, 1, LOCKED_LEAST - 1, LOCKED_LEAST, 5000] {
+            for last in [0, PAD, 7] {
+                let plain = vec![last; length];
+                let locked = vault.lock(1, b"k", &plain).unwrap();
+                assert!(locked.len() > 256, "the store's index holds shorter ones: {}", locked.len());
+                assert_eq!(*vault.unlock(1, b"k", &locked).unwrap(), plain);
+                assert!(vault.unlock(2, b"k", &locked).is_none() && vault.unlock(1, b"l", &locked).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_version_locked_still_opens() {
+        let vault = vault(3);
+        let mut sealed = b"text".to_vec();
+        let nonce = vault.store.seal_in_place_append_tag(row_aad(1, b"k", b""), &mut sealed).unwrap();
+        let locked = [nonce.as_ref(), sealed.as_slice()].concat();
+        assert_eq!(vault.unlock(1, b"k", &locked).unwrap().as_slice(), b"text");
     }
 }

@@ -92,7 +92,7 @@ impl Office {
         let options = home.load_config().unwrap().store.options();
         let settings = home.settings().unwrap();
         let mut engine = Engine::open(&home.store(), options, settings, home.vault().unwrap()).unwrap();
-        engine.step([Input::Covenant { compiled: Arc::new(compiled), casts }]).unwrap();
+        engine.step([Input::Covenant { compiled: Arc::new(compiled), casts, rotations: vec![] }]).unwrap();
         engine.close().unwrap();
     }
 
@@ -136,6 +136,8 @@ fn request(id: u8) -> PushRequest {
         ttl: None,
         in_reply_to: None,
         trace: None,
+        source: None,
+        handling: None,
         body: body.trim_end().as_bytes().to_vec(),
     }
 }

@@ -186,6 +186,7 @@ impl Outs {
             | Send::Prekeys { request, .. }
             | Send::Covenant { request, .. }
             | Send::Case { request, .. }
+            | Send::Rotations { request, .. }
             | Send::Consistency { request, .. } => {
                 self.requests.remove(&request).is_some_and(|out| out.send(send).is_ok())
             }

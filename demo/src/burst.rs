@@ -18,18 +18,21 @@ use crate::trouble::{Told, Trouble, check};
 /// Pushes under way at one time.
 const PUSHERS: usize = 32;
 
-/// Hands over `packets` signals, those that need no open case, as fast as the agents take them, and waits until all have arrived.
+/// Hands over `packets` signals, those that need no open case and no person to release them, as fast as the agents take them, and waits until all have arrived.
 ///
 /// # Errors
 /// When one is not accepted or does not arrive.
 pub(crate) fn play(show: &mut Show, packets: u32) -> Told {
     show.teller.scene(5, "Een korte piek", "A short burst");
     let count = usize::try_from(packets).map_err(|_| Trouble::bug())?;
-    let passes = |sample: &&Sample| sample.value.get("case").is_none() || is_service(&sample.message_type);
+    let passes = |sample: &&Sample| {
+        (sample.value.get("case").is_none() || is_service(&sample.message_type))
+            && !show.releases(&sample.flow)
+    };
     let open: Vec<Sample> = show.samples.iter().filter(passes).cloned().collect();
     let plan: Vec<Sample> = open.into_iter().cycle().take(count).collect();
     for sample in &plan {
-        show.expect(Some(&sample.from), &sample.to);
+        show.expect_sample(sample);
     }
     let bar = show.teller.bar(packets.into(), "signalen aangeboden", "signals handed over");
     let ids = push_all(show, &plan, &|| bar.inc(1))?;
@@ -67,7 +70,7 @@ fn push_all(show: &Show, plan: &[Sample], tell: &(dyn Fn() + Sync)) -> Told<Vec<
 }
 
 /// Waits until every agent has sent and received what it must, with nothing refused.
-fn wait(show: &Show) -> Told {
+pub(crate) fn wait(show: &Show) -> Told {
     let wanted: u64 = show.received.values().sum();
     let bar = show.teller.bar(wanted, "signalen bezorgd", "signals delivered");
     let mut progress = (0, Instant::now());

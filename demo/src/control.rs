@@ -59,7 +59,7 @@ pub(crate) fn counts(home: &Path) -> Result<Counts, Complaint> {
     let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     Ok(Counts {
         accepted: number("/outbox/accepted"),
-        refused: number("/outbox/refused") + number("/outbox/expired"),
+        refused: number("/outbox/refused") + number("/outbox/expired") + number("/outbox/denied"),
         stored: number("/inbox/stored"),
         quarantined: number("/inbox/quarantined"),
         alarms: status.get("alarms").and_then(Value::as_array).map_or(0, Vec::len),
@@ -71,7 +71,7 @@ pub(crate) fn counts(home: &Path) -> Result<Counts, Complaint> {
 pub(crate) struct Counts {
     /// Sent and accepted.
     pub(crate) accepted: u64,
-    /// Sent and refused or expired.
+    /// Sent and refused, expired or denied.
     pub(crate) refused: u64,
     /// Received and stored.
     pub(crate) stored: u64,

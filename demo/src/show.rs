@@ -66,6 +66,11 @@ impl Show {
         known.map_or_else(|| code.to_owned(), |kind| self.teller.pick(&kind.nl, &kind.en).to_owned())
     }
 
+    /// Whether a person has to release what concerns a person on this flow.
+    pub(crate) fn releases(&self, flow: &str) -> bool {
+        self.document().flows.iter().any(|one| one.id == flow && one.release)
+    }
+
     /// The sample under a flow.
     pub(crate) fn sample(&self, flow: &str) -> Told<Sample> {
         self.samples.iter().find(|sample| sample.flow == flow).cloned().ok_or_else(|| {
@@ -83,6 +88,16 @@ impl Show {
         }
         for role in to {
             *self.received.entry(role.clone()).or_default() += 1;
+        }
+    }
+
+    /// Counts a sample that was accepted, and what its recipients' agents answer to it of themselves.
+    pub(crate) fn expect_sample(&mut self, sample: &Sample) {
+        self.expect(Some(&sample.from), &sample.to);
+        if matches!(sample.message_type.as_str(), "correctie" | "intrekking") {
+            for role in &sample.to {
+                self.expect(Some(role), std::slice::from_ref(&sample.from));
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Scene 3: the sample signals are sent, accepted, delivered and read.
 
+use std::collections::BTreeSet;
+
 use seinhuis_shared::covenant::law::is_service;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::cases::Moved;
@@ -25,7 +27,7 @@ pub(crate) fn play(show: &mut Show) -> Told {
     );
     let samples = show.samples.clone();
     let (mut entries, mut deliveries) = (0, 0);
-    let (mut closed, mut moved) = (false, 0);
+    let (mut closed, mut moved, mut released) = (false, 0, 0);
     for sample in &samples {
         if !closed {
             if sample.flow == "F12" {
@@ -33,7 +35,9 @@ pub(crate) fn play(show: &mut Show) -> Told {
             }
             (closed, moved) = case(show, sample, moved)?;
         }
-        entries += send(show, sample)?;
+        let (added, held) = send(show, sample)?;
+        entries += added;
+        released += usize::from(held);
         deliveries += sample.to.len();
     }
     check(
@@ -41,6 +45,13 @@ pub(crate) fn play(show: &mut Show) -> Told {
         "De zaak is niet alle stappen doorgegaan.",
         "The case did not go through all steps.",
     )?;
+    check(
+        released > 10,
+        "Berichten over personen zijn vertrokken zonder dat iemand ze vrijgaf.",
+        "Messages about persons left without anybody releasing them.",
+    )?;
+    end(show)?;
+    crate::burst::wait(show)?;
     let count = samples.len();
     check(count > 20, "Er ontbreken voorbeeldsignalen.", "Sample signals are missing.")?;
     show.sum(
@@ -52,6 +63,42 @@ pub(crate) fn play(show: &mut Show) -> Told {
             "signals",
             format!("{count} accepted in {entries} log entries, delivered and read {deliveries} times"),
         ),
+    );
+    show.sum(
+        ("vrijgave", format!("{released} berichten over personen wachtten tot een mens ze vrijgaf")),
+        ("release", format!("{released} messages about persons waited until a person released them")),
+    );
+    Ok(())
+}
+
+/// The case is closed, so what follows it is erased everywhere, and the others confirm that to the municipality.
+fn end(show: &mut Show) -> Told {
+    let members = show.stage.members.clone();
+    let (mut gone, mut confirmed) = (0, 0);
+    for member in &members {
+        let mut rows = Vec::new();
+        process::until("bodies of a closed case are erased", PATIENCE, || {
+            let listed = show.stage.agent(member, &["inbox", "list", "-n", "1000"]).unwrap_or_default();
+            let all = listed.as_array().cloned().unwrap_or_default();
+            let follows = |row: &Value| row["retention_days"].is_null() && !row["case"].is_null();
+            rows = all.into_iter().filter(follows).collect();
+            rows.iter().all(|row| !row["overwritten"].is_null())
+        })?;
+        gone += rows.len();
+        let messages: BTreeSet<&str> = rows.iter().map(|row| text(row, "destruction_confirmed_by")).collect();
+        for _ in messages.into_iter().filter(|id| !id.is_empty()) {
+            confirmed += 1;
+            show.expect(Some(member.role), &["gemeente".to_owned()]);
+        }
+    }
+    check(
+        gone > 5 && confirmed > 1,
+        "Bij het einde van de zaak is niet gewist.",
+        "Nothing was erased at the end of the case.",
+    )?;
+    show.teller.right(
+        format!("de zaak is gesloten: {gone} inhouden gewist en overschreven, {confirmed} keer bevestigd aan de gemeente (F39)"),
+        format!("the case is closed: {gone} bodies erased and overwritten, confirmed to the municipality {confirmed} times (F39)"),
     );
     Ok(())
 }
@@ -92,11 +139,16 @@ fn flag(show: &Show, sample: &Sample) -> Told {
     Ok(())
 }
 
-/// Sends one sample and follows it to every recipient; the number of log entries it got.
-fn send(show: &mut Show, sample: &Sample) -> Told<usize> {
+/// Sends one sample and follows it to every recipient; the number of log entries it got, and whether it waited
+/// for a person to release it.
+fn send(show: &mut Show, sample: &Sample) -> Told<(usize, bool)> {
     let sender = show.stage.member(&sample.from);
     let pushed = show.stage.agent(sender, &["push", &sample.path.to_string_lossy()])?;
     let id = text(&pushed, "msg_id").to_owned();
+    let held = text(&pushed, "state") == "held";
+    if held {
+        show.stage.agent(sender, &["release", "approve", &id, "--as", "teamchef"])?;
+    }
     let pushed = decided(sender, &id)?;
     let entries = entries(&pushed);
     check(
@@ -117,12 +169,12 @@ fn send(show: &mut Show, sample: &Sample) -> Told<usize> {
         )?;
         slowest = slowest.max(moment(&row, "stored")?.since(created).0);
     }
-    tell(show, sample, &entries, slowest);
-    show.expect(Some(&sample.from), &sample.to);
+    tell(show, sample, held, &entries, slowest);
+    show.expect_sample(sample);
     if show.known.is_empty() {
         show.known = id;
     }
-    Ok(entries.len())
+    Ok((entries.len(), held))
 }
 
 /// Waits for what becomes of a message; its row in the outbox.
@@ -141,7 +193,7 @@ pub(crate) fn entries(row: &Value) -> Vec<u64> {
     listed.into_iter().flatten().filter_map(Value::as_u64).collect()
 }
 
-fn tell(show: &Show, sample: &Sample, entries: &[u64], slowest: u64) {
+fn tell(show: &Show, sample: &Sample, held: bool, entries: &[u64], slowest: u64) {
     let step = text(&sample.value, "step");
     let numbers = entries.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let route = format!("{} → {}", sample.from, sample.to.join(", "));
@@ -150,8 +202,10 @@ fn tell(show: &Show, sample: &Sample, entries: &[u64], slowest: u64) {
         let outcome = show.teller.dim(&format!("{entry_word} {numbers}, {rest} {slowest} ms"));
         format!("{} {step_word} {step:2}  {route:34}  {what:42}  {outcome}", sample.flow)
     };
-    show.teller.right(
-        line("stap", "aangenomen in logregel", "bezorgd na"),
-        line("step", "accepted in log entry", "delivered after"),
-    );
+    let (nl, en) = if held {
+        ("vrijgegeven, aangenomen in logregel", "released, accepted in log entry")
+    } else {
+        ("aangenomen in logregel", "accepted in log entry")
+    };
+    show.teller.right(line("stap", nl, "bezorgd na"), line("step", en, "delivered after"));
 }

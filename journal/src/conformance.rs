@@ -111,6 +111,7 @@ fn housekeeping(store: &mut dyn Store) {
     }
     while ok(store.tidy()) {}
     ok(store.erase());
+    while ok(store.erase_step()) {}
     for n in 0..50 {
         let kept = (n % 5 == 0).then_some(n);
         assert_eq!(ok(store.get(1, &[n])), kept.map(|n| vec![n]), "housekeeping keeps rows as they are");

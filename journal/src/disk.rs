@@ -192,6 +192,8 @@ pub struct JournalStore {
     options: Options,
     poisoned: Option<String>,
     cursor: Cursor,
+    /// The last segment of the round of erasing that is under way.
+    erasing: Option<u64>,
     /// Whether anything was written since the last orderly stop.
     dirty: bool,
     stats: Stats,
@@ -290,6 +292,7 @@ impl JournalStore {
             options,
             poisoned: None,
             cursor: Cursor::default(),
+            erasing: None,
             dirty: !survey.closed,
             stats: Stats::default(),
         };
@@ -384,15 +387,29 @@ impl JournalStore {
         Ok(())
     }
 
-    fn erase_all(&mut self) -> Result<(), StoreError> {
-        let last = self.journal.active();
-        self.journal.roll(0)?;
-        self.inner.index.flush()?;
-        while self.journal.oldest <= last {
+    /// Walks the journal from its oldest segment up to the one that was being written when the round began.
+    fn erase_on(&mut self) -> Result<bool, StoreError> {
+        let Some(last) = self.erasing else {
+            self.erasing = Some(self.journal.active());
+            self.journal.roll(0)?;
+            self.inner.index.flush()?;
+            return Ok(true);
+        };
+        if self.journal.oldest <= last {
+            self.inner.index.make_room()?;
             let carried = self.carry(self.idle_budget())?;
             self.write(&Turn::default(), carried)?;
+            return Ok(true);
         }
-        self.journal.pool.settle()
+        self.journal.pool.settle()?;
+        self.erasing = None;
+        Ok(false)
+    }
+
+    fn erase_all(&mut self) -> Result<(), StoreError> {
+        self.erasing = None;
+        while self.erase_on()? {}
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {
@@ -523,6 +540,10 @@ impl Store for JournalStore {
 
     fn erase(&mut self) -> Result<(), StoreError> {
         self.guarded(Self::erase_all)
+    }
+
+    fn erase_step(&mut self) -> Result<bool, StoreError> {
+        self.guarded(Self::erase_on)
     }
 
     fn close(mut self: Box<Self>) -> Result<(), StoreError> {

@@ -107,6 +107,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn erase_step(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     fn close(self: Box<Self>) -> Result<(), StoreError> {
         Ok(())
     }

@@ -156,6 +156,12 @@ pub trait Store: Send + fmt::Debug {
     /// levelling, snapshots) is beyond a program's reach.
     fn erase(&mut self) -> Result<(), StoreError>;
 
+    /// One bounded step of what [`erase`](Store::erase) does in one go, for who has other work meanwhile. The
+    /// first call after a completed round begins one, for everything dropped and deleted before that call; says
+    /// whether more is due. At `false` the promise of `erase` holds for that. Turns may be committed between the
+    /// steps. What is dropped after a round began may need another one. Fails as `commit` does.
+    fn erase_step(&mut self) -> Result<bool, StoreError>;
+
     /// Finishes housekeeping and gives the folder back. Not calling it loses nothing.
     fn close(self: Box<Self>) -> Result<(), StoreError>;
 }

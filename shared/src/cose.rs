@@ -28,6 +28,12 @@ pub enum Purpose {
     Vote,
     /// A decision about a case.
     Case,
+    /// An origin's consent to pass data on.
+    Consent,
+    /// A change of a signing key, by the key that is given up.
+    Rotation,
+    /// The same change, by the key that is taken.
+    NewKey,
 }
 
 impl Purpose {
@@ -40,6 +46,9 @@ impl Purpose {
             Self::Enrolment => b"seinhuis/enrolment/1",
             Self::Vote => b"seinhuis/vote/1",
             Self::Case => b"seinhuis/case/1",
+            Self::Consent => b"seinhuis/consent/1",
+            Self::Rotation => b"seinhuis/rotation/1",
+            Self::NewKey => b"seinhuis/new-key/1",
         }
     }
 }

@@ -128,6 +128,8 @@ kinds! {
     Case = "case";
     /// A signing key or prekey bundle was published, replaced or revoked.
     Key = "key";
+    /// A party gave up its signing key for another, with its signature.
+    KeyRotated = "key-rotated";
     /// A partner was added, changed or revoked.
     Partner = "partner";
     /// Part of the log was exported.

@@ -4,7 +4,8 @@
 //! on a frame depends on its kind and is checked on the header, before anything is read or reserved.
 
 use crate::limits::{
-    AGREEMENT_MAX, CASE_CHAIN_MAX, CASE_DECISION_MAX, COVENANT_MAX, FRAME_MAX, SMALL_FRAME_MAX, VOTE_MAX,
+    AGREEMENT_MAX, CASE_CHAIN_MAX, CASE_DECISION_MAX, COVENANT_MAX, FRAME_MAX, ROTATION_MAX,
+    ROTATIONS_LINE_MAX, SMALL_FRAME_MAX, VOTE_MAX,
 };
 use crate::refusal::Refusal;
 
@@ -85,6 +86,10 @@ kinds! {
     FetchCase = 0x3b, 64;
     /// Broker: every decision about a case.
     Case = 0x3c, CASE_CHAIN_MAX;
+    /// Agent: its organisation gives up a signing key for another.
+    Rotate = 0x3d, ROTATION_MAX;
+    /// Broker: every change in the line of that key.
+    Rotations = 0x3e, ROTATIONS_LINE_MAX;
 }
 
 /// A frame's header.

@@ -6,6 +6,8 @@ use core::str::FromStr;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::time::Timestamp;
+
 /// Why a text is not the identifier it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {what}")]
@@ -127,6 +129,21 @@ fixed_bytes!(
     MsgId, 16, "a message id"
 );
 uuid_text!(MsgId, "a message id (UUID, lower case)");
+
+impl MsgId {
+    /// A UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, then version, variant and 74 random bits.
+    pub fn v7(now: Timestamp, random: [u8; 10]) -> Self {
+        let mut id = [0; 16];
+        let bytes = now.0.to_be_bytes().into_iter().skip(2).chain(random);
+        for (to, from) in id.iter_mut().zip(bytes) {
+            *to = from;
+        }
+        let [_, _, _, _, _, _, version, _, variant, ..] = &mut id;
+        *version = 0x70 | (*version & 0x0f);
+        *variant = 0x80 | (*variant & 0x3f);
+        Self(id)
+    }
+}
 
 fixed_bytes!(
     /// The random pseudonym of a case. Never a name, never derived from one.

@@ -16,8 +16,10 @@ pub const MEDIA_TYPE_MAX: usize = 64;
 pub const CATEGORIES_MAX: usize = 32;
 /// Most bytes of a statement with its signature.
 pub const STATEMENT_MAX: usize = 4096;
-/// Most bytes a packet adds to its padded content: statement, wraps, framing.
-pub const PACKET_OVERHEAD_MAX: usize = STATEMENT_MAX + RECIPIENTS_MAX * WRAP_MAX + 512;
+/// Most bytes of a consent with its signature.
+pub const CONSENT_MAX: usize = 768;
+/// Most bytes a packet adds to its padded body: statement, wraps, framing, provenance with a consent.
+pub const PACKET_OVERHEAD_MAX: usize = STATEMENT_MAX + RECIPIENTS_MAX * WRAP_MAX + 512 + 1024;
 /// Most bytes of one wrapped key with its headers.
 pub const WRAP_MAX: usize = 1280;
 /// Most bytes of a whole packet: Padmé adds less than 12 % to the content.
@@ -40,8 +42,15 @@ pub const REASON_MAX: usize = 256;
 pub const VOTE_MAX: usize = 512 + REASON_MAX;
 /// Most votes of one party on one version: reject, accept, withdraw.
 pub const VOTES_PER_PARTY: usize = 3;
-/// Most bytes of a covenant with all its votes.
-pub const AGREEMENT_MAX: usize = COVENANT_MAX + 256 * VOTES_PER_PARTY * (VOTE_MAX + 16) + 64;
+/// Most bytes of a covenant with all its votes and the rotations of its parties' keys.
+pub const AGREEMENT_MAX: usize =
+    COVENANT_MAX + 256 * VOTES_PER_PARTY * (VOTE_MAX + 16) + 256 * ROTATIONS_MAX * (ROTATION_MAX + 16) + 64;
+/// Most bytes of one signed rotation of a key.
+pub const ROTATION_MAX: usize = 384;
+/// Most rotations of one party.
+pub const ROTATIONS_MAX: usize = 32;
+/// Most bytes of a line of rotations, each with its time.
+pub const ROTATIONS_LINE_MAX: usize = ROTATIONS_MAX * (ROTATION_MAX + 16) + 64;
 /// Smallest encoded content; less is padded up to it, so that short messages look alike.
 pub const CONTENT_FLOOR: usize = 256;
 /// Most bytes of one signed decision about a case.
@@ -99,6 +108,7 @@ pub const KEEP_ALIVE: Span = Span::seconds(10);
 
 const _: () = {
     assert!(BODY_DEFAULT <= BODY_MAX, "a default within the maximum");
+    assert!(CONSENT_MAX + CONSENT_MAX / 8 + 128 < 1024, "a consent fits what a packet may add to its body");
     assert!(PACKET_MAX < FRAME_MAX, "a frame holds the largest packet");
     assert!(INFLIGHT_BYTES >= 2 * FRAME_MAX, "the window holds more than one packet");
     assert!(ACK_MAX * 96 < SMALL_FRAME_MAX, "a full acknowledgement fits its frame");

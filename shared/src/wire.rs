@@ -12,6 +12,7 @@ use crate::frame::{self, Kind};
 use crate::ids::{CaseId, Digest, MsgId, Oin};
 use crate::limits::{ACK_MAX, SMALL_FRAME_MAX};
 use crate::refusal::Refusal;
+use crate::rotation::Rotated;
 use crate::signing::{PublicKey, SigningKey};
 use crate::time::Timestamp;
 
@@ -82,13 +83,15 @@ message!(
     }
 );
 
-/// A version of a covenant the broker knows: `[hash, votes]`.
+/// A version of a covenant the broker knows: `[hash, votes, rotations]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Known {
     /// Its hash.
     pub hash: Digest,
     /// How many votes on it are logged. Who knows fewer fetches it again.
     pub votes: u32,
+    /// How many rotations of keys in the lines of those it pins are logged. The same.
+    pub rotations: u32,
 }
 
 message!(
@@ -174,6 +177,16 @@ message!(
         document: Bytes,
         /// The votes, in the order of the log.
         casts: Vec<Cast>,
+        /// The rotations in the lines of the keys it pins, in the order of the log.
+        rotations: Vec<Rotated>,
+    }
+);
+
+message!(
+    /// The rotations in the line of the key that was just given up, that one among them.
+    Rotations in Rotations {
+        /// From the first on.
+        rotations: Vec<Rotated>,
     }
 );
 
@@ -321,11 +334,15 @@ mod tests {
     fn the_largest_list_of_covenants_and_the_largest_covenant_fit_their_frames() {
         use crate::covenant::limits::PARTIES_MAX;
         use crate::limits::{AGREEMENTS_MAX, COVENANT_MAX, VOTE_MAX, VOTES_PER_PARTY};
-        let known = Known { hash: Digest([255; 32]), votes: u32::MAX };
+        use crate::limits::{ROTATION_MAX, ROTATIONS_MAX};
+        let known = Known { hash: Digest([255; 32]), votes: u32::MAX, rotations: u32::MAX };
         assert!(Agreements { agreements: vec![known; AGREEMENTS_MAX] }.to_frame().is_ok());
         let cast = Cast { vote: Bytes(vec![1; VOTE_MAX]), at: Timestamp(u64::MAX) };
         let casts = vec![cast; PARTIES_MAX * VOTES_PER_PARTY];
-        assert!(Covenant { document: Bytes(vec![1; COVENANT_MAX]), casts }.to_frame().is_ok());
+        let rotated = Rotated { rotation: Bytes(vec![1; ROTATION_MAX]), at: Timestamp(u64::MAX) };
+        let rotations = vec![rotated.clone(); PARTIES_MAX * ROTATIONS_MAX];
+        assert!(Covenant { document: Bytes(vec![1; COVENANT_MAX]), casts, rotations }.to_frame().is_ok());
+        assert!(Rotations { rotations: vec![rotated; ROTATIONS_MAX] }.to_frame().is_ok());
     }
 
     #[test]

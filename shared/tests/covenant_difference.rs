@@ -62,7 +62,8 @@ fn others(value: &Value) -> Vec<Value> {
         Value::Text(own) => {
             let mut all = vec![text(&format!("{own}x"))];
             for code in [
-                "boa", "pga", "3", "4", "P2", "P3", "deliver", "shred", "optional", "required", "bsn", "zorg",
+                "boa", "pga", "3", "4", "P2", "P3", "deliver", "shred", "optional", "required", "bsn",
+                "zorg", "partners", "consent",
             ] {
                 if code != own {
                     all.push(text(code));

@@ -8,7 +8,7 @@ use covenant_kit::{model, parse, read};
 use proptest::prelude::*;
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::limits::{FLOWS_MAX, SOURCE_MAX};
-use seinhuis_shared::covenant::{CaseRule, Compiled, Covenant, Level, Role};
+use seinhuis_shared::covenant::{CaseRule, Compiled, Covenant, Handling, Level, Role};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::time::Timestamp;
 
@@ -164,6 +164,10 @@ fn canonical_bytes_are_validated_like_toml() {
         }),
         ("against rule L01", |c| c.flows[7].categories.push("bsn".to_owned())),
         ("against rule L04", |c| c.flows[24].levels.push(Level::Z)),
+        ("without its origin's consent", |c| {
+            let strict = c.flows.iter_mut().find(|flow| flow.id == "F11").unwrap();
+            strict.handling = Handling::Partners;
+        }),
         ("against rule L05", |c| c.flows[30].levels.push(Level::P3)),
         ("care data", |c| c.decisions[0].categories.push("zorg".to_owned())),
         ("weak or impossible", |c| c.parties[0].signing_keys[0] = Bytes(vec![0; 32])),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use covenant_kit::model;
 use seinhuis_shared::covenant::lint::{Finding, TABLE, Warning, lint};
-use seinhuis_shared::covenant::{CaseRule, Category, Clause, Covenant, Fate, Level, Role, Special};
+use seinhuis_shared::covenant::{CaseRule, Category, Clause, Covenant, Fate, Handling, Level, Role, Special};
 use seinhuis_shared::refusal::Lang;
 use seinhuis_shared::time::{Span, Timestamp};
 
@@ -142,6 +142,10 @@ const ROWS: &[Row] = &[
         }
     }),
     (Warning::RoleAbsent, "flows (boa)", "F03, F04", |c| c.parties.retain(|party| party.role != Role::Boa)),
+    (Warning::PassedOnFreely, "F09", "level P1", |c| {
+        let at = flow(c, "F09");
+        c.flows[at].handling = Handling::Partners;
+    }),
     (Warning::NoRelease, "F20", "levels G and P1", |c| {
         let at = flow(c, "F20");
         c.flows[at].release = false;

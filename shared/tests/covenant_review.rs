@@ -114,7 +114,7 @@ fn the_matrix_is_the_flow_table() {
         }
     }
     let police_to_prosecution = |caption| cell(&review, caption, Role::Politie, Role::Om).unwrap();
-    assert_eq!(police_to_prosecution("Stap 2B:"), "F12 (P1 P2 P3)");
+    assert_eq!(police_to_prosecution("Stap 2B:"), "F12 (P1 P2 P3), F40 (G)");
     assert_eq!(police_to_prosecution("In elke stap"), "F36 (G), F38 (G), F41 (G)");
 }
 

@@ -12,7 +12,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{Purpose, Sign1};
-use seinhuis_shared::packet::{VERSION, seal};
+use seinhuis_shared::covenant::Handling;
+use seinhuis_shared::onward::Provenance;
+use seinhuis_shared::packet::{Plain, VERSION, seal};
 use seinhuis_shared::prekey::PrekeyPublic;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
@@ -230,12 +232,20 @@ fn context_bytes(packet: &[u8]) -> Vec<u8> {
     seinhuis_shared::packet::Packet::parse(packet).unwrap().context().to_bytes()
 }
 
+fn own() -> Provenance {
+    Provenance::own(POL.oin(), Handling::Partners)
+}
+
+fn plain<'a>(provenance: &'a Provenance, body: &'a [u8]) -> Plain<'a> {
+    Plain { media_type: "a/b", provenance, body }
+}
+
 #[test]
 fn sealing_asks_for_the_right_keys_in_the_right_order() {
     let mut context = context(POL, &[GEM, JW]);
     let (gem, jw) = (GEM.prekey(), JW.prekey());
     for keys in [&[&gem][..], &[&jw, &gem], &[&gem, &jw, &jw], &[]] {
-        let got = seal(&DetHpke::new(0), &mut context, keys, "a/b", b"", &chance(0), &POL.key());
+        let got = seal(&DetHpke::new(0), &mut context, keys, plain(&own(), b""), &chance(0), &POL.key());
         assert_eq!(got, Err(Refusal::NoPrekey), "{} keys", keys.len());
     }
 }
@@ -245,7 +255,8 @@ fn an_impossible_prekey_is_refused() {
     let impossible = PrekeyPublic::from_slice(&[0xff; 1216]).unwrap();
     let mut context = context(POL, &[GEM]);
     context.recipients[0].prekey = impossible.id();
-    let got = seal(&DetHpke::new(0), &mut context, &[&impossible], "a/b", b"", &chance(0), &POL.key());
+    let got =
+        seal(&DetHpke::new(0), &mut context, &[&impossible], plain(&own(), b""), &chance(0), &POL.key());
     assert_eq!(got, Err(Refusal::NoPrekey));
 }
 
@@ -253,9 +264,16 @@ fn an_impossible_prekey_is_refused() {
 fn a_body_over_the_bound_is_not_sealed() {
     let mut context = context(POL, &[GEM]);
     let body = vec![0; seinhuis_shared::limits::BODY_MAX + 1];
-    let got = seal(&DetHpke::new(0), &mut context, &[&GEM.prekey()], "a/b", &body, &chance(0), &POL.key());
+    let got =
+        seal(&DetHpke::new(0), &mut context, &[&GEM.prekey()], plain(&own(), &body), &chance(0), &POL.key());
     assert_eq!(got, Err(Refusal::TooLarge));
-    let largest =
-        seal(&DetHpke::new(0), &mut context, &[&GEM.prekey()], "a/b", &body[1..], &chance(0), &POL.key());
+    let largest = seal(
+        &DetHpke::new(0),
+        &mut context,
+        &[&GEM.prekey()],
+        plain(&own(), &body[1..]),
+        &chance(0),
+        &POL.key(),
+    );
     assert_eq!(receive(POL, GEM, &largest.unwrap().bytes).unwrap().body, body[1..]);
 }

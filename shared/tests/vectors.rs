@@ -12,6 +12,8 @@ mod defects;
 mod files;
 #[path = "common/forge.rs"]
 mod forge;
+#[path = "common/rotations.rs"]
+mod rotations;
 #[path = "common/signed.rs"]
 mod signed;
 #[path = "common/valid.rs"]
@@ -31,6 +33,7 @@ use seinhuis_shared::packet::{Context, Packet};
 use seinhuis_shared::prekey::{PrekeyBundle, PrekeyPublic};
 use seinhuis_shared::receipt::{CheckpointCache, Receipt};
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::rotation::{Keys, Rotated, Rotation};
 use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::Acknowledgement;
@@ -45,6 +48,7 @@ fn the_files_are_what_the_code_makes() {
     files::same("enrolments.json", &signed::enrolments());
     files::same("receipts.json", &signed::receipts());
     files::same("cases.json", &cases::cases());
+    files::same("rotations.json", &rotations::rotations());
 }
 
 #[test]
@@ -158,6 +162,29 @@ fn enrolment_requests_count_as_they_say() {
         let got = EnrolRequest::verify(&bytes);
         assert_eq!(got.map_or_else(Refusal::number, |_| 0), vector.refusal, "{}", vector.name);
         assert_eq!(vector.fingerprint.unwrap(), fingerprint(&bytes), "{}", vector.name);
+    }
+}
+
+#[test]
+fn rotations_count_as_they_say() {
+    let file: files::Rotations = files::read("rotations.json");
+    for vector in file.statements {
+        let got = Rotation::verify(&unhex(&vector.bytes));
+        assert_eq!(got.map_or_else(Refusal::number, |_| 0), vector.refusal, "{}", vector.name);
+    }
+    let covenant = Covenant::from_bytes(&unhex(&file.covenant)).unwrap();
+    let compiled = Compiled::new(covenant).unwrap();
+    for vector in file.lines {
+        let logged = |one: &files::RotatedFields| Rotated {
+            rotation: unhex(&one.rotation).into(),
+            at: Timestamp(one.at),
+        };
+        let line: Vec<Rotated> = vector.rotations.iter().map(logged).collect();
+        let mut keys = Keys::default();
+        let got = keys.learn(&compiled, &line, None);
+        assert_eq!(got.map_or_else(Refusal::number, |_| 0), vector.refusal, "{}", vector.name);
+        let current = keys.newest(POL.key().public()).thumbprint().to_string();
+        assert_eq!(vector.current.unwrap_or_else(|| POL.key().public().thumbprint().to_string()), current);
     }
 }
 

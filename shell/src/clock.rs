@@ -13,13 +13,7 @@ pub fn now() -> Timestamp {
 
 /// A UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, then version, variant and 74 random bits.
 pub fn uuid_v7(now: Timestamp, random: [u8; 10]) -> MsgId {
-    let mut id = [0; 16];
-    let millis = now.0.to_be_bytes();
-    id[..6].copy_from_slice(&millis[2..]);
-    id[6..].copy_from_slice(&random);
-    id[6] = 0x70 | (id[6] & 0x0f);
-    id[8] = 0x80 | (id[8] & 0x3f);
-    MsgId(id)
+    MsgId::v7(now, random)
 }
 
 /// Serde form of an instant for files that people read: RFC 3339 text instead of milliseconds.

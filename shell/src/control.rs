@@ -384,6 +384,8 @@ fn exchange(stream: &mut StdUnixStream, body: &[u8], timeout: Duration) -> io::R
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use serde::Deserialize;
     use tokio::sync::oneshot;
 
@@ -441,26 +443,31 @@ mod tests {
     async fn a_socket_that_can_be_seen_can_be_called() {
         let dir = private_dir();
         let path = dir.path().join("control.sock");
+        let calls = Arc::new(AtomicU32::new(0));
+        let (seen, counted) = (path.clone(), Arc::clone(&calls));
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        let seen = path.clone();
         let caller = std::thread::spawn(move || {
-            let mut calls = 0_u32;
             while matches!(stopped.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
                 match StdUnixStream::connect(&seen) {
-                    Ok(_) => calls += 1,
+                    Ok(_) => _ = counted.fetch_add(1, Ordering::Relaxed),
                     Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
                 }
             }
-            calls
         });
-        // All go on listening, so that none refuses because it is gone.
-        let mut running = Vec::new();
-        for _ in 0..300 {
-            running.push(Control::bind(&path).unwrap());
-            fs::rename(&path, dir.path().join("aside")).unwrap();
+        // Those of the round before go on listening, so that none refuses because it is gone.
+        let mut before = Vec::new();
+        while calls.load(Ordering::Relaxed) < 20 && !caller.is_finished() {
+            let mut running = Vec::new();
+            for _ in 0..150 {
+                running.push(Control::bind(&path).unwrap());
+                fs::rename(&path, dir.path().join("aside")).unwrap();
+            }
+            std::thread::yield_now();
+            before = running;
         }
-        stop.send(()).unwrap();
-        assert!(caller.join().unwrap() > 0);
+        _ = stop.send(());
+        caller.join().unwrap();
+        drop(before);
     }
 
     #[tokio::test]

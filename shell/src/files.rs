@@ -159,6 +159,16 @@ fn write_mode(path: &Path, bytes: &[u8], existing: Existing, mode: u32) -> Resul
     result.map_err(fail)
 }
 
+/// Puts a file in the place of another in the same folder, in one step that is on stable storage afterwards.
+///
+/// # Errors
+/// A sentence naming the file; both are then as they were.
+pub fn replace(from: &Path, to: &Path) -> Result<(), Complaint> {
+    fs::rename(from, to)
+        .and_then(|()| File::open(parent(to))?.sync_all())
+        .map_err(|error| Complaint::io(Doing::Write, to, &error))
+}
+
 /// The folder a file is in; `.` for a bare name.
 pub fn parent(path: &Path) -> PathBuf {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()

@@ -4,11 +4,12 @@ use seinhuis_agent::hpke::AwsHpke;
 use seinhuis_shared::case::{self, Act, CaseDecision};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{Encrypt, Purpose, Sign1};
-use seinhuis_shared::covenant::{Compiled, Covenant, Declared, Step};
+use seinhuis_shared::covenant::{Compiled, Covenant, Declared, Handling, Step};
 use seinhuis_shared::frame::Kind;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::{PACKET_MAX, TTL_DEFAULT};
-use seinhuis_shared::packet::{Context, Recipient, SealRandomness, VERSION, seal};
+use seinhuis_shared::onward::Provenance;
+use seinhuis_shared::packet::{Context, Plain, Recipient, SealRandomness, VERSION, seal};
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
 use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::{Span, Timestamp};
@@ -150,14 +151,27 @@ impl Forge {
     ///
     /// # Errors
     /// When it cannot be sealed.
-    pub fn seal(
+    pub fn seal(&self, context: Context, keys: &[&PrekeyPublic], body: &[u8]) -> Result<Vec<u8>, Complaint> {
+        let mut flows = self.covenant.covenant().flows.iter();
+        let handling = flows.find(|flow| flow.id == context.flow).map(|flow| flow.handling);
+        let provenance = Provenance::own(context.sender, handling.unwrap_or(Handling::Partners));
+        self.seal_from(context, keys, body, &provenance)
+    }
+
+    /// As [`Self::seal`], saying this about where the body comes from.
+    ///
+    /// # Errors
+    /// When it cannot be sealed.
+    pub fn seal_from(
         &self,
         mut context: Context,
         keys: &[&PrekeyPublic],
         body: &[u8],
+        provenance: &Provenance,
     ) -> Result<Vec<u8>, Complaint> {
         let chance = SealRandomness { key: keys::random(), iv: keys::random(), salt: keys::random() };
-        seal(&AwsHpke, &mut context, keys, "application/json", body, &chance, &self.key)
+        let plain = Plain { media_type: "application/json", provenance, body };
+        seal(&AwsHpke, &mut context, keys, plain, &chance, &self.key)
             .map(|sealed| sealed.bytes)
             .map_err(Complaint::from_refusal)
     }

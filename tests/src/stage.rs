@@ -249,6 +249,30 @@ impl Stage {
         self.programs.run(Program::Agent, &all)
     }
 
+    /// Pushes with a member's agent and waits for the broker's answer; where the covenant asks that a person
+    /// releases the message, one does. The message's row in the outbox.
+    ///
+    /// # Errors
+    /// When a command does not succeed.
+    pub fn push(&self, member: &Member, args: &[&str]) -> Result<Value, StageError> {
+        let all: Vec<&str> =
+            ["push"].into_iter().chain(args.iter().copied()).chain(["--wait", "60"]).collect();
+        let pushed = self.agent(member, &all)?;
+        if text(&pushed, "state") == "held" {
+            self.release(member, text(&pushed, "msg_id"))
+        } else {
+            Ok(pushed)
+        }
+    }
+
+    /// Has a person at a member release what waits for that, and waits for the broker's answer.
+    ///
+    /// # Errors
+    /// When the command does not succeed.
+    pub fn release(&self, member: &Member, id: &str) -> Result<Value, StageError> {
+        self.agent(member, &["release", "approve", id, "--as", "teamchef", "--wait", "60"])
+    }
+
     fn enrol_broker(&self) -> Result<(), StageError> {
         let origin = "broker.voorbeeldstad.example/uitwisseling/2026";
         let made = self.broker(&[

@@ -37,6 +37,8 @@ fn request(sample: &Sample, msg_id: MsgId) -> PushRequest {
         ttl: None,
         in_reply_to: None,
         trace: None,
+        source: None,
+        handling: None,
         body: body(sample),
     }
 }

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use seinhuis_shared::case;
 use seinhuis_shared::covenant::agreement::{Cast, Standing, Vote, Word, is_reason};
 use seinhuis_shared::covenant::{Agreement, Agreements, Compiled, Covenant, Permit, Question};
-use seinhuis_shared::ids::{CaseId, Digest, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, Oin, Thumbprint};
 use seinhuis_shared::limits::{AGREEMENTS_MAX, INFLIGHT_BYTES, INFLIGHT_MAX, REASON_MAX};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::rotation::{Keys, Rotated};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{Known, Offer};
 
@@ -35,6 +36,9 @@ const FETCHES: usize = 8;
 pub(crate) const ASK_AGAIN: Span = Span::seconds(10);
 /// How long packets wait for the votes and decisions they may rest on, before they are judged by what is known.
 const HOLD: Span = Span::minutes(1);
+
+/// How many votes on a version are logged, and rotations in the lines of the keys it pins.
+type Told = (u32, u32);
 
 /// A packet that waits, and what it may rest on.
 #[derive(Debug)]
@@ -60,10 +64,10 @@ pub struct Agreed {
     all: Agreements,
     words: BTreeMap<Digest, WordRow>,
     proposals: BTreeMap<Digest, ProposalRow>,
-    /// How many votes the broker has on each version.
-    known: BTreeMap<Digest, u32>,
-    /// When each version was last asked for, and for how many votes.
-    asked: BTreeMap<Digest, (Timestamp, u32)>,
+    /// How many votes the broker has on each version, and rotations of its keys.
+    known: BTreeMap<Digest, Told>,
+    /// When each version was last asked for, and for how many votes and rotations.
+    asked: BTreeMap<Digest, (Timestamp, Told)>,
     /// When each word was last said, and each proposal made.
     said: BTreeMap<Digest, Timestamp>,
     /// The cases under them.
@@ -196,10 +200,38 @@ impl Agreed {
         Ok(permit)
     }
 
-    /// Whether the broker has other votes on this version than are known here.
+    /// Which keys took the place of those that covenants pin.
+    pub fn keys(&self) -> &Keys {
+        self.all.keys()
+    }
+
+    /// Whether the broker has other votes on this version, or rotations of its keys, than are known here.
     pub(crate) fn behind(&self, hash: &Digest) -> bool {
-        let votes = self.all.get(hash).ok().and_then(|one| u32::try_from(one.casts().len()).ok());
-        self.known.get(hash).is_some_and(|known| votes != Some(*known))
+        let here = self.all.get(hash).ok().and_then(|one| {
+            let rotations = self.keys().count(one.compiled());
+            Some((u32::try_from(one.casts().len()).ok()?, u32::try_from(rotations).ok()?))
+        });
+        self.known.get(hash).is_some_and(|known| here != Some(*known))
+    }
+
+    /// Whether the broker has told of more rotations than this many.
+    fn tells_of_more(&self, hash: &Digest, rotations: usize) -> bool {
+        let told = self.known.get(hash).and_then(|told| usize::try_from(told.1).ok());
+        told.is_some_and(|told| rotations < told)
+    }
+
+    /// Whether the broker has more to tell about a version that names this organisation.
+    pub(crate) fn is_behind_on(&self, party: Oin) -> bool {
+        self.all.of(party).any(|one| self.behind(&one.compiled().hash()))
+    }
+
+    pub(crate) fn restore_rotations(&mut self, rotations: &[Rotated]) -> Option<()> {
+        self.all.restore_rotations(rotations).ok()
+    }
+
+    /// Takes in the line of the own key.
+    pub(crate) fn extend_line(&mut self, key: Thumbprint, rotations: &[Rotated]) -> Result<(), Refusal> {
+        self.all.extend_line(self.own, key, rotations)
     }
 
     pub(crate) fn restore_covenant(&mut self, bytes: &[u8]) -> Option<()> {
@@ -331,9 +363,10 @@ impl Core {
     /// What is signed with a key the covenant does not give to this organisation would be refused by everybody.
     pub(crate) fn check_own_key(&self, compiled: &Compiled, ports: Ports<'_>) -> Result<(), Rejection> {
         let own = ports.signer.public().thumbprint();
-        match compiled.signing_key(self.settings.oin, own) {
-            Some(_) => Ok(()),
-            None => Err(Rejection::new(
+        match self.agreed.keys().current(compiled, self.settings.oin, own) {
+            Ok(_) => Ok(()),
+            Err(Refusal::KeyGivenUp) => Err(Refusal::KeyGivenUp.into()),
+            Err(_) => Err(Rejection::new(
                 Refusal::UnknownKey,
                 "Het convenant noemt de ondertekensleutel van deze agent niet (zie `seinhuis-agent status`).",
                 "The covenant does not name this agent's signing key (see `seinhuis-agent status`).",
@@ -392,10 +425,12 @@ impl Core {
     }
 
     /// The broker answered a word: 0, or a refusal's number. A word that was heard goes once it is seen among
-    /// the votes; one that came too early or too late is said again.
+    /// the votes; one that came too early or too late, or under a
+    /// key that was just given up, is said again.
     pub(crate) fn vote_answered(&mut self, hash: Digest, word: Word, outcome: u16, turn: &mut Turn) {
         let Some(row) = self.agreed.words.get_mut(&hash).filter(|row| row.word == word) else { return };
-        let again = [Refusal::FromTheFuture, Refusal::Expired].map(Refusal::number).contains(&outcome);
+        let again = [Refusal::FromTheFuture, Refusal::Expired, Refusal::KeyGivenUp];
+        let again = again.map(Refusal::number).contains(&outcome);
         if outcome != 0 && !again && !passing(outcome) {
             row.refused = outcome;
             turn.writes.push(Write::Word(hash, Some(Box::new(row.clone()))));
@@ -405,7 +440,7 @@ impl Core {
     /// The broker says how the covenants stand.
     pub(crate) fn take_agreements(&mut self, known: &[Known], now: Timestamp, turn: &mut Turn) {
         let known = known.iter().take(AGREEMENTS_MAX);
-        self.agreed.known = known.map(|one| (one.hash, one.votes)).collect();
+        self.agreed.known = known.map(|one| (one.hash, (one.votes, one.rotations))).collect();
         self.agreed.cases.ask_anew();
         self.fetch_covenants(now, turn);
         self.fetch_cases(now, turn);
@@ -416,30 +451,31 @@ impl Core {
         if !self.connected {
             return;
         }
-        let asked = |hash: &Digest, votes: u32| {
-            self.agreed.asked.get(hash).is_some_and(|(at, of)| *of == votes && now < at.plus(ASK_AGAIN))
+        let asked = |hash: &Digest, told: Told| {
+            self.agreed.asked.get(hash).is_some_and(|(at, of)| *of == told && now < at.plus(ASK_AGAIN))
         };
-        let open = self.agreed.known.iter().filter(|(hash, votes)| asked(hash, **votes)).count();
-        let due = |(hash, votes): &(&Digest, &u32)| self.agreed.behind(hash) && !asked(hash, **votes);
-        let wanted: Vec<(Digest, u32)> = self
+        let open = self.agreed.known.iter().filter(|(hash, told)| asked(hash, **told)).count();
+        let due = |(hash, told): &(&Digest, &Told)| self.agreed.behind(hash) && !asked(hash, **told);
+        let wanted: Vec<(Digest, Told)> = self
             .agreed
             .known
             .iter()
             .filter(due)
             .take(FETCHES.saturating_sub(open))
-            .map(|(hash, votes)| (*hash, *votes))
+            .map(|(hash, told)| (*hash, *told))
             .collect();
-        for (hash, votes) in wanted {
-            self.agreed.asked.insert(hash, (now, votes));
+        for (hash, told) in wanted {
+            self.agreed.asked.insert(hash, (now, told));
             turn.sends.push(Send::FetchCovenant(hash));
         }
     }
 
-    /// Takes in a version with its votes. Each vote is checked here; the broker's word counts for nothing.
+    /// Takes in a version with its votes and the rotations of its keys. Each is checked here; the broker's word
+    /// counts for nothing but the times.
     pub(crate) fn learn(
         &mut self,
         compiled: Arc<Compiled>,
-        casts: &[Cast],
+        (casts, rotations): (&[Cast], &[Rotated]),
         now: Timestamp,
         ports: Ports<'_>,
         turn: &mut Turn,
@@ -456,13 +492,23 @@ impl Core {
             }
             turn.writes.push(Write::Covenant(hash, bytes));
         }
+        let ports = match self.learn_rotations(&hash, rotations, now, ports, turn) {
+            Ok(ports) => ports,
+            // Overtaken by a newer answer: the broker has told of more since, and is asked again.
+            Err(Refusal::RotationOrder) if self.agreed.tells_of_more(&hash, rotations.len()) => return,
+            Err(refusal) => {
+                self.agreed.known.remove(&hash);
+                return self.alarm(AlarmKind::RotationRefused, format!("{hash}: {refusal}"), now, turn);
+            }
+        };
         let before = self.agreed.find(&hash).map_or(0, |one| one.casts().len());
         let mut foreign = false;
         let (own, own_key) = (self.settings.oin, ports.signer.public().thumbprint());
+        let keys = self.agreed.keys().clone();
         let own_voice = |cast: &Cast| {
             // A document that gives this organisation another key is not what it accepted by that key.
-            let stolen =
-                Vote::claimed(&cast.vote).is_ok_and(|(vote, key)| vote.party == own && key != own_key);
+            let stolen = Vote::claimed(&cast.vote)
+                .is_ok_and(|(vote, key)| vote.party == own && !keys.same_line(key, own_key));
             foreign |= stolen;
             !stolen
         };
@@ -495,6 +541,27 @@ impl Core {
         self.fetch_prekeys(now, turn);
         self.seal_drafts(now, ports, turn);
         self.release(now, ports, turn);
+    }
+
+    /// Takes in the rotations that came with a version; gives what is to be signed with from now on.
+    fn learn_rotations<'a>(
+        &mut self,
+        hash: &Digest,
+        rotations: &[Rotated],
+        now: Timestamp,
+        ports: Ports<'a>,
+        turn: &mut Turn,
+    ) -> Result<Ports<'a>, Refusal> {
+        let own = self.settings.oin;
+        let changed = self.agreed.all.learn_rotations(hash, rotations, Some(own))?;
+        for party in changed.iter().filter(|party| **party != own) {
+            let all = self.agreed.keys().of_party(*party).cloned().collect();
+            turn.writes.push(Write::Keys(*party, all));
+        }
+        if changed.contains(&own) {
+            self.key_changed(now, ports, turn);
+        }
+        Ok(self.lend(ports))
     }
 
     /// Lets go of a word that is among the votes now; one that the votes made possible again is said again.

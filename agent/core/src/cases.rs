@@ -177,7 +177,10 @@ impl Agreed {
             if state.as_ref().is_some_and(|state| decided.at <= state.moved()) {
                 return Err(Refusal::BadTransition);
             }
-            let key_of = |oin, kid| compiled.signing_key(oin, kid).copied();
+            let keys = self.keys();
+            let at = decided.at;
+            let counts = |oin, kid| keys.signing_key(compiled, oin, kid, at).ok();
+            let key_of = |oin, kid| if new { counts(oin, kid) } else { keys.holds(compiled, oin, kid) };
             let applied = case::apply(&mut state, &decided.decision, key_of, compiled, decided.at)?;
             let (Applied::Now, Some(state)) = (applied, state) else { return Err(Refusal::CaseMoved) };
             let chain = self.cases.all.entry(case);
@@ -249,7 +252,8 @@ impl Core {
         };
         let bytes = self.decision(case, &row, now).sign(ports.signer);
         let at = state.as_ref().map_or(now, |state| now.max(state.moved().plus(Span(1))));
-        case::apply(&mut state, &bytes, |oin, kid| compiled.signing_key(oin, kid).copied(), compiled, at)?;
+        let key_of = |oin, kid| self.agreed.keys().current(compiled, oin, kid).ok();
+        case::apply(&mut state, &bytes, key_of, compiled, at)?;
         turn.writes.push(Write::Act(case, Some(Box::new(row.clone()))));
         self.agreed.cases.acts.insert(case, row);
         self.agreed.cases.said.remove(&case);
@@ -296,8 +300,8 @@ impl Core {
     pub(crate) fn decision_answered(&mut self, case: CaseId, outcome: u16, now: Timestamp, turn: &mut Turn) {
         let cases = &mut self.agreed.cases;
         let Some(row) = cases.acts.get_mut(&case) else { return };
-        if outcome != 0 && passing(outcome) {
-            // It is said again.
+        if outcome != 0 && (passing(outcome) || outcome == Refusal::KeyGivenUp.number()) {
+            // It is said again, signed anew.
             return;
         }
         cases.said.insert(case, None);
@@ -327,7 +331,9 @@ impl Core {
         if !self.connected {
             return;
         }
-        let wanted: Vec<CaseId> = self.agreed.held_cases().chain(self.outbox.draft_cases()).collect();
+        let kept = self.retention.cases_to_ask(&self.agreed.cases);
+        let wanted: Vec<CaseId> =
+            self.agreed.held_cases().chain(self.outbox.draft_cases()).chain(kept).collect();
         for case in self.agreed.cases.due(wanted.into_iter(), now) {
             turn.sends.push(Send::FetchCase(case));
         }

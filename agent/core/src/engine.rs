@@ -9,10 +9,15 @@ use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::wire::Welcome;
 
 use crate::agreed::Agreed;
+use crate::corrections::Corrections;
 use crate::inbox::Inbox;
+use crate::marks::Marks;
+use crate::onward::Consents;
 use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
+use crate::retention::Retention;
+use crate::rotation::Turning;
 use crate::rows::{AlarmKind, AlarmRow, PinRow, RestoreError, Write};
 use crate::trust::{Fork, Signed, Trust};
 use crate::turn::{Event, Input, Send, Turn};
@@ -37,8 +42,13 @@ pub struct Core {
     pub(crate) agreed: Agreed,
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
+    pub(crate) consents: Consents,
+    pub(crate) corrections: Corrections,
+    pub(crate) marks: Marks,
+    pub(crate) retention: Retention,
     pub(crate) trust: Trust,
     pub(crate) prekeys: Prekeys,
+    pub(crate) turning: Turning,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
     pub(crate) connected: bool,
     next_alarm: u64,
@@ -53,8 +63,13 @@ impl Core {
             agreed: Agreed::new(settings.oin),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
+            consents: Consents::default(),
+            corrections: Corrections::default(),
+            marks: Marks::default(),
+            retention: Retention::default(),
             trust,
             prekeys: Prekeys::default(),
+            turning: Turning::default(),
             alarms: BTreeMap::new(),
             connected: false,
             next_alarm: 0,
@@ -102,14 +117,21 @@ impl Core {
         match write {
             Write::Covenant(_, bytes) => return self.agreed.restore_covenant(&bytes),
             Write::Votes(hash, casts) => return self.agreed.restore_votes(&hash, &casts),
+            Write::Keys(_, rotations) => return self.agreed.restore_rotations(&rotations),
+            Write::Rotation(Some(row)) => self.turning.restore(*row),
             Write::Word(hash, Some(row)) => self.agreed.restore_word(hash, *row),
             Write::Proposal(hash, Some(row)) => self.agreed.restore_proposal(hash, row),
             Write::Case(case, decisions) => return self.agreed.restore_case(case, &decisions),
             Write::Act(case, Some(row)) => self.agreed.cases.restore_act(case, *row),
             Write::Outbox(at, row) => self.outbox.restore_row(at, *row),
             Write::Draft(at, Some(draft)) => self.outbox.restore_draft(at, draft),
+            Write::Release(id, row) => self.outbox.restore_release(id, &row),
+            Write::Consent(digest, Some(bytes)) => return self.consents.restore(digest, bytes),
             Write::Chain(flow, chain) => self.outbox.restore_chain(flow, chain),
-            Write::Inbox(at, row) => self.inbox.restore_row(at, &row),
+            Write::Inbox(at, row) => {
+                self.retention.keep(at, &row);
+                self.inbox.restore_row(at, &row);
+            }
             Write::Seen(sender, flow, chain) => self.inbox.restore_seen(sender, flow, chain),
             Write::Pin(pin) => self.trust.restore(pin),
             Write::Alarm(at, row) => {
@@ -121,12 +143,26 @@ impl Core {
             Write::Peer(oin, row) => self.prekeys.restore_peer(oin, *row),
             Write::Waiting(size, Some(row)) => self.trust.restore_waiting(size, *row),
             Write::Note(place, note) => self.trust.restore_note(place, note),
+            Write::Correction(number, row) => self.corrections.restore_row(number, *row),
+            Write::CorrectionBody(number, Some(body)) => {
+                return self.corrections.restore_body(number, body);
+            }
+            Write::Mark(position, row) => {
+                self.retention.marked(position, &row);
+                self.marks.restore(position, *row);
+            }
+            Write::Erased(position, row) => self.retention.restore(position, row),
             Write::Waiting(_, None)
             | Write::Meta
             | Write::Body(..)
             | Write::Draft(_, None)
+            | Write::Moved(_)
+            | Write::Consent(_, None)
+            | Write::Provenance(..)
+            | Write::CorrectionBody(_, None)
             | Write::OwnPrekey(_, None)
             | Write::Word(_, None)
+            | Write::Rotation(None)
             | Write::Act(_, None)
             | Write::Proposal(_, None) => {}
         }
@@ -139,6 +175,7 @@ impl Core {
             self.started = true;
             turn.writes.push(Write::Meta);
         }
+        let ports = self.lend(ports);
         match input {
             Input::Push { token, request } => self.push(token, &request, now, ports, turn),
             Input::Propose { token, compiled } => {
@@ -154,12 +191,31 @@ impl Core {
                 let result = self.decide(case, act, covenant, now, ports, turn);
                 turn.answers.push((token, result));
             }
+            Input::Release { token, release } => {
+                let result = self.decide_release(release, now, ports, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Correct { token, request } => self.correct(token, &request, now, ports, turn),
+            Input::RetryCorrections { token, about } => {
+                self.retry_corrections(token, about, now, ports, turn);
+            }
+            Input::Erase { token, position, ground } => {
+                self.erase_by_hand(token, position, ground, now, turn);
+            }
+            Input::Overwritten(ticket) => self.overwritten(ticket, now, ports, turn),
             Input::LookAtCase(case) => self.look_at(case, now, turn),
             Input::Cases(heads) => self.take_cases(&heads, now, turn),
             Input::Case(case, decisions) => self.learn_case(case, decisions.as_deref(), now, ports, turn),
             Input::DecisionAnswered(case, outcome) => self.decision_answered(case, outcome, now, turn),
             Input::Agreements(known) => self.take_agreements(&known, now, turn),
-            Input::Covenant { compiled, casts } => self.learn(compiled, &casts, now, ports, turn),
+            Input::Covenant { compiled, casts, rotations } => {
+                self.learn(compiled, (&casts, &rotations), now, ports, turn);
+            }
+            Input::Rotate { token, urgent } => {
+                let result = self.rotate(urgent, now, ports, turn);
+                turn.answers.push((token, result));
+            }
+            Input::RotationAnswered(answer) => self.rotation_answered(&answer, now, ports, turn),
             Input::ProposalAnswered(hash, outcome) => {
                 self.proposal_answered(hash, outcome, turn);
                 self.speak_up(now, ports, turn);
@@ -169,6 +225,7 @@ impl Core {
             Input::Disconnected => {
                 self.connected = false;
                 self.forget_held();
+                self.turning.session();
                 self.outbox.disconnected();
                 self.unproved(now, turn);
             }
@@ -199,7 +256,12 @@ impl Core {
 
     /// Ends a turn: one acknowledgement for all that came in, and what may be submitted now.
     pub fn finish(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        self.acknowledge(now, ports, turn);
+        let ports = self.lend(ports);
+        self.rotate_up(now, ports, turn);
+        if !self.is_handing_over() {
+            self.acknowledge(now, ports, turn);
+        }
+        self.settle_corrections(now, ports, turn);
         if self.connected && !self.trust.forked() && !self.trust.stalled(now) {
             turn.sends.append(&mut self.outbox.submissions(now));
         }
@@ -213,6 +275,7 @@ impl Core {
     fn connected(&mut self, welcome: &Welcome, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.outbox.disconnected();
         self.agreed.cases.session(false);
+        self.turning.session();
         self.trust.unanswered();
         let log = self.trust.log();
         if welcome.origin != log.origin || welcome.log_key != log.key.to_string() {
@@ -233,6 +296,7 @@ impl Core {
             }
         }
         self.connected = true;
+        self.retention.witness(welcome.now);
         self.agreed.cases.session(true);
         self.take_agreements(&welcome.agreements, now, turn);
         self.speak_up(now, ports, turn);
@@ -253,7 +317,10 @@ impl Core {
         self.speak_up(now, ports, turn);
         self.decide_again(now, ports, turn);
         self.release(now, ports, turn);
+        self.expire_held(now, turn);
         self.seal_drafts(now, ports, turn);
+        self.correct_again(now, ports, turn);
+        self.retain(now, turn);
         self.fetch_prekeys(now, turn);
         if self.connected
             && let Some(sizes) = self.trust.ask(true)

@@ -16,6 +16,7 @@ use seinhuis_shared::packet::{Hpke, HpkeError, Packet};
 use seinhuis_shared::prekey::{PUBLIC_LEN, PrekeyPublic, PrekeySecret};
 use seinhuis_shared::receipt::{LogKey, ProvedEntry, Receipt};
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::rotation::{Rotated, Rotation};
 use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
@@ -27,8 +28,8 @@ use zeroize::Zeroizing;
 
 use crate::rows::table;
 use crate::{
-    Chance, Core, Crypto, Event, Input, Locker, Ports, PushRequest, Pushed, Rejection, Send, Settings,
-    Target, Turn,
+    Chance, Core, Crypto, Event, Input, Locker, Ports, PushRequest, Pushed, Rejection, Release, Send,
+    Settings, Stage, Target, Turn,
 };
 
 pub(crate) const ORIGIN: &str = "broker.example/uitwisseling/2026";
@@ -98,11 +99,25 @@ pub(crate) fn cast(compiled: &Compiled, number: u8, word: Word, at: Timestamp) -
     Cast { vote: Bytes(vote.sign(&signer(number))), at }
 }
 
+/// The rotation of an organisation's first key to another, as the broker logged it.
+pub(crate) fn rotated(number: u8, new: &SigningKey, at: Timestamp) -> Rotated {
+    let old = signer(number);
+    let rotation = Rotation {
+        party: oin(number),
+        seq: 1,
+        previous: None,
+        old: old.public(),
+        new: new.public(),
+        issued: at,
+    };
+    Rotated { rotation: Bytes(rotation.sign(&old, new)), at }
+}
+
 /// A version that all four accepted.
 pub(crate) fn accepted(compiled: &Arc<Compiled>) -> Input {
     let at = NOW.minus(Span::days(1));
     let casts = (1..=4).map(|number| cast(compiled, number, Word::Accept, at)).collect();
-    Input::Covenant { compiled: Arc::clone(compiled), casts }
+    Input::Covenant { compiled: Arc::clone(compiled), casts, rotations: vec![] }
 }
 
 /// The body of a sample.
@@ -138,6 +153,8 @@ pub(crate) fn request(id: u8, flow: &str, to: &[u8], body: &str) -> PushRequest 
         ttl: None,
         in_reply_to: None,
         trace: None,
+        source: None,
+        handling: None,
         body: sample(body),
     }
 }
@@ -240,7 +257,9 @@ pub(crate) struct Node {
     pub(crate) sends: Vec<Send>,
     pub(crate) events: Vec<Event>,
     toy: Toy,
-    signer: SigningKey,
+    pub(crate) signer: SigningKey,
+    /// The key that is to take its place.
+    pub(crate) next: Option<SigningKey>,
 }
 
 fn settings(number: u8) -> Settings {
@@ -259,13 +278,20 @@ impl Node {
             events: vec![],
             toy,
             signer: signer(number),
+            next: None,
         };
         node.step([accepted(&COVENANT), Input::Tick], NOW);
         node
     }
 
     pub(crate) fn ports(&self) -> Ports<'_> {
-        Ports { crypto: &self.toy, chance: &self.toy, locker: &self.toy, signer: &self.signer }
+        Ports {
+            crypto: &self.toy,
+            chance: &self.toy,
+            locker: &self.toy,
+            signer: &self.signer,
+            next: self.next.as_ref(),
+        }
     }
 
     /// From now on the cipher of the store fails, or works again.
@@ -276,7 +302,13 @@ impl Node {
     /// One turn; what it says becomes durable and its sends and events are gathered.
     pub(crate) fn step(&mut self, inputs: impl IntoIterator<Item = Input>, now: Timestamp) -> Turn {
         let mut turn = Turn::default();
-        let ports = Ports { crypto: &self.toy, chance: &self.toy, locker: &self.toy, signer: &self.signer };
+        let ports = Ports {
+            crypto: &self.toy,
+            chance: &self.toy,
+            locker: &self.toy,
+            signer: &self.signer,
+            next: self.next.as_ref(),
+        };
         for input in inputs {
             self.core.handle(input, now, ports, &mut turn);
         }
@@ -312,9 +344,46 @@ impl Node {
         self.step([], now);
     }
 
+    /// This organisation gives up its key for another; the broker logs that.
+    pub(crate) fn turn_key(&mut self, now: Timestamp) -> SigningKey {
+        let new = signer(40 + self.number);
+        self.next = Some(new.clone());
+        self.step([Input::Rotate { token: 3, urgent: false }], now);
+        let sends = self.take_sends();
+        let said = sends.iter().find_map(|send| {
+            let Send::Rotate(bytes) = send else { return None };
+            Some(bytes.clone())
+        });
+        self.sends = sends.into_iter().filter(|send| !matches!(send, Send::Rotate(_))).collect();
+        let rotated = Rotated { rotation: Bytes(said.unwrap()), at: now };
+        self.step([Input::RotationAnswered(Ok(vec![rotated]))], now);
+        self.signer = new.clone();
+        self.next = None;
+        new
+    }
+
     pub(crate) fn push(&mut self, request: PushRequest, now: Timestamp) -> Result<Pushed, Rejection> {
         let turn = self.step([Input::Push { token: 1, request: Box::new(request) }], now);
         turn.replies.into_iter().next().unwrap().result
+    }
+
+    /// A person decides about a message that waits.
+    pub(crate) fn decide(&mut self, id: u8, approved: bool, now: Timestamp) -> Result<(), Rejection> {
+        let reason = "besproken".to_owned();
+        let release = Release { msg_id: MsgId([id; 16]), approved, role: "teamchef".into(), reason };
+        let turn = self.step([Input::Release { token: 9, release }], now);
+        turn.answers.into_iter().next().unwrap().1
+    }
+
+    /// Pushes, and has a person approve what waits for that.
+    pub(crate) fn pass(&mut self, request: PushRequest, now: Timestamp) -> Result<Pushed, Rejection> {
+        let (id, pushed) = (request.msg_id, self.push(request, now)?);
+        if pushed.stage != Stage::Held {
+            return Ok(pushed);
+        }
+        self.decide(id.0[0], true, now)?;
+        let (position, stage) = self.core.find(&id).unwrap();
+        Ok(Pushed { position, stage, ..pushed })
     }
 
     pub(crate) fn take_sends(&mut self) -> Vec<Send> {
@@ -341,7 +410,7 @@ impl Node {
 
     /// What was acknowledged since the last look.
     pub(crate) fn acknowledged(&mut self) -> Vec<Acknowledged> {
-        let key = self.signer.public();
+        let key = self.core.signer(self.ports()).public();
         let mut items = vec![];
         self.sends.retain(|send| {
             if let Send::Acknowledge(bytes) = send {
@@ -562,6 +631,7 @@ impl Broker {
                     | Send::FetchCovenant(_)
                     | Send::Propose { .. }
                     | Send::Vote { .. }
+                    | Send::Rotate(_)
                     | Send::Decide { .. } => continue,
                 };
                 node.step([input], now);

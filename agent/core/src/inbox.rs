@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::{Permit, Question, Size, check_body};
+use seinhuis_shared::covenant::{Compiled, Permit, Question, Size, check_body};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::limits::{ACK_MAX, CLOCK_SKEW};
+use seinhuis_shared::onward::{self, Provenance};
 use seinhuis_shared::packet::{Context, Opened, Packet, VerifiedPacket, open};
 use seinhuis_shared::receipt::{ReceiptError, VerifiedReceipt};
 use seinhuis_shared::refusal::Refusal;
@@ -17,9 +18,11 @@ use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Offer};
 
 use crate::engine::Core;
+use crate::marks::says_more;
 use crate::minimise::MEDIA_TYPE;
 use crate::ports::Ports;
 use crate::rows::{AlarmKind, ChainRow, InboxRow, Remark, Write, position_key, table};
+use crate::service::is_evidence;
 use crate::turn::{Event, Send, Turn};
 
 #[derive(Debug, Clone, Copy)]
@@ -28,12 +31,21 @@ struct Known {
     outcome: u16,
 }
 
+/// A good packet that a sender used a message id for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claimed {
+    packet: Digest,
+    pub(crate) position: u64,
+    /// Whether it says something of an earlier message and stays as it is.
+    pub(crate) evidence: bool,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     next: u64,
     known: BTreeMap<Digest, Known>,
     /// Which packet a sender used a message id for.
-    ids: BTreeMap<(Oin, MsgId), Digest>,
+    ids: BTreeMap<(Oin, MsgId), Claimed>,
     seen: BTreeMap<(Oin, String), ChainRow>,
     pending: Vec<Acknowledged>,
     stored: u64,
@@ -44,6 +56,11 @@ pub(crate) struct Inbox {
 struct Good {
     opened: Opened,
     permit: Permit,
+    covenant: Arc<Compiled>,
+    /// The consent it carries.
+    consent: Option<Bytes>,
+    /// Whether where it comes from says more than its flow does.
+    told: bool,
 }
 
 impl Inbox {
@@ -53,14 +70,19 @@ impl Inbox {
 
     pub(crate) fn restore_row(&mut self, position: u64, row: &InboxRow) {
         self.next = self.next.max(position.saturating_add(1));
-        self.remember(row);
+        self.remember(position, row);
+    }
+
+    /// The good packet that this sender used a message id for.
+    pub(crate) fn claimed(&self, sender: Oin, msg_id: MsgId) -> Option<Claimed> {
+        self.ids.get(&(sender, msg_id)).copied()
     }
 
     pub(crate) fn restore_seen(&mut self, sender: Oin, flow: String, chain: ChainRow) {
         self.seen.insert((sender, flow), chain);
     }
 
-    fn remember(&mut self, row: &InboxRow) {
+    fn remember(&mut self, position: u64, row: &InboxRow) {
         self.known.insert(row.packet, Known { msg_id: row.msg_id, outcome: row.outcome });
         if row.outcome == 0 {
             self.stored = self.stored.saturating_add(1);
@@ -69,7 +91,8 @@ impl Inbox {
         }
         // A quarantined packet proves nothing about the organisation it names, so it claims no id.
         if let (Some(sender), 0) = (row.sender, row.outcome) {
-            self.ids.insert((sender, row.msg_id), row.packet);
+            let evidence = is_evidence(&row.message_type);
+            self.ids.insert((sender, row.msg_id), Claimed { packet: row.packet, position, evidence });
         }
     }
 
@@ -120,6 +143,7 @@ impl Core {
             Ok(proof) => proof,
             Err(error) => return self.unproven(digest, &error, now, turn),
         };
+        self.retention.witness(entry.time);
         let mut row = blank_row(digest, index, &entry, now, offer.receipt.clone());
         let judged = match parsed {
             Err(refusal) => Err(refusal),
@@ -130,6 +154,7 @@ impl Core {
             }
         };
         let position = self.inbox.next;
+        let mut noticed = None;
         match judged {
             Ok((good, remark, last)) => {
                 row.media_type.clone_from(&good.opened.media_type);
@@ -139,13 +164,20 @@ impl Core {
                     // Unanswered, so that the broker keeps it and offers it again in the next session.
                     return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
                 };
-                turn.writes.push(Write::Body(position, locked));
+                if good.told {
+                    turn.writes.push(Write::Provenance(position, good.opened.provenance));
+                }
+                if let Some(consent) = good.consent {
+                    self.keep_consent(consent, &good.covenant, now, turn);
+                }
+                turn.writes.push(Write::Body(position, Some(locked)));
                 // Only a packet that its sender really signed moves the chain.
                 row.remark = remark;
                 if let (Some(sender), Some(last)) = (row.sender, last) {
                     self.inbox.seen.insert((sender, row.flow.clone()), last);
                     turn.writes.push(Write::Seen(sender, row.flow.clone(), last));
                 }
+                noticed = says_more(&row.message_type).then(|| (row.clone(), body));
             }
             Err(refusal) => {
                 row.outcome = refusal.number();
@@ -154,10 +186,14 @@ impl Core {
         }
         self.inbox.next = position.saturating_add(1);
         self.keep(position, row, turn);
+        if let Some((row, body)) = noticed {
+            self.noticed(position, &row, &body, now, ports, turn);
+        }
     }
 
     fn keep(&mut self, position: u64, row: InboxRow, turn: &mut Turn) {
-        self.inbox.remember(&row);
+        self.retention.keep(position, &row);
+        self.inbox.remember(position, &row);
         self.inbox.pending.push(Acknowledged {
             msg_id: row.msg_id,
             packet: row.packet,
@@ -214,10 +250,10 @@ impl Core {
         let covenant = packet.context().covenant;
         let compiled = Arc::clone(self.agreed.get(&covenant)?.compiled());
         let sender = packet.context().sender;
-        let key = *compiled.signing_key(sender, packet.context().signer).ok_or(Refusal::UnknownKey)?;
+        let key = self.agreed.keys().signing_key(&compiled, sender, packet.context().signer, accepted)?;
         let packet = packet.verify(&key)?;
         let context = packet.context();
-        if self.inbox.ids.get(&(sender, context.msg_id)).is_some_and(|other| *other != digest) {
+        if self.inbox.ids.get(&(sender, context.msg_id)).is_some_and(|other| other.packet != digest) {
             return Err(Refusal::Equivocation);
         }
         if accepted >= context.expires {
@@ -244,9 +280,23 @@ impl Core {
         if opened.media_type != MEDIA_TYPE {
             return Err(Refusal::NotJson);
         }
+        let recipients = context.recipient_oins();
+        onward::admits(
+            &opened.provenance,
+            (&compiled, self.agreed.keys()),
+            &context.flow,
+            sender,
+            &recipients,
+            accepted,
+        )?;
         check_body(&compiled, &context.flow, &context.declared, &opened.body)
             .map_err(|error| error.refusal())?;
-        Ok(Good { opened, permit })
+        let consent =
+            self.carried_consent(&context.declared.message_type, &opened, &compiled, sender, accepted)?;
+        let flow = compiled.covenant().flows.iter().find(|flow| flow.id == context.flow);
+        let own = flow.map(|flow| Provenance::own(sender, flow.handling));
+        let told = own.as_ref() != Some(&opened.provenance);
+        Ok(Good { opened, permit, covenant: compiled, consent, told })
     }
 
     fn open_packet(&mut self, packet: &VerifiedPacket, ports: Ports<'_>) -> Result<Opened, Refusal> {

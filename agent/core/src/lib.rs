@@ -6,7 +6,8 @@
 //! encryption and the signing key come in through [`Ports`].
 //!
 //! [`Agreed`] holds the covenants and what the parties said of them · [`Cases`] what they decided about cases ·
-//! [`minimise`] judges a body before it is sealed · `outbox` keeps packets until a verdict is proved · `inbox` repeats every check on what arrives · `trust` pins the exchange log · `prekeys` makes and
+//! [`minimise`] judges a body before it is sealed · `outbox` keeps packets until a verdict is proved, and `outbox::release` until a person decides · `inbox` repeats every check on what arrives · [`onward`] says where a body comes from and keeps consents ·
+//! `corrections` tells every earlier recipient that a message is wrong, `marks` takes that in · `retention` erases bodies at their term · `trust` pins the exchange log · `prekeys` makes and
 //! fetches encryption keys · [`backoff`] says how long to wait · [`rows`] is what is durable.
 #![warn(missing_docs, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
@@ -14,13 +15,19 @@
 mod agreed;
 pub mod backoff;
 mod cases;
+mod corrections;
 mod engine;
 mod inbox;
+mod marks;
 pub mod minimise;
+pub mod onward;
 mod outbox;
 mod ports;
 mod prekeys;
+mod retention;
+mod rotation;
 pub mod rows;
+mod service;
 mod status;
 mod trust;
 mod turn;
@@ -32,13 +39,17 @@ mod tests;
 
 pub use agreed::Agreed;
 pub use cases::Cases;
+pub use corrections::CorrectRequest;
 pub use engine::{Core, Settings};
 pub use minimise::{PushRequest, Rejection, Target};
-pub use outbox::{WINDOW_BYTES, WINDOW_PACKETS};
+pub use onward::{Grant, Source};
+pub use outbox::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release, WINDOW_BYTES, WINDOW_PACKETS};
 pub use ports::{Chance, Crypto, Locker, Ports};
+pub use rotation::Turning;
 pub use rows::{
-    ActRow, AlarmKind, AlarmRow, InboxRow, OutboxRow, ProposalRow, Remark, RestoreError, Row, Stage, WordRow,
-    Write,
+    ActRow, AlarmKind, AlarmRow, CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground,
+    InboxRow, MarkRow, Noted, OutboxRow, ProposalRow, ProvenanceRow, ReleaseRow, Remark, RestoreError,
+    RotationRow, Row, Stage, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn};

@@ -3,7 +3,7 @@
 
 use seinhuis_shared::cbor;
 use seinhuis_shared::covenant::schema::FieldError;
-use seinhuis_shared::covenant::{Compiled, Declared, Flow, Permit, Question, Role, Size, Step};
+use seinhuis_shared::covenant::{Compiled, Declared, Flow, Handling, Permit, Question, Role, Size, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::{TTL_DEFAULT, TTL_MAX};
 use seinhuis_shared::refusal::{Lang, Refusal};
@@ -11,6 +11,7 @@ use seinhuis_shared::time::{Span, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::agreed::Agreed;
+use crate::onward::Source;
 
 /// The media type of every body a covenant's schema describes.
 pub const MEDIA_TYPE: &str = "application/json";
@@ -59,6 +60,10 @@ pub struct PushRequest {
     pub in_reply_to: Option<MsgId>,
     /// W3C trace id; drawn when left out.
     pub trace: Option<TraceId>,
+    /// The received message this passes on.
+    pub source: Option<Source>,
+    /// What recipients may do with it, when that is less than the flow lets them.
+    pub handling: Option<Handling>,
     /// The plaintext body.
     pub body: Vec<u8>,
 }
@@ -79,6 +84,8 @@ impl PushRequest {
             self.covenant,
             self.ttl.map(|ttl| ttl.0),
             self.in_reply_to,
+            self.source.as_ref().map(|source| (source.packet, source.origin)),
+            self.handling,
         ));
         bytes.extend(u64::try_from(head.len()).unwrap_or(u64::MAX).to_be_bytes());
         bytes.extend(head);
@@ -103,7 +110,8 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    pub(crate) fn new(refusal: Refusal, nl: impl Into<String>, en: impl Into<String>) -> Self {
+    /// A refusal with a detail in both languages.
+    pub fn new(refusal: Refusal, nl: impl Into<String>, en: impl Into<String>) -> Self {
         Self { refusal, detail: Some((nl.into(), en.into())) }
     }
 
@@ -275,7 +283,7 @@ fn choose_covenant<'a>(
     }
 }
 
-fn resolve(compiled: &Compiled, sender: Oin, to: &[Target]) -> Result<Vec<Oin>, Rejection> {
+pub(crate) fn resolve(compiled: &Compiled, sender: Oin, to: &[Target]) -> Result<Vec<Oin>, Rejection> {
     to.iter()
         .map(|target| match target {
             Target::Oin(oin) => Ok(*oin),

@@ -1,5 +1,7 @@
 //! Outgoing messages: kept until a verdict is proved, submitted in order, with the same bytes every time.
 
+mod release;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,7 +9,8 @@ use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::{Agreement, Declared, Question, Size};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::limits::BODY_MAX;
-use seinhuis_shared::packet::{self, Context, Recipient, SealRandomness, Sealed};
+use seinhuis_shared::onward::{self, Provenance};
+use seinhuis_shared::packet::{self, Context, Plain, Recipient, SealRandomness, Sealed};
 use seinhuis_shared::prekey::PrekeyPublic;
 use seinhuis_shared::receipt::{ReceiptError, Submitted};
 use seinhuis_shared::refusal::Refusal;
@@ -20,8 +23,10 @@ use zeroize::Zeroizing;
 use crate::engine::Core;
 use crate::minimise::{MEDIA_TYPE, PushRequest, Rejection, prepare};
 use crate::ports::Ports;
-use crate::rows::{AlarmKind, ChainRow, OutboxRow, Stage, Write, position_key, table};
+use crate::rows::{AlarmKind, ChainRow, OutboxRow, ReleaseRow, Stage, Write, position_key, table};
 use crate::turn::{Event, Pushed, Reply, Send, Turn};
+
+pub use release::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release};
 
 /// Most packets submitted and not yet answered.
 pub const WINDOW_PACKETS: usize = 512;
@@ -36,12 +41,13 @@ const EXPIRED: (Stage, u16) = (Stage::Expired, Refusal::Expired.number());
 /// Longest wait a broker can impose.
 const DEFER_MAX: Span = Span::minutes(10);
 
-/// What a draft keeps besides its row: `[declared, in_reply_to, trace, body]`.
+/// What a draft keeps besides its row: `[declared, in_reply_to, trace, provenance, body]`.
 #[derive(Serialize_tuple, Deserialize_tuple)]
 struct Draft {
     declared: Declared,
     in_reply_to: Option<MsgId>,
     trace: TraceId,
+    provenance: Provenance,
     body: Bytes,
 }
 
@@ -67,6 +73,11 @@ pub(crate) struct Outbox {
     by_packet: BTreeMap<Digest, u64>,
     chains: BTreeMap<String, ChainRow>,
     drafts: BTreeSet<u64>,
+    /// What waits for a person.
+    unreleased: BTreeSet<u64>,
+    held_bytes: usize,
+    /// What a person released.
+    approved: BTreeSet<MsgId>,
     /// Recipients per flow that a waiting draft keeps from being overtaken.
     held: BTreeMap<(String, Oin), usize>,
     draft_bytes: usize,
@@ -89,12 +100,14 @@ pub(crate) struct Totals {
     pub(crate) done: u64,
     pub(crate) refused: u64,
     pub(crate) expired: u64,
+    pub(crate) denied: u64,
 }
 
 /// How many messages are where.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) drafts: usize,
+    pub(crate) held: usize,
     pub(crate) ready: usize,
     pub(crate) deferred: usize,
     pub(crate) flying: usize,
@@ -106,6 +119,7 @@ impl Outbox {
     pub(crate) fn counts(&self) -> Counts {
         Counts {
             drafts: self.drafts.len(),
+            held: self.unreleased.len(),
             ready: self.ready.len(),
             deferred: self.deferred.len(),
             flying: self.flying.len(),
@@ -118,9 +132,19 @@ impl Outbox {
         self.known.get(msg_id).map(|known| (known.position, known.stage))
     }
 
-    /// The cases of the drafts.
+    /// The row of a message that is not at its end.
+    pub(crate) fn open_row(&self, position: u64) -> Option<&OutboxRow> {
+        self.open.get(&position).map(|item| &item.row)
+    }
+
+    /// The cases of the drafts, and of what waits for a person: it is judged by how its case stands.
     pub(crate) fn draft_cases(&self) -> impl Iterator<Item = CaseId> {
-        self.drafts.iter().filter_map(|position| self.open.get(position)?.row.case)
+        self.drafts.union(&self.unreleased).filter_map(|position| self.open.get(position)?.row.case)
+    }
+
+    /// Whether nothing is sealed that has no verdict.
+    pub(crate) fn has_nothing_sealed(&self) -> bool {
+        self.open.len() == self.drafts.len().saturating_add(self.unreleased.len())
     }
 
     /// Whether the drafts open with the store key that is lent; they were all locked with the same one.
@@ -137,7 +161,8 @@ impl Outbox {
             Stage::Done => self.totals.done = self.totals.done.saturating_add(1),
             Stage::Refused => self.totals.refused = self.totals.refused.saturating_add(1),
             Stage::Expired => self.totals.expired = self.totals.expired.saturating_add(1),
-            Stage::Draft | Stage::Sealed => {
+            Stage::Denied => self.totals.denied = self.totals.denied.saturating_add(1),
+            Stage::Draft | Stage::Sealed | Stage::Held => {
                 row.receipt = Bytes::default();
                 self.insert(position, Item { row, draft: None });
             }
@@ -146,8 +171,16 @@ impl Outbox {
 
     pub(crate) fn restore_draft(&mut self, position: u64, draft: Vec<u8>) {
         if let Some(item) = self.open.get_mut(&position) {
-            self.draft_bytes = self.draft_bytes.saturating_add(draft.len());
+            let bytes =
+                if item.row.stage == Stage::Held { &mut self.held_bytes } else { &mut self.draft_bytes };
+            *bytes = bytes.saturating_add(draft.len());
             item.draft = Some(draft);
+        }
+    }
+
+    pub(crate) fn restore_release(&mut self, msg_id: MsgId, row: &ReleaseRow) {
+        if row.approved {
+            self.approved.insert(msg_id);
         }
     }
 
@@ -163,6 +196,9 @@ impl Outbox {
                 let held = self.held.entry((item.row.flow.clone(), *oin)).or_default();
                 *held = held.saturating_add(1);
             }
+        } else if item.row.stage == Stage::Held {
+            self.unreleased.insert(position);
+            self.held_bytes = self.held_bytes.saturating_add(item.draft.as_ref().map_or(0, Vec::len));
         } else if let Some(packet) = item.row.packet {
             self.by_packet.insert(packet, position);
             self.ready.insert(position);
@@ -184,6 +220,9 @@ impl Outbox {
                     self.held.insert(key, left);
                 }
             }
+        }
+        if self.unreleased.remove(&position) {
+            self.held_bytes = self.held_bytes.saturating_sub(item.draft.as_ref().map_or(0, Vec::len));
         }
         if let Some(packet) = item.row.packet {
             self.by_packet.remove(&packet);
@@ -291,7 +330,7 @@ impl Core {
         turn.replies.push(Reply { token, result });
     }
 
-    fn try_push(
+    pub(crate) fn try_push(
         &mut self,
         request: &PushRequest,
         now: Timestamp,
@@ -310,17 +349,13 @@ impl Core {
         }
         let prepared = prepare(&self.agreed, self.settings.oin, request, now)?;
         self.check_own_key(self.agreed.get(&prepared.covenant)?.compiled(), ports)?;
-        if self.outbox.draft_bytes.saturating_add(request.body.len()) > DRAFT_BYTES_MAX {
-            return Err(Rejection::new(
-                Refusal::TooBusy,
-                "Er wacht al te veel op ontvangstsleutels van partners.",
-                "Too much is waiting for partners' keys already.",
-            ));
-        }
+        let compiled = Arc::clone(self.agreed.get(&prepared.covenant)?.compiled());
+        let provenance = self.provenance(request, &compiled, &prepared.recipients, now)?;
         let draft = Draft {
             declared: prepared.declared,
             in_reply_to: request.in_reply_to,
             trace: request.trace.unwrap_or_else(|| TraceId(ports.random())),
+            provenance,
             body: Bytes::from(request.body.as_slice()),
         };
         let position = self.outbox.next;
@@ -343,35 +378,83 @@ impl Core {
             decided: None,
             receipt: Bytes::default(),
         };
-        let held = |oin: &Oin| self.outbox.held.contains_key(&(row.flow.clone(), *oin));
-        let free = !prepared.waits && !row.recipients.iter().any(held) && self.keys_at_hand(&row, now);
-        let stage = if free {
-            self.seal(position, row, &draft, now, ports, turn)
-        } else {
-            let plain = Zeroizing::new(cbor::encode(&draft));
-            let Some(locked) = ports.locker.lock(table::DRAFT, &position_key(position), &plain) else {
-                self.alarm(AlarmKind::LockFailed, format!("draft {}", row.msg_id), now, turn);
-                return Err(Rejection::new(
-                    Refusal::TooBusy,
-                    "De agent kan het bericht niet versleuteld bewaren. Herstart hem; bekijk de alarmen.",
-                    "The agent cannot keep the message encrypted. Restart it; look at its alarms.",
-                ));
-            };
-            turn.writes.push(Write::Draft(position, Some(locked.clone())));
-            self.store(position, Item { row, draft: Some(locked) }, turn);
-            self.fetch_soon();
-            self.fetch_prekeys(now, turn);
+        let stage = if self.unreleased(&row.msg_id, &row.covenant, &row.flow, &draft) {
+            self.room_to_hold(request.body.len())?;
+            let row = OutboxRow { stage: Stage::Held, ..row };
+            let stage = self.keep_draft(position, row, &draft, now, ports, turn)?;
             self.fetch_cases(now, turn);
-            Stage::Draft
+            stage
+        } else {
+            self.place(position, row, &draft, prepared.waits, now, ports, turn)?
         };
         self.outbox.next = position.saturating_add(1);
         Ok(Pushed { msg_id: request.msg_id, position, stage, repeated: false, connected })
     }
 
+    /// Seals a message when nothing keeps it waiting, else keeps it as a draft.
+    #[expect(clippy::too_many_arguments, reason = "a place, what stands in it, and what a turn is made of")]
+    fn place(
+        &mut self,
+        position: u64,
+        row: OutboxRow,
+        draft: &Draft,
+        waits: bool,
+        now: Timestamp,
+        ports: Ports<'_>,
+        turn: &mut Turn,
+    ) -> Result<Stage, Rejection> {
+        if self.outbox.draft_bytes.saturating_add(draft.body.len()) > DRAFT_BYTES_MAX {
+            return Err(Rejection::new(
+                Refusal::TooBusy,
+                "Er wacht al te veel op ontvangstsleutels van partners.",
+                "Too much is waiting for partners' keys already.",
+            ));
+        }
+        let held = |oin: &Oin| self.outbox.held.contains_key(&(row.flow.clone(), *oin));
+        if !waits && !row.recipients.iter().any(held) && self.keys_at_hand(&row, now) {
+            return Ok(self.seal(position, row, draft, now, ports, turn));
+        }
+        let stage = self.keep_draft(position, row, draft, now, ports, turn)?;
+        self.fetch_soon();
+        self.fetch_prekeys(now, turn);
+        self.fetch_cases(now, turn);
+        Ok(stage)
+    }
+
+    /// Keeps a message locked and unsealed, in the stage its row says.
+    fn keep_draft(
+        &mut self,
+        position: u64,
+        row: OutboxRow,
+        draft: &Draft,
+        now: Timestamp,
+        ports: Ports<'_>,
+        turn: &mut Turn,
+    ) -> Result<Stage, Rejection> {
+        let plain = Zeroizing::new(cbor::encode(draft));
+        let Some(locked) = ports.locker.lock(table::DRAFT, &position_key(position), &plain) else {
+            self.alarm(AlarmKind::LockFailed, format!("draft {}", row.msg_id), now, turn);
+            return Err(Rejection::new(
+                Refusal::TooBusy,
+                "De agent kan het bericht niet versleuteld bewaren. Herstart hem; bekijk de alarmen.",
+                "The agent cannot keep the message encrypted. Restart it; look at its alarms.",
+            ));
+        };
+        let stage = row.stage;
+        turn.writes.push(Write::Draft(position, Some(locked.clone())));
+        self.store(position, Item { row, draft: Some(locked) }, turn);
+        Ok(stage)
+    }
+
     fn keys_at_hand(&self, row: &OutboxRow, now: Timestamp) -> bool {
+        if self.is_turning() {
+            return false;
+        }
         let usable = |agreement: &Agreement| {
             let compiled = agreement.compiled();
-            row.recipients.iter().all(|oin| self.prekeys.usable_under(compiled, oin, now).is_some())
+            row.recipients
+                .iter()
+                .all(|oin| self.prekeys.usable_under(compiled, self.agreed.keys(), oin, now).is_some())
         };
         // Without the covenant there is nothing to wait for: sealing refuses it.
         self.agreed.get(&row.covenant).map_or(true, usable)
@@ -399,14 +482,24 @@ impl Core {
         let total = match stage {
             Stage::Done => &mut totals.done,
             Stage::Expired => &mut totals.expired,
-            Stage::Refused | Stage::Draft | Stage::Sealed => &mut totals.refused,
+            Stage::Denied => &mut totals.denied,
+            Stage::Refused | Stage::Draft | Stage::Sealed | Stage::Held => &mut totals.refused,
         };
         *total = total.saturating_add(1);
         let known = Known { position, stage, fingerprint: row.fingerprint };
         self.outbox.known.insert(row.msg_id, known);
+        self.outbox.approved.remove(&row.msg_id);
         turn.drops.extend(row.packet);
         turn.events.push(Event::Decided { msg_id: row.msg_id, stage, outcome });
+        self.corrections.message_ended(&row);
         turn.writes.push(Write::Outbox(position, Box::new(row)));
+    }
+
+    /// Takes back a draft, which nobody has seen.
+    pub(crate) fn take_back(&mut self, position: u64, now: Timestamp, turn: &mut Turn) {
+        let Some(Item { row, .. }) = self.outbox.take(position) else { return };
+        turn.writes.push(Write::Draft(position, None));
+        self.close(position, row, (Stage::Refused, Refusal::TakenBack.number()), now, turn);
     }
 
     /// Seals a draft whose recipients' keys are at hand, or refuses it when the covenant no longer lets it.
@@ -443,6 +536,32 @@ impl Core {
         }
     }
 
+    /// Judges what is to be sealed at `now`. Tells whether it has to wait for how its case stands.
+    fn judge_draft(&self, row: &OutboxRow, draft: &Draft, now: Timestamp) -> Result<bool, Refusal> {
+        let question = Question {
+            flow: &row.flow,
+            sender: self.settings.oin,
+            recipients: &row.recipients,
+            case: row.case,
+            declared: &draft.declared,
+            now,
+            issued: now,
+            expires: row.expires,
+            size: Size::Body(u64::try_from(draft.body.len()).unwrap_or(u64::MAX)),
+        };
+        let (_, waits) = self.agreed.judge_outgoing(&row.covenant, &question)?;
+        let compiled = self.agreed.get(&row.covenant)?.compiled();
+        onward::admits(
+            &draft.provenance,
+            (compiled, self.agreed.keys()),
+            &row.flow,
+            self.settings.oin,
+            &row.recipients,
+            now,
+        )?;
+        Ok(waits)
+    }
+
     fn sealed(
         &self,
         row: &OutboxRow,
@@ -450,28 +569,18 @@ impl Core {
         now: Timestamp,
         ports: Ports<'_>,
     ) -> Result<(Sealed, u64), Refusal> {
-        let compiled = self.agreed.get(&row.covenant)?.compiled();
-        let (_, waits) = self.agreed.judge_outgoing(
-            &row.covenant,
-            &Question {
-                flow: &row.flow,
-                sender: self.settings.oin,
-                recipients: &row.recipients,
-                case: row.case,
-                declared: &draft.declared,
-                now,
-                issued: now,
-                expires: row.expires,
-                size: Size::Body(u64::try_from(draft.body.len()).unwrap_or(u64::MAX)),
-            },
-        )?;
-        if waits {
+        if self.unreleased(&row.msg_id, &row.covenant, &row.flow, draft) {
+            return Err(Refusal::NotReleased);
+        }
+        if self.judge_draft(row, draft, now)? {
             return Err(Refusal::UnknownCase);
         }
+        let compiled = self.agreed.get(&row.covenant)?.compiled();
         let mut recipients = Vec::with_capacity(row.recipients.len());
         let mut keys: Vec<&PrekeyPublic> = Vec::with_capacity(row.recipients.len());
         for oin in &row.recipients {
-            let prekey = self.prekeys.usable_under(compiled, oin, now).ok_or(Refusal::NoPrekey)?;
+            let prekey =
+                self.prekeys.usable_under(compiled, self.agreed.keys(), oin, now).ok_or(Refusal::NoPrekey)?;
             recipients.push(Recipient { oin: *oin, prekey: prekey.public.id() });
             keys.push(&prekey.public);
         }
@@ -497,8 +606,8 @@ impl Core {
         };
         let chance = SealRandomness { key: ports.random(), iv: ports.random(), salt: ports.random() };
         let crypto = ports.crypto;
-        packet::seal(crypto, &mut context, &keys, MEDIA_TYPE, &draft.body, &chance, ports.signer)
-            .map(|sealed| (sealed, seq))
+        let plain = Plain { media_type: MEDIA_TYPE, provenance: &draft.provenance, body: &draft.body };
+        packet::seal(crypto, &mut context, &keys, plain, &chance, ports.signer).map(|sealed| (sealed, seq))
     }
 
     /// Seals, in order, every draft whose recipients have keys; ends those whose time is over.
@@ -576,6 +685,9 @@ impl Core {
             receipt.says_all_accepted(&submitted, &row.recipients)?;
         } else {
             receipt.says_refused(&verdict.packet, &self.settings.oin, verdict.outcome)?;
+        }
+        if believed {
+            receipt.entries.iter().for_each(|(_, entry)| self.retention.witness(entry.time));
         }
         Ok(believed)
     }

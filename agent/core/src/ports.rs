@@ -45,6 +45,8 @@ pub struct Ports<'a> {
     pub locker: &'a dyn Locker,
     /// This organisation's signing key.
     pub signer: &'a SigningKey,
+    /// The key that is to take its place, or has and is not in its place yet.
+    pub next: Option<&'a SigningKey>,
 }
 
 impl Ports<'_> {

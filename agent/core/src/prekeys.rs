@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::{Oin, PrekeyId};
-use seinhuis_shared::limits::{PREKEY_EPOCH, PREKEYS_MAX};
+use seinhuis_shared::limits::{BUNDLE_MAX, PREKEY_EPOCH, PREKEYS_MAX};
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeySecret, SUITE};
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::rotation::Keys;
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::{Span, Timestamp};
 
@@ -69,10 +71,16 @@ impl Prekeys {
     }
 
     /// A partner's prekey for a packet under this covenant: vouched for by a key which that very covenant gives
-    /// to the partner, whatever other covenants say of it.
-    pub(crate) fn usable_under(&self, compiled: &Compiled, oin: &Oin, now: Timestamp) -> Option<&Prekey> {
+    /// to the partner, or that took the place of one, whatever other covenants say of it.
+    pub(crate) fn usable_under(
+        &self,
+        compiled: &Compiled,
+        keys: &Keys,
+        oin: &Oin,
+        now: Timestamp,
+    ) -> Option<&Prekey> {
         let bundle = self.peers.get(oin)?.bundle.as_ref()?;
-        compiled.signing_key(*oin, bundle.signer)?;
+        keys.current(compiled, *oin, bundle.signer).ok()?;
         bundle.usable(now)
     }
 
@@ -166,7 +174,7 @@ impl Core {
         true
     }
 
-    fn sign_bundle(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+    pub(crate) fn sign_bundle(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         let mut prekeys: Vec<Prekey> =
             self.prekeys.own.values().filter(|row| now < row.not_after).map(OwnPrekeyRow::prekey).collect();
         prekeys.sort_by_key(|prekey| prekey.not_before);
@@ -212,6 +220,8 @@ impl Core {
         if reason == Refusal::PrekeyRollback.number() && !self.prekeys.replaced {
             self.prekeys.replaced = true;
             self.sign_bundle(now, ports, turn);
+        } else if reason == Refusal::KeyGivenUp.number() && self.has_turned() {
+            // It was overtaken by the change of the own key, whose answer brings the next, or brought it.
         } else {
             self.alarm(AlarmKind::BundleRefused, format!("reason {reason}"), now, turn);
         }
@@ -229,7 +239,18 @@ impl Core {
             .filter(|party| party.oin == *oin)
             .flat_map(|party| &party.signing_keys)
             .filter_map(|key| PublicKey::from_bytes(key.0.as_slice().try_into().ok()?))
+            .filter(|key| self.agreed.keys().owner(key.thumbprint()).is_none_or(|owner| owner == *oin))
+            .map(|key| self.agreed.keys().newest(key))
             .collect()
+    }
+
+    /// Whether a bundle under a key that does not count is one of a partner that changes its key: under the one
+    /// it gave up, or while it is not known here yet what it says. It is fetched again when that is.
+    fn changes_keys(&self, oin: &Oin, bundle: &[u8]) -> bool {
+        let keys = self.agreed.keys();
+        let given_up = |key| keys.owner(key) == Some(*oin) && keys.given_up(key).is_some();
+        Sign1::parse(bundle, BUNDLE_MAX).is_ok_and(|signed| given_up(signed.kid()))
+            || self.agreed.is_behind_on(*oin)
     }
 
     /// Verifies the stored bundles again: the covenants decide whose signature counts.
@@ -275,6 +296,7 @@ impl Core {
         for (oin, bytes) in bundles {
             let bundle = match PrekeyBundle::verify(&bytes, &oin, &self.keys_of(&oin)) {
                 Ok(bundle) => bundle,
+                Err(Refusal::UnknownKey) if self.changes_keys(&oin, &bytes) => continue,
                 Err(refusal) => {
                     self.alarm(AlarmKind::BadPrekeys, format!("{oin}: {refusal}"), now, turn);
                     continue;

@@ -8,7 +8,9 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::{self, Bytes, CborError};
 use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, PrekeyId};
+use seinhuis_shared::onward::Provenance;
 use seinhuis_shared::prekey::PrekeyPublic;
+use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::Decided;
@@ -63,10 +65,55 @@ pub mod table {
     pub const CASE: u8 = 18;
     /// [`super::ActRow`] by case.
     pub const ACT: u8 = 19;
+    /// [`super::RotationRow`].
+    pub const ROTATION: u8 = 20;
+    /// The changes of signing keys, by party.
+    pub const KEYS: u8 = 21;
+    /// [`super::ReleaseRow`] by message id.
+    pub const RELEASE: u8 = 22;
+    /// [`super::ProvenanceRow`] by position in the inbox, where it says more than the flow does.
+    pub const PROVENANCE: u8 = 23;
+    /// Signed consents of others, by digest.
+    pub const CONSENT: u8 = 24;
+    /// [`super::CorrectionRow`] by number.
+    pub const CORRECTION: u8 = 25;
+    /// The locked body of a correction that is not settled, by number.
+    pub const CORRECTION_BODY: u8 = 26;
+    /// [`super::MarkRow`] by position in the inbox.
+    pub const MARK: u8 = 27;
+    /// [`super::ErasedRow`] by position in the inbox.
+    pub const ERASED: u8 = 28;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 20] = [
-        META, COVENANT, VOTES, WORD, PROPOSAL, CASE, ACT, OUTBOX, DRAFT, CHAIN, INBOX, BODY, SEEN, PIN,
-        ALARM, OWN_PREKEY, BUNDLE, PEER, WAITING, NOTE,
+    pub const ALL: [u8; 29] = [
+        META,
+        KEYS,
+        ROTATION,
+        COVENANT,
+        VOTES,
+        WORD,
+        PROPOSAL,
+        CASE,
+        ACT,
+        RELEASE,
+        OUTBOX,
+        DRAFT,
+        CHAIN,
+        INBOX,
+        BODY,
+        SEEN,
+        PIN,
+        ALARM,
+        OWN_PREKEY,
+        BUNDLE,
+        PEER,
+        WAITING,
+        NOTE,
+        PROVENANCE,
+        CONSENT,
+        CORRECTION,
+        CORRECTION_BODY,
+        MARK,
+        ERASED,
     ];
 }
 
@@ -106,6 +153,10 @@ macro_rules! coded {
     };
 }
 
+mod later;
+
+pub use later::{CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground, MarkRow, Noted};
+
 coded! {
     /// How far an outgoing message is.
     Stage {
@@ -119,13 +170,17 @@ coded! {
         Refused = 3 "refused",
         /// Its time ended before it could be sealed.
         Expired = 4 "expired",
+        /// Its body is kept, locked, until a person releases or denies it.
+        Held = 5 "held",
+        /// A person did not let it leave.
+        Denied = 6 "denied",
     }
 }
 
 impl Stage {
     /// Whether nothing more will happen to it.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Refused | Self::Expired)
+        matches!(self, Self::Done | Self::Refused | Self::Expired | Self::Denied)
     }
 }
 
@@ -176,6 +231,12 @@ coded! {
         CaseRefused = 13 "case-refused",
         /// The broker has fewer decisions about a case than it gave before.
         DecisionsMissing = 14 "decisions-missing",
+        /// A rotation of a key that the broker gives does not count, or one that counted is missing.
+        RotationRefused = 20 "rotation-refused",
+        /// The own signing key was given up, with its signature, for one this agent does not have.
+        KeyLost = 21 "key-lost",
+        /// What a partner has to be told of itself, about a correction or a destruction, cannot be sent.
+        CannotTell = 25 "cannot-tell",
     }
 }
 
@@ -216,6 +277,22 @@ pub struct OutboxRow {
     pub decided: Option<Timestamp>,
     /// The verified receipt, once there is one.
     pub receipt: Bytes,
+}
+
+/// Where the body of a received message comes from.
+pub type ProvenanceRow = Provenance;
+
+/// What a person decided about a message that waited for it. Kept, and never sent anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct ReleaseRow {
+    /// Whether it may leave.
+    pub approved: bool,
+    /// In which role the person decided.
+    pub role: String,
+    /// Why; may be empty for an approval.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// The last packet of a chain.
@@ -366,6 +443,19 @@ pub struct ActRow {
     pub refused: u16,
 }
 
+/// A change of the own signing key, until it is seen to be logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct RotationRow {
+    /// The public half of the new key.
+    pub new: Bytes,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether it is not to wait for packets that are signed with the old key and have no verdict.
+    pub urgent: bool,
+    /// The number with which the broker refused it, or 0.
+    pub refused: u16,
+}
+
 /// A covenant this organisation proposes, until the broker has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct ProposalRow {
@@ -388,8 +478,8 @@ pub enum Write {
     Chain(String, ChainRow),
     /// An incoming packet.
     Inbox(u64, Box<InboxRow>),
-    /// A locked body.
-    Body(u64, Vec<u8>),
+    /// A locked body, or that it is erased.
+    Body(u64, Option<Vec<u8>>),
     /// The last packet seen of a sender under a flow.
     Seen(Oin, String, ChainRow),
     /// What is believed of the log.
@@ -416,9 +506,29 @@ pub enum Write {
     Case(CaseId, Vec<Decided>),
     /// What this organisation decides about a case, or that it was heard.
     Act(CaseId, Option<Box<ActRow>>),
+    /// What a person decided about a message.
+    Release(MsgId, ReleaseRow),
+    /// Where the body of a received message comes from.
+    Provenance(u64, ProvenanceRow),
+    /// A consent of another organisation, as it signed it.
+    Consent(Digest, Option<Bytes>),
+    /// This place in the outbox is empty again: its message has another one.
+    Moved(u64),
+    /// The change of the own signing key that is under way, or that it is done.
+    Rotation(Option<Box<RotationRow>>),
+    /// A party's changes of its signing key, in order.
+    Keys(Oin, Vec<Rotated>),
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
     /// caught. Together they show to anybody what the log signed.
     Note(u8, Bytes),
+    /// A correction to one recipient.
+    Correction(u64, Box<CorrectionRow>),
+    /// The locked body of a correction, or that it is not needed any more.
+    CorrectionBody(u64, Option<Vec<u8>>),
+    /// What later messages said of one in the inbox.
+    Mark(u64, Box<MarkRow>),
+    /// That a body in the inbox is gone.
+    Erased(u64, ErasedRow),
 }
 
 /// A row as stored: table, key, and a value or its absence.
@@ -451,7 +561,7 @@ impl Write {
             Self::Draft(at, value) => row(table::DRAFT, position_key(*at), value.clone()),
             Self::Chain(flow, one) => row(table::CHAIN, flow.clone().into_bytes(), Some(cbor::encode(one))),
             Self::Inbox(at, one) => row(table::INBOX, position_key(*at), Some(cbor::encode(one))),
-            Self::Body(at, value) => row(table::BODY, position_key(*at), Some(value.clone())),
+            Self::Body(at, value) => row(table::BODY, position_key(*at), value.clone()),
             Self::Seen(sender, flow, one) => {
                 row(table::SEEN, seen_key(sender, flow), Some(cbor::encode(one)))
             }
@@ -475,7 +585,21 @@ impl Write {
             }
             Self::Case(case, decisions) => row(table::CASE, case.0.to_vec(), Some(cbor::encode(decisions))),
             Self::Act(case, one) => row(table::ACT, case.0.to_vec(), one.as_ref().map(cbor::encode)),
+            Self::Release(id, one) => row(table::RELEASE, id.0.to_vec(), Some(cbor::encode(one))),
+            Self::Provenance(at, one) => row(table::PROVENANCE, position_key(*at), Some(cbor::encode(one))),
+            Self::Consent(digest, one) => {
+                row(table::CONSENT, digest.0.to_vec(), one.as_ref().map(|one| one.0.clone()))
+            }
+            Self::Moved(at) => row(table::OUTBOX, position_key(*at), None),
+            Self::Rotation(one) => row(table::ROTATION, vec![], one.as_ref().map(cbor::encode)),
+            Self::Keys(oin, all) => {
+                row(table::KEYS, oin.as_str().as_bytes().to_vec(), Some(cbor::encode(all)))
+            }
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
+            Self::Correction(at, one) => row(table::CORRECTION, position_key(*at), Some(cbor::encode(one))),
+            Self::CorrectionBody(at, value) => row(table::CORRECTION_BODY, position_key(*at), value.clone()),
+            Self::Erased(at, one) => row(table::ERASED, position_key(*at), Some(cbor::encode(one))),
+            Self::Mark(at, one) => row(table::MARK, position_key(*at), Some(cbor::encode(one))),
         }
     }
 
@@ -497,7 +621,11 @@ impl Write {
             table::DRAFT => Self::Draft(at()?, Some(value.to_vec())),
             table::CHAIN => Self::Chain(text(key)?, decode(value).map_err(|_| damaged())?),
             table::INBOX => Self::Inbox(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
-            table::BODY => Self::Body(at()?, value.to_vec()),
+            table::BODY => Self::Body(at()?, Some(value.to_vec())),
+            table::CORRECTION => Self::Correction(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
+            table::CORRECTION_BODY => Self::CorrectionBody(at()?, Some(value.to_vec())),
+            table::ERASED => Self::Erased(at()?, decode(value).map_err(|_| damaged())?),
+            table::MARK => Self::Mark(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::SEEN => {
                 let (sender, flow) = key.split_at_checked(20).ok_or_else(damaged)?;
                 Self::Seen(oin(sender)?, text(flow)?, decode(value).map_err(|_| damaged())?)
@@ -517,6 +645,16 @@ impl Write {
             table::PROPOSAL => Self::Proposal(hash()?, Some(decode(value).map_err(|_| damaged())?)),
             table::CASE => Self::Case(case()?, decode(value).map_err(|_| damaged())?),
             table::ACT => Self::Act(case()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::PROVENANCE => Self::Provenance(at()?, decode(value).map_err(|_| damaged())?),
+            table::CONSENT if hash()? == sha256(value) => Self::Consent(hash()?, Some(Bytes::from(value))),
+            table::RELEASE => Self::Release(
+                MsgId::from_slice(key).ok_or_else(damaged)?,
+                decode(value).map_err(|_| damaged())?,
+            ),
+            table::ROTATION if key.is_empty() => {
+                Self::Rotation(Some(Box::new(decode(value).map_err(|_| damaged())?)))
+            }
+            table::KEYS => Self::Keys(oin(key)?, decode(value).map_err(|_| damaged())?),
             table::NOTE => match key {
                 [place] => Self::Note(*place, decode(value).map_err(|_| damaged())?),
                 _ => return Err(damaged()),

@@ -25,6 +25,8 @@ pub struct Status {
     pub connected: bool,
     /// Messages that wait for a recipient's prekey.
     pub drafts: usize,
+    /// Messages that wait for release by a person.
+    pub held: usize,
     /// Sealed packets that wait for their turn.
     pub queued: usize,
     /// Packets the broker put off.
@@ -39,10 +41,22 @@ pub struct Status {
     pub refused: u64,
     /// See [`Status::accepted`].
     pub expired: u64,
+    /// Messages that a person did not let leave.
+    pub denied: u64,
     /// Packets received and in order.
     pub received: u64,
     /// Packets received and quarantined.
     pub quarantined: u64,
+    /// Corrections and withdrawals that a recipient still has to confirm.
+    pub corrections_open: usize,
+    /// Corrections and withdrawals that were refused and wait for a person.
+    pub corrections_refused: usize,
+    /// Bodies kept, erased, and of the kept those past their term by this clock and not by the log's time.
+    pub bodies_kept: usize,
+    /// See [`Status::bodies_kept`].
+    pub bodies_erased: usize,
+    /// See [`Status::bodies_kept`].
+    pub bodies_held_back: usize,
     /// What is believed of the exchange log.
     pub pin: Option<PinRow>,
     /// Signed checkpoints whose place in the log's history is not proved yet.
@@ -62,9 +76,12 @@ impl Core {
     pub fn status(&self, now: Timestamp) -> Status {
         let counts = self.outbox.counts();
         let (received, quarantined) = self.inbox.counts();
+        let (corrections_open, corrections_refused, _) = self.corrections.counts();
+        let (bodies_kept, bodies_erased, bodies_held_back) = self.retention.counts(now);
         Status {
             connected: self.connected,
             drafts: counts.drafts,
+            held: counts.held,
             queued: counts.ready,
             deferred: counts.deferred,
             in_flight: counts.flying,
@@ -72,8 +89,14 @@ impl Core {
             accepted: counts.totals.done,
             refused: counts.totals.refused,
             expired: counts.totals.expired,
+            denied: counts.totals.denied,
             received,
             quarantined,
+            corrections_open,
+            corrections_refused,
+            bodies_kept,
+            bodies_erased,
+            bodies_held_back,
             pin: self.trust.pin(),
             unproven: self.trust.unproven(),
             bundle: self.prekeys.own_bundle(),

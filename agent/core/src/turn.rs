@@ -6,11 +6,14 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::agreement::{Cast, Word};
-use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, Thumbprint};
+use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::wire::{CaseHead, Decided, Deferred, Known, Offer, Verdict, Welcome};
 
+use crate::corrections::CorrectRequest;
 use crate::minimise::{PushRequest, Rejection};
-use crate::rows::{AlarmRow, Stage, Write};
+use crate::outbox::Release;
+use crate::rows::{AlarmRow, Ground, Stage, Write};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -51,6 +54,38 @@ pub enum Input {
         /// Under which version; may be left out when one covenant is in force, or the case is known.
         covenant: Option<Digest>,
     },
+    /// A person decides about a message that waits for it. Answered in [`Turn::answers`].
+    Release {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// What was decided.
+        release: Release,
+    },
+    /// This organisation says that an own message is wrong, or withdraws it. Answered in [`Turn::answers`].
+    Correct {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// What it says.
+        request: Box<CorrectRequest>,
+    },
+    /// What was refused of corrections is said again. Answered in [`Turn::answers`].
+    RetryCorrections {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// The message they are about; all when left out.
+        about: Option<MsgId>,
+    },
+    /// A person has the body of a message in the inbox erased, before its term. Answered in [`Turn::answers`].
+    Erase {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// Its position.
+        position: u64,
+        /// Why.
+        ground: Ground,
+    },
+    /// The store has overwritten what was erased up to this ticket: see [`crate::Core::to_overwrite`].
+    Overwritten(u64),
     /// A person wants to see how a case stands.
     LookAtCase(CaseId),
     /// The broker tells of decisions about cases.
@@ -67,7 +102,18 @@ pub enum Input {
         compiled: Arc<Compiled>,
         /// The votes, in the order of the log.
         casts: Vec<Cast>,
+        /// The rotations in the lines of the keys it pins, in the order of the log.
+        rotations: Vec<Rotated>,
     },
+    /// This organisation gives up its signing key for [`crate::Ports::next`]. Answered in [`Turn::answers`].
+    Rotate {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// At once, whatever becomes of packets that are signed with the old key and have no verdict.
+        urgent: bool,
+    },
+    /// The broker's answer to a rotation: the line of the own key, or a refusal's number.
+    RotationAnswered(Result<Vec<Rotated>, u16>),
     /// The broker's answer to a proposal: 0, or a refusal's number.
     ProposalAnswered(Digest, u16),
     /// The broker's answer to a word: 0, or a refusal's number.
@@ -99,7 +145,7 @@ pub enum Input {
     ConsistencyFailed,
     /// The bytes of a sealed packet are no longer in the store.
     PacketMissing(Digest),
-    /// Time has passed.
+    /// Time has passed: at least a second since the last of these, whatever the clock says.
     Tick,
 }
 
@@ -142,6 +188,8 @@ pub enum Send {
         /// The signed vote.
         bytes: Vec<u8>,
     },
+    /// Give up the own signing key for another: the signed rotation.
+    Rotate(Vec<u8>),
     /// Decide something about a case.
     Decide {
         /// Which.
@@ -186,7 +234,7 @@ pub enum Event {
     Decided {
         /// The message.
         msg_id: MsgId,
-        /// Done, refused or expired.
+        /// Done, refused, expired or denied.
         stage: Stage,
         /// The refusal's number, or 0.
         outcome: u16,
@@ -204,6 +252,8 @@ pub enum Event {
         /// 0 when stored, otherwise why it is quarantined.
         outcome: u16,
     },
+    /// The own signing key is another one from now on.
+    KeyRotated(Thumbprint),
     /// Something a person has to look at.
     Alarm(AlarmRow),
 }

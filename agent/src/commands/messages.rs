@@ -6,13 +6,13 @@ use data_encoding::BASE64;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::cli::{Outcome, Ui, aligned};
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::lang::Text;
+use seinhuis_shell::lang::{Lang, Text};
 use serde_json::Value;
 
 use super::request::{Look, Request, ask};
 use crate::home::Home;
 
-fn cell(row: &Value, key: &str) -> String {
+pub(super) fn cell(row: &Value, key: &str) -> String {
     match row.get(key) {
         None | Some(Value::Null) => "-".into(),
         Some(Value::String(text)) if text.is_empty() => "-".into(),
@@ -30,9 +30,14 @@ fn refusal(row: &Value) -> String {
     known.map_or_else(|| number.map_or_else(|| "-".into(), |n| n.to_string()), |refusal| refusal.to_string())
 }
 
-fn table(value: &Value, heading: &str, columns: &[&str], ui: Ui) {
+pub(super) fn table(value: &Value, heading: &str, columns: &[&str], ui: Ui) {
+    table_of(value, value, heading, columns, ui);
+}
+
+/// Shows a list as a table to people, and `value` to machines.
+pub(super) fn table_of(list: &Value, value: &Value, heading: &str, columns: &[&str], ui: Ui) {
     let mut rows = vec![heading.split(' ').map(str::to_owned).collect::<Vec<_>>()];
-    for row in value.as_array().into_iter().flatten() {
+    for row in list.as_array().into_iter().flatten() {
         let cells = columns.iter().map(|key| if *key == "refusal" { refusal(row) } else { cell(row, key) });
         rows.push(cells.collect());
     }
@@ -49,23 +54,79 @@ pub(super) fn outbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complai
     Ok(Outcome::Done)
 }
 
+/// One message sent, with what a person decided about it.
+pub(super) fn sent(home: &Home, id: String, ui: Ui) -> Result<Outcome, Complaint> {
+    let (value, _) = ask(home, Request::Look(Look::Message { msg_id: id }))?;
+    let words = [
+        ("bericht", "message", "msg_id"),
+        ("stand", "state", "state"),
+        ("stroom", "flow", "flow"),
+        ("stap", "step", "step"),
+        ("aan", "to", "to"),
+        ("zaak", "case", "case"),
+        ("aangeboden", "pushed", "created"),
+        ("geldig tot", "valid until", "expires"),
+        ("afgesloten", "decided", "decided"),
+        ("pakket", "packet", "packet"),
+    ];
+    let shown = |lang: Lang| {
+        let mut rows: Vec<(&str, String)> =
+            words.iter().map(|(nl, en, key)| (lang.pick(nl, en), cell(&value, key))).collect();
+        rows.push((lang.pick("reden", "reason"), refusal(&value)));
+        let decided = super::push::decision(&value, lang);
+        let none = lang.pick("geen besluit", "no decision").to_owned();
+        rows.push((lang.pick("vrijgave", "release"), if decided.is_empty() { none } else { decided }));
+        aligned(&rows)
+    };
+    ui.answer(&Text::new(shown(Lang::Nl), shown(Lang::En)), &value);
+    Ok(Outcome::Done)
+}
+
 pub(super) fn inbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complaint> {
     let (value, _) = ask(home, Request::Look(Look::Inbox { lines }))?;
     let heading = ui.lang.pick(
-        "NR BERICHT STAND STROOM SOORT VAN OPGESLAGEN VOLGORDE REDEN",
-        "NO MESSAGE STATE FLOW TYPE FROM STORED ORDER REASON",
+        "NR BERICHT STAND STROOM SOORT VAN OPGESLAGEN VOLGORDE HERZIEN BEWAREN-TOT GEWIST REDEN",
+        "NO MESSAGE STATE FLOW TYPE FROM STORED ORDER REVISED KEEP-UNTIL ERASED REASON",
     );
     table(
         &value,
         heading,
-        &["position", "msg_id", "state", "flow", "type", "from", "stored", "remark", "refusal"],
+        &[
+            "position",
+            "msg_id",
+            "state",
+            "flow",
+            "type",
+            "from",
+            "stored",
+            "remark",
+            "revised",
+            "keep_until",
+            "erased",
+            "refusal",
+        ],
         ui,
     );
     Ok(Outcome::Done)
 }
 
-pub(super) fn read(home: &Home, id: String, raw: bool, ui: Ui) -> Result<Outcome, Complaint> {
-    let (mut value, _) = ask(home, Request::Look(Look::Read { id }))?;
+pub(super) fn erase(home: &Home, id: String, ground: String, ui: Ui) -> Result<Outcome, Complaint> {
+    let (value, _) = ask(home, Request::Erase { id, ground })?;
+    let id = cell(&value, "msg_id");
+    let text = Text::new(
+        format!(
+            "De inhoud van {id} is gewist; de regel blijft als bewijs. De gemeente krijgt een bevestiging."
+        ),
+        format!(
+            "The body of {id} is erased; its row stays as evidence. The municipality gets a confirmation."
+        ),
+    );
+    ui.answer(&text, &value);
+    Ok(Outcome::Done)
+}
+
+pub(super) fn read(home: &Home, look: Look, raw: bool, ui: Ui) -> Result<Outcome, Complaint> {
+    let (mut value, _) = ask(home, Request::Look(look))?;
     let encoded = value.get("body").and_then(Value::as_str);
     let body = encoded.and_then(|text| BASE64.decode(text.as_bytes()).ok());
     let Some(body) = body else {
@@ -97,11 +158,18 @@ fn heading(value: &Value, nl: bool) -> String {
         ("niveau", "level", "level"),
         ("zaak", "case", "case"),
         ("antwoord op", "in reply to", "in_reply_to"),
+        ("herkomst", "origin", "origin"),
+        ("doorgeven", "passing on", "handling"),
+        ("oorspronkelijk pakket", "original packet", "source"),
         ("verzegeld", "sealed", "sealed"),
         ("aangenomen", "accepted", "accepted"),
         ("logregel", "log entry", "entry"),
         ("volgorde", "order", "remark"),
+        ("herzien", "revised", "revised"),
+        ("herzien door", "revised by", "revised_by"),
+        ("uitwerking", "effect", "effect"),
         ("bewaren (dagen)", "keep (days)", "retention_days"),
+        ("bewaren tot", "keep until", "keep_until"),
     ];
     let rows: Vec<(&str, String)> = words
         .iter()

@@ -1,13 +1,17 @@
 //! What people type.
 
 mod case;
+mod consent;
+mod correct;
 mod covenant;
 mod doctor;
 mod enrol;
 mod init;
+mod key;
 mod messages;
 mod present;
 mod push;
+mod release;
 pub mod request;
 mod run;
 mod status;
@@ -22,7 +26,7 @@ use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::covenants;
 
-use crate::commands::request::ActText;
+use crate::commands::request::{ActText, Look, Request};
 use crate::home::Home;
 
 /// Seinhuis agent: sends and receives signals under a covenant, sealed for their recipients alone.
@@ -50,10 +54,41 @@ enum Command {
     /// Cases: open, step, close, condition, list, show
     #[command(subcommand)]
     Case(Case),
+    /// The signing key: show, rotate
+    #[command(subcommand)]
+    Key(Key),
     /// Run the agent
     Run(run::Run),
     /// Hand over a signal; it is kept until the broker has accepted or refused it
     Push(Box<push::Push>),
+    /// What waits for a person before it may leave: list, show, approve, deny
+    #[command(subcommand)]
+    Release(release::Release),
+    /// Consent to pass on what this organisation sent, and the consents it holds: give, list
+    #[command(subcommand)]
+    Consent(consent::Consent),
+    /// Tell every recipient of an own message what is wrong in it
+    Correct {
+        /// The message id
+        message: String,
+        /// JSON with `velden`, `reden` and, if wanted, `toelichting`, `vervangend_bericht` and `bevestigen_voor`;
+        /// `-` reads standard input
+        file: PathBuf,
+    },
+    /// Withdraw an own message at every recipient; a draft is taken back
+    Withdraw {
+        /// The message id
+        message: String,
+        /// One of the reasons in the covenant's schema, such as onrechtmatig or onjuist
+        #[arg(long)]
+        reason: String,
+        /// Explains it to the recipients; nothing about a person
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Corrections and withdrawals, and who confirmed them
+    #[command(subcommand)]
+    Corrections(Corrections),
     /// Messages sent
     #[command(subcommand)]
     Outbox(Outbox),
@@ -139,6 +174,19 @@ enum Case {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Key {
+    /// Show the signing key, the ones before it, and a rotation that is under way
+    Show,
+    /// Give up the signing key for a new one, with its signature; no new version of a covenant is needed
+    Rotate {
+        /// Do not wait for verdicts on packets that are signed with the old key: those the broker has not
+        /// accepted by then are refused. For a key that may be in wrong hands
+        #[arg(long)]
+        now: bool,
+    },
+}
+
 #[derive(Debug, clap::Args)]
 struct Speak {
     /// The first digits of the covenant's hash
@@ -155,6 +203,29 @@ enum Outbox {
         /// How many
         #[arg(short = 'n', long, default_value_t = 50)]
         lines: u64,
+    },
+    /// Show one message: where it is, who decided on its release, and why
+    Show {
+        /// Its message id
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Corrections {
+    /// Show what was said of own messages, and who confirmed it
+    List {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 50)]
+        lines: u64,
+        /// Only what is not confirmed
+        #[arg(long)]
+        open: bool,
+    },
+    /// Say again what was refused
+    Retry {
+        /// The message they are about; all when left out
+        message: Option<String>,
     },
 }
 
@@ -173,6 +244,18 @@ enum Inbox {
         /// Print the body's exact bytes and nothing else
         #[arg(long)]
         raw: bool,
+        /// Show the body although its sender withdrew the message
+        #[arg(long)]
+        withdrawn: bool,
+    },
+    /// Erase the body of a message before its term; its row stays as evidence
+    Erase {
+        /// Its number in the list, or its message id
+        id: String,
+        /// Why, as it is confirmed to the municipality: termijn, intrekking, `verzoek_betrokkene`, `einde_zaak` or
+        /// uittreding
+        #[arg(long)]
+        reason: String,
     },
 }
 
@@ -201,11 +284,29 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Covenant(Covenant::Review(args)) => covenant::review(&home, &args, ui),
         Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Case(command) => cases(&home, command, ui),
+        Command::Key(Key::Show) => key::show(&home, ui),
+        Command::Key(Key::Rotate { now }) => key::rotate(&home, now, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),
+        Command::Outbox(Outbox::Show { id }) => messages::sent(&home, id, ui),
+        Command::Consent(command) => consent::consent(&home, command, ui),
+        Command::Release(command) => release::release(&home, command, ui),
         Command::Inbox(Inbox::List { lines }) => messages::inbox(&home, lines, ui),
-        Command::Inbox(Inbox::Read { id, raw }) => messages::read(&home, id, raw, ui),
+        Command::Inbox(Inbox::Read { id, raw, withdrawn }) => {
+            messages::read(&home, Look::Read { id, withdrawn }, raw, ui)
+        }
+        Command::Inbox(Inbox::Erase { id, reason }) => messages::erase(&home, id, reason, ui),
+        Command::Correct { message, file } => correct::correct(&home, &message, &file, ui),
+        Command::Withdraw { message, reason, note } => {
+            correct::withdraw(&home, &message, &reason, note.as_deref(), ui)
+        }
+        Command::Corrections(Corrections::List { lines, open }) => {
+            correct::show(&home, Request::Look(Look::Corrections { lines, open }), ui)
+        }
+        Command::Corrections(Corrections::Retry { message }) => {
+            correct::show(&home, Request::RetryCorrections { about: message }, ui)
+        }
         Command::Status => status::status(&home, ui),
         Command::Doctor => Ok(doctor::doctor(&home, ui)),
     }

@@ -1,13 +1,15 @@
 //! What is in the store, as JSON: the answers of the control socket and the output of `--json`.
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
-use seinhuis_agent_core::{Locker as _, Status, Write};
+use seinhuis_agent_core::{Held, Locker as _, MarkRow, Status, Write};
 use seinhuis_journal::{Stats, Store};
 use seinhuis_shared::case::{CaseState, Stage};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::onward::Consent;
 use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::rotation::Rotation;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
@@ -16,11 +18,12 @@ use seinhuis_shell::standing::{CovenantView, OwnView, Waiting};
 use serde_json::{Value, json};
 
 use super::case::{CaseView, DecidedView, PendingView, StatedView};
+use super::key::{KeyView, RotatedView, TurningView};
 use super::request::ActText;
-use crate::engine::{View, outbox_row, store_complaint};
+use crate::engine::{View, outbox_row, provenance_row, release_row, store_complaint};
 use crate::link::LinkStatus;
 
-fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
+pub(super) fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
     let all = store.scan(of).map_err(|error| store_complaint(&error))?;
     let skip = all.len().saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));
     all.iter()
@@ -34,7 +37,7 @@ fn oins(all: &[Oin]) -> Vec<String> {
 }
 
 /// A refusal's number with its name, or null for 0.
-fn reason(outcome: u16) -> Value {
+pub(super) fn reason(outcome: u16) -> Value {
     if outcome == 0 {
         return Value::Null;
     }
@@ -53,7 +56,8 @@ fn receipt(bytes: &[u8]) -> Value {
     }
 }
 
-fn outgoing(position: u64, row: &OutboxRow) -> Value {
+fn outgoing(position: u64, row: &OutboxRow, store: &dyn Store) -> Value {
+    let release = release_row(store, &row.msg_id);
     json!({
         "position": position,
         "msg_id": row.msg_id.to_string(),
@@ -71,33 +75,111 @@ fn outgoing(position: u64, row: &OutboxRow) -> Value {
         "seq": row.seq,
         "refusal": reason(row.outcome),
         "receipt": receipt(&row.receipt),
+        "release": release.map(|row| json!({
+            "outcome": if row.approved { "approved" } else { "denied" },
+            "role": row.role,
+            "reason": row.reason,
+            "at": row.at.to_string(),
+        })),
     })
+}
+
+/// A message that waits for a person.
+fn waiting(held: &Held) -> Value {
+    json!({
+        "msg_id": held.row.msg_id.to_string(),
+        "state": held.row.stage.as_str(),
+        "flow": held.row.flow,
+        "type": held.message_type,
+        "step": held.row.step,
+        "level": held.level.as_str(),
+        "categories": held.categories,
+        "case": held.row.case.map(|case| case.to_string()),
+        "to": oins(&held.row.recipients),
+        "since": held.row.created.to_string(),
+        "expires": held.row.expires.to_string(),
+    })
+}
+
+/// The messages that wait for release by a person.
+pub(super) fn held(view: &View<'_>) -> Value {
+    view.core.held(view.vault.ports()).iter().map(waiting).collect()
+}
+
+/// One message that waits for release, with its body.
+pub(super) fn held_body(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint> {
+    let ports = view.vault.ports();
+    let found = view.core.held(ports).into_iter().find(|held| held.row.msg_id == msg_id);
+    let both = found.and_then(|held| Some((held, view.core.held_body(&msg_id, ports)?)));
+    let (held, body) =
+        both.ok_or_else(|| Complaint::from_refusal(Refusal::NotHeld).about(&msg_id.to_string()))?;
+    let mut value = waiting(&held);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("body".into(), BASE64.encode(&body).into());
+    }
+    Ok(value)
 }
 
 /// The last messages of the outbox.
 pub(super) fn outbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     let rows = rows(view.store, table::OUTBOX, lines)?;
     let shown = rows.iter().filter_map(|write| {
-        if let Write::Outbox(position, row) = write { Some(outgoing(*position, row)) } else { None }
+        if let Write::Outbox(position, row) = write {
+            Some(outgoing(*position, row, view.store))
+        } else {
+            None
+        }
     });
     Ok(shown.collect())
 }
 
-fn no_such_message(id: &str) -> Complaint {
+pub(super) fn no_such_message(id: &str) -> Complaint {
     Complaint::refused(
         Text::new(format!("Er is geen bericht {id}."), format!("There is no message {id}.")),
         Text::new("Kijk in de lijst: outbox list of inbox list.", "See the list: outbox list or inbox list."),
     )
 }
 
+/// The signing key and how it came to be.
+pub(super) fn key(view: &View<'_>) -> Value {
+    let keys = view.core.agreed().keys();
+    let signer = view.core.signer(view.vault.ports()).public();
+    let rotations = keys.of_party(view.core.oin()).filter_map(|one| {
+        let verified = Rotation::verify(&one.rotation).ok()?;
+        let rotation = verified.rotation();
+        Some(RotatedView {
+            at: one.at.to_string(),
+            seq: rotation.seq,
+            old: rotation.old.thumbprint().to_string(),
+            new: rotation.new.thumbprint().to_string(),
+        })
+    });
+    let at_hand = |new: &[u8]| view.vault.next().is_some_and(|next| next.public().to_bytes() == *new);
+    json!(KeyView {
+        key: HEXLOWER.encode(&signer.to_bytes()),
+        thumbprint: signer.thumbprint().to_string(),
+        given_up: keys.given_up(signer.thumbprint()).map(|at| at.to_string()),
+        rotations: rotations.collect(),
+        turning: view.core.turning().row().map(|row| TurningView {
+            new: HEXLOWER.encode(&row.new),
+            since: row.since.to_string(),
+            urgent: row.urgent,
+            at_hand: at_hand(&row.new),
+            refused: row.refused,
+        }),
+    })
+}
+
 /// One message of the outbox.
 pub(super) fn message(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint> {
     let (position, _) = view.core.find(&msg_id).ok_or_else(|| no_such_message(&msg_id.to_string()))?;
     let row = outbox_row(view.store, position).ok_or_else(|| no_such_message(&msg_id.to_string()))?;
-    Ok(outgoing(position, &row))
+    Ok(outgoing(position, &row, view.store))
 }
 
-fn incoming(position: u64, row: &InboxRow) -> Value {
+fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
+    let mark = view.core.mark(position).cloned().unwrap_or_default();
+    let erased = view.core.erased(position);
     json!({
         "position": position,
         "msg_id": row.msg_id.to_string(),
@@ -117,27 +199,109 @@ fn incoming(position: u64, row: &InboxRow) -> Value {
         "stored": row.stored.to_string(),
         "entry": row.index,
         "remark": row.remark.as_str(),
+        "revised": revised(&mark),
+        "revised_by": mark.corrected.iter().chain(&mark.withdrawn).map(|one| one.by.to_string()).collect::<Vec<_>>(),
+        "revised_at": mark.withdrawn.as_ref().or(mark.corrected.last()).map(|one| one.at.to_string()),
+        "effect": mark.effect.map(|number| if number == 0 { json!("applied") } else { reason(number) }),
         "retention_days": row.retention_days,
+        "keep_until": view.core.keep_until(position).map(|at| at.to_string()),
+        "erased": erased.map(|erased| erased.at.to_string()),
+        "erased_why": erased.map(|erased| erased.ground.as_str()),
+        "overwritten": erased.and_then(|erased| erased.overwritten).map(|at| at.to_string()),
+        "destruction_confirmed_by": erased.and_then(|erased| erased.confirmation).map(|id| id.to_string()),
     })
+}
+
+/// What its sender said of a message later.
+fn revised(mark: &MarkRow) -> Option<&'static str> {
+    match (&mark.withdrawn, mark.corrected.is_empty()) {
+        (Some(_), _) => Some("withdrawn"),
+        (None, false) => Some("corrected"),
+        (None, true) => None,
+    }
 }
 
 /// The last messages of the inbox.
 pub(super) fn inbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     let rows = rows(view.store, table::INBOX, lines)?;
     let shown = rows.iter().filter_map(|write| {
-        if let Write::Inbox(position, row) = write { Some(incoming(*position, row)) } else { None }
+        if let Write::Inbox(position, row) = write { Some(incoming(view, *position, row)) } else { None }
     });
     Ok(shown.collect())
 }
 
-/// One message of the inbox with its body, by position or message id.
-pub(super) fn read(view: &View<'_>, id: &str) -> Result<Value, Complaint> {
+/// One row of the inbox, by position or message id.
+pub(super) fn find(view: &View<'_>, id: &str) -> Result<(u64, Box<InboxRow>), Complaint> {
     let found = rows(view.store, table::INBOX, u64::MAX)?.into_iter().find_map(|write| {
         let Write::Inbox(position, row) = write else { return None };
         (position.to_string() == id || row.msg_id.to_string() == id).then_some((position, row))
     });
-    let (position, row) = found.ok_or_else(|| no_such_message(id))?;
-    let mut value = incoming(position, &row);
+    found.ok_or_else(|| no_such_message(id))
+}
+
+/// The consents of others that this organisation holds.
+pub(super) fn consents(view: &View<'_>) -> Value {
+    let shown = |consent: &Consent| {
+        json!({
+            "origin": consent.origin.to_string(),
+            "packet": consent.packet.to_string(),
+            "to": oins(&consent.recipients),
+            "until": consent.until.to_string(),
+            "at": consent.at.to_string(),
+        })
+    };
+    view.core.consents().map(shown).collect()
+}
+
+/// The position of a message of the inbox, by that or by message id.
+pub(super) fn position_of(view: &View<'_>, id: &str) -> Result<u64, Complaint> {
+    find(view, id).map(|(position, _)| position)
+}
+
+/// One message of the inbox without its body.
+pub(super) fn received(view: &View<'_>, position: u64) -> Result<Value, Complaint> {
+    find(view, &position.to_string()).map(|(position, row)| incoming(view, position, &row))
+}
+
+/// One message of the inbox with its body, by position or message id.
+///
+/// A body that its sender withdrew is shown to who asks for it in so many words only.
+pub(super) fn read(view: &View<'_>, id: &str, withdrawn: bool) -> Result<Value, Complaint> {
+    let (position, row) = find(view, id)?;
+    let mut value = incoming(view, position, &row);
+    if let Some(erased) = view.core.erased(position) {
+        let (at, why) = (erased.at, erased.ground);
+        return Err(Complaint::refused(
+            Text::new(
+                format!("De inhoud van dit bericht is gewist op {at} ({why})."),
+                format!("The body of this message was erased at {at} ({why})."),
+            ),
+            Text::new(
+                "De gegevens over het bericht staan in `inbox list`; de inhoud komt niet terug.",
+                "What is known of the message is in `inbox list`; the body does not come back.",
+            ),
+        )
+        .about(id));
+    }
+    if !withdrawn && view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some()) {
+        return Err(Complaint::refused(
+            Text::new(
+                "De afzender heeft dit bericht ingetrokken; gebruik de inhoud niet meer.",
+                "The sender withdrew this message; do not use its body any more.",
+            ),
+            Text::new(
+                "Wie de inhoud toch moet zien, geeft --withdrawn op.",
+                "Who has to see the body all the same adds --withdrawn.",
+            ),
+        )
+        .about(id));
+    }
+    let said = provenance_row(view.store, position);
+    if let (Some(object), Some(source)) = (value.as_object_mut(), view.core.source(&row, said.as_ref())) {
+        object.insert("origin".into(), source.origin.to_string().into());
+        object.insert("handling".into(), source.handling.as_str().into());
+        object.insert("source".into(), said.and_then(|said| said.source).map(|it| it.to_string()).into());
+    }
     if row.outcome == 0 {
         let key = position_key(position);
         let locked = view.store.get(table::BODY, &key).map_err(|error| store_complaint(&error))?;
@@ -181,11 +345,15 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
             "broker": link.software,
         })),
         "outbox": {
-            "drafts": status.drafts, "queued": status.queued, "deferred": status.deferred,
+            "drafts": status.drafts, "held": status.held, "denied": status.denied, "queued": status.queued, "deferred": status.deferred,
             "in_flight": status.in_flight, "accepted": status.accepted, "refused": status.refused,
             "expired": status.expired, "oldest": time(status.oldest),
         },
         "inbox": { "stored": status.received, "quarantined": status.quarantined },
+        "bodies": {
+            "kept": status.bodies_kept, "erased": status.bodies_erased, "held_back": status.bodies_held_back,
+        },
+        "corrections": { "open": status.corrections_open, "refused": status.corrections_refused },
         "log": {
             "size": status.pin.map(|pin| pin.size),
             "root": status.pin.map(|pin| pin.root.to_string()),

@@ -11,7 +11,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::lang::Text;
+use seinhuis_shell::lang::{Lang, Text};
 use seinhuis_shell::{clock, files, keys};
 use serde::Deserialize;
 use serde_json::Value;
@@ -57,6 +57,12 @@ pub(super) struct Push {
     /// The message this answers
     #[arg(long)]
     reply_to: Option<String>,
+    /// Pass on a received message: its number in the inbox, or its message id. Origin and handling code go along
+    #[arg(long, value_name = "MSG")]
+    from: Option<String>,
+    /// What the recipient may do with it: partners or consent; stricter than the covenant asks, never wider
+    #[arg(long)]
+    handling: Option<String>,
     /// W3C trace id
     #[arg(long)]
     trace: Option<String>,
@@ -105,17 +111,29 @@ pub(super) fn push(home: &Home, push: &Push, ui: Ui) -> Result<Outcome, Complain
     let bytes = files::read_or_stdin(&push.file, BODY_MAX.saturating_mul(2))?;
     let text = compose(push, &bytes)?;
     let msg_id = text.msg_id.clone();
-    let (mut value, from) = ask(home, Request::Push(Box::new(text)))?;
-    if let (Some(seconds), From::Agent) = (push.wait, from) {
+    let (value, from) = ask(home, Request::Push(Box::new(text)))?;
+    follow(home, &msg_id, (value, from), push.wait, ui)
+}
+
+/// Waits so many seconds for the broker's answer to a message that is on its way, and tells what became of it.
+/// One that waits for a person is not waited for.
+pub(super) fn follow(
+    home: &Home,
+    msg_id: &str,
+    (mut value, from): (Value, From),
+    wait: Option<u64>,
+    ui: Ui,
+) -> Result<Outcome, Complaint> {
+    if let (Some(seconds), From::Agent) = (wait, from) {
         let patience = Duration::from_secs(seconds);
         let begun = Instant::now();
         while matches!(state(&value), "draft" | "sealed") && begun.elapsed() < patience {
             std::thread::sleep(LOOK);
-            value = ask(home, Request::Look(Look::Message { msg_id: msg_id.clone() }))?.0;
+            value = ask(home, Request::Look(Look::Message { msg_id: msg_id.to_owned() }))?.0;
         }
     }
     tell(&value, from, ui);
-    Ok(if matches!(state(&value), "refused" | "expired") { Outcome::No } else { Outcome::Done })
+    Ok(if matches!(state(&value), "refused" | "expired" | "denied") { Outcome::No } else { Outcome::Done })
 }
 
 fn state(value: &Value) -> &str {
@@ -161,6 +179,8 @@ fn compose(push: &Push, bytes: &[u8]) -> Result<PushText, Complaint> {
     over(&push.covenant, &mut text.covenant);
     over(&push.reply_to, &mut text.in_reply_to);
     over(&push.trace, &mut text.trace);
+    over(&push.from, &mut text.source);
+    over(&push.handling, &mut text.handling);
     if let Some(flow) = &push.flow {
         text.flow.clone_from(flow);
     }
@@ -192,6 +212,24 @@ fn is_signal(bytes: &[u8]) -> bool {
     keys.contains_key("flow") && keys.contains_key("body")
 }
 
+/// What a person decided about a message, in words.
+pub(super) fn decision(value: &Value, lang: Lang) -> String {
+    let text = |key: &str| value.pointer(key).and_then(Value::as_str).unwrap_or_default();
+    let outcome = match text("/release/outcome") {
+        "approved" => lang.pick("vrijgegeven", "released"),
+        "denied" => lang.pick("tegengehouden", "denied"),
+        _ => return String::new(),
+    };
+    let by = lang.pick("door", "by");
+    let said = format!(
+        "{outcome} {by} {}, {}: {}",
+        text("/release/role"),
+        text("/release/at"),
+        text("/release/reason")
+    );
+    said.trim_end_matches(": ").to_owned()
+}
+
 fn tell(value: &Value, from: From, ui: Ui) {
     let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
     let id = text("msg_id");
@@ -214,6 +252,18 @@ fn tell(value: &Value, from: From, ui: Ui) {
                 format!("Refused: {id}. {} {}", complaint.what.en, complaint.advice.en),
             )
         }
+        ("denied", _) => (
+            format!("Tegengehouden: {id}. {}", decision(value, Lang::Nl)),
+            format!("Denied: {id}. {}", decision(value, Lang::En)),
+        ),
+        ("held", _) => (
+            format!(
+                "Wacht op vrijgave door een mens: {id}. Bekijk het met `seinhuis-agent release show {id}` en beslis met `release approve` of `release deny`; tot dan gaat er niets weg."
+            ),
+            format!(
+                "Waits for release by a person: {id}. See it with `seinhuis-agent release show {id}` and decide with `release approve` or `release deny`; nothing leaves until then."
+            ),
+        ),
         ("draft", _) => (
             format!(
                 "In de wachtrij: {id}. De agent wacht op een ontvangstsleutel van elke ontvanger, of op de stand van de zaak; zodra die er is, verzegelt en verstuurt hij."
@@ -253,6 +303,8 @@ mod tests {
             id: None,
             reply_to: None,
             trace: None,
+            from: None,
+            handling: None,
             wait: None,
         }
     }

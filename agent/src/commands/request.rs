@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Target};
+use seinhuis_agent_core::{
+    CorrectRequest, CorrectionKind, Grant, Ground, Input, PushRequest, Pushed, Rejection, Release, Source,
+    Target,
+};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::Word;
-use seinhuis_shared::covenant::{Compiled, Covenant, Role, Step};
+use seinhuis_shared::covenant::{Compiled, Covenant, Handling, Role, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
-use seinhuis_shared::time::Span;
+use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, Answered};
 use seinhuis_shell::lang::Text;
@@ -17,9 +20,9 @@ use seinhuis_shell::{answer, clock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::present;
+use super::{correct, present};
 use crate::agent::{AgentHandle, PushError, stopped};
-use crate::engine::{Engine, Say, View, store_complaint};
+use crate::engine::{Engine, Say, View, outbox_row, provenance_row, store_complaint};
 use crate::home::Home;
 use crate::link::LinkStatus;
 
@@ -52,8 +55,34 @@ pub struct PushText {
     pub in_reply_to: Option<String>,
     /// W3C trace id, hexadecimal.
     pub trace: Option<String>,
+    /// The received message this passes on: its place in the inbox, or its message id.
+    pub source: Option<String>,
+    /// What recipients may do with it.
+    pub handling: Option<String>,
     /// The plaintext body, in base64.
     pub body: String,
+}
+
+/// A consent as text, on its way to whoever has the store.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantText {
+    /// The message id of the message that brings it, a UUID.
+    pub msg_id: String,
+    /// The message it is about, a UUID.
+    pub about: String,
+    /// Who may pass it on: an OIN or a role.
+    pub holder: String,
+    /// To whom: each an OIN or a role.
+    pub to: Vec<String>,
+    /// Until when, RFC 3339 or a date.
+    pub until: Option<String>,
+    /// The step.
+    pub step: Option<String>,
+    /// A reference of the organisation's own.
+    pub reference: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A command on its way to whoever has the store. An unknown field is refused: an agent of an older version
@@ -79,6 +108,40 @@ pub enum Request {
         /// The covenant's digest, hexadecimal.
         covenant: Option<String>,
     },
+    /// Allows somebody to pass on what this organisation sent.
+    Grant(Box<GrantText>),
+    /// Decides about a message that waits for release.
+    Release {
+        /// Its id, a UUID.
+        msg_id: String,
+        /// Whether it may leave.
+        approve: bool,
+        /// In which role.
+        role: String,
+        /// Why.
+        reason: String,
+    },
+    /// Says that an own message is wrong, or withdraws it.
+    Correct {
+        /// The message, a UUID.
+        about: String,
+        /// `correction` or `withdrawal`.
+        kind: String,
+        /// The plaintext body, in base64.
+        body: String,
+    },
+    /// Says again what was refused of corrections.
+    RetryCorrections {
+        /// The message they are about, a UUID; all when left out.
+        about: Option<String>,
+    },
+    /// Has the body of a message received erased.
+    Erase {
+        /// Its position or its message id.
+        id: String,
+        /// Why: a ground of the covenant's confirmation of destruction.
+        ground: String,
+    },
     /// Gives this organisation's word about a version.
     Speak {
         /// Its hash, hexadecimal.
@@ -87,6 +150,11 @@ pub enum Request {
         word: String,
         /// Why, for the other parties.
         reason: String,
+    },
+    /// Gives up the signing key for a new one.
+    Rotate {
+        /// At once, without waiting for verdicts on what is sealed.
+        urgent: bool,
     },
 }
 
@@ -133,6 +201,15 @@ pub enum Look {
         /// Its id, a UUID.
         msg_id: String,
     },
+    /// The messages that wait for release by a person.
+    Held,
+    /// One of them with its body.
+    HeldBody {
+        /// Its id, a UUID.
+        msg_id: String,
+    },
+    /// The consents of others that this organisation holds.
+    Consents,
     /// The last messages received.
     Inbox {
         /// How many.
@@ -142,6 +219,15 @@ pub enum Look {
     Read {
         /// Its position or its message id.
         id: String,
+        /// Also when its sender withdrew it.
+        withdrawn: bool,
+    },
+    /// What was said of own messages, and who confirmed it.
+    Corrections {
+        /// How many.
+        lines: u64,
+        /// Only what is not settled.
+        open: bool,
     },
     /// The covenants and how they stand.
     Covenants,
@@ -157,6 +243,8 @@ pub enum Look {
         /// Its hash, hexadecimal.
         covenant: String,
     },
+    /// The signing key and how it came to be.
+    Key,
     /// How the agent is doing.
     Status,
 }
@@ -184,14 +272,14 @@ pub(crate) fn ask(home: &Home, request: Request) -> Result<(Value, From), Compla
 
 fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
     let result = match request {
+        Request::Grant(text) => {
+            let request = granted(&engine.view(), &text)?;
+            push_directly(&mut engine, request)
+        }
         Request::Push(push) => {
-            let request = parse(&push)?;
-            let msg_id = request.msg_id;
-            let push = Input::Push { token: 0, request: Box::new(request) };
-            let turn = engine.step([push]).map_err(|error| store_complaint(&error))?;
-            let reply =
-                turn.replies.into_iter().next().ok_or_else(|| Complaint::bug("no answer to a push"))?;
-            pushed(&engine.view(), msg_id, reply.result)
+            let mut request = parse(&push)?;
+            request.source = source(&engine.view(), push.source.as_ref())?;
+            push_directly(&mut engine, request)
         }
         Request::Look(look) => see(&engine.view(), &look, None),
         Request::Propose { document } => say_directly(&mut engine, propose(&document)?),
@@ -202,13 +290,101 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             let (case, say) = decide(&case, &act, covenant.as_ref())?;
             say_directly(&mut engine, say).map(|_| present::case(&engine.view(), case))
         }
+        Request::Release { msg_id, approve, role, reason } => {
+            let release = Release { msg_id: field("ID", &msg_id)?, approved: approve, role, reason };
+            let msg_id = release.msg_id;
+            say_directly(&mut engine, Say::Release(release))
+                .and_then(|_| present::message(&engine.view(), msg_id))
+        }
+        Request::Correct { about, kind, body } => {
+            let (about, say) = correct(&about, &kind, &body)?;
+            say_directly(&mut engine, say)?;
+            correct::said(&engine.view(), about)
+        }
+        Request::RetryCorrections { about } => {
+            let about = optional("MESSAGE", about.as_ref())?;
+            say_directly(&mut engine, Say::RetryCorrections(about))?;
+            correct::list(&engine.view(), u64::MAX, true)
+        }
+        Request::Erase { id, ground } => {
+            let (position, say) = erase(&engine.view(), &id, &ground)?;
+            say_directly(&mut engine, say)?;
+            engine.overwrite().map_err(|error| store_complaint(&error))?;
+            present::received(&engine.view(), position)
+        }
+        Request::Rotate { urgent } => engine
+            .make_next_key()
+            .and_then(|()| say_directly(&mut engine, Say::Rotate { urgent }))
+            .map(|_| present::key(&engine.view())),
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
 }
 
+fn push_directly(engine: &mut Engine, request: PushRequest) -> Result<Value, Complaint> {
+    let msg_id = request.msg_id;
+    let push = Input::Push { token: 0, request: Box::new(request) };
+    let turn = engine.step([push]).map_err(|error| store_complaint(&error))?;
+    let reply = turn.replies.into_iter().next().ok_or_else(|| Complaint::bug("no answer to a push"))?;
+    pushed(&engine.view(), msg_id, reply.result)
+}
+
+/// The received message that a push passes on.
+fn source(view: &View<'_>, id: Option<&String>) -> Result<Option<Source>, Complaint> {
+    let Some(id) = id else { return Ok(None) };
+    let (position, row) = present::find(view, id)?;
+    let withdrawn = view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some());
+    if withdrawn || view.core.erased(position).is_some() {
+        return Err(Complaint::refused(
+            Text::new(
+                "Dit bericht is ingetrokken of gewist; het wordt niet meer doorgegeven.",
+                "This message was withdrawn or erased; it is not passed on any more.",
+            ),
+            Text::new("Vraag de afzender om een nieuw bericht.", "Ask the sender for a new message."),
+        )
+        .about(id));
+    }
+    let said = provenance_row(view.store, position);
+    let source = view.core.source(&row, said.as_ref());
+    source.map(Some).ok_or_else(|| present::no_such_message(id))
+}
+
+/// A consent as something to push to its holder.
+fn granted(view: &View<'_>, text: &GrantText) -> Result<PushRequest, Complaint> {
+    let about = field("MSG", &text.about)?;
+    let row = view.core.find(&about).and_then(|(position, _)| outbox_row(view.store, position));
+    let row = row.ok_or_else(|| present::no_such_message(&text.about))?;
+    let grant = Grant {
+        msg_id: field("--id", &text.msg_id)?,
+        holder: target("--holder", &text.holder)?,
+        to: text.to.iter().map(|one| target("--to", one)).collect::<Result<_, _>>()?,
+        until: text.until.as_deref().map(moment).transpose()?,
+        step: optional("--step", text.step.as_ref())?,
+        reference: text.reference.clone(),
+        reason: text.reason.clone(),
+    };
+    view.core.grant(&row, grant, clock::now(), view.vault.ports()).map_err(|rejection| rejected(&rejection))
+}
+
+/// A date or an instant of `--until`.
+fn moment(text: &str) -> Result<Timestamp, Complaint> {
+    Timestamp::parse(text).ok_or_else(|| {
+        Complaint::usage(
+            Text::new(format!("{text} is geen datum."), format!("{text} is no date.")),
+            Text::new("Schrijf bijvoorbeeld 2026-12-31.", "Write for example 2026-12-31."),
+        )
+    })
+}
+
+/// An organisation by its OIN or its role.
+fn target(name: &str, text: &str) -> Result<Target, Complaint> {
+    // A role never has the form of an OIN.
+    text.parse::<Role>().map(Target::Role).or_else(|_| field(name, text).map(Target::Oin))
+}
+
 fn say_directly(engine: &mut Engine, say: Say) -> Result<Value, Complaint> {
-    let turn = engine.step([say.input(0)]).map_err(|error| store_complaint(&error))?;
+    let input = say.input(0, &engine.view());
+    let turn = engine.step([input]).map_err(|error| store_complaint(&error))?;
     let (_, result) = turn.answers.into_iter().next().ok_or_else(|| Complaint::bug("no answer"))?;
     result.map_err(|rejection| rejected(&rejection))?;
     Ok(present::covenants(&engine.view()))
@@ -247,6 +423,27 @@ fn decide(case: &str, act: &ActText, covenant: Option<&String>) -> Result<(CaseI
     Ok((case, Say::Decide(case, act, optional("--covenant", covenant)?)))
 }
 
+fn correct(about: &str, kind: &str, body: &str) -> Result<(MsgId, Say), Complaint> {
+    let about = field("MESSAGE", about)?;
+    let kinds = [CorrectionKind::Correction, CorrectionKind::Withdrawal];
+    let kind = kinds.into_iter().find(|one| one.as_str() == kind);
+    let kind = kind.ok_or_else(|| Complaint::bug("a correction of another version"))?;
+    let body = from_base64(body).ok_or_else(|| Complaint::bug("a body that is not base64"))?;
+    Ok((about, Say::Correct(Box::new(CorrectRequest { about, kind, body, sent: None }))))
+}
+
+fn erase(view: &View<'_>, id: &str, ground: &str) -> Result<(u64, Say), Complaint> {
+    let known = Ground::ALL.map(Ground::as_str).join(", ");
+    let ground = Ground::ALL.into_iter().find(|one| one.as_str() == ground).ok_or_else(|| {
+        Complaint::usage(
+            Text::new(format!("{ground} is geen grond."), format!("{ground} is not a ground.")),
+            Text::new(format!("Kies uit: {known}."), format!("Choose one of: {known}.")),
+        )
+    })?;
+    let position = present::position_of(view, id)?;
+    Ok((position, Say::Erase(position, ground)))
+}
+
 /// Answers a request of the control socket.
 pub(crate) async fn serve(agent: &AgentHandle, value: Value) -> Value {
     let answer = match serde_json::from_value::<Request>(value) {
@@ -265,15 +462,40 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             say(agent, decision).await?;
             agent.query(move |view| present::case(view, case)).await
         }
+        Request::Release { msg_id, approve, role, reason } => {
+            let release = Release { msg_id: field("ID", &msg_id)?, approved: approve, role, reason };
+            let msg_id = release.msg_id;
+            say(agent, Say::Release(release)).await?;
+            agent.query(move |view| present::message(view, msg_id)).await?
+        }
+        Request::Grant(text) => {
+            let request = agent.query(move |view| granted(view, &text)).await??;
+            hand_over(agent, request).await
+        }
+        Request::Correct { about, kind, body } => {
+            let (about, correction) = correct(&about, &kind, &body)?;
+            say(agent, correction).await?;
+            agent.query(move |view| correct::said(view, about)).await?
+        }
+        Request::RetryCorrections { about } => {
+            say(agent, Say::RetryCorrections(optional("MESSAGE", about.as_ref())?)).await?;
+            agent.query(|view| correct::list(view, u64::MAX, true)).await?
+        }
+        Request::Erase { id, ground } => {
+            let (position, erasing) = agent.query(move |view| erase(view, &id, &ground)).await??;
+            say(agent, erasing).await?;
+            agent.query(move |view| present::received(view, position)).await?
+        }
+        Request::Rotate { urgent } => {
+            say(agent, Say::Rotate { urgent }).await?;
+            agent.query(present::key).await
+        }
         Request::Push(push) => {
-            let request = parse(&push)?;
-            let msg_id = request.msg_id;
-            let result = match agent.push(request).await {
-                Ok(outcome) => Ok(outcome),
-                Err(PushError::Rejected(rejection)) => Err(rejection),
-                Err(PushError::Stopped) => return Err(stopped()),
-            };
-            agent.query(move |view| pushed(view, msg_id, result)).await?
+            let mut request = parse(&push)?;
+            if let Some(id) = push.source {
+                request.source = agent.query(move |view| source(view, Some(&id))).await??;
+            }
+            hand_over(agent, request).await
         }
         Request::Look(look) => {
             if let Look::Case { case } = &look {
@@ -283,6 +505,16 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             agent.query(move |view| see(view, &look, Some(&link))).await?
         }
     }
+}
+
+async fn hand_over(agent: &AgentHandle, request: PushRequest) -> Result<Value, Complaint> {
+    let msg_id = request.msg_id;
+    let result = match agent.push(request).await {
+        Ok(outcome) => Ok(outcome),
+        Err(PushError::Rejected(rejection)) => Err(rejection),
+        Err(PushError::Stopped) => return Err(stopped()),
+    };
+    agent.query(move |view| pushed(view, msg_id, result)).await?
 }
 
 fn pushed(view: &View<'_>, msg_id: MsgId, result: Result<Pushed, Rejection>) -> Result<Value, Complaint> {
@@ -309,11 +541,16 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
     match look {
         Look::Outbox { lines } => present::outbox(view, *lines),
         Look::Inbox { lines } => present::inbox(view, *lines),
-        Look::Read { id } => present::read(view, id),
-        Look::Message { msg_id } => present::message(view, field("--id", msg_id)?),
+        Look::Consents => Ok(present::consents(view)),
+        Look::Held => Ok(present::held(view)),
+        Look::HeldBody { msg_id } => present::held_body(view, field("ID", msg_id)?),
+        Look::Message { msg_id } => present::message(view, field("ID", msg_id)?),
+        Look::Read { id, withdrawn } => present::read(view, id, *withdrawn),
+        Look::Corrections { lines, open } => correct::list(view, *lines, *open),
         Look::Covenants => Ok(present::covenants(view)),
         Look::Cases => Ok(present::cases(view)),
         Look::Case { case } => Ok(present::case(view, field("CASE", case)?)),
+        Look::Key => Ok(present::key(view)),
         Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
         Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
     }
@@ -346,14 +583,7 @@ where
 /// # Errors
 /// A sentence naming the option whose value is wrong; a body that is not base64 is the program's own fault.
 pub fn parse(push: &PushText) -> Result<PushRequest, Complaint> {
-    let to = push
-        .to
-        .iter()
-        .map(|text| {
-            // A role never has the form of an OIN.
-            text.parse::<Role>().map(Target::Role).or_else(|_| field("--to", text).map(Target::Oin))
-        })
-        .collect::<Result<Vec<_>, Complaint>>()?;
+    let to = push.to.iter().map(|text| target("--to", text)).collect::<Result<Vec<_>, Complaint>>()?;
     Ok(PushRequest {
         msg_id: field::<MsgId>("--id", &push.msg_id)?,
         flow: push.flow.clone(),
@@ -366,6 +596,8 @@ pub fn parse(push: &PushText) -> Result<PushRequest, Complaint> {
         ttl: push.ttl_ms.map(Span),
         in_reply_to: optional::<MsgId>("--reply-to", push.in_reply_to.as_ref())?,
         trace: optional::<TraceId>("--trace", push.trace.as_ref())?,
+        source: None,
+        handling: optional::<Handling>("--handling", push.handling.as_ref())?,
         body: from_base64(&push.body).ok_or_else(|| Complaint::bug("a body that is not base64"))?,
     })
 }
@@ -420,11 +652,23 @@ mod tests {
             with(Request::Look(Look::Outbox { lines: 1 }), "look", Some("outbox")),
             with(Request::Look(Look::Message { msg_id: "a".into() }), "look", Some("message")),
             with(Request::Look(Look::Inbox { lines: 1 }), "look", Some("inbox")),
-            with(Request::Look(Look::Read { id: "7".into() }), "look", Some("read")),
+            with(Request::Look(Look::Read { id: "7".into(), withdrawn: true }), "look", Some("read")),
+            with(Request::Look(Look::Corrections { lines: 1, open: true }), "look", Some("corrections")),
+            with(
+                Request::Correct { about: "a".into(), kind: "b".into(), body: String::new() },
+                "correct",
+                None,
+            ),
+            with(Request::Erase { id: "7".into(), ground: "termijn".into() }, "erase", None),
+            with(Request::RetryCorrections { about: None }, "retry-corrections", None),
             with(Request::Decide { case: "a".into(), act: ActText::Close, covenant: None }, "decide", None),
             with(Request::Look(Look::Case { case: "a".into() }), "look", Some("case")),
+            with(Request::Grant(Box::default()), "grant", None),
+            with(Request::Look(Look::HeldBody { msg_id: "a".into() }), "look", Some("held-body")),
+            json!({ "release": { "msg_id": "", "approve": true, "role": "", "reason": "", "added_later": true } }),
             json!({ "look": { "status": { "added_later": true } } }),
             json!({ "propose": { "document": "", "added_later": true } }),
+            json!({ "rotate": { "urgent": false, "added_later": true } }),
             json!({ "speak": { "covenant": "", "word": "", "reason": "", "added_later": true } }),
         ] {
             assert!(from_value::<Request>(value.clone()).is_err(), "{value}");

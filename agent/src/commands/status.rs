@@ -54,7 +54,9 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
     rows.push((
         "outbox",
         format!(
-            "{} {}, {} {}, {} {}, {} {}, {} {}",
+            "{} {}, {} {}, {} {}, {} {}, {} {}, {} {}, {} {}",
+            number(value, "/outbox/held"),
+            pick("wacht op vrijgave", "waiting for release"),
             number(value, "/outbox/drafts").saturating_add(number(value, "/outbox/queued")),
             pick("in de wachtrij", "queued"),
             number(value, "/outbox/in_flight").saturating_add(number(value, "/outbox/deferred")),
@@ -65,6 +67,8 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
             pick("geweigerd", "refused"),
             number(value, "/outbox/expired"),
             pick("verlopen", "expired"),
+            number(value, "/outbox/denied"),
+            pick("tegengehouden", "denied"),
         ),
     ));
     rows.push((
@@ -77,6 +81,8 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
             pick("in quarantaine", "quarantined"),
         ),
     ));
+    rows.extend(bodies(value, nl));
+    rows.extend(corrections(value, nl));
     rows.push((
         pick("uitwisselingslog", "exchange log"),
         format!(
@@ -100,6 +106,37 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         ));
     }
     format!("{}{}", aligned(&rows), alarms(value, nl))
+}
+
+/// What was said of own messages and is not confirmed; nothing when there is none.
+fn corrections(value: &Value, nl: bool) -> Option<(&'static str, String)> {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    let [open, refused] = ["/corrections/open", "/corrections/refused"].map(|at| number(value, at));
+    let text = format!(
+        "{open} {}, {refused} {}",
+        pick("nog niet bevestigd", "not confirmed yet"),
+        pick("geweigerd (corrections list)", "refused (corrections list)"),
+    );
+    (open > 0 || refused > 0).then(|| (pick("correcties", "corrections"), text))
+}
+
+/// What is kept and erased of bodies; nothing when none ever came.
+fn bodies(value: &Value, nl: bool) -> Option<(&'static str, String)> {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    let [kept, erased, held] =
+        ["/bodies/kept", "/bodies/erased", "/bodies/held_back"].map(|at| number(value, at));
+    let mut text = format!("{kept} {}, {erased} {}", pick("bewaard", "kept"), pick("gewist", "erased"));
+    if held > 0 {
+        _ = write!(
+            text,
+            ". {held} {}",
+            pick(
+                "over de termijn volgens deze klok, niet volgens het log: controleer de klok of wacht op een sessie",
+                "past their term by this clock, not by the log: check the clock or wait for a session"
+            ),
+        );
+    }
+    (kept > 0 || erased > 0).then(|| (pick("inhoud", "bodies"), text))
 }
 
 fn alarms(value: &Value, nl: bool) -> String {

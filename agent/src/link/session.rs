@@ -211,6 +211,9 @@ pub(super) fn dispatch(
             let answered = move |outcome| Input::DecisionAnswered(case, outcome);
             requests.spawn(say(connection.clone(), jobs.clone(), Kind::Decide, bytes, answered));
         }
+        Send::Rotate(bytes) => {
+            requests.spawn(rotate(connection.clone(), jobs.clone(), bytes));
+        }
         Send::FetchCase(case) => {
             requests.spawn(fetch_case(connection.clone(), jobs.clone(), FetchCase { case }));
         }
@@ -354,11 +357,11 @@ async fn fetch_covenant(connection: Connection, jobs: Sender<Job>, request: Fetc
         let answer = wire::Covenant::parse(&bytes).map_err(|refusal| refusal.to_string())?;
         let covenant = Covenant::from_bytes(&answer.document).map_err(|error| error.to_string())?;
         let compiled = Compiled::new(covenant).map_err(|error| error.to_string())?;
-        Ok::<_, String>((Arc::new(compiled), answer.casts))
+        Ok::<_, String>((Arc::new(compiled), answer.casts, answer.rotations))
     };
     match tokio::task::spawn_blocking(read).await.ok()? {
-        Ok((compiled, casts)) if compiled.hash() == request.hash => {
-            post(&jobs, Input::Covenant { compiled, casts }).err()
+        Ok((compiled, casts, rotations)) if compiled.hash() == request.hash => {
+            post(&jobs, Input::Covenant { compiled, casts, rotations }).err()
         }
         Ok(_) => {
             tracing::warn!(hash = %request.hash, "the broker gave another covenant than was asked for");
@@ -406,6 +409,22 @@ async fn say(
         Answer::Refused(refuse) => post(&jobs, answered(refuse.reason)).err(),
         Answer::Frame(..) | Answer::Nothing => None,
     }
+}
+
+/// Gives up the own key, once. What was not answered the core says again.
+async fn rotate(connection: Connection, jobs: Sender<Job>, rotation: Vec<u8>) -> Option<Gone> {
+    let answer = match ask(&connection, &frame::encode(Kind::Rotate, &rotation).ok()?).await {
+        Answer::Frame(Kind::Rotations, bytes) => match wire::Rotations::parse(&bytes) {
+            Ok(answer) => Ok(answer.rotations),
+            Err(refusal) => Err(refusal.number()),
+        },
+        Answer::Refused(refuse) => Err(refuse.reason),
+        Answer::Frame(..) | Answer::Nothing => {
+            tracing::warn!("the broker did not answer to the new signing key; it is told again");
+            return None;
+        }
+    };
+    post(&jobs, Input::RotationAnswered(answer)).err()
 }
 
 async fn fetch_consistency(

@@ -68,7 +68,8 @@ impl Cases {
     }
 }
 
-/// Checks the signature of a decision; gives it with the version it names.
+/// Checks the signature of a decision; gives it with the version it names. Whether the key still counts is not
+/// asked.
 ///
 /// # Errors
 /// [`Refusal::UnknownCovenant`]; those of [`CaseDecision::verify`].
@@ -77,7 +78,7 @@ pub(crate) fn verify<'a>(
     agreements: &'a Agreements,
 ) -> Result<(Verified, &'a Arc<Compiled>), Refusal> {
     let compiled = agreements.get(&CaseDecision::claimed(bytes)?.covenant)?.compiled();
-    let verified = CaseDecision::verify(bytes, |oin, kid| compiled.signing_key(oin, kid).copied())?;
+    let verified = CaseDecision::verify(bytes, |oin, kid| agreements.keys().holds(compiled, oin, kid))?;
     Ok((verified, compiled))
 }
 
@@ -103,6 +104,7 @@ impl Core {
         }
         // The state at an entry must be certain, so a decision counts from a time no entry has yet.
         let at = now.max(self.state.log.time.plus(Span(1)));
+        directory.agreements.keys().signing_key(compiled, *peer, verified.key(), at)?;
         if !agreement.in_force(at) {
             return Err(Refusal::CovenantNotInForce);
         }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, Oin};
-use seinhuis_shared::limits::{CONNECTIONS_PER_PARTNER, MAILBOX_BYTES, MAILBOX_PACKETS};
+use seinhuis_shared::limits::{BUNDLE_MAX, CONNECTIONS_PER_PARTNER, MAILBOX_BYTES, MAILBOX_PACKETS};
+use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::tree::Frontier;
@@ -346,8 +348,7 @@ impl Core {
         };
         let answer = match ask {
             Ask::PublishPrekeys { bytes, bundle } => bundle.and_then(|bundle| {
-                self.publish_prekeys(&peer, bundle.seq, bytes, now, turn)
-                    .map(|()| Send::Done { conn, request })
+                self.publish_prekeys(&peer, &bundle, bytes, now, turn).map(|()| Send::Done { conn, request })
             }),
             Ask::FetchPrekeys(oins) => {
                 self.bundles(&peer, &oins, now).map(|bundles| Send::Prekeys { conn, request, bundles })
@@ -358,7 +359,10 @@ impl Core {
                 .covenant(&hash)
                 .ok()
                 .filter(|one| one.compiled().role_of(peer).is_some())
-                .map(|one| Send::Covenant { conn, request, agreement: Box::new(one.clone()) })
+                .map(|one| {
+                    let rotations = self.state.directory.agreements.keys().of(one.compiled());
+                    Send::Covenant { conn, request, agreement: Box::new(one.clone()), rotations }
+                })
                 .ok_or(Refusal::NotFound),
             Ask::Propose(compiled) => compiled
                 .and_then(|compiled| self.propose(&peer, compiled, now, turn))
@@ -367,6 +371,11 @@ impl Core {
             Ask::Decide(bytes) => {
                 self.decide((conn, &peer), &bytes, now, turn).map(|()| Send::Done { conn, request })
             }
+            Ask::Rotate(bytes) => self.rotate(&peer, &bytes, now, turn).map(|rotations| Send::Rotations {
+                conn,
+                request,
+                rotations,
+            }),
             Ask::FetchCase(case) => {
                 self.case((conn, &peer), case, now).map(|decisions| Send::Case { conn, request, decisions })
             }
@@ -385,11 +394,14 @@ impl Core {
     fn publish_prekeys(
         &mut self,
         peer: &Oin,
-        seq: u64,
+        bundle: &PrekeyBundle,
         bytes: Vec<u8>,
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<(), Refusal> {
+        let seq = bundle.seq;
+        // Its key may have been given up after the bundle was examined.
+        self.state.directory.key_of(peer, bundle.signer)?;
         if let Some((known, same)) = self.state.prekeys.get(peer) {
             if *same == bytes {
                 return Ok(());
@@ -415,6 +427,11 @@ impl Core {
             .filter(|oin| self.state.directory.share_covenant(peer, oin, now))
             .filter(|oin| self.state.directory.recipient(oin).is_ok())
             .filter_map(|oin| self.state.prekeys.get(oin).map(|(_, bytes)| (*oin, bytes.clone())))
+            // Under a key that was given up nobody would take it; the next one is on its way.
+            .filter(|(oin, bytes)| {
+                Sign1::parse(bytes, BUNDLE_MAX)
+                    .is_ok_and(|bundle| self.state.directory.key_of(oin, bundle.kid()).is_ok())
+            })
             .collect())
     }
 

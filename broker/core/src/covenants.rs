@@ -69,6 +69,9 @@ impl Core {
         if !self.state.directory.agreements.follows(&compiled) {
             return Err(Refusal::BrokenChain);
         }
+        if !self.state.directory.agreements.pins_current_keys(&compiled) {
+            return Err(Refusal::StaleKeyPinned);
+        }
         let bytes = compiled.covenant().to_bytes();
         self.state.propose(compiled, proposer)?;
         turn.writes.push(Write::Covenant { hash, bytes, proposer });
@@ -121,9 +124,15 @@ impl Core {
         turn.entry(&entry);
         let directory = Arc::clone(&self.state.directory);
         let Ok(agreement) = directory.agreements.get(&hash) else { return };
-        for party in &agreement.compiled().covenant().parties {
-            if let Some((conn, _)) = self.sessions.serving(&party.oin) {
-                let agreements = directory.agreements_of(&party.oin);
+        let parties = agreement.compiled().covenant().parties.iter();
+        self.tell_agreements(parties.map(|party| party.oin), turn);
+    }
+
+    /// Tells organisations how the covenants stand that name them.
+    pub(crate) fn tell_agreements(&mut self, parties: impl IntoIterator<Item = Oin>, turn: &mut Turn) {
+        for party in parties {
+            if let Some((conn, _)) = self.sessions.serving(&party) {
+                let agreements = self.state.directory.agreements_of(&party);
                 turn.send(Send::Agreements { conn, agreements });
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use seinhuis_shared::covenant::{Agreement, Agreements};
-use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::ids::{Digest, Oin, Thumbprint};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::Timestamp;
@@ -53,6 +53,21 @@ impl Directory {
         }
     }
 
+    /// The key with this name, if it is the one a partner signs prekeys and acknowledgements with now.
+    ///
+    /// # Errors
+    /// Those of [`Directory::partner`]; [`Refusal::KeyGivenUp`] for one that the partner had and gave up;
+    /// [`Refusal::UnknownKey`].
+    pub fn key_of(&self, oin: &Oin, key: Thumbprint) -> Result<PublicKey, Refusal> {
+        let partner = self.partner(oin)?;
+        if partner.key.thumbprint() == key {
+            return Ok(partner.key);
+        }
+        let keys = self.agreements.keys();
+        let given_up = keys.owner(key) == Some(*oin) && keys.given_up(key).is_some();
+        Err(if given_up { Refusal::KeyGivenUp } else { Refusal::UnknownKey })
+    }
+
     /// The covenant with this hash.
     ///
     /// # Errors
@@ -61,13 +76,14 @@ impl Directory {
         self.agreements.get(hash)
     }
 
-    /// The versions that name an organisation, with the number of votes on each.
+    /// The versions that name an organisation, with the number of votes on each, and of rotations of its keys.
     pub fn agreements_of(&self, oin: &Oin) -> Vec<Known> {
         self.agreements
             .of(*oin)
             .map(|one| Known {
                 hash: one.compiled().hash(),
                 votes: u32::try_from(one.casts().len()).unwrap_or(u32::MAX),
+                rotations: u32::try_from(self.agreements.keys().count(one.compiled())).unwrap_or(u32::MAX),
             })
             .collect()
     }

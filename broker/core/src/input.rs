@@ -106,6 +106,8 @@ pub enum Ask {
     Vote(Vec<u8>),
     /// Decides something about a case, signed.
     Decide(Vec<u8>),
+    /// Gives up its organisation's signing key for another, signed.
+    Rotate(Vec<u8>),
     /// Asks for what was decided about a case.
     FetchCase(CaseId),
     /// Asks for consistency proofs.

@@ -20,6 +20,7 @@ mod input;
 mod mailbox;
 mod operator;
 mod packets;
+mod rotations;
 mod sequencer;
 mod session;
 mod state;

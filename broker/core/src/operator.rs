@@ -121,7 +121,7 @@ impl Core {
         let answer = match command {
             Command::Started => Ok(self.note_operation(Kind::Start, None, "started", now, turn)),
             Command::Stopping => Ok(self.note_operation(Kind::Stop, None, "stopping", now, turn)),
-            Command::AddPartner { oin, name, key } => Ok(self.add_partner(oin, name, key, now, turn)),
+            Command::AddPartner { oin, name, key } => self.add_partner(oin, name, key, now, turn),
             Command::RevokePartner { oin } => self.revoke_partner(oin, now, turn),
             Command::LoadCovenant { compiled } => self.load_covenant(compiled, now, turn),
             Command::Export { complete, purpose } => Ok(self.note_export(complete, purpose, now, turn)),
@@ -166,10 +166,16 @@ impl Core {
         key: PublicKey,
         now: Timestamp,
         turn: &mut Turn,
-    ) -> Answer {
+    ) -> Result<Answer, Refusal> {
+        // An enrolment from before a rotation names a key that was given up: its successor counts.
+        let keys = self.state.directory.agreements.keys();
+        if keys.owner(key.thumbprint()).is_some_and(|owner| owner != oin) {
+            return Err(Refusal::KeyInUse);
+        }
+        let key = keys.newest(key);
         let known = self.state.directory.partners.get(&oin);
         if known.is_some_and(|known| known.name == name && known.key == key && known.revoked.is_none()) {
-            return Answer::Unchanged;
+            return Ok(Answer::Unchanged);
         }
         let back = known.is_some_and(|known| known.revoked.is_some());
         turn.directory_changed = true;
@@ -178,7 +184,7 @@ impl Core {
         if back {
             self.thaw(&oin, now, turn);
         }
-        answer
+        Ok(answer)
     }
 
     fn revoke_partner(&mut self, oin: Oin, now: Timestamp, turn: &mut Turn) -> Result<Answer, Refusal> {

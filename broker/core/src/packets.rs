@@ -222,6 +222,12 @@ impl Core {
                 }
                 self.offer(&peer, now, turn);
             }
+            // Signed before its key was given up and overtaken by that, or by a thief: it counts for nothing, and
+            // what it was about is offered again.
+            Err(Refusal::KeyGivenUp) => {
+                self.sessions.reoffer(&peer);
+                self.offer(&peer, now, turn);
+            }
             // An agent that signs wrongly cannot be served: better a closed connection than a loop.
             Err(refusal) => {
                 self.refuse_connection(peer, refusal, "acknowledgement", now, turn);

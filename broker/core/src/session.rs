@@ -159,6 +159,18 @@ impl Sessions {
         self.of(peer).iter().filter_map(|conn| self.all.get(conn)).any(|session| session.is_inflight(index))
     }
 
+    /// Takes what was offered to a partner and not acknowledged as not offered.
+    pub(crate) fn reoffer(&mut self, peer: &Oin) {
+        for conn in self.by_peer.get(peer).into_iter().flatten() {
+            if let Some(session) = self.all.get_mut(conn) {
+                for index in session.all_inflight() {
+                    session.settled(index);
+                }
+                session.cursor = 0;
+            }
+        }
+    }
+
     /// Lets a partner's sessions go through its mailbox again, for what was passed over.
     pub(crate) fn rewind(&mut self, peer: &Oin) {
         for conn in self.by_peer.get(peer).into_iter().flatten() {

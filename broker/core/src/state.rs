@@ -60,6 +60,9 @@ impl State {
                 return usize::try_from(*number) == Ok(known)
                     && agreements.restore_casts(hash, core::slice::from_ref(cast)).is_ok();
             }
+            Write::Rotation { rotated, .. } => {
+                return self.agreements().restore_rotations(core::slice::from_ref(rotated)).is_ok();
+            }
             Write::Lapsed { cause, size } => {
                 self.lapses.insert(*cause, *size);
             }

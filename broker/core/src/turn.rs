@@ -7,6 +7,7 @@ use seinhuis_shared::covenant::Agreement;
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{CaseHead, Decided, Deferred, Known, Refuse, Welcome};
 use sha2::{Digest as _, Sha256};
@@ -118,6 +119,8 @@ pub enum Send {
         request: RequestId,
         /// The version and what its parties said of it.
         agreement: Box<Agreement>,
+        /// The changes in the lines of the keys it pins.
+        rotations: Vec<Rotated>,
     },
     /// How the covenants stand that name the peer.
     Agreements {
@@ -125,6 +128,15 @@ pub enum Send {
         conn: ConnId,
         /// Every one of them.
         agreements: Vec<Known>,
+    },
+    /// The changes in the line of the peer's signing key.
+    Rotations {
+        /// On which connection.
+        conn: ConnId,
+        /// The request.
+        request: RequestId,
+        /// From the first on.
+        rotations: Vec<Rotated>,
     },
     /// What was decided about a case.
     Case {

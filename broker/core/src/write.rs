@@ -7,6 +7,7 @@ use std::sync::Arc;
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::agreement::Cast;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::Decided;
@@ -42,13 +43,16 @@ pub enum Table {
     Cases = 10,
     /// The sizes of the log's tree at which waiting packets lost what they rested on, by cause.
     Lapses = 11,
+    /// The changes of signing keys, by party and number.
+    Rotations = 12,
 }
 
 impl Table {
     /// Every table, in the order in which they are read back.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Partners,
         Self::Covenants,
+        Self::Rotations,
         Self::Votes,
         Self::Cases,
         Self::Lapses,
@@ -124,6 +128,15 @@ pub enum Write {
         number: u32,
         /// The vote and its time.
         cast: Cast,
+    },
+    /// A party's change of its signing key is logged.
+    Rotation {
+        /// Whose.
+        party: Oin,
+        /// Counts the party's rotations.
+        number: u32,
+        /// The rotation and its time.
+        rotated: Rotated,
     },
     /// A party's decision about a case is logged.
     Decision {
@@ -292,6 +305,9 @@ impl Write {
             Self::Vote { hash, number, cast } => {
                 put(Table::Votes, [&hash.0[..], &number.to_be_bytes()].concat(), cbor::encode(&cast))
             }
+            Self::Rotation { party, number, rotated } => {
+                put(Table::Rotations, pair(&party, &number.to_be_bytes()), cbor::encode(&rotated))
+            }
             Self::Decision { case, seq, decided } => {
                 put(Table::Cases, [&case.0[..], &seq.to_be_bytes()].concat(), cbor::encode(&decided))
             }
@@ -343,6 +359,11 @@ impl Write {
                 let number = number.try_into().ok().map(u32::from_be_bytes)?;
                 let cast = cbor::strict(value, limit).ok()?;
                 Some(Self::Vote { hash: Digest::from_slice(hash)?, number, cast })
+            }
+            Table::Rotations => {
+                let number = rest.try_into().ok().map(u32::from_be_bytes)?;
+                let rotated = cbor::strict(value, limit).ok()?;
+                Some(Self::Rotation { party: oin?, number, rotated })
             }
             Table::Cases => {
                 let (case, seq) = key.split_at_checked(16)?;
@@ -466,5 +487,15 @@ mod tests {
             assert_eq!(Write::from_row(table, &key, &value), Some(write));
             assert_eq!(Write::from_row(table, b"short", &[0xff]), None, "{table:?}");
         }
+    }
+
+    #[test]
+    fn a_rotation_reads_back_into_its_write() {
+        let rotated = Rotated { rotation: Bytes(vec![1]), at: Timestamp(4) };
+        let write = Write::Rotation { party: "00000001003214345000".parse().unwrap(), number: 1, rotated };
+        let Change::Put { table, key, value } = write.clone().change() else { panic!("it is a row") };
+        assert_eq!(table, Table::Rotations.number());
+        assert_eq!(Write::from_row(Table::Rotations, &key, &value), Some(write));
+        assert_eq!(Write::from_row(Table::Rotations, &key[..22], &value), None);
     }
 }

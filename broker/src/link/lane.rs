@@ -156,6 +156,7 @@ async fn encode(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Agreements { .. }
         | Send::Case { .. }
         | Send::Cases { .. }
+        | Send::Rotations { .. }
         | Send::Consistency { .. }
         | Send::Answer { .. } => Ok(Vec::new()),
     }

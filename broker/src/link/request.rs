@@ -5,12 +5,15 @@ use std::sync::Arc;
 use quinn::{RecvStream, SendStream};
 use seinhuis_broker_core::{Ask, Input, Send};
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Header, Kind};
+use seinhuis_shared::limits::BUNDLE_MAX;
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
     self, Case, Consistency, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, Message as _, Prekeys,
+    Rotations,
 };
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
@@ -53,9 +56,10 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
     match kind {
         Kind::PublishPrekeys => {
             let directory = peer.shared.service.engine.directory();
-            let bundle = directory
-                .partner(&peer.oin)
-                .and_then(|partner| PrekeyBundle::verify(&payload, &peer.oin, &[partner.key]));
+            let bundle = Sign1::parse(&payload, BUNDLE_MAX)
+                .map_err(|_| Refusal::BadPrekeyBundle)
+                .and_then(|signed| directory.key_of(&peer.oin, signed.kid()))
+                .and_then(|key| PrekeyBundle::verify(&payload, &peer.oin, &[key]));
             Ok(Ask::PublishPrekeys { bytes: payload, bundle })
         }
         Kind::FetchPrekeys => Ok(Ask::FetchPrekeys(FetchPrekeys::parse(&payload)?.oins)),
@@ -63,6 +67,7 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         Kind::Propose => Ok(Ask::Propose(compile(payload).await)),
         Kind::Vote => Ok(Ask::Vote(payload)),
         Kind::Decide => Ok(Ask::Decide(payload)),
+        Kind::Rotate => Ok(Ask::Rotate(payload)),
         Kind::FetchCase => Ok(Ask::FetchCase(FetchCase::parse(&payload)?.case)),
         Kind::FetchConsistency => Ok(Ask::FetchConsistency(FetchConsistency::parse(&payload)?.sizes)),
         Kind::Hello
@@ -79,6 +84,7 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         | Kind::Agreements
         | Kind::Case
         | Kind::Cases
+        | Kind::Rotations
         | Kind::Consistency => Err(Refusal::UnexpectedMessage),
     }
 }
@@ -100,10 +106,11 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
             let bundles = bundles.into_iter().map(|(oin, bytes)| (oin, Bytes(bytes))).collect();
             Prekeys { bundles }.to_frame()
         }
-        Send::Covenant { agreement, .. } => {
+        Send::Covenant { agreement, rotations, .. } => {
             let document = Bytes(agreement.compiled().covenant().to_bytes());
-            wire::Covenant { document, casts: agreement.casts().to_vec() }.to_frame()
+            wire::Covenant { document, casts: agreement.casts().to_vec(), rotations }.to_frame()
         }
+        Send::Rotations { rotations, .. } => Rotations { rotations }.to_frame(),
         Send::Case { decisions, .. } => Case { decisions }.to_frame(),
         Send::Consistency { sizes, .. } => {
             let log = peer.shared.service.log.clone();

@@ -6,8 +6,10 @@ use std::time::Duration;
 use quinn::{Connection, RecvStream, SendStream};
 use seinhuis_broker_core::{ConnId, Input, ReceiptSource, Send};
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::ids::Oin;
+use seinhuis_shared::limits::SMALL_FRAME_MAX;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{Acknowledgement, Agreements, Cases, Hello, Message as _, Offer};
 use seinhuis_shell::complaint::Complaint;
@@ -196,9 +198,9 @@ async fn acknowledgements(peer: &Peer) -> Result<(), Refusal> {
             Ok(Some((Kind::Acknowledge, payload))) => {
                 let examined = {
                     let directory = peer.shared.service.engine.directory();
-                    directory
-                        .partner(&peer.oin)
-                        .and_then(|partner| Acknowledgement::verify(&payload, &[partner.key]))
+                    Sign1::parse(&payload, SMALL_FRAME_MAX)
+                        .and_then(|signed| directory.key_of(&peer.oin, signed.kid()))
+                        .and_then(|key| Acknowledgement::verify(&payload, &[key]))
                 };
                 let input = Input::Acknowledged { conn: peer.id, examined };
                 if !peer.shared.service.engine.bring(None, Some(input), payload.len()).await {

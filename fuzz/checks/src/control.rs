@@ -71,7 +71,13 @@ fn to_agent(request: &AgentRequest) -> bool {
         AgentRequest::Look(_)
         | AgentRequest::Propose { .. }
         | AgentRequest::Speak { .. }
-        | AgentRequest::Decide { .. } => true,
+        | AgentRequest::Release { .. }
+        | AgentRequest::Grant(_)
+        | AgentRequest::Correct { .. }
+        | AgentRequest::RetryCorrections { .. }
+        | AgentRequest::Erase { .. }
+        | AgentRequest::Decide { .. }
+        | AgentRequest::Rotate { .. } => true,
     }
 }
 
@@ -92,6 +98,7 @@ fn as_text(push: &PushRequest, text: &PushText) {
     assert_eq!(push.ttl.map(|ttl| ttl.0), text.ttl_ms, "another time to live");
     assert_eq!(shown(push.in_reply_to.as_ref()), text.in_reply_to, "an answer to another message");
     assert_eq!(shown(push.trace.as_ref()), text.trace, "another trace");
+    assert_eq!(push.handling.map(|one| one.as_str().to_owned()), text.handling, "another handling code");
     assert_eq!(BASE64.encode(&push.body), text.body, "another body");
 }
 

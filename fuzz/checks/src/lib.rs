@@ -17,6 +17,7 @@ pub mod journal;
 pub mod known;
 pub mod log;
 pub mod packet;
+pub mod rotation;
 pub mod rows;
 pub mod shell;
 
@@ -57,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     ("packet_parts", packet::packet_parts),
     ("prekeys", packet::prekeys),
     ("receipt", log::receipt),
+    ("rotation", rotation::rotation),
     ("schema", covenant::schema),
     ("sign1", packet::sign1),
     ("tile", log::tile),

@@ -2,26 +2,36 @@
 
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN};
+use seinhuis_shared::covenant::Handling;
 use seinhuis_shared::enrol::{EnrolRequest, REQUEST_MAX};
 use seinhuis_shared::frame::{self, HEADER_LEN, Header};
 use seinhuis_shared::ids::Thumbprint;
 use seinhuis_shared::limits::{
     ACK_MAX, BODY_MAX, BUNDLE_MAX, PACKET_MAX, PREKEYS_MAX, RECIPIENTS_MAX, STATEMENT_MAX, TEXT_MAX,
 };
+use seinhuis_shared::onward::Provenance;
 use seinhuis_shared::packet::padding::padded_length;
-use seinhuis_shared::packet::{Content, Packet, VERSION};
+use seinhuis_shared::packet::{Content, Packet, Plain, VERSION};
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{
     Acknowledgement, Agreements, Case, Cases, Consistency, Covenant, Deferred, FetchCase, FetchConsistency,
-    FetchCovenant, FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, Verdict, Welcome,
+    FetchCovenant, FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, Rotations, Verdict, Welcome,
 };
 
 use crate::{Check, known};
 
-const PURPOSES: [Purpose; 5] =
-    [Purpose::Packet, Purpose::Prekeys, Purpose::Acknowledgement, Purpose::Enrolment, Purpose::Case];
+const PURPOSES: [Purpose; 8] = [
+    Purpose::Packet,
+    Purpose::Prekeys,
+    Purpose::Acknowledgement,
+    Purpose::Enrolment,
+    Purpose::Case,
+    Purpose::Consent,
+    Purpose::Rotation,
+    Purpose::NewKey,
+];
 
 /// A frame: its header within the bound of its kind, its payload as a message.
 pub fn frame(data: &[u8]) -> bool {
@@ -48,7 +58,7 @@ fn message<M: Message>(payload: &[u8]) -> bool {
 
 /// Every message; an acknowledgement also as a payload that the known key signs.
 pub fn wire(data: &[u8]) -> bool {
-    let each: [Check; 16] = [
+    let each: [Check; 17] = [
         message::<Hello>,
         message::<Welcome>,
         message::<Refuse>,
@@ -63,6 +73,7 @@ pub fn wire(data: &[u8]) -> bool {
         message::<FetchCase>,
         message::<Case>,
         message::<Cases>,
+        message::<Rotations>,
         message::<FetchConsistency>,
         message::<Consistency>,
     ];
@@ -142,10 +153,14 @@ pub fn content(data: &[u8]) -> bool {
         assert_eq!(content.to_bytes(), data, "content re-encodes otherwise");
         assert_eq!(data.len(), padded_length(data.len()), "content whose length is no Padmé length");
         assert!(content.body.len() <= BODY_MAX, "a body over its bound");
-        let again = Content::new(content.salt.0, &content.media_type, &content.body);
+        let again = Content::new(
+            content.salt.0,
+            Plain { media_type: &content.media_type, provenance: &content.provenance, body: &content.body },
+        );
         assert_eq!(again.commitment(), content.commitment(), "padding changes the commitment");
     }
-    let made = Content::new([1; 32], "application/json", data);
+    let own = Provenance::own(known::oin(), Handling::Consent);
+    let made = Content::new([1; 32], Plain { media_type: "application/json", provenance: &own, body: data });
     if data.len() <= BODY_MAX {
         assert_eq!(Content::parse(&made.to_bytes()).as_ref(), Ok(&made), "own content is not read back");
     }

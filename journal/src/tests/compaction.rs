@@ -138,6 +138,102 @@ fn erased_bytes_are_in_no_file() {
 }
 
 #[test]
+fn erasing_in_steps_covers_what_was_dropped_before_it_began_while_others_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let secret = noise(7_777, 300);
+    store.commit(Turn::default().put(5, "body", secret.clone())).unwrap();
+    for n in 0..60 {
+        store.commit(turn(n)).unwrap();
+    }
+    store.commit(Turn::default().delete(5, "body")).unwrap();
+    let holds = |dir: &Path| {
+        let folders = ["journal", "index"].map(|name| fs::read_dir(dir.join(name)).unwrap());
+        let paths = folders.into_iter().flatten().map(|entry| entry.unwrap().path()).filter(|p| p.is_file());
+        paths.filter(|p| fs::read(p).unwrap().windows(secret.len()).any(|w| w == secret)).count()
+    };
+    assert!(holds(dir.path()) > 0, "until erased the bytes are there");
+    let mut steps = 0;
+    while store.erase_step().unwrap() {
+        store.commit(turn(100 + steps)).unwrap();
+        steps += 1;
+        assert!(steps < 1000, "it ends though others write");
+    }
+    assert!(steps > 3, "more than one step: {steps}");
+    assert_eq!(holds(dir.path()), 0);
+    let expected = state(&store, 200);
+    drop(store);
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert_eq!(state(&open(dir.path()).0, 200), expected, "nothing live was lost");
+}
+
+/// Puts a secret among other things, deletes it and erases in steps, with turns between; whether the deletion
+/// was confirmed.
+fn erase_a_secret(store: &mut JournalStore, secret: &[u8]) -> (bool, Result<(), crate::StoreError>) {
+    let mut deleted = false;
+    let mut run = || {
+        store.commit(Turn::default().put(5, "body", secret.to_vec()))?;
+        for n in 0..20 {
+            store.commit(turn(n))?;
+        }
+        store.commit(Turn::default().delete(5, "body"))?;
+        deleted = true;
+        let mut n = 100;
+        while store.erase_step()? {
+            store.commit(turn(n))?;
+            n += 1;
+        }
+        Ok(())
+    };
+    let outcome = run();
+    (deleted, outcome)
+}
+
+#[test]
+fn a_power_cut_at_any_step_of_erasing_loses_nothing_and_the_next_round_erases() {
+    let secret = noise(7_777, 300);
+    let count = {
+        let dir = tempfile::tempdir().unwrap();
+        let faults = Faults::plan([]);
+        let (mut store, _) = JournalStore::open(dir.path(), with(&faults)).unwrap();
+        erase_a_secret(&mut store, &secret).1.unwrap();
+        SITES.map(|site| (site, faults.count(site)))
+    };
+    let mut cuts = 0;
+    for (site, total) in count {
+        for nth in (1..=total).step_by(11) {
+            for effect in [Effect::NotDone, Effect::Done] {
+                let dir = tempfile::tempdir().unwrap();
+                let faults = Faults::power_cut(site, nth, effect);
+                let Ok((mut store, _)) = JournalStore::open(dir.path(), with(&faults)) else { continue };
+                let (deleted, _) = erase_a_secret(&mut store, &secret);
+                drop(store);
+                let (mut store, _) = open(dir.path());
+                if deleted {
+                    cuts += 1;
+                    assert_eq!(
+                        state(&store, 20).1.len(),
+                        20,
+                        "{site:?} {nth} {effect:?}: what lives is there"
+                    );
+                    assert_eq!(store.get(5, b"body").unwrap(), None);
+                    while store.erase_step().unwrap() {}
+                    for folder in ["journal", "index"] {
+                        for entry in fs::read_dir(dir.path().join(folder)).unwrap() {
+                            let path = entry.unwrap().path();
+                            let held = if path.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+                            let found = held.windows(secret.len()).any(|window| window == secret);
+                            assert!(!found, "{site:?} {nth} {effect:?}: {}", path.display());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(cuts > 10, "{cuts}");
+}
+
+#[test]
 fn segments_freed_but_left_behind_by_a_crash_are_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());

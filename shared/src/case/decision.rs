@@ -129,7 +129,7 @@ impl CaseDecision {
         let decision = read(&signed)?;
         let key = key_of(decision.party, signed.kid()).ok_or(Refusal::UnknownKey)?;
         signed.verify(&key, Purpose::Case)?;
-        Ok(Verified { decision, digest: sha256(bytes) })
+        Ok(Verified { decision, digest: sha256(bytes), key: signed.kid() })
     }
 }
 
@@ -145,12 +145,18 @@ fn read(signed: &Sign1) -> Result<CaseDecision, Refusal> {
 pub struct Verified {
     decision: CaseDecision,
     digest: Digest,
+    key: Thumbprint,
 }
 
 impl Verified {
     /// What it says.
     pub fn decision(&self) -> &CaseDecision {
         &self.decision
+    }
+
+    /// The key that signed it.
+    pub fn key(&self) -> Thumbprint {
+        self.key
     }
 
     /// SHA-256 of its signed bytes: its name in the chain.

@@ -23,6 +23,7 @@ use crate::cose::{Purpose, Sign1};
 use crate::ids::{Digest, Oin, Thumbprint};
 use crate::limits::{CLOCK_SKEW, REASON_MAX, VOTE_MAX, VOTES_PER_PARTY};
 use crate::refusal::{Lang, Refusal};
+use crate::rotation::Keys;
 use crate::signing::SigningKey;
 use crate::time::{Span, Timestamp};
 
@@ -80,20 +81,21 @@ impl Vote {
         Sign1::sign(key, Purpose::Vote, &cbor::encode(self))
     }
 
-    /// Reads a vote and checks that a key which `compiled` gives to its party signed it.
+    /// Reads a vote and checks that a key which `compiled` gives to its party signed it, one that it pins or,
+    /// by `keys`, one that took the place of one it pins. Whether that key counted at the time is not asked.
     ///
     /// # Errors
     /// [`Refusal::Malformed`] and its kin; [`Refusal::UnknownCovenant`] for a vote on another version;
     /// [`Refusal::NotAParty`], [`Refusal::UnknownKey`], [`Refusal::BadSignature`].
-    pub fn verify(bytes: &[u8], compiled: &Compiled) -> Result<Self, Refusal> {
+    pub fn verify(bytes: &[u8], compiled: &Compiled, keys: &Keys) -> Result<Self, Refusal> {
         let signed = Sign1::parse(bytes, VOTE_MAX)?;
         let claimed = Self::read(signed.unverified_payload())?;
         if claimed.covenant != compiled.hash() {
             return Err(Refusal::UnknownCovenant);
         }
         compiled.role_of(claimed.party).ok_or(Refusal::NotAParty)?;
-        let key = compiled.signing_key(claimed.party, signed.kid()).ok_or(Refusal::UnknownKey)?;
-        signed.verify(key, Purpose::Vote)?;
+        let key = keys.holds(compiled, claimed.party, signed.kid()).ok_or(Refusal::UnknownKey)?;
+        signed.verify(&key, Purpose::Vote)?;
         Ok(claimed)
     }
 
@@ -321,13 +323,13 @@ impl Agreement {
         self.casts.iter().any(|cast| *cast.vote == *vote)
     }
 
-    /// Counts a vote that the broker logged at `at`.
+    /// Counts a vote that the broker logged at `at`, when only the keys that the version pins are known.
     ///
     /// # Errors
     /// What [`Vote::verify`] refuses; [`Refusal::FromTheFuture`] or [`Refusal::Expired`] when it was signed too
     /// far from `at`; [`Refusal::VoteOrder`] when this party cannot say that now.
     pub fn cast(&mut self, bytes: &[u8], at: Timestamp) -> Result<Counted, Refusal> {
-        let vote = Vote::verify(bytes, &self.compiled)?;
+        let vote = Vote::verify(bytes, &self.compiled, &Keys::default())?;
         self.count(&vote, bytes, at)
     }
 

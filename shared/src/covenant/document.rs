@@ -8,7 +8,7 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use super::error::CovenantError;
 use super::limits::COVENANT_MAX;
 use super::validate::validate;
-use super::vocabulary::{Fate, Level, Role, Special, Step};
+use super::vocabulary::{Fate, Handling, Level, Role, Special, Step};
 use crate::cbor::{self, Bytes};
 use crate::ids::{Digest, Oin};
 use crate::refusal::Lang;
@@ -220,6 +220,8 @@ pub struct Flow {
     pub conditions: Vec<Requirement>,
     /// Whether a person at the sender has to release each packet before it is sealed.
     pub release: bool,
+    /// What a recipient may do with it; a sender may ask for more, never for less.
+    pub handling: Handling,
     /// The most recipients of one packet; data about a person goes to one whatever stands here.
     pub max_recipients: u8,
     /// The most bytes of a body.

@@ -126,6 +126,9 @@ warnings! {
     StatementBare "W21" "Wpg 4(1), 4(3)",
         nl "Een tekst over gedrag, of met politie- of strafvorderlijke gegevens of zorg, zegt niet of het een feit of een oordeel is, van wanneer en hoe betrouwbaar." => "Maak er een object van met tekst en de verplichte velden aard, peildatum en betrouwbaarheid.",
         en "A text about behaviour, or with police or prosecution data or care, does not say whether it is a fact or a judgement, as of when, and how reliable." => "Make it an object with the text and the required fields aard, peildatum and betrouwbaarheid.";
+    PassedOnFreely "W22" "Wpg 7(2); WGS 1.7",
+        nl "Wat politie of OM over een persoon verstrekt, mag worden doorgegeven zonder dat zij daarin toestemmen." => "Schrijf handling = \"consent\" bij de stroom.",
+        en "What police or prosecution disclose about a person may be passed on without their consent." => "Write handling = \"consent\" at the flow.";
 }
 
 /// One warning about one place.

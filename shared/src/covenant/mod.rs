@@ -47,5 +47,5 @@ pub use document::{
 pub use error::{CovenantError, Place};
 pub use evaluate::{Permit, Question, Size, evaluate};
 pub use source::Part;
-pub use vocabulary::{Fate, Level, Role, Special, Step};
+pub use vocabulary::{Fate, Handling, Level, Role, Special, Step};
 pub use words::Words;

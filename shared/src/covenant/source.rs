@@ -19,7 +19,7 @@ use super::error::{CovenantError, Place};
 use super::limits::SOURCE_MAX;
 use super::schema::Schema;
 use super::validate::validate;
-use super::vocabulary::{Fate, Level, Role, Special, Step};
+use super::vocabulary::{Fate, Handling, Level, Role, Special, Step};
 use crate::cbor::Bytes;
 use crate::ids::{Digest, Oin};
 use crate::time::{Span, Timestamp};
@@ -253,6 +253,7 @@ struct FlowSource {
     conditions: Vec<RequirementSource>,
     #[serde(default)]
     release: bool,
+    handling: Option<Handling>,
     max_recipients: u8,
     max_body: u32,
     retention_days: Option<u32>,
@@ -410,6 +411,9 @@ impl FlowSource {
             };
             self.steps.iter().filter_map(one).collect()
         };
+        // Police, prosecution and care data are passed on with the origin's consent only.
+        let strict = self.levels.iter().any(|level| matches!(level, Level::P3 | Level::Z));
+        let default = if strict { Handling::Consent } else { Handling::Partners };
         Flow {
             id: self.id,
             nl: self.nl,
@@ -429,6 +433,7 @@ impl FlowSource {
                 .map(|row| Requirement { condition: row.condition, roles: row.roles })
                 .collect(),
             release: self.release,
+            handling: self.handling.unwrap_or(default),
             max_recipients: self.max_recipients,
             max_body: self.max_body,
             retention_days: self.retention_days,

@@ -14,7 +14,7 @@ use super::limits::{
     RECIPIENTS_MAX, ROUTES_MAX, TEXT_MAX, TTL_MAX, TYPES_MAX,
 };
 use super::schema::Schema;
-use super::vocabulary::{Level, Role, Special, Step};
+use super::vocabulary::{Handling, Level, Role, Special, Step};
 use crate::signing::PublicKey;
 
 type Checked = Result<(), CovenantError>;
@@ -54,6 +54,7 @@ pub(super) fn validate(covenant: &Covenant) -> Checked {
         }
         known.flow(covenant, flow, &at)?;
         lawful(covenant, flow, &at)?;
+        handling(flow, &at)?;
     }
     decisions(covenant, &known.categories)?;
     parties(covenant)
@@ -365,6 +366,16 @@ fn routes(flow: &Flow, at: &str) -> Checked {
             count(&field, roles.len(), 1, Role::ALL.len())?;
             unique(&field, roles)?;
         }
+    }
+    Ok(())
+}
+
+/// Police, prosecution and care data are passed on with the consent of their origin only.
+fn handling(flow: &Flow, at: &str) -> Checked {
+    let strict = flow.levels.iter().any(|level| matches!(level, Level::P3 | Level::Z));
+    if strict && flow.handling != Handling::Consent {
+        let what = "lets police, prosecution or care data be passed on without its origin's consent";
+        return fault(format!("{at}.handling"), what, "Write handling = \"consent\", or leave it out.");
     }
     Ok(())
 }

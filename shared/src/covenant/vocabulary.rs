@@ -102,6 +102,13 @@ closed_list! {
 }
 
 closed_list! {
+    /// What a recipient may do with what it got, as far as passing it on goes; in rising strictness.
+    Handling, "partners or consent",
+    Partners "partners" "doorgeven mag binnen het convenant en de zaak, met de herkomst erbij" "may be passed on within the covenant and the case, with its origin named";
+    Consent "consent" "doorgeven mag alleen met getekende toestemming van de herkomst" "may be passed on only with the signed consent of its origin";
+}
+
+closed_list! {
     /// What becomes of a packet that waits when its ground falls away; in rising strictness.
     Fate, "deliver, freeze or shred",
     Deliver "deliver" "alsnog bezorgen" "deliver still";

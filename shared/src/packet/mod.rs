@@ -10,7 +10,7 @@ pub mod padding;
 mod sealed;
 mod statement;
 
-pub use content::Content;
+pub use content::{Content, Plain};
 pub use sealed::{Hpke, HpkeError, Opened, SealRandomness, Sealed, open, seal};
 pub use statement::{Context, Packet, Recipient, VerifiedPacket};
 

@@ -4,11 +4,12 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::content::Content;
+use super::content::{Content, Plain};
 use super::statement::{Context, Packet, VerifiedPacket};
 use crate::cbor::Bytes;
 use crate::cose::{self, EK_LEN, Encrypt, WRAPPED_LEN, Wrap};
 use crate::ids::{Digest, Oin, PrekeyId};
+use crate::onward::Provenance;
 use crate::prekey::{PrekeyPublic, PrekeySecret};
 use crate::refusal::Refusal;
 use crate::signing::SigningKey;
@@ -84,19 +85,18 @@ pub fn seal(
     hpke: &dyn Hpke,
     context: &mut Context,
     keys: &[&PrekeyPublic],
-    media_type: &str,
-    body: &[u8],
+    plain: Plain<'_>,
     chance: &SealRandomness,
     signer: &SigningKey,
 ) -> Result<Sealed, Refusal> {
-    if body.len() > crate::limits::BODY_MAX {
+    if plain.body.len() > crate::limits::BODY_MAX {
         return Err(Refusal::TooLarge);
     }
     let matching = context.recipients.iter().map(|r| r.prekey).eq(keys.iter().map(|key| key.id()));
     if !matching {
         return Err(Refusal::NoPrekey);
     }
-    let content = Content::new(chance.salt, media_type, body);
+    let content = Content::new(chance.salt, plain);
     context.commitment = content.commitment();
     let context_bytes = context.to_bytes();
     let wraps = keys
@@ -121,6 +121,8 @@ pub fn seal(
 pub struct Opened {
     /// The body's media type.
     pub media_type: String,
+    /// Where the body comes from.
+    pub provenance: Provenance,
     /// The sender's plaintext.
     pub body: Vec<u8>,
 }
@@ -162,7 +164,7 @@ pub fn open<'a>(
     if content.commitment() != context.commitment {
         return Err(Refusal::CommitmentMismatch);
     }
-    Ok(Opened { media_type: content.media_type, body: content.body.0 })
+    Ok(Opened { media_type: content.media_type, provenance: content.provenance, body: content.body.0 })
 }
 
 fn cipher(key: &[u8; 32]) -> Aes256Gcm {

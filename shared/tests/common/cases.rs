@@ -5,7 +5,7 @@ use seinhuis_shared::case::{Act, Applied, CaseDecision, CaseState, FORMAT, Stage
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{Purpose, Sign1};
 use seinhuis_shared::covenant::{
-    self, CaseRule, Category, Clause, Compiled, Condition, Covenant, Fate, Flow, InFlight, Level,
+    self, CaseRule, Category, Clause, Compiled, Condition, Covenant, Fate, Flow, Handling, InFlight, Level,
     MessageType, Party, Role, Route, Step, StepRule,
 };
 use seinhuis_shared::ids::{CaseId, Digest};
@@ -53,6 +53,7 @@ fn flow() -> Flow {
         decision: false,
         conditions: vec![],
         release: false,
+        handling: Handling::Partners,
         max_recipients: 1,
         max_body: 4096,
         retention_days: None,
@@ -61,7 +62,7 @@ fn flow() -> Flow {
 }
 
 /// Four parties; steps 1, 2A, 3 and 7, the last moved by the prosecution too; a condition two must state.
-fn covenant() -> Covenant {
+pub(crate) fn covenant() -> Covenant {
     let clause = |code: &str| Clause { code: code.into(), nl: code.into(), en: code.into() };
     let step = |step: Step, movers: &[Role]| StepRule {
         step,

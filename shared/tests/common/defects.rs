@@ -2,7 +2,7 @@
 
 use ciborium::Value;
 use seinhuis_shared::ids::{Digest, PrekeyId};
-use seinhuis_shared::packet::{Content, Recipient};
+use seinhuis_shared::packet::Recipient;
 use seinhuis_shared::refusal::Refusal::{
     self, BadSignature, CannotOpen, CommitmentMismatch, HiddenRecipient, Malformed, NotCanonical,
     RecipientCount, SealMismatch, TooLarge, UnknownKey, UnknownVersion,
@@ -10,7 +10,7 @@ use seinhuis_shared::refusal::Refusal::{
 
 use crate::common::Stage::{self, Open, Parse, Verify};
 use crate::common::{GEM, JW, OM, Org, POL, chance, context};
-use crate::forge::{Kit, bytes, declared, entries, items, wrap, wraps};
+use crate::forge::{Kit, bytes, content_of, declared, entries, items, wrap, wraps};
 
 /// A packet that must be refused.
 pub(crate) struct Defect {
@@ -415,7 +415,7 @@ fn content() -> Vec<Defect> {
     let inside = |name, refusal, edit: fn(&mut Vec<u8>)| {
         defect(name, Open, refusal, Kit::one().with(|kit| edit(&mut kit.content)).make())
     };
-    let long_type = Content::new(chance(9).salt, &"a".repeat(65), b"{}");
+    let long_type = content_of(chance(9).salt, &"a".repeat(65), b"{}");
     vec![
         inside("content-bad-padding", CannotOpen, |b| *b.last_mut().unwrap() = 1),
         inside("content-padding-short", CannotOpen, |b| repad(b, |pad| _ = pad.pop())),
@@ -438,11 +438,11 @@ fn content() -> Vec<Defect> {
             Kit::one().with(|kit| kit.context.commitment = Digest([5; 32])).make()
         }),
         defect("commitment-to-another-body", Open, CommitmentMismatch, {
-            let other = Content::new(chance(9).salt, "application/json", br#"{"plaats":"plien"}"#);
+            let other = content_of(chance(9).salt, "application/json", br#"{"plaats":"plien"}"#);
             Kit::one().with(|kit| kit.content = other.to_bytes()).make()
         }),
         defect("commitment-to-another-salt", Open, CommitmentMismatch, {
-            let other = Content::new([0; 32], "application/json", br#"{"plaats":"plein"}"#);
+            let other = content_of([0; 32], "application/json", br#"{"plaats":"plein"}"#);
             Kit::one().with(|kit| kit.content = other.to_bytes()).make()
         }),
     ]
@@ -450,6 +450,6 @@ fn content() -> Vec<Defect> {
 
 fn repad(content: &mut Vec<u8>, edit: fn(&mut Vec<u8>)) {
     let mut value: Value = ciborium::from_reader(content.as_slice()).unwrap();
-    edit(bytes(&mut items(&mut value)[3]));
+    edit(bytes(&mut items(&mut value)[4]));
     *content = crate::forge::encode(&value);
 }

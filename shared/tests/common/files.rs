@@ -175,6 +175,32 @@ pub(crate) struct Signed {
     pub(crate) bytes: String,
 }
 
+/// Rotations: statements by themselves, and lines under a covenant.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Rotations {
+    pub(crate) covenant: String,
+    pub(crate) new_seeds: Vec<String>,
+    pub(crate) statements: Vec<Signed>,
+    pub(crate) lines: Vec<LineFields>,
+}
+
+/// What a broker gives with a version: 0 when it counts, otherwise the refusal's number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LineFields {
+    pub(crate) name: String,
+    pub(crate) refusal: u16,
+    pub(crate) rotations: Vec<RotatedFields>,
+    /// The thumbprint of the key that counts afterwards in the place of the police's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) current: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RotatedFields {
+    pub(crate) rotation: String,
+    pub(crate) at: u64,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LogAndReceipts {
     pub(crate) origin: String,

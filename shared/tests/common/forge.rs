@@ -7,7 +7,9 @@ use ciborium::Value;
 use seinhuis_shared::cbor;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::{content_aad, wrap_info};
-use seinhuis_shared::packet::{Content, Context, Hpke};
+use seinhuis_shared::covenant::Handling;
+use seinhuis_shared::onward::Provenance;
+use seinhuis_shared::packet::{Content, Context, Hpke, Plain};
 use seinhuis_shared::signing::{SigningKey, sha256};
 
 use crate::common::{DetHpke, GEM, Org, POL, chance, context};
@@ -38,10 +40,16 @@ pub(crate) struct Kit {
     pub(crate) edit_bytes: Option<fn(&mut Vec<u8>)>,
 }
 
+/// Content of the police, without anything special about it.
+pub(crate) fn content_of(salt: [u8; 32], media_type: &str, body: &[u8]) -> Content {
+    let provenance = Provenance::own(POL.oin(), Handling::Partners);
+    Content::new(salt, Plain { media_type, provenance: &provenance, body })
+}
+
 impl Kit {
     /// A right packet from the police to these.
     pub(crate) fn new(to: &[Org]) -> Self {
-        let content = Content::new(chance(9).salt, "application/json", br#"{"plaats":"plein"}"#);
+        let content = content_of(chance(9).salt, "application/json", br#"{"plaats":"plein"}"#);
         let mut context = context(POL, to);
         context.commitment = content.commitment();
         Self {

@@ -10,10 +10,11 @@ use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable, OpModeR, OpModeS, Serializable, single_shot_open, single_shot_seal_with_rng};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, WRAPPED_LEN};
-use seinhuis_shared::covenant::{Declared, Level, Step};
+use seinhuis_shared::covenant::{Declared, Handling, Level, Step};
 use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
+use seinhuis_shared::onward::Provenance;
 use seinhuis_shared::packet::{
-    Context, Hpke, HpkeError, Opened, Packet, Recipient, SealRandomness, VERSION, open, seal,
+    Context, Hpke, HpkeError, Opened, Packet, Plain, Recipient, SealRandomness, VERSION, open, seal,
 };
 use seinhuis_shared::prekey::{PrekeyPublic, PrekeySecret};
 use seinhuis_shared::refusal::Refusal;
@@ -188,7 +189,9 @@ pub(crate) fn sealed(
 ) -> Vec<u8> {
     let keys: Vec<PrekeyPublic> = to.iter().map(|org| org.prekey()).collect();
     let keys: Vec<&PrekeyPublic> = keys.iter().collect();
-    seal(hpke, context, &keys, media_type, body, &chance(number), &from.key()).unwrap().bytes
+    let provenance = Provenance::own(context.sender, Handling::Partners);
+    let plain = Plain { media_type, provenance: &provenance, body };
+    seal(hpke, context, &keys, plain, &chance(number), &from.key()).unwrap().bytes
 }
 
 /// The two halves of a packet.

@@ -3,12 +3,13 @@
 use seinhuis_shared::cose::{content_aad, wrap_info};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
 use seinhuis_shared::limits::PACKET_MAX;
-use seinhuis_shared::packet::{Content, Context, Packet};
+use seinhuis_shared::packet::{Context, Packet};
 use seinhuis_shared::refusal::Refusal;
 
 use crate::common::{DetHpke, GEM, JW, OM, Org, POL, chance, context, encrypt_of, sealed};
 use crate::defects;
 use crate::files::{ContextFields, InvalidPacket, Keys, ValidPacket, WrapFields, hex, stage};
+use crate::forge::content_of;
 
 const ALL: [Org; 4] = [GEM, POL, JW, OM];
 
@@ -33,7 +34,7 @@ pub(crate) fn keys() -> Vec<Keys> {
 
 /// A body with which the content is 256 bytes long before any padding but its one-byte header.
 fn filling() -> Vec<u8> {
-    let bare = |body: &[u8]| Content::new([0; 32], "application/json", body).to_bytes();
+    let bare = |body: &[u8]| content_of([0; 32], "application/json", body).to_bytes();
     let length = (0..256).rev().find(|length| bare(&vec![b'x'; *length]).len() == 256).unwrap();
     vec![b'x'; length]
 }
@@ -101,7 +102,7 @@ fn packet(
         iv: hex(&chance.iv),
         salt: hex(&chance.salt),
         context: ContextFields::new(&context),
-        content: hex(&Content::new(chance.salt, media_type, body).to_bytes()),
+        content: hex(&content_of(chance.salt, media_type, body).to_bytes()),
         content_aad: hex(&content_aad(&context_bytes)),
         context_bytes: hex(&context_bytes),
         wraps,

@@ -11,12 +11,13 @@ use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::signing::sha256;
+use seinhuis_shared::rotation::{Rotated, Rotation};
+use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::Span;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::wire::{
     self, Case, CaseHead, Cases, Consistency, Decided, Deferred, FetchCase, FetchConsistency, FetchCovenant,
-    FetchPrekeys, Hello, Known, Message as _, Offer, Prekeys, Refuse, VERSION, Verdict, Welcome,
+    FetchPrekeys, Hello, Known, Message as _, Offer, Prekeys, Refuse, Rotations, VERSION, Verdict, Welcome,
 };
 
 use super::{
@@ -86,6 +87,7 @@ pub(crate) fn blocks(story: &Story) -> Vec<(&'static str, String)> {
         ("keys", keys()),
         ("covenant", covenant(story)),
         ("case", case(story)),
+        ("rotation", rotation()),
         ("prekeys", prekeys(story)),
         ("padding", tables::padding()),
         ("content", content(story)),
@@ -112,7 +114,7 @@ fn session(story: &Story) -> String {
         log_key: story.log.key.to_string(),
         now: NOON,
         checkpoint: Bytes(story.notes[0].clone().into_bytes()),
-        agreements: vec![Known { hash: story.covenant.hash(), votes: 1 }],
+        agreements: vec![Known { hash: story.covenant.hash(), votes: 1, rotations: 0 }],
     };
     let refuse = Refuse { reason: Refusal::UnknownPartner.number(), retry_after: None };
     Block::new()
@@ -143,7 +145,7 @@ fn covenant(story: &Story) -> String {
     let fetch = FetchCovenant { hash: story.covenant.hash() };
     let vote = story.vote();
     let cast = Cast { vote: Bytes(vote.clone()), at: NOON };
-    let answer = wire::Covenant { document: Bytes(bytes.clone()), casts: vec![cast] };
+    let answer = wire::Covenant { document: Bytes(bytes.clone()), casts: vec![cast], rotations: vec![] };
     Block::new()
         .hex("covenant", &bytes)
         .hex("covenant hash", story.covenant.hash().as_bytes())
@@ -375,6 +377,34 @@ fn case(story: &Story) -> String {
         .hex("FetchCase frame", &FetchCase { case }.to_frame().unwrap())
         .with("Case frame: logged at noon and a minute later", &chain, &chain_parts)
         .hex("Cases frame: two decisions are logged", &Cases { cases: vec![head] }.to_frame().unwrap())
+        .end()
+}
+
+fn rotation() -> String {
+    let (old, new) = (key(POLITIE), SigningKey::from_seed(&[0x31; 32]));
+    let rotation = Rotation {
+        party: oin(POLITIE),
+        seq: 1,
+        previous: None,
+        old: old.public(),
+        new: new.public(),
+        issued: NOON,
+    };
+    let signed = rotation.sign(&old, &new);
+    let proved = Sign1::parse(&signed, signed.len()).unwrap().unverified_payload().to_vec();
+    let statement = Sign1::parse(&proved, proved.len()).unwrap().unverified_payload().to_vec();
+    let rotate = frame::encode(Kind::Rotate, &signed).unwrap();
+    let logged = Rotated { rotation: Bytes(signed.clone()), at: NOON };
+    let answer = Rotations { rotations: vec![logged] }.to_frame().unwrap();
+    Block::new()
+        .hex("new key of the politie: Ed25519 seed", &[0x31; 32])
+        .hex("its thumbprint", new.public().thumbprint().as_bytes())
+        .hex("rotation: the first of the politie, at noon", &statement)
+        .with("rotation, signed by the new key", &proved, &[("rotation", &statement)])
+        .with("rotation, signed by both", &signed, &[("rotation, signed by the new key", &proved)])
+        .hex("its SHA-256", &sha256(&signed).0)
+        .with("Rotate frame", &rotate, &[("rotation, signed by both", &signed)])
+        .with("Rotations frame: logged at noon", &answer, &[("rotation, signed by both", &signed)])
         .end()
 }
 

@@ -19,14 +19,15 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::{EK_LEN, WRAPPED_LEN, wrap_info};
 use seinhuis_shared::covenant::agreement::{Counted, Vote, Word};
 use seinhuis_shared::covenant::{
-    Agreement, CaseRule, Category, Clause, Compiled, Covenant, Declared, FORMAT, Fate, Flow, InFlight, Level,
-    MessageType, Party, Question, Role, Route, Size, Step, StepRule, check_body, evaluate,
+    Agreement, CaseRule, Category, Clause, Compiled, Covenant, Declared, FORMAT, Fate, Flow, Handling,
+    InFlight, Level, MessageType, Party, Question, Role, Route, Size, Step, StepRule, check_body, evaluate,
 };
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
+use seinhuis_shared::onward::Provenance;
 use seinhuis_shared::packet::padding::padded_length;
 use seinhuis_shared::packet::{
-    Content, Context, Hpke, HpkeError, Packet, Recipient, SealRandomness, VERSION, open, seal,
+    Content, Context, Hpke, HpkeError, Packet, Plain, Recipient, SealRandomness, VERSION, open, seal,
 };
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, ProvedEntry, Receipt};
@@ -56,8 +57,8 @@ const PREKEY_SEED: [u8; 32] = [0x51; 32];
 const ENCAPSULATION: [u8; 64] = [0xa1; 64];
 const CHANCE: SealRandomness = SealRandomness { key: [0xb1; 32], iv: [0xb2; 12], salt: [0xb3; 32] };
 /// What the key schedule gives for this story; [`Story::check`] proves it by opening the wrap with it.
-const AEAD_KEY: &str = "b2ab4392d79e68bea49945f341694a64eeb4a5803ef3b6cd131037705ecd78dc";
-const BASE_NONCE: &str = "920006a691f45abd786e3f7f";
+const AEAD_KEY: &str = "9456627b87071432ade2cde420df9bd90c9458ed78bd348eb26db82effb986a5";
+const BASE_NONCE: &str = "e95d693ee2d3f017a2c1e6e4";
 
 fn oin(org: (&str, u8)) -> Oin {
     org.0.parse().unwrap()
@@ -156,6 +157,14 @@ fn prekey_public() -> PrekeyPublic {
     PrekeyPublic::from_slice(&XWing::sk_to_pk(&secret).to_bytes()).unwrap()
 }
 
+fn own() -> Provenance {
+    Provenance::own(oin(POLITIE), Handling::Partners)
+}
+
+fn plain(provenance: &Provenance) -> Plain<'_> {
+    Plain { media_type: MEDIA_TYPE, provenance, body: BODY }
+}
+
 fn flow() -> Flow {
     Flow {
         id: "F02".into(),
@@ -172,6 +181,7 @@ fn flow() -> Flow {
         decision: false,
         conditions: vec![],
         release: false,
+        handling: Handling::Partners,
         max_recipients: 1,
         max_body: 4096,
         retention_days: Some(92),
@@ -332,9 +342,8 @@ impl Story {
         let covenant = covenant();
         let mut context = context(covenant.hash());
         let public = prekey_public();
-        let packet = seal(&KnownHpke, &mut context, &[&public], MEDIA_TYPE, BODY, &CHANCE, &key(POLITIE))
-            .unwrap()
-            .bytes;
+        let packet =
+            seal(&KnownHpke, &mut context, &[&public], plain(&own()), &CHANCE, &key(POLITIE)).unwrap().bytes;
         let parsed = Packet::parse(&packet).unwrap();
         let at = NOON.plus(Span(250));
         let mut start = Entry::new(Kind::Start, NOON.minus(Span::hours(1)), [0x58; 16]);
@@ -383,7 +392,7 @@ impl Story {
         Self {
             bundle: bundle(),
             decisions,
-            content: Content::new(CHANCE.salt, MEDIA_TYPE, BODY),
+            content: Content::new(CHANCE.salt, plain(&own())),
             packet,
             log,
             refusal: refusal.to_bytes().unwrap(),

@@ -308,7 +308,7 @@ async fn decided(events: &mut UnboundedReceiver<AgentEvent>) -> Result<(MsgId, I
                 return Err(io::Error::other(format!("refused with {outcome}")).into());
             }
             Event::Alarm(alarm) => return Err(io::Error::other(format!("alarm: {alarm:?}")).into()),
-            Event::Received { .. } => {}
+            Event::Received { .. } | Event::KeyRotated(_) => {}
         }
     }
 }
@@ -325,7 +325,7 @@ async fn received(events: &mut UnboundedReceiver<AgentEvent>) -> Result<(MsgId, 
                 return Err(io::Error::other(format!("quarantined with {outcome}")).into());
             }
             Event::Alarm(alarm) => return Err(io::Error::other(format!("alarm: {alarm:?}")).into()),
-            Event::Decided { .. } => {}
+            Event::Decided { .. } | Event::KeyRotated(_) => {}
         }
     }
 }
@@ -359,6 +359,8 @@ async fn push(agent: &AgentHandle, to: Oin, body: &Arc<Vec<u8>>, id: MsgId) -> R
         ttl: None,
         in_reply_to: None,
         trace: None,
+        source: None,
+        handling: None,
         body: body.to_vec(),
     };
     match agent.push(request).await {

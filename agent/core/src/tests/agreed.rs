@@ -8,6 +8,7 @@ use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::rotation::Keys;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::Known;
@@ -20,7 +21,7 @@ fn version() -> Arc<Compiled> {
 }
 
 fn given(compiled: &Arc<Compiled>, casts: Vec<Cast>) -> Input {
-    Input::Covenant { compiled: Arc::clone(compiled), casts }
+    Input::Covenant { compiled: Arc::clone(compiled), casts, rotations: vec![] }
 }
 
 /// What the node knows, and these votes.
@@ -30,7 +31,7 @@ fn more(node: &Node, compiled: &Arc<Compiled>, casts: Vec<Cast>) -> Input {
 }
 
 fn known(compiled: &Compiled, votes: u32) -> Input {
-    Input::Agreements(vec![Known { hash: compiled.hash(), votes }])
+    Input::Agreements(vec![Known { hash: compiled.hash(), votes, rotations: 0 }])
 }
 
 fn speak(node: &mut Node, hash: Digest, word: Word) -> Result<(), Rejection> {
@@ -123,13 +124,13 @@ fn a_word_is_kept_until_it_is_seen_among_the_votes() {
     youth.step([given(&compiled, vec![])], NOW);
     speak(&mut youth, hash, Word::Accept).unwrap();
     let [first] = votes(&mut youth).try_into().unwrap();
-    let spoken = Vote::verify(&first, &compiled).unwrap();
+    let spoken = Vote::verify(&first, &compiled, &Keys::default()).unwrap();
     assert_eq!((spoken.word, spoken.reason.as_str(), spoken.issued), (Word::Accept, "besluit college", NOW));
     // The answer is lost, and so is the process: it is said again, signed anew.
     youth.restart(after(Span::hours(3)));
     broker.connect(&mut youth, after(Span::hours(3)));
     let [again] = votes(&mut youth).try_into().unwrap();
-    assert_eq!(Vote::verify(&again, &compiled).unwrap().issued, after(Span::hours(3)));
+    assert_eq!(Vote::verify(&again, &compiled, &Keys::default()).unwrap().issued, after(Span::hours(3)));
     youth.step([Input::VoteAnswered(hash, Word::Accept, 0)], NOW);
     assert!(youth.core.agreed().word(&hash).is_some(), "not yet seen");
     youth.step([given(&compiled, vec![Cast { vote: Bytes(first), at: NOW }])], NOW);
@@ -322,7 +323,7 @@ fn a_withdrawal_that_overtook_its_acceptance_is_said_again() {
     youth.step([Input::VoteAnswered(hash, Word::Withdraw, order)], NOW);
     youth.step([given(&compiled, vec![Cast { vote: Bytes(accept), at: NOW }])], NOW);
     let [again] = votes(&mut youth).try_into().unwrap();
-    assert_eq!(Vote::verify(&again, &compiled).unwrap().word, Word::Withdraw);
+    assert_eq!(Vote::verify(&again, &compiled, &Keys::default()).unwrap().word, Word::Withdraw);
 }
 
 #[test]
@@ -338,7 +339,7 @@ fn what_was_not_answered_is_said_again_signed_anew() {
     assert!(votes(&mut youth).is_empty(), "not every second");
     youth.step([Input::Tick], after(Span::seconds(10)));
     let [again] = votes(&mut youth).try_into().unwrap();
-    assert_eq!(Vote::verify(&again, &compiled).unwrap().issued, after(Span::seconds(10)));
+    assert_eq!(Vote::verify(&again, &compiled, &Keys::default()).unwrap().issued, after(Span::seconds(10)));
 }
 
 #[test]

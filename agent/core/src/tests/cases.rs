@@ -59,39 +59,39 @@ fn known(node: &Node) -> usize {
 #[test]
 fn a_draft_waits_for_its_case_and_is_sealed_in_its_step_alone() {
     let (mut broker, _, mut police) = cast(Step::S2B);
-    let pushed = police.push(names(1, Step::S2B), NOW).unwrap();
+    let pushed = police.pass(names(1, Step::S2B), NOW).unwrap();
     assert_eq!(pushed.stage, Stage::Draft);
     assert!(police.submitted().is_empty());
     broker.serve(&mut police, NOW);
     assert_eq!((stage(&police, 1), police.submitted().len()), (Some(Stage::Sealed), 1));
     // From here on it is told at once.
-    assert_eq!(police.push(names(2, Step::S2B), NOW).unwrap().stage, Stage::Sealed);
+    assert_eq!(police.pass(names(2, Step::S2B), NOW).unwrap().stage, Stage::Sealed);
     let chain = broker.cases.get_mut(&CASE).unwrap();
     let on = decision(chain, 1, Act::Step(Step::S3), after(Span::seconds(1)));
     chain.push(on);
     police.step([told(4)], NOW);
-    assert_eq!(police.push(names(3, Step::S2B), NOW).unwrap().stage, Stage::Draft, "it is behind");
+    assert_eq!(police.pass(names(3, Step::S2B), NOW).unwrap().stage, Stage::Draft, "it is behind");
     broker.serve(&mut police, NOW);
     assert_eq!(stage(&police, 3), Some(Stage::Refused));
     assert!(police.events.iter().any(|event| matches!(
         event,
         Event::Decided { outcome, .. } if *outcome == Refusal::WrongStep.number()
     )));
-    assert_eq!(police.push(names(4, Step::S2B), NOW).unwrap_err().refusal, Refusal::WrongStep);
+    assert_eq!(police.pass(names(4, Step::S2B), NOW).unwrap_err().refusal, Refusal::WrongStep);
 }
 
 #[test]
 fn what_the_broker_knows_nothing_of_is_refused_until_it_tells() {
     let (mut broker, [_, mut police, ..]) = partnership();
-    assert_eq!(police.push(names(1, Step::S2B), NOW).unwrap().stage, Stage::Draft);
+    assert_eq!(police.pass(names(1, Step::S2B), NOW).unwrap().stage, Stage::Draft);
     broker.serve(&mut police, NOW);
     assert_eq!(stage(&police, 1), Some(Stage::Refused));
-    assert_eq!(police.push(names(2, Step::S2B), NOW).unwrap_err().refusal, Refusal::UnknownCase);
+    assert_eq!(police.pass(names(2, Step::S2B), NOW).unwrap_err().refusal, Refusal::UnknownCase);
     assert_eq!(fetches(&mut police), 0, "it was answered");
     broker.cases.insert(CASE, moved(Step::S2B));
     police.step([told(3)], NOW);
     broker.serve(&mut police, NOW);
-    assert_eq!(police.push(names(3, Step::S2B), NOW).unwrap().stage, Stage::Sealed);
+    assert_eq!(police.pass(names(3, Step::S2B), NOW).unwrap().stage, Stage::Sealed);
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn a_closed_case_takes_nothing_and_without_a_session_what_is_known_has_to_do() {
     police.step([Input::LookAtCase(CASE)], NOW);
     broker.serve(&mut police, NOW);
     police.step([Input::Disconnected], NOW);
-    assert_eq!(police.push(names(1, Step::S2B), NOW).unwrap().stage, Stage::Sealed);
+    assert_eq!(police.pass(names(1, Step::S2B), NOW).unwrap().stage, Stage::Sealed);
     assert_eq!(
-        police.push(names(2, Step::S3), NOW).unwrap_err().refusal,
+        police.pass(names(2, Step::S3), NOW).unwrap_err().refusal,
         Refusal::WrongStep,
         "not the flow's"
     );
@@ -120,15 +120,15 @@ fn a_closed_case_takes_nothing_and_without_a_session_what_is_known_has_to_do() {
     chain.push(close);
     broker.connect(&mut police, NOW);
     assert_eq!(known(&police), 3, "nothing asks for it");
-    assert_eq!(police.push(names(3, Step::S2B), NOW).unwrap().stage, Stage::Draft, "a new session asks anew");
+    assert_eq!(police.pass(names(3, Step::S2B), NOW).unwrap().stage, Stage::Draft, "a new session asks anew");
     broker.serve(&mut police, NOW);
     assert_eq!(stage(&police, 3), Some(Stage::Refused));
-    assert_eq!(police.push(names(4, Step::S2B), NOW).unwrap_err().refusal, Refusal::CaseClosed);
+    assert_eq!(police.pass(names(4, Step::S2B), NOW).unwrap_err().refusal, Refusal::CaseClosed);
 }
 
 /// A packet sealed by the police when the case was in 2B, and the offer of it, accepted at NOW.
 fn offered(broker: &mut Broker, police: &mut Node, id: u8) -> Offer {
-    police.push(names(id, Step::S2B), NOW).unwrap();
+    police.pass(names(id, Step::S2B), NOW).unwrap();
     broker.serve(police, NOW);
     let packet = police.submitted().remove(0);
     broker.offer(&packet, oin(1), NOW)
@@ -236,7 +236,7 @@ fn a_chain_under_a_version_whose_votes_are_not_here_is_asked_for_again() {
     let (mut broker, mut town, mut police) = cast(Step::S2B);
     let offer = offered(&mut broker, &mut police, 1);
     let votes = 5;
-    town.step([Input::Agreements(vec![Known { hash: COVENANT.hash(), votes }])], NOW);
+    town.step([Input::Agreements(vec![Known { hash: COVENANT.hash(), votes, rotations: 0 }])], NOW);
     town.step([Input::Offer(Box::new(offer))], NOW);
     assert_eq!(fetches(&mut town), 1);
     town.step([given(&moved(Step::S2B))], NOW);
@@ -244,7 +244,7 @@ fn a_chain_under_a_version_whose_votes_are_not_here_is_asked_for_again() {
     let mut casts: Vec<Cast> =
         (1..=4).map(|number| vote(&COVENANT, number, Word::Accept, NOW.minus(Span::days(1)))).collect();
     casts.push(vote(&COVENANT, 4, Word::Withdraw, NOW.plus(Span(1))));
-    town.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts }], NOW);
+    town.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts, rotations: vec![] }], NOW);
     assert_eq!(fetches(&mut town), 1, "at once");
     town.step([given(&moved(Step::S2B))], NOW);
     assert_eq!((known(&town), town.acknowledged()[0].outcome), (3, 0));
@@ -373,7 +373,7 @@ fn after_withdrawal(party: u8, may_be_absent: bool) -> (usize, Vec<AlarmKind>) {
         chain.push(Decided { decision: Bytes(claimed.sign(&signer(number))), at });
     }
     let mut town = Node::new(1);
-    town.step([Input::Covenant { compiled, casts }], NOW);
+    town.step([Input::Covenant { compiled, casts, rotations: vec![] }], NOW);
     Broker::new().connect(&mut town, NOW);
     town.step([Input::LookAtCase(CASE), given(&chain)], NOW);
     let (known, alarms) = (known(&town), town.alarms());

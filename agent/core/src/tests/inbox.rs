@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use seinhuis_shared::cbor;
 use seinhuis_shared::cose::{EK_LEN, WRAPPED_LEN};
+use seinhuis_shared::covenant::Handling;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Compiled, Level};
 use seinhuis_shared::ids::{Digest, MsgId, TraceId};
 use seinhuis_shared::limits::PREKEY_EPOCH;
-use seinhuis_shared::packet::{Context, Hpke, HpkeError, Packet, Recipient, SealRandomness, VERSION, seal};
+use seinhuis_shared::onward::Provenance;
+use seinhuis_shared::packet::{
+    Context, Hpke, HpkeError, Packet, Plain, Recipient, SealRandomness, VERSION, seal,
+};
 use seinhuis_shared::prekey::{PrekeyBundle, PrekeyPublic, PrekeySecret};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::{SigningKey, sha256};
@@ -30,6 +34,11 @@ struct Letter {
     media_type: &'static str,
     body: Vec<u8>,
     signer: SigningKey,
+}
+
+/// Youth work's own data.
+fn own() -> Provenance {
+    Provenance::own(oin(3), Handling::Partners)
 }
 
 impl Letter {
@@ -65,8 +74,7 @@ impl Letter {
             &Toy::default(),
             &mut self.context,
             &[&self.key],
-            self.media_type,
-            &self.body,
+            Plain { media_type: self.media_type, provenance: &own(), body: &self.body },
             &chance,
             &self.signer,
         )
@@ -263,7 +271,7 @@ fn what_was_accepted_before_a_withdrawal_or_a_successor_is_opened_and_nothing_af
             let agreed = town.core.agreed();
             let known = agreed.find(&compiled.hash()).map_or(vec![], |one| one.casts().to_vec());
             let casts = [known, casts.clone()].concat();
-            let ended = Input::Covenant { compiled: Arc::clone(&compiled), casts };
+            let ended = Input::Covenant { compiled: Arc::clone(&compiled), casts, rotations: vec![] };
             town.step([ended], at);
             // A broker that says it accepted the packet after the end is a broker that cheats, or erred.
             let offered = broker.offer(&bytes, oin(1), accepted);
@@ -332,9 +340,8 @@ fn sealed_for_another(mut letter: Letter) -> Vec<u8> {
         }
     }
     let chance = SealRandomness { key: [1; 32], iv: [2; 12], salt: [3; 32] };
-    seal(&Other, &mut letter.context, &[&letter.key], MEDIA_TYPE, &letter.body, &chance, &letter.signer)
-        .unwrap()
-        .bytes
+    let plain = Plain { media_type: MEDIA_TYPE, provenance: &own(), body: &letter.body };
+    seal(&Other, &mut letter.context, &[&letter.key], plain, &chance, &letter.signer).unwrap().bytes
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::sync::{Arc, LazyLock};
 use seinhuis_shared::case::{Act, CaseDecision};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::agreement::Word;
-use seinhuis_shared::covenant::{Compiled, Covenant, Declared, Part, Role, Step};
+use seinhuis_shared::covenant::{Compiled, Covenant, Declared, Handling, Part, Role, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
-use seinhuis_shared::packet::{Context, Recipient, SealRandomness, VERSION, seal};
+use seinhuis_shared::onward::Provenance;
+use seinhuis_shared::packet::{Context, Plain, Recipient, SealRandomness, VERSION, seal};
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
@@ -86,7 +87,10 @@ fn partnership(covenant: &Arc<Compiled>, signed: &[Role]) -> (Broker, Vec<Node>)
     let at = NOW.minus(Span::days(1));
     let casts: Vec<_> = signed.iter().map(|role| cast(covenant, number(*role), Word::Accept, at)).collect();
     for node in &mut nodes {
-        node.step([Input::Covenant { compiled: Arc::clone(covenant), casts: casts.clone() }], NOW);
+        node.step(
+            [Input::Covenant { compiled: Arc::clone(covenant), casts: casts.clone(), rotations: vec![] }],
+            NOW,
+        );
     }
     for _ in 0..2 {
         for node in &mut nodes {
@@ -127,6 +131,8 @@ fn request(right: &Right, case: At, body: Vec<u8>, number: usize) -> PushRequest
         ttl: None,
         in_reply_to: None,
         trace: None,
+        source: None,
+        handling: None,
         body,
     }
 }
@@ -179,7 +185,9 @@ fn sealed(
     };
     let chance = SealRandomness { key: [1; 32], iv: [2; 12], salt: [3; 32] };
     let keys: Vec<_> = keys.iter().map(|(_, key)| key).collect();
-    seal(&Toy::default(), &mut context, &keys, MEDIA_TYPE, body, &chance, &signer(from)).unwrap().bytes
+    let provenance = Provenance::own(oin(from), Handling::Consent);
+    let plain = Plain { media_type: MEDIA_TYPE, provenance: &provenance, body };
+    seal(&Toy::default(), &mut context, &keys, plain, &chance, &signer(from)).unwrap().bytes
 }
 
 /// What a recipient makes of a packet that broker and sender let through; its inbox has not one more body

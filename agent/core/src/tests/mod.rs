@@ -1,11 +1,16 @@
 mod agreed;
 mod cases;
+mod corrections;
 mod inbox;
 mod interleaving;
 mod law;
 mod minimise;
+mod onward;
 mod outbox;
 mod prekeys;
+mod release;
+mod retention;
+mod rotations;
 mod rows;
 #[path = "../../../../tests/kits/law.rs"]
 mod rules;

@@ -147,7 +147,10 @@ fn a_draft_ends_with_its_time_or_its_covenant() {
     let (mut broker, [mut town, ..]) = partnership();
     broker.connect(&mut town, NOW);
     let left = cast(&COVENANT, 4, Word::Withdraw, NOW);
-    youth.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts: known(&youth, left) }], NOW);
+    youth.step(
+        [Input::Covenant { compiled: Arc::clone(&COVENANT), casts: known(&youth, left), rotations: vec![] }],
+        NOW,
+    );
     broker.connect(&mut youth, NOW);
     assert_eq!(stage(&youth, 2), Stage::Refused, "its covenant is gone");
     assert_eq!(bytes_at_rest(&youth), 0);
@@ -333,7 +336,7 @@ fn a_signing_key_the_covenant_does_not_name_cannot_send() {
     let stranger = seinhuis_shared::signing::SigningKey::from_seed(&[77; 32]);
     let mut turn = crate::Turn::default();
     let toy = crate::fixture::Toy::default();
-    let ports = crate::Ports { crypto: &toy, chance: &toy, locker: &toy, signer: &stranger };
+    let ports = crate::Ports { crypto: &toy, chance: &toy, locker: &toy, signer: &stranger, next: None };
     let push = Input::Push { token: 1, request: Box::new(signal(1)) };
     node.core.handle(push, NOW, ports, &mut turn);
     let reply = turn.replies.pop().unwrap();

@@ -161,7 +161,10 @@ fn who_withdraws_lets_go_of_the_others_prekeys() {
     let (_, [_, _, mut youth, _]) = partnership();
     assert!(usable_until(&youth).is_some());
     let left = cast(&COVENANT, 3, Word::Withdraw, NOW);
-    youth.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts: known(&youth, left) }], NOW);
+    youth.step(
+        [Input::Covenant { compiled: Arc::clone(&COVENANT), casts: known(&youth, left), rotations: vec![] }],
+        NOW,
+    );
     assert!(youth.core.status(NOW).peers.is_empty());
     youth.restart(NOW);
     assert!(youth.core.status(NOW).peers.is_empty());

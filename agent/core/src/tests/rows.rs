@@ -1,12 +1,18 @@
 //! Rows read back as they were written, and nothing else does.
 
 use seinhuis_shared::case::Act;
-use seinhuis_shared::covenant::Step;
 use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::covenant::{Handling, Step};
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::onward::Consent;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shared::time::Span;
 
-use crate::fixture::{Broker, CASE, NOW, Node, covenant, inquiry, moved, oin, partnership, signal};
+use crate::fixture::{
+    Broker, CASE, NOW, Node, covenant, inquiry, moved, oin, partnership, request, signal, signer,
+};
 use crate::rows::{FORMAT, RestoreError, Write, table};
-use crate::{Core, Input, Settings};
+use crate::{Core, CorrectionKind, Input, PushRequest, Settings};
 
 fn settings() -> Settings {
     Settings { oin: oin(1), log: crate::fixture::log_key() }
@@ -15,7 +21,10 @@ fn settings() -> Settings {
 /// Agents with something in every table.
 fn used() -> Vec<Node> {
     let (mut broker, nodes) = partnership();
-    let [mut town, police, mut youth, officers] = nodes;
+    let [mut town, mut police, mut youth, mut officers] = nodes;
+    let names = request(4, "F09", &[1], "09-F09-politie-namen.json");
+    police.push(PushRequest { step: Some(Step::S2B), case: Some(CASE), ..names }, NOW).unwrap();
+    police.decide(4, false, NOW).unwrap();
     town.push(inquiry(1, &[2, 3]), NOW).unwrap();
     youth.push(signal(2), NOW).unwrap();
     let packet = youth.submitted()[0].clone();
@@ -39,6 +48,37 @@ fn used() -> Vec<Node> {
     broker.serve(&mut town, NOW);
     let act = Some(Act::Step(Step::S2A));
     town.step([Input::Decide { token: 3, case: CASE, act, covenant: None }], NOW);
+    // What says more of where it comes from than its flow, and a consent.
+    let strict = PushRequest { handling: Some(Handling::Consent), ..signal(5) };
+    youth.push(strict, NOW).unwrap();
+    let packet = youth.submitted().pop().unwrap();
+    let offer = broker.offer(&packet, oin(1), NOW);
+    town.step([Input::Offer(Box::new(offer))], NOW);
+    let consent = Consent {
+        format: seinhuis_shared::onward::FORMAT,
+        origin: oin(2),
+        holder: oin(1),
+        packet: Digest([1; 32]),
+        recipients: vec![oin(3)],
+        until: NOW,
+        at: NOW.minus(Span::days(1)),
+    };
+    let bytes = consent.sign(&signer(2));
+    town.rows.insert((table::CONSENT, sha256(&bytes).0.to_vec()), bytes);
+    // The inquiry is withdrawn, and somebody withdraws what nobody sent.
+    let packet = town.submitted().remove(0);
+    town.step([Input::Verdict(broker.accept(&packet, NOW))], NOW);
+    super::corrections::say(&mut town, 1, CorrectionKind::Withdrawal, NOW).unwrap();
+    for packet in town.submitted() {
+        broker.accept(&packet, NOW);
+    }
+    for offer in broker.mailboxes.remove(&oin(2)).unwrap() {
+        police.step([Input::Offer(Box::new(offer)), Input::Tick], NOW);
+    }
+    // One rotation is logged, the next under way.
+    officers.turn_key(NOW);
+    officers.next = Some(signer(45));
+    officers.step([Input::Rotate { token: 4, urgent: false }], NOW);
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
     vec![town, police, youth, officers, alone]
@@ -63,7 +103,7 @@ fn a_damaged_row_is_told_and_never_panics() {
     for node in used() {
         for ((of, key), value) in &node.rows {
             // Locked rows are opaque here; their lock notices.
-            if matches!(*of, table::DRAFT | table::BODY) {
+            if matches!(*of, table::DRAFT | table::BODY | table::CORRECTION_BODY) {
                 continue;
             }
             for cut in [0, value.len() / 2, value.len() - 1] {

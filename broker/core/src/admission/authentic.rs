@@ -41,7 +41,9 @@ impl Received {
         if covenant.role_of(context.sender).is_none() {
             return Err(Refusal::NotAParty);
         }
-        covenant.signing_key(context.sender, context.signer).copied().ok_or(Refusal::UnknownKey)
+        // Whether the key still counts is judged later: what was accepted under it gets its answer again.
+        let keys = directory.agreements.keys();
+        keys.holds(covenant, context.sender, context.signer).ok_or(Refusal::UnknownKey)
     }
 }
 

@@ -23,7 +23,7 @@ impl Fresh {
     /// packet was examined: what was revoked or withdrawn in between is not let through.
     ///
     /// # Errors
-    /// A [`Rejected`] with a number from 201 to 209 or from 401.
+    /// A [`Rejected`] with a number from 201 to 209 or from 401; 430 for a key that was given up.
     pub fn permit(
         self,
         directory: &Directory,
@@ -47,6 +47,7 @@ fn judge(
     let context = packet.context();
     directory.partner(&context.sender)?;
     let agreement = directory.covenant(&context.covenant)?;
+    directory.agreements.keys().signing_key(agreement.compiled(), context.sender, context.signer, now)?;
     let recipients = context.recipient_oins();
     // Who is no party is refused as such below, so that nobody learns who else is registered here.
     let mut parties = recipients.iter().filter(|oin| agreement.compiled().role_of(**oin).is_some());

@@ -496,6 +496,7 @@ pub(super) fn same_state(one: &Core, other: &Core) {
     let (a, b) = (&one.state, &other.state);
     assert_eq!(a.directory.partners, b.directory.partners);
     assert!(a.directory.agreements.iter().eq(b.directory.agreements.iter()));
+    assert_eq!(a.directory.agreements.keys(), b.directory.agreements.keys());
     assert_eq!(a.directory.proposers, b.directory.proposers);
     assert_eq!(a.prekeys, b.prekeys);
     assert_eq!(a.seen, b.seen);

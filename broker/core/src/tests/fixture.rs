@@ -6,7 +6,7 @@ use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN, Wrap};
 use seinhuis_shared::covenant::agreement::{Vote, Word};
 use seinhuis_shared::covenant::{
-    CaseRule, Category, Clause, Compiled, Covenant, Declared, FORMAT, Fate, Flow, InFlight, Level,
+    CaseRule, Category, Clause, Compiled, Covenant, Declared, FORMAT, Fate, Flow, Handling, InFlight, Level,
     MessageType, Party, Role, Route, Step, StepRule,
 };
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
@@ -85,6 +85,7 @@ fn flow(id: &str, from: &[Role], to: &[Role], steps: &[Step], case: CaseRule) ->
         decision: false,
         conditions: vec![],
         release: false,
+        handling: Handling::Partners,
         max_recipients: 3,
         max_body: 4096,
         retention_days: Some(30),

@@ -15,5 +15,6 @@ mod in_flight;
 mod log;
 mod operation;
 mod replay;
+mod rotations;
 mod sequences;
 mod sessions;

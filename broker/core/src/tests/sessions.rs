@@ -69,7 +69,7 @@ fn the_welcome_tells_how_the_log_stands() {
     broker.add(Stranger);
     broker.command(Command::LoadCovenant { compiled: compiled() });
     broker.add(Pol);
-    let known = Known { hash: covenant().hash(), votes: 0 };
+    let known = Known { hash: covenant().hash(), votes: 0, rotations: 0 };
     for (org, agreements) in [(Pol, vec![known]), (Stranger, vec![])] {
         let (conn, did) = greet(&mut broker, org, VERSION);
         let [Send::Welcome { conn: told, welcome }] = did.sends.as_slice() else {

@@ -6,7 +6,8 @@ use rcgen::{
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use seinhuis_agent_core::rows::{
-    ActRow, AlarmRow, BundleRow, ChainRow, OwnPrekeyRow, PeerRow, PinRow, ProposalRow, WordRow,
+    ActRow, AlarmRow, BundleRow, CaseEnd, ChainRow, CorrectionKind, CorrectionRow, CorrectionState,
+    ErasedRow, Ground, MarkRow, Noted, OwnPrekeyRow, PeerRow, PinRow, ProposalRow, RotationRow, WordRow,
 };
 use seinhuis_agent_core::{AlarmKind, Write as AgentWrite};
 use seinhuis_broker_core::{Change, Head, MailItem, Outcome, Partner, Write as BrokerWrite};
@@ -18,6 +19,7 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
+use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::Decided;
 use seinhuis_shell::grant::{BrokerCard, CardFormat, Grant, GrantFormat, Kind};
@@ -100,6 +102,41 @@ fn row(table: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
     [&[table, u8::try_from(key.len()).unwrap()], key, value].concat()
 }
 
+/// Rows about what is said of a message after it was sent.
+fn later_rows() -> [(&'static str, AgentWrite); 3] {
+    let correction = CorrectionRow {
+        about: MsgId([1; 16]),
+        kind: CorrectionKind::Withdrawal,
+        recipient: known::oin(),
+        covenant: Digest([1; 32]),
+        step: "2B".into(),
+        state: CorrectionState::Refused,
+        since: Timestamp(4),
+        message: Some(MsgId([2; 16])),
+        earlier: vec![MsgId([3; 16])],
+        until: Timestamp(known::NOON),
+        times: 2,
+        settled: Some(Timestamp(5)),
+        outcome: 0,
+        code: "niet_te_verwerken".into(),
+    };
+    let noted = Noted { by: MsgId([2; 16]), at: Timestamp(known::NOON) };
+    let case_end = Some(CaseEnd { case: CaseId([3; 16]), at: Timestamp(known::NOON) });
+    let mark = MarkRow { corrected: vec![noted], withdrawn: Some(noted), effect: Some(445), case_end };
+    let erased = ErasedRow {
+        at: Timestamp(4),
+        ground: Ground::CaseEnded,
+        overwritten: Some(Timestamp(5)),
+        confirmation: Some(MsgId([4; 16])),
+        outcome: 0,
+    };
+    [
+        ("correction", AgentWrite::Correction(1, Box::new(correction))),
+        ("mark", AgentWrite::Mark(1, Box::new(mark))),
+        ("erased", AgentWrite::Erased(1, erased)),
+    ]
+}
+
 fn agent_rows() -> Vec<Seed> {
     let (chain, own) = (ChainRow { seq: 7, packet: Digest([1; 32]) }, bundle().prekeys.remove(0));
     let signed = Bytes(bundle().sign(&known::signer()));
@@ -112,6 +149,8 @@ fn agent_rows() -> Vec<Seed> {
     };
     let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let word = WordRow { word: Word::Accept, reason: "akkoord".into(), since: Timestamp(4), refused: 425 };
+    let rotated = Rotated { rotation: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let turning = RotationRow { new: Bytes(vec![1; 32]), since: Timestamp(4), urgent: true, refused: 432 };
     let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let act = ActRow {
         covenant: Digest([1; 32]),
@@ -135,6 +174,8 @@ fn agent_rows() -> Vec<Seed> {
             AgentWrite::Bundle(Box::new(BundleRow { seq: 1, bundle: signed.clone(), published: true })),
         ),
         ("votes", AgentWrite::Votes(Digest([1; 32]), vec![cast.clone()])),
+        ("rotation", AgentWrite::Rotation(Some(Box::new(turning)))),
+        ("keys", AgentWrite::Keys(known::oin(), vec![rotated])),
         ("word", AgentWrite::Word(Digest([1; 32]), Some(Box::new(word)))),
         (
             "proposal",
@@ -144,7 +185,8 @@ fn agent_rows() -> Vec<Seed> {
         ("act", AgentWrite::Act(CaseId([3; 16]), Some(Box::new(act)))),
         ("peer", AgentWrite::Peer(known::oin(), Box::new(PeerRow { seq: 1, bundle: signed }))),
     ];
-    let rows = writes.map(|(name, write)| (name, write.row()));
+    let rows: Vec<_> =
+        writes.into_iter().chain(later_rows()).map(|(name, write)| (name, write.row())).collect();
     let seeds = rows.iter().map(|(name, one)| {
         ok("agent_rows", name, row(one.table, &one.key, one.value.as_deref().unwrap_or_default()))
     });
@@ -194,6 +236,14 @@ fn broker_rows() -> Vec<Seed> {
                 hash: Digest([3; 32]),
                 number: 1,
                 cast: Cast { vote: Bytes(vec![1; 90]), at: Timestamp(4) },
+            },
+        ),
+        (
+            "rotation",
+            BrokerWrite::Rotation {
+                party: oin,
+                number: 1,
+                rotated: Rotated { rotation: Bytes(vec![1; 90]), at: Timestamp(4) },
             },
         ),
         (

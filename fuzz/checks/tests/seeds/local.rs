@@ -57,6 +57,8 @@ fn push() -> PushText {
         ttl_ms: Some(60_000),
         in_reply_to: Some(id.into()),
         trace: Some("0af7651916cd43dd8448eb211c80319c".into()),
+        source: None,
+        handling: Some("consent".into()),
         body: BASE64.encode(b"{\"a\":1}"),
     }
 }
@@ -77,7 +79,17 @@ fn requests() -> Vec<Seed> {
     vec![
         ok("control", "push", whole.as_str()),
         ok("control", "push-bare", text(&AgentRequest::Push(Box::new(bare)))),
-        ok("control", "look", text(&AgentRequest::Look(Look::Read { id: "7".into() }))),
+        ok("control", "look", text(&AgentRequest::Look(Look::Read { id: "7".into(), withdrawn: false }))),
+        ok(
+            "control",
+            "correct",
+            text(&AgentRequest::Correct {
+                about: "019a0001-7002-8003-8405-060708090a0b".into(),
+                kind: "withdrawal".into(),
+                body: "e30=".into(),
+            }),
+        ),
+        ok("control", "erase", text(&AgentRequest::Erase { id: "7".into(), ground: "termijn".into() })),
         ok("control", "covenants", text(&AgentRequest::Look(Look::Covenants))),
         ok("control", "speak", text(&speak)),
         ok("control", "decide", text(&decide)),

@@ -1,20 +1,24 @@
 //! Frames, messages, packets, bundles and requests.
 
-use seinhuis_fuzz_checks::{covenant, known};
+use seinhuis_fuzz_checks::{covenant, known, rotation};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN, Wrap};
 use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
-use seinhuis_shared::covenant::{Declared, Level, Step};
+use seinhuis_shared::covenant::{Declared, Handling, Level, Step};
 use seinhuis_shared::enrol::{EnrolRequest, NodeKind};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
-use seinhuis_shared::packet::{Content, Context, Hpke, HpkeError, Recipient, SealRandomness, VERSION, seal};
+use seinhuis_shared::onward::Provenance;
+use seinhuis_shared::packet::{
+    Content, Context, Hpke, HpkeError, Plain, Recipient, SealRandomness, VERSION, seal,
+};
 use seinhuis_shared::prekey::{PUBLIC_LEN, Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
+use seinhuis_shared::rotation::{Rotated, Rotation};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{
     Acknowledged, Acknowledgement, Agreements, Case, CaseHead, Cases, Consistency, Covenant, Decided,
     Deferred, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Known, Message as _, Offer,
-    Prekeys, Refuse, Verdict, Welcome,
+    Prekeys, Refuse, Rotations, Verdict, Welcome,
 };
 use zeroize::Zeroizing;
 
@@ -69,13 +73,26 @@ pub(super) fn context(recipients: &[u8]) -> Context {
     }
 }
 
+fn own() -> Provenance {
+    Provenance::own(known::oin(), Handling::Partners)
+}
+
+/// Passed on, with something in place of a consent.
+fn onward() -> Provenance {
+    Provenance { source: Some(Digest([6; 32])), consent: Some(Bytes::from(&[7; 90][..])), ..own() }
+}
+
+fn plain<'a>(provenance: &'a Provenance, body: &'a [u8]) -> Plain<'a> {
+    Plain { media_type: "application/json", provenance, body }
+}
+
 fn packet(recipients: &[u8]) -> Vec<u8> {
     let keys: Vec<PrekeyPublic> = recipients.iter().copied().map(public).collect();
     let keys: Vec<&PrekeyPublic> = keys.iter().collect();
     let chance = SealRandomness { key: [7; 32], iv: [8; 12], salt: [9; 32] };
     let body = br#"{"locatie":"plein"}"#;
     let mut context = context(recipients);
-    seal(&Still, &mut context, &keys, "application/json", body, &chance, &known::signer()).unwrap().bytes
+    seal(&Still, &mut context, &keys, plain(&own(), body), &chance, &known::signer()).unwrap().bytes
 }
 
 fn encrypted(recipients: &[u8]) -> Vec<u8> {
@@ -173,6 +190,42 @@ fn votes() -> Vec<Seed> {
     seeds
 }
 
+fn rotations() -> Vec<Seed> {
+    let (old, new) = (known::signer(), rotation::next());
+    let first = Rotation {
+        party: known::oin(),
+        seq: 1,
+        previous: None,
+        old: old.public(),
+        new: new.public(),
+        issued: Timestamp(known::NOON),
+    };
+    let later = Rotation { seq: 2, previous: Some(Digest([7; 32])), ..first.clone() };
+    let statement = |rotation: &Rotation| {
+        let signed = rotation.sign(&old, &new);
+        let inner = Sign1::parse(&signed, signed.len()).unwrap().unverified_payload().to_vec();
+        Sign1::parse(&inner, inner.len()).unwrap().unverified_payload().to_vec()
+    };
+    let signed = first.sign(&old, &new);
+    let spoiled = |change: fn(&mut Rotation)| {
+        let mut rotation = first.clone();
+        change(&mut rotation);
+        statement(&rotation)
+    };
+    vec![
+        ok("rotation", "first", signed.clone()),
+        ok("rotation", "later", later.sign(&old, &new)),
+        ok("rotation", "statement", statement(&first)),
+        no("rotation", "swapped", first.sign(&new, &old)),
+        no("rotation", "no-place", spoiled(|rotation| rotation.seq = 0)),
+        no("rotation", "first-that-follows", spoiled(|rotation| rotation.previous = Some(Digest([7; 32])))),
+        no("rotation", "one-key-twice", spoiled(|rotation| rotation.new = rotation.old)),
+        no("rotation", "longer", longer(&signed)),
+        no("rotation", "cut", cut(&signed)),
+        no("rotation", "empty", []),
+    ]
+}
+
 fn messages() -> Vec<Seed> {
     let (digest, oin, text) = (Digest([2; 32]), known::oin(), "seinhuis/0.1.0".to_owned());
     let receipt = Bytes(log::receipt().to_bytes());
@@ -183,10 +236,12 @@ fn messages() -> Vec<Seed> {
         log_key: known::log().key.to_string(),
         now: Timestamp(known::NOON),
         checkpoint: receipt.clone(),
-        agreements: vec![Known { hash: digest, votes: 3 }],
+        agreements: vec![Known { hash: digest, votes: 3, rotations: 1 }],
     };
     let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
-    let covenant = Covenant { document: Bytes(vec![1; 30]), casts: vec![cast] };
+    let rotated = Rotated { rotation: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let covenant =
+        Covenant { document: Bytes(vec![1; 30]), casts: vec![cast], rotations: vec![rotated.clone()] };
     let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let framed = vec![
         ("hello", Hello { version: 1, software: text }.to_frame()),
@@ -198,11 +253,15 @@ fn messages() -> Vec<Seed> {
         ("fetch-prekeys", FetchPrekeys { oins: vec![oin] }.to_frame()),
         ("prekeys", Prekeys { bundles: vec![(oin, Bytes(vec![1; 30]))] }.to_frame()),
         ("fetch-covenant", FetchCovenant { hash: digest }.to_frame()),
-        ("agreements", Agreements { agreements: vec![Known { hash: digest, votes: 2 }] }.to_frame()),
+        (
+            "agreements",
+            Agreements { agreements: vec![Known { hash: digest, votes: 2, rotations: 0 }] }.to_frame(),
+        ),
         ("fetch-case", FetchCase { case: CaseId([3; 16]) }.to_frame()),
         ("cases", Cases { cases: vec![CaseHead { case: CaseId([3; 16]), decisions: 2 }] }.to_frame()),
         ("case", Case { decisions: vec![decided] }.to_frame()),
         ("covenant", covenant.to_frame()),
+        ("rotations", Rotations { rotations: vec![rotated] }.to_frame()),
         ("fetch-consistency", FetchConsistency { sizes: vec![1, 300] }.to_frame()),
         ("consistency", Consistency { proofs: vec![vec![digest], vec![]] }.to_frame()),
         ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
@@ -234,7 +293,7 @@ fn messages() -> Vec<Seed> {
 fn packets() -> Vec<Seed> {
     let one = packet(&[2]);
     let (sealed, hidden) = (encrypted(&[2]), encrypted(&[2, 3]));
-    let content = Content::new([9; 32], "application/json", b"{}").to_bytes();
+    let content = Content::new([9; 32], plain(&own(), b"{}")).to_bytes();
     let mut dirty = content.clone();
     dirty[content.len() - 1] = 1;
     let signed = Sign1::sign(&known::signer(), Purpose::Packet, b"payload");
@@ -253,7 +312,12 @@ fn packets() -> Vec<Seed> {
         no("packet_parts", "no-recipient", parts(&context(&[]), &encrypted(&[]))),
         no("packet_parts", "recipient-twice", parts(&context(&[2, 2]), &encrypted(&[2, 2]))),
         ok("content", "short", &*content),
-        ok("content", "long", Content::new([9; 32], "text/plain", &[b'x'; 700]).to_bytes()),
+        ok(
+            "content",
+            "long",
+            Content::new([9; 32], Plain { media_type: "text/plain", ..plain(&onward(), &[b'x'; 700]) })
+                .to_bytes(),
+        ),
         no("content", "dirty-padding", dirty),
         no("content", "longer", longer(&content)),
         ok("encrypt", "one", &*sealed),
@@ -291,5 +355,5 @@ fn bundles() -> Vec<Seed> {
 }
 
 pub(super) fn all() -> Vec<Seed> {
-    [messages(), votes(), packets(), bundles()].into_iter().flatten().collect()
+    [messages(), rotations(), votes(), packets(), bundles()].into_iter().flatten().collect()
 }

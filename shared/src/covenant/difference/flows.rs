@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Found, both, pairs, quoted};
 use crate::covenant::document::{CaseRule, Covenant, Flow, Requirement};
-use crate::covenant::vocabulary::{Level, Role, Step};
+use crate::covenant::vocabulary::{Handling, Level, Role, Step};
 use crate::covenant::words::{self, Words};
+use crate::refusal::Lang;
 
 type Opened = BTreeSet<(Role, Role, Step, Level)>;
 
@@ -105,7 +106,7 @@ impl Found {
         let sentence = Words::new(
             format!(
                 "stroom {id} is nieuw: {}. Berichttypen: {}; gegevens: {}; doel: {purpose}; grondslag: {}; zaak: {}; \
-                 voorwaarden: {}; artikel 20-besluit nodig: {}; vrijgave door een mens: {}; hooguit {most} ontvangers \
+                 voorwaarden: {}; artikel 20-besluit nodig: {}; vrijgave door een mens: {}; {}; hooguit {most} ontvangers \
                  en {size} bytes; bewaren: {}.",
                 text.nl,
                 types.nl,
@@ -115,11 +116,12 @@ impl Found {
                 conditions.nl,
                 decision.nl,
                 release.nl,
+                flow.handling.label(Lang::Nl),
                 kept.nl
             ),
             format!(
                 "flow {id} is new: {}. Message types: {}; data: {}; purpose: {purpose}; basis: {}; case: {}; \
-                 conditions: {}; article 20 decision needed: {}; release by a human: {}; at most {most} recipients \
+                 conditions: {}; article 20 decision needed: {}; release by a human: {}; {}; at most {most} recipients \
                  and {size} bytes; kept: {}.",
                 text.en,
                 types.en,
@@ -129,6 +131,7 @@ impl Found {
                 conditions.en,
                 decision.en,
                 release.en,
+                flow.handling.label(Lang::En),
                 kept.en
             ),
         );
@@ -187,6 +190,7 @@ impl Found {
             decision: _,
             conditions: _,
             release: _,
+            handling: _,
             max_recipients: _,
             max_body: _,
             retention_days: _,
@@ -214,7 +218,7 @@ impl Found {
 
     /// What a packet must satisfy besides: decision, release, conditions, sizes.
     fn bounds(&mut self, old: &Flow, new: &Flow) {
-        let Flow { id, decision, conditions, release, max_recipients, max_body, .. } = old;
+        let Flow { id, decision, conditions, release, handling, max_recipients, max_body, .. } = old;
         let about = &format!("flows {id}");
         let of =
             |nl: &str, en: &str| Words::new(format!("{nl} van stroom {id}"), format!("{en} of flow {id}"));
@@ -231,6 +235,8 @@ impl Found {
             &flag(*release),
             &flag(new.release),
         );
+        let label = |one: Handling| Words::new(one.label(Lang::Nl), one.label(Lang::En));
+        self.value(about, &of("Het doorgeven", "Passing on"), &label(*handling), &label(new.handling));
         self.members(
             about,
             (conditions, &new.conditions),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Finding, Warning};
 use crate::covenant::document::{CaseRule, Clause, Covenant, Decision, Flow};
 use crate::covenant::schema::{Field, Schema};
-use crate::covenant::vocabulary::{Level, Role, Special};
+use crate::covenant::vocabulary::{Handling, Level, Role, Special};
 use crate::covenant::words::Words;
 use crate::covenant::{law, words};
 
@@ -27,6 +27,18 @@ pub(super) fn check(covenant: &Covenant, found: &mut Vec<Finding>) {
                 format!("It is about {}.", words::levels(&flow.levels).en),
             );
             warn(Warning::NoRelease, detail);
+        }
+        let police = |role: &Role| matches!(role, Role::Politie | Role::Om);
+        if personal(flow)
+            && !service(flow)
+            && flow.handling == Handling::Partners
+            && flow.routes.iter().any(|route| route.from.iter().any(police))
+        {
+            let detail = Words::new(
+                format!("Het gaat om {}.", words::levels(&flow.levels).nl),
+                format!("It is about {}.", words::levels(&flow.levels).en),
+            );
+            warn(Warning::PassedOnFreely, detail);
         }
     }
     statements(covenant, found);

@@ -125,6 +125,10 @@ fn facts(covenant: &Covenant, flow: &Flow) -> Vec<(Words, Words)> {
         (name("Voorwaarden", "Conditions"), words::row(flow.conditions.iter().map(requirement))),
         (name("Artikel 20-besluit", "Article 20 decision"), decision(flow)),
         (name("Vrijgave door een mens", "Release by a human"), words::yes_no(flow.release)),
+        (
+            name("Doorgeven door de ontvanger", "Passing on by the recipient"),
+            Words::new(flow.handling.label(Lang::Nl), flow.handling.label(Lang::En)),
+        ),
         (name("Ontvangers van één bericht", "Recipients of one message"), recipients(flow, personal)),
         (
             name("Grootste inhoud", "Largest content"),

@@ -274,8 +274,8 @@ fn lawful(
 fn fits(size: Size, max_body: u64) -> bool {
     match size {
         Size::Body(bytes) => bytes <= max_body,
-        // At most nine eighths of the body and 25,088 bytes, without a fraction.
-        Size::Sealed(bytes) => bytes * 8 <= max_body * 9 + 25_088 * 8,
+        // At most nine eighths of the body and 26,112 bytes, without a fraction.
+        Size::Sealed(bytes) => bytes * 8 <= max_body * 9 + 26_112 * 8,
     }
 }
 

@@ -166,6 +166,7 @@ fn flow(dice: &mut Dice, index: usize, roles: &[Role], steps: &[Step], categorie
         decision: dice.once_in(4),
         conditions: vec![],
         release: false,
+        handling: Handling::Consent,
         max_recipients: dice.one(&[1, 2, 3, 16]),
         max_body: dice.one(&[100, 1, 7, 8, 1_000, 1 << 20]),
         retention_days: dice.one(&[None, Some(30), Some(365)]),
@@ -378,7 +379,7 @@ fn size(dice: &mut Dice, covenant: &Covenant, flow: &Flow) -> Size {
     let body = u64::from(flow.max_body.min(covenant.max_body));
     let over = u64::from(dice.once_in(8));
     if dice.once_in(2) {
-        let sealed = body * 9 / 8 + 25_088;
+        let sealed = body * 9 / 8 + 26_112;
         Size::Sealed(dice.one(&[sealed + over, sealed - 1]))
     } else {
         Size::Body(dice.one(&[body + over, body - 1]))

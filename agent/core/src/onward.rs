@@ -1,0 +1,292 @@
+//! Passing on what was received: origin and handling code of what is pushed from a received message, and the
+//! origins' consents that this agent holds.
+
+use std::collections::BTreeMap;
+
+use seinhuis_shared::case::Stage;
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::covenant::json::{self, Json};
+use seinhuis_shared::covenant::limits::BODY_DEPTH;
+use seinhuis_shared::covenant::{Compiled, Handling, Step};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::onward::{self, Consent, Provenance};
+use seinhuis_shared::packet::Opened;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::{Span, Timestamp};
+
+use crate::engine::Core;
+use crate::minimise::{PushRequest, Rejection, Target, resolve};
+use crate::ports::Ports;
+use crate::rows::{InboxRow, OutboxRow, ProvenanceRow, Write};
+use crate::turn::Turn;
+
+/// The message type that carries a consent, and the field in which it stands, in base64.
+pub const CONSENT_TYPE: &str = "toestemming_doorverstrekking";
+/// See [`CONSENT_TYPE`].
+pub const CONSENT_FIELD: &str = "toestemming";
+/// Most consents kept; what comes after is refused until some have ended.
+pub const CONSENTS_MAX: usize = 4096;
+
+/// What the origin of a sent message allows somebody to do with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The message id of the message that brings the consent.
+    pub msg_id: MsgId,
+    /// Who may pass the message on.
+    pub holder: Target,
+    /// To whom.
+    pub to: Vec<Target>,
+    /// Until when; 90 days when left out.
+    pub until: Option<Timestamp>,
+    /// The step of the message that brings it; that of the case when left out and known.
+    pub step: Option<Step>,
+    /// A reference of the organisation's own.
+    pub reference: String,
+    /// Why it consents.
+    pub reason: String,
+}
+
+/// How long a consent holds when nothing else is said.
+const UNTIL_DEFAULT: Span = Span::days(90);
+
+/// A received message that is passed on, as far as it matters for what is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The covenant it came under.
+    pub covenant: Digest,
+    /// Its case.
+    pub case: Option<CaseId>,
+    /// The organisation its body is from.
+    pub origin: Oin,
+    /// What its origin lets a recipient do with it.
+    pub handling: Handling,
+    /// SHA-256 of the packet in which the origin sent it.
+    pub packet: Digest,
+}
+
+impl Core {
+    /// What a message in the inbox is as something to pass on; nothing for one that is quarantined. `said` is
+    /// what is stored about where it comes from, if anything is.
+    pub fn source(&self, row: &InboxRow, said: Option<&ProvenanceRow>) -> Option<Source> {
+        let (sender, covenant) = (row.sender?, row.covenant?);
+        let (0, Ok(agreement)) = (row.outcome, self.agreed.get(&covenant)) else { return None };
+        let flow = agreement.compiled().covenant().flows.iter().find(|flow| flow.id == row.flow)?;
+        Some(Source {
+            covenant,
+            case: row.case,
+            origin: said.map_or(sender, |said| said.origin),
+            handling: said.map_or(flow.handling, |said| said.handling),
+            packet: said.and_then(|said| said.source).unwrap_or(row.packet),
+        })
+    }
+
+    /// Where the body of a push comes from, with the consent that lets it be passed on to `recipients`.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownFlow`], [`Refusal::HandlingLoosened`], [`Refusal::OnwardElsewhere`],
+    /// [`Refusal::ConsentMissing`].
+    pub(crate) fn provenance(
+        &self,
+        request: &PushRequest,
+        covenant: &Compiled,
+        recipients: &[Oin],
+        now: Timestamp,
+    ) -> Result<Provenance, Rejection> {
+        let document = covenant.covenant();
+        let flow = document.flows.iter().find(|one| one.id == request.flow).ok_or(Refusal::UnknownFlow)?;
+        let inherited = request.source.as_ref().map_or(flow.handling, |source| source.handling);
+        let least = inherited.max(flow.handling);
+        let handling = request.handling.unwrap_or(least);
+        if handling < least {
+            return Err(Rejection::new(
+                Refusal::HandlingLoosened,
+                format!(
+                    "`--handling {handling}` is ruimer dan `{least}`, dat de stroom of de herkomst vraagt."
+                ),
+                format!(
+                    "`--handling {handling}` is wider than `{least}`, which the flow or the origin asks."
+                ),
+            ));
+        }
+        let own = self.settings.oin;
+        // What comes back to its origin is the origin's own again.
+        let Some(source) = request.source.as_ref().filter(|source| source.origin != own) else {
+            return Ok(Provenance::own(own, handling));
+        };
+        let consent = self.consents.find(source, own, recipients, now);
+        let back = recipients.iter().all(|oin| *oin == source.origin);
+        if consent.is_none() && handling == Handling::Consent && !back {
+            return Err(missing(source, recipients));
+        }
+        let same = self
+            .agreed
+            .get(&source.covenant)
+            .is_ok_and(|one| one.compiled().covenant().id == document.id && source.case == request.case);
+        if consent.is_none() && !back && !same {
+            return Err(Refusal::OnwardElsewhere.into());
+        }
+        Ok(Provenance { origin: source.origin, handling, source: Some(source.packet), consent })
+    }
+
+    /// The consent that a message carries, if it is of the type that does: checked, and for this organisation.
+    pub(crate) fn carried_consent(
+        &self,
+        message_type: &str,
+        opened: &Opened,
+        covenant: &Compiled,
+        sender: Oin,
+        now: Timestamp,
+    ) -> Result<Option<Bytes>, Refusal> {
+        if message_type != CONSENT_TYPE {
+            return Ok(None);
+        }
+        let Ok(Json::Object(fields)) = json::parse(&opened.body, BODY_DEPTH) else { return Ok(None) };
+        let Some(text) = fields.get(CONSENT_FIELD).and_then(Json::as_text) else { return Ok(None) };
+        let bytes = onward::from_base64(text).ok_or(Refusal::ConsentInvalid)?;
+        let consent = Consent::verify(&bytes, covenant, self.agreed.keys(), now)?;
+        if consent.origin != sender || consent.holder != self.settings.oin {
+            return Err(Refusal::ConsentElsewhere);
+        }
+        if consent.until <= now {
+            return Err(Refusal::ConsentExpired);
+        }
+        if self.consents.all.len() >= CONSENTS_MAX
+            && !self.consents.all.values().any(|one| one.0.until <= now)
+        {
+            return Err(Refusal::TooBusy);
+        }
+        Ok(Some(Bytes(bytes)))
+    }
+
+    /// Keeps a consent that was checked.
+    pub(crate) fn keep_consent(
+        &mut self,
+        bytes: Bytes,
+        covenant: &Compiled,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let Ok(consent) = Consent::verify(&bytes, covenant, self.agreed.keys(), now) else { return };
+        let over = |(digest, one): (&Digest, &Held)| (one.0.until <= now).then_some(*digest);
+        let ended: Vec<Digest> = self.consents.all.iter().filter_map(over).collect();
+        for digest in ended {
+            self.consents.all.remove(&digest);
+            turn.writes.push(Write::Consent(digest, None));
+        }
+        let digest = Consent::digest(&bytes);
+        turn.writes.push(Write::Consent(digest, Some(bytes.clone())));
+        self.consents.all.insert(digest, Held(consent, bytes));
+    }
+
+    /// A consent to pass on what was sent in `row`, signed, as something to push to its holder.
+    ///
+    /// # Errors
+    /// What [`crate::minimise::prepare`] says of the names; [`Refusal::ConsentInvalid`] when the message is not
+    /// sealed yet or the consent would have no time.
+    pub fn grant(
+        &self,
+        row: &OutboxRow,
+        grant: Grant,
+        now: Timestamp,
+        ports: Ports<'_>,
+    ) -> Result<PushRequest, Rejection> {
+        let compiled = self.agreed.get(&row.covenant)?.compiled();
+        let own = self.settings.oin;
+        let until = grant.until.unwrap_or(now.plus(UNTIL_DEFAULT));
+        let packet = row.packet.filter(|_| until > now).ok_or_else(|| {
+            Rejection::new(
+                Refusal::ConsentInvalid,
+                "Toestemming kan voor een verzegeld bericht, tot een moment dat nog komt.",
+                "Consent can be given for a message that is sealed, until a time to come.",
+            )
+        })?;
+        let holders = resolve(compiled, own, core::slice::from_ref(&grant.holder))?;
+        let recipients = resolve(compiled, own, &grant.to)?;
+        let (Some(holder), Some(first)) = (holders.first().copied(), recipients.first()) else {
+            return Err(Refusal::RecipientCount.into());
+        };
+        let document = compiled.covenant();
+        let flow = document.flows.iter().find(|flow| flow.types.iter().any(|code| code == CONSENT_TYPE));
+        let flow = flow.ok_or(Refusal::UnknownFlow)?;
+        let party = document.parties.iter().find(|party| party.oin == *first).ok_or(Refusal::NotAParty)?;
+        let case = row.case.and_then(|case| self.agreed.cases().state(&case));
+        let step = case.and_then(|state| match state.now().stage() {
+            Stage::In(step) => Some(step),
+            Stage::Closed => None,
+        });
+        let role = party.role;
+        let consent =
+            Consent { format: onward::FORMAT, origin: own, holder, packet, recipients, until, at: now };
+        let body = Json::Object(BTreeMap::from([
+            ("bericht".to_owned(), Json::Text(row.msg_id.to_string())),
+            ("soort".to_owned(), Json::Text("verleend".to_owned())),
+            ("beoogde_ontvanger".to_owned(), Json::Text(role.to_string())),
+            ("kenmerk".to_owned(), Json::Text(grant.reference)),
+            ("motivering".to_owned(), Json::Text(grant.reason)),
+            (CONSENT_FIELD.to_owned(), Json::Text(onward::to_base64(&consent.sign(ports.signer)))),
+        ]));
+        Ok(PushRequest {
+            msg_id: grant.msg_id,
+            flow: flow.id.clone(),
+            to: vec![Target::Oin(holder)],
+            step: grant.step.or(step),
+            case: row.case,
+            message_type: Some(CONSENT_TYPE.to_owned()),
+            basis: None,
+            covenant: Some(row.covenant),
+            ttl: None,
+            in_reply_to: Some(row.msg_id),
+            trace: None,
+            source: None,
+            handling: None,
+            body: body.canonical().into_bytes(),
+        })
+    }
+
+    /// The consents that this agent holds.
+    pub fn consents(&self) -> impl Iterator<Item = &Consent> {
+        self.consents.all.values().map(|held| &held.0)
+    }
+}
+
+fn missing(source: &Source, recipients: &[Oin]) -> Rejection {
+    let to = recipients.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let (origin, packet) = (source.origin, source.packet);
+    Rejection::new(
+        Refusal::ConsentMissing,
+        format!(
+            "`handling` is consent en er is geen geldige toestemming van {origin} om pakket {packet} door te geven aan {to}. Vraag {origin} om `seinhuis-agent consent give`; bied daarna opnieuw aan."
+        ),
+        format!(
+            "`handling` is consent and there is no valid consent of {origin} to pass packet {packet} on to {to}. Ask {origin} for `seinhuis-agent consent give`; push again after that."
+        ),
+    )
+}
+
+/// A consent as it was read, and as it was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held(Consent, Bytes);
+
+/// The consents this organisation holds of others.
+#[derive(Debug, Default)]
+pub(crate) struct Consents {
+    all: BTreeMap<Digest, Held>,
+}
+
+impl Consents {
+    /// Gives `None` for bytes that are no consent. Its signature was checked before it was kept.
+    pub(crate) fn restore(&mut self, digest: Digest, bytes: Bytes) -> Option<()> {
+        let consent = Consent::read_kept(&bytes)?;
+        (Consent::digest(&bytes) == digest).then_some(())?;
+        self.all.insert(digest, Held(consent, bytes));
+        Some(())
+    }
+
+    /// The one that lets `holder` pass this on to these recipients, if there is one: the last that was given.
+    fn find(&self, source: &Source, holder: Oin, recipients: &[Oin], now: Timestamp) -> Option<Bytes> {
+        let covers = |held: &&Held| {
+            held.0.origin == source.origin && held.0.covers(holder, &source.packet, recipients, now).is_ok()
+        };
+        self.all.values().filter(covers).max_by_key(|held| held.0.at).map(|held| held.1.clone())
+    }
+}

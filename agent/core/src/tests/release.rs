@@ -1,0 +1,283 @@
+//! Release by a person: what concerns a person waits for a decision, on every way in, and leaves on no other.
+
+use seinhuis_shared::case::Act;
+use seinhuis_shared::covenant::Step;
+use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::ids::MsgId;
+use seinhuis_shared::packet::Packet;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Span;
+use seinhuis_shared::wire::CaseHead;
+
+use crate::fixture::{
+    Broker, CASE, COVENANT, NOW, Node, after, cast, decision, moved, partnership, request, signal,
+};
+use crate::outbox::{HELD_BYTES_MAX, HELD_MAX};
+use crate::rows::{Write, table};
+use crate::{AlarmKind, Event, Input, PushRequest, Release, Stage};
+
+const NAMES: &str = "09-F09-politie-namen.json";
+
+/// The police send names about the case, on a flow that asks for release.
+fn names(id: u8) -> PushRequest {
+    PushRequest { step: Some(Step::S2B), case: Some(CASE), ..request(id, "F09", &[1], NAMES) }
+}
+
+/// Police that know the case to be in step 2B.
+fn police() -> (Broker, Node) {
+    let (mut broker, [_, mut police, ..]) = partnership();
+    broker.cases.insert(CASE, moved(Step::S2B));
+    police.step([Input::LookAtCase(CASE)], NOW);
+    broker.serve(&mut police, NOW);
+    (broker, police)
+}
+
+fn stage(node: &Node, id: u8) -> Stage {
+    node.core.find(&MsgId([id; 16])).unwrap().1
+}
+
+fn drafts(node: &Node) -> usize {
+    node.rows.keys().filter(|(of, _)| *of == table::DRAFT).count()
+}
+
+/// The decisions on disk.
+fn decisions(node: &Node) -> Vec<(bool, String, String)> {
+    let rows = node.rows.iter().filter(|((of, _), _)| *of == table::RELEASE);
+    rows.map(|((of, key), value)| match Write::read(*of, key, value) {
+        Ok(Write::Release(_, row)) => (row.approved, row.role, row.reason),
+        other => panic!("{other:?}"),
+    })
+    .collect()
+}
+
+#[test]
+fn what_concerns_a_person_waits_unsealed_until_a_person_approves() {
+    let (mut broker, mut police) = police();
+    let pushed = police.push(names(1), NOW).unwrap();
+    assert_eq!((pushed.stage, pushed.repeated), (Stage::Held, false));
+    for hours in 0..5 {
+        police.step([Input::Tick], after(Span::hours(hours)));
+        broker.serve(&mut police, after(Span::hours(hours)));
+    }
+    assert!(police.submitted().is_empty(), "time, keys and cases release nothing");
+    assert_eq!((police.blobs.len(), drafts(&police)), (0, 1), "kept, and not sealed");
+    assert_eq!(police.core.status(NOW).held, 1);
+    // Whoever decides sees what it is, and the body.
+    let held = police.core.held(police.ports());
+    assert_eq!((held.len(), held[0].level.as_str(), held[0].row.case), (1, "P1", Some(CASE)));
+    let body = police.core.held_body(&MsgId([1; 16]), police.ports()).unwrap();
+    assert_eq!(body.as_slice(), names(1).body);
+    let later = after(Span::hours(5));
+    police.decide(1, true, later).unwrap();
+    let packets = police.submitted();
+    let context = Packet::parse(&packets[0]).unwrap().context().clone();
+    assert_eq!((context.msg_id, context.issued), (MsgId([1; 16]), later), "sealed at the decision");
+    assert_eq!((stage(&police, 1), drafts(&police)), (Stage::Sealed, 0));
+    assert_eq!(decisions(&police), [(true, "teamchef".to_owned(), "besproken".to_owned())]);
+    let wire = packets[0].windows(8).any(|part| part == b"teamchef");
+    assert!(!wire, "who decided stays here");
+    let answer = broker.accept(&packets[0], later);
+    police.step([Input::Verdict(answer)], later);
+    assert_eq!(stage(&police, 1), Stage::Done);
+    assert_eq!(decisions(&police).len(), 1, "the decision is kept");
+}
+
+#[test]
+fn what_concerns_nobody_and_flows_that_ask_no_release_pass_at_once() {
+    let (_, [_, mut police, mut youth, _]) = partnership();
+    assert_eq!(youth.push(signal(1), NOW).unwrap().stage, Stage::Sealed);
+    let group = request(2, "F02", &[1], "02-F02-politie-signaal.json");
+    assert_eq!(police.push(group, NOW).unwrap().stage, Stage::Sealed);
+}
+
+#[test]
+fn what_may_not_be_sent_is_refused_at_once_and_nobody_is_asked() {
+    let (_, mut police) = police();
+    let wrong = PushRequest { step: Some(Step::S3), ..names(1) };
+    assert_eq!(police.push(wrong, NOW).unwrap_err().refusal, Refusal::WrongStep);
+    let extra = PushRequest { body: br#"{"bsn": "1"}"#.to_vec(), ..names(2) };
+    assert!(police.push(extra, NOW).is_err());
+    assert!(police.core.held(police.ports()).is_empty());
+}
+
+#[test]
+fn a_denied_message_ends_and_its_body_is_erased() {
+    let (_, mut police) = police();
+    police.push(names(1), NOW).unwrap();
+    police.take_events();
+    police.decide(1, false, NOW).unwrap();
+    assert_eq!((stage(&police, 1), drafts(&police), police.blobs.len()), (Stage::Denied, 0, 0));
+    let outcome = Refusal::ReleaseDenied.number();
+    let ended = Event::Decided { msg_id: MsgId([1; 16]), stage: Stage::Denied, outcome };
+    assert_eq!(police.take_events(), [ended]);
+    assert_eq!(decisions(&police), [(false, "teamchef".to_owned(), "besproken".to_owned())]);
+    assert_eq!(police.decide(1, true, NOW).unwrap_err().refusal, Refusal::NotHeld, "it is final");
+    let again = police.push(names(1), NOW).unwrap();
+    assert_eq!((again.stage, again.repeated), (Stage::Denied, true));
+    police.restart(NOW);
+    assert_eq!((stage(&police, 1), police.core.status(NOW).denied), (Stage::Denied, 1));
+    assert!(police.submitted().is_empty());
+}
+
+#[test]
+fn a_retry_a_restart_and_a_session_release_nothing() {
+    let (mut broker, mut police) = police();
+    police.push(names(1), NOW).unwrap();
+    let again = police.push(names(1), NOW).unwrap();
+    assert_eq!((again.stage, again.repeated), (Stage::Held, true));
+    police.restart(NOW);
+    broker.connect(&mut police, NOW);
+    police.step([Input::Disconnected, Input::Tick], NOW);
+    police.restart(NOW);
+    broker.connect(&mut police, after(Span::seconds(5)));
+    assert!(police.submitted().is_empty());
+    assert_eq!((stage(&police, 1), police.core.status(NOW).held), (Stage::Held, 1));
+    // Without a session as well: what is pushed and approved there is sealed there.
+    police.step([Input::Disconnected], NOW);
+    assert_eq!(police.push(names(2), NOW).unwrap().stage, Stage::Held);
+    police.decide(2, true, NOW).unwrap();
+    police.decide(1, true, NOW).unwrap();
+    assert!(police.submitted().is_empty());
+    broker.connect(&mut police, after(Span::seconds(10)));
+    let ids: Vec<u8> =
+        police.submitted().iter().map(|it| Packet::parse(it).unwrap().context().msg_id.0[0]).collect();
+    assert_eq!(ids, [2, 1], "in the order in which they were released, as their numbers say");
+}
+
+#[test]
+fn a_draft_on_disk_that_nobody_released_is_not_sealed() {
+    // A draft that waits for a key of the recipient; its decision is taken out of the store.
+    let mut broker = Broker::new();
+    let mut police = Node::new(2);
+    broker.cases.insert(CASE, moved(Step::S2B));
+    police.push(names(1), NOW).unwrap();
+    police.decide(1, true, NOW).unwrap();
+    assert_eq!(stage(&police, 1), Stage::Draft);
+    let mut robbed = Node::new(2);
+    robbed.rows = police.rows.clone();
+    robbed.rows.retain(|(of, _), _| *of != table::RELEASE);
+    for (node, expected) in [(&mut police, Stage::Sealed), (&mut robbed, Stage::Refused)] {
+        node.restart(NOW);
+        let mut town = Node::new(1);
+        broker.connect(&mut town, NOW);
+        broker.connect(node, NOW);
+        broker.serve(node, NOW);
+        let later = after(Span::minutes(1));
+        node.step([Input::Tick], later);
+        broker.serve(node, later);
+        assert_eq!(stage(node, 1), expected);
+        assert_eq!(node.submitted().len(), usize::from(expected == Stage::Sealed));
+    }
+    let refused = Refusal::NotReleased.number();
+    assert!(
+        robbed
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Decided { outcome, .. } if *outcome == refused))
+    );
+}
+
+#[test]
+fn an_approval_is_judged_as_of_now() {
+    let (mut broker, mut police) = police();
+    police.push(names(1), NOW).unwrap();
+    police.push(names(2), NOW).unwrap();
+    let chain = broker.cases.get_mut(&CASE).unwrap();
+    let on = decision(chain, 1, Act::Step(Step::S3), after(Span::seconds(1)));
+    chain.push(on);
+    police.step([Input::Cases(vec![CaseHead { case: CASE, decisions: 4 }])], NOW);
+    broker.serve(&mut police, NOW);
+    assert!(police.submitted().is_empty());
+    police.take_events();
+    police.decide(1, true, NOW).unwrap();
+    let outcome = Refusal::WrongStep.number();
+    let ended = Event::Decided { msg_id: MsgId([1; 16]), stage: Stage::Refused, outcome };
+    assert_eq!(police.take_events(), [ended]);
+    assert!(police.submitted().is_empty());
+    assert_eq!(drafts(&police), 1, "its body is gone");
+    // And when this organisation is no longer bound by the covenant.
+    let left = cast(&COVENANT, 2, Word::Withdraw, NOW);
+    let casts = [police.core.agreed().find(&COVENANT.hash()).unwrap().casts().to_vec(), vec![left]].concat();
+    police.step(
+        [Input::Covenant { compiled: std::sync::Arc::clone(&COVENANT), casts, rotations: vec![] }],
+        NOW,
+    );
+    police.decide(2, true, NOW).unwrap();
+    assert_eq!((stage(&police, 2), drafts(&police)), (Stage::Refused, 0));
+    assert!(police.submitted().is_empty());
+    assert_eq!(decisions(&police).len(), 2, "both decisions are kept all the same");
+}
+
+#[test]
+fn what_waits_ends_with_its_validity() {
+    let (_, mut police) = police();
+    police.push(PushRequest { ttl: Some(Span::hours(1)), ..names(1) }, NOW).unwrap();
+    police.push(PushRequest { ttl: Some(Span::hours(1)), ..names(2) }, NOW).unwrap();
+    police.push(names(3), NOW).unwrap();
+    let over = after(Span::hours(1));
+    assert_eq!(police.decide(1, true, over).unwrap_err().refusal, Refusal::Expired);
+    police.step([Input::Tick], over);
+    let stages = [1, 2, 3].map(|id| stage(&police, id));
+    assert_eq!(stages, [Stage::Expired, Stage::Expired, Stage::Held]);
+    assert_eq!((drafts(&police), police.submitted().len()), (1, 0));
+    assert!(decisions(&police).is_empty());
+}
+
+#[test]
+fn what_may_wait_is_bounded_and_the_bound_gives_way_again() {
+    let (_, mut police) = police();
+    let numbered = |number: usize| {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&u64::try_from(number).unwrap().to_be_bytes());
+        PushRequest { msg_id: MsgId(id), ..names(0) }
+    };
+    assert!(names(0).body.len() * HELD_MAX < HELD_BYTES_MAX, "the number binds here");
+    let pushes = (1..=HELD_MAX).map(|n| Input::Push { token: 0, request: Box::new(numbered(n)) });
+    let turn = police.step(pushes.collect::<Vec<_>>(), NOW);
+    assert!(turn.replies.iter().all(|reply| reply.result.as_ref().is_ok_and(|it| it.stage == Stage::Held)));
+    assert_eq!(police.push(names(255), NOW).unwrap_err().refusal, Refusal::TooBusy);
+    police.restart(NOW);
+    assert_eq!(police.push(names(255), NOW).unwrap_err().refusal, Refusal::TooBusy);
+    let role = "teamchef".to_owned();
+    let release = Release { msg_id: numbered(1).msg_id, approved: false, role, reason: "nee".into() };
+    police.step([Input::Release { token: 1, release }], NOW);
+    assert_eq!(police.push(names(255), NOW).unwrap().stage, Stage::Held);
+}
+
+#[test]
+fn a_decision_says_in_which_role_and_why() {
+    let (_, mut police) = police();
+    police.push(names(1), NOW).unwrap();
+    let long = "x".repeat(501);
+    for (approved, role, reason) in [
+        (true, " ", "x"),
+        (true, "a\u{7}", ""),
+        (false, "chef", ""),
+        (true, "chef", long.as_str()),
+        (true, &long[..65], ""),
+    ] {
+        let release = Release { msg_id: MsgId([1; 16]), approved, role: role.into(), reason: reason.into() };
+        let turn = police.step([Input::Release { token: 1, release }], NOW);
+        assert_eq!(turn.answers[0].1.as_ref().unwrap_err().refusal, Refusal::FieldInvalid, "{role:?}");
+        assert_eq!(stage(&police, 1), Stage::Held);
+    }
+    assert_eq!(police.decide(7, true, NOW).unwrap_err().refusal, Refusal::NotHeld, "nobody knows it");
+}
+
+#[test]
+fn what_cannot_be_locked_is_not_half_kept_and_what_does_not_open_is_not_sent() {
+    let (_, mut police) = police();
+    police.break_lock(true);
+    assert_eq!(police.push(names(1), NOW).unwrap_err().refusal, Refusal::TooBusy);
+    assert_eq!((drafts(&police), police.core.find(&MsgId([1; 16]))), (0, None));
+    police.break_lock(false);
+    police.push(names(1), NOW).unwrap();
+    for ((of, _), value) in &mut police.rows {
+        if *of == table::DRAFT {
+            value[9] ^= 1;
+        }
+    }
+    police.restart(NOW);
+    assert_eq!(police.decide(1, true, NOW).unwrap_err().refusal, Refusal::CannotOpen);
+    assert!(police.alarms().contains(&AlarmKind::StoreKey) && police.submitted().is_empty());
+}
