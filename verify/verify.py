@@ -389,13 +389,13 @@ def number(digits):
 # --- the manifest -----------------------------------------------------------------------------------------------
 
 KINDS = set(
-    "accepted refused delivered expired shredded covenant case key partner start stop consumed withdrawn export "
+    "accepted refused delivered expired shredded covenant case key key-rotated partner start stop consumed withdrawn export "
     "operator".split()
 )
 OIN = re.compile(r"[0-9A-Z]{20}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 INTEGER, TEXT = int, re.compile(r".+", re.DOTALL)
-KIND = re.compile("|".join(sorted(KINDS)))
+KIND = re.compile("|".join(sorted(KINDS, reverse=True)))
 ASKED = {
     "from": INTEGER,
     "until": INTEGER,

@@ -24,7 +24,7 @@ pub(crate) fn open(show: &Show) -> Told {
         "Niet alle processen draaien weer.",
         "Not all processes are running again.",
     )?;
-    show.teller.scene(9, "Zelf proberen", "Try it yourself");
+    show.teller.scene(10, "Zelf proberen", "Try it yourself");
     let demo = typed(&std::env::current_exe()?);
     let agent = |role: &str| format!("{demo} agent --home {}", show.stage.member(role).home.display());
     let broker = format!("{demo} broker --home {}", show.stage.broker_home().display());

@@ -6,6 +6,7 @@
 
 mod burst;
 mod control;
+mod export;
 mod keep;
 mod partnership;
 mod place;

@@ -10,7 +10,7 @@ use crate::running::Running;
 use crate::show::Show;
 use crate::teller::Teller;
 use crate::trouble::Told;
-use crate::{burst, keep, partnership, receipts, refusals, search, signals};
+use crate::{burst, export, keep, partnership, receipts, refusals, search, signals};
 
 /// One scene.
 type Scene<'a> = &'a dyn Fn(&mut Show) -> Told;
@@ -23,7 +23,7 @@ pub(crate) fn tell(teller: &Teller, dir: &Path, running: &Running, packets: u32,
     let stage = partnership::set(teller, Programs(std::env::current_exe()?), dir)?;
     let mut show = Show::new(teller.clone(), stage, running.clone())?;
     let burst: Scene<'_> = &|show| burst::play(show, packets);
-    let scenes: [Scene<'_>; 7] = [
+    let scenes: [Scene<'_>; 8] = [
         &partnership::compare,
         &partnership::start,
         &signals::play,
@@ -31,6 +31,7 @@ pub(crate) fn tell(teller: &Teller, dir: &Path, running: &Running, packets: u32,
         burst,
         &search::play,
         &receipts::play,
+        &export::play,
     ];
     for play in scenes {
         play(&mut show)?;
@@ -42,7 +43,7 @@ pub(crate) fn tell(teller: &Teller, dir: &Path, running: &Running, packets: u32,
 }
 
 fn summary(show: &Show) {
-    show.teller.scene(8, "Samenvatting", "Summary");
+    show.teller.scene(9, "Samenvatting", "Summary");
     let rows: Vec<(&str, String)> =
         show.summary.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     show.teller.text(&Text::same(aligned(&rows)));

@@ -4,6 +4,7 @@
 //! hand, so that a test can say what no honest agent would.
 
 pub mod cases;
+pub mod export;
 pub mod forge;
 pub mod load;
 pub mod process;

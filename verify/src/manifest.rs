@@ -6,7 +6,7 @@ use crate::{Key, Proves};
 /// The largest integer, 2⁵³ − 1.
 pub(crate) const MOST: u64 = (1 << 53) - 1;
 
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "accepted",
     "refused",
     "delivered",
@@ -15,6 +15,7 @@ const KINDS: [&str; 15] = [
     "covenant",
     "case",
     "key",
+    "key-rotated",
     "partner",
     "start",
     "stop",

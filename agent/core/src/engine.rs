@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
-use seinhuis_shared::wire::Welcome;
+use seinhuis_shared::wire::{Offer, Welcome};
 
 use crate::agreed::Agreed;
 use crate::corrections::Corrections;
@@ -222,26 +223,11 @@ impl Core {
             }
             Input::VoteAnswered(hash, word, outcome) => self.vote_answered(hash, word, outcome, turn),
             Input::Connected(welcome) => self.connected(&welcome, now, ports, turn),
-            Input::Disconnected => {
-                self.connected = false;
-                self.forget_held();
-                self.turning.session();
-                self.outbox.disconnected();
-                self.unproved(now, turn);
-            }
+            Input::Disconnected => self.disconnected(now, turn),
             Input::Verdict(verdict) => self.verdict(&verdict, now, turn),
             Input::Deferred(deferred) => self.deferred(&deferred, now),
-            Input::Offer(offer) => {
-                if let Some(offer) = self.agreed.holds(*offer, now) {
-                    self.offer(&offer, now, ports, turn);
-                } else {
-                    self.fetch_cases(now, turn);
-                }
-            }
-            Input::Prekeys(bundles) => {
-                self.take_prekeys(bundles, now, turn);
-                self.seal_drafts(now, ports, turn);
-            }
+            Input::Offer(offer) => self.offered(*offer, now, ports, turn),
+            Input::Prekeys(bundles) => self.keys_came(bundles, now, ports, turn),
             Input::Published(seq) => self.published(seq, turn),
             Input::PublishRefused(reason) => self.publish_refused(reason, now, ports, turn),
             Input::Consistency { sizes, proofs } => {
@@ -251,6 +237,30 @@ impl Core {
             Input::ConsistencyFailed => self.unproved(now, turn),
             Input::PacketMissing(digest) => self.packet_missing(digest, now, turn),
             Input::Tick => self.tick(now, ports, turn),
+        }
+    }
+
+    /// The session ended.
+    fn disconnected(&mut self, now: Timestamp, turn: &mut Turn) {
+        self.connected = false;
+        self.forget_held();
+        self.turning.session();
+        self.outbox.disconnected();
+        self.unproved(now, turn);
+    }
+
+    /// Prekeys came, and with them what waited for them can go.
+    fn keys_came(&mut self, bundles: Vec<(Oin, Bytes)>, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        self.take_prekeys(bundles, now, turn);
+        self.seal_drafts(now, ports, turn);
+    }
+
+    /// A packet is offered: it is taken in, or held until what it rests on is here.
+    fn offered(&mut self, offer: Offer, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        if let Some(offer) = self.agreed.holds(offer, now) {
+            self.offer(&offer, now, ports, turn);
+        } else {
+            self.fetch_cases(now, turn);
         }
     }
 

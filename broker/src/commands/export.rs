@@ -123,5 +123,14 @@ fn question(asked: Export) -> Result<Question, Complaint> {
             "Write accepted, or the number of a refusal (docs/refusals.md).",
         ));
     }
-    Ok(Question { purpose, from, until, organisation, flow, kind, result, case })
+    Ok(Question {
+        purpose,
+        from,
+        until,
+        organisation,
+        flow,
+        kind,
+        result,
+        case: case.map(|case| case.to_string()),
+    })
 }

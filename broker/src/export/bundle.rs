@@ -54,7 +54,7 @@ impl Parts<'_> {
             ("flow", question.flow.as_ref().map(|flow| json!(flow))),
             ("kind", question.kind.as_ref().map(|kind| json!(kind))),
             ("result", question.result.as_ref().map(|result| json!(result))),
-            ("case", question.case.map(|case| json!(case.to_string()))),
+            ("case", question.case.as_ref().map(|case| json!(case))),
         ];
         for (key, value) in asked {
             if let Some(value) = value {

@@ -1,7 +1,7 @@
 //! What an auditor asks for.
 
 use seinhuis_shared::entry::{Entry, Kind};
-use seinhuis_shared::ids::{CaseId, Oin};
+use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +32,8 @@ pub struct Question {
     pub kind: Option<String>,
     /// `accepted`, or the number of a refusal.
     pub result: Option<String>,
-    /// The case's pseudonym.
-    pub case: Option<CaseId>,
+    /// The case's pseudonym, a UUID.
+    pub case: Option<String>,
 }
 
 impl Question {
@@ -61,6 +61,6 @@ impl Question {
             && result
             && self.flow.as_ref().is_none_or(|flow| entry.flow.as_ref() == Some(flow))
             && self.kind.as_deref().is_none_or(|kind| entry.kind.as_str() == kind)
-            && self.case.is_none_or(|case| entry.case == Some(case))
+            && self.case.as_ref().is_none_or(|case| entry.case.is_some_and(|own| own.to_string() == *case))
     }
 }

@@ -124,7 +124,8 @@ fn to_broker(request: &BrokerRequest) -> bool {
         | BrokerRequest::Covenants
         | BrokerRequest::Status
         | BrokerRequest::Tail { .. }
-        | BrokerRequest::Verify => true,
+        | BrokerRequest::Verify
+        | BrokerRequest::Export { .. } => true,
     }
 }
 
