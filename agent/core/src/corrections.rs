@@ -83,9 +83,14 @@ enum Fate {
 }
 
 impl Corrections {
+    /// How many are open.
+    fn open(&self) -> usize {
+        self.all.values().filter(|one| one.row.state.is_open()).count()
+    }
+
     /// How many are open, refused and done.
     pub(crate) fn counts(&self) -> (usize, usize, u64) {
-        let open = self.all.values().filter(|one| one.row.state.is_open()).count();
+        let open = self.open();
         (open, self.all.len().saturating_sub(open), self.done)
     }
 
@@ -215,7 +220,7 @@ impl Core {
         if self.carries_evidence(&sent) {
             return Err(Refusal::NothingToCorrect.into());
         }
-        if self.corrections.all.len().saturating_add(sent.recipients.len()) > OPEN_MAX {
+        if self.corrections.open().saturating_add(sent.recipients.len()) > OPEN_MAX {
             return Err(Refusal::TooBusy.into());
         }
         self.tell_recipients(&sent, request, waits, now, ports, turn)
@@ -346,6 +351,15 @@ impl Core {
             if let Fate::Refused(outcome) = fate
                 && let Some(number) = self.corrections.by_message.get(&message).copied()
             {
+                let present = |one: &Tracked| {
+                    one.row.message == Some(message) && one.row.state == CorrectionState::Open
+                };
+                let again = [Refusal::Expired.number(), Refusal::KeyGivenUp.number()].contains(&outcome);
+                if again && self.corrections.all.get(&number).is_some_and(present) {
+                    // Neither says anything of the correction: it is said anew, with the key that counts.
+                    self.say_correction(number, now, ports, turn);
+                    continue;
+                }
                 let edit = |row: &mut CorrectionRow| {
                     // An earlier attempt that ends says nothing about the present one.
                     if row.message == Some(message) && row.state == CorrectionState::Open {

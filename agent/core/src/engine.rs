@@ -50,6 +50,8 @@ pub struct Core {
     pub(crate) trust: Trust,
     pub(crate) prekeys: Prekeys,
     pub(crate) turning: Turning,
+    /// Whether the key that is lent was given up, for one this agent does not have: nothing is signed with it.
+    pub(crate) key_lost: bool,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
     pub(crate) connected: bool,
     next_alarm: u64,
@@ -71,6 +73,7 @@ impl Core {
             trust,
             prekeys: Prekeys::default(),
             turning: Turning::default(),
+            key_lost: false,
             alarms: BTreeMap::new(),
             connected: false,
             next_alarm: 0,
@@ -176,7 +179,7 @@ impl Core {
             self.started = true;
             turn.writes.push(Write::Meta);
         }
-        let ports = self.lend(ports);
+        let ports = self.take_key(ports);
         match input {
             Input::Push { token, request } => self.push(token, &request, now, ports, turn),
             Input::Propose { token, compiled } => {
@@ -266,9 +269,9 @@ impl Core {
 
     /// Ends a turn: one acknowledgement for all that came in, and what may be submitted now.
     pub fn finish(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        let ports = self.lend(ports);
+        let ports = self.take_key(ports);
         self.rotate_up(now, ports, turn);
-        if !self.is_handing_over() {
+        if !self.is_handing_over() && !self.key_lost {
             self.acknowledge(now, ports, turn);
         }
         self.settle_corrections(now, ports, turn);

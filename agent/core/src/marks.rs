@@ -141,7 +141,7 @@ impl Core {
             body: body.as_bytes(),
         };
         if let Err(rejection) = self.send_notice(&notice, now, ports, turn) {
-            let detail = format!("{message_type} {}: {}", row.msg_id, rejection.refusal);
+            let detail = format!("{message_type} {sender}: {}", rejection.refusal);
             self.alarm(AlarmKind::CannotTell, detail, now, turn);
         }
     }

@@ -447,7 +447,7 @@ impl Core {
     }
 
     fn keys_at_hand(&self, row: &OutboxRow, now: Timestamp) -> bool {
-        if self.is_turning() {
+        if self.is_turning() || self.key_lost {
             return false;
         }
         let usable = |agreement: &Agreement| {

@@ -69,6 +69,14 @@ impl Core {
         }
     }
 
+    /// As [`Core::lend`], at the beginning of a turn and whenever more is known: notes whether it can sign.
+    pub(crate) fn take_key<'a>(&mut self, ports: Ports<'a>) -> Ports<'a> {
+        let ports = self.lend(ports);
+        let own = ports.signer.public().thumbprint();
+        self.key_lost = self.agreed.keys().given_up(own).is_some();
+        ports
+    }
+
     /// Whether a change of the own key is under way: nothing is sealed meanwhile.
     pub(crate) fn is_turning(&self) -> bool {
         self.turning.row.as_ref().is_some_and(|row| row.refused == 0)
@@ -168,9 +176,9 @@ impl Core {
         let all: Vec<Rotated> = self.agreed.keys().of_party(self.settings.oin).cloned().collect();
         turn.writes.push(Write::Keys(self.settings.oin, all));
         let before = ports.signer.public();
-        let ports = self.lend(ports);
+        let ports = self.take_key(ports);
         let own = ports.signer.public();
-        if self.agreed.keys().given_up(own.thumbprint()).is_some() {
+        if self.key_lost {
             let newest = self.agreed.keys().newest(own).thumbprint();
             let detail = format!("{} {newest}", own.thumbprint());
             return self.alarm(AlarmKind::KeyLost, detail, now, turn);

@@ -212,7 +212,10 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
-        let Some(peer) = self.sessions.get(conn).map(|session| session.peer) else { return };
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let peer = session.peer;
+        let stale = matches!(examined, Err(Refusal::KeyGivenUp));
+        let explained = session.acknowledged(stale);
         let examined = examined
             .and_then(|ack| if ack.recipient == peer { Ok(ack) } else { Err(Refusal::SenderNotConnection) });
         match examined {
@@ -224,7 +227,7 @@ impl Core {
             }
             // Signed before its key was given up and overtaken by that, or by a thief: it counts for nothing, and
             // what it was about is offered again.
-            Err(Refusal::KeyGivenUp) => {
+            Err(Refusal::KeyGivenUp) if explained => {
                 self.sessions.reoffer(&peer);
                 self.offer(&peer, now, turn);
             }

@@ -23,7 +23,12 @@ pub(crate) struct Session {
     held: BTreeMap<(String, Oin), (u64, Timestamp)>,
     /// Cases that were asked for or decided about on this connection: it is told what happens to them.
     pub(crate) watched: BTreeSet<CaseId>,
+    /// Acknowledgements under a key that was given up, since the last right one.
+    stale: u8,
 }
+
+/// Most acknowledgements under a key that was given up: what may be under way when it is.
+const STALE_MAX: u8 = 8;
 
 impl Session {
     pub(crate) const fn new(peer: Oin, software: String) -> Self {
@@ -35,7 +40,15 @@ impl Session {
             cursor: 0,
             held: BTreeMap::new(),
             watched: BTreeSet::new(),
+            stale: 0,
         }
+    }
+
+    /// An acknowledgement came, under a key that counts or one that was given up. `false` when there have been
+    /// too many of the latter for a change of keys to explain.
+    pub(crate) const fn acknowledged(&mut self, stale: bool) -> bool {
+        self.stale = if stale { self.stale.saturating_add(1) } else { 0 };
+        self.stale <= STALE_MAX
     }
 
     /// A packet is put off: those behind it that are already under way must not overtake it.

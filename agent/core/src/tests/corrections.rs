@@ -360,6 +360,19 @@ fn what_expires_is_said_again_by_itself_and_what_is_refused_when_asked() {
 }
 
 #[test]
+fn what_the_broker_finds_expired_or_under_an_old_key_is_said_again_at_once() {
+    for refusal in [Refusal::Expired, Refusal::KeyGivenUp] {
+        let (mut broker, mut nodes) = told();
+        say(&mut nodes[0], 1, Correction, NOW).unwrap();
+        let packets = nodes[0].submitted();
+        let verdict = broker.refuse(&packets[0], oin(1), refusal, NOW);
+        nodes[0].step([Input::Verdict(verdict)], NOW);
+        assert_eq!((states(&nodes[0]), corrections(&nodes[0])[0].times), (vec![Open, Open], 2), "{refusal}");
+        assert_eq!(nodes[0].submitted().len(), 1);
+    }
+}
+
+#[test]
 fn a_body_that_does_not_fit_its_schema_leaves_nothing_behind() {
     let (_, mut nodes) = told();
     let about = MsgId([1; 16]);

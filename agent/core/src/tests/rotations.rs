@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use seinhuis_shared::covenant::Step;
 use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
+use seinhuis_shared::ids::MsgId;
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
@@ -13,7 +14,8 @@ use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::Known;
 
 use crate::fixture::{
-    CASE, COVENANT, NOW, Node, after, cast, decision, moved, oin, partnership, rotated, signal, signer,
+    CASE, COVENANT, NOW, Node, after, cast, decision, inquiry, moved, oin, partnership, rotated, signal,
+    signer,
 };
 use crate::{AlarmKind, Event, Input, Send, Stage};
 
@@ -296,6 +298,28 @@ fn an_own_key_that_somebody_else_gave_up_is_an_alarm_and_signs_nothing() {
     youth.next = Some(signer(43));
     let turn = youth.step([Input::Rotate { token: 1, urgent: false }], NOW);
     assert_eq!(turn.answers[0].1.as_ref().unwrap_err().refusal, Refusal::KeyGivenUp);
+}
+
+#[test]
+fn with_a_lost_key_nothing_is_acknowledged_and_drafts_wait() {
+    let (mut broker, [mut town, _, mut youth, _]) = partnership();
+    // A draft of the municipality waits while its key is about to change; meanwhile a thief gives the key up.
+    begin(&mut town, false, NOW);
+    assert_eq!(town.push(inquiry(1, &[2]), NOW).unwrap().stage, Stage::Draft);
+    town.step([given(&town, vec![rotated(1, &signer(66), NOW)], vec![])], NOW);
+    assert_eq!(town.alarms(), [AlarmKind::KeyLost]);
+    town.step([Input::RotationAnswered(Err(Refusal::KeyGivenUp.number())), Input::Tick], NOW);
+    assert!(town.submitted().is_empty(), "no packet with the key that was given up");
+    assert_eq!(town.core.find(&MsgId([1; 16])).map(|(_, stage)| stage), Some(Stage::Draft));
+    // What arrives is kept and acknowledged by nobody, or the broker would offer it without end.
+    youth.push(signal(2), NOW).unwrap();
+    broker.accept(&youth.submitted()[0], NOW);
+    let offer = broker.mailboxes[&oin(1)][0].clone();
+    for _ in 0..3 {
+        town.step([Input::Offer(Box::new(offer.clone()))], NOW);
+        assert!(town.acknowledged().is_empty());
+    }
+    assert_eq!(town.bodies().len(), 1);
 }
 
 #[test]

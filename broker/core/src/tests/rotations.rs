@@ -307,6 +307,25 @@ fn an_acknowledgement_by_the_old_key_counts_for_nothing_and_is_asked_for_anew() 
 }
 
 #[test]
+fn acknowledgements_by_the_old_key_without_end_end_the_session_and_no_loop_begins() {
+    let mut broker = Broker::started(NOON);
+    let (pol, gem) = (broker.connect(Pol), broker.connect(Gem));
+    let bytes = draft(1, &broker, &Pol.key()).seal();
+    broker.accept(pol, Pol, &bytes);
+    let mut offered = 0;
+    for _ in 0..100 {
+        let did = broker.turn([Input::Acknowledged { conn: gem, examined: Err(Refusal::KeyGivenUp) }]);
+        offered += broker.offers(&did).len();
+        if did.sends.iter().any(|send| matches!(send, Send::Close { reason: Refusal::KeyGivenUp, .. })) {
+            assert_eq!(offered, 8);
+            assert_eq!(broker.waiting(Gem), 1, "nothing is lost");
+            return;
+        }
+    }
+    panic!("the session goes on for ever");
+}
+
+#[test]
 fn a_partner_that_is_added_again_keeps_the_key_that_counts() {
     let (mut broker, _) = turned();
     let add = |org: Org, key: SigningKey| Command::AddPartner {
