@@ -168,7 +168,7 @@ impl Core {
                     turn.writes.push(Write::Provenance(position, good.opened.provenance));
                 }
                 if let Some(consent) = good.consent {
-                    self.keep_consent(consent, &good.covenant, now, turn);
+                    self.keep_consent(consent, &good.covenant, entry.time, turn);
                 }
                 turn.writes.push(Write::Body(position, Some(locked)));
                 // Only a packet that its sender really signed moves the chain.

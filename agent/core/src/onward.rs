@@ -9,9 +9,11 @@ use seinhuis_shared::covenant::json::{self, Json};
 use seinhuis_shared::covenant::limits::BODY_DEPTH;
 use seinhuis_shared::covenant::{Compiled, Handling, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::onward::{self, Consent, Provenance};
 use seinhuis_shared::packet::Opened;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::rotation::Keys;
 use seinhuis_shared::time::{Span, Timestamp};
 
 use crate::engine::Core;
@@ -24,8 +26,15 @@ use crate::turn::Turn;
 pub const CONSENT_TYPE: &str = "toestemming_doorverstrekking";
 /// See [`CONSENT_TYPE`].
 pub const CONSENT_FIELD: &str = "toestemming";
+/// The value of the field `soort` with which a body gives the consent it carries.
+const GIVEN: &str = "verleend";
 /// Most consents kept; what comes after is refused until some have ended.
 pub const CONSENTS_MAX: usize = 4096;
+/// Most consents kept of one origin, so that it does not shut out the others: a new one takes the place of its
+/// oldest.
+pub const CONSENTS_PER_ORIGIN: usize = 256;
+/// Furthest end of a consent after the packet that brings it was accepted: its place is free again some day.
+pub const UNTIL_MAX: Span = Span::days(366);
 
 /// What the origin of a sent message allows somebody to do with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +45,7 @@ pub struct Grant {
     pub holder: Target,
     /// To whom.
     pub to: Vec<Target>,
-    /// Until when; 90 days when left out.
+    /// Until when, at most [`UNTIL_MAX`] ahead; 90 days when left out.
     pub until: Option<Timestamp>,
     /// The step of the message that brings it; that of the case when left out and known.
     pub step: Option<Step>,
@@ -113,67 +122,98 @@ impl Core {
         let Some(source) = request.source.as_ref().filter(|source| source.origin != own) else {
             return Ok(Provenance::own(own, handling));
         };
-        let consent = self.consents.find(source, own, recipients, now);
         let back = recipients.iter().all(|oin| *oin == source.origin);
-        if consent.is_none() && handling == Handling::Consent && !back {
-            return Err(missing(source, recipients));
-        }
         let same = self
             .agreed
             .get(&source.covenant)
             .is_ok_and(|one| one.compiled().covenant().id == document.id && source.case == request.case);
-        if consent.is_none() && !back && !same {
-            return Err(Refusal::OnwardElsewhere.into());
+        // One that is not needed could only be in the way: a recipient checks whatever is attached.
+        let needed = !back && (handling == Handling::Consent || !same);
+        let find = || self.consents.find(source, own, recipients, (covenant, self.agreed.keys()), now);
+        let consent = if needed { find() } else { None };
+        if needed && consent.is_none() {
+            let strict = handling == Handling::Consent;
+            return Err(if strict { missing(source, recipients) } else { Refusal::OnwardElsewhere.into() });
         }
         Ok(Provenance { origin: source.origin, handling, source: Some(source.packet), consent })
     }
 
-    /// The consent that a message carries, if it is of the type that does: checked, and for this organisation.
+    /// The consent that a message carries, if it is of the type that does and gives it: checked, for this
+    /// organisation, and with room for it.
     pub(crate) fn carried_consent(
         &self,
         message_type: &str,
         opened: &Opened,
         covenant: &Compiled,
         sender: Oin,
-        now: Timestamp,
+        accepted: Timestamp,
     ) -> Result<Option<Bytes>, Refusal> {
-        if message_type != CONSENT_TYPE {
+        let Some((consent, bytes)) = self.read_carried(message_type, &opened.body, covenant, accepted)?
+        else {
             return Ok(None);
-        }
-        let Ok(Json::Object(fields)) = json::parse(&opened.body, BODY_DEPTH) else { return Ok(None) };
-        let Some(text) = fields.get(CONSENT_FIELD).and_then(Json::as_text) else { return Ok(None) };
-        let bytes = onward::from_base64(text).ok_or(Refusal::ConsentInvalid)?;
-        let consent = Consent::verify(&bytes, covenant, self.agreed.keys(), now)?;
+        };
         if consent.origin != sender || consent.holder != self.settings.oin {
             return Err(Refusal::ConsentElsewhere);
         }
-        if consent.until <= now {
+        if consent.until <= accepted {
             return Err(Refusal::ConsentExpired);
         }
-        if self.consents.all.len() >= CONSENTS_MAX
-            && !self.consents.all.values().any(|one| one.0.until <= now)
-        {
+        if !self.consents.has_room(&Consent::digest(&bytes), sender, accepted) {
             return Err(Refusal::TooBusy);
         }
-        Ok(Some(Bytes(bytes)))
+        Ok(Some(bytes))
     }
 
-    /// Keeps a consent that was checked.
+    /// Whether the consent in a body that is about to be sealed would be taken if it were accepted now: a key
+    /// given up while it waited ends it here rather than at its holder.
+    ///
+    /// # Errors
+    /// [`Refusal::ConsentInvalid`].
+    pub(crate) fn judge_carried(
+        &self,
+        message_type: &str,
+        body: &[u8],
+        covenant: &Compiled,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        self.read_carried(message_type, body, covenant, now).map(|_| ())
+    }
+
+    /// The consent that a body gives, verified at `at`.
+    fn read_carried(
+        &self,
+        message_type: &str,
+        body: &[u8],
+        covenant: &Compiled,
+        at: Timestamp,
+    ) -> Result<Option<(Consent, Bytes)>, Refusal> {
+        if message_type != CONSENT_TYPE {
+            return Ok(None);
+        }
+        let Ok(Json::Object(fields)) = json::parse(body, BODY_DEPTH) else { return Ok(None) };
+        let text = |name: &str| fields.get(name).and_then(Json::as_text);
+        let (Some(GIVEN), Some(consent)) = (text("soort"), text(CONSENT_FIELD)) else { return Ok(None) };
+        let bytes = onward::from_base64(consent).ok_or(Refusal::ConsentInvalid)?;
+        let consent = Consent::verify(&bytes, covenant, self.agreed.keys(), at)?;
+        if consent.until > at.plus(UNTIL_MAX) {
+            return Err(Refusal::ConsentInvalid);
+        }
+        Ok(Some((consent, Bytes(bytes))))
+    }
+
+    /// Keeps a consent that was checked, at the time of that check.
     pub(crate) fn keep_consent(
         &mut self,
         bytes: Bytes,
         covenant: &Compiled,
-        now: Timestamp,
+        accepted: Timestamp,
         turn: &mut Turn,
     ) {
-        let Ok(consent) = Consent::verify(&bytes, covenant, self.agreed.keys(), now) else { return };
-        let over = |(digest, one): (&Digest, &Held)| (one.0.until <= now).then_some(*digest);
-        let ended: Vec<Digest> = self.consents.all.iter().filter_map(over).collect();
-        for digest in ended {
-            self.consents.all.remove(&digest);
+        let Ok(consent) = Consent::verify(&bytes, covenant, self.agreed.keys(), accepted) else { return };
+        let digest = Consent::digest(&bytes);
+        for digest in self.consents.make_room(&digest, consent.origin, accepted) {
             turn.writes.push(Write::Consent(digest, None));
         }
-        let digest = Consent::digest(&bytes);
         turn.writes.push(Write::Consent(digest, Some(bytes.clone())));
         self.consents.all.insert(digest, Held(consent, bytes));
     }
@@ -182,7 +222,8 @@ impl Core {
     ///
     /// # Errors
     /// What [`crate::minimise::prepare`] says of the names; [`Refusal::ConsentInvalid`] when the message is not
-    /// sealed yet or the consent would have no time.
+    /// sealed yet, or the consent would have no time or too much; [`Refusal::TooBusy`] while the own key changes:
+    /// which key will count is not known yet.
     pub fn grant(
         &self,
         row: &OutboxRow,
@@ -192,14 +233,7 @@ impl Core {
     ) -> Result<PushRequest, Rejection> {
         let compiled = self.agreed.get(&row.covenant)?.compiled();
         let own = self.settings.oin;
-        let until = grant.until.unwrap_or(now.plus(UNTIL_DEFAULT));
-        let packet = row.packet.filter(|_| until > now).ok_or_else(|| {
-            Rejection::new(
-                Refusal::ConsentInvalid,
-                "Toestemming kan voor een verzegeld bericht, tot een moment dat nog komt.",
-                "Consent can be given for a message that is sealed, until a time to come.",
-            )
-        })?;
+        let (packet, until) = self.may_grant(row, grant.until, now)?;
         let holders = resolve(compiled, own, core::slice::from_ref(&grant.holder))?;
         let recipients = resolve(compiled, own, &grant.to)?;
         let (Some(holder), Some(first)) = (holders.first().copied(), recipients.first()) else {
@@ -223,7 +257,7 @@ impl Core {
             ("beoogde_ontvanger".to_owned(), Json::Text(role.to_string())),
             ("kenmerk".to_owned(), Json::Text(grant.reference)),
             ("motivering".to_owned(), Json::Text(grant.reason)),
-            (CONSENT_FIELD.to_owned(), Json::Text(onward::to_base64(&consent.sign(ports.signer)))),
+            (CONSENT_FIELD.to_owned(), Json::Text(onward::to_base64(&consent.sign(self.signer(ports))))),
         ]));
         Ok(PushRequest {
             msg_id: grant.msg_id,
@@ -243,9 +277,47 @@ impl Core {
         })
     }
 
-    /// The consents that this agent holds.
-    pub fn consents(&self) -> impl Iterator<Item = &Consent> {
-        self.consents.all.values().map(|held| &held.0)
+    /// The packet that consent is given about, and until when.
+    fn may_grant(
+        &self,
+        row: &OutboxRow,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(Digest, Timestamp), Rejection> {
+        if self.is_turning() {
+            return Err(Rejection::new(
+                Refusal::TooBusy,
+                "Er loopt een sleutelwissel; een toestemming zou met de oude sleutel getekend zijn. Geef haar opnieuw als de wissel klaar is (`seinhuis-agent status`).",
+                "The signing key is being changed; a consent would be signed with the old one. Give it again once that is done (`seinhuis-agent status`).",
+            ));
+        }
+        let until = until.unwrap_or(now.plus(UNTIL_DEFAULT));
+        // The holder counts from when the broker accepts, whose clock may be behind.
+        if until > now.plus(UNTIL_MAX).minus(CLOCK_SKEW) {
+            return Err(Rejection::new(
+                Refusal::ConsentInvalid,
+                "`--until` ligt meer dan 366 dagen vooruit; zo lang geldt geen toestemming. Kies een eerdere datum.",
+                "`--until` is more than 366 days ahead; no consent holds that long. Choose an earlier date.",
+            ));
+        }
+        let packet = row.packet.filter(|_| until > now).ok_or_else(|| {
+            Rejection::new(
+                Refusal::ConsentInvalid,
+                "Toestemming kan voor een verzegeld bericht, tot een moment dat nog komt.",
+                "Consent can be given for a message that is sealed, until a time to come.",
+            )
+        })?;
+        Ok((packet, until))
+    }
+
+    /// The consents that this agent holds and that are good at `now`: not over, and signed with a key that still
+    /// counts under a version of its own.
+    pub fn consents(&self, now: Timestamp) -> impl Iterator<Item = &Consent> {
+        let keys = self.agreed.keys();
+        let verifies = move |held: &&Held| {
+            self.agreed.mine().any(|one| Consent::verify(&held.1, one.compiled(), keys, now).is_ok())
+        };
+        self.consents.all.values().filter(move |held| held.0.until > now).filter(verifies).map(|held| &held.0)
     }
 }
 
@@ -282,11 +354,51 @@ impl Consents {
         Some(())
     }
 
-    /// The one that lets `holder` pass this on to these recipients, if there is one: the last that was given.
-    fn find(&self, source: &Source, holder: Oin, recipients: &[Oin], now: Timestamp) -> Option<Bytes> {
+    /// The one that lets `holder` pass this on to these recipients, if there is one: the last that was given, of
+    /// those whose key still counts.
+    fn find(
+        &self,
+        source: &Source,
+        holder: Oin,
+        recipients: &[Oin],
+        (covenant, keys): (&Compiled, &Keys),
+        now: Timestamp,
+    ) -> Option<Bytes> {
         let covers = |held: &&Held| {
-            held.0.origin == source.origin && held.0.covers(holder, &source.packet, recipients, now).is_ok()
+            held.0.origin == source.origin
+                && held.0.covers(holder, &source.packet, recipients, now).is_ok()
+                && Consent::verify(&held.1, covenant, keys, now).is_ok()
         };
         self.all.values().filter(covers).max_by_key(|held| held.0.at).map(|held| held.1.clone())
+    }
+
+    /// Whether one of `origin` can be kept at `now`: it is held already, takes the place of another of its
+    /// origin or of one that is over, or there is room.
+    fn has_room(&self, digest: &Digest, origin: Oin, now: Timestamp) -> bool {
+        let own = || self.all.values().filter(|held| held.0.origin == origin).count();
+        self.all.len() < CONSENTS_MAX
+            || self.all.contains_key(digest)
+            || self.all.values().any(|held| held.0.until <= now)
+            || own() >= CONSENTS_PER_ORIGIN
+    }
+
+    /// Drops what is over at `now`, and the oldest of `origin` beyond its share, to keep one more of it, unless
+    /// that is held already. Gives what was dropped.
+    fn make_room(&mut self, digest: &Digest, origin: Oin, now: Timestamp) -> Vec<Digest> {
+        let over = |(digest, held): (&Digest, &Held)| (held.0.until <= now).then_some(*digest);
+        let mut dropped: Vec<Digest> = self.all.iter().filter_map(over).collect();
+        let mut own: Vec<(Timestamp, Digest)> = self
+            .all
+            .iter()
+            .filter(|(one, held)| *one != digest && held.0.origin == origin && held.0.until > now)
+            .map(|(one, held)| (held.0.at, *one))
+            .collect();
+        own.sort_unstable();
+        let surplus = own.len().saturating_add(1).saturating_sub(CONSENTS_PER_ORIGIN);
+        dropped.extend(own.into_iter().take(surplus).map(|(_, one)| one));
+        for one in &dropped {
+            self.all.remove(one);
+        }
+        dropped
     }
 }

@@ -559,6 +559,7 @@ impl Core {
             &row.recipients,
             now,
         )?;
+        self.judge_carried(&draft.declared.message_type, &draft.body, compiled, now)?;
         Ok(waits)
     }
 

@@ -15,7 +15,7 @@ use crate::home::Home;
 pub(super) enum Consent {
     /// Allow somebody to pass on a message of this organisation; signed, and sent to the holder
     Give(Box<Give>),
-    /// Show the consents of others that this organisation holds
+    /// Show the consents of others that this organisation holds and that are good now
     List,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Give {
     /// To whom: OINs or roles, separated by commas
     #[arg(long, required = true, value_delimiter = ',')]
     to: Vec<String>,
-    /// Until when, such as 2026-12-31; 90 days when left out
+    /// Until when, such as 2026-12-31, at most 366 days ahead; 90 days when left out
     #[arg(long)]
     until: Option<String>,
     /// Why, for the holder; no personal data

@@ -239,7 +239,7 @@ pub(super) fn find(view: &View<'_>, id: &str) -> Result<(u64, Box<InboxRow>), Co
     found.ok_or_else(|| no_such_message(id))
 }
 
-/// The consents of others that this organisation holds.
+/// The consents of others that this organisation holds, and that are good now.
 pub(super) fn consents(view: &View<'_>) -> Value {
     let shown = |consent: &Consent| {
         json!({
@@ -250,7 +250,7 @@ pub(super) fn consents(view: &View<'_>) -> Value {
             "at": consent.at.to_string(),
         })
     };
-    view.core.consents().map(shown).collect()
+    view.core.consents(clock::now()).map(shown).collect()
 }
 
 /// The position of a message of the inbox, by that or by message id.
