@@ -307,6 +307,9 @@ refusals! {
     TakenBack = 448 "taken-back" Sender,
         nl "De afzender nam dit bericht terug voordat het verstuurd was." => "Stuur zo nodig een nieuw bericht.",
         en "The sender took this message back before it was sent." => "Send a new message if one is needed.";
+    SourceGone = 449 "source-gone" Sender,
+        nl "Het bericht waaruit dit werd doorgegeven is ingetrokken of gewist." => "Vraag de afzender om een nieuw bericht.",
+        en "The message this was passed on from was withdrawn or erased." => "Ask its sender for a new message.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

@@ -130,6 +130,7 @@ impl Core {
             Write::Outbox(at, row) => self.outbox.restore_row(at, *row),
             Write::Draft(at, Some(draft)) => self.outbox.restore_draft(at, draft),
             Write::Release(id, row) => self.outbox.restore_release(id, &row),
+            Write::Provenance(at, row) => self.retention.comes_from(at, row.source),
             Write::Consent(digest, Some(bytes)) => return self.consents.restore(digest, bytes),
             Write::Chain(flow, chain) => self.outbox.restore_chain(flow, chain),
             Write::Inbox(at, row) => {
@@ -162,7 +163,6 @@ impl Core {
             | Write::Draft(_, None)
             | Write::Moved(_)
             | Write::Consent(_, None)
-            | Write::Provenance(..)
             | Write::CorrectionBody(_, None)
             | Write::OwnPrekey(_, None)
             | Write::Word(_, None)

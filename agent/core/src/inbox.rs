@@ -154,7 +154,7 @@ impl Core {
             }
         };
         let position = self.inbox.next;
-        let mut noticed = None;
+        let (mut noticed, mut source) = (None, None);
         match judged {
             Ok((good, remark, last)) => {
                 row.media_type.clone_from(&good.opened.media_type);
@@ -164,6 +164,7 @@ impl Core {
                     // Unanswered, so that the broker keeps it and offers it again in the next session.
                     return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
                 };
+                source = good.opened.provenance.source;
                 if good.told {
                     turn.writes.push(Write::Provenance(position, good.opened.provenance));
                 }
@@ -185,14 +186,15 @@ impl Core {
             }
         }
         self.inbox.next = position.saturating_add(1);
-        self.keep(position, row, turn);
+        self.keep(position, row, source, turn);
         if let Some((row, body)) = noticed {
             self.noticed(position, &row, &body, now, ports, turn);
         }
     }
 
-    fn keep(&mut self, position: u64, row: InboxRow, turn: &mut Turn) {
+    fn keep(&mut self, position: u64, row: InboxRow, source: Option<Digest>, turn: &mut Turn) {
         self.retention.keep(position, &row);
+        self.retention.comes_from(position, source);
         self.inbox.remember(position, &row);
         self.inbox.pending.push(Acknowledged {
             msg_id: row.msg_id,

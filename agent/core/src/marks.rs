@@ -68,7 +68,7 @@ impl Core {
         let Some(sender) = row.sender else { return };
         let kinds = [CorrectionKind::Correction, CorrectionKind::Withdrawal];
         if let Some(kind) = kinds.into_iter().find(|kind| kind.message_type() == row.message_type) {
-            let effect = self.take_correction(sender, kind, row, body, turn);
+            let effect = self.take_correction(sender, kind, (row, body), now, turn);
             let outcome = effect.err().map_or(0, Refusal::number);
             self.marks.edit(position, turn, |mark| mark.effect = Some(outcome));
             self.answer_correction(sender, row, outcome == 0, now, ports, turn);
@@ -77,7 +77,7 @@ impl Core {
             if let Some(case) = row.case.filter(|_| whole) {
                 let end = CaseEnd { case, at: row.accepted };
                 self.marks.edit(position, turn, |mark| mark.case_end = Some(end));
-                self.retention.case_ended(end);
+                self.retention.case_ended(position, end);
             }
         } else {
             self.correction_answered(sender, row, body, now, turn);
@@ -89,8 +89,8 @@ impl Core {
         &mut self,
         sender: Oin,
         kind: CorrectionKind,
-        row: &InboxRow,
-        body: &[u8],
+        (row, body): (&InboxRow, &[u8]),
+        now: Timestamp,
         turn: &mut Turn,
     ) -> Result<(), Refusal> {
         let about = row.in_reply_to.ok_or(Refusal::UnknownMessage)?;
@@ -113,7 +113,9 @@ impl Core {
             }
         });
         if kind == CorrectionKind::Withdrawal {
-            self.retention.withdrawn(earlier.position);
+            let end = self.marks.get(earlier.position).and_then(|mark| mark.case_end);
+            let source = self.retention.withdrawn(earlier.position, end);
+            self.end_passed_on(&source.into_iter().collect(), now, turn);
         }
         Ok(())
     }

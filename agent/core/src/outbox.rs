@@ -377,6 +377,7 @@ impl Core {
             outcome: 0,
             decided: None,
             receipt: Bytes::default(),
+            source: request.source.as_ref().map(|source| source.packet),
         };
         let stage = if self.unreleased(&row.msg_id, &row.covenant, &row.flow, &draft) {
             self.room_to_hold(request.body.len())?;

@@ -1,8 +1,9 @@
 //! How long bodies are kept, and what is said when they are gone.
 //!
 //! A body goes at the term of its flow, counted from the log's time of acceptance; when the flow follows the
-//! case, at the end of the case: its logged close, or a received decision to scale down. A withdrawn one goes at
-//! once. The message's row stays, with its receipt, as evidence that it was.
+//! case, at the end of the case: its logged close, or a received decision to scale down. Such a decision ends
+//! what was accepted up to then and no later: the case may go on. A withdrawn one goes at once, and what was
+//! to be passed on from a body that goes does not leave any more. The message's row stays, with its receipt, as evidence that it was.
 //!
 //! What is erased cannot come back, so one clock alone erases nothing: the term has to be over by this
 //! machine's clock *and* by the exchange log's time, as far as that was seen. The log's time is the latest of
@@ -46,6 +47,10 @@ const CONFIRMATION: &str = "vernietigingsbevestiging";
 struct Kept {
     msg_id: MsgId,
     packet: Digest,
+    /// The packet in which its origin sent what is in it: its own, unless it was passed on.
+    source: Digest,
+    /// By the log entry.
+    accepted: Timestamp,
     covenant: Option<Digest>,
     step: String,
     case: Option<CaseId>,
@@ -65,10 +70,11 @@ struct Pending {
 pub(crate) struct Retention {
     kept: BTreeMap<u64, Kept>,
     dated: BTreeSet<(Timestamp, u64)>,
-    of_case: BTreeMap<CaseId, BTreeSet<u64>>,
+    /// Bodies that follow a case, by when they were accepted.
+    of_case: BTreeMap<CaseId, BTreeSet<(Timestamp, u64)>>,
     withdrawn: BTreeSet<u64>,
-    /// Cases that a decision to scale down ended.
-    ended: BTreeMap<CaseId, Timestamp>,
+    /// Ends of cases by a decision to scale down, with the position of the message that says so.
+    ended: BTreeMap<CaseId, BTreeSet<(Timestamp, u64)>>,
     erased: BTreeMap<u64, ErasedRow>,
     /// Erased and not overwritten, by ticket.
     pending: BTreeMap<u64, Pending>,
@@ -87,11 +93,13 @@ impl Retention {
         if let Some(until) = until {
             self.dated.insert((until, position));
         } else if let Some(case) = row.case.filter(|_| !quarantined) {
-            self.of_case.entry(case).or_default().insert(position);
+            self.of_case.entry(case).or_default().insert((row.accepted, position));
         }
         let kept = Kept {
             msg_id: row.msg_id,
             packet: row.packet,
+            source: row.packet,
+            accepted: row.accepted,
             covenant: row.covenant,
             step: row.step.clone(),
             case: row.case,
@@ -101,26 +109,37 @@ impl Retention {
         self.kept.insert(position, kept);
     }
 
+    /// If a packet is named here, what is at this position was passed on from it.
+    pub(crate) fn comes_from(&mut self, position: u64, source: Option<Digest>) {
+        if let (Some(kept), Some(source)) = (self.kept.get_mut(&position), source) {
+            kept.source = source;
+        }
+    }
+
     pub(crate) fn marked(&mut self, position: u64, mark: &MarkRow) {
         if mark.withdrawn.is_some() {
-            self.withdrawn(position);
-        }
-        if let Some(end) = mark.case_end {
-            self.case_ended(end);
-        }
-    }
-
-    /// The body at this position was withdrawn.
-    pub(crate) fn withdrawn(&mut self, position: u64) {
-        if self.kept.contains_key(&position) {
-            self.withdrawn.insert(position);
+            self.withdrawn(position, mark.case_end);
+        } else if let Some(end) = mark.case_end {
+            self.case_ended(position, end);
         }
     }
 
-    /// A decision to scale down ended a case.
-    pub(crate) fn case_ended(&mut self, end: CaseEnd) {
-        let at = self.ended.entry(end.case).or_insert(end.at);
-        *at = end.at.min(*at);
+    /// The message at this position was withdrawn, and with it the end of a case that it said. The source of
+    /// its body, if that is kept.
+    pub(crate) fn withdrawn(&mut self, position: u64, end: Option<CaseEnd>) -> Option<Digest> {
+        if let Some(end) = end
+            && let Some(ends) = self.ended.get_mut(&end.case)
+        {
+            ends.remove(&(end.at, position));
+        }
+        let kept = self.kept.get(&position)?;
+        self.withdrawn.insert(position);
+        Some(kept.source)
+    }
+
+    /// The decision at this position to scale down ended a case.
+    pub(crate) fn case_ended(&mut self, position: u64, end: CaseEnd) {
+        self.ended.entry(end.case).or_default().insert((end.at, position));
     }
 
     pub(crate) fn restore(&mut self, position: u64, row: ErasedRow) {
@@ -145,7 +164,7 @@ impl Retention {
         if let Some(case) = kept.case
             && let Some(positions) = self.of_case.get_mut(&case)
         {
-            positions.remove(&position);
+            positions.remove(&(kept.accepted, position));
             if positions.is_empty() {
                 self.of_case.remove(&case);
             }
@@ -158,18 +177,26 @@ impl Retention {
         self.pending.insert(self.tickets, Pending { position, kept });
     }
 
-    /// The end of a case, as far as it is known here.
-    fn end_of(&self, cases: &Cases, case: &CaseId) -> Option<Timestamp> {
-        let closed = cases
-            .state(case)
-            .and_then(|state| state.events().find(|event| event.act == Act::Close).map(|event| event.at));
-        closed.into_iter().chain(self.ended.get(case).copied()).min()
+    /// When a case ended for what was accepted then, as far as it is known here.
+    fn end_of(&self, cases: &Cases, case: &CaseId, accepted: Timestamp) -> Option<Timestamp> {
+        let ends = self.ended.get(case);
+        let scaled = ends.and_then(|ends| ends.range((accepted, 0)..).next()).map(|(at, _)| *at);
+        closed(cases, case).into_iter().chain(scaled).min()
+    }
+
+    /// Until which acceptance the bodies that follow a case are past their end.
+    fn over_until(&self, cases: &Cases, case: &CaseId, passed: Timestamp) -> Option<Timestamp> {
+        if closed(cases, case).is_some_and(|at| at <= passed) {
+            return Some(Timestamp(u64::MAX));
+        }
+        let ends = self.ended.get(case)?;
+        ends.range(..=(passed, u64::MAX)).next_back().map(|(at, _)| *at)
     }
 
     /// Cases that bodies follow and of which it is not known here how they stand.
     pub(crate) fn cases_to_ask<'a>(&'a self, cases: &'a Cases) -> impl Iterator<Item = CaseId> {
         let asked =
-            self.of_case.keys().filter(|case| !cases.is_settled(case) && self.end_of(cases, case).is_none());
+            self.of_case.keys().filter(|case| !cases.is_settled(case) && closed(cases, case).is_none());
         asked.copied().take(CASES_MAX)
     }
 
@@ -179,9 +206,10 @@ impl Retention {
         let withdrawn = self.withdrawn.iter().map(|position| (*position, Ground::Withdrawn));
         let dated = self.dated.iter().take_while(|(until, _)| *until <= passed);
         let dated = dated.map(|(_, position)| (*position, Ground::Term));
-        let over = |case: &CaseId| self.end_of(cases, case).is_some_and(|end| end <= passed);
-        let ended = self.of_case.iter().filter(|(case, _)| over(case));
-        let ended = ended.flat_map(|(_, all)| all.iter().map(|position| (*position, Ground::CaseEnded)));
+        let over = |case: &CaseId| self.over_until(cases, case, passed);
+        let ended = self.of_case.iter().filter_map(|(case, all)| Some((over(case)?, all)));
+        let ended = ended.flat_map(|(until, all)| all.range(..=(until, u64::MAX)));
+        let ended = ended.map(|(_, position)| (*position, Ground::CaseEnded));
         withdrawn.chain(dated).chain(ended).take(ERASE_MAX).collect()
     }
 
@@ -195,12 +223,18 @@ impl Retention {
     }
 }
 
+/// When a case was closed, as far as it is known here.
+fn closed(cases: &Cases, case: &CaseId) -> Option<Timestamp> {
+    let mut events = cases.state(case)?.events();
+    events.find(|event| event.act == Act::Close).map(|event| event.at)
+}
+
 impl Core {
     /// Until when the body at this position in the inbox is kept; `None` when that is not known yet, or no rule
     /// says it.
     pub fn keep_until(&self, position: u64) -> Option<Timestamp> {
         let kept = self.retention.kept.get(&position)?;
-        let of_case = || self.retention.end_of(&self.agreed.cases, &kept.case?);
+        let of_case = || self.retention.end_of(&self.agreed.cases, &kept.case?, kept.accepted);
         kept.until.or_else(|| if kept.quarantined { None } else { of_case() })
     }
 
@@ -220,13 +254,17 @@ impl Core {
         if self.retention.witnessed != Timestamp::default() {
             self.retention.witnessed = self.retention.witnessed.plus(Span::seconds(1));
         }
+        let mut gone = BTreeSet::new();
         for (position, ground) in self.retention.due(&self.agreed.cases, now) {
-            self.erase(position, ground, now, turn);
+            gone.extend(self.erase(position, ground, now, turn));
         }
+        self.end_passed_on(&gone, now, turn);
     }
 
-    fn erase(&mut self, position: u64, ground: Ground, now: Timestamp, turn: &mut Turn) {
-        let Some(kept) = self.retention.take(position) else { return };
+    /// The source of what it erased: nothing may be passed on from it any more.
+    fn erase(&mut self, position: u64, ground: Ground, now: Timestamp, turn: &mut Turn) -> Option<Digest> {
+        let kept = self.retention.take(position)?;
+        let source = kept.source;
         let row = ErasedRow { at: now, ground, overwritten: None, confirmation: None, outcome: 0 };
         turn.writes.push(Write::Body(position, None));
         turn.writes.push(Write::Erased(position, row));
@@ -235,6 +273,7 @@ impl Core {
         }
         self.retention.erased.insert(position, row);
         self.retention.wait(position, kept);
+        Some(source)
     }
 
     /// A person has a body erased before its term.
@@ -246,8 +285,9 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
-        let known = self.retention.kept.contains_key(&position);
-        self.erase(position, ground, now, turn);
+        let source = self.erase(position, ground, now, turn);
+        let known = source.is_some();
+        self.end_passed_on(&source.into_iter().collect(), now, turn);
         let gone = Rejection::new(
             Refusal::NotFound,
             "Dit bericht is er niet, of de inhoud is al gewist.",

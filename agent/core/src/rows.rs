@@ -277,6 +277,8 @@ pub struct OutboxRow {
     pub decided: Option<Timestamp>,
     /// The verified receipt, once there is one.
     pub receipt: Bytes,
+    /// SHA-256 of the packet in which the origin sent what this passes on, if it does.
+    pub source: Option<Digest>,
 }
 
 /// Where the body of a received message comes from.

@@ -4,6 +4,8 @@
 //! (`try_push`) and one way to a packet (`sealed`): the first holds back, the second asks again whether a
 //! decision stands, so that no draft passes that nobody released.
 
+use std::collections::BTreeSet;
+
 use seinhuis_shared::covenant::{Compiled, Declared, Level, check_body};
 use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::limits::TEXT_MAX;
@@ -181,7 +183,24 @@ impl Core {
         }
     }
 
-    /// Ends a held message and erases its body.
+    /// Ends what is passed on from one of these packets and is not sealed yet: its sender withdrew the message,
+    /// or its body is erased here.
+    pub(crate) fn end_passed_on(&mut self, gone: &BTreeSet<Digest>, now: Timestamp, turn: &mut Turn) {
+        if gone.is_empty() {
+            return;
+        }
+        let from = |position: &&u64| {
+            let item = self.outbox.open.get(*position);
+            item.and_then(|item| item.row.source).is_some_and(|source| gone.contains(&source))
+        };
+        let unsealed = self.outbox.drafts.union(&self.outbox.unreleased);
+        let ended: Vec<u64> = unsealed.filter(from).copied().collect();
+        for position in ended {
+            self.end_held(position, (Stage::Refused, Refusal::SourceGone.number()), now, turn);
+        }
+    }
+
+    /// Ends a message that is not sealed and erases its body.
     fn end_held(&mut self, position: u64, end: (Stage, u16), now: Timestamp, turn: &mut Turn) {
         let Some(Item { row, .. }) = self.outbox.take(position) else { return };
         turn.writes.push(Write::Draft(position, None));

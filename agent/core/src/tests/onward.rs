@@ -294,6 +294,11 @@ fn without_the_origins_consent_nothing_is_passed_on_and_with_it_it_is() {
     assert_eq!(scene.youth.acknowledged()[0].outcome, 0);
     let passed = source(&scene.youth);
     assert_eq!((passed.origin, passed.packet, passed.handling), (oin(2), packet, Handling::Consent));
+    // What is passed on from there ends with this packet as well, before and after a restart.
+    for _ in 0..2 {
+        assert_eq!(scene.youth.core.retention.withdrawn(0, None), Some(packet));
+        scene.youth.core = scene.youth.restored();
+    }
     // From here on it is still the police's: the consent was the municipality's alone.
     assert_eq!(Packet::parse(&bytes).unwrap().context().sender, oin(1));
 }

@@ -3,18 +3,20 @@
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::Step;
 use seinhuis_shared::covenant::agreement::Word;
-use seinhuis_shared::ids::MsgId;
+use seinhuis_shared::ids::{Digest, MsgId};
+use seinhuis_shared::onward::Provenance;
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::CaseHead;
 
+use super::corrections::{exchange, say};
 use crate::fixture::{
-    Broker, CASE, COVENANT, NOW, Node, after, cast, decision, moved, partnership, request, signal,
+    Broker, CASE, COVENANT, NOW, Node, after, cast, decision, moved, oin, partnership, request, signal,
 };
 use crate::outbox::{HELD_BYTES_MAX, HELD_MAX};
-use crate::rows::{Write, table};
-use crate::{AlarmKind, Event, Input, PushRequest, Release, Stage};
+use crate::rows::{CaseEnd, Write, position_key, table};
+use crate::{AlarmKind, CorrectionKind, Event, Ground, Input, PushRequest, Release, Source, Stage};
 
 const NAMES: &str = "09-F09-politie-namen.json";
 
@@ -280,4 +282,121 @@ fn what_cannot_be_locked_is_not_half_kept_and_what_does_not_open_is_not_sent() {
     police.restart(NOW);
     assert_eq!(police.decide(1, true, NOW).unwrap_err().refusal, Refusal::CannotOpen);
     assert!(police.alarms().contains(&AlarmKind::StoreKey) && police.submitted().is_empty());
+}
+
+/// The municipality got names from the police, and passes them back to them twice: one waits for a person, the
+/// other was released and waits for a key of the police.
+fn passing_on() -> (Broker, [Node; 2]) {
+    let (mut broker, [town, police, ..]) = partnership();
+    let mut nodes = [town, police];
+    broker.cases.insert(CASE, moved(Step::S2B));
+    for node in &mut nodes {
+        node.step([Input::LookAtCase(CASE)], NOW);
+        broker.serve(node, NOW);
+    }
+    nodes[1].pass(names(1), NOW).unwrap();
+    exchange(&mut broker, &mut nodes, &[], NOW);
+    let got = received(&nodes[0]);
+    pass_on(&mut nodes[0], &got);
+    (broker, nodes)
+}
+
+fn received(town: &Node) -> Source {
+    let key = vec![0; 8];
+    let value = &town.rows[&(table::INBOX, key.clone())];
+    let Ok(Write::Inbox(_, row)) = Write::read(table::INBOX, &key, value) else { panic!("a row") };
+    town.core.source(&row, None).unwrap()
+}
+
+fn pass_on(town: &mut Node, got: &Source) {
+    for id in [8, 9, 10] {
+        let member = request(id, "F28", &[2], "28-F28-lid-toegevoegd.json");
+        // The last is the municipality's own.
+        let source = (id != 10).then(|| got.clone());
+        let push = PushRequest { step: Some(Step::S2B), case: Some(CASE), source, ..member };
+        assert_eq!(town.push(push, NOW).unwrap().stage, Stage::Held);
+    }
+    town.rows.retain(|(of, _), _| *of != table::PEER);
+    town.restart(NOW);
+    town.decide(9, true, NOW).unwrap();
+    assert_eq!((stage(town, 8), stage(town, 9), stage(town, 10)), (Stage::Held, Stage::Draft, Stage::Held));
+}
+
+/// What was passed on ended, for good; what was not did not.
+fn ended(town: &mut Node) {
+    let outcome = Refusal::SourceGone.number();
+    let told = |id| Event::Decided { msg_id: MsgId([id; 16]), stage: Stage::Refused, outcome };
+    let events = town.take_events();
+    assert!(events.contains(&told(8)) && events.contains(&told(9)));
+    for _ in 0..2 {
+        assert_eq!(
+            (stage(town, 8), stage(town, 9), stage(town, 10)),
+            (Stage::Refused, Stage::Refused, Stage::Held)
+        );
+        let locked = |id| {
+            let (position, _) = town.core.find(&MsgId([id; 16])).unwrap();
+            town.rows.contains_key(&(table::DRAFT, position_key(position)))
+        };
+        assert_eq!([8, 9, 10].map(locked), [false, false, true], "what was locked for it is gone");
+        assert_eq!(town.decide(8, true, NOW).unwrap_err().refusal, Refusal::NotHeld);
+        town.restart(NOW);
+    }
+}
+
+#[test]
+fn what_was_withdrawn_is_not_passed_on_any_more() {
+    for restart in [false, true] {
+        let (mut broker, mut nodes) = passing_on();
+        if restart {
+            nodes[0].restart(NOW);
+        }
+        say(&mut nodes[1], 1, CorrectionKind::Withdrawal, NOW).unwrap();
+        exchange(&mut broker, &mut nodes, &[], NOW);
+        ended(&mut nodes[0]);
+    }
+}
+
+#[test]
+fn what_was_erased_is_not_passed_on_any_more() {
+    for restart in [false, true] {
+        let (_, [mut town, _]) = passing_on();
+        if restart {
+            town.restart(NOW);
+        }
+        town.step([Input::Erase { token: 3, position: 0, ground: Ground::Subject }], NOW);
+        ended(&mut town);
+    }
+    // At its term as well.
+    let (_, [mut town, _]) = passing_on();
+    let until = town.core.keep_until(0);
+    assert_eq!(until, None, "names follow the case");
+    let end = CaseEnd { case: CASE, at: NOW };
+    town.core.retention.case_ended(7, end);
+    town.step([Input::Tick], NOW);
+    assert!(town.core.erased(0).is_some());
+    ended(&mut town);
+}
+
+#[test]
+fn what_was_passed_on_before_is_known_by_the_packet_of_its_origin() {
+    let (_, [mut town, _]) = passing_on();
+    let own = received(&town);
+    // The same message, had it come from somebody who passed it on.
+    let origin =
+        Provenance { origin: oin(2), handling: own.handling, source: Some(Digest([7; 32])), consent: None };
+    let row = Write::Provenance(0, origin).row();
+    town.rows.insert((row.table, row.key), row.value.unwrap());
+    town.restart(NOW);
+    town.step([Input::Erase { token: 3, position: 0, ground: Ground::Subject }], NOW);
+    assert_eq!((stage(&town, 8), stage(&town, 9)), (Stage::Held, Stage::Draft), "another packet");
+    let (_, [mut town, _]) = passing_on();
+    let row = Write::Provenance(
+        0,
+        Provenance { origin: oin(2), handling: own.handling, source: Some(own.packet), consent: None },
+    )
+    .row();
+    town.rows.insert((row.table, row.key), row.value.unwrap());
+    town.restart(NOW);
+    town.step([Input::Erase { token: 3, position: 0, ground: Ground::Subject }], NOW);
+    ended(&mut town);
 }

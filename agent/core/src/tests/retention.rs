@@ -337,3 +337,77 @@ fn what_cannot_be_confirmed_is_an_alarm_and_is_erased_all_the_same() {
     assert!(police.alarms().contains(&AlarmKind::CannotTell));
     assert_eq!(police.core.to_overwrite(), None);
 }
+
+/// The police get a decision to scale down as a whole, accepted at `at`.
+fn scale_down(police: &mut Node, position: u64, at: Timestamp) {
+    let scaled =
+        crate::InboxRow { message_type: "besluit_afschalen".into(), accepted: at, ..inbox_row(police) };
+    let mut turn = crate::Turn::default();
+    let ports_of = Node::new(2);
+    let body = br#"{"besluit":"afschalen"}"#;
+    police.core.noticed(position, &scaled, body, at, ports_of.ports(), &mut turn);
+    keep_rows(police, &turn);
+}
+
+fn keep_rows(node: &mut Node, turn: &crate::Turn) {
+    for row in turn.writes.iter().map(Write::row) {
+        if let Some(value) = row.value {
+            node.rows.insert((row.table, row.key), value);
+        }
+    }
+}
+
+#[test]
+fn a_decision_to_scale_down_destroys_nothing_that_comes_after_it() {
+    let (mut broker, mut nodes) = following();
+    let police = &mut nodes[1];
+    let minute = |number: u64| after(Span::minutes(number));
+    scale_down(police, 7, minute(1));
+    assert_eq!(police.core.keep_until(0), Some(minute(1)));
+    // The case goes on: the same again, a minute later.
+    let next = crate::InboxRow { accepted: minute(2), ..inbox_row(police) };
+    police.core.retention.keep(8, &next);
+    police.rows.insert((table::INBOX, 8_u64.to_be_bytes().to_vec()), {
+        Write::Inbox(8, Box::new(next)).row().value.unwrap()
+    });
+    for _ in 0..2 {
+        broker.connect(police, minute(3));
+        tick(police, minute(3));
+        assert_eq!(erased(police).iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0]);
+        assert_eq!(police.core.keep_until(8), None);
+        police.restart(minute(3));
+    }
+    // The logged close ends it, whenever it was accepted.
+    let mut chain = broker.cases[&CASE].clone();
+    chain.push(decision(&chain, 1, Act::Close, minute(3)));
+    broker.cases.insert(CASE, chain);
+    broker.connect(police, minute(3));
+    tick(police, minute(3));
+    assert_eq!(erased(police).len(), 2);
+}
+
+#[test]
+fn a_withdrawn_decision_to_scale_down_ends_nothing_also_after_a_restart() {
+    for (again, restart) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (mut broker, mut nodes) = following();
+        // A second message of the municipality, at position 1, stands for the decision.
+        nodes[0].push(inquiry(2, &[2]), NOW).unwrap();
+        exchange(&mut broker, &mut nodes, &[], NOW);
+        let minute = |number: u64| after(Span::minutes(number));
+        scale_down(&mut nodes[1], 1, minute(1));
+        if again {
+            scale_down(&mut nodes[1], 9, minute(2));
+        }
+        say(&mut nodes[0], 2, CorrectionKind::Withdrawal, NOW).unwrap();
+        exchange(&mut broker, &mut nodes, &[], NOW);
+        let police = &mut nodes[1];
+        if restart {
+            police.restart(minute(3));
+        }
+        assert_eq!(police.core.keep_until(0), again.then(|| minute(2)));
+        broker.connect(police, minute(3));
+        tick(police, minute(3));
+        let gone: Vec<u64> = erased(police).iter().map(|(at, _)| *at).collect();
+        assert_eq!(gone, if again { vec![0, 1] } else { vec![1] }, "{again} {restart}");
+    }
+}
