@@ -3,13 +3,14 @@
 //! [`Engine`] does one step at a time; commands use it directly when no daemon runs. `spawn` puts it on a
 //! thread of its own, where it drains whatever has come in meanwhile, so that one flush serves many packets.
 
-use std::collections::BTreeMap;
+mod worker;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use seinhuis_agent_core::rows::{OutboxRow, ProvenanceRow, ReleaseRow, position_key, table};
 use seinhuis_agent_core::{
@@ -21,31 +22,19 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
-use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::wire::{Offer, Welcome};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::pace::Pace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as async_mpsc, oneshot};
+
+use worker::Worker;
 
 use crate::secrets::Vault;
 
-/// Most inputs in one turn.
-const TURN_INPUTS: usize = 1024;
-/// Most bytes of input in one turn; a turn writes at most about twice that.
-const TURN_BYTES: usize = 8 * 1024 * 1024;
 /// Room for offers that wait for their turn, in KiB: twice what one turn takes.
 const ROOM_KIB: usize = 16 * 1024;
-/// How far apart turns start at least: see [`Pace`]. Longer than at the broker, which many agents wait for.
-const TURNS_APART: Duration = Duration::from_millis(8);
-/// How far apart rounds of overwriting are at least: each restates all that is live.
-const OVERWRITES_APART: Duration = Duration::from_hours(1);
-/// How soon the next step of overwriting follows when there is nothing else to do.
-const OVERWRITE_STEP: Duration = Duration::from_millis(20);
-/// How often time is told to the core, and at most so often: see [`Input::Tick`].
-const TICK: Duration = Duration::from_secs(1);
 
 /// News with the moment at which it was durable.
 #[derive(Debug, Clone)]
@@ -329,16 +318,6 @@ fn durable(turn: &Turn) -> seinhuis_journal::Turn {
     }
 }
 
-/// Why there is no key to rotate to.
-fn no_next_key(complaint: &Complaint) -> Rejection {
-    let both = |what: &str, advice: &str| format!("{what} {advice}");
-    Rejection::new(
-        Refusal::StorageFailed,
-        both(&complaint.what.nl, &complaint.advice.nl),
-        both(&complaint.what.en, &complaint.advice.en),
-    )
-}
-
 /// What a failing store means for whoever runs the agent.
 pub fn store_complaint(error: &StoreError) -> Complaint {
     Complaint::usage(
@@ -393,287 +372,29 @@ pub(crate) fn spawn(
     Ok(Running { jobs, thread })
 }
 
-#[derive(Default)]
-struct Batch {
-    inputs: Vec<Input>,
-    queries: Vec<Query>,
-    waits: Vec<MsgId>,
-    /// Given back when the turn is over.
-    rooms: Vec<OwnedSemaphorePermit>,
-    bytes: usize,
-    stop: bool,
-}
-
-struct Worker {
-    engine: Engine,
-    outgoing: Option<async_mpsc::UnboundedSender<Send>>,
-    waiting: BTreeMap<MsgId, Vec<oneshot::Sender<Decided>>>,
-    listeners: Vec<async_mpsc::UnboundedSender<AgentEvent>>,
-    pushes: BTreeMap<u64, oneshot::Sender<Result<Pushed, Rejection>>>,
-    says: BTreeMap<u64, oneshot::Sender<Result<(), Rejection>>>,
-    next_token: u64,
-    ticked: Instant,
-    /// The ticket of the round of overwriting that is under way.
-    overwriting: Option<u64>,
-    /// When the last round ended.
-    overwrote: Option<Instant>,
-}
-
-impl Worker {
-    fn new(engine: Engine) -> Self {
-        Self {
-            engine,
-            outgoing: None,
-            waiting: BTreeMap::new(),
-            listeners: Vec::new(),
-            pushes: BTreeMap::new(),
-            says: BTreeMap::new(),
-            next_token: 0,
-            ticked: Instant::now(),
-            overwriting: None,
-            overwrote: None,
-        }
-    }
-
-    /// Takes one step of overwriting what was erased, when some was. The first round comes at once, later ones
-    /// no sooner than [`OVERWRITES_APART`]; erased bodies cannot be read meanwhile.
-    fn overwrite(&mut self) -> Result<(), StoreError> {
-        let rests = self.overwrote.is_some_and(|at| at.elapsed() < OVERWRITES_APART);
-        if self.overwriting.is_none() && !rests {
-            self.overwriting = self.engine.core.to_overwrite();
-        }
-        let Some(ticket) = self.overwriting else { return Ok(()) };
-        if self.engine.store.erase_step()? {
-            return Ok(());
-        }
-        (self.overwriting, self.overwrote) = (None, Some(Instant::now()));
-        let turn = self.engine.step([Input::Overwritten(ticket)])?;
-        self.release(turn)
-    }
-
-    fn run(&mut self, inbox: &Receiver<Job>) -> Result<(), StoreError> {
-        let mut pace = Pace::new(TURNS_APART);
-        loop {
-            let mut idle = TICK.saturating_sub(self.ticked.elapsed());
-            if self.overwriting.is_some() {
-                idle = idle.min(OVERWRITE_STEP);
-            }
-            let first = match inbox.recv_timeout(idle) {
-                Ok(job) => Some(job),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
-            let quiet = first.is_none();
-            let due = self.ticked.elapsed() >= TICK;
-            let started = pace.begin();
-            let batch = self.gather(first, inbox);
-            if !batch.inputs.is_empty() {
-                let turn = self.engine.step(batch.inputs)?;
-                if !turn.is_read_only() {
-                    pace.started(started);
-                }
-                self.release(turn)?;
-            }
-            drop(batch.rooms);
-            for query in batch.queries {
-                query(&self.engine.view());
-            }
-            for msg_id in batch.waits {
-                self.answer_decided(msg_id);
-            }
-            if batch.stop {
-                return Ok(());
-            }
-            if quiet || due {
-                self.overwrite()?;
-            }
-            if quiet {
-                self.engine.store.tidy()?;
-            }
-        }
-    }
-
-    /// Everything that waits, as far as one turn holds it.
-    fn gather(&mut self, first: Option<Job>, inbox: &Receiver<Job>) -> Batch {
-        let mut batch = Batch::default();
-        let mut next = first;
-        while let Some(job) = next {
-            batch.bytes = batch.bytes.saturating_add(job.bytes());
-            self.sort(job, &mut batch);
-            let full = batch.inputs.len() >= TURN_INPUTS || batch.bytes >= TURN_BYTES;
-            next = if batch.stop || full { None } else { inbox.try_recv().ok() };
-        }
-        if self.ticked.elapsed() >= TICK {
-            self.ticked = Instant::now();
-            batch.inputs.push(Input::Tick);
-        }
-        batch
-    }
-
-    fn sort(&mut self, job: Job, batch: &mut Batch) {
-        match job {
-            Job::Input(input) => batch.inputs.push(input),
-            Job::Offer(offer, room) => {
-                batch.rooms.push(room);
-                batch.inputs.push(Input::Offer(offer));
-            }
-            Job::Say(say, answer) => {
-                if matches!(say, Say::Rotate { .. })
-                    && let Err(complaint) = self.engine.make_next_key()
-                {
-                    // Who asked may have gone.
-                    _ = answer.send(Err(no_next_key(&complaint)));
-                    return;
-                }
-                let token = self.token();
-                self.says.insert(token, answer);
-                let input = say.input(token, &self.engine.view());
-                batch.inputs.push(input);
-            }
-            Job::Push(request, answer) => {
-                let token = self.token();
-                self.pushes.insert(token, answer);
-                batch.inputs.push(Input::Push { token, request });
-            }
-            Job::Connected(welcome, outgoing) => {
-                self.outgoing = Some(outgoing);
-                batch.inputs.push(Input::Connected(welcome));
-            }
-            Job::Disconnected => {
-                self.outgoing = None;
-                batch.inputs.push(Input::Disconnected);
-            }
-            Job::Query(query) => batch.queries.push(query),
-            Job::Wait(msg_id, answer) => {
-                self.waiting.entry(msg_id).or_default().push(answer);
-                // It may have been decided before somebody began to wait for it.
-                batch.waits.push(msg_id);
-            }
-            Job::Subscribe(listener) => self.listeners.push(listener),
-            Job::Stop => batch.stop = true,
-        }
-    }
-
-    fn token(&mut self) -> u64 {
-        let token = self.next_token;
-        self.next_token = token.wrapping_add(1);
-        token
-    }
-
-    /// Lets out what the turn, now durable, says.
-    fn release(&mut self, turn: Turn) -> Result<(), StoreError> {
-        let at = Instant::now();
-        for reply in turn.replies {
-            if let Some(answer) = self.pushes.remove(&reply.token) {
-                // Who asked may have gone; the message is stored all the same.
-                _ = answer.send(reply.result);
-            }
-        }
-        for (token, result) in turn.answers {
-            if let Some(answer) = self.says.remove(&token) {
-                // As above: it is kept all the same.
-                _ = answer.send(result);
-            }
-        }
-        if let Some(outgoing) = self.outgoing.clone() {
-            for send in turn.sends {
-                let send = self.with_bytes(send)?;
-                // When the session just ended, all of this is repeated in the next.
-                _ = outgoing.send(send);
-            }
-        }
-        for event in turn.events {
-            log(&event);
-            if let Event::Decided { msg_id, .. } = event {
-                self.answer_decided(msg_id);
-            }
-            self.listeners.retain(|listener| listener.send(AgentEvent { at, event: event.clone() }).is_ok());
-        }
-        Ok(())
-    }
-
-    fn with_bytes(&self, send: Send) -> Result<Send, StoreError> {
-        match send {
-            Send::Submit { digest, packet: None } => {
-                let packet = self.engine.store.blob(&BlobId::from(digest.0))?.map(Into::into);
-                Ok(Send::Submit { digest, packet })
-            }
-            other @ (Send::Submit { .. }
-            | Send::Acknowledge(_)
-            | Send::Publish { .. }
-            | Send::FetchPrekeys(_)
-            | Send::FetchCovenant(_)
-            | Send::Propose { .. }
-            | Send::Vote { .. }
-            | Send::Decide { .. }
-            | Send::Rotate(_)
-            | Send::FetchCase(_)
-            | Send::FetchConsistency(_)) => Ok(other),
-        }
-    }
-
-    fn answer_decided(&mut self, msg_id: MsgId) {
-        if !self.waiting.contains_key(&msg_id) {
-            return;
-        }
-        let Some(decided) = decided(&self.engine.view(), msg_id) else { return };
-        for answer in self.waiting.remove(&msg_id).unwrap_or_default() {
-            // Who waited may have given up.
-            _ = answer.send(decided.clone());
-        }
-    }
-}
-
-/// The final state of a message, if it has one.
-fn decided(view: &View<'_>, msg_id: MsgId) -> Option<Decided> {
-    let (position, stage) = view.core.find(&msg_id)?;
-    if !stage.is_final() {
-        return None;
-    }
-    let row = outbox_row(view.store, position)?;
-    Some(Decided { msg_id, stage, outcome: row.outcome, receipt: row.receipt.0 })
+/// One row of the store; none when it is not there, or does not read.
+fn row(store: &dyn Store, of: u8, key: &[u8]) -> Option<Write> {
+    Write::read(of, key, &store.get(of, key).ok()??).ok()
 }
 
 /// What is stored about where the body of a received message comes from, if that is more than its flow says.
 pub(crate) fn provenance_row(store: &dyn Store, position: u64) -> Option<ProvenanceRow> {
-    let key = position_key(position);
-    let value = store.get(table::PROVENANCE, &key).ok()??;
-    match Write::read(table::PROVENANCE, &key, &value) {
-        Ok(Write::Provenance(_, row)) => Some(row),
-        _ => None,
-    }
+    let Write::Provenance(_, row) = row(store, table::PROVENANCE, &position_key(position))? else {
+        return None;
+    };
+    Some(row)
 }
 
 /// What a person decided about a message, if somebody did.
 pub(crate) fn release_row(store: &dyn Store, msg_id: &MsgId) -> Option<ReleaseRow> {
-    let value = store.get(table::RELEASE, &msg_id.0).ok()??;
-    match Write::read(table::RELEASE, &msg_id.0, &value) {
-        Ok(Write::Release(_, row)) => Some(row),
-        _ => None,
-    }
+    let Write::Release(_, row) = row(store, table::RELEASE, &msg_id.0)? else { return None };
+    Some(row)
 }
 
 /// One row of the outbox.
 pub(crate) fn outbox_row(store: &dyn Store, position: u64) -> Option<OutboxRow> {
-    let key = position_key(position);
-    let value = store.get(table::OUTBOX, &key).ok()??;
-    match Write::read(table::OUTBOX, &key, &value) {
-        Ok(Write::Outbox(_, row)) => Some(*row),
-        _ => None,
-    }
-}
-
-fn log(event: &Event) {
-    match event {
-        Event::Decided { msg_id, stage, outcome } => tracing::debug!(%msg_id, %stage, outcome, "decided"),
-        Event::Received { position, msg_id, outcome, .. } => {
-            tracing::debug!(%msg_id, position, outcome, "received");
-        }
-        Event::KeyRotated(key) => {
-            tracing::info!(%key, "this organisation signs with its new key from now on");
-        }
-        Event::Alarm(alarm) => tracing::error!(kind = %alarm.kind, detail = %alarm.detail, "alarm"),
-    }
+    let Write::Outbox(_, row) = row(store, table::OUTBOX, &position_key(position))? else { return None };
+    Some(*row)
 }
 
 /// Figures of the store, and the outcome of asking for them.

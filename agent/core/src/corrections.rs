@@ -201,7 +201,7 @@ impl Core {
         }
         let (position, stage) = self.outbox.find(about).ok_or(Refusal::UnknownMessage)?;
         if matches!(stage, Stage::Draft | Stage::Held) {
-            self.take_back(position, now, turn);
+            self.end_unsealed(position, (Stage::Refused, Refusal::TakenBack.number()), now, turn);
             return Ok(());
         }
         if self.corrections.withdrawn.contains(about) {

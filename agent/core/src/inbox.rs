@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::{Compiled, Permit, Question, Size, check_body};
+use seinhuis_shared::covenant::{Permit, Question, Size, check_body};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::limits::{ACK_MAX, CLOCK_SKEW};
@@ -20,6 +20,7 @@ use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Offer};
 use crate::engine::Core;
 use crate::marks::says_more;
 use crate::minimise::MEDIA_TYPE;
+use crate::onward::Held;
 use crate::ports::Ports;
 use crate::rows::{AlarmKind, ChainRow, InboxRow, Remark, Write, position_key, table};
 use crate::service::is_evidence;
@@ -56,9 +57,8 @@ pub(crate) struct Inbox {
 struct Good {
     opened: Opened,
     permit: Permit,
-    covenant: Arc<Compiled>,
     /// The consent it carries.
-    consent: Option<Bytes>,
+    consent: Option<Held>,
     /// Whether where it comes from says more than its flow does.
     told: bool,
 }
@@ -169,7 +169,7 @@ impl Core {
                     turn.writes.push(Write::Provenance(position, good.opened.provenance));
                 }
                 if let Some(consent) = good.consent {
-                    self.keep_consent(consent, &good.covenant, entry.time, turn);
+                    self.keep_consent(consent, entry.time, turn);
                 }
                 turn.writes.push(Write::Body(position, Some(locked)));
                 // Only a packet that its sender really signed moves the chain.
@@ -298,7 +298,7 @@ impl Core {
         let flow = compiled.covenant().flows.iter().find(|flow| flow.id == context.flow);
         let own = flow.map(|flow| Provenance::own(sender, flow.handling));
         let told = own.as_ref() != Some(&opened.provenance);
-        Ok(Good { opened, permit, covenant: compiled, consent, told })
+        Ok(Good { opened, permit, consent, told })
     }
 
     fn open_packet(&mut self, packet: &VerifiedPacket, ports: Ports<'_>) -> Result<Opened, Refusal> {

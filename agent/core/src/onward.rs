@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use seinhuis_shared::case::Stage;
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::json::{self, Json};
-use seinhuis_shared::covenant::limits::BODY_DEPTH;
+use seinhuis_shared::covenant::json::Json;
 use seinhuis_shared::covenant::{Compiled, Handling, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::limits::CLOCK_SKEW;
@@ -16,6 +15,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::Keys;
 use seinhuis_shared::time::{Span, Timestamp};
 
+use crate::corrections::text_of;
 use crate::engine::Core;
 use crate::minimise::{PushRequest, Rejection, Target, resolve};
 use crate::ports::Ports;
@@ -147,21 +147,21 @@ impl Core {
         covenant: &Compiled,
         sender: Oin,
         accepted: Timestamp,
-    ) -> Result<Option<Bytes>, Refusal> {
-        let Some((consent, bytes)) = self.read_carried(message_type, &opened.body, covenant, accepted)?
-        else {
+    ) -> Result<Option<Held>, Refusal> {
+        let Some(held) = self.read_carried(message_type, &opened.body, covenant, accepted)? else {
             return Ok(None);
         };
+        let Held(consent, bytes) = &held;
         if consent.origin != sender || consent.holder != self.settings.oin {
             return Err(Refusal::ConsentElsewhere);
         }
         if consent.until <= accepted {
             return Err(Refusal::ConsentExpired);
         }
-        if !self.consents.has_room(&Consent::digest(&bytes), sender, accepted) {
+        if !self.consents.has_room(&Consent::digest(bytes), sender, accepted) {
             return Err(Refusal::TooBusy);
         }
-        Ok(Some(bytes))
+        Ok(Some(held))
     }
 
     /// Whether the consent in a body that is about to be sealed would be taken if it were accepted now: a key
@@ -186,36 +186,28 @@ impl Core {
         body: &[u8],
         covenant: &Compiled,
         at: Timestamp,
-    ) -> Result<Option<(Consent, Bytes)>, Refusal> {
+    ) -> Result<Option<Held>, Refusal> {
         if message_type != CONSENT_TYPE {
             return Ok(None);
         }
-        let Ok(Json::Object(fields)) = json::parse(body, BODY_DEPTH) else { return Ok(None) };
-        let text = |name: &str| fields.get(name).and_then(Json::as_text);
-        let (Some(GIVEN), Some(consent)) = (text("soort"), text(CONSENT_FIELD)) else { return Ok(None) };
-        let bytes = onward::from_base64(consent).ok_or(Refusal::ConsentInvalid)?;
+        let given = text_of(body, "soort").is_some_and(|kind| kind == GIVEN);
+        let Some(consent) = text_of(body, CONSENT_FIELD).filter(|_| given) else { return Ok(None) };
+        let bytes = onward::from_base64(&consent).ok_or(Refusal::ConsentInvalid)?;
         let consent = Consent::verify(&bytes, covenant, self.agreed.keys(), at)?;
         if consent.until > at.plus(UNTIL_MAX) {
             return Err(Refusal::ConsentInvalid);
         }
-        Ok(Some((consent, Bytes(bytes))))
+        Ok(Some(Held(consent, Bytes(bytes))))
     }
 
     /// Keeps a consent that was checked, at the time of that check.
-    pub(crate) fn keep_consent(
-        &mut self,
-        bytes: Bytes,
-        covenant: &Compiled,
-        accepted: Timestamp,
-        turn: &mut Turn,
-    ) {
-        let Ok(consent) = Consent::verify(&bytes, covenant, self.agreed.keys(), accepted) else { return };
-        let digest = Consent::digest(&bytes);
-        for digest in self.consents.make_room(&digest, consent.origin, accepted) {
+    pub(crate) fn keep_consent(&mut self, held: Held, accepted: Timestamp, turn: &mut Turn) {
+        let digest = Consent::digest(&held.1);
+        for digest in self.consents.make_room(&digest, held.0.origin, accepted) {
             turn.writes.push(Write::Consent(digest, None));
         }
-        turn.writes.push(Write::Consent(digest, Some(bytes.clone())));
-        self.consents.all.insert(digest, Held(consent, bytes));
+        turn.writes.push(Write::Consent(digest, Some(held.1.clone())));
+        self.consents.all.insert(digest, held);
     }
 
     /// A consent to pass on what was sent in `row`, signed, as something to push to its holder.
@@ -253,7 +245,7 @@ impl Core {
             Consent { format: onward::FORMAT, origin: own, holder, packet, recipients, until, at: now };
         let body = Json::Object(BTreeMap::from([
             ("bericht".to_owned(), Json::Text(row.msg_id.to_string())),
-            ("soort".to_owned(), Json::Text("verleend".to_owned())),
+            ("soort".to_owned(), Json::Text(GIVEN.to_owned())),
             ("beoogde_ontvanger".to_owned(), Json::Text(role.to_string())),
             ("kenmerk".to_owned(), Json::Text(grant.reference)),
             ("motivering".to_owned(), Json::Text(grant.reason)),
@@ -337,7 +329,7 @@ fn missing(source: &Source, recipients: &[Oin]) -> Rejection {
 
 /// A consent as it was read, and as it was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Held(Consent, Bytes);
+pub(crate) struct Held(pub(crate) Consent, pub(crate) Bytes);
 
 /// The consents this organisation holds of others.
 #[derive(Debug, Default)]

@@ -101,7 +101,7 @@ impl Core {
         ports: Ports<'_>,
         turn: &mut Turn,
     ) -> Result<(), Rejection> {
-        if self.agreed.keys().given_up(ports.signer.public().thumbprint()).is_some() {
+        if self.key_lost {
             return Err(Refusal::KeyGivenUp.into());
         }
         let next = ports.next.ok_or_else(|| {

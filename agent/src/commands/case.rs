@@ -9,7 +9,7 @@ use seinhuis_shell::lang::{Lang, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::request::{ActText, From, Look, Request, ask};
+use super::request::{ActText, From, Look, Request, ask, read};
 use super::wait;
 use crate::home::Home;
 
@@ -166,8 +166,7 @@ pub(super) fn show(home: &Home, case: &str, ui: Ui) -> Result<Outcome, Complaint
 
 pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
     let (answer, _) = ask(home, Request::Look(Look::Cases))?;
-    let views: Vec<CaseView> =
-        serde_json::from_value(answer.clone()).map_err(|error| Complaint::bug(error.to_string()))?;
+    let views: Vec<CaseView> = read(answer.clone())?;
     let mut lines: Vec<String> = views.iter().map(|one| one.headline(ui.lang)).collect();
     if lines.is_empty() {
         lines.push(ui.lang.pick("Geen zaak bekend.", "No case is known.").to_owned());
@@ -185,10 +184,6 @@ fn look(home: &Home, case: &str) -> Result<CaseView, Complaint> {
 fn once(home: &Home, case: &str) -> Result<(CaseView, From), Complaint> {
     let (answer, from) = ask(home, Request::Look(Look::Case { case: case.to_owned() }))?;
     Ok((read(answer)?, from))
-}
-
-fn read(answer: serde_json::Value) -> Result<CaseView, Complaint> {
-    serde_json::from_value(answer).map_err(|error| Complaint::bug(error.to_string()))
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use seinhuis_shell::covenants;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::standing::{OwnView, Waiting};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::request::{From, Look, Request, ask};
+use super::request::{From, Look, Request, ask, read};
 use super::wait;
 use crate::home::Home;
 
@@ -46,7 +46,8 @@ pub(super) fn known(home: &Home) -> Result<Vec<OwnView>, Complaint> {
 
 pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
     let (answer, _) = ask(home, Request::Look(Look::Covenants))?;
-    let mut lines: Vec<String> = read(answer.clone())?.iter().flat_map(|one| one.lines(ui.lang)).collect();
+    let mut lines: Vec<String> =
+        read::<Vec<OwnView>>(answer.clone())?.iter().flat_map(|one| one.lines(ui.lang)).collect();
     if lines.is_empty() {
         lines.push(ui.lang.pick("Geen convenant bekend.", "No covenant is known.").to_owned());
     }
@@ -116,10 +117,6 @@ fn conclude(view: &OwnView, waiting: Option<&Waiting>, ui: Ui) -> Result<Outcome
     let text = wait::told(waiting.is_some(), |lang| view.lines(lang).join("\n"));
     ui.answer(&text, &json!(view));
     Ok(Outcome::Done)
-}
-
-fn read(answer: Value) -> Result<Vec<OwnView>, Complaint> {
-    serde_json::from_value(answer).map_err(|error| Complaint::bug(error.to_string()))
 }
 
 /// The version whose hash begins with `id`.

@@ -7,7 +7,7 @@ use seinhuis_shell::lang::{Lang, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::request::{From, Look, Request, ask};
+use super::request::{From, Look, Request, ask, read};
 use super::wait;
 use crate::home::Home;
 
@@ -125,10 +125,6 @@ pub(super) fn rotate(home: &Home, urgent: bool, ui: Ui) -> Result<Outcome, Compl
 fn once(home: &Home) -> Result<(KeyView, From), Complaint> {
     let (answer, from) = ask(home, Request::Look(Look::Key))?;
     Ok((read(answer)?, from))
-}
-
-fn read(answer: serde_json::Value) -> Result<KeyView, Complaint> {
-    serde_json::from_value(answer).map_err(|error| Complaint::bug(error.to_string()))
 }
 
 #[cfg(test)]

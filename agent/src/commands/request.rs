@@ -270,6 +270,11 @@ pub(crate) fn ask(home: &Home, request: Request) -> Result<(Value, From), Compla
     }
 }
 
+/// Reads an answer as what the command expects.
+pub(super) fn read<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Complaint> {
+    serde_json::from_value(answer).map_err(|error| Complaint::bug(error.to_string()))
+}
+
 fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
     let result = match request {
         Request::Grant(text) => {

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::io::{self, Seek, Write};
 use std::path::Path;
 
-use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::note::Note;
@@ -121,7 +120,12 @@ pub(super) fn write<W: Write + Seek>(parts: &Parts<'_>, to: W, out: &Path) -> Re
     archive.member("README.txt", readme::text(parts).as_bytes()).map_err(fail)?;
     archive.member("manifest.json", manifest.as_bytes()).map_err(fail)?;
     archive.member("checkpoint.txt", note.to_string().as_bytes()).map_err(fail)?;
-    let named = entries(parts, &mut archive, out)?;
+    archive.begin("entries.jsonl").map_err(fail)?;
+    for index in parts.indexes() {
+        let mut line = parts.source.log.entry(index)?;
+        line.push(b'\n');
+        archive.put(&line).map_err(fail)?;
+    }
     archive.begin("runs.txt").map_err(fail)?;
     for run in parts.runs {
         archive.put(format!("{} {}\n", run.first, run.count).as_bytes()).map_err(fail)?;
@@ -135,8 +139,11 @@ pub(super) fn write<W: Write + Seek>(parts: &Parts<'_>, to: W, out: &Path) -> Re
     })?;
     put.map_err(fail)?;
     archive.member("entries.csv", csv::HEAD.as_bytes()).map_err(fail)?;
+    let mut named = BTreeSet::new();
     for index in parts.indexes() {
-        archive.put(csv::row(index, &parts.source.log.parsed(index)?).as_bytes()).map_err(fail)?;
+        let entry = parts.source.log.parsed(index)?;
+        named.extend(entry.covenant);
+        archive.put(csv::row(index, &entry).as_bytes()).map_err(fail)?;
     }
     for hash in named {
         if let Some(bytes) = (parts.source.covenant)(&hash) {
@@ -150,24 +157,6 @@ pub(super) fn write<W: Write + Seek>(parts: &Parts<'_>, to: W, out: &Path) -> Re
     archive.member("SHA256SUMS.note", signed.to_string().as_bytes()).map_err(fail)?;
     archive.zip.finish().map_err(|error| failed(out, &error.to_string()))?;
     Ok(())
-}
-
-/// The entries, a line each; the covenants they name.
-fn entries<W: Write + Seek>(
-    parts: &Parts<'_>,
-    archive: &mut Archive<W>,
-    out: &Path,
-) -> Result<BTreeSet<Digest>, Complaint> {
-    let fail = |error: io::Error| failed(out, &error.to_string());
-    let mut named = BTreeSet::new();
-    archive.begin("entries.jsonl").map_err(fail)?;
-    for index in parts.indexes() {
-        let mut line = parts.source.log.entry(index)?;
-        named.extend(Entry::parse(&line).ok().and_then(|entry| entry.covenant));
-        line.push(b'\n');
-        archive.put(&line).map_err(fail)?;
-    }
-    Ok(named)
 }
 
 fn signed_sums(parts: &Parts<'_>, sums: &str) -> Result<Note, Complaint> {

@@ -82,6 +82,14 @@ impl Keys {
         Ok(Taken::Now)
     }
 
+    /// Takes one that a broker gives, which has to be the very one that counts when it is known.
+    fn take_given(&mut self, verified: &Verified, one: &Rotated) -> Result<Taken, Refusal> {
+        let taken = self.take(verified, &one.rotation, one.at)?;
+        let old = verified.rotation().old.thumbprint();
+        let same = self.links.get(&old).is_some_and(|known| known.logged == *one);
+        if same { Ok(taken) } else { Err(Refusal::RotationOrder) }
+    }
+
     /// Takes rotations that counted before, as they are read back from a store.
     ///
     /// # Errors
@@ -110,12 +118,9 @@ impl Keys {
         let (mut fresh, mut changed, mut given) = (self.clone(), BTreeSet::new(), BTreeSet::new());
         for one in rotations {
             let verified = Rotation::verify(&one.rotation)?;
-            let old = verified.rotation().old.thumbprint();
-            given.insert(old);
-            if fresh.take(&verified, &one.rotation, one.at)? == Taken::Now {
+            given.insert(verified.rotation().old.thumbprint());
+            if fresh.take_given(&verified, one)? == Taken::Now {
                 changed.insert(verified.rotation().party);
-            } else if fresh.links.get(&old).is_none_or(|known| known.logged != *one) {
-                return Err(Refusal::RotationOrder);
             }
         }
         let vouched = fresh.pinned_lines(compiled);
@@ -145,12 +150,8 @@ impl Keys {
             if verified.rotation().party != party {
                 return Err(Refusal::NotAParty);
             }
-            let old = verified.rotation().old.thumbprint();
-            given.push(old);
-            let taken = fresh.take(&verified, &one.rotation, one.at)?;
-            if taken == Taken::Same && fresh.links.get(&old).is_none_or(|known| known.logged != *one) {
-                return Err(Refusal::RotationOrder);
-            }
+            given.push(verified.rotation().old.thumbprint());
+            fresh.take_given(&verified, one)?;
         }
         if !given.iter().all(|old| fresh.same_line(*old, key)) {
             return Err(Refusal::UnknownKey);

@@ -116,7 +116,7 @@ impl Core {
         };
         let Some(item) = self.outbox.open.get(&position) else { return Err(Refusal::NotHeld.into()) };
         if item.row.expires <= now {
-            self.end_held(position, EXPIRED, now, turn);
+            self.end_unsealed(position, EXPIRED, now, turn);
             return Err(Refusal::Expired.into());
         }
         let Release { msg_id, approved, role, reason } = release;
@@ -124,7 +124,7 @@ impl Core {
         if approved {
             self.approve(position, now, ports, turn)?;
         } else {
-            self.end_held(position, (Stage::Denied, Refusal::ReleaseDenied.number()), now, turn);
+            self.end_unsealed(position, (Stage::Denied, Refusal::ReleaseDenied.number()), now, turn);
         }
         turn.writes.push(Write::Release(msg_id, decision));
         Ok(())
@@ -160,7 +160,7 @@ impl Core {
                 self.outbox.take(position);
                 turn.writes.extend([Write::Draft(position, None), Write::Moved(position)]);
             }
-            Err(refusal) => self.end_held(position, (Stage::Refused, refusal.number()), now, turn),
+            Err(refusal) => self.end_unsealed(position, (Stage::Refused, refusal.number()), now, turn),
         }
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Core {
             |position: &&u64| self.outbox.open.get(*position).is_some_and(|item| item.row.expires <= now);
         let ended: Vec<u64> = self.outbox.unreleased.iter().filter(over).copied().collect();
         for position in ended {
-            self.end_held(position, EXPIRED, now, turn);
+            self.end_unsealed(position, EXPIRED, now, turn);
         }
     }
 
@@ -196,12 +196,12 @@ impl Core {
         let unsealed = self.outbox.drafts.union(&self.outbox.unreleased);
         let ended: Vec<u64> = unsealed.filter(from).copied().collect();
         for position in ended {
-            self.end_held(position, (Stage::Refused, Refusal::SourceGone.number()), now, turn);
+            self.end_unsealed(position, (Stage::Refused, Refusal::SourceGone.number()), now, turn);
         }
     }
 
-    /// Ends a message that is not sealed and erases its body.
-    fn end_held(&mut self, position: u64, end: (Stage, u16), now: Timestamp, turn: &mut Turn) {
+    /// Ends a message that is not sealed, which nobody else has seen, and erases its body.
+    pub(crate) fn end_unsealed(&mut self, position: u64, end: (Stage, u16), now: Timestamp, turn: &mut Turn) {
         let Some(Item { row, .. }) = self.outbox.take(position) else { return };
         turn.writes.push(Write::Draft(position, None));
         self.close(position, row, end, now, turn);

@@ -18,7 +18,7 @@ use crate::fixture::{
     Broker, CASE, COVENANT, NOW, Node, Toy, after, moved, oin, partnership, request, rotated, signer,
 };
 use crate::minimise::{MEDIA_TYPE, prepare};
-use crate::onward::{CONSENTS_MAX, CONSENTS_PER_ORIGIN, UNTIL_MAX};
+use crate::onward::{CONSENTS_MAX, CONSENTS_PER_ORIGIN, Held, UNTIL_MAX};
 use crate::rows::table;
 use crate::turn::Turn;
 use crate::{Grant, InboxRow, Input, OutboxRow, PushRequest, Rejection, Source, Stage, Target, Write};
@@ -113,7 +113,8 @@ fn bringing(id: u8, kind: &str, consent: &[u8]) -> PushRequest {
 /// Has the municipality keep a consent that a party signed; the names of what was dropped for it.
 fn hold(node: &mut Node, consent: &Consent, by: u8) -> Vec<Digest> {
     let mut turn = Turn::default();
-    node.core.keep_consent(Bytes(consent.sign(&signer(by))), &COVENANT, NOW, &mut turn);
+    let held = Held(consent.clone(), Bytes(consent.sign(&signer(by))));
+    node.core.keep_consent(held, NOW, &mut turn);
     let dropped = |write: &Write| {
         if let Write::Consent(digest, None) = write { Some(*digest) } else { None }
     };

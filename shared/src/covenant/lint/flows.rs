@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Finding, Warning};
-use crate::covenant::document::{CaseRule, Clause, Covenant, Decision, Flow};
+use crate::covenant::document::{CaseRule, Clause, Covenant, Decision, Flow, MessageType};
 use crate::covenant::schema::{Field, Schema};
 use crate::covenant::vocabulary::{Handling, Level, Role, Special};
 use crate::covenant::words::Words;
@@ -41,32 +41,21 @@ pub(super) fn check(covenant: &Covenant, found: &mut Vec<Finding>) {
             warn(Warning::PassedOnFreely, detail);
         }
     }
-    statements(covenant, found);
-    for (index, kind) in covenant.types.iter().enumerate() {
-        for field in context.fields(&kind.code).filter(|field| looks_like_bsn(&field.pointer)) {
-            let marked = field.category.as_deref().is_none_or(|code| context.is_bsn(code));
-            if !marked {
-                let pointer = &field.pointer;
-                let detail =
-                    Words::new(format!("Het veld is {pointer}."), format!("The field is {pointer}."));
-                let about = format!("types[{index}] {}", kind.code);
-                found.push(Finding::new(Warning::BsnUnmarked, &about, &detail));
-            }
+    let mut warn = |warning, index: usize, code: &str, pointer: &str| {
+        let detail = Words::new(format!("Het veld is {pointer}."), format!("The field is {pointer}."));
+        found.push(Finding::new(warning, &format!("types[{index}] {code}"), &detail));
+    };
+    for (index, own) in context.schemas.iter().enumerate() {
+        for pointer in &own.bare {
+            warn(Warning::StatementBare, index, own.code, pointer);
         }
     }
-}
-
-/// What is said about a person's behaviour, or in police, prosecution or care data.
-fn statements(covenant: &Covenant, found: &mut Vec<Finding>) {
-    let weighty = |code: &str| {
-        covenant.categories.iter().any(|category| category.code == code && category.level >= Level::P2)
-    };
-    for (index, kind) in covenant.types.iter().enumerate() {
-        let Ok(schema) = Schema::parse(&kind.schema) else { continue };
-        for pointer in schema.bare_statements(weighty) {
-            let detail = Words::new(format!("Het veld is {pointer}."), format!("The field is {pointer}."));
-            let about = format!("types[{index}] {}", kind.code);
-            found.push(Finding::new(Warning::StatementBare, &about, &detail));
+    for (index, own) in context.schemas.iter().enumerate() {
+        for field in own.fields.iter().filter(|field| looks_like_bsn(&field.pointer)) {
+            let marked = field.category.as_deref().is_none_or(|code| context.is_bsn(code));
+            if !marked {
+                warn(Warning::BsnUnmarked, index, own.code, &field.pointer);
+            }
         }
     }
 }
@@ -90,17 +79,36 @@ fn looks_like_bsn(pointer: &str) -> bool {
 struct Context<'a> {
     covenant: &'a Covenant,
     bsn: BTreeSet<&'a str>,
-    schemas: Vec<(&'a str, Vec<Field>)>,
+    schemas: Vec<Own<'a>>,
+}
+
+/// What the schema of a message type has.
+struct Own<'a> {
+    code: &'a str,
+    fields: Vec<Field>,
+    /// Texts about behaviour, or with police, prosecution or care data, that do not say what they are worth.
+    bare: Vec<String>,
 }
 
 impl<'a> Context<'a> {
     fn new(covenant: &'a Covenant) -> Self {
         let special = covenant.categories.iter().filter(|own| own.special == Some(Special::Bsn));
-        let fields = |text: &str| Schema::parse(text).map(|schema| schema.fields()).unwrap_or_default();
+        let weighty = |code: &str| {
+            covenant.categories.iter().any(|category| category.code == code && category.level >= Level::P2)
+        };
+        let read = |text: &str| {
+            Schema::parse(text)
+                .map(|schema| (schema.fields(), schema.bare_statements(weighty)))
+                .unwrap_or_default()
+        };
+        let own = |kind: &'a MessageType| {
+            let (fields, bare) = read(&kind.schema);
+            Own { code: &kind.code, fields, bare }
+        };
         Self {
             covenant,
             bsn: special.map(|own| own.code.as_str()).collect(),
-            schemas: covenant.types.iter().map(|kind| (kind.code.as_str(), fields(&kind.schema))).collect(),
+            schemas: covenant.types.iter().map(own).collect(),
         }
     }
 
@@ -114,7 +122,7 @@ impl<'a> Context<'a> {
     }
 
     fn fields(&self, kind: &str) -> impl Iterator<Item = &Field> {
-        self.schemas.iter().filter(move |(code, _)| *code == kind).flat_map(|(_, fields)| fields)
+        self.schemas.iter().filter(move |own| own.code == kind).flat_map(|own| &own.fields)
     }
 
     fn bsn(&self, flow: &Flow, warn: &mut impl FnMut(Warning, Words)) {
