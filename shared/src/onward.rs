@@ -154,7 +154,7 @@ pub fn admits(
     now: Timestamp,
 ) -> Result<(), Refusal> {
     let document = covenant.covenant();
-    let flow = document.flows.iter().find(|one| one.id == flow).ok_or(Refusal::UnknownFlow)?;
+    let flow = covenant.flow(flow).ok_or(Refusal::UnknownFlow)?;
     let Provenance { origin, handling, source, consent } = provenance;
     if *handling < flow.handling {
         return Err(Refusal::HandlingLoosened);

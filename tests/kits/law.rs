@@ -56,7 +56,7 @@ impl Right {
     }
 
     fn levels<'a>(&self, covenant: &'a Compiled) -> &'a [Level] {
-        &covenant.covenant().flows.iter().find(|flow| flow.id == self.flow).unwrap().levels
+        &covenant.flow(&self.flow).unwrap().levels
     }
 
     fn involves(&self, role: Role) -> bool {

@@ -265,12 +265,13 @@ impl Core {
             return Err(Refusal::FromTheFuture);
         }
         let opened = self.open_packet(&packet, ports)?;
+        let recipients = context.recipient_oins();
         let permit = self.agreed.judge_incoming(
             &covenant,
             &Question {
                 flow: &context.flow,
                 sender,
-                recipients: &context.recipient_oins(),
+                recipients: &recipients,
                 case: context.case,
                 declared: &context.declared,
                 now: accepted,
@@ -282,7 +283,6 @@ impl Core {
         if opened.media_type != MEDIA_TYPE {
             return Err(Refusal::NotJson);
         }
-        let recipients = context.recipient_oins();
         onward::admits(
             &opened.provenance,
             (&compiled, self.agreed.keys()),
@@ -295,7 +295,7 @@ impl Core {
             .map_err(|error| error.refusal())?;
         let consent =
             self.carried_consent(&context.declared.message_type, &opened, &compiled, sender, accepted)?;
-        let flow = compiled.covenant().flows.iter().find(|flow| flow.id == context.flow);
+        let flow = compiled.flow(&context.flow);
         let own = flow.map(|flow| Provenance::own(sender, flow.handling));
         let told = own.as_ref() != Some(&opened.provenance);
         Ok(Good { opened, permit, consent, told })

@@ -248,7 +248,7 @@ fn listed<'a>(items: impl Iterator<Item = &'a str>) -> String {
 }
 
 fn find_flow<'a>(compiled: &'a Compiled, id: &str) -> Result<&'a Flow, Rejection> {
-    compiled.covenant().flows.iter().find(|flow| flow.id == id).ok_or_else(|| Refusal::UnknownFlow.into())
+    compiled.flow(id).ok_or_else(|| Refusal::UnknownFlow.into())
 }
 
 fn choose_covenant<'a>(

@@ -79,7 +79,7 @@ impl Core {
     pub fn source(&self, row: &InboxRow, said: Option<&ProvenanceRow>) -> Option<Source> {
         let (sender, covenant) = (row.sender?, row.covenant?);
         let (0, Ok(agreement)) = (row.outcome, self.agreed.get(&covenant)) else { return None };
-        let flow = agreement.compiled().covenant().flows.iter().find(|flow| flow.id == row.flow)?;
+        let flow = agreement.compiled().flow(&row.flow)?;
         Some(Source {
             covenant,
             case: row.case,
@@ -102,7 +102,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<Provenance, Rejection> {
         let document = covenant.covenant();
-        let flow = document.flows.iter().find(|one| one.id == request.flow).ok_or(Refusal::UnknownFlow)?;
+        let flow = covenant.flow(&request.flow).ok_or(Refusal::UnknownFlow)?;
         let inherited = request.source.as_ref().map_or(flow.handling, |source| source.handling);
         let least = inherited.max(flow.handling);
         let handling = request.handling.unwrap_or(least);

@@ -72,8 +72,9 @@ impl Core {
     /// As [`Core::lend`], at the beginning of a turn and whenever more is known: notes whether it can sign.
     pub(crate) fn take_key<'a>(&mut self, ports: Ports<'a>) -> Ports<'a> {
         let ports = self.lend(ports);
-        let own = ports.signer.public().thumbprint();
-        self.key_lost = self.agreed.keys().given_up(own).is_some();
+        let keys = self.agreed.keys();
+        // With every input: the thumbprint is a hash, and most partnerships never rotated.
+        self.key_lost = !keys.is_empty() && keys.given_up(ports.signer.public().thumbprint()).is_some();
         ports
     }
 

@@ -22,7 +22,7 @@ pub fn admits(
     compiled: &Compiled,
     question: &Question<'_>,
 ) -> Result<(), Refusal> {
-    let flow = compiled.flow(question.flow).ok_or(Refusal::UnknownFlow)?;
+    let flow = compiled.rule(question.flow).ok_or(Refusal::UnknownFlow)?;
     let mut roles = 0;
     for oin in question.recipients.iter().chain([&question.sender]) {
         roles |= compiled.role_of(*oin).ok_or(Refusal::NotAParty)?.bit();

@@ -52,7 +52,7 @@ impl Compiled {
         basis: Option<&str>,
         body: &[u8],
     ) -> Result<Declared, DeclareError> {
-        let rule = self.flow(flow).ok_or(DeclareError::Refused(Refusal::UnknownFlow))?;
+        let rule = self.rule(flow).ok_or(DeclareError::Refused(Refusal::UnknownFlow))?;
         if !rule.types.iter().any(|own| own == message_type) {
             return Err(DeclareError::Refused(Refusal::WrongType));
         }

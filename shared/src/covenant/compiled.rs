@@ -23,6 +23,8 @@ pub(crate) struct Kind {
 /// A flow as sets, so that a judgement is a few comparisons.
 #[derive(Debug)]
 pub(crate) struct FlowRule {
+    /// Where the flow stands in the document.
+    place: usize,
     pub(crate) id: String,
     pub(crate) types: Vec<String>,
     pub(crate) routes: Vec<(u8, u8)>,
@@ -41,9 +43,10 @@ pub(crate) struct FlowRule {
 }
 
 impl FlowRule {
-    fn new(flow: &Flow, covenant: &Covenant) -> Self {
+    fn new(place: usize, flow: &Flow, covenant: &Covenant) -> Self {
         let set = |roles: &[Role]| roles.iter().fold(0, |set, role| set | role.bit());
         Self {
+            place,
             id: flow.id.clone(),
             types: flow.types.clone(),
             routes: flow.routes.iter().map(|route| (set(&route.from), set(&route.to))).collect(),
@@ -143,7 +146,8 @@ impl Compiled {
             flows: covenant
                 .flows
                 .iter()
-                .map(|flow| (flow.id.clone(), FlowRule::new(flow, &covenant)))
+                .enumerate()
+                .map(|(place, flow)| (flow.id.clone(), FlowRule::new(place, flow, &covenant)))
                 .collect(),
             kinds: covenant
                 .categories
@@ -203,7 +207,12 @@ impl Compiled {
         usize::try_from(bytes).unwrap_or(BODY_MAX).min(BODY_MAX)
     }
 
-    pub(crate) fn flow(&self, id: &str) -> Option<&FlowRule> {
+    /// A flow of the document; `None` for one it does not have.
+    pub fn flow(&self, id: &str) -> Option<&Flow> {
+        self.covenant.flows.get(self.rule(id)?.place)
+    }
+
+    pub(crate) fn rule(&self, id: &str) -> Option<&FlowRule> {
         self.flows.get(id)
     }
 

@@ -114,7 +114,7 @@ pub fn evaluate(compiled: &Compiled, question: &Question<'_>) -> Result<Permit, 
     let declared = question.declared;
     ensure(covenant.in_force(question.now), Refusal::CovenantNotInForce)?;
     let (sender, recipients) = roles(compiled, question)?;
-    let flow = compiled.flow(question.flow).ok_or(Refusal::UnknownFlow)?;
+    let flow = compiled.rule(question.flow).ok_or(Refusal::UnknownFlow)?;
     ensure(flow.types.contains(&declared.message_type), Refusal::WrongType)?;
     let reach = flow.reach(sender);
     ensure(reach != 0, Refusal::SenderRole)?;

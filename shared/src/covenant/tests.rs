@@ -47,7 +47,7 @@ struct Try {
 }
 
 fn attempt(compiled: &Compiled, attempt: &Try) -> Result<Permit, Refusal> {
-    let flow = compiled.flow(attempt.flow).unwrap();
+    let flow = compiled.rule(attempt.flow).unwrap();
     let levels = attempt.categories.iter().map(|code| compiled.level_of(code).unwrap());
     let declared = Declared::new(
         &flow.types[0],

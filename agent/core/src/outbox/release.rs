@@ -55,8 +55,7 @@ pub struct Held {
 
 /// Whether a person has to release what is declared so on this flow.
 fn asks(compiled: &Compiled, flow: &str, declared: &Declared) -> bool {
-    let flow = compiled.covenant().flows.iter().find(|one| one.id == flow);
-    flow.is_none_or(|flow| flow.release) && declared.level.is_personal()
+    compiled.flow(flow).is_none_or(|flow| flow.release) && declared.level.is_personal()
 }
 
 impl Core {
