@@ -175,6 +175,7 @@ impl Outs {
             | Send::Offer { conn, .. }
             | Send::Agreements { conn, .. }
             | Send::Cases { conn, .. }
+            | Send::Notices { conn, .. }
             | Send::Refuse { conn, request: None, .. } => {
                 self.conns.get(&conn).is_some_and(|out| out.send(send).is_ok())
             }
@@ -187,6 +188,7 @@ impl Outs {
             | Send::Covenant { request, .. }
             | Send::Case { request, .. }
             | Send::Rotations { request, .. }
+            | Send::Entries { request, .. }
             | Send::Consistency { request, .. } => {
                 self.requests.remove(&request).is_some_and(|out| out.send(send).is_ok())
             }

@@ -313,16 +313,22 @@ impl Log {
     /// A sentence when entries or tiles are missing.
     pub fn receipt(&self, first: u64, count: u8, size: u64, note: &[u8]) -> Result<Vec<u8>, Complaint> {
         let entries = (first..first.saturating_add(u64::from(count)))
-            .map(|index| {
-                Ok(ProvedEntry {
-                    index,
-                    entry: Bytes(self.entry(index)?),
-                    path: tree::inclusion_proof(index, size, &self.nodes(size))
-                        .map_err(|error| broken(&self.dir, &error.to_string()))?,
-                })
-            })
+            .map(|index| self.proved(index, size))
             .collect::<Result<Vec<_>, Complaint>>()?;
         Ok(Receipt { version: 1, checkpoint: Bytes::from(note), entries }.to_bytes())
+    }
+
+    /// An entry with its proof in the tree of `size`.
+    ///
+    /// # Errors
+    /// A sentence when it or a tile is missing.
+    pub fn proved(&self, index: u64, size: u64) -> Result<ProvedEntry, Complaint> {
+        Ok(ProvedEntry {
+            index,
+            entry: Bytes(self.entry(index)?),
+            path: tree::inclusion_proof(index, size, &self.nodes(size))
+                .map_err(|error| broken(&self.dir, &error.to_string()))?,
+        })
     }
 
     /// The proof that the tree of `new` entries extends the one of `old`.

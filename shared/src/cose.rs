@@ -22,6 +22,8 @@ pub enum Purpose {
     Prekeys,
     /// A recipient's acknowledgement of packets.
     Acknowledgement,
+    /// A sender's word that it takes a packet back.
+    Withdrawal,
     /// A request to enrol in a partnership.
     Enrolment,
     /// A party's word about a covenant.
@@ -43,6 +45,7 @@ impl Purpose {
             Self::Packet => b"seinhuis/packet/1",
             Self::Prekeys => b"seinhuis/prekeys/1",
             Self::Acknowledgement => b"seinhuis/acknowledgement/1",
+            Self::Withdrawal => b"seinhuis/withdrawal/1",
             Self::Enrolment => b"seinhuis/enrolment/1",
             Self::Vote => b"seinhuis/vote/1",
             Self::Case => b"seinhuis/case/1",

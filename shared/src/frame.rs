@@ -4,8 +4,8 @@
 //! on a frame depends on its kind and is checked on the header, before anything is read or reserved.
 
 use crate::limits::{
-    AGREEMENT_MAX, CASE_CHAIN_MAX, CASE_DECISION_MAX, COVENANT_MAX, FRAME_MAX, ROTATION_MAX,
-    ROTATIONS_LINE_MAX, SMALL_FRAME_MAX, VOTE_MAX,
+    AGREEMENT_MAX, CASE_CHAIN_MAX, CASE_DECISION_MAX, COVENANT_MAX, ENTRIES_MAX, FRAME_MAX, NOTICES_MAX,
+    ROTATION_MAX, ROTATIONS_LINE_MAX, SMALL_FRAME_MAX, VOTE_MAX, WITHDRAWAL_MAX,
 };
 use crate::refusal::Refusal;
 
@@ -60,6 +60,8 @@ kinds! {
     Cases = 0x23, SMALL_FRAME_MAX;
     /// Agent, on its acknowledgement stream: packets stored, or found wanting.
     Acknowledge = 0x21, SMALL_FRAME_MAX;
+    /// Broker, on its delivery stream: what became of packets the agent sent, with its proof.
+    Notices = 0x25, NOTICES_MAX;
     /// Agent: publishes its prekey bundle.
     PublishPrekeys = 0x30, SMALL_FRAME_MAX;
     /// Broker: what was asked is done and recorded.
@@ -90,6 +92,16 @@ kinds! {
     Rotate = 0x3d, ROTATION_MAX;
     /// Broker: every change in the line of that key.
     Rotations = 0x3e, ROTATIONS_LINE_MAX;
+    /// Agent: its organisation takes back a packet that was not delivered.
+    Withdraw = 0x41, WITHDRAWAL_MAX;
+    /// Agent: its organisation's application took a message over.
+    Consume = 0x42, 1024;
+    /// Agent: asks for log entries its organisation is party to.
+    FetchEntries = 0x43, 256;
+    /// Broker: log entries, each with its proof.
+    Entries = 0x44, ENTRIES_MAX;
+    /// Agent, on its acknowledgement stream: notices up to here are kept.
+    NoticesTaken = 0x45, 16;
 }
 
 /// A frame's header.

@@ -5,6 +5,7 @@
 #![warn(missing_docs, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
+pub mod acknowledgement;
 pub mod case;
 pub mod cbor;
 pub mod cose;

@@ -90,6 +90,26 @@ pub const INFLIGHT_MAX: usize = 512;
 pub const INFLIGHT_BYTES: usize = 8 * 1024 * 1024;
 /// Most packets one acknowledgement covers.
 pub const ACK_MAX: usize = 256;
+/// Most bytes of what a recipient signs for a list of packets.
+pub const SIGNED_ACK_MAX: usize = 256;
+/// Most bytes of a sender's signed word that it takes a packet back.
+pub const WITHDRAWAL_MAX: usize = 384;
+/// Most log entries in one frame of notices.
+pub const NOTICE_ENTRIES_MAX: usize = 128;
+/// Most bytes of a frame of notices.
+pub const NOTICES_MAX: usize = 16 * SMALL_FRAME_MAX;
+/// Most notices the broker keeps for one partner that does not fetch them; the oldest go first.
+pub const NOTICES_KEPT: usize = 16_384;
+/// How long the broker keeps a notice for a partner that does not fetch it.
+pub const NOTICE_TTL: Span = Span::days(30);
+/// Most frames of notices under way to one partner.
+pub const NOTICES_INFLIGHT: usize = 32;
+/// How long after its acceptance a recipient may say that it consumed a message.
+pub const CONSUME_MAX: Span = Span::days(30);
+/// Most log entries in one answer to a party that asks for its own.
+pub const ENTRIES_PAGE: usize = 64;
+/// Most bytes of such an answer.
+pub const ENTRIES_MAX: usize = 8 * SMALL_FRAME_MAX;
 /// Most packets waiting for one recipient.
 pub const MAILBOX_PACKETS: usize = 100_000;
 /// Most bytes waiting for one recipient.
@@ -112,6 +132,11 @@ const _: () = {
     assert!(PACKET_MAX < FRAME_MAX, "a frame holds the largest packet");
     assert!(INFLIGHT_BYTES >= 2 * FRAME_MAX, "the window holds more than one packet");
     assert!(ACK_MAX * 96 < SMALL_FRAME_MAX, "a full acknowledgement fits its frame");
+    assert!(ENTRIES_PAGE * (ENTRY_MAX + 64 * 35) < ENTRIES_MAX, "a full page of entries fits its frame");
+    assert!(
+        NOTICE_ENTRIES_MAX * (ENTRY_MAX + 64 * 34 + SIGNED_ACK_MAX + 16 * 35 + 128) + CHECKPOINT_MAX < NOTICES_MAX,
+        "full notices fit their frame"
+    );
     assert!(BUNDLE_MAX < SMALL_FRAME_MAX, "a prekey bundle fits its frame");
     assert!(CASE_STEPS_KEPT < CASE_DECISIONS_MAX, "there is room for statements about conditions");
     assert!(

@@ -31,6 +31,21 @@ pub struct ProvedEntry {
     pub path: Vec<Digest>,
 }
 
+impl ProvedEntry {
+    /// Checks the proof; gives index and content.
+    ///
+    /// # Errors
+    /// [`ReceiptError::Proof`], [`ReceiptError::Entry`].
+    pub fn verify(&self, checkpoint: &Checkpoint) -> Result<(u64, Entry), ReceiptError> {
+        let index = self.index;
+        let leaf = leaf_hash(&self.entry);
+        verify_inclusion(index, checkpoint.size(), &leaf, &self.path, checkpoint.root())
+            .map_err(|error| ReceiptError::Proof { index, error })?;
+        let entry = Entry::parse(&self.entry).map_err(|_| ReceiptError::Entry { index })?;
+        Ok((index, entry))
+    }
+}
+
 /// A receipt as sent and kept: `[1, checkpoint, entries]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Receipt {
@@ -84,7 +99,11 @@ pub struct LogKey {
 pub struct CheckpointCache(Option<(Vec<u8>, Checkpoint)>);
 
 impl CheckpointCache {
-    fn verify(&mut self, note: &[u8], log: &LogKey) -> Result<Checkpoint, CheckpointError> {
+    /// Verifies a checkpoint, at no cost when it is the last one again.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::verify`].
+    pub fn verify(&mut self, note: &[u8], log: &LogKey) -> Result<Checkpoint, CheckpointError> {
         if let Some((seen, checkpoint)) = &self.0
             && seen == note
         {
@@ -136,15 +155,7 @@ impl Receipt {
     /// [`ReceiptError`], by what fails first.
     pub fn verify(&self, log: &LogKey, cache: &mut CheckpointCache) -> Result<VerifiedReceipt, ReceiptError> {
         let checkpoint = cache.verify(&self.checkpoint, log)?;
-        let mut entries = Vec::with_capacity(self.entries.len());
-        for proved in &self.entries {
-            let index = proved.index;
-            let leaf = leaf_hash(&proved.entry);
-            verify_inclusion(index, checkpoint.size(), &leaf, &proved.path, checkpoint.root())
-                .map_err(|error| ReceiptError::Proof { index, error })?;
-            let entry = Entry::parse(&proved.entry).map_err(|_| ReceiptError::Entry { index })?;
-            entries.push((index, entry));
-        }
+        let entries = self.entries.iter().map(|one| one.verify(&checkpoint)).collect::<Result<_, _>>()?;
         Ok(VerifiedReceipt { checkpoint, entries })
     }
 }

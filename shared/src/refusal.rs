@@ -310,6 +310,21 @@ refusals! {
     SourceGone = 449 "source-gone" Sender,
         nl "Het bericht waaruit dit werd doorgegeven is ingetrokken of gewist." => "Vraag de afzender om een nieuw bericht.",
         en "The message this was passed on from was withdrawn or erased." => "Ask its sender for a new message.";
+    StatementUnlinked = 455 "statement-unlinked" Recipient,
+        nl "De verklaring van de ontvanger hoort niet bij dit pakket, of niet bij wat eraan voorafging." => "Laat de ontvanger de agent bijwerken; bewaar de verklaring en onderzoek de ontvanger.",
+        en "The recipient's statement does not belong to this packet, or not to what went before it." => "Have the recipient update its agent; keep the statement and investigate the recipient.";
+    NotStored = 456 "not-stored" Sender,
+        nl "Dit bericht is hier niet in goede orde opgeslagen, of het is gewist of ingetrokken." => "Bekijk het met `inbox list`; alleen een opgeslagen bericht kan als overgenomen worden gemeld.",
+        en "This message is not stored here in good order, or it was erased or withdrawn." => "See `inbox list`; only a stored message can be reported as consumed.";
+    ConsumedTooLate = 457 "consumed-too-late" Sender,
+        nl "Het bericht is meer dan 30 dagen geleden aangenomen." => "Er is niets te doen: wat opgeslagen is, is bewezen.",
+        en "The message was accepted more than 30 days ago." => "There is nothing to do: that it is stored is proved.";
+    TooLateToTakeBack = 458 "too-late-to-take-back" Sender,
+        nl "Elke ontvanger heeft dit pakket al of krijgt het juist, of het is al geëindigd." => "Trek het bericht bij de ontvangers in met `seinhuis-agent withdraw`.",
+        en "Every recipient has this packet or is being given it, or it has ended already." => "Withdraw the message at its recipients with `seinhuis-agent withdraw`.";
+    PacketTakenBack = 459 "packet-taken-back" Recipient,
+        nl "De afzender had dit pakket al teruggenomen voordat de ontvangst bevestigd werd." => "Wis het; de agent doet dat zelf zodra hij de melding heeft.",
+        en "The sender had taken this packet back before its receipt was acknowledged." => "Erase it; the agent does so by itself once it has the notice.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

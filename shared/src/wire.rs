@@ -5,16 +5,26 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
+use crate::acknowledgement::{Part, Statement};
 use crate::cbor::{self, Bytes};
 use crate::cose::{Purpose, Sign1};
 use crate::covenant::agreement::Cast;
+use crate::entry::Entry;
 use crate::frame::{self, Kind};
-use crate::ids::{CaseId, Digest, MsgId, Oin};
-use crate::limits::{ACK_MAX, SMALL_FRAME_MAX};
+use crate::ids::{CaseId, Digest, MsgId, Oin, Thumbprint};
+use crate::limits::{CHECKPOINT_MAX, ENTRIES_PAGE, ENTRY_MAX, NOTICE_ENTRIES_MAX, TEXT_MAX, WITHDRAWAL_MAX};
+use crate::receipt::{CheckpointCache, LogKey, ProvedEntry, Receipt, ReceiptError};
 use crate::refusal::Refusal;
 use crate::rotation::Rotated;
 use crate::signing::{PublicKey, SigningKey};
 use crate::time::Timestamp;
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::hash::leaf_hash;
+use crate::tlog::note::Note;
+use crate::tlog::proof::ProofError;
+use crate::tlog::subset::{path_from_subset, root_from_subset};
+
+pub use crate::acknowledgement::{Acknowledged, Acknowledgement};
 
 /// The version of the conversation, in hello and welcome.
 pub const VERSION: u8 = 1;
@@ -252,74 +262,212 @@ message!(
 /// The most sizes one [`FetchConsistency`] may name.
 pub const CONSISTENCY_SIZES_MAX: usize = 32;
 
-/// One packet in an acknowledgement: `[msg_id, packet, outcome]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
-pub struct Acknowledged {
+message!(
+    /// What became of packets this organisation sent, or of one it was to receive: log entries of one turn of
+    /// the broker, proved together, with what recipients signed about them.
+    Notices in Notices {
+        /// Names these notices to [`NoticesTaken`]; rises.
+        cursor: u64,
+        /// The signed checkpoint (C2SP signed note).
+        checkpoint: Bytes,
+        /// 1 to [`crate::limits::NOTICE_ENTRIES_MAX`] indexes, rising.
+        indexes: Vec<u64>,
+        /// The exact bytes of these entries.
+        entries: Vec<Bytes>,
+        /// The hashes that lead from the entries to the root, as of [`crate::tlog::subset::subset_proof`].
+        proof: Vec<Digest>,
+        /// What the entries rest on that recipients signed.
+        parts: Vec<Part>,
+    }
+);
+
+message!(
+    /// The notices up to and including this one are on stable storage.
+    NoticesTaken in NoticesTaken {
+        /// The newest of them.
+        cursor: u64,
+    }
+);
+
+message!(
+    /// An organisation's application took a message over.
+    Consume in Consume {
+        /// What it signed ([`crate::acknowledgement::Statement`], of a list of one).
+        statement: Statement,
+        /// Index of the entry with which the packet was accepted for this organisation.
+        accepted: u64,
+    }
+);
+
+message!(
+    /// Asks for entries this organisation is party to: it is their `from`, `to` or `subject`.
+    FetchEntries in FetchEntries {
+        /// The first index that is looked at.
+        first: u64,
+        /// Whether that one alone is asked for.
+        one: bool,
+        /// Only entries at or after this time.
+        from: Option<Timestamp>,
+        /// Only entries before this time.
+        until: Option<Timestamp>,
+        /// Only entries of this kind.
+        kind: Option<String>,
+        /// Only entries of this flow.
+        flow: Option<String>,
+    }
+);
+
+message!(
+    /// Log entries, each with its proof.
+    Entries in Entries {
+        /// The signed checkpoint (C2SP signed note).
+        checkpoint: Bytes,
+        /// At most [`crate::limits::ENTRIES_PAGE`], in order.
+        entries: Vec<ProvedEntry>,
+        /// Where to go on; none at the end.
+        next: Option<u64>,
+    }
+);
+
+impl FetchEntries {
+    /// Whether an entry belongs to what is asked, for `party`.
+    pub fn wants(&self, entry: &Entry, party: Oin) -> bool {
+        let partner = [entry.from, entry.to, entry.subject].contains(&Some(party));
+        partner
+            && self.from.is_none_or(|from| entry.time >= from)
+            && self.until.is_none_or(|until| entry.time < until)
+            && self.kind.as_deref().is_none_or(|kind| entry.kind.as_str() == kind)
+            && (self.flow.is_none() || self.flow == entry.flow)
+    }
+}
+
+impl Entries {
+    /// Checks the checkpoint's signature and every proof; gives index and content of each entry.
+    ///
+    /// # Errors
+    /// [`ReceiptError`], by what fails first.
+    pub fn verify(
+        &self,
+        log: &LogKey,
+        cache: &mut CheckpointCache,
+    ) -> Result<(Checkpoint, Vec<(u64, Entry)>), ReceiptError> {
+        if self.entries.len() > ENTRIES_PAGE || self.checkpoint.len() > CHECKPOINT_MAX {
+            return Err(ReceiptError::Form(Refusal::TooLarge));
+        }
+        let checkpoint = cache.verify(&self.checkpoint, log)?;
+        let entries = self.entries.iter().map(|one| one.verify(&checkpoint)).collect::<Result<_, _>>()?;
+        Ok((checkpoint, entries))
+    }
+}
+
+impl Notices {
+    /// Checks the checkpoint's signature and that the entries stand where they are said to; gives index and
+    /// content of each. What recipients signed is not looked at.
+    ///
+    /// # Errors
+    /// [`ReceiptError`], by what fails first.
+    pub fn verify(
+        &self,
+        log: &LogKey,
+        cache: &mut CheckpointCache,
+    ) -> Result<(Checkpoint, Vec<(u64, Entry)>), ReceiptError> {
+        let count = self.indexes.len();
+        let bounded = (1..=NOTICE_ENTRIES_MAX).contains(&count)
+            && self.entries.len() == count
+            && self.parts.len() <= count
+            && self.checkpoint.len() <= CHECKPOINT_MAX
+            && self.entries.iter().all(|entry| entry.len() <= ENTRY_MAX);
+        if !bounded {
+            return Err(ReceiptError::Form(Refusal::TooLarge));
+        }
+        let checkpoint = cache.verify(&self.checkpoint, log)?;
+        let first = self.indexes.first().copied().unwrap_or_default();
+        let root = root_from_subset(self.leaves(), checkpoint.size(), self.proof.iter().copied());
+        if root.as_ref() != Ok(checkpoint.root()) {
+            return Err(ReceiptError::Proof { index: first, error: ProofError::WrongRoot });
+        }
+        let read = |(index, bytes): (&u64, &Bytes)| -> Result<_, ReceiptError> {
+            let entry = Entry::parse(bytes).map_err(|_| ReceiptError::Entry { index: *index })?;
+            Ok((*index, entry))
+        };
+        let entries = self.indexes.iter().zip(&self.entries).map(read).collect::<Result<_, _>>()?;
+        Ok((checkpoint, entries))
+    }
+
+    fn leaves(&self) -> impl Iterator<Item = (u64, Digest)> {
+        self.indexes.iter().copied().zip(self.entries.iter().map(|entry| leaf_hash(entry)))
+    }
+
+    /// One of the entries with a proof of its own, as a receipt. None when the notices do not verify.
+    pub fn receipt(&self, nth: usize) -> Option<Receipt> {
+        let (index, entry) = (*self.indexes.get(nth)?, self.entries.get(nth)?.clone());
+        let note = Note::parse(&self.checkpoint).ok()?;
+        let size = Checkpoint::parse(note.text()).ok()?.size();
+        let path = path_from_subset(index, self.leaves(), size, self.proof.iter().copied()).ok()?;
+        let entries = vec![ProvedEntry { index, entry, path }];
+        Some(Receipt { version: 1, checkpoint: self.checkpoint.clone(), entries })
+    }
+
+    /// The item with this hash, and what stands by itself of it.
+    pub fn statement(&self, hash: &Digest) -> Option<Statement> {
+        self.parts.iter().find_map(|part| {
+            let nth = part.items.iter().position(|item| item.hash() == *hash)?;
+            part.statement(nth)
+        })
+    }
+}
+
+/// A sender's word that it takes a packet back: `[1, sender, msg_id, packet, issued, reason]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Withdrawal {
+    /// Format version, 1.
+    pub version: u8,
+    /// The sender.
+    pub sender: Oin,
     /// The message.
     pub msg_id: MsgId,
     /// SHA-256 of the packet.
     pub packet: Digest,
-    /// 0 when stored; otherwise the number of what is wrong with it, and it is quarantined.
-    pub outcome: u16,
-}
-
-/// A recipient's signed acknowledgement: these packets are on its stable storage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
-pub struct Acknowledgement {
-    /// Format version, 1.
-    pub version: u8,
-    /// The recipient.
-    pub recipient: Oin,
     /// When it was signed.
     pub issued: Timestamp,
-    /// 1 to [`ACK_MAX`] packets.
-    pub items: Vec<Acknowledged>,
+    /// Why: a code of `a-z`, `0-9` and `_`, 1 to 64 characters.
+    pub reason: String,
 }
 
-impl Acknowledgement {
-    /// Signs: the payload of an [`Kind::Acknowledge`] frame.
+/// Whether a text is a code: 1 to 64 characters of `a-z`, `0-9` and `_`.
+pub fn is_code(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=TEXT_MAX).contains(&text.len()) && text.bytes().all(plain)
+}
+
+impl Withdrawal {
+    /// Signs: the payload of a [`Kind::Withdraw`] frame. The same bytes for the same content and key.
     pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
-        Sign1::sign(key, Purpose::Acknowledgement, &cbor::encode(self))
+        Sign1::sign(key, Purpose::Withdrawal, &cbor::encode(self))
     }
 
-    /// Reads an acknowledgement and checks that one of `keys` signed it.
+    /// Reads one and checks that the key that `key` finds signed it.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] and its kin, [`Refusal::UnknownKey`], [`Refusal::BadSignature`].
-    pub fn verify(bytes: &[u8], keys: &[PublicKey]) -> Result<Self, Refusal> {
-        let signed = Sign1::parse(bytes, SMALL_FRAME_MAX)?;
-        let key = keys.iter().find(|key| key.thumbprint() == signed.kid()).ok_or(Refusal::UnknownKey)?;
-        let ack: Self = cbor::strict(signed.verify(key, Purpose::Acknowledgement)?, SMALL_FRAME_MAX)?;
-        if ack.version != 1 {
+    /// Those of `key`; [`Refusal::Malformed`] and its kin, [`Refusal::BadSignature`].
+    pub fn verify(
+        bytes: &[u8],
+        key: impl FnOnce(Thumbprint) -> Result<PublicKey, Refusal>,
+    ) -> Result<Self, Refusal> {
+        let signed = Sign1::parse(bytes, WITHDRAWAL_MAX)?;
+        let key = key(signed.kid())?;
+        let said: Self = cbor::strict(signed.verify(&key, Purpose::Withdrawal)?, WITHDRAWAL_MAX)?;
+        if said.version != 1 {
             return Err(Refusal::UnknownVersion);
         }
-        if ack.items.is_empty() || ack.items.len() > ACK_MAX {
-            return Err(Refusal::Malformed);
-        }
-        Ok(ack)
+        if is_code(&said.reason) { Ok(said) } else { Err(Refusal::Malformed) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_acknowledgement_counts_only_with_its_recipients_signature() {
-        let key = SigningKey::from_seed(&[8; 32]);
-        let thief = SigningKey::from_seed(&[9; 32]);
-        let ack = Acknowledgement {
-            version: 1,
-            recipient: "00000001003214345000".parse().unwrap(),
-            issued: Timestamp(5),
-            items: vec![Acknowledged { msg_id: MsgId([1; 16]), packet: Digest([2; 32]), outcome: 0 }],
-        };
-        let bytes = ack.sign(&key);
-        assert_eq!(Acknowledgement::verify(&bytes, &[key.public()]), Ok(ack.clone()));
-        assert_eq!(Acknowledgement::verify(&ack.sign(&thief), &[key.public()]), Err(Refusal::UnknownKey));
-        let empty = Acknowledgement { items: vec![], ..ack };
-        assert_eq!(Acknowledgement::verify(&empty.sign(&key), &[key.public()]), Err(Refusal::Malformed));
-    }
+    use crate::limits::{ACK_MAX, SIGNED_ACK_MAX};
 
     #[test]
     fn the_largest_consistency_question_and_answer_fit_their_frames() {
@@ -356,14 +504,77 @@ mod tests {
 
     #[test]
     fn a_full_acknowledgement_fits_its_frame() {
-        let item = Acknowledged { msg_id: MsgId([255; 16]), packet: Digest([255; 32]), outcome: u16::MAX };
-        let ack = Acknowledgement {
-            version: 1,
-            recipient: "00000001003214345000".parse().unwrap(),
-            issued: Timestamp(u64::MAX),
-            items: vec![item; ACK_MAX],
-        };
+        let item = Acknowledged::stored(MsgId([255; 16]), Digest([255; 32]), u16::MAX, Digest([255; 32]));
+        let recipient = "00000001003214345000".parse().unwrap();
+        let ack = Acknowledgement { recipient, issued: Timestamp(u64::MAX), items: vec![item; ACK_MAX] };
         let bytes = ack.sign(&SigningKey::from_seed(&[8; 32]));
         assert!(frame::encode(Kind::Acknowledge, &bytes).is_ok());
+    }
+
+    #[test]
+    fn full_notices_entries_and_requests_fit_their_frames() {
+        let item = Acknowledged::stored(MsgId([255; 16]), Digest([255; 32]), u16::MAX, Digest([255; 32]));
+        let part = Part {
+            signed: Bytes(vec![1; SIGNED_ACK_MAX]),
+            places: vec![u16::MAX],
+            items: vec![item],
+            proof: vec![Digest([255; 32]); 16],
+        };
+        let notices = Notices {
+            cursor: u64::MAX,
+            checkpoint: Bytes(vec![1; CHECKPOINT_MAX]),
+            indexes: vec![u64::MAX; NOTICE_ENTRIES_MAX],
+            entries: vec![Bytes(vec![1; ENTRY_MAX]); NOTICE_ENTRIES_MAX],
+            proof: vec![Digest([255; 32]); 64 * NOTICE_ENTRIES_MAX],
+            parts: vec![part; NOTICE_ENTRIES_MAX],
+        };
+        assert!(notices.to_frame().is_ok());
+        let entry = Bytes(vec![1; ENTRY_MAX]);
+        let one = ProvedEntry { index: u64::MAX, entry, path: vec![Digest([255; 32]); 64] };
+        let entries = vec![one; ENTRIES_PAGE];
+        let checkpoint = Bytes(vec![1; CHECKPOINT_MAX]);
+        assert!(Entries { checkpoint, entries, next: Some(u64::MAX) }.to_frame().is_ok());
+        let text = Some("x".repeat(64));
+        let time = Some(Timestamp(u64::MAX));
+        let fetch = FetchEntries {
+            first: u64::MAX,
+            one: true,
+            from: time,
+            until: time,
+            kind: text.clone(),
+            flow: text,
+        };
+        assert!(fetch.to_frame().is_ok());
+        assert!(NoticesTaken { cursor: u64::MAX }.to_frame().is_ok());
+        let key = SigningKey::from_seed(&[8; 32]);
+        let recipient = "00000001003214345000".parse().unwrap();
+        let statement = Acknowledgement::sign_one(recipient, Timestamp(u64::MAX), item.consumed(), &key);
+        assert!(statement.signed.len() <= SIGNED_ACK_MAX);
+        assert!(Consume { statement, accepted: u64::MAX }.to_frame().is_ok());
+    }
+
+    #[test]
+    fn a_withdrawal_counts_only_with_its_signature_and_a_code() {
+        let key = SigningKey::from_seed(&[8; 32]);
+        let known = |kid| if kid == key.public().thumbprint() { Ok(key.public()) } else { Err(Refusal::UnknownKey) };
+        let said = Withdrawal {
+            version: 1,
+            sender: "00000001003214345000".parse().unwrap(),
+            msg_id: MsgId([255; 16]),
+            packet: Digest([255; 32]),
+            issued: Timestamp(u64::MAX),
+            reason: "x".repeat(64),
+        };
+        let bytes = said.sign(&key);
+        assert!(frame::encode(Kind::Withdraw, &bytes).is_ok());
+        assert_eq!(Withdrawal::verify(&bytes, known), Ok(said.clone()));
+        let thief = SigningKey::from_seed(&[9; 32]);
+        assert_eq!(Withdrawal::verify(&said.sign(&thief), known), Err(Refusal::UnknownKey));
+        for reason in ["", "A", "a b", "a-b"] {
+            let said = Withdrawal { reason: reason.into(), ..said.clone() };
+            assert_eq!(Withdrawal::verify(&said.sign(&key), known), Err(Refusal::Malformed), "{reason}");
+        }
+        let next = Withdrawal { version: 2, ..said };
+        assert_eq!(Withdrawal::verify(&next.sign(&key), known), Err(Refusal::UnknownVersion));
     }
 }

@@ -7,7 +7,9 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, Oin};
-use seinhuis_shared::limits::{BUNDLE_MAX, CONNECTIONS_PER_PARTNER, MAILBOX_BYTES, MAILBOX_PACKETS};
+use seinhuis_shared::limits::{
+    BUNDLE_MAX, CONNECTIONS_PER_PARTNER, MAILBOX_BYTES, MAILBOX_PACKETS, NOTICES_KEPT,
+};
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
@@ -20,7 +22,7 @@ use crate::operator::QueueRow;
 use crate::sequencer::Sealed;
 use crate::session::{Session, Sessions};
 use crate::state::{Ending, State};
-use crate::turn::{Planned, ReceiptSource, Send, Turn};
+use crate::turn::{Pick, Planned, ReceiptSource, Send, Turn};
 use crate::write::{Head, Table, Write};
 
 /// Most things that one tick lets end: bounded, and several times what a busy broker has begin in that time.
@@ -45,6 +47,8 @@ pub struct Config {
     pub retry_after: Span,
     /// Most waiting packets that one turn looks at for what is to be shredded.
     pub sweep_packets: usize,
+    /// Most notices that wait for one partner.
+    pub notices_kept: usize,
 }
 
 impl Config {
@@ -58,6 +62,7 @@ impl Config {
             mailbox_bytes: MAILBOX_BYTES,
             retry_after: Span::seconds(5),
             sweep_packets: SWEEP_PER_TURN,
+            notices_kept: NOTICES_KEPT,
         }
     }
 }
@@ -103,12 +108,14 @@ pub struct Core {
     pub(crate) sessions: Sessions,
     /// Where the sweep for what is to be shredded goes on, while there is one.
     pub(crate) sweep: Option<(Oin, u64)>,
+    /// Up to where partners said that they keep notices, as far as that is not written.
+    pub(crate) taken: BTreeMap<Oin, u64>,
 }
 
 impl Core {
     /// A broker that remembers nothing yet.
     pub fn new(config: Config) -> Self {
-        Self { config, state: State::default(), sessions: Sessions::default(), sweep: None }
+        Self { config, state: State::default(), sessions: Sessions::default(), sweep: None, taken: BTreeMap::new() }
     }
 
     /// A broker that remembers what rows say. `rows` are all rows of [`Table::ALL`], in that order;
@@ -160,6 +167,7 @@ impl Core {
             Input::CertificateRevoked { conn } => self.certificate_revoked(conn, now, turn),
             Input::Submitted { conn, lane, examined } => self.submitted(conn, lane, examined, now, turn),
             Input::Acknowledged { conn, examined } => self.acknowledged(conn, examined, now, turn),
+            Input::NoticesTaken { conn, cursor } => self.notices_taken(conn, cursor, turn),
             Input::Request { conn, request, ask } => self.request(conn, request, ask, now, turn),
             Input::Operator { id, command } => self.operate(id, command, now, turn),
             Input::Published { size } => self.published(size, turn),
@@ -170,7 +178,8 @@ impl Core {
     /// Closes a turn: its entries get their place in the log. The shell signs the new head if there is one.
     pub fn seal(&mut self, turn: &mut Turn) -> Sealed {
         let log = &self.state.log;
-        Sealed::new(&log.frontier, log.time, core::mem::take(&mut turn.entries))
+        let (entries, leaves) = (core::mem::take(&mut turn.entries), core::mem::take(&mut turn.leaves));
+        Sealed::new(&log.frontier, log.time, entries, leaves)
     }
 
     /// Adds to a sealed turn what depends on the signed checkpoint `note`; gives all its writes, for one
@@ -182,6 +191,7 @@ impl Core {
             let head =
                 Head { size: sealed.size(), root: sealed.root(), time: sealed.time, note: Bytes::from(note) };
             self.record(turn, Write::Head(head));
+            self.keep_notices(turn, sealed, note);
             if let Some(keep_until) = turn.keep_until {
                 let note = Arc::new(note.to_vec());
                 self.record(turn, Write::Note { size: sealed.size(), note, keep_until });
@@ -196,8 +206,10 @@ impl Core {
     pub fn committed(&mut self, turn: Turn, sealed: &Sealed, note: &[u8]) -> Vec<Send> {
         self.state.log.frontier = sealed.tree.tip().clone();
         let current = self.state.log.head.as_ref().map(|head| head.note.clone()).unwrap_or_default();
+        let size = self.state.log.frontier.size();
         let holders = &self.state.holders;
-        turn.sends
+        let mut sends: Vec<Send> = turn
+            .sends
             .into_iter()
             // What was offered from the store and settled later in the same turn is erased by now.
             .filter(|planned| {
@@ -218,8 +230,13 @@ impl Core {
                     let receipt = ReceiptSource::Fresh(sealed.receipt(item.index, 1, note));
                     Send::Offer { conn, item, bytes: Some(bytes), receipt }
                 }
+                Planned::Entries { conn, request, pick } => {
+                    Send::Entries { conn, request, pick, size, note: current.to_vec() }
+                }
             })
-            .collect()
+            .collect();
+        self.tell(&turn.told, &mut sends);
+        sends
     }
 
     /// Makes a state change and puts it in the turn.
@@ -269,6 +286,7 @@ impl Core {
             agreements: self.state.directory.agreements_of(&peer),
         };
         turn.sends.push(Planned::Welcome { conn, welcome });
+        turn.told.insert(peer);
         self.offer(&peer, now, turn);
     }
 
@@ -300,6 +318,8 @@ impl Core {
     fn disconnected(&mut self, conn: ConnId, now: Timestamp, turn: &mut Turn) {
         if let Some(peer) = self.close(conn, now, turn) {
             self.offer(&peer, now, turn);
+            // Another of its sessions may be served now.
+            turn.told.insert(peer);
         }
     }
 
@@ -379,6 +399,20 @@ impl Core {
             Ask::FetchCase(case) => {
                 self.case((conn, &peer), case, now).map(|decisions| Send::Case { conn, request, decisions })
             }
+            Ask::Withdraw(word) => match word.and_then(|word| self.take_back(&peer, &word, now, turn)) {
+                Ok(these) => return self.give(conn, request, Pick::These(these), turn),
+                Err(refusal) => {
+                    if refusal != Refusal::TooLateToTakeBack {
+                        self.refuse_connection(peer, refusal, "withdraw", now, turn);
+                    }
+                    Err(refusal)
+                }
+            },
+            Ask::Consume(word) => match word.and_then(|word| self.consumed(&peer, *word, now, turn)) {
+                Ok(entry) => return self.give(conn, request, Pick::These(vec![entry]), turn),
+                Err(refusal) => Err(refusal),
+            },
+            Ask::FetchEntries(ask) => return self.give(conn, request, Pick::Party(peer, ask), turn),
             Ask::FetchConsistency(sizes) => {
                 self.consistent_sizes(&sizes).map(|()| Send::Consistency { conn, request, sizes })
             }
@@ -389,6 +423,15 @@ impl Core {
                 turn.send(Send::Refuse { conn, request: Some(request), refuse: refuse(refusal, None) });
             }
         }
+    }
+
+    /// Answers with log entries, once the turn is durable.
+    fn give(&self, conn: ConnId, request: RequestId, pick: Pick, turn: &mut Turn) {
+        if self.next_index(turn) == 0 {
+            let refuse = refuse(Refusal::NotFound, None);
+            return turn.send(Send::Refuse { conn, request: Some(request), refuse });
+        }
+        turn.sends.push(Planned::Entries { conn, request, pick });
     }
 
     fn publish_prekeys(
@@ -464,6 +507,7 @@ impl Core {
     fn tick(&mut self, now: Timestamp, turn: &mut Turn) {
         self.run_out(now, turn);
         self.sweep(now, turn);
+        self.drop_taken(turn);
         let mut made_room = BTreeSet::new();
         // Bounded, so that one tick never holds up what waits; the next one goes on.
         let mut ended = 0_usize;
@@ -473,6 +517,10 @@ impl Core {
             match ending {
                 Ending::Outcomes(first) => self.record(turn, Write::Forget { first }),
                 Ending::Note(size) => self.record(turn, Write::ForgetNote { size }),
+                Ending::Notice(to, first) => self.record(turn, Write::NoticeGone { to, first }),
+                Ending::End(recipient, index) => {
+                    self.record(turn, Write::ForgetEnd { recipient, index });
+                }
                 Ending::Mail(recipient, index) => {
                     self.expire(recipient, index, now, turn);
                     made_room.insert(recipient);

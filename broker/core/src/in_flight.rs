@@ -320,11 +320,13 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
+        let at = self.next_index(turn);
         let mut entry = self.leaving(Kind::Shredded, mail, recipient, now, turn);
         entry.result = Some("shredded".to_owned());
         entry.reason = Some(reason.number());
         entry.detail = Some(size.to_string());
         turn.entry(&entry);
+        self.ended(recipient, mail, Kind::Shredded, at, now, turn);
         self.take_out(recipient, mail, turn);
     }
 

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use seinhuis_shared::acknowledgement::Batch;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::{CaseId, Digest, Oin};
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::wire::{Acknowledgement, Hello};
+use seinhuis_shared::wire::{FetchEntries, Hello};
 
 use crate::admission::{Authentic, Rejected};
+use crate::ends::{Consumed, TakeBack};
 use crate::operator::{Command, CommandId};
 
 /// A connection, named by the shell; never reused.
@@ -59,7 +61,14 @@ pub enum Input {
         /// On which connection.
         conn: ConnId,
         /// The acknowledgement, or what is wrong with it.
-        examined: Result<Acknowledgement, Refusal>,
+        examined: Result<Batch, Refusal>,
+    },
+    /// A partner keeps the notices up to this one.
+    NoticesTaken {
+        /// On which connection.
+        conn: ConnId,
+        /// The newest of them.
+        cursor: u64,
     },
     /// A request other than a submission.
     Request {
@@ -110,6 +119,12 @@ pub enum Ask {
     Rotate(Vec<u8>),
     /// Asks for what was decided about a case.
     FetchCase(CaseId),
+    /// Takes a packet back, signed.
+    Withdraw(Result<Box<TakeBack>, Refusal>),
+    /// Says that a message was consumed, signed.
+    Consume(Result<Box<Consumed>, Refusal>),
+    /// Asks for log entries.
+    FetchEntries(FetchEntries),
     /// Asks for consistency proofs.
     FetchConsistency(Vec<u64>),
 }

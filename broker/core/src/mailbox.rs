@@ -11,6 +11,8 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 pub struct MailItem {
     /// Index of the entry that says it was accepted for this recipient.
     pub index: u64,
+    /// The hash of that entry, as a leaf of the log.
+    pub leaf: Digest,
     /// The message.
     pub msg_id: MsgId,
     /// The packet's digest, by which its bytes are found.

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
+use seinhuis_shared::acknowledgement::Batch;
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::{CLOCK_SKEW, TTL_MAX};
 use seinhuis_shared::packet::{Context, padding};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
-use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Deferred};
+use seinhuis_shared::wire::{Acknowledged, Deferred};
 
 use crate::admission::{Authentic, Permitted, Rejected};
 use crate::core::Core;
 use crate::input::{ConnId, LaneId};
 use crate::mailbox::MailItem;
+use crate::notices::Told;
 use crate::turn::{Planned, ReceiptSource, Send, Turn};
 use crate::write::{Outcome, Write};
 
@@ -114,9 +116,10 @@ impl Core {
             entry.statement = Some(packet.statement_digest());
             entry.size_class = size_class(packet.content_length());
             entry.result = Some("accepted".to_owned());
-            turn.entry(&entry);
+            let leaf = turn.entry(&entry);
             let item = MailItem {
                 index,
+                leaf,
                 msg_id: context.msg_id,
                 packet: digest,
                 size,
@@ -208,7 +211,7 @@ impl Core {
     pub(crate) fn acknowledged(
         &mut self,
         conn: ConnId,
-        examined: Result<Acknowledgement, Refusal>,
+        examined: Result<Batch, Refusal>,
         now: Timestamp,
         turn: &mut Turn,
     ) {
@@ -216,13 +219,14 @@ impl Core {
         let peer = session.peer;
         let stale = matches!(examined, Err(Refusal::KeyGivenUp));
         let explained = session.acknowledged(stale);
-        let examined = examined
-            .and_then(|ack| if ack.recipient == peer { Ok(ack) } else { Err(Refusal::SenderNotConnection) });
+        let examined = examined.and_then(|batch| self.links(&peer, &batch).map(|()| batch));
         match examined {
-            Ok(ack) => {
-                for item in &ack.items {
-                    self.settle(&peer, item, now, turn);
+            Ok(batch) => {
+                let place = turn.batches.len();
+                for (at, item) in (0_u16..).zip(&batch.acknowledgement.items) {
+                    self.settle(&peer, item, (place, at), now, turn);
                 }
+                turn.batches.push(batch);
                 self.offer(&peer, now, turn);
             }
             // Signed before its key was given up and overtaken by that, or by a thief: it counts for nothing, and
@@ -239,19 +243,42 @@ impl Core {
         }
     }
 
-    /// One packet is at its recipient, stored or in quarantine. Unknown ones were settled before.
-    fn settle(&mut self, peer: &Oin, item: &Acknowledged, now: Timestamp, turn: &mut Turn) {
-        let Some(mail) = self
-            .state
-            .mailboxes
-            .get(peer)
-            .and_then(|mailbox| mailbox.find(&item.packet))
-            .filter(|mail| mail.msg_id == item.msg_id)
-            .cloned()
-        else {
+    /// Checks that an acknowledgement is the peer's own, and that each item of it that counts names the entry its
+    /// packet was accepted with: its sender would not believe it otherwise.
+    fn links(&self, peer: &Oin, batch: &Batch) -> Result<(), Refusal> {
+        if batch.acknowledgement.recipient != *peer {
+            return Err(Refusal::SenderNotConnection);
+        }
+        let linked = |item: &Acknowledged| {
+            self.waiting_mail(peer, item).is_none_or(|mail| mail.leaf == item.previous)
+        };
+        if batch.acknowledgement.items.iter().all(linked) { Ok(()) } else { Err(Refusal::StatementUnlinked) }
+    }
+
+    fn waiting_mail(&self, peer: &Oin, item: &Acknowledged) -> Option<&MailItem> {
+        let mail = self.state.mailboxes.get(peer)?.find(&item.packet)?;
+        (mail.msg_id == item.msg_id).then_some(mail)
+    }
+
+    /// One packet is at its recipient, stored or in quarantine. Unknown ones were settled before. `place` is where
+    /// the item stands among what came in in this turn.
+    fn settle(
+        &mut self,
+        peer: &Oin,
+        item: &Acknowledged,
+        place: (usize, u16),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let Some(mail) = self.waiting_mail(peer, item).cloned() else {
+            if self.state.taken_back.contains(&(*peer, item.packet)) {
+                self.too_late(peer, (item.msg_id, item.packet), now, turn);
+            }
             return;
         };
+        let index = self.next_index(turn);
         let mut entry = self.leaving(Kind::Delivered, &mail, peer, now, turn);
+        entry.statement = Some(item.hash());
         if item.outcome == 0 {
             entry.result = Some("stored".to_owned());
         } else {
@@ -259,6 +286,7 @@ impl Core {
             entry.reason = Some(item.outcome);
         }
         turn.entry(&entry);
+        turn.notice(mail.from, Told { index, item: Some(place) });
         self.take_out(peer, &mail, turn);
     }
 
@@ -268,6 +296,7 @@ impl Core {
         else {
             return;
         };
+        let at = self.next_index(turn);
         let mut entry = self.leaving(Kind::Expired, &mail, &recipient, now, turn);
         entry.result = Some("expired".to_owned());
         if let Some(lapse) = self.state.ground(&recipient, &mail.covenant, &mail.from, now).lapse(index) {
@@ -275,6 +304,7 @@ impl Core {
             entry.detail = lapse.size.map(|size| size.to_string());
         }
         turn.entry(&entry);
+        self.ended(&recipient, &mail, Kind::Expired, at, now, turn);
         self.take_out(&recipient, &mail, turn);
     }
 

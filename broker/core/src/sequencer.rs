@@ -7,7 +7,6 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::{ProvedEntry, Receipt};
 use seinhuis_shared::time::Timestamp;
-use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::tree::{BatchTree, Frontier};
 
 use crate::write::Head;
@@ -42,11 +41,16 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    pub(crate) fn new(frontier: &Frontier, time: Timestamp, entries: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn new(
+        frontier: &Frontier,
+        time: Timestamp,
+        entries: Vec<Vec<u8>>,
+        leaves: Vec<Digest>,
+    ) -> Self {
         let mut tree = BatchTree::new(frontier.clone());
-        for entry in &entries {
+        for leaf in leaves {
             // A log of 2^63 entries is not reached; a leaf that is not counted would show in the root.
-            if tree.append(leaf_hash(entry)).is_err() {
+            if tree.append(leaf).is_err() {
                 break;
             }
         }

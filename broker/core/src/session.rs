@@ -25,6 +25,10 @@ pub(crate) struct Session {
     pub(crate) watched: BTreeSet<CaseId>,
     /// Acknowledgements under a key that was given up, since the last right one.
     stale: u8,
+    /// Notices told here and not taken, by the index of their first entry.
+    pub(crate) notices: BTreeSet<u64>,
+    /// Notices below this were told here.
+    pub(crate) next_notice: u64,
 }
 
 /// Most acknowledgements under a key that was given up: what may be under way when it is.
@@ -41,6 +45,8 @@ impl Session {
             held: BTreeMap::new(),
             watched: BTreeSet::new(),
             stale: 0,
+            notices: BTreeSet::new(),
+            next_notice: 0,
         }
     }
 
@@ -49,6 +55,19 @@ impl Session {
     pub(crate) const fn acknowledged(&mut self, stale: bool) -> bool {
         self.stale = if stale { self.stale.saturating_add(1) } else { 0 };
         self.stale <= STALE_MAX
+    }
+
+    /// Notices are on their way.
+    pub(crate) fn noticed(&mut self, first: u64) {
+        self.notices.insert(first);
+        self.next_notice = first.saturating_add(1);
+    }
+
+    /// Notices up to `cursor` are kept there; the newest of them that were told here.
+    pub(crate) fn notices_taken(&mut self, cursor: u64) -> Option<u64> {
+        let newest = self.notices.range(..=cursor).next_back().copied()?;
+        self.notices.retain(|first| *first > newest);
+        Some(newest)
     }
 
     /// A packet is put off: those behind it that are already under way must not overtake it.

@@ -12,8 +12,10 @@ use seinhuis_shared::wire::Decided;
 
 use crate::cases::{self, Cases};
 use crate::directory::Directory;
+use crate::ends::End;
 use crate::in_flight::Cause;
 use crate::mailbox::Mailbox;
+use crate::notices::Untold;
 use crate::sequencer::Log;
 use crate::write::{Outcome, Write};
 
@@ -24,6 +26,10 @@ pub(crate) enum Ending {
     Outcomes(u64),
     Mail(Oin, u64),
     Note(u64),
+    /// What a partner was not told: by the index of the first entry.
+    Notice(Oin, u64),
+    /// What is remembered of how a packet ended.
+    End(Oin, u64),
 }
 
 /// The state. Changed by [`State::apply`]; and, for what has to be judged first, by [`State::propose`],
@@ -42,6 +48,12 @@ pub(crate) struct State {
     pub(crate) endings: BTreeSet<(Timestamp, Ending)>,
     /// The size of the log's tree at which packets lost what they rested on.
     pub(crate) lapses: BTreeMap<Cause, u64>,
+    /// What partners have not been told.
+    pub(crate) untold: BTreeMap<Oin, Untold>,
+    /// How packets ended, by recipient and accepted entry.
+    pub(crate) ends: BTreeMap<(Oin, u64), End>,
+    /// The packets among these that were taken back.
+    pub(crate) taken_back: BTreeSet<(Oin, Digest)>,
     pub(crate) log: Log,
 }
 
@@ -91,6 +103,24 @@ impl State {
             Write::ForgetNote { size } => {
                 if let Some((_, keep_until)) = self.log.notes.remove(size) {
                     self.endings.remove(&(keep_until, Ending::Note(*size)));
+                }
+            }
+            Write::Notice { to, first, row } => {
+                self.endings.insert((row.until, Ending::Notice(*to, *first)));
+                self.untold.entry(*to).or_default().insert(*first, row);
+            }
+            Write::NoticeGone { to, first } => self.told(*to, *first),
+            Write::End { recipient, index, end } => {
+                self.endings.insert((end.until, Ending::End(*recipient, *index)));
+                self.taken_back.extend(end.taken_back().map(|packet| (*recipient, packet)));
+                self.ends.insert((*recipient, *index), *end);
+            }
+            Write::ForgetEnd { recipient, index } => {
+                if let Some(end) = self.ends.remove(&(*recipient, *index)) {
+                    self.endings.remove(&(end.until, Ending::End(*recipient, *index)));
+                    if let Some(packet) = end.taken_back() {
+                        self.taken_back.remove(&(*recipient, packet));
+                    }
                 }
             }
             Write::Head(head) => {
@@ -152,6 +182,16 @@ impl State {
         self.endings.remove(&(keep_until, Ending::Outcomes(first)));
         for key in keys {
             self.seen.remove(&key);
+        }
+    }
+
+    fn told(&mut self, to: Oin, first: u64) {
+        let Some(untold) = self.untold.get_mut(&to) else { return };
+        if let Some(row) = untold.remove(first) {
+            self.endings.remove(&(row.until, Ending::Notice(to, first)));
+        }
+        if untold.rows.is_empty() {
+            self.untold.remove(&to);
         }
     }
 

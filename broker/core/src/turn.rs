@@ -1,19 +1,22 @@
 //! A turn: what a number of inputs lead to, made durable together and sent together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use seinhuis_shared::acknowledgement::Batch;
 use seinhuis_shared::covenant::Agreement;
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::time::Timestamp;
-use seinhuis_shared::wire::{CaseHead, Decided, Deferred, Known, Refuse, Welcome};
+use seinhuis_shared::tlog::hash::leaf_hash;
+use seinhuis_shared::wire::{CaseHead, Decided, Deferred, FetchEntries, Known, Refuse, Welcome};
 use sha2::{Digest as _, Sha256};
 
 use crate::input::{ConnId, LaneId, RequestId};
 use crate::mailbox::MailItem;
+use crate::notices::{NoticeRow, Told};
 use crate::operator::{Answer, CommandId};
 use crate::write::{Outcome, Write};
 
@@ -34,6 +37,15 @@ pub enum ReceiptSource {
         /// The signed checkpoint of that size.
         note: Arc<Vec<u8>>,
     },
+}
+
+/// Which entries of the log a peer is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pick {
+    /// The ones with these indexes, rising.
+    These(Vec<u64>),
+    /// Those the organisation asks for and is party to, for the shell to look for.
+    Party(Oin, FetchEntries),
 }
 
 /// Something to be sent once the turn is durable.
@@ -154,6 +166,28 @@ pub enum Send {
         /// These cases.
         cases: Vec<CaseHead>,
     },
+    /// Log entries with their proofs, for the shell to read from the log.
+    Entries {
+        /// On which connection.
+        conn: ConnId,
+        /// The request.
+        request: RequestId,
+        /// Which.
+        pick: Pick,
+        /// The size of the tree they are proved in.
+        size: u64,
+        /// The signed checkpoint of that size.
+        note: Vec<u8>,
+    },
+    /// What became of packets, to be proved by the shell from the log.
+    Notices {
+        /// On which connection.
+        conn: ConnId,
+        /// Names it.
+        cursor: u64,
+        /// What.
+        row: Arc<NoticeRow>,
+    },
     /// Consistency proofs, for the shell to read from the log.
     Consistency {
         /// On which connection.
@@ -179,6 +213,7 @@ pub(crate) enum Planned {
     Welcome { conn: ConnId, welcome: Welcome },
     Verdict { conn: ConnId, lane: LaneId, packet: Digest, outcome: u16, first: u64, count: u8 },
     Offer { conn: ConnId, item: MailItem, bytes: Arc<Vec<u8>> },
+    Entries { conn: ConnId, request: RequestId, pick: Pick },
 }
 
 /// What a number of inputs lead to.
@@ -186,6 +221,8 @@ pub(crate) enum Planned {
 pub struct Turn {
     pub(crate) writes: Vec<Write>,
     pub(crate) entries: Vec<Vec<u8>>,
+    /// Their hashes, as leaves of the log.
+    pub(crate) leaves: Vec<Digest>,
     pub(crate) sends: Vec<Planned>,
     /// Bytes of the packets accepted in this turn, for offers in the same turn.
     pub(crate) fresh: BTreeMap<Digest, Arc<Vec<u8>>>,
@@ -194,6 +231,12 @@ pub struct Turn {
     /// Until when one of these outcomes may have to be repeated, with its receipt.
     pub(crate) keep_until: Option<Timestamp>,
     pub(crate) directory_changed: bool,
+    /// What partners are to be told of this turn's entries.
+    pub(crate) notices: BTreeMap<Oin, Vec<Told>>,
+    /// The acknowledgements that came in.
+    pub(crate) batches: Vec<Batch>,
+    /// Partners that may have to be told something.
+    pub(crate) told: BTreeSet<Oin>,
     /// How much waiting mail this turn looked at for what is to be shredded.
     pub(crate) swept: usize,
     entropy: [u8; 32],
@@ -206,11 +249,15 @@ impl Turn {
         Self {
             writes: Vec::new(),
             entries: Vec::new(),
+            leaves: Vec::new(),
             sends: Vec::new(),
             fresh: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             keep_until: None,
             directory_changed: false,
+            notices: BTreeMap::new(),
+            batches: Vec::new(),
+            told: BTreeSet::new(),
             swept: 0,
             entropy,
             salts: 0,
@@ -225,7 +272,7 @@ impl Turn {
 
     /// Whether there is nothing to do at all.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.entries.is_empty() && self.sends.is_empty()
+        self.writes.is_empty() && self.entries.is_empty() && self.sends.is_empty() && self.told.is_empty()
     }
 
     /// Number of log entries so far.
@@ -253,9 +300,14 @@ impl Turn {
         self.sends.push(Planned::Ready(send));
     }
 
-    /// Adds an entry; its place in the turn. One whose texts no entry can hold, such as a signed context
+    /// Somebody is to be told of an entry of this turn.
+    pub(crate) fn notice(&mut self, to: Oin, told: Told) {
+        self.notices.entry(to).or_default().push(told);
+    }
+
+    /// Adds an entry; gives its hash as a leaf. One whose texts no entry can hold, such as a signed context
     /// with a control character in its flow, is written without them.
-    pub(crate) fn entry(&mut self, entry: &Entry) {
+    pub(crate) fn entry(&mut self, entry: &Entry) -> Digest {
         let bytes = entry.to_bytes().or_else(|_| {
             let without_texts = Entry {
                 flow: None,
@@ -269,6 +321,10 @@ impl Turn {
             };
             without_texts.to_bytes()
         });
-        self.entries.push(bytes.unwrap_or_default());
+        let bytes = bytes.unwrap_or_default();
+        let leaf = leaf_hash(&bytes);
+        self.entries.push(bytes);
+        self.leaves.push(leaf);
+        leaf
     }
 }

@@ -14,8 +14,10 @@ use seinhuis_shared::wire::Decided;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::directory::Partner;
+use crate::ends::End;
 use crate::in_flight::Cause;
 use crate::mailbox::MailItem;
+use crate::notices::NoticeRow;
 
 /// The tables rows are kept in. Numbers are part of the disk format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +47,16 @@ pub enum Table {
     Lapses = 11,
     /// The changes of signing keys, by party and number.
     Rotations = 12,
+    /// What partners have not been told yet, by partner and first entry index.
+    Notices = 15,
+    /// How packets ended other than by being delivered, or that they were consumed: by recipient and accepted
+    /// entry's index.
+    Ends = 16,
 }
 
 impl Table {
     /// Every table, in the order in which they are read back.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Partners,
         Self::Covenants,
         Self::Rotations,
@@ -62,6 +69,8 @@ impl Table {
         Self::Entries,
         Self::Outcomes,
         Self::Mail,
+        Self::Ends,
+        Self::Notices,
     ];
 
     /// The number on disk.
@@ -226,6 +235,38 @@ pub enum Write {
         /// Until when it is needed.
         keep_until: Timestamp,
     },
+    /// A partner is to be told something.
+    Notice {
+        /// Who.
+        to: Oin,
+        /// Index of the first entry it is about.
+        first: u64,
+        /// What.
+        row: Arc<NoticeRow>,
+    },
+    /// It was told, or there is no use in telling it any more.
+    NoticeGone {
+        /// Who.
+        to: Oin,
+        /// Index of the first entry it is about.
+        first: u64,
+    },
+    /// A packet ended at a recipient.
+    End {
+        /// Where.
+        recipient: Oin,
+        /// Its accepted entry's index.
+        index: u64,
+        /// How.
+        end: End,
+    },
+    /// How a packet ended need not be remembered any more.
+    ForgetEnd {
+        /// Where.
+        recipient: Oin,
+        /// Its accepted entry's index.
+        index: u64,
+    },
     /// A signed checkpoint is no longer needed.
     ForgetNote {
         /// Its tree size.
@@ -335,6 +376,16 @@ impl Write {
                 let value = cbor::encode(&(Bytes(note.to_vec()), keep_until));
                 put(Table::Notes, size.to_be_bytes().to_vec(), value)
             }
+            Self::Notice { to, first, row } => {
+                put(Table::Notices, pair(&to, &first.to_be_bytes()), cbor::encode(&*row))
+            }
+            Self::NoticeGone { to, first } => delete(Table::Notices, pair(&to, &first.to_be_bytes())),
+            Self::End { recipient, index, end } => {
+                put(Table::Ends, pair(&recipient, &index.to_be_bytes()), cbor::encode(&end))
+            }
+            Self::ForgetEnd { recipient, index } => {
+                delete(Table::Ends, pair(&recipient, &index.to_be_bytes()))
+            }
             Self::ForgetNote { size } => delete(Table::Notes, size.to_be_bytes().to_vec()),
         }
     }
@@ -387,6 +438,16 @@ impl Write {
                 let item: MailItem = cbor::strict(value, limit).ok()?;
                 (number(rest)? == item.index).then_some(Self::Deposit { recipient: oin?, item })
             }
+            Table::Notices => {
+                let row: NoticeRow = cbor::strict(value, limit).ok()?;
+                let first = number(rest)?;
+                let same = row.indexes.first() == Some(&first);
+                same.then(|| Some(Self::Notice { to: oin?, first, row: Arc::new(row) }))?
+            }
+            Table::Ends => {
+                let end = cbor::strict(value, limit).ok()?;
+                Some(Self::End { recipient: oin?, index: number(rest)?, end })
+            }
             Table::Entries => {
                 let entries: Vec<Bytes> = cbor::strict(value, limit).ok()?;
                 let entries: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.0).collect();
@@ -425,6 +486,7 @@ mod tests {
             Partner { name: "Politie".into(), key, added: Timestamp(1), revoked: Some(Timestamp(2)) };
         let item = MailItem {
             index: 7,
+            leaf: Digest([6; 32]),
             msg_id: MsgId([1; 16]),
             packet: Digest([2; 32]),
             size: 3,

@@ -157,6 +157,8 @@ async fn encode(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Case { .. }
         | Send::Cases { .. }
         | Send::Rotations { .. }
+        | Send::Entries { .. }
+        | Send::Notices { .. }
         | Send::Consistency { .. }
         | Send::Answer { .. } => Ok(Vec::new()),
     }

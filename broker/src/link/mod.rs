@@ -1,5 +1,6 @@
 //! The link: QUIC around the engine. Connections in, frames read, packets examined in parallel, answers out.
 
+mod entries;
 mod lane;
 mod request;
 mod session;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quinn::{RecvStream, SendStream};
-use seinhuis_broker_core::{Ask, Input, Send};
+use seinhuis_broker_core::{Ask, Consumed, Input, Send, TakeBack};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::covenant::{Compiled, Covenant};
@@ -12,13 +12,14 @@ use seinhuis_shared::limits::BUNDLE_MAX;
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
-    self, Case, Consistency, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, Message as _, Prekeys,
+    self, Case, Consistency, Consume, FetchCase, FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys, Message as _, Prekeys,
     Rotations,
 };
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
 use tokio::sync::oneshot;
 
+use super::entries;
 use super::session::Peer;
 use crate::engine::Attach;
 
@@ -70,6 +71,12 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         Kind::Rotate => Ok(Ask::Rotate(payload)),
         Kind::FetchCase => Ok(Ask::FetchCase(FetchCase::parse(&payload)?.case)),
         Kind::FetchConsistency => Ok(Ask::FetchConsistency(FetchConsistency::parse(&payload)?.sizes)),
+        Kind::FetchEntries => Ok(Ask::FetchEntries(FetchEntries::parse(&payload)?)),
+        Kind::Withdraw => {
+            let directory = peer.shared.service.engine.directory();
+            Ok(Ask::Withdraw(TakeBack::examine(&payload, &peer.oin, &directory).map(Box::new)))
+        }
+        Kind::Consume => Ok(Ask::Consume(consumed(peer, &payload).await)),
         Kind::Hello
         | Kind::Welcome
         | Kind::Refuse
@@ -85,8 +92,25 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         | Kind::Case
         | Kind::Cases
         | Kind::Rotations
+        | Kind::Notices
+        | Kind::NoticesTaken
+        | Kind::Entries
         | Kind::Consistency => Err(Refusal::UnexpectedMessage),
     }
+}
+
+/// Checks that a message was consumed as its recipient says, against the log.
+async fn consumed(peer: &Peer, payload: &[u8]) -> Result<Box<Consumed>, Refusal> {
+    let consume = Consume::parse(payload)?;
+    let (log, index) = (peer.shared.service.log.clone(), consume.accepted);
+    let read = move || if index < log.size() { log.entry(index).map(Some) } else { Ok(None) };
+    let entry = tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::StorageFailed)?;
+    let entry = entry.map_err(|complaint| {
+        tracing::error!("{}", complaint.what.en);
+        Refusal::StorageFailed
+    })?;
+    let directory = peer.shared.service.engine.directory();
+    Consumed::examine(consume, entry.as_deref(), &peer.oin, &directory).map(Box::new)
 }
 
 /// Reads and indexes a proposed version, which may take a while, away from whatever else is going on.
@@ -112,6 +136,13 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         }
         Send::Rotations { rotations, .. } => Rotations { rotations }.to_frame(),
         Send::Case { decisions, .. } => Case { decisions }.to_frame(),
+        Send::Entries { pick, size, note, .. } => {
+            let log = peer.shared.service.log.clone();
+            tokio::task::spawn_blocking(move || entries::picked(&log, pick, size, &note))
+                .await
+                .map_err(|_| Refusal::StorageFailed)??
+                .to_frame()
+        }
         Send::Consistency { sizes, .. } => {
             let log = peer.shared.service.log.clone();
             let proofs = tokio::task::spawn_blocking(move || {
@@ -139,6 +170,7 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Offer { .. }
         | Send::Agreements { .. }
         | Send::Cases { .. }
+        | Send::Notices { .. }
         | Send::Answer { .. } => Err(Refusal::UnexpectedMessage),
     }
 }

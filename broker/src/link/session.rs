@@ -6,18 +6,18 @@ use std::time::Duration;
 use quinn::{Connection, RecvStream, SendStream};
 use seinhuis_broker_core::{ConnId, Input, ReceiptSource, Send};
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::ids::Oin;
-use seinhuis_shared::limits::SMALL_FRAME_MAX;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::wire::{Acknowledgement, Agreements, Cases, Hello, Message as _, Offer};
+use seinhuis_shared::wire::{
+    Acknowledgement, Agreements, Cases, Hello, Message as _, NoticesTaken, Offer,
+};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Shared, lane, peer, request};
+use super::{Shared, entries, lane, peer, request};
 use crate::engine::Attach;
 
 /// Longest wait for a hello.
@@ -115,7 +115,7 @@ async fn hello(conn: &Connection) -> Result<(SendStream, Hello), Refusal> {
     }
 }
 
-/// Writes offers, and how covenants and cases stand, in the order in which the engine gives them.
+/// Writes offers, notices, and how covenants and cases stand, in the order in which the engine gives them.
 async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>) -> Result<(), Refusal> {
     let mut stream: Option<SendStream> = None;
     let mut buffer = Vec::new();
@@ -129,6 +129,14 @@ async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>)
                 buffer.extend(Agreements { agreements }.to_frame()?);
             } else if let Send::Cases { cases, .. } = send {
                 buffer.extend(Cases { cases }.to_frame()?);
+            } else if let Send::Notices { cursor, row, .. } = send {
+                let log = peer.shared.service.log.clone();
+                let made = tokio::task::spawn_blocking(move || entries::notices(&log, cursor, &row)).await;
+                match made.map_err(|error| Complaint::bug(error.to_string())).flatten() {
+                    Ok(notices) => buffer.extend(notices.to_frame()?),
+                    // Damaged storage, as below.
+                    Err(complaint) => tracing::error!(cursor, "{}", complaint.what.en),
+                }
             } else if let Send::Offer { item, bytes, receipt, .. } = send {
                 match offer(peer, item.packet, bytes, receipt).await {
                     Ok(frame) => buffer.extend(frame),
@@ -189,7 +197,7 @@ pub(crate) async fn resolve(peer: &Peer, source: ReceiptSource) -> Result<Arc<Ve
     }
 }
 
-/// Reads acknowledgements and checks their signatures.
+/// Reads acknowledgements and checks their signatures; and up to where notices are kept.
 async fn acknowledgements(peer: &Peer) -> Result<(), Refusal> {
     let Ok(stream) = peer.conn.accept_uni().await else { return Ok(()) };
     let mut stream = BufReader::new(stream);
@@ -198,12 +206,19 @@ async fn acknowledgements(peer: &Peer) -> Result<(), Refusal> {
             Ok(Some((Kind::Acknowledge, payload))) => {
                 let examined = {
                     let directory = peer.shared.service.engine.directory();
-                    Sign1::parse(&payload, SMALL_FRAME_MAX)
-                        .and_then(|signed| directory.key_of(&peer.oin, signed.kid()))
+                    Acknowledgement::signer(&payload)
+                        .and_then(|kid| directory.key_of(&peer.oin, kid))
                         .and_then(|key| Acknowledgement::verify(&payload, &[key]))
                 };
                 let input = Input::Acknowledged { conn: peer.id, examined };
                 if !peer.shared.service.engine.bring(None, Some(input), payload.len()).await {
+                    return Err(Refusal::StorageFailed);
+                }
+            }
+            Ok(Some((Kind::NoticesTaken, payload))) => {
+                let NoticesTaken { cursor } = NoticesTaken::parse(&payload)?;
+                let input = Input::NoticesTaken { conn: peer.id, cursor };
+                if !peer.shared.service.engine.bring(None, Some(input), 0).await {
                     return Err(Refusal::StorageFailed);
                 }
             }

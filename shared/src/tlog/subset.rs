@@ -78,21 +78,49 @@ pub fn root_from_subset(
     size: u64,
     proof: impl IntoIterator<Item = Digest>,
 ) -> Result<Digest, SubsetError> {
-    let mut walk = Walk { leaves: leaves.into_iter().peekable(), proof: proof.into_iter() };
-    let root = if size == 0 { empty_root() } else { walk.over(0, size)? };
-    match (walk.leaves.next(), walk.proof.next()) {
-        (Some((index, _)), _) => Err(SubsetError::Misplaced(index)),
-        (None, Some(_)) => Err(SubsetError::TooLong),
-        (None, None) => Ok(root),
-    }
+    Walk::all(leaves, size, proof, None).map(|(root, _)| root)
+}
+
+/// The inclusion proof of the leaf at `index`, which is one of those that leaves and proof are of: sibling
+/// hashes, lowest first (RFC 6962 §2.1.1). It leads to the root that [`root_from_subset`] gives.
+///
+/// # Errors
+/// [`SubsetError`].
+pub fn path_from_subset(
+    index: u64,
+    leaves: impl IntoIterator<Item = (u64, Digest)>,
+    size: u64,
+    proof: impl IntoIterator<Item = Digest>,
+) -> Result<Vec<Digest>, SubsetError> {
+    Walk::all(leaves, size, proof, Some(index)).map(|(_, path)| path)
 }
 
 struct Walk<L: Iterator<Item = (u64, Digest)>, P> {
     leaves: core::iter::Peekable<L>,
     proof: P,
+    /// The leaf whose siblings are noted down.
+    wanted: Option<u64>,
+    path: Vec<Digest>,
 }
 
 impl<L: Iterator<Item = (u64, Digest)>, P: Iterator<Item = Digest>> Walk<L, P> {
+    /// The root, and the path of the leaf that is wanted.
+    fn all(
+        leaves: impl IntoIterator<IntoIter = L>,
+        size: u64,
+        proof: impl IntoIterator<IntoIter = P>,
+        wanted: Option<u64>,
+    ) -> Result<(Digest, Vec<Digest>), SubsetError> {
+        let (leaves, proof) = (leaves.into_iter().peekable(), proof.into_iter());
+        let mut walk = Self { leaves, proof, wanted, path: Vec::new() };
+        let root = if size == 0 { empty_root() } else { walk.over(0, size)? };
+        match (walk.leaves.next(), walk.proof.next()) {
+            (Some((index, _)), _) => Err(SubsetError::Misplaced(index)),
+            (None, Some(_)) => Err(SubsetError::TooLong),
+            (None, None) => Ok((root, walk.path)),
+        }
+    }
+
     /// The root over `low..high`. No deeper than the tree: 64 steps.
     fn over(&mut self, low: u64, high: u64) -> Result<Digest, SubsetError> {
         let next = self.leaves.peek().copied().filter(|(index, _)| *index < high);
@@ -105,7 +133,14 @@ impl<L: Iterator<Item = (u64, Digest)>, P: Iterator<Item = Digest>> Walk<L, P> {
             }
             (Some(_), Some(middle)) => {
                 let left = self.over(low, middle)?;
-                Ok(node_hash(&left, &self.over(middle, high)?))
+                let right = self.over(middle, high)?;
+                // What is below is noted down by now, so the siblings come lowest first.
+                match self.wanted {
+                    Some(index) if (low..middle).contains(&index) => self.path.push(right),
+                    Some(index) if (middle..high).contains(&index) => self.path.push(left),
+                    Some(_) | None => {}
+                }
+                Ok(node_hash(&left, &right))
             }
         }
     }
