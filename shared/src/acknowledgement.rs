@@ -242,6 +242,14 @@ impl Part {
         Self { signed, places, items, proof }
     }
 
+    /// The key that claims to have signed.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] and its kin.
+    pub fn signer(&self) -> Result<Thumbprint, Refusal> {
+        Ok(Sign1::parse(&self.signed, SIGNED_ACK_MAX)?.kid())
+    }
+
     fn leaves(&self) -> impl Iterator<Item = (u64, Digest)> {
         iter::zip(self.places.iter().copied().map(u64::from), self.items.iter().map(Acknowledged::hash))
     }

@@ -122,6 +122,8 @@ pub struct VerifiedReceipt {
     pub checkpoint: Checkpoint,
     /// Index and content of each entry, in the receipt's order.
     pub entries: Vec<(u64, Entry)>,
+    /// The hash of each as a leaf of the log: what recipients' statements link to.
+    pub leaves: Vec<Digest>,
 }
 
 impl Receipt {
@@ -156,7 +158,8 @@ impl Receipt {
     pub fn verify(&self, log: &LogKey, cache: &mut CheckpointCache) -> Result<VerifiedReceipt, ReceiptError> {
         let checkpoint = cache.verify(&self.checkpoint, log)?;
         let entries = self.entries.iter().map(|one| one.verify(&checkpoint)).collect::<Result<_, _>>()?;
-        Ok(VerifiedReceipt { checkpoint, entries })
+        let leaves = self.entries.iter().map(|one| leaf_hash(&one.entry)).collect();
+        Ok(VerifiedReceipt { checkpoint, entries, leaves })
     }
 }
 

@@ -288,7 +288,7 @@ impl Core {
     }
 
     /// Whether what a message says of earlier ones has to stay as it is: its flow carries nothing else.
-    fn carries_evidence(&self, sent: &OutboxRow) -> bool {
+    pub(crate) fn carries_evidence(&self, sent: &OutboxRow) -> bool {
         let Ok(agreement) = self.agreed.find(&sent.covenant) else { return false };
         let flow = agreement.compiled().flow(&sent.flow);
         flow.is_some_and(|flow| flow.types.iter().all(|code| crate::service::is_evidence(code)))

@@ -11,6 +11,7 @@ use seinhuis_shared::wire::{Offer, Welcome};
 
 use crate::agreed::Agreed;
 use crate::corrections::Corrections;
+use crate::follow::Follow;
 use crate::inbox::Inbox;
 use crate::marks::Marks;
 use crate::onward::Consents;
@@ -22,6 +23,7 @@ use crate::rotation::Turning;
 use crate::rows::{AlarmKind, AlarmRow, PinRow, RestoreError, Write};
 use crate::trust::{Fork, Signed, Trust};
 use crate::turn::{Event, Input, Send, Turn};
+use crate::words::Words;
 
 /// Most alarms that are kept; what comes after is told but not stored, so that a hostile broker cannot fill
 /// the disk. A fork is always stored.
@@ -42,6 +44,8 @@ pub struct Core {
     pub(crate) settings: Settings,
     pub(crate) agreed: Agreed,
     pub(crate) outbox: Outbox,
+    pub(crate) follow: Follow,
+    pub(crate) words: Words,
     pub(crate) inbox: Inbox,
     pub(crate) consents: Consents,
     pub(crate) corrections: Corrections,
@@ -65,6 +69,8 @@ impl Core {
         Self {
             agreed: Agreed::new(settings.oin),
             outbox: Outbox::default(),
+            follow: Follow::default(),
+            words: Words::default(),
             inbox: Inbox::default(),
             consents: Consents::default(),
             corrections: Corrections::default(),
@@ -127,7 +133,13 @@ impl Core {
             Write::Proposal(hash, Some(row)) => self.agreed.restore_proposal(hash, row),
             Write::Case(case, decisions) => return self.agreed.restore_case(case, &decisions),
             Write::Act(case, Some(row)) => self.agreed.cases.restore_act(case, *row),
-            Write::Outbox(at, row) => self.outbox.restore_row(at, *row),
+            Write::Outbox(at, row) => {
+                self.follow.accepted(&row);
+                self.outbox.restore_row(at, *row);
+            }
+            Write::Notices(at, row) => return self.follow.restore(at, &row, self.settings.oin),
+            Write::TakeBack(at, row) => self.words.restore_take_back(at, *row),
+            Write::Consumed(at, row) => self.words.restore_consumed(at, *row),
             Write::Draft(at, Some(draft)) => self.outbox.restore_draft(at, draft),
             Write::Release(id, row) => self.outbox.restore_release(id, &row),
             Write::Provenance(at, row) => self.retention.comes_from(at, row.source),
@@ -206,6 +218,21 @@ impl Core {
             Input::Erase { token, position, ground } => {
                 self.erase_by_hand(token, position, ground, now, turn);
             }
+            Input::TakeBack { token, about, reason, sent } => {
+                let result = self.take_back(about, reason, sent.as_deref(), now, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Consume { token, position, row } => {
+                let result = self.consume(position, &row, now, turn);
+                turn.answers.push((token, result));
+            }
+            Input::TakenBack(position, answer) => self.taken_back(position, &answer, now, turn),
+            Input::ConsumeAnswered(position, answer) => self.consume_answered(position, &answer, now, turn),
+            Input::Notices(notices) => self.notices(*notices),
+            Input::Entries { token, entries } => {
+                let checked = self.check_entries(&entries, now, turn);
+                turn.checked.push((token, checked));
+            }
             Input::Overwritten(ticket) => self.overwritten(ticket, now, ports, turn),
             Input::LookAtCase(case) => self.look_at(case, now, turn),
             Input::Cases(heads) => self.take_cases(&heads, now, turn),
@@ -248,6 +275,8 @@ impl Core {
         self.connected = false;
         self.forget_held();
         self.turning.session();
+        self.follow.session();
+        self.words.session();
         self.outbox.disconnected();
         self.unproved(now, turn);
     }
@@ -274,6 +303,8 @@ impl Core {
         if !self.is_handing_over() && !self.key_lost {
             self.acknowledge(now, ports, turn);
         }
+        self.take_notices(now, turn);
+        self.say_words(ports, turn);
         self.settle_corrections(now, ports, turn);
         if self.connected && !self.trust.forked() && !self.trust.stalled(now) {
             turn.sends.append(&mut self.outbox.submissions(now));
@@ -289,6 +320,8 @@ impl Core {
         self.outbox.disconnected();
         self.agreed.cases.session(false);
         self.turning.session();
+        self.follow.session();
+        self.words.session();
         self.trust.unanswered();
         let log = self.trust.log();
         if welcome.origin != log.origin || welcome.log_key != log.key.to_string() {
@@ -324,6 +357,7 @@ impl Core {
     }
 
     fn tick(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        self.words.tick();
         self.maintain_prekeys(now, ports, turn);
         self.fetch_covenants(now, turn);
         self.fetch_cases(now, turn);

@@ -30,12 +30,13 @@ use crate::turn::{Event, Send, Turn};
 struct Known {
     msg_id: MsgId,
     outcome: u16,
+    link: Digest,
 }
 
 /// A good packet that a sender used a message id for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claimed {
-    packet: Digest,
+    pub(crate) packet: Digest,
     pub(crate) position: u64,
     /// Whether it says something of an earlier message and stays as it is.
     pub(crate) evidence: bool,
@@ -83,7 +84,7 @@ impl Inbox {
     }
 
     fn remember(&mut self, position: u64, row: &InboxRow) {
-        self.known.insert(row.packet, Known { msg_id: row.msg_id, outcome: row.outcome });
+        self.known.insert(row.packet, Known { msg_id: row.msg_id, outcome: row.outcome, link: row.link });
         if row.outcome == 0 {
             self.stored = self.stored.saturating_add(1);
         } else {
@@ -122,11 +123,8 @@ impl Core {
         }
         let digest = sha256(&offer.packet);
         if let Some(known) = self.inbox.known.get(&digest).copied() {
-            self.inbox.pending.push(Acknowledged {
-                msg_id: known.msg_id,
-                packet: digest,
-                outcome: known.outcome,
-            });
+            let item = Acknowledged::stored(known.msg_id, digest, known.outcome, known.link);
+            self.inbox.pending.push(item);
             return;
         }
         let (receipt, signed) = match self.trust.receipt(&offer.receipt) {
@@ -139,12 +137,12 @@ impl Core {
         }
         let parsed = Packet::parse(&offer.packet);
         let proof = self.acceptance(&receipt, digest, parsed.as_ref());
-        let (index, entry) = match proof {
+        let (index, link, entry) = match proof {
             Ok(proof) => proof,
             Err(error) => return self.unproven(digest, &error, now, turn),
         };
         self.retention.witness(entry.time);
-        let mut row = blank_row(digest, index, &entry, now, offer.receipt.clone());
+        let mut row = blank_row(digest, (index, link), &entry, now, offer.receipt.clone());
         let judged = match parsed {
             Err(refusal) => Err(refusal),
             Ok(packet) => {
@@ -196,11 +194,8 @@ impl Core {
         self.retention.keep(position, &row);
         self.retention.comes_from(position, source);
         self.inbox.remember(position, &row);
-        self.inbox.pending.push(Acknowledged {
-            msg_id: row.msg_id,
-            packet: row.packet,
-            outcome: row.outcome,
-        });
+        let item = Acknowledged::stored(row.msg_id, row.packet, row.outcome, row.link);
+        self.inbox.pending.push(item);
         turn.events.push(Event::Received {
             position,
             msg_id: row.msg_id,
@@ -221,7 +216,7 @@ impl Core {
         receipt: &VerifiedReceipt,
         digest: Digest,
         packet: Result<&Packet, &Refusal>,
-    ) -> Result<(u64, Entry), ReceiptError> {
+    ) -> Result<(u64, Digest, Entry), ReceiptError> {
         let oin = self.settings.oin;
         let entry = match packet {
             Ok(packet) => receipt.says_accepted_for(packet, &oin)?.clone(),
@@ -238,7 +233,8 @@ impl Core {
             },
         };
         let index = receipt.entries.first().map_or(0, |(index, _)| *index);
-        Ok((index, entry))
+        let link = receipt.leaves.first().copied().ok_or(ReceiptError::NotAboutThis)?;
+        Ok((index, link, entry))
     }
 
     /// Every check of the broker again, and those only a recipient can make.
@@ -320,7 +316,6 @@ impl Core {
         let pending = core::mem::take(&mut self.inbox.pending);
         for items in pending.chunks(ACK_MAX) {
             let acknowledgement = Acknowledgement {
-                version: 1,
                 recipient: self.settings.oin,
                 issued: now,
                 items: items.to_vec(),
@@ -330,7 +325,13 @@ impl Core {
     }
 }
 
-fn blank_row(packet: Digest, index: u64, entry: &Entry, now: Timestamp, receipt: Bytes) -> InboxRow {
+fn blank_row(
+    packet: Digest,
+    (index, link): (u64, Digest),
+    entry: &Entry,
+    now: Timestamp,
+    receipt: Bytes,
+) -> InboxRow {
     InboxRow {
         msg_id: entry.msg_id.unwrap_or(MsgId([0; 16])),
         packet,
@@ -348,6 +349,7 @@ fn blank_row(packet: Digest, index: u64, entry: &Entry, now: Timestamp, receipt:
         accepted: entry.time,
         stored: now,
         index,
+        link,
         remark: Remark::InOrder,
         retention_days: None,
         receipt,

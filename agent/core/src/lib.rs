@@ -17,6 +17,7 @@ pub mod backoff;
 mod cases;
 mod corrections;
 mod engine;
+mod follow;
 mod inbox;
 mod marks;
 pub mod minimise;
@@ -31,6 +32,7 @@ mod service;
 mod status;
 mod trust;
 mod turn;
+mod words;
 
 #[cfg(test)]
 mod fixture;
@@ -41,6 +43,7 @@ pub use agreed::Agreed;
 pub use cases::Cases;
 pub use corrections::CorrectRequest;
 pub use engine::{Core, Settings};
+pub use follow::{Step, Track};
 pub use minimise::{PushRequest, Rejection, Target};
 pub use onward::{Grant, Source};
 pub use outbox::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release, WINDOW_BYTES, WINDOW_PACKETS};

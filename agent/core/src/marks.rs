@@ -113,11 +113,26 @@ impl Core {
             }
         });
         if kind == CorrectionKind::Withdrawal {
-            let end = self.marks.get(earlier.position).and_then(|mark| mark.case_end);
-            let source = self.retention.withdrawn(earlier.position, end);
-            self.end_passed_on(&source.into_iter().collect(), now, turn);
+            self.goes(earlier.position, now, turn);
         }
         Ok(())
+    }
+
+    /// The body at this position goes, and what was to be passed on from it.
+    fn goes(&mut self, position: u64, now: Timestamp, turn: &mut Turn) {
+        let end = self.marks.get(position).and_then(|mark| mark.case_end);
+        let source = self.retention.withdrawn(position, end);
+        self.end_passed_on(&source.into_iter().collect(), now, turn);
+    }
+
+    /// The message at this position was taken back by its sender. Tells whether that was not known.
+    pub(crate) fn withdrawn_here(&mut self, position: u64, by: Noted, now: Timestamp, turn: &mut Turn) -> bool {
+        if self.mark(position).is_some_and(|mark| mark.withdrawn.is_some()) {
+            return false;
+        }
+        self.marks.edit(position, turn, |mark| mark.withdrawn = Some(by));
+        self.goes(position, now, turn);
+        true
     }
 
     /// Tells the sender of a correction that it took effect here, or that it did not.

@@ -87,6 +87,8 @@ pub(crate) struct Outbox {
     behind: BTreeMap<(String, Oin), BTreeSet<u64>>,
     flying: BTreeSet<u64>,
     flying_bytes: u64,
+    /// Sealed packets that the broker may have seen.
+    shown: BTreeSet<u64>,
     /// Packets sealed in this turn, at hand for submission.
     fresh: BTreeMap<Digest, Arc<[u8]>>,
     totals: Totals,
@@ -162,6 +164,9 @@ impl Outbox {
             Stage::Denied => self.totals.denied = self.totals.denied.saturating_add(1),
             Stage::Draft | Stage::Sealed | Stage::Held => {
                 row.receipt = Bytes::default();
+                if row.stage == Stage::Sealed {
+                    self.shown.insert(position);
+                }
                 self.insert(position, Item { row, draft: None });
             }
         }
@@ -226,6 +231,7 @@ impl Outbox {
             self.by_packet.remove(&packet);
         }
         self.ready.remove(&position);
+        self.shown.remove(&position);
         self.undefer(position, &item.row);
         self.land(position, item.row.size);
         Some(item)
@@ -306,6 +312,7 @@ impl Outbox {
             self.ready.remove(&position);
             let Some(digest) = digest else { continue };
             self.flying.insert(position);
+            self.shown.insert(position);
             self.flying_bytes = self.flying_bytes.saturating_add(size);
             sends.push(Send::Submit { digest, packet: self.fresh.remove(&digest) });
         }
@@ -376,6 +383,7 @@ impl Core {
             decided: None,
             receipt: Bytes::default(),
             source: request.source.as_ref().map(|source| source.packet),
+            links: Vec::new(),
         };
         let stage = if self.unreleased(&row.msg_id, &row.covenant, &row.flow, &draft) {
             self.room_to_hold(request.body.len())?;
@@ -477,36 +485,39 @@ impl Core {
         turn.drops.extend(row.packet);
         turn.events.push(Event::Decided { msg_id: row.msg_id, stage, outcome });
         self.corrections.message_ended(&row);
+        self.follow.accepted(&row);
         turn.writes.push(Write::Outbox(position, Box::new(row)));
     }
 
     /// Believes a verdict only when its receipt proves it, about this very packet.
     pub(crate) fn verdict(&mut self, verdict: &Verdict, now: Timestamp, turn: &mut Turn) {
         let Some(position) = self.outbox.by_packet.get(&verdict.packet).copied() else { return };
-        match self.check_verdict(position, verdict, now, turn) {
-            Ok(true) => {}
+        let links = match self.check_verdict(position, verdict, now, turn) {
+            Ok(Some(links)) => links,
             // The log was caught, or may be later: what it says about this packet proves nothing yet.
-            Ok(false) => return self.put_off(position, now.plus(DISPUTE_WAIT)),
+            Ok(None) => return self.put_off(position, now.plus(DISPUTE_WAIT)),
             Err(error) => {
                 let detail = format!("packet {} outcome {}: {error}", verdict.packet, verdict.outcome);
                 self.alarm(AlarmKind::FalseVerdict, detail, now, turn);
                 return self.put_off(position, now.plus(DISPUTE_WAIT));
             }
-        }
+        };
         let Some(Item { mut row, .. }) = self.outbox.take(position) else { return };
         let stage = if verdict.outcome == 0 { Stage::Done } else { Stage::Refused };
         row.receipt = verdict.receipt.clone();
+        row.links = if stage == Stage::Done { links } else { Vec::new() };
         self.close(position, row, (stage, verdict.outcome), now, turn);
     }
 
-    /// Whether a verdict that its receipt proves may be believed; see [`Core::observe`].
+    /// Checks that its receipt proves a verdict; the hashes of its entries, if it may be believed: see
+    /// [`Core::observe`].
     fn check_verdict(
         &mut self,
         position: u64,
         verdict: &Verdict,
         now: Timestamp,
         turn: &mut Turn,
-    ) -> Result<bool, ReceiptError> {
+    ) -> Result<Option<Vec<Digest>>, ReceiptError> {
         let (receipt, signed) = self.trust.receipt(&verdict.receipt)?;
         let believed = self.observe(&signed, now, turn);
         if verdict.outcome == 0 {
@@ -528,7 +539,23 @@ impl Core {
         if believed {
             receipt.entries.iter().for_each(|(_, entry)| self.retention.witness(entry.time));
         }
-        Ok(believed)
+        Ok(believed.then_some(receipt.leaves))
+    }
+
+    /// Ends a sealed message that no broker has seen. `false` for any other.
+    pub(crate) fn end_unsubmitted(
+        &mut self,
+        position: u64,
+        end: (Stage, u16),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> bool {
+        if self.outbox.shown.contains(&position) {
+            return false;
+        }
+        let Some(Item { row, .. }) = self.outbox.take(position) else { return false };
+        self.close(position, row, end, now, turn);
+        true
     }
 
     /// The broker recorded nothing: the same bytes again later.

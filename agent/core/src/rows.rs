@@ -83,8 +83,14 @@ pub mod table {
     pub const MARK: u8 = 27;
     /// [`super::ErasedRow`] by position in the inbox.
     pub const ERASED: u8 = 28;
+    /// [`super::NoticesRow`] by number.
+    pub const NOTICES: u8 = 30;
+    /// [`super::TakeBackRow`] by position in the outbox.
+    pub const TAKE_BACK: u8 = 31;
+    /// [`super::ConsumedRow`] by position in the inbox.
+    pub const CONSUMED: u8 = 32;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 29] = [
+    pub const ALL: [u8; 32] = [
         META,
         KEYS,
         ROTATION,
@@ -114,6 +120,9 @@ pub mod table {
         CORRECTION_BODY,
         MARK,
         ERASED,
+        NOTICES,
+        TAKE_BACK,
+        CONSUMED,
     ];
 }
 
@@ -154,6 +163,9 @@ macro_rules! coded {
 }
 
 mod later;
+mod told;
+
+pub use told::{ConsumedRow, NoticesRow, Reached, TakeBackRow};
 
 pub use later::{CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground, MarkRow, Noted};
 
@@ -237,6 +249,14 @@ coded! {
         KeyLost = 21 "key-lost",
         /// What a partner has to be told of itself, about a correction or a destruction, cannot be sent.
         CannotTell = 25 "cannot-tell",
+        /// What the broker tells of a packet is not proved by its log, or contradicts what it told before.
+        FalseNotice = 30 "false-notice",
+        /// What a recipient signed of a packet does not count, or links to another.
+        FalseStatement = 31 "false-statement",
+        /// The broker tells of a packet that this agent did not send.
+        UnknownNotice = 32 "unknown-notice",
+        /// Log entries the broker gives are not proved, or not this organisation's.
+        FalseEntries = 33 "false-entries",
     }
 }
 
@@ -279,6 +299,8 @@ pub struct OutboxRow {
     pub receipt: Bytes,
     /// SHA-256 of the packet in which the origin sent what this passes on, if it does.
     pub source: Option<Digest>,
+    /// The hash of the accepted entry for each recipient, as a leaf of the log: what its statement links to.
+    pub links: Vec<Digest>,
 }
 
 /// Where the body of a received message comes from.
@@ -341,6 +363,8 @@ pub struct InboxRow {
     pub stored: Timestamp,
     /// The accepted entry's place in the log.
     pub index: u64,
+    /// The accepted entry's hash, as a leaf of the log: what this organisation's statement links to.
+    pub link: Digest,
     /// How it follows the one before.
     pub remark: Remark,
     /// Days the body may be kept; none when that follows the case.
@@ -531,6 +555,12 @@ pub enum Write {
     Mark(u64, Box<MarkRow>),
     /// That a body in the inbox is gone.
     Erased(u64, ErasedRow),
+    /// Notices as the broker gave them.
+    Notices(u64, Box<NoticesRow>),
+    /// That an outgoing message is taken back.
+    TakeBack(u64, Box<TakeBackRow>),
+    /// That an incoming message was consumed.
+    Consumed(u64, Box<ConsumedRow>),
 }
 
 /// A row as stored: table, key, and a value or its absence.
@@ -602,6 +632,9 @@ impl Write {
             Self::CorrectionBody(at, value) => row(table::CORRECTION_BODY, position_key(*at), value.clone()),
             Self::Erased(at, one) => row(table::ERASED, position_key(*at), Some(cbor::encode(one))),
             Self::Mark(at, one) => row(table::MARK, position_key(*at), Some(cbor::encode(one))),
+            Self::Notices(at, one) => row(table::NOTICES, position_key(*at), Some(cbor::encode(one))),
+            Self::TakeBack(at, one) => row(table::TAKE_BACK, position_key(*at), Some(cbor::encode(one))),
+            Self::Consumed(at, one) => row(table::CONSUMED, position_key(*at), Some(cbor::encode(one))),
         }
     }
 
@@ -628,6 +661,9 @@ impl Write {
             table::CORRECTION_BODY => Self::CorrectionBody(at()?, Some(value.to_vec())),
             table::ERASED => Self::Erased(at()?, decode(value).map_err(|_| damaged())?),
             table::MARK => Self::Mark(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
+            table::NOTICES => Self::Notices(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
+            table::TAKE_BACK => Self::TakeBack(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
+            table::CONSUMED => Self::Consumed(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::SEEN => {
                 let (sender, flow) = key.split_at_checked(20).ok_or_else(damaged)?;
                 Self::Seen(oin(sender)?, text(flow)?, decode(value).map_err(|_| damaged())?)

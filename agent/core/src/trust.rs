@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 
 use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt, ReceiptError, VerifiedReceipt};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::proof::verify_consistency;
-use seinhuis_shared::wire::{CONSISTENCY_SIZES_MAX, FetchConsistency, Message as _};
+use seinhuis_shared::wire::{CONSISTENCY_SIZES_MAX, Entries, FetchConsistency, Message as _, Notices};
 
 use crate::rows::{PinRow, WaitingRow, Write};
 
@@ -138,6 +139,18 @@ impl Trust {
         let verified = receipt.verify(&self.log, &mut self.cache)?;
         let signed = Signed { checkpoint: verified.checkpoint.clone(), note: receipt.checkpoint };
         Ok((verified, signed))
+    }
+
+    /// As [`Trust::receipt`], for notices.
+    pub(crate) fn notices(&mut self, notices: &Notices) -> Result<(Vec<(u64, Entry)>, Signed), ReceiptError> {
+        let (checkpoint, entries) = notices.verify(&self.log, &mut self.cache)?;
+        Ok((entries, Signed { checkpoint, note: notices.checkpoint.clone() }))
+    }
+
+    /// As [`Trust::receipt`], for entries that were asked for.
+    pub(crate) fn entries(&mut self, entries: &Entries) -> Result<(Vec<(u64, Entry)>, Signed), ReceiptError> {
+        let (checkpoint, read) = entries.verify(&self.log, &mut self.cache)?;
+        Ok((read, Signed { checkpoint, note: entries.checkpoint.clone() }))
     }
 
     /// Takes in the newest checkpoint of a session: it may not lie before the pin.

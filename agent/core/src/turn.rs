@@ -6,14 +6,17 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::agreement::{Cast, Word};
+use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, Thumbprint};
 use seinhuis_shared::rotation::Rotated;
-use seinhuis_shared::wire::{CaseHead, Decided, Deferred, Known, Offer, Verdict, Welcome};
+use seinhuis_shared::wire::{
+    CaseHead, Consume, Decided, Deferred, Entries, Known, Notices, Offer, Verdict, Welcome,
+};
 
 use crate::corrections::CorrectRequest;
 use crate::minimise::{PushRequest, Rejection};
 use crate::outbox::Release;
-use crate::rows::{AlarmRow, Ground, Stage, Write};
+use crate::rows::{AlarmRow, Ground, InboxRow, OutboxRow, Reached, Stage, Write};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -83,6 +86,39 @@ pub enum Input {
         position: u64,
         /// Why.
         ground: Ground,
+    },
+    /// A person takes an own message back from the recipients that do not have it. Answered in [`Turn::answers`].
+    TakeBack {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// The message.
+        about: MsgId,
+        /// Why, as a code.
+        reason: String,
+        /// Its row, when it is at its end.
+        sent: Option<Box<OutboxRow>>,
+    },
+    /// This organisation's application took a received message over. Answered in [`Turn::answers`].
+    Consume {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// Its position in the inbox.
+        position: u64,
+        /// Its row.
+        row: Box<InboxRow>,
+    },
+    /// The broker's answer to a word that takes back the message at this position: entries, or a refusal's number.
+    TakenBack(u64, Result<Box<Entries>, u16>),
+    /// The same, about the message at this position of the inbox that was consumed.
+    ConsumeAnswered(u64, Result<Box<Entries>, u16>),
+    /// The broker tells what became of packets.
+    Notices(Box<Notices>),
+    /// Log entries that were asked for. Answered in [`Turn::checked`].
+    Entries {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// The answer.
+        entries: Box<Entries>,
     },
     /// The store has overwritten what was erased up to this ticket: see [`crate::Core::to_overwrite`].
     Overwritten(u64),
@@ -159,6 +195,22 @@ pub enum Send {
         /// The packet, when it is at hand.
         packet: Option<Arc<[u8]>>,
     },
+    /// Take the packet of the message at this position back: the signed word.
+    Withdraw {
+        /// Its position in the outbox.
+        position: u64,
+        /// The signed word.
+        bytes: Vec<u8>,
+    },
+    /// Say that the message at this position was consumed.
+    Consume {
+        /// Its position in the inbox.
+        position: u64,
+        /// What is said.
+        consume: Box<Consume>,
+    },
+    /// Notices up to this one are kept.
+    NoticesTaken(u64),
     /// Payload of an acknowledgement frame.
     Acknowledge(Vec<u8>),
     /// Publish this bundle.
@@ -239,6 +291,15 @@ pub enum Event {
         /// The refusal's number, or 0.
         outcome: u16,
     },
+    /// A packet is further at a recipient.
+    Reached {
+        /// The message.
+        msg_id: MsgId,
+        /// The recipient.
+        to: Oin,
+        /// How far it is.
+        reached: Reached,
+    },
     /// A packet came in for the first time.
     Received {
         /// Its place in the inbox.
@@ -273,6 +334,8 @@ pub struct Turn {
     pub replies: Vec<Reply>,
     /// To those who proposed, spoke or decided, by token: that it is kept and will be said, or why not.
     pub answers: Vec<(u64, Result<(), Rejection>)>,
+    /// To those who asked for log entries, by token: whether they are proved and this organisation's.
+    pub checked: Vec<(u64, Result<Vec<(u64, Entry)>, String>)>,
     /// To those who listen.
     pub events: Vec<Event>,
 }
