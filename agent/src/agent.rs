@@ -6,9 +6,10 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Status};
+use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Status, Unfetched};
 use seinhuis_journal::{Stats, StoreError};
 use seinhuis_shared::ids::{CaseId, MsgId, Oin};
+use seinhuis_shared::wire::{Entries, FetchEntries};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
@@ -217,6 +218,16 @@ impl AgentHandle {
             Ok(result) => result.map_err(PushError::Rejected),
             Err(_) => Err(PushError::Stopped),
         }
+    }
+
+    /// Asks the broker for log entries this organisation is party to; each is proved.
+    ///
+    /// # Errors
+    /// [`Unfetched`]; [`Unfetched::NotConnected`] also when the session ends meanwhile.
+    pub async fn fetch(&self, ask: FetchEntries) -> Result<Box<Entries>, Unfetched> {
+        let (answer, answered) = oneshot::channel();
+        self.post(Job::Fetch(ask, answer));
+        answered.await.unwrap_or(Err(Unfetched::NotConnected))
     }
 
     /// Asks the broker how a case stands, if there is a session.

@@ -12,10 +12,10 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use seinhuis_agent_core::rows::{OutboxRow, ProvenanceRow, ReleaseRow, position_key, table};
+use seinhuis_agent_core::rows::{InboxRow, NoticesRow, OutboxRow, ProvenanceRow, ReleaseRow, position_key, table};
 use seinhuis_agent_core::{
     Core, CorrectRequest, Event, Ground, Input, PushRequest, Pushed, Rejection, Release, RestoreError, Send,
-    Settings, Stage, Turn, Write,
+    Settings, Stage, Turn, Unfetched, Write,
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
 use seinhuis_shared::case::Act;
@@ -23,7 +23,7 @@ use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
 use seinhuis_shared::signing::SigningKey;
-use seinhuis_shared::wire::{Offer, Welcome};
+use seinhuis_shared::wire::{Entries, FetchEntries, Offer, Welcome};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
@@ -116,6 +116,10 @@ pub enum Say {
     RetryCorrections(Option<MsgId>),
     /// It has the body at this position of the inbox erased.
     Erase(u64, Ground),
+    /// It takes an own message back, for this reason.
+    TakeBack(MsgId, String),
+    /// Its application took the message at this position of the inbox over.
+    Consume(u64),
     /// It gives up its signing key for the next one; at once, or when what is sealed has its verdicts.
     Rotate {
         /// At once.
@@ -124,9 +128,18 @@ pub enum Say {
 }
 
 impl Say {
-    /// As an input of the core, with what it needs of the store.
-    pub(crate) fn input(self, token: u64, view: &View<'_>) -> Input {
-        match self {
+    /// As an input of the core, with what it needs of the store; none for a message that is not there.
+    pub(crate) fn input(self, token: u64, view: &View<'_>) -> Option<Input> {
+        Some(match self {
+            Self::TakeBack(about, reason) => {
+                let position = view.core.find(&about).map(|(position, _)| position);
+                let sent = position.and_then(|position| outbox_row(view.store, position)).map(Box::new);
+                Input::TakeBack { token, about, reason, sent }
+            }
+            Self::Consume(position) => {
+                let row = Box::new(inbox_row(view.store, position)?);
+                Input::Consume { token, position, row }
+            }
             Self::Correct(mut request) => {
                 let position = view.core.find(&request.about).map(|(position, _)| position);
                 let row = position.and_then(|position| outbox_row(view.store, position));
@@ -140,7 +153,7 @@ impl Say {
             Self::Release(release) => Input::Release { token, release },
             Self::Decide(case, act, covenant) => Input::Decide { token, case, act, covenant },
             Self::Rotate { urgent } => Input::Rotate { token, urgent },
-        }
+        })
     }
 }
 
@@ -152,6 +165,8 @@ pub(crate) enum Job {
     Offer(Box<Offer>, OwnedSemaphorePermit),
     /// Something to say about a covenant or a case, and where the answer goes.
     Say(Say, oneshot::Sender<Result<(), Rejection>>),
+    /// Log entries are wanted, and where they go.
+    Fetch(FetchEntries, oneshot::Sender<Result<Box<Entries>, Unfetched>>),
     /// A push, and where its answer goes.
     Push(Box<PushRequest>, oneshot::Sender<Result<Pushed, Rejection>>),
     /// A session began; what is to be sent goes here.
@@ -181,6 +196,7 @@ impl Job {
             Self::Push(request, _) => request.body.len(),
             Self::Input(_)
             | Self::Say(..)
+            | Self::Fetch(..)
             | Self::Connected(..)
             | Self::Disconnected
             | Self::Query(_)
@@ -394,6 +410,18 @@ pub(crate) fn release_row(store: &dyn Store, msg_id: &MsgId) -> Option<ReleaseRo
 /// One row of the outbox.
 pub(crate) fn outbox_row(store: &dyn Store, position: u64) -> Option<OutboxRow> {
     let Write::Outbox(_, row) = row(store, table::OUTBOX, &position_key(position))? else { return None };
+    Some(*row)
+}
+
+/// One row of the inbox.
+pub(crate) fn inbox_row(store: &dyn Store, position: u64) -> Option<InboxRow> {
+    let Write::Inbox(_, row) = row(store, table::INBOX, &position_key(position))? else { return None };
+    Some(*row)
+}
+
+/// Notices that are kept, by their number.
+pub(crate) fn notices_row(store: &dyn Store, number: u64) -> Option<NoticesRow> {
+    let Write::Notices(_, row) = row(store, table::NOTICES, &position_key(number))? else { return None };
     Some(*row)
 }
 

@@ -4,6 +4,8 @@
 //! the tree, the tree covers the entries. It is made in the same turn as the entries, so that holding one
 //! means the outcome was on stable storage before it was sent.
 
+pub mod file;
+
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::cbor::{self, Bytes};

@@ -489,10 +489,12 @@ fn a_full_disk_stops_the_broker_with_a_sentence_and_loses_nothing_accepted() {
     runtime.block_on(async {
         let mut raw = Raw::open(&municipality.home).await.unwrap();
         for packet in &accepted {
-            assert!(raw.offer().await.unwrap().packet.0 == *packet, "in the order of acceptance");
+            let offer = raw.offer().await.unwrap();
+            assert!(offer.packet.0 == *packet, "in the order of acceptance");
+            let link = leaf_hash(&Receipt::parse(&offer.receipt).unwrap().entries[0].entry);
             let (msg_id, packet) = (Packet::parse(packet).unwrap().context().msg_id, sha256(packet));
-            let items = vec![Acknowledged { msg_id, packet, outcome: 0 }];
-            let acknowledgement = Acknowledgement { version: 1, recipient: to, issued: clock::now(), items };
+            let items = vec![Acknowledged::stored(msg_id, packet, 0, link)];
+            let acknowledgement = Acknowledgement { recipient: to, issued: clock::now(), items };
             raw.acknowledge(&acknowledgement.sign(&signer)).await.unwrap();
         }
         let mut raw = Raw::open(&police.home).await.unwrap();

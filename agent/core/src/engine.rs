@@ -229,10 +229,8 @@ impl Core {
             Input::TakenBack(position, answer) => self.taken_back(position, &answer, now, turn),
             Input::ConsumeAnswered(position, answer) => self.consume_answered(position, &answer, now, turn),
             Input::Notices(notices) => self.notices(*notices),
-            Input::Entries { token, entries } => {
-                let checked = self.check_entries(&entries, now, turn);
-                turn.checked.push((token, checked));
-            }
+            Input::FetchEntries { token, ask } => self.fetch_entries(token, ask, turn),
+            Input::Entries { token, ask, answer } => self.entries_came(token, &ask, answer, now, turn),
             Input::Overwritten(ticket) => self.overwritten(ticket, now, ports, turn),
             Input::LookAtCase(case) => self.look_at(case, now, turn),
             Input::Cases(heads) => self.take_cases(&heads, now, turn),

@@ -306,7 +306,9 @@ impl Core {
 
     /// The items of notices, each with whose signature it stands under: one verification for each list signed.
     fn signed_items(&self, notices: &Notices, entries: &[(u64, Entry)]) -> Items {
-        let of = |hash: &Digest| entries.iter().map(|(_, entry)| entry).find(|one| one.statement == Some(*hash));
+        let named: BTreeMap<Digest, &Entry> =
+            entries.iter().filter_map(|(_, entry)| Some((entry.statement?, entry))).collect();
+        let of = |hash: &Digest| named.get(hash).copied();
         let mut items = Items::new();
         for part in &notices.parts {
             let hashes: Vec<Digest> = part.items.iter().map(Acknowledged::hash).collect();

@@ -50,9 +50,9 @@ pub use outbox::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release, WINDOW_BYT
 pub use ports::{Chance, Crypto, Locker, Ports};
 pub use rotation::Turning;
 pub use rows::{
-    ActRow, AlarmKind, AlarmRow, CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground,
-    InboxRow, MarkRow, Noted, OutboxRow, ProposalRow, ProvenanceRow, ReleaseRow, Remark, RestoreError,
-    RotationRow, Row, Stage, WordRow, Write,
+    ActRow, AlarmKind, AlarmRow, CaseEnd, ConsumedRow, CorrectionKind, CorrectionRow, CorrectionState,
+    ErasedRow, Ground, InboxRow, MarkRow, Noted, NoticesRow, OutboxRow, ProposalRow, ProvenanceRow, Reached, ReleaseRow, Remark, RestoreError,
+    RotationRow, Row, Stage, TakeBackRow, WordRow, Write,
 };
 pub use status::{Peer, Status};
-pub use turn::{Event, Input, Pushed, Reply, Send, Turn};
+pub use turn::{Event, Input, Pushed, Reply, Send, Turn, Unfetched};

@@ -6,11 +6,10 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::agreement::{Cast, Word};
-use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, Thumbprint};
 use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::wire::{
-    CaseHead, Consume, Decided, Deferred, Entries, Known, Notices, Offer, Verdict, Welcome,
+    CaseHead, Consume, Decided, Deferred, Entries, FetchEntries, Known, Notices, Offer, Verdict, Welcome,
 };
 
 use crate::corrections::CorrectRequest;
@@ -113,12 +112,21 @@ pub enum Input {
     ConsumeAnswered(u64, Result<Box<Entries>, u16>),
     /// The broker tells what became of packets.
     Notices(Box<Notices>),
-    /// Log entries that were asked for. Answered in [`Turn::checked`].
-    Entries {
+    /// Somebody wants to see log entries this organisation is party to. Answered in [`Turn::fetched`].
+    FetchEntries {
         /// Leads the answer back to who asked.
         token: u64,
+        /// Which.
+        ask: FetchEntries,
+    },
+    /// The broker's answer to that: entries, or a refusal's number.
+    Entries {
+        /// Of the question.
+        token: u64,
+        /// The question.
+        ask: FetchEntries,
         /// The answer.
-        entries: Box<Entries>,
+        answer: Result<Box<Entries>, u16>,
     },
     /// The store has overwritten what was erased up to this ticket: see [`crate::Core::to_overwrite`].
     Overwritten(u64),
@@ -211,6 +219,13 @@ pub enum Send {
     },
     /// Notices up to this one are kept.
     NoticesTaken(u64),
+    /// Ask for log entries.
+    FetchEntries {
+        /// Of the question.
+        token: u64,
+        /// The question.
+        ask: FetchEntries,
+    },
     /// Payload of an acknowledgement frame.
     Acknowledge(Vec<u8>),
     /// Publish this bundle.
@@ -319,6 +334,17 @@ pub enum Event {
     Alarm(AlarmRow),
 }
 
+/// Why there are no log entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfetched {
+    /// There is no session with the broker.
+    NotConnected,
+    /// The broker refuses, with this number.
+    Refused(u16),
+    /// What the broker gave is not proved, or not this organisation's. There is an alarm.
+    False(String),
+}
+
 /// What one step does: first `writes`, `blobs` and `drops` become durable together, then the rest happens.
 #[derive(Debug, Default)]
 pub struct Turn {
@@ -334,8 +360,8 @@ pub struct Turn {
     pub replies: Vec<Reply>,
     /// To those who proposed, spoke or decided, by token: that it is kept and will be said, or why not.
     pub answers: Vec<(u64, Result<(), Rejection>)>,
-    /// To those who asked for log entries, by token: whether they are proved and this organisation's.
-    pub checked: Vec<(u64, Result<Vec<(u64, Entry)>, String>)>,
+    /// To those who asked for log entries, by token: the entries, each proved and this organisation's.
+    pub fetched: Vec<(u64, Result<Box<Entries>, Unfetched>)>,
     /// To those who listen.
     pub events: Vec<Event>,
 }

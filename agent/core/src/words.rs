@@ -11,13 +11,14 @@ use seinhuis_shared::ids::MsgId;
 use seinhuis_shared::receipt::ReceiptError;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
-use seinhuis_shared::wire::{Consume, Entries, Withdrawal, is_code};
+use seinhuis_shared::wire::{Consume, Entries, FetchEntries, Withdrawal, is_code};
 
 use crate::engine::Core;
 use crate::minimise::Rejection;
 use crate::ports::Ports;
 use crate::rows::{AlarmKind, ConsumedRow, InboxRow, OutboxRow, Stage, TakeBackRow, Write};
-use crate::turn::{Send, Turn};
+use crate::trust::Signed;
+use crate::turn::{Send, Turn, Unfetched};
 
 /// Most of these words under way at once.
 const ASKED_MAX: usize = 16;
@@ -299,29 +300,50 @@ impl Core {
         }
     }
 
-    /// Checks log entries this organisation asked for: proved, and its own. The same again whoever asks.
-    pub(crate) fn check_entries(
+    /// Asks the broker for log entries this organisation is party to.
+    pub(crate) fn fetch_entries(&self, token: u64, ask: FetchEntries, turn: &mut Turn) {
+        if self.connected {
+            turn.sends.push(Send::FetchEntries { token, ask });
+        } else {
+            turn.fetched.push((token, Err(Unfetched::NotConnected)));
+        }
+    }
+
+    /// Log entries came that this organisation asked for: believed when each is proved and belongs to what was
+    /// asked, which is its own.
+    pub(crate) fn entries_came(
         &mut self,
-        entries: &Entries,
+        token: u64,
+        ask: &FetchEntries,
+        answer: Result<Box<Entries>, u16>,
         now: Timestamp,
         turn: &mut Turn,
-    ) -> Result<Vec<(u64, Entry)>, String> {
-        let own = Some(self.settings.oin);
-        let read = self.trust.entries(entries).map_err(|error| error.to_string()).and_then(|(all, signed)| {
-            let foreign = all.iter().find(|(_, one)| ![one.from, one.to, one.subject].contains(&own));
-            match foreign {
-                Some((index, _)) => Err(format!("entry {index} is not this organisation's")),
-                None => Ok((all, signed)),
+    ) {
+        let checked = answer.map_err(Unfetched::Refused).and_then(|entries| {
+            match self.check_entries(ask, &entries) {
+                Ok(signed) if self.observe(&signed, now, turn) => Ok(entries),
+                Ok(_) => Err(Unfetched::False("the log is forked, or owes proofs".to_owned())),
+                Err(detail) => {
+                    self.alarm(AlarmKind::FalseEntries, detail.clone(), now, turn);
+                    Err(Unfetched::False(detail))
+                }
             }
         });
-        match read {
-            Ok((all, signed)) if self.observe(&signed, now, turn) => Ok(all),
-            Ok(_) => Err("the log is forked, or not proved".to_owned()),
-            Err(detail) => {
-                self.alarm(AlarmKind::FalseEntries, detail.clone(), now, turn);
-                Err(detail)
-            }
+        turn.fetched.push((token, checked));
+    }
+
+    fn check_entries(&mut self, ask: &FetchEntries, entries: &Entries) -> Result<Signed, String> {
+        let own = self.settings.oin;
+        let (all, signed) = self.trust.entries(entries).map_err(|error| error.to_string())?;
+        if let Some((index, _)) = all.iter().find(|(_, entry)| !ask.wants(entry, own)) {
+            return Err(format!("entry {index} is not this organisation's, or was not asked for"));
         }
+        let indexes: Vec<u64> = all.iter().map(|(index, _)| *index).collect();
+        let rise = indexes.windows(2).all(|pair| matches!(pair, [one, next] if one < next));
+        let first = indexes.first().is_none_or(|first| *first >= ask.first);
+        let alone = !ask.one || (indexes == [ask.first] && entries.next.is_none());
+        let on = entries.next.is_none_or(|next| next > ask.first && indexes.last().is_none_or(|last| next > *last));
+        if rise && first && alone && on { Ok(signed) } else { Err("the entries are not in order".to_owned()) }
     }
 }
 

@@ -47,10 +47,11 @@ pub(super) fn table_of(list: &Value, value: &Value, heading: &str, columns: &[&s
 pub(super) fn outbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complaint> {
     let (value, _) = ask(home, Request::Look(Look::Outbox { lines }))?;
     let heading = ui.lang.pick(
-        "NR BERICHT STAND STROOM STAP AAN GEMAAKT REDEN",
-        "NO MESSAGE STATE FLOW STEP TO CREATED REASON",
+        "NR BERICHT STAND STROOM STAP AAN ONTVANGST GEMAAKT REDEN",
+        "NO MESSAGE STATE FLOW STEP TO REACHED CREATED REASON",
     );
-    table(&value, heading, &["position", "msg_id", "state", "flow", "step", "to", "created", "refusal"], ui);
+    let columns = ["position", "msg_id", "state", "flow", "step", "to", "reached", "created", "refusal"];
+    table(&value, heading, &columns, ui);
     Ok(Outcome::Done)
 }
 
@@ -76,17 +77,80 @@ pub(super) fn sent(home: &Home, id: String, ui: Ui) -> Result<Outcome, Complaint
         let decided = super::push::decision(&value, lang);
         let none = lang.pick("geen besluit", "no decision").to_owned();
         rows.push((lang.pick("vrijgave", "release"), if decided.is_empty() { none } else { decided }));
+        rows.extend(reached(&value, lang));
         aligned(&rows)
     };
     ui.answer(&Text::new(shown(Lang::Nl), shown(Lang::En)), &value);
     Ok(Outcome::Done)
 }
 
+/// How far the message is at each recipient, and whether it is taken back.
+fn reached(value: &Value, lang: Lang) -> Vec<(&'static str, String)> {
+    let words = |at: &str| match at {
+        "accepted" => lang.pick("aangenomen voor", "accepted for"),
+        "stored" => lang.pick("opgeslagen bij", "stored at"),
+        "quarantined" => lang.pick("in quarantaine bij", "quarantined at"),
+        "consumed" => lang.pick("overgenomen door", "consumed by"),
+        "withdrawn" => lang.pick("teruggenomen van", "taken back from"),
+        "expired" => lang.pick("verlopen voor", "expired for"),
+        _ => lang.pick("vernietigd voor", "shredded for"),
+    };
+    let mut rows = Vec::new();
+    for one in value.get("recipients").and_then(Value::as_array).into_iter().flatten() {
+        rows.push((words(&cell(one, "reached")), format!("{} {}", cell(one, "to"), cell(one, "at"))));
+    }
+    if let Some(taken) = value.get("taken_back").filter(|taken| !taken.is_null()) {
+        let how = match (taken.get("done").and_then(Value::as_bool), refusal(taken)) {
+            (Some(true), _) => lang.pick("vastgelegd; wie het al had staat hierboven", "logged; who had it is above").into(),
+            (_, none) if none == "-" => lang.pick("wacht op de broker", "waits for the broker").to_owned(),
+            (_, refused) => refused,
+        };
+        rows.push((lang.pick("terugnemen", "taking back"), how));
+    }
+    rows
+}
+
+/// Takes a message back from who does not have it.
+pub(super) fn take_back(home: &Home, id: String, reason: String, ui: Ui) -> Result<Outcome, Complaint> {
+    let (value, _) = ask(home, Request::TakeBack { msg_id: id, reason })?;
+    let id = cell(&value, "msg_id");
+    let here = value.get("taken_back").is_none_or(Value::is_null);
+    let text = if here {
+        Text::new(
+            format!("{id} is teruggenomen voordat het verstuurd was."),
+            format!("{id} is taken back before it was sent."),
+        )
+    } else {
+        Text::new(
+            format!(
+                "{id} wordt teruggenomen van wie het niet heeft; `outbox show` zegt van wie. Wie het al heeft: trek het daar in met `withdraw`."
+            ),
+            format!(
+                "{id} is taken back from who does not have it; `outbox show` says from whom. Who has it already: withdraw it there with `withdraw`."
+            ),
+        )
+    };
+    ui.answer(&text, &value);
+    Ok(Outcome::Done)
+}
+
+/// Reports that the own application took a message over.
+pub(super) fn consumed(home: &Home, id: String, ui: Ui) -> Result<Outcome, Complaint> {
+    let (value, _) = ask(home, Request::Consumed { id })?;
+    let id = cell(&value, "msg_id");
+    let text = Text::new(
+        format!("Dat {id} is overgenomen, is vastgelegd en wordt de afzender gemeld."),
+        format!("That {id} was taken over is kept, and its sender is told."),
+    );
+    ui.answer(&text, &value);
+    Ok(Outcome::Done)
+}
+
 pub(super) fn inbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complaint> {
     let (value, _) = ask(home, Request::Look(Look::Inbox { lines }))?;
     let heading = ui.lang.pick(
-        "NR BERICHT STAND STROOM SOORT VAN OPGESLAGEN VOLGORDE HERZIEN BEWAREN-TOT GEWIST REDEN",
-        "NO MESSAGE STATE FLOW TYPE FROM STORED ORDER REVISED KEEP-UNTIL ERASED REASON",
+        "NR BERICHT STAND STROOM SOORT VAN OPGESLAGEN VOLGORDE OVERGENOMEN HERZIEN BEWAREN-TOT GEWIST REDEN",
+        "NO MESSAGE STATE FLOW TYPE FROM STORED ORDER CONSUMED REVISED KEEP-UNTIL ERASED REASON",
     );
     table(
         &value,
@@ -100,6 +164,7 @@ pub(super) fn inbox(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complain
             "from",
             "stored",
             "remark",
+            "consumed",
             "revised",
             "keep_until",
             "erased",

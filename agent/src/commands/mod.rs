@@ -8,9 +8,11 @@ mod doctor;
 mod enrol;
 mod init;
 mod key;
+pub(crate) mod log;
 mod messages;
 mod present;
 mod push;
+mod receipt;
 mod release;
 pub mod request;
 mod run;
@@ -89,6 +91,11 @@ enum Command {
     /// Corrections and withdrawals, and who confirmed them
     #[command(subcommand)]
     Corrections(Corrections),
+    /// Receipts: what is proved of a message sent, and whether a file proves it
+    #[command(subcommand)]
+    Receipt(receipt::Command),
+    /// The log entries this organisation is party to, each proved; `show` for one
+    Log(log::Log),
     /// Messages sent
     #[command(subcommand)]
     Outbox(Outbox),
@@ -204,7 +211,15 @@ enum Outbox {
         #[arg(short = 'n', long, default_value_t = 50)]
         lines: u64,
     },
-    /// Show one message: where it is, who decided on its release, and why
+    /// Take a message back from every recipient that does not have it; what they have, `withdraw` withdraws
+    Withdraw {
+        /// Its message id
+        id: String,
+        /// Why, as a code of a-z, 0-9 and _; it is in the log
+        #[arg(long, default_value = "withdrawn")]
+        reason: String,
+    },
+    /// Show one message: where it is at each recipient, who decided on its release, and why
     Show {
         /// Its message id
         id: String,
@@ -248,6 +263,11 @@ enum Inbox {
         #[arg(long)]
         withdrawn: bool,
     },
+    /// Report that the own application took a message over; its sender is told, with this organisation's signature
+    Consumed {
+        /// Its number in the list, or its message id
+        id: String,
+    },
     /// Erase the body of a message before its term; its row stays as evidence
     Erase {
         /// Its number in the list, or its message id
@@ -289,6 +309,9 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),
+        Command::Outbox(Outbox::Withdraw { id, reason }) => messages::take_back(&home, id, reason, ui),
+        Command::Receipt(command) => receipt::receipt(&home, command, ui),
+        Command::Log(args) => log::log(&home, args, ui),
         Command::Outbox(Outbox::Show { id }) => messages::sent(&home, id, ui),
         Command::Consent(command) => consent::consent(&home, command, ui),
         Command::Release(command) => release::release(&home, command, ui),
@@ -296,6 +319,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Inbox(Inbox::Read { id, raw, withdrawn }) => {
             messages::read(&home, Look::Read { id, withdrawn }, raw, ui)
         }
+        Command::Inbox(Inbox::Consumed { id }) => messages::consumed(&home, id, ui),
         Command::Inbox(Inbox::Erase { id, reason }) => messages::erase(&home, id, reason, ui),
         Command::Correct { message, file } => correct::correct(&home, &message, &file, ui),
         Command::Withdraw { message, reason, note } => {

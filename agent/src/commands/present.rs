@@ -2,15 +2,19 @@
 
 use data_encoding::{BASE64, HEXLOWER};
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
-use seinhuis_agent_core::{Held, Locker as _, MarkRow, Status, Write};
+use seinhuis_agent_core::{Held, Locker as _, MarkRow, Status, Track, Write};
 use seinhuis_journal::{Stats, Store};
 use seinhuis_shared::case::{CaseState, Stage};
+use seinhuis_shared::cbor;
+use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::limits::NOTICES_MAX;
 use seinhuis_shared::onward::Consent;
 use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::Rotation;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::wire::Notices;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
@@ -20,7 +24,7 @@ use serde_json::{Value, json};
 use super::case::{CaseView, DecidedView, PendingView, StatedView};
 use super::key::{KeyView, RotatedView, TurningView};
 use super::request::ActText;
-use crate::engine::{View, outbox_row, provenance_row, release_row, store_complaint};
+use crate::engine::{View, notices_row, outbox_row, provenance_row, release_row, store_complaint};
 use crate::link::LinkStatus;
 
 pub(super) fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
@@ -56,7 +60,37 @@ fn receipt(bytes: &[u8]) -> Value {
     }
 }
 
-fn outgoing(position: u64, row: &OutboxRow, store: &dyn Store) -> Value {
+/// How far a packet is at one recipient, with the place and time of the entry that says so.
+fn reached(track: &Track, store: &dyn Store) -> Value {
+    let entry = track.steps.last().and_then(|step| {
+        let notices: Notices = cbor::strict(&notices_row(store, step.row)?.notices, NOTICES_MAX).ok()?;
+        Entry::parse(notices.entries.get(usize::from(step.place))?).ok()
+    });
+    json!({
+        "to": track.to.to_string(),
+        "reached": track.reached().as_str(),
+        "entry": track.steps.last().map(|step| step.index),
+        "at": entry.as_ref().map(|entry| entry.time.to_string()),
+        "refusal": reason(entry.and_then(|entry| entry.reason).unwrap_or_default()),
+    })
+}
+
+/// How far a packet is at all its recipients, in short: the one word for all, or a count for each.
+fn summary(tracks: &[Track]) -> Option<String> {
+    let mut counts = std::collections::BTreeMap::new();
+    for track in tracks {
+        *counts.entry(track.reached()).or_insert(0_usize) += 1;
+    }
+    let shown = counts.iter().map(|(reached, count)| match tracks.len() {
+        1 => reached.to_string(),
+        all => format!("{reached}:{count}/{all}"),
+    });
+    (!tracks.is_empty()).then(|| shown.collect::<Vec<_>>().join(","))
+}
+
+fn outgoing(position: u64, row: &OutboxRow, view: &View<'_>) -> Value {
+    let store = view.store;
+    let tracks = view.core.tracks(&row.msg_id);
     let release = release_row(store, &row.msg_id);
     json!({
         "position": position,
@@ -75,6 +109,14 @@ fn outgoing(position: u64, row: &OutboxRow, store: &dyn Store) -> Value {
         "seq": row.seq,
         "refusal": reason(row.outcome),
         "receipt": receipt(&row.receipt),
+        "reached": summary(tracks),
+        "recipients": tracks.iter().map(|track| reached(track, store)).collect::<Vec<_>>(),
+        "taken_back": view.core.take_back_row(position).map(|row| json!({
+            "reason": row.reason,
+            "since": row.since.to_string(),
+            "done": row.done,
+            "refusal": reason(row.refused),
+        })),
         "release": release.map(|row| json!({
             "outcome": if row.approved { "approved" } else { "denied" },
             "role": row.role,
@@ -125,7 +167,7 @@ pub(super) fn outbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     let rows = rows(view.store, table::OUTBOX, lines)?;
     let shown = rows.iter().filter_map(|write| {
         if let Write::Outbox(position, row) = write {
-            Some(outgoing(*position, row, view.store))
+            Some(outgoing(*position, row, view))
         } else {
             None
         }
@@ -174,7 +216,7 @@ pub(super) fn key(view: &View<'_>) -> Value {
 pub(super) fn message(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint> {
     let (position, _) = view.core.find(&msg_id).ok_or_else(|| no_such_message(&msg_id.to_string()))?;
     let row = outbox_row(view.store, position).ok_or_else(|| no_such_message(&msg_id.to_string()))?;
-    Ok(outgoing(position, &row, view.store))
+    Ok(outgoing(position, &row, view))
 }
 
 fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
@@ -199,6 +241,9 @@ fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
         "stored": row.stored.to_string(),
         "entry": row.index,
         "remark": row.remark.as_str(),
+        "consumed": view.core.consumed_row(position).map(|row| row.since.to_string()),
+        "consumed_entry": view.core.consumed_row(position).and_then(|row| row.entry),
+        "consumed_refusal": reason(view.core.consumed_row(position).map_or(0, |row| row.refused)),
         "revised": revised(&mark),
         "revised_by": mark.corrected.iter().chain(&mark.withdrawn).map(|one| one.by.to_string()).collect::<Vec<_>>(),
         "revised_at": mark.withdrawn.as_ref().or(mark.corrected.last()).map(|one| one.at.to_string()),

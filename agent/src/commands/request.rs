@@ -12,6 +12,7 @@ use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Compiled, Covenant, Handling, Role, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, TraceId};
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, Answered};
@@ -20,7 +21,8 @@ use seinhuis_shell::{answer, clock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{correct, present};
+use super::log::LogText;
+use super::{correct, log, present, receipt};
 use crate::agent::{AgentHandle, PushError, stopped};
 use crate::engine::{Engine, Say, View, outbox_row, provenance_row, store_complaint};
 use crate::home::Home;
@@ -135,6 +137,20 @@ pub enum Request {
         /// The message they are about, a UUID; all when left out.
         about: Option<String>,
     },
+    /// Takes an own message back.
+    TakeBack {
+        /// Its id, a UUID.
+        msg_id: String,
+        /// Why, as a code.
+        reason: String,
+    },
+    /// Says that the own application took a received message over.
+    Consumed {
+        /// Its position or its message id.
+        id: String,
+    },
+    /// Asks the broker for log entries this organisation is party to.
+    Log(LogText),
     /// Has the body of a message received erased.
     Erase {
         /// Its position or its message id.
@@ -243,6 +259,16 @@ pub enum Look {
         /// Its hash, hexadecimal.
         covenant: String,
     },
+    /// The receipt of one message sent, as a file's text.
+    ReceiptFile {
+        /// Its id, a UUID.
+        msg_id: String,
+    },
+    /// One covenant and the rotations in its lines; null when it is not known.
+    Pinned {
+        /// Its hash, hexadecimal.
+        covenant: String,
+    },
     /// The signing key and how it came to be.
     Key,
     /// How the agent is doing.
@@ -311,6 +337,17 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             say_directly(&mut engine, Say::RetryCorrections(about))?;
             correct::list(&engine.view(), u64::MAX, true)
         }
+        Request::TakeBack { msg_id, reason } => {
+            let msg_id = field("ID", &msg_id)?;
+            say_directly(&mut engine, Say::TakeBack(msg_id, reason))
+                .and_then(|_| present::message(&engine.view(), msg_id))
+        }
+        Request::Consumed { id } => {
+            let position = present::position_of(&engine.view(), &id)?;
+            say_directly(&mut engine, Say::Consume(position))
+                .and_then(|_| present::received(&engine.view(), position))
+        }
+        Request::Log(_) => Err(log::not_connected()),
         Request::Erase { id, ground } => {
             let (position, say) = erase(&engine.view(), &id, &ground)?;
             say_directly(&mut engine, say)?;
@@ -372,7 +409,7 @@ fn granted(view: &View<'_>, text: &GrantText) -> Result<PushRequest, Complaint> 
 }
 
 /// A date or an instant of `--until`.
-fn moment(text: &str) -> Result<Timestamp, Complaint> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, Complaint> {
     Timestamp::parse(text).ok_or_else(|| {
         Complaint::usage(
             Text::new(format!("{text} is geen datum."), format!("{text} is no date.")),
@@ -388,7 +425,7 @@ fn target(name: &str, text: &str) -> Result<Target, Complaint> {
 }
 
 fn say_directly(engine: &mut Engine, say: Say) -> Result<Value, Complaint> {
-    let input = say.input(0, &engine.view());
+    let input = say.input(0, &engine.view()).ok_or_else(|| Complaint::from_refusal(Refusal::UnknownMessage))?;
     let turn = engine.step([input]).map_err(|error| store_complaint(&error))?;
     let (_, result) = turn.answers.into_iter().next().ok_or_else(|| Complaint::bug("no answer"))?;
     result.map_err(|rejection| rejected(&rejection))?;
@@ -486,6 +523,17 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             say(agent, Say::RetryCorrections(optional("MESSAGE", about.as_ref())?)).await?;
             agent.query(|view| correct::list(view, u64::MAX, true)).await?
         }
+        Request::TakeBack { msg_id, reason } => {
+            let msg_id = field("ID", &msg_id)?;
+            say(agent, Say::TakeBack(msg_id, reason)).await?;
+            agent.query(move |view| present::message(view, msg_id)).await?
+        }
+        Request::Consumed { id } => {
+            let position = agent.query(move |view| present::position_of(view, &id)).await??;
+            say(agent, Say::Consume(position)).await?;
+            agent.query(move |view| present::received(view, position)).await?
+        }
+        Request::Log(question) => log::page(agent.fetch(question.into()).await),
         Request::Erase { id, ground } => {
             let (position, erasing) = agent.query(move |view| erase(view, &id, &ground)).await??;
             say(agent, erasing).await?;
@@ -555,6 +603,8 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Covenants => Ok(present::covenants(view)),
         Look::Cases => Ok(present::cases(view)),
         Look::Case { case } => Ok(present::case(view, field("CASE", case)?)),
+        Look::ReceiptFile { msg_id } => receipt::file(view, field("ID", msg_id)?),
+        Look::Pinned { covenant } => Ok(receipt::pinned_text(view, &field("--covenant", covenant)?)),
         Look::Key => Ok(present::key(view)),
         Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
         Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
@@ -664,6 +714,11 @@ mod tests {
                 "correct",
                 None,
             ),
+            with(Request::TakeBack { msg_id: "a".into(), reason: "b".into() }, "take-back", None),
+            with(Request::Consumed { id: "7".into() }, "consumed", None),
+            with(Request::Log(LogText::default()), "log", None),
+            with(Request::Look(Look::ReceiptFile { msg_id: "a".into() }), "look", Some("receipt-file")),
+            with(Request::Look(Look::Pinned { covenant: "a".into() }), "look", Some("pinned")),
             with(Request::Erase { id: "7".into(), ground: "termijn".into() }, "erase", None),
             with(Request::RetryCorrections { about: None }, "retry-corrections", None),
             with(Request::Decide { case: "a".into(), act: ActText::Close, covenant: None }, "decide", None),

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use seinhuis_agent_core::{Event, Input, Pushed, Rejection, Send, Turn};
+use seinhuis_agent_core::{Event, Input, Pushed, Rejection, Send, Turn, Unfetched};
 use seinhuis_journal::{BlobId, StoreError};
 use seinhuis_shared::ids::MsgId;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::wire::Entries;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::pace::Pace;
 use tokio::sync::{OwnedSemaphorePermit, mpsc as async_mpsc, oneshot};
@@ -47,6 +48,7 @@ pub(super) struct Worker {
     listeners: Vec<async_mpsc::UnboundedSender<AgentEvent>>,
     pushes: BTreeMap<u64, oneshot::Sender<Result<Pushed, Rejection>>>,
     says: BTreeMap<u64, oneshot::Sender<Result<(), Rejection>>>,
+    fetches: BTreeMap<u64, oneshot::Sender<Result<Box<Entries>, Unfetched>>>,
     next_token: u64,
     ticked: Instant,
     /// The ticket of the round of overwriting that is under way.
@@ -64,6 +66,7 @@ impl Worker {
             listeners: Vec::new(),
             pushes: BTreeMap::new(),
             says: BTreeMap::new(),
+            fetches: BTreeMap::new(),
             next_token: 0,
             ticked: Instant::now(),
             overwriting: None,
@@ -162,9 +165,18 @@ impl Worker {
                     return;
                 }
                 let token = self.token();
+                let Some(input) = say.input(token, &self.engine.view()) else {
+                    // As above.
+                    _ = answer.send(Err(Refusal::UnknownMessage.into()));
+                    return;
+                };
                 self.says.insert(token, answer);
-                let input = say.input(token, &self.engine.view());
                 batch.inputs.push(input);
+            }
+            Job::Fetch(ask, answer) => {
+                let token = self.token();
+                self.fetches.insert(token, answer);
+                batch.inputs.push(Input::FetchEntries { token, ask });
             }
             Job::Push(request, answer) => {
                 let token = self.token();
@@ -177,6 +189,8 @@ impl Worker {
             }
             Job::Disconnected => {
                 self.outgoing = None;
+                // What was asked in that session is not answered any more: who asked notices.
+                self.fetches.clear();
                 batch.inputs.push(Input::Disconnected);
             }
             Job::Query(query) => batch.queries.push(query),
@@ -211,6 +225,12 @@ impl Worker {
                 _ = answer.send(result);
             }
         }
+        for (token, result) in turn.fetched {
+            if let Some(answer) = self.fetches.remove(&token) {
+                // As above.
+                _ = answer.send(result);
+            }
+        }
         if let Some(outgoing) = self.outgoing.clone() {
             for send in turn.sends {
                 let send = self.with_bytes(send)?;
@@ -236,6 +256,10 @@ impl Worker {
             }
             other @ (Send::Submit { .. }
             | Send::Acknowledge(_)
+            | Send::NoticesTaken(_)
+            | Send::Withdraw { .. }
+            | Send::Consume { .. }
+            | Send::FetchEntries { .. }
             | Send::Publish { .. }
             | Send::FetchPrekeys(_)
             | Send::FetchCovenant(_)
@@ -283,6 +307,7 @@ fn no_next_key(complaint: &Complaint) -> Rejection {
 fn log(event: &Event) {
     match event {
         Event::Decided { msg_id, stage, outcome } => tracing::debug!(%msg_id, %stage, outcome, "decided"),
+        Event::Reached { msg_id, to, reached } => tracing::debug!(%msg_id, %to, %reached, "reached"),
         Event::Received { position, msg_id, outcome, .. } => {
             tracing::debug!(%msg_id, position, outcome, "received");
         }

@@ -8,13 +8,14 @@ use std::time::Duration;
 use quinn::{Connection, RecvStream, SendStream};
 use seinhuis_agent_core::backoff::Backoff;
 use seinhuis_agent_core::{Input, Send};
+use seinhuis_shared::cbor;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
-    self, Agreements, Cases, Consistency, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, Hello,
-    Message, Offer, Prekeys, Refuse, VERSION, Welcome,
+    self, Agreements, Cases, Consistency, Entries, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys,
+    Hello, Message, Notices, NoticesTaken, Offer, Prekeys, Refuse, VERSION, Welcome,
 };
 use seinhuis_shell::clock::now;
 use seinhuis_shell::lang::Text;
@@ -152,7 +153,7 @@ async fn converse(
     stop: &mut watch::Receiver<bool>,
 ) -> End {
     let (packets, to_lane) = mpsc::unbounded_channel::<Submission>();
-    let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel::<Vec<u8>>();
+    let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel::<(Kind, Vec<u8>)>();
     let mut tasks: JoinSet<End> = JoinSet::new();
     tasks.spawn(lane::run(connection.clone(), to_lane, jobs.clone()));
     tasks.spawn(deliveries(connection.clone(), jobs.clone(), room.clone()));
@@ -180,7 +181,7 @@ pub(super) fn dispatch(
     connection: &Connection,
     jobs: &Sender<Job>,
     packets: &UnboundedSender<Submission>,
-    acknowledgements: &UnboundedSender<Vec<u8>>,
+    acknowledgements: &UnboundedSender<(Kind, Vec<u8>)>,
     requests: &mut JoinSet<Option<Gone>>,
 ) {
     // A task that is gone ends the session, which repeats all of this in the next.
@@ -189,7 +190,24 @@ pub(super) fn dispatch(
         Send::Submit { digest, packet: None } => {
             _ = post(jobs, Input::PacketMissing(digest));
         }
-        Send::Acknowledge(bytes) => _ = acknowledgements.send(bytes),
+        Send::Acknowledge(bytes) => _ = acknowledgements.send((Kind::Acknowledge, bytes)),
+        Send::NoticesTaken(cursor) => {
+            _ = acknowledgements.send((Kind::NoticesTaken, cbor::encode(&NoticesTaken { cursor })));
+        }
+        Send::Withdraw { position, bytes } => {
+            let answered = move |answer| Input::TakenBack(position, answer);
+            requests.spawn(entries(connection.clone(), jobs.clone(), (Kind::Withdraw, bytes), answered));
+        }
+        Send::Consume { position, consume } => {
+            let answered = move |answer| Input::ConsumeAnswered(position, answer);
+            let request = (Kind::Consume, cbor::encode(&*consume));
+            requests.spawn(entries(connection.clone(), jobs.clone(), request, answered));
+        }
+        Send::FetchEntries { token, ask } => {
+            let request = (Kind::FetchEntries, cbor::encode(&ask));
+            let answered = move |answer| Input::Entries { token, ask, answer };
+            requests.spawn(entries(connection.clone(), jobs.clone(), request, answered));
+        }
         Send::Publish { seq, bundle } => {
             requests.spawn(publish(connection.clone(), jobs.clone(), seq, bundle));
         }
@@ -223,7 +241,7 @@ pub(super) fn dispatch(
     }
 }
 
-/// Reads offers, and how covenants and cases stand, from the one stream the broker opens for them.
+/// Reads offers, notices, and how covenants and cases stand, from the one stream the broker opens for them.
 async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> End {
     let mut stream = match connection.accept_uni().await {
         Ok(stream) => stream,
@@ -236,6 +254,14 @@ async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> En
                     // The next is not read before there is room for this one.
                     let Some(job) = room.admit(Box::new(offer)).await else { return End::Stopped };
                     if jobs.send(job).is_err() {
+                        return End::Stopped;
+                    }
+                }
+                Err(refusal) => return unexpected(refusal),
+            },
+            Ok(Some((Kind::Notices, bytes))) => match Notices::parse(&bytes) {
+                Ok(notices) => {
+                    if post(&jobs, Input::Notices(Box::new(notices))).is_err() {
                         return End::Stopped;
                     }
                 }
@@ -265,13 +291,13 @@ async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> En
     }
 }
 
-async fn acknowledge(connection: Connection, mut payloads: UnboundedReceiver<Vec<u8>>) -> End {
+async fn acknowledge(connection: Connection, mut payloads: UnboundedReceiver<(Kind, Vec<u8>)>) -> End {
     let mut stream = match connection.open_uni().await {
         Ok(stream) => stream,
         Err(error) => return explain::connection(&error, ""),
     };
-    while let Some(payload) = payloads.recv().await {
-        let bytes = match frame::encode(Kind::Acknowledge, &payload) {
+    while let Some((kind, payload)) = payloads.recv().await {
+        let bytes = match frame::encode(kind, &payload) {
             Ok(bytes) => bytes,
             Err(refusal) => return End::Refused(refusal),
         };
@@ -409,6 +435,22 @@ async fn say(
         Answer::Refused(refuse) => post(&jobs, answered(refuse.reason)).err(),
         Answer::Frame(..) | Answer::Nothing => None,
     }
+}
+
+/// Asks for log entries, or says something that is answered with them. Without an answer that can be read it is
+/// as if the broker were too busy.
+async fn entries(
+    connection: Connection,
+    jobs: Sender<Job>,
+    (kind, payload): (Kind, Vec<u8>),
+    answered: impl FnOnce(Result<Box<Entries>, u16>) -> Input,
+) -> Option<Gone> {
+    let answer = match ask(&connection, &frame::encode(kind, &payload).ok()?).await {
+        Answer::Frame(Kind::Entries, bytes) => Entries::parse(&bytes).map(Box::new).map_err(Refusal::number),
+        Answer::Refused(refuse) => Err(refuse.reason),
+        Answer::Frame(..) | Answer::Nothing => Err(Refusal::TooBusy.number()),
+    };
+    post(&jobs, answered(answer)).err()
 }
 
 /// Gives up the own key, once. What was not answered the core says again.

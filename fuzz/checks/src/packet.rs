@@ -75,16 +75,34 @@ pub fn wire(data: &[u8]) -> bool {
         message::<Cases>,
         message::<Rotations>,
         message::<FetchConsistency>,
+        message::<Notices>,
+        message::<NoticesTaken>,
+        message::<Consume>,
+        message::<FetchEntries>,
+        message::<Entries>,
         message::<Consistency>,
     ];
     let mut accepted = each.iter().filter(|check| check(data)).count() > 0;
-    let signed = Sign1::sign(&known::signer(), Purpose::Acknowledgement, data);
-    for bytes in [data, &signed] {
-        if let Ok(ack) = Acknowledgement::verify(bytes, &[known::signer().public()]) {
-            assert!((1..=ACK_MAX).contains(&ack.items.len()), "an acknowledgement of too many packets");
-            assert_eq!(ack.sign(&known::signer()), bytes, "an acknowledgement re-encodes otherwise");
-            accepted = true;
-        }
+    if let Ok(batch) = Acknowledgement::verify(data, &[known::signer().public()]) {
+        let ack = &batch.acknowledgement;
+        assert!((1..=ACK_MAX).contains(&ack.items.len()), "an acknowledgement of too many packets");
+        assert_eq!(ack.sign(&known::signer()), data, "an acknowledgement re-encodes otherwise");
+        accepted = true;
+    }
+    if let Ok(statement) = Statement::parse(data) {
+        assert_eq!(statement.to_bytes(), data, "a statement re-encodes otherwise");
+        accepted = true;
+    }
+    if let Ok(part) = cbor::strict::<Part>(data, data.len())
+        && part.verify(|_| Ok(known::signer().public())).is_ok()
+    {
+        let own = (0..part.items.len()).map(|nth| part.statement(nth).unwrap());
+        own.for_each(|one| assert!(one.verify(|_| Ok(known::signer().public())).is_ok(), "a path of a part"));
+    }
+    let withdrawn = Sign1::sign(&known::signer(), Purpose::Withdrawal, data);
+    if let Ok(word) = Withdrawal::verify(&withdrawn, |_| Ok(known::signer().public())) {
+        assert_eq!(word.sign(&known::signer()), withdrawn, "a withdrawal re-encodes otherwise");
+        accepted = true;
     }
     accepted
 }

@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod hash;
 pub mod note;
 pub mod proof;
+pub mod proof_file;
 pub mod subset;
 pub mod tile;
 pub mod tree;

@@ -342,7 +342,7 @@ impl fmt::Display for NoteSignature {
 
 /// Reads base64 in its one way of writing. The decoder alone also takes several padded texts in a row, which
 /// other implementations refuse.
-pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text.as_bytes()).ok().filter(|bytes| BASE64.encode(bytes) == text)
 }
 

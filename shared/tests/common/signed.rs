@@ -124,9 +124,10 @@ fn acknowledgement(count: usize) -> Acknowledgement {
     let item = |number: usize| {
         let fill = u8::try_from(number % 251).unwrap();
         let outcome = if number.is_multiple_of(2) { 0 } else { Refusal::CannotOpen.number() };
-        Acknowledged { msg_id: seinhuis_shared::ids::MsgId([fill; 16]), packet: Digest([fill; 32]), outcome }
+        let msg_id = seinhuis_shared::ids::MsgId([fill; 16]);
+        Acknowledged::stored(msg_id, Digest([fill; 32]), outcome, Digest([255 - fill; 32]))
     };
-    Acknowledgement { version: 1, recipient: GEM.oin(), issued: NOON, items: (0..count).map(item).collect() }
+    Acknowledgement { recipient: GEM.oin(), issued: NOON, items: (0..count).map(item).collect() }
 }
 
 pub(crate) fn acknowledgements() -> Vec<Signed> {

@@ -381,9 +381,8 @@ impl Story {
         let notes = [note(&first), note(&tree)];
         let receipt =
             Receipt { version: 1, checkpoint: Bytes(notes[1].clone().into_bytes()), entries: vec![proved] };
-        let item = Acknowledged { msg_id: context.msg_id, packet: parsed.digest(), outcome: 0 };
+        let item = Acknowledged::stored(context.msg_id, parsed.digest(), 0, leaf_hash(&entries[2]));
         let acknowledgement = Acknowledgement {
-            version: 1,
             recipient: oin(GEMEENTE),
             issued: NOON.plus(Span(400)),
             items: vec![item],
@@ -447,7 +446,7 @@ impl Story {
         let roots = [root(&self.notes[0]), root(&self.notes[1])];
         assert_eq!(verify_consistency(1, 3, &self.consistency, &roots[0], &roots[1]), Ok(()));
         let signed = self.acknowledgement.sign(&key(GEMEENTE));
-        assert_eq!(Acknowledgement::verify(&signed, &keys).as_ref(), Ok(&self.acknowledgement));
+        assert_eq!(Acknowledgement::verify(&signed, &keys).unwrap().acknowledgement, self.acknowledgement);
         self.check_schedule();
         self.check_case(&compiled);
     }

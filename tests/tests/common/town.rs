@@ -203,14 +203,14 @@ impl Town {
         packet::open(&AwsHpke, &verified, &self.oin(role), find).unwrap().body
     }
 
-    /// That a member has stored a packet.
-    pub(crate) fn acknowledgement(&self, role: &str, packet: &[u8]) -> Acknowledgement {
-        let msg_id = Packet::parse(packet).unwrap().context().msg_id;
+    /// That a member has stored a packet that it was offered.
+    pub(crate) fn acknowledgement(&self, role: &str, offer: &Offer) -> Acknowledgement {
+        let msg_id = Packet::parse(&offer.packet).unwrap().context().msg_id;
+        let link = leaf_hash(&Receipt::parse(&offer.receipt).unwrap().entries[0].entry);
         Acknowledgement {
-            version: 1,
             recipient: self.oin(role),
             issued: clock::now(),
-            items: vec![Acknowledged { msg_id, packet: sha256(packet), outcome: 0 }],
+            items: vec![Acknowledged::stored(msg_id, sha256(&offer.packet), 0, link)],
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use seinhuis_shared::acknowledgement::Batch;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::agreement::{Standing, Word};
 use seinhuis_shared::covenant::{Compiled, Covenant, Fate};
@@ -15,6 +16,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::{ED25519, KeyText, VerifierKey};
 use seinhuis_shared::tlog::tree::{Frontier, inclusion_proof};
 use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Hello, VERSION};
@@ -299,14 +301,28 @@ impl Broker {
     pub(super) fn ack(&self, org: Org, packets: &[(&[u8], u16)]) -> Acknowledgement {
         let item = |(bytes, outcome): &(&[u8], u16)| {
             let packet = Packet::parse(bytes).unwrap();
-            Acknowledged { msg_id: packet.context().msg_id, packet: packet.digest(), outcome: *outcome }
+            let (msg_id, digest) = (packet.context().msg_id, packet.digest());
+            Acknowledged::stored(msg_id, digest, *outcome, self.link(org, &digest))
         };
         Acknowledgement {
-            version: 1,
             recipient: org.oin(),
             issued: self.now,
             items: packets.iter().map(item).collect(),
         }
+    }
+
+    /// The hash of the entry with which a packet was accepted for `org`; of nothing when it was not.
+    pub(super) fn link(&self, org: Org, packet: &Digest) -> Digest {
+        let accepted = |bytes: &&Vec<u8>| {
+            let entry = Entry::parse(bytes).unwrap();
+            (entry.kind, entry.to, entry.packet) == (Kind::Accepted, Some(org.oin()), Some(*packet))
+        };
+        self.log.iter().find(accepted).map_or(Digest([0; 32]), |bytes| leaf_hash(bytes))
+    }
+
+    /// An acknowledgement as its connection verified it.
+    pub(super) fn batch(&self, org: Org, ack: &Acknowledgement) -> Batch {
+        Acknowledgement::verify(&ack.sign(&org.key()), &[org.key().public()]).unwrap()
     }
 
     /// Acknowledges in a turn of its own, signed by `org`.
@@ -395,8 +411,8 @@ impl Broker {
         for entry in self.entries() {
             assert!(entry.time >= time, "the log's time never goes back");
             time = entry.time;
-            if matches!(entry.kind, Kind::Accepted | Kind::Delivered | Kind::Expired | Kind::Shredded) {
-                // Delivered, expired or shredded, never two of them: each is the end.
+            if matches!(entry.kind, Kind::Accepted | Kind::Delivered | Kind::Expired | Kind::Shredded | Kind::Withdrawn) {
+                // Delivered, expired, shredded or taken back, never two of them: each is the end.
                 let end = entry.kind != Kind::Accepted;
                 assert!(once.insert((end, entry.to, entry.packet)), "once per recipient: {entry:?}");
             }
@@ -503,6 +519,7 @@ pub(super) fn same_state(one: &Core, other: &Core) {
     assert_eq!(a.holders, b.holders);
     assert_eq!(a.endings, b.endings);
     assert_eq!(a.lapses, b.lapses);
+    assert_eq!((&a.untold, &a.ends, &a.taken_back), (&b.untold, &b.ends, &b.taken_back));
     assert_eq!((&a.log.frontier, &a.log.head), (&b.log.frontier, &b.log.head));
     assert_eq!((a.log.time, &a.log.notes), (b.log.time, &b.log.notes));
     let items = |core: &Core| {

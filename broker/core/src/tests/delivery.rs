@@ -158,8 +158,8 @@ fn a_packet_settled_in_the_turn_that_offers_it_again_is_not_sent() {
     let bytes = signal().seal();
     broker.accept(pol, Pol, &bytes);
     let (_, hello) = broker.hello(Gem);
-    let did = broker
-        .turn([hello, Input::Acknowledged { conn: old, examined: Ok(broker.ack(Gem, &[(&bytes, 0)])) }]);
+    let examined = Ok(broker.batch(Gem, &broker.ack(Gem, &[(&bytes, 0)])));
+    let did = broker.turn([hello, Input::Acknowledged { conn: old, examined }]);
     assert!(broker.offers(&did).is_empty() && broker.blobs.is_empty());
 }
 
@@ -209,12 +209,13 @@ fn acknowledging_an_unknown_packet_does_nothing() {
     let (gem, pol) = (broker.connect(Gem), broker.connect(Pol));
     let bytes = signal().seal();
     broker.accept(pol, Pol, &bytes);
-    let right = Acknowledged { msg_id: msg_id(1), packet: sha256(&bytes), outcome: 0 };
+    let right = Acknowledged::stored(msg_id(1), sha256(&bytes), 0, broker.link(Gem, &sha256(&bytes)));
     for item in
         [Acknowledged { packet: Digest([1; 32]), ..right }, Acknowledged { msg_id: msg_id(2), ..right }]
     {
-        let ack = Acknowledgement { version: 1, recipient: Gem.oin(), issued: NOON, items: vec![item] };
-        let did = broker.turn([Input::Acknowledged { conn: gem, examined: Ok(ack) }]);
+        let ack = Acknowledgement { recipient: Gem.oin(), issued: NOON, items: vec![item] };
+        let examined = Ok(broker.batch(Gem, &ack));
+        let did = broker.turn([Input::Acknowledged { conn: gem, examined }]);
         assert!(did.entries.is_empty() && did.sends.is_empty(), "{item:?}");
     }
     assert_eq!(broker.waiting(Gem), 1);
@@ -230,8 +231,8 @@ fn a_partner_cannot_acknowledge_what_is_anothers() {
     let did = broker.acknowledge(jw, Jw, &[(&bytes, 0)]);
     assert!(did.entries.is_empty() && did.sends.is_empty());
     // In the recipient's name: refused, logged and cut off.
-    let ack = broker.ack(Gem, &[(&bytes, 0)]);
-    let did = broker.turn([Input::Acknowledged { conn: jw, examined: Ok(ack) }]);
+    let examined = Ok(broker.batch(Gem, &broker.ack(Gem, &[(&bytes, 0)])));
+    let did = broker.turn([Input::Acknowledged { conn: jw, examined }]);
     cut_off(&did, jw, Jw, Refusal::SenderNotConnection);
     assert_eq!(broker.waiting(Gem), 1);
 }

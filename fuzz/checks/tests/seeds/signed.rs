@@ -146,9 +146,8 @@ fn payload(signed: &[u8]) -> Vec<u8> {
 }
 
 fn acknowledgement(items: usize) -> Acknowledgement {
-    let item = Acknowledged { msg_id: MsgId([1; 16]), packet: Digest([2; 32]), outcome: 0 };
+    let item = Acknowledged::stored(MsgId([1; 16]), Digest([2; 32]), 0, Digest([3; 32]));
     Acknowledgement {
-        version: 1,
         recipient: known::oin(),
         issued: Timestamp(known::NOON),
         items: vec![item; items],
