@@ -274,8 +274,8 @@ impl Raw {
         let Some(stream) = &mut self.deliveries else { return Err(RawError::Ended("no stream".into())) };
         loop {
             match read(&self.conn, stream).await? {
-                // How the covenants stand is told on this stream too.
-                (Kind::Agreements, _) => {}
+                // How the covenants stand, and what became of packets, is told on this stream too.
+                (Kind::Agreements | Kind::Notices, _) => {}
                 (Kind::Offer, payload) => return Offer::parse(&payload).map_err(RawError::Refused),
                 (kind, payload) => return Err(refused_or_odd(kind, &payload)),
             }

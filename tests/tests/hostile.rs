@@ -16,7 +16,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::proof::verify_consistency;
 use seinhuis_shared::wire::{
-    self, Consistency, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Message as _, Prekeys, VERSION,
+    self, Consistency, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Message as _, Offer, Prekeys, VERSION,
 };
 use seinhuis_shell::grant::{BrokerCard, Grant};
 use seinhuis_shell::keys;
@@ -384,14 +384,14 @@ fn garbage_on_the_socket_is_nobodys_business() {
 
 /// The municipality sends this as an acknowledgement while a packet waits for it: the session ends, and the
 /// packet is offered again.
-fn acknowledgement_refused(refusal: Refusal, sign: impl FnOnce(&Town, &[u8]) -> Vec<u8>) {
+fn acknowledgement_refused(refusal: Refusal, sign: impl FnOnce(&Town, &Offer) -> Vec<u8>) {
     let town = town();
     let packet = town.packet();
     town.accepts_on(&mut town.open("politie"), &packet);
     let mut raw = town.open("gemeente");
     let ended = town.runtime.block_on(async {
-        raw.offer().await.unwrap();
-        raw.acknowledge(&sign(&town, &packet)).await.unwrap();
+        let offer = raw.offer().await.unwrap();
+        raw.acknowledge(&sign(&town, &offer)).await.unwrap();
         raw.closed().await
     });
     turned_away(&town, &ended, &town.member("gemeente").oin, refusal);
@@ -401,22 +401,22 @@ fn acknowledgement_refused(refusal: Refusal, sign: impl FnOnce(&Town, &[u8]) -> 
 
 #[test]
 fn an_acknowledgement_signed_by_another_is_203() {
-    acknowledgement_refused(Refusal::UnknownKey, |town, packet| {
-        town.acknowledgement("gemeente", packet).sign(&town.forge("politie").key)
+    acknowledgement_refused(Refusal::UnknownKey, |town, offer| {
+        town.acknowledgement("gemeente", offer).sign(&town.forge("politie").key)
     });
 }
 
 #[test]
 fn an_acknowledgement_in_anothers_name_is_202() {
-    acknowledgement_refused(Refusal::SenderNotConnection, |town, packet| {
-        town.acknowledgement("politie", packet).sign(&town.forge("gemeente").key)
+    acknowledgement_refused(Refusal::SenderNotConnection, |town, offer| {
+        town.acknowledgement("politie", offer).sign(&town.forge("gemeente").key)
     });
 }
 
 #[test]
 fn an_acknowledgement_with_a_bad_signature_is_205() {
-    acknowledgement_refused(Refusal::BadSignature, |town, packet| {
-        let mut signed = town.acknowledgement("gemeente", packet).sign(&town.forge("gemeente").key);
+    acknowledgement_refused(Refusal::BadSignature, |town, offer| {
+        let mut signed = town.acknowledgement("gemeente", offer).sign(&town.forge("gemeente").key);
         *signed.last_mut().unwrap() ^= 1;
         signed
     });
@@ -424,8 +424,8 @@ fn an_acknowledgement_with_a_bad_signature_is_205() {
 
 #[test]
 fn an_acknowledgement_of_nothing_is_102() {
-    acknowledgement_refused(Refusal::Malformed, |town, packet| {
-        let mut empty = town.acknowledgement("gemeente", packet);
+    acknowledgement_refused(Refusal::Malformed, |town, offer| {
+        let mut empty = town.acknowledgement("gemeente", offer);
         empty.items.clear();
         empty.sign(&town.forge("gemeente").key)
     });
@@ -437,7 +437,8 @@ fn an_acknowledgement_of_anothers_packet_settles_nothing() {
     let packet = town.packet();
     town.accepts_on(&mut town.open("politie"), &packet);
     let mut thief = town.open("jongerenwerk");
-    let signed = town.acknowledgement("jongerenwerk", &packet).sign(&town.forge("jongerenwerk").key);
+    let offer = town.runtime.block_on(town.open("gemeente").offer()).unwrap();
+    let signed = town.acknowledgement("jongerenwerk", &offer).sign(&town.forge("jongerenwerk").key);
     town.runtime.block_on(thief.acknowledge(&signed)).unwrap();
     // The session goes on, so the acknowledgement before this packet was read before it.
     let own = town.forge("jongerenwerk").packet(&sample("F01"), &town.to("gemeente"), |_| ()).unwrap();

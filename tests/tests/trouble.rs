@@ -15,6 +15,8 @@ use seinhuis_shared::ids::Oin;
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
+use seinhuis_shared::receipt::Receipt;
+use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::wire::{Acknowledged, Acknowledgement};
 use seinhuis_shell::clock;
 use seinhuis_tests::forge::Lock;

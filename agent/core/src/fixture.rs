@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use seinhuis_shared::acknowledgement::Part as Told;
 use seinhuis_shared::case::{Act, CaseDecision};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::{EK_LEN, WRAPPED_LEN};
@@ -22,8 +23,11 @@ use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::VerifierKey;
+use seinhuis_shared::tlog::subset::subset_proof;
 use seinhuis_shared::tlog::tree::{BatchTree, consistency_proof};
-use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Decided, Offer, VERSION, Verdict, Welcome};
+use seinhuis_shared::wire::{
+    Acknowledged, Acknowledgement, Decided, Entries, Notices, Offer, VERSION, Verdict, Welcome,
+};
 use zeroize::Zeroizing;
 
 use crate::rows::table;
@@ -414,7 +418,7 @@ impl Node {
         let mut items = vec![];
         self.sends.retain(|send| {
             if let Send::Acknowledge(bytes) = send {
-                items.extend(Acknowledgement::verify(bytes, &[key]).unwrap().items);
+                items.extend(Acknowledgement::verify(bytes, &[key]).unwrap().acknowledgement.items);
             }
             !matches!(send, Send::Acknowledge(_))
         });
@@ -518,6 +522,53 @@ impl Broker {
         Bytes(Receipt { version: 1, checkpoint: self.checkpoint(), entries }.to_bytes())
     }
 
+    /// What the log says of packets, proved together, with what recipients signed.
+    pub(crate) fn notices(&self, indexes: &[u64], parts: Vec<Told>) -> Notices {
+        let mut proof = Vec::new();
+        let size = self.tree.size();
+        subset_proof(indexes.iter().copied(), size, &self.tree, &mut |hash| proof.push(hash)).unwrap();
+        let entry = |index: &u64| Bytes(self.entries[usize::try_from(*index).unwrap()].clone());
+        Notices {
+            cursor: indexes[0],
+            checkpoint: self.checkpoint(),
+            entries: indexes.iter().map(entry).collect(),
+            indexes: indexes.to_vec(),
+            proof,
+            parts,
+        }
+    }
+
+    /// Entries that were asked for.
+    pub(crate) fn proved(&self, indexes: &[u64], next: Option<u64>) -> Entries {
+        let one = |index: &u64| ProvedEntry {
+            index: *index,
+            entry: Bytes(self.entries[usize::try_from(*index).unwrap()].clone()),
+            path: self.tree.inclusion_proof(*index).unwrap(),
+        };
+        Entries { checkpoint: self.checkpoint(), entries: indexes.iter().map(one).collect(), next }
+    }
+
+    /// Logs what became of a packet of which `accepted` is the accepted entry's index.
+    pub(crate) fn log(&mut self, kind: Kind, accepted: u64, statement: Option<Digest>, now: Timestamp) -> u64 {
+        let bytes = &self.entries[usize::try_from(accepted).unwrap()];
+        let accepted = Entry::parse(bytes).unwrap();
+        let mut entry = Entry::new(kind, now, [4; 16]);
+        entry.msg_id = accepted.msg_id;
+        entry.from = accepted.from;
+        entry.to = accepted.to;
+        entry.packet = accepted.packet;
+        entry.covenant = accepted.covenant;
+        entry.flow = accepted.flow;
+        entry.case = accepted.case;
+        entry.statement = statement;
+        self.append(&entry)
+    }
+
+    /// The hash of an entry.
+    pub(crate) fn leaf(&self, index: u64) -> Digest {
+        leaf_hash(&self.entries[usize::try_from(index).unwrap()])
+    }
+
     pub(crate) fn welcome(&self, now: Timestamp) -> Welcome {
         Welcome {
             version: VERSION,
@@ -544,6 +595,8 @@ impl Broker {
         entry.statement = Some(packet.statement_digest());
         entry.covenant = Some(context.covenant);
         entry.flow = Some(context.flow.clone());
+        entry.case = context.case;
+        entry.recipients = u64::try_from(context.recipients.len()).ok();
         entry
     }
 
@@ -628,6 +681,10 @@ impl Broker {
                     Send::FetchCase(case) => Input::Case(case, self.cases.get(&case).cloned()),
                     Send::Submit { .. }
                     | Send::Acknowledge(_)
+                    | Send::NoticesTaken(_)
+                    | Send::Withdraw { .. }
+                    | Send::Consume { .. }
+                    | Send::FetchEntries { .. }
                     | Send::FetchCovenant(_)
                     | Send::Propose { .. }
                     | Send::Vote { .. }

@@ -308,7 +308,7 @@ async fn decided(events: &mut UnboundedReceiver<AgentEvent>) -> Result<(MsgId, I
                 return Err(io::Error::other(format!("refused with {outcome}")).into());
             }
             Event::Alarm(alarm) => return Err(io::Error::other(format!("alarm: {alarm:?}")).into()),
-            Event::Received { .. } | Event::KeyRotated(_) => {}
+            Event::Received { .. } | Event::Reached { .. } | Event::KeyRotated(_) => {}
         }
     }
 }
@@ -325,7 +325,7 @@ async fn received(events: &mut UnboundedReceiver<AgentEvent>) -> Result<(MsgId, 
                 return Err(io::Error::other(format!("quarantined with {outcome}")).into());
             }
             Event::Alarm(alarm) => return Err(io::Error::other(format!("alarm: {alarm:?}")).into()),
-            Event::Decided { .. } | Event::KeyRotated(_) => {}
+            Event::Decided { .. } | Event::Reached { .. } | Event::KeyRotated(_) => {}
         }
     }
 }

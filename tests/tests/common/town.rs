@@ -18,6 +18,7 @@ use seinhuis_shared::prekey::PrekeyPublic;
 use seinhuis_shared::receipt::{CheckpointCache, Receipt, VerifiedReceipt};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
+use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Offer, Verdict};
 use seinhuis_shell::{clock, covenants};
 use seinhuis_tests::forge::{self, Lock};
@@ -180,7 +181,7 @@ impl Town {
         let offer = self.runtime.block_on(raw.offer()).unwrap();
         assert_eq!(offer.packet.0, packet, "the very bytes that were submitted");
         let body = self.read(raw, role, &offer);
-        let acknowledgement = self.acknowledgement(role, packet);
+        let acknowledgement = self.acknowledgement(role, &offer);
         self.runtime.block_on(raw.acknowledge(&acknowledgement.sign(&self.forge(role).key))).unwrap();
         process::until("the acknowledgement is logged", PATIENCE, || {
             let digest = sha256(packet);

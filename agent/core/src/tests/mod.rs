@@ -1,6 +1,7 @@
 mod agreed;
 mod cases;
 mod corrections;
+mod follow;
 mod inbox;
 mod interleaving;
 mod law;

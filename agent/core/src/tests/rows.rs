@@ -75,6 +75,10 @@ fn used() -> Vec<Node> {
     for offer in broker.mailboxes.remove(&oin(2)).unwrap() {
         police.step([Input::Offer(Box::new(offer)), Input::Tick], NOW);
     }
+    // The municipality is told, takes another message back, and the police consumed what it received.
+    let (notices, consumed) = super::follow::told_and_consumed();
+    town.rows.extend(notices);
+    police.rows.extend(consumed);
     // One rotation is logged, the next under way.
     officers.turn_key(NOW);
     officers.next = Some(signer(45));

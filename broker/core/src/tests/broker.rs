@@ -18,14 +18,15 @@ use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::{ED25519, KeyText, VerifierKey};
+use seinhuis_shared::tlog::subset::subset_proof;
 use seinhuis_shared::tlog::tree::{Frontier, inclusion_proof};
-use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Hello, VERSION};
+use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Hello, Notices, VERSION};
 
 use super::fixture::{Org, compiled, vote};
 use crate::admission::{Authentic, Received, Rejected};
 use crate::{
-    Answer, Ask, Change, Command, CommandId, Config, ConnId, Core, Input, LaneId, Overview, ReceiptSource,
-    RequestId, Send, Table, Turn,
+    Answer, Ask, Change, Command, CommandId, Config, ConnId, Core, Input, LaneId, NoticeRow, Overview,
+    PartRow, ReceiptSource, RequestId, Send, Table, Turn,
 };
 
 pub(super) const ORIGIN: &str = "broker.example/uitwisseling/2026";
@@ -388,6 +389,30 @@ impl Broker {
             .collect()
     }
 
+    /// What partners are told, put together from the log as the shell does it.
+    pub(super) fn notices(&self, did: &Did) -> Vec<(ConnId, Notices)> {
+        let made = did.sends.iter().filter_map(|send| match send {
+            Send::Notices { conn, cursor, row } => Some((*conn, self.made(*cursor, row))),
+            _ => None,
+        });
+        made.collect()
+    }
+
+    fn made(&self, cursor: u64, row: &NoticeRow) -> Notices {
+        let mut proof = Vec::new();
+        let indexes = row.indexes.clone();
+        subset_proof(indexes.iter().copied(), row.size, &self.nodes, &mut |hash| proof.push(hash)).unwrap();
+        let entry = |index: &u64| Bytes(self.log[usize::try_from(*index).unwrap()].clone());
+        Notices {
+            cursor,
+            checkpoint: row.note.clone(),
+            entries: indexes.iter().map(entry).collect(),
+            indexes,
+            proof,
+            parts: row.parts.iter().map(PartRow::part).collect(),
+        }
+    }
+
     pub(super) fn entries(&self) -> Vec<Entry> {
         self.log.iter().map(|bytes| Entry::parse(bytes).unwrap()).collect()
     }
@@ -473,6 +498,17 @@ impl Broker {
         let log = log_key();
         let mut cache = CheckpointCache::default();
         for send in sends {
+            if let Send::Notices { conn, cursor, row } = send {
+                let notices = self.made(*cursor, row);
+                let (_, entries) = notices.verify(&log, &mut cache).unwrap();
+                let peer = Some(self.peers[conn]);
+                let own = |entry: &Entry| entry.from == peer || (entry.kind == Kind::Withdrawn && entry.to == peer);
+                assert!(entries.iter().all(|(_, entry)| own(entry)), "a partner is told of its own alone");
+                for item in notices.parts.iter().flat_map(|part| &part.items) {
+                    let named = |(_, entry): &(u64, Entry)| entry.statement == Some(item.hash());
+                    assert!(entries.iter().any(named), "and given what its entries rest on alone");
+                }
+            }
             let (Send::Verdict { conn, receipt, .. } | Send::Offer { conn, receipt, .. }) = send else {
                 continue;
             };

@@ -13,6 +13,7 @@ mod delivery;
 mod fixture;
 mod in_flight;
 mod log;
+mod notices;
 mod operation;
 mod replay;
 mod rotations;

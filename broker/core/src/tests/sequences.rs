@@ -14,6 +14,7 @@ use seinhuis_shared::time::Span;
 
 use super::broker::{Broker, ORIGIN};
 use super::cases::walk;
+use super::notices::{say_consumed, take_back, word};
 use super::fixture::{Draft, Gem, NOON, Org, Pol, covenant, vote};
 use crate::{Ask, Command, Config, ConnId, Input, RequestId, Send};
 
@@ -37,6 +38,17 @@ enum Step {
     Tick(u64),
     Revoke(usize),
     Add(usize),
+    /// Which party takes one of its packets back, and who says that it consumed one it was offered.
+    TakeBack {
+        org: usize,
+        number: u64,
+    },
+    Consume {
+        org: usize,
+        which: usize,
+    },
+    /// Which party keeps everything it was told.
+    Taken(usize),
     /// Which party withdraws, which ends the covenant.
     Withdraw(usize),
     Restart,
@@ -54,6 +66,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..40_u64).prop_map(Step::Tick),
         3 => org.clone().prop_map(Step::Revoke),
         6 => org.clone().prop_map(Step::Add),
+        6 => (org.clone(), 0..6_u64).prop_map(|(org, number)| Step::TakeBack { org, number }),
+        6 => (org.clone(), 0..8_usize).prop_map(|(org, which)| Step::Consume { org, which }),
+        3 => org.clone().prop_map(Step::Taken),
         1 => org.prop_map(Step::Withdraw),
         3 => Just(Step::Restart),
     ]
@@ -156,6 +171,22 @@ fn run(broker: &mut Broker, seen: &mut Seen, step: &Step) {
             broker.add(org(index));
             return;
         }
+        Step::TakeBack { org: index, number } => {
+            let Some(conn) = seen.newest(org(index)) else { return };
+            let signed = word(org(index), &packet(org(index), number, 0, broker), "onjuist");
+            take_back(broker, conn, org(index), &signed)
+        }
+        Step::Consume { org: index, which } => {
+            let packet = seen.offered.get(&org(index)).and_then(|all| all.iter().rev().nth(which)).cloned();
+            let (Some(conn), Some(bytes)) = (seen.newest(org(index)), packet) else { return };
+            let did = broker.acknowledge(conn, org(index), &[(&bytes, 0)]);
+            seen.take_in(broker, &did);
+            say_consumed(broker, conn, org(index), &bytes)
+        }
+        Step::Taken(index) => {
+            let Some(conn) = seen.newest(org(index)) else { return };
+            broker.turn([Input::NoticesTaken { conn, cursor: u64::MAX }])
+        }
         Step::Withdraw(index) => {
             let Some(conn) = seen.newest(org(index)) else { return };
             let ask = Ask::Vote(vote(covenant().hash(), org(index), Word::Withdraw, broker.now));
@@ -189,7 +220,7 @@ proptest! {
         }
         prop_assert!(broker.blobs.is_empty() && broker.core.state.endings.is_empty());
         let count = |kind| broker.entries().iter().filter(|entry| entry.kind == kind).count();
-        let ended = count(Kind::Delivered) + count(Kind::Expired) + count(Kind::Shredded);
+        let ended = count(Kind::Delivered) + count(Kind::Expired) + count(Kind::Shredded) + count(Kind::Withdrawn);
         prop_assert_eq!(count(Kind::Accepted), ended);
     }
 }
@@ -209,7 +240,15 @@ fn the_steps_lead_to_every_outcome() {
         run(&mut broker, &mut seen, step);
     }
     let entries = broker.entries();
-    for kind in [Kind::Accepted, Kind::Delivered, Kind::Expired, Kind::Shredded, Kind::Partner] {
+    for kind in [
+        Kind::Accepted,
+        Kind::Delivered,
+        Kind::Consumed,
+        Kind::Withdrawn,
+        Kind::Expired,
+        Kind::Shredded,
+        Kind::Partner,
+    ] {
         assert!(entries.iter().any(|entry| entry.kind == kind), "{kind}");
     }
     let reasons: std::collections::BTreeSet<_> = entries.iter().filter_map(|entry| entry.reason).collect();
