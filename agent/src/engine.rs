@@ -12,7 +12,9 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use seinhuis_agent_core::rows::{InboxRow, NoticesRow, OutboxRow, ProvenanceRow, ReleaseRow, position_key, table};
+use seinhuis_agent_core::rows::{
+    InboxRow, NoticesRow, OutboxRow, ProvenanceRow, ReleaseRow, position_key, table,
+};
 use seinhuis_agent_core::{
     Core, CorrectRequest, Event, Ground, Input, PushRequest, Pushed, Rejection, Release, RestoreError, Send,
     Settings, Stage, Turn, Unfetched, Write,

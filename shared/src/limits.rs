@@ -134,7 +134,8 @@ const _: () = {
     assert!(ACK_MAX * 96 < SMALL_FRAME_MAX, "a full acknowledgement fits its frame");
     assert!(ENTRIES_PAGE * (ENTRY_MAX + 64 * 35) < ENTRIES_MAX, "a full page of entries fits its frame");
     assert!(
-        NOTICE_ENTRIES_MAX * (ENTRY_MAX + 64 * 34 + SIGNED_ACK_MAX + 16 * 35 + 128) + CHECKPOINT_MAX < NOTICES_MAX,
+        NOTICE_ENTRIES_MAX * (ENTRY_MAX + 64 * 34 + SIGNED_ACK_MAX + 16 * 35 + 128) + CHECKPOINT_MAX
+            < NOTICES_MAX,
         "full notices fit their frame"
     );
     assert!(BUNDLE_MAX < SMALL_FRAME_MAX, "a prekey bundle fits its frame");

@@ -556,7 +556,8 @@ mod tests {
     #[test]
     fn a_withdrawal_counts_only_with_its_signature_and_a_code() {
         let key = SigningKey::from_seed(&[8; 32]);
-        let known = |kid| if kid == key.public().thumbprint() { Ok(key.public()) } else { Err(Refusal::UnknownKey) };
+        let known =
+            |kid| if kid == key.public().thumbprint() { Ok(key.public()) } else { Err(Refusal::UnknownKey) };
         let said = Withdrawal {
             version: 1,
             sender: "00000001003214345000".parse().unwrap(),

@@ -182,7 +182,8 @@ fn an_agent_lists_its_own_entries_and_no_others() {
         let [own] = log(member, &["--kind", "delivered", "--flow", "F04"]).try_into().unwrap();
         assert_eq!(text(&own, "to"), member.oin);
         let all = log(member, &[]);
-        let party = |one: &Value| ["from", "to", "subject"].iter().any(|key| one[*key] == member.oin.as_str());
+        let party =
+            |one: &Value| ["from", "to", "subject"].iter().any(|key| one[*key] == member.oin.as_str());
         assert!(!all.is_empty() && all.iter().all(party));
     }
     assert!(log(town, &["--until", "2026-01-01"]).is_empty());

@@ -549,7 +549,13 @@ impl Broker {
     }
 
     /// Logs what became of a packet of which `accepted` is the accepted entry's index.
-    pub(crate) fn log(&mut self, kind: Kind, accepted: u64, statement: Option<Digest>, now: Timestamp) -> u64 {
+    pub(crate) fn log(
+        &mut self,
+        kind: Kind,
+        accepted: u64,
+        statement: Option<Digest>,
+        now: Timestamp,
+    ) -> u64 {
         let bytes = &self.entries[usize::try_from(accepted).unwrap()];
         let accepted = Entry::parse(bytes).unwrap();
         let mut entry = Entry::new(kind, now, [4; 16]);

@@ -150,9 +150,7 @@ impl Follow {
             return Ok(false);
         }
         let (reached, after) = match entry.kind {
-            Kind::Delivered if entry.reason.unwrap_or_default() == 0 => {
-                (Reached::Stored, Reached::Accepted)
-            }
+            Kind::Delivered if entry.reason.unwrap_or_default() == 0 => (Reached::Stored, Reached::Accepted),
             Kind::Delivered => (Reached::Quarantined, Reached::Accepted),
             Kind::Consumed => (Reached::Consumed, Reached::Stored),
             Kind::Withdrawn => (Reached::TakenBack, Reached::Accepted),
@@ -334,7 +332,8 @@ impl Core {
     /// Whose signature a part stands under, by the key that counts for the packet an entry is about.
     fn signed_by(&self, part: &Part, entry: &Entry) -> Result<Oin, Refusal> {
         let key = self.statement_key(part, entry)?;
-        let signed = part.verify(|kid| if key.thumbprint() == kid { Ok(key) } else { Err(Refusal::UnknownKey) })?;
+        let signed =
+            part.verify(|kid| if key.thumbprint() == kid { Ok(key) } else { Err(Refusal::UnknownKey) })?;
         if Some(signed.recipient) == entry.to { Ok(signed.recipient) } else { Err(Refusal::UnknownKey) }
     }
 
@@ -343,7 +342,8 @@ impl Core {
         part: &Part,
         entry: &Entry,
     ) -> Result<seinhuis_shared::signing::PublicKey, Refusal> {
-        let (to, covenant) = (entry.to.ok_or(Refusal::UnknownKey)?, entry.covenant.ok_or(Refusal::UnknownCovenant)?);
+        let (to, covenant) =
+            (entry.to.ok_or(Refusal::UnknownKey)?, entry.covenant.ok_or(Refusal::UnknownCovenant)?);
         let compiled = self.agreed.find(&covenant)?.compiled();
         self.agreed.keys().signing_key(compiled, to, part.signer()?, entry.time)
     }

@@ -315,11 +315,8 @@ impl Core {
     pub(crate) fn acknowledge(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         let pending = core::mem::take(&mut self.inbox.pending);
         for items in pending.chunks(ACK_MAX) {
-            let acknowledgement = Acknowledgement {
-                recipient: self.settings.oin,
-                issued: now,
-                items: items.to_vec(),
-            };
+            let acknowledgement =
+                Acknowledgement { recipient: self.settings.oin, issued: now, items: items.to_vec() };
             turn.sends.push(Send::Acknowledge(acknowledgement.sign(ports.signer)));
         }
     }

@@ -51,8 +51,8 @@ pub use ports::{Chance, Crypto, Locker, Ports};
 pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, ConsumedRow, CorrectionKind, CorrectionRow, CorrectionState,
-    ErasedRow, Ground, InboxRow, MarkRow, Noted, NoticesRow, OutboxRow, ProposalRow, ProvenanceRow, Reached, ReleaseRow, Remark, RestoreError,
-    RotationRow, Row, Stage, TakeBackRow, WordRow, Write,
+    ErasedRow, Ground, InboxRow, MarkRow, Noted, NoticesRow, OutboxRow, ProposalRow, ProvenanceRow, Reached,
+    ReleaseRow, Remark, RestoreError, RotationRow, Row, Stage, TakeBackRow, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn, Unfetched};

@@ -126,7 +126,13 @@ impl Core {
     }
 
     /// The message at this position was taken back by its sender. Tells whether that was not known.
-    pub(crate) fn withdrawn_here(&mut self, position: u64, by: Noted, now: Timestamp, turn: &mut Turn) -> bool {
+    pub(crate) fn withdrawn_here(
+        &mut self,
+        position: u64,
+        by: Noted,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> bool {
         if self.mark(position).is_some_and(|mark| mark.withdrawn.is_some()) {
             return false;
         }

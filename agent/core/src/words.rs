@@ -319,16 +319,15 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
-        let checked = answer.map_err(Unfetched::Refused).and_then(|entries| {
-            match self.check_entries(ask, &entries) {
+        let checked =
+            answer.map_err(Unfetched::Refused).and_then(|entries| match self.check_entries(ask, &entries) {
                 Ok(signed) if self.observe(&signed, now, turn) => Ok(entries),
                 Ok(_) => Err(Unfetched::False("the log is forked, or owes proofs".to_owned())),
                 Err(detail) => {
                     self.alarm(AlarmKind::FalseEntries, detail.clone(), now, turn);
                     Err(Unfetched::False(detail))
                 }
-            }
-        });
+            });
         turn.fetched.push((token, checked));
     }
 
@@ -342,7 +341,9 @@ impl Core {
         let rise = indexes.windows(2).all(|pair| matches!(pair, [one, next] if one < next));
         let first = indexes.first().is_none_or(|first| *first >= ask.first);
         let alone = !ask.one || (indexes == [ask.first] && entries.next.is_none());
-        let on = entries.next.is_none_or(|next| next > ask.first && indexes.last().is_none_or(|last| next > *last));
+        let on = entries
+            .next
+            .is_none_or(|next| next > ask.first && indexes.last().is_none_or(|last| next > *last));
         if rise && first && alone && on { Ok(signed) } else { Err("the entries are not in order".to_owned()) }
     }
 }

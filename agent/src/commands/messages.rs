@@ -101,7 +101,9 @@ fn reached(value: &Value, lang: Lang) -> Vec<(&'static str, String)> {
     }
     if let Some(taken) = value.get("taken_back").filter(|taken| !taken.is_null()) {
         let how = match (taken.get("done").and_then(Value::as_bool), refusal(taken)) {
-            (Some(true), _) => lang.pick("vastgelegd; wie het al had staat hierboven", "logged; who had it is above").into(),
+            (Some(true), _) => {
+                lang.pick("vastgelegd; wie het al had staat hierboven", "logged; who had it is above").into()
+            }
             (_, none) if none == "-" => lang.pick("wacht op de broker", "waits for the broker").to_owned(),
             (_, refused) => refused,
         };

@@ -166,11 +166,7 @@ pub(super) fn held_body(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complai
 pub(super) fn outbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
     let rows = rows(view.store, table::OUTBOX, lines)?;
     let shown = rows.iter().filter_map(|write| {
-        if let Write::Outbox(position, row) = write {
-            Some(outgoing(*position, row, view))
-        } else {
-            None
-        }
+        if let Write::Outbox(position, row) = write { Some(outgoing(*position, row, view)) } else { None }
     });
     Ok(shown.collect())
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use data_encoding::BASE64;
-use seinhuis_agent_core::rows::OutboxRow;
 use seinhuis_agent_core::Track;
+use seinhuis_agent_core::rows::OutboxRow;
 use seinhuis_shared::cbor;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::entry::{Entry, Kind};
@@ -159,9 +159,10 @@ fn pinned(text: &PinnedText) -> Result<(Compiled, Keys), Complaint> {
     let bug = || Complaint::bug("a covenant of another version");
     let bytes = |text: &String| BASE64.decode(text.as_bytes()).map_err(|_| bug());
     let covenant = Covenant::from_bytes(&bytes(&text.document)?).and_then(Compiled::new);
-    let rotations = text.rotations.iter().map(|one| {
-        cbor::strict::<Rotated>(&bytes(one)?, ROTATION_MAX.saturating_mul(2)).map_err(|_| bug())
-    });
+    let rotations = text
+        .rotations
+        .iter()
+        .map(|one| cbor::strict::<Rotated>(&bytes(one)?, ROTATION_MAX.saturating_mul(2)).map_err(|_| bug()));
     let mut keys = Keys::default();
     keys.restore(&rotations.collect::<Result<Vec<_>, _>>()?).map_err(|_| bug())?;
     Ok((covenant.map_err(|_| bug())?, keys))
@@ -207,7 +208,8 @@ fn check(text: &str, pinned: &Pinned, ui: Ui) -> Result<Outcome, Complaint> {
 
 /// What a step proves, in words.
 fn words(entry: &Entry, lang: Lang) -> String {
-    let reason = entry.reason.and_then(Refusal::from_number).map(|one| format!(" ({one})")).unwrap_or_default();
+    let reason =
+        entry.reason.and_then(Refusal::from_number).map(|one| format!(" ({one})")).unwrap_or_default();
     let what = match (entry.kind, entry.reason) {
         (Kind::Accepted, _) => lang.pick("aangenomen door de broker", "accepted by the broker"),
         (Kind::Refused, _) => lang.pick("geweigerd door de broker", "refused by the broker"),
@@ -223,9 +225,10 @@ fn words(entry: &Entry, lang: Lang) -> String {
         ),
         (Kind::Withdrawn, _) => lang.pick("teruggenomen door de afzender", "taken back by the sender"),
         (Kind::Expired, _) => lang.pick("verlopen, niet opgehaald", "expired, not fetched"),
-        (Kind::Shredded, _) => {
-            lang.pick("vernietigd door de broker, de grond verviel", "shredded by the broker, its ground fell away")
-        }
+        (Kind::Shredded, _) => lang.pick(
+            "vernietigd door de broker, de grond verviel",
+            "shredded by the broker, its ground fell away",
+        ),
         _ => lang.pick("gelogd", "logged"),
     };
     format!("{what}{reason}")
@@ -271,9 +274,8 @@ fn to_json(file: &ReceiptFile, proved: &Proved, log: &LogKey) -> Value {
         });
         shown.collect::<Vec<_>>()
     };
-    let blocks = proved.blocks.iter().map(|(to, of)| {
-        json!({ "to": to.map(|to| to.to_string()), "steps": steps(of) })
-    });
+    let blocks =
+        proved.blocks.iter().map(|(to, of)| json!({ "to": to.map(|to| to.to_string()), "steps": steps(of) }));
     json!({
         "verified": true,
         "message": file.message.to_string(),

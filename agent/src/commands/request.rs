@@ -425,7 +425,8 @@ fn target(name: &str, text: &str) -> Result<Target, Complaint> {
 }
 
 fn say_directly(engine: &mut Engine, say: Say) -> Result<Value, Complaint> {
-    let input = say.input(0, &engine.view()).ok_or_else(|| Complaint::from_refusal(Refusal::UnknownMessage))?;
+    let input =
+        say.input(0, &engine.view()).ok_or_else(|| Complaint::from_refusal(Refusal::UnknownMessage))?;
     let turn = engine.step([input]).map_err(|error| store_complaint(&error))?;
     let (_, result) = turn.answers.into_iter().next().ok_or_else(|| Complaint::bug("no answer"))?;
     result.map_err(|rejection| rejected(&rejection))?;

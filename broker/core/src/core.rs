@@ -115,7 +115,13 @@ pub struct Core {
 impl Core {
     /// A broker that remembers nothing yet.
     pub fn new(config: Config) -> Self {
-        Self { config, state: State::default(), sessions: Sessions::default(), sweep: None, taken: BTreeMap::new() }
+        Self {
+            config,
+            state: State::default(),
+            sessions: Sessions::default(),
+            sweep: None,
+            taken: BTreeMap::new(),
+        }
     }
 
     /// A broker that remembers what rows say. `rows` are all rows of [`Table::ALL`], in that order;

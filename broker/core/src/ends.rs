@@ -192,12 +192,13 @@ impl Core {
         let key = (*peer, said.msg_id);
         let seen = turn.outcomes.get(&key).or_else(|| self.state.seen.get(&key));
         let accepted = seen.filter(|seen| seen.outcome == 0 && seen.packet == said.packet);
-        let (first, count) =
-            accepted.map(|seen| (seen.first, seen.count)).ok_or(Refusal::UnknownMessage)?;
+        let (first, count) = accepted.map(|seen| (seen.first, seen.count)).ok_or(Refusal::UnknownMessage)?;
         let indexes = first..first.saturating_add(u64::from(count));
-        let before = self.state.ends.iter().filter(|((_, index), end)| {
-            indexes.contains(index) && end.taken_back() == Some(said.packet)
-        });
+        let before = self
+            .state
+            .ends
+            .iter()
+            .filter(|((_, index), end)| indexes.contains(index) && end.taken_back() == Some(said.packet));
         let mut entries: Vec<u64> = before.map(|(_, end)| end.entry).collect();
         let waiting: Vec<(Oin, MailItem)> = self
             .state

@@ -249,9 +249,8 @@ impl Core {
         if batch.acknowledgement.recipient != *peer {
             return Err(Refusal::SenderNotConnection);
         }
-        let linked = |item: &Acknowledged| {
-            self.waiting_mail(peer, item).is_none_or(|mail| mail.leaf == item.previous)
-        };
+        let linked =
+            |item: &Acknowledged| self.waiting_mail(peer, item).is_none_or(|mail| mail.leaf == item.previous);
         if batch.acknowledgement.items.iter().all(linked) { Ok(()) } else { Err(Refusal::StatementUnlinked) }
     }
 

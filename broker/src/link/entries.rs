@@ -146,8 +146,7 @@ mod tests {
         let own: Vec<u64> = (0..size).filter(|index| index.is_multiple_of(3)).collect();
         assert_eq!(all(&log, oin(1), ask(0), size), own);
         assert_eq!(all(&log, oin(9), ask(0), size), [0; 0]);
-        let period =
-            FetchEntries { from: Some(Timestamp(4200)), until: Some(Timestamp(4300)), ..ask(0) };
+        let period = FetchEntries { from: Some(Timestamp(4200)), until: Some(Timestamp(4300)), ..ask(0) };
         let within: Vec<u64> = own.iter().copied().filter(|index| (4200..4300).contains(index)).collect();
         assert_eq!(all(&log, oin(1), period, size), within);
         let other = FetchEntries { kind: Some("delivered".into()), ..ask(0) };

@@ -12,8 +12,8 @@ use seinhuis_shared::limits::BUNDLE_MAX;
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
-    self, Case, Consistency, Consume, FetchCase, FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys, Message as _, Prekeys,
-    Rotations,
+    self, Case, Consistency, Consume, FetchCase, FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys,
+    Message as _, Prekeys, Rotations,
 };
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;

@@ -9,9 +9,7 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::wire::{
-    Acknowledgement, Agreements, Cases, Hello, Message as _, NoticesTaken, Offer,
-};
+use seinhuis_shared::wire::{Acknowledgement, Agreements, Cases, Hello, Message as _, NoticesTaken, Offer};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;

@@ -162,30 +162,52 @@ impl FileError {
                 Lang::Nl => format!("het pakket is verstuurd onder convenant {wanted}, en dat is er niet"),
                 Lang::En => format!("the packet was sent under covenant {wanted}, which is not at hand"),
             },
-            Self::Entry { block, step } => at(lang, *block, *step, (
-                "de logregel is onleesbaar of gaat over iets anders",
-                "the log entry cannot be read or is about something else",
-            )),
-            Self::Order { block, step } => at(lang, *block, *step, (
-                "deze logregel kan niet op de vorige volgen",
-                "this log entry cannot follow the one before it",
-            )),
-            Self::Link { block, step } => at(lang, *block, *step, (
-                "de verklaring van de ontvanger ontbreekt, zegt iets anders of sluit niet aan",
-                "the recipient's statement is missing, says something else or links elsewhere",
-            )),
+            Self::Entry { block, step } => at(
+                lang,
+                *block,
+                *step,
+                (
+                    "de logregel is onleesbaar of gaat over iets anders",
+                    "the log entry cannot be read or is about something else",
+                ),
+            ),
+            Self::Order { block, step } => at(
+                lang,
+                *block,
+                *step,
+                (
+                    "deze logregel kan niet op de vorige volgen",
+                    "this log entry cannot follow the one before it",
+                ),
+            ),
+            Self::Link { block, step } => at(
+                lang,
+                *block,
+                *step,
+                (
+                    "de verklaring van de ontvanger ontbreekt, zegt iets anders of sluit niet aan",
+                    "the recipient's statement is missing, says something else or links elsewhere",
+                ),
+            ),
             Self::Proof { block, step, why } => {
-                let what = at(lang, *block, *step, (
-                    "dat de regel in het log staat is niet bewezen",
-                    "that the entry is in the log is not proved",
-                ));
+                let what = at(
+                    lang,
+                    *block,
+                    *step,
+                    (
+                        "dat de regel in het log staat is niet bewezen",
+                        "that the entry is in the log is not proved",
+                    ),
+                );
                 format!("{what} ({why})")
             }
             Self::Statement { block, step, why } => {
-                let what = at(lang, *block, *step, (
-                    "de verklaring van de ontvanger telt niet",
-                    "the recipient's statement does not count",
-                ));
+                let what = at(
+                    lang,
+                    *block,
+                    *step,
+                    ("de verklaring van de ontvanger telt niet", "the recipient's statement does not count"),
+                );
                 format!("{what} ({why})")
             }
         }
@@ -236,7 +258,8 @@ impl ReceiptFile {
         let mut file = Self { message, packet, rotations: Vec::new(), blocks: Vec::new() };
         let mut line = lines.next();
         while let Some(data) = line.and_then(|line| line.strip_prefix("rotation ")) {
-            let one = from_base64(data).and_then(|bytes| cbor::strict(&bytes, ROTATION_MAX.saturating_mul(2)).ok());
+            let one =
+                from_base64(data).and_then(|bytes| cbor::strict(&bytes, ROTATION_MAX.saturating_mul(2)).ok());
             let room = file.rotations.len() < RECIPIENTS_MAX.saturating_mul(ROTATIONS_MAX);
             file.rotations.push(one.filter(|_| room).ok_or(FileError::Line(lines.at))?);
             line = lines.next();

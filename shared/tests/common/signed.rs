@@ -12,7 +12,8 @@ use seinhuis_shared::packet::Packet;
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, SUITE};
 use seinhuis_shared::receipt::{LogKey, ProvedEntry, Receipt, ReceiptError};
 use seinhuis_shared::refusal::Refusal::{
-    self, BadPrekeyBundle, BadSignature, Malformed, NotCanonical, UnknownKey, UnknownVersion,
+    self, BadPrekeyBundle, BadSignature, Malformed, NotCanonical, StatementUnlinked, UnknownKey,
+    UnknownVersion,
 };
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Span;
@@ -133,10 +134,18 @@ fn acknowledgement(count: usize) -> Acknowledgement {
 pub(crate) fn acknowledgements() -> Vec<Signed> {
     let key = GEM.key();
     let good = acknowledgement(2).sign(&key);
+    // What is signed stands inside, beside the items.
+    let inner = |edit: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let mut value: Value = ciborium::from_reader(&good[..]).unwrap();
+        let signed = bytes(&mut items(&mut value)[0]);
+        *signed = edit(signed);
+        encode(&value)
+    };
     let again = |name, refusal, edit: Edit| {
-        let bytes = resigned(&good, &key, Purpose::Acknowledgement, edit);
+        let bytes = inner(&|signed| resigned(signed, &key, Purpose::Acknowledgement, edit));
         vector(name, GEM, Some(refusal), &bytes)
     };
+    let beside = |name, refusal, edit: Edit| vector(name, GEM, Some(refusal), &edited(&good, edit));
     vec![
         vector("stored-and-quarantined", GEM, None, &good),
         vector("one-item", GEM, None, &acknowledgement(1).sign(&key)),
@@ -145,9 +154,23 @@ pub(crate) fn acknowledgements() -> Vec<Signed> {
         vector("no-items", GEM, Some(Malformed), &acknowledgement(0).sign(&key)),
         again("acknowledgement-version-2", UnknownVersion, |v| items(v)[0] = Value::from(2)),
         again("recipient-lower-case", Malformed, |v| items(v)[1] = Value::from("0000009900000000100a")),
-        again("outcome-65536", Malformed, |v| {
-            items(&mut items(&mut items(v)[3])[0])[2] = Value::from(65_536);
+        again("another-count", StatementUnlinked, |v| items(v)[3] = Value::from(3)),
+        again("another-root", StatementUnlinked, |v| bytes(&mut items(v)[4])[0] ^= 1),
+        beside("outcome-65536", Malformed, |v| {
+            items(&mut items(&mut items(v)[1])[0])[3] = Value::from(65_536);
         }),
+        beside("another-outcome", StatementUnlinked, |v| {
+            items(&mut items(&mut items(v)[1])[0])[3] = Value::from(1);
+        }),
+        beside("another-link", StatementUnlinked, |v| {
+            bytes(&mut items(&mut items(&mut items(v)[1])[0])[4])[0] ^= 1;
+        }),
+        beside("items-swapped", StatementUnlinked, |v| items(&mut items(v)[1]).reverse()),
+        beside("an-item-less", StatementUnlinked, |v| drop(items(&mut items(v)[1]).pop())),
+        beside("said-consumed", Malformed, |v| {
+            items(&mut items(&mut items(v)[1])[0])[0] = Value::from(2);
+        }),
+        beside("said-3", Malformed, |v| items(&mut items(&mut items(v)[1])[0])[0] = Value::from(3)),
         again("acknowledgement-field-extra", NotCanonical, |v| items(v).push(Value::Null)),
         vector("acknowledgement-trailing-byte", GEM, Some(NotCanonical), &[&good[..], &[0]].concat()),
         vector("acknowledgement-truncated", GEM, Some(Malformed), &good[..good.len() - 1]),
@@ -156,13 +179,13 @@ pub(crate) fn acknowledgements() -> Vec<Signed> {
             "acknowledgement-signature-changed",
             GEM,
             Some(BadSignature),
-            &edited(&good, |v| bytes(&mut items(v)[3])[0] ^= 1),
+            &inner(&|signed| edited(signed, |v| bytes(&mut items(v)[3])[0] ^= 1)),
         ),
         vector(
             "acknowledgement-signed-as-packet",
             GEM,
             Some(BadSignature),
-            &resigned(&good, &key, Purpose::Packet, |_| ()),
+            &inner(&|signed| resigned(signed, &key, Purpose::Packet, |_| ())),
         ),
     ]
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use data_encoding::HEXLOWER;
+use seinhuis_shared::acknowledgement::{Acknowledgement, Part};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{Encrypt, Purpose, Sign1, Wrap, content_aad};
 use seinhuis_shared::covenant::agreement::Cast;
@@ -16,8 +17,9 @@ use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::Span;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::wire::{
-    self, Case, CaseHead, Cases, Consistency, Decided, Deferred, FetchCase, FetchConsistency, FetchCovenant,
-    FetchPrekeys, Hello, Known, Message as _, Offer, Prekeys, Refuse, Rotations, VERSION, Verdict, Welcome,
+    self, Case, CaseHead, Cases, Consistency, Consume, Decided, Deferred, FetchCase, FetchConsistency,
+    FetchCovenant, FetchPrekeys, Hello, Known, Message as _, Offer, Prekeys, Refuse, Rotations, VERSION,
+    Verdict, Welcome,
 };
 
 use super::{
@@ -347,13 +349,35 @@ fn consistency(story: &Story) -> String {
 fn delivery(story: &Story) -> String {
     let receipt = story.receipt.to_bytes();
     let offer = Offer { packet: Bytes(story.packet.clone()), receipt: Bytes(receipt.clone()) };
-    let payload = cbor::encode(&story.acknowledgement);
-    let signed = story.acknowledgement.sign(&key(GEMEENTE));
-    let frame = frame::encode(Kind::Acknowledge, &signed).unwrap();
+    let payload = story.acknowledgement.sign(&key(GEMEENTE));
+    let frame = frame::encode(Kind::Acknowledge, &payload).unwrap();
+    let batch = Acknowledgement::verify(&payload, &[key(GEMEENTE).public()]).unwrap();
+    let item = story.acknowledgement.items[0];
+    let accepted = leaf_hash(&story.receipt.entries[0].entry);
+    let head = Sign1::parse(&batch.signed, batch.signed.len()).unwrap().unverified_payload().to_vec();
+    let part = Part::new(batch.signed.clone(), &batch.leaves, vec![0], vec![item]);
+    let consumed =
+        Acknowledgement::sign_one(oin(GEMEENTE), NOON.plus(Span(900)), item.consumed(), &key(GEMEENTE));
+    let consume = Consume { statement: consumed.clone(), accepted: story.receipt.entries[0].index };
     Block::new()
         .with("Offer frame", &offer.to_frame().unwrap(), &[("packet", &story.packet), ("receipt", &receipt)])
-        .hex("acknowledgement", &payload)
-        .with("Acknowledge frame", &frame, &[("acknowledgement", &payload)])
+        .hex("hash of entry 2, as a leaf", &accepted.0)
+        .with("item: stored", &cbor::encode(&item), &[("hash of entry 2, as a leaf", &accepted.0)])
+        .hex("its hash, which is the root of a list of one", &item.hash().0)
+        .with("head", &head, &[("its hash, which is the root of a list of one", &item.hash().0)])
+        .with("head, signed", &batch.signed, &[("head", &head)])
+        .with(
+            "Acknowledge frame",
+            &frame,
+            &[("head, signed", &batch.signed), ("item: stored", &cbor::encode(&item))],
+        )
+        .with(
+            "part of the police",
+            &cbor::encode(&part),
+            &[("head, signed", &batch.signed), ("item: stored", &cbor::encode(&item))],
+        )
+        .hex("statement: consumed", &consumed.to_bytes())
+        .with("Consume frame", &consume.to_frame().unwrap(), &[("statement: consumed", &consumed.to_bytes())])
         .end()
 }
 

@@ -382,11 +382,8 @@ impl Story {
         let receipt =
             Receipt { version: 1, checkpoint: Bytes(notes[1].clone().into_bytes()), entries: vec![proved] };
         let item = Acknowledged::stored(context.msg_id, parsed.digest(), 0, leaf_hash(&entries[2]));
-        let acknowledgement = Acknowledgement {
-            recipient: oin(GEMEENTE),
-            issued: NOON.plus(Span(400)),
-            items: vec![item],
-        };
+        let acknowledgement =
+            Acknowledgement { recipient: oin(GEMEENTE), issued: NOON.plus(Span(400)), items: vec![item] };
         let decisions = decisions(covenant.hash());
         Self {
             bundle: bundle(),

@@ -150,8 +150,9 @@ fn a_statement_that_is_not_signed_linked_or_about_this_is_an_alarm() {
         let index = sent.broker.log(Kind::Delivered, sent.accepted[0], None, NOW);
         sent.broker.notices(&[index], vec![])
     });
-    alarming("a statement that is not given", FalseStatement, |sent| {
-        Notices { parts: vec![], ..sent.stored(0) }
+    alarming("a statement that is not given", FalseStatement, |sent| Notices {
+        parts: vec![],
+        ..sent.stored(0)
     });
     alarming("consumed that links to what was not said", FalseStatement, |sent| {
         let stored = sent.stored(0);
@@ -364,7 +365,8 @@ fn what_its_sender_took_back_goes_also_where_it_was_stored() {
 }
 
 fn consume(node: &mut Node, position: u64) -> Result<(), Refusal> {
-    let found = row(node, table::INBOX, |write| if let Write::Inbox(_, row) = write { Some(row) } else { None });
+    let found =
+        row(node, table::INBOX, |write| if let Write::Inbox(_, row) = write { Some(row) } else { None });
     let turn = node.step([Input::Consume { token: 6, position, row: found.unwrap() }], NOW);
     turn.answers.into_iter().next().unwrap().1.map_err(|rejection| rejection.refusal)
 }

@@ -305,11 +305,7 @@ impl Broker {
             let (msg_id, digest) = (packet.context().msg_id, packet.digest());
             Acknowledged::stored(msg_id, digest, *outcome, self.link(org, &digest))
         };
-        Acknowledgement {
-            recipient: org.oin(),
-            issued: self.now,
-            items: packets.iter().map(item).collect(),
-        }
+        Acknowledgement { recipient: org.oin(), issued: self.now, items: packets.iter().map(item).collect() }
     }
 
     /// The hash of the entry with which a packet was accepted for `org`; of nothing when it was not.
@@ -436,7 +432,10 @@ impl Broker {
         for entry in self.entries() {
             assert!(entry.time >= time, "the log's time never goes back");
             time = entry.time;
-            if matches!(entry.kind, Kind::Accepted | Kind::Delivered | Kind::Expired | Kind::Shredded | Kind::Withdrawn) {
+            if matches!(
+                entry.kind,
+                Kind::Accepted | Kind::Delivered | Kind::Expired | Kind::Shredded | Kind::Withdrawn
+            ) {
                 // Delivered, expired, shredded or taken back, never two of them: each is the end.
                 let end = entry.kind != Kind::Accepted;
                 assert!(once.insert((end, entry.to, entry.packet)), "once per recipient: {entry:?}");
@@ -502,7 +501,8 @@ impl Broker {
                 let notices = self.made(*cursor, row);
                 let (_, entries) = notices.verify(&log, &mut cache).unwrap();
                 let peer = Some(self.peers[conn]);
-                let own = |entry: &Entry| entry.from == peer || (entry.kind == Kind::Withdrawn && entry.to == peer);
+                let own =
+                    |entry: &Entry| entry.from == peer || (entry.kind == Kind::Withdrawn && entry.to == peer);
                 assert!(entries.iter().all(|(_, entry)| own(entry)), "a partner is told of its own alone");
                 for item in notices.parts.iter().flat_map(|part| &part.items) {
                     let named = |(_, entry): &(u64, Entry)| entry.statement == Some(item.hash());

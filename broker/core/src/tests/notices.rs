@@ -19,7 +19,13 @@ use crate::{Ask, Command, Config, ConnId, Consumed, Input, Pick, RequestId, Send
 const REQUEST: RequestId = RequestId(3);
 
 fn entries(notices: &Notices) -> Vec<Entry> {
-    notices.verify(&log_key(), &mut CheckpointCache::default()).unwrap().1.into_iter().map(|one| one.1).collect()
+    notices
+        .verify(&log_key(), &mut CheckpointCache::default())
+        .unwrap()
+        .1
+        .into_iter()
+        .map(|one| one.1)
+        .collect()
 }
 
 fn kinds(all: &[Notices]) -> Vec<Kind> {
@@ -185,8 +191,15 @@ fn what_waits_for_a_sender_that_stays_away_is_bounded_in_number_and_time() {
     }
     let (pol, did) = broker.connect_with(Pol);
     let told: Vec<_> = broker.notices(&did).iter().flat_map(|(_, one)| entries(one)).collect();
-    assert_eq!(told.iter().map(|one| one.packet).collect::<Vec<_>>(), packets[4..].iter().map(|one| Some(sha256(one))).collect::<Vec<_>>());
-    assert_eq!(broker.entries().iter().filter(|one| one.kind == Kind::Delivered).count(), 9, "the log has all");
+    assert_eq!(
+        told.iter().map(|one| one.packet).collect::<Vec<_>>(),
+        packets[4..].iter().map(|one| Some(sha256(one))).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        broker.entries().iter().filter(|one| one.kind == Kind::Delivered).count(),
+        9,
+        "the log has all"
+    );
     broker.turn([Input::Disconnected { conn: pol }]);
     broker.log_and_tick(NOON.plus(Span::days(31)));
     assert!(broker.core.state.untold.is_empty());
@@ -273,7 +286,10 @@ fn nobody_consumes_what_is_anothers_or_what_it_never_had() {
     assert_eq!(examined(&broker, Jw, others), Err(Refusal::NotFound));
     let anothers = consume(&broker, Pol, Pol, &bytes);
     assert_eq!(examined(&broker, Jw, anothers.clone()), Err(Refusal::UnknownKey));
-    assert_eq!(examined(&broker, Pol, Consume { accepted: u64::MAX, ..anothers.clone() }), Err(Refusal::NotFound));
+    assert_eq!(
+        examined(&broker, Pol, Consume { accepted: u64::MAX, ..anothers.clone() }),
+        Err(Refusal::NotFound)
+    );
     let item = Acknowledged { previous: Digest([1; 32]), ..anothers.statement.item };
     let unlinked = Acknowledgement::sign_one(Pol.oin(), NOON, item, &Pol.key());
     let consume = Consume { statement: unlinked, accepted: anothers.accepted };
@@ -300,7 +316,10 @@ fn a_packet_is_taken_back_from_who_does_not_have_it_and_never_comes_back() {
     let did = take_back(&mut broker, gem, Gem, &signed);
     let [entry] = did.entries.clone().try_into().unwrap();
     assert_eq!((entry.kind, entry.to), (Kind::Withdrawn, Some(Jw.oin())));
-    assert_eq!((entry.statement, entry.detail.as_deref()), (Some(sha256(&signed)), Some("verkeerde_ontvanger")));
+    assert_eq!(
+        (entry.statement, entry.detail.as_deref()),
+        (Some(sha256(&signed)), Some("verkeerde_ontvanger"))
+    );
     let first = given(&did);
     assert_eq!(first.len(), 1);
     let told: Vec<_> = broker.notices(&did).into_iter().map(|(conn, one)| (conn, kinds(&[one]))).collect();
@@ -368,8 +387,10 @@ fn only_its_sender_takes_a_packet_back_and_each_attempt_of_others_is_logged() {
 fn entries_are_given_under_the_newest_head() {
     let mut broker = Broker::started(NOON);
     let pol = broker.connect(Pol);
-    let ask = FetchEntries { first: 0, one: false, from: Some(Timestamp(0)), until: None, kind: None, flow: None };
-    let did = broker.turn([Input::Request { conn: pol, request: REQUEST, ask: Ask::FetchEntries(ask.clone()) }]);
+    let ask =
+        FetchEntries { first: 0, one: false, from: Some(Timestamp(0)), until: None, kind: None, flow: None };
+    let did =
+        broker.turn([Input::Request { conn: pol, request: REQUEST, ask: Ask::FetchEntries(ask.clone()) }]);
     let head = broker.core.head().unwrap().clone();
     let want = Send::Entries {
         conn: pol,

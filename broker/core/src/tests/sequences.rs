@@ -14,8 +14,8 @@ use seinhuis_shared::time::Span;
 
 use super::broker::{Broker, ORIGIN};
 use super::cases::walk;
-use super::notices::{say_consumed, take_back, word};
 use super::fixture::{Draft, Gem, NOON, Org, Pol, covenant, vote};
+use super::notices::{say_consumed, take_back, word};
 use crate::{Ask, Command, Config, ConnId, Input, RequestId, Send};
 
 #[derive(Debug, Clone)]

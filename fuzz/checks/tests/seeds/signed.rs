@@ -147,11 +147,7 @@ fn payload(signed: &[u8]) -> Vec<u8> {
 
 fn acknowledgement(items: usize) -> Acknowledgement {
     let item = Acknowledged::stored(MsgId([1; 16]), Digest([2; 32]), 0, Digest([3; 32]));
-    Acknowledgement {
-        recipient: known::oin(),
-        issued: Timestamp(known::NOON),
-        items: vec![item; items],
-    }
+    Acknowledgement { recipient: known::oin(), issued: Timestamp(known::NOON), items: vec![item; items] }
 }
 
 fn vote(word: Word, reason: &str) -> Vote {
