@@ -82,6 +82,7 @@ impl Acknowledged {
     }
 
     /// That the message this item says is stored was taken over by the recipient's application.
+    #[must_use]
     pub fn consumed(self) -> Self {
         Self { said: Said::Consumed, previous: self.hash(), ..self }
     }

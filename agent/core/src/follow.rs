@@ -156,7 +156,17 @@ impl Follow {
             Kind::Withdrawn => (Reached::TakenBack, Reached::Accepted),
             Kind::Expired => (Reached::Expired, Reached::Accepted),
             Kind::Shredded => (Reached::Shredded, Reached::Accepted),
-            _ => return Err(broker("of a kind that no notice has")),
+            Kind::Accepted
+            | Kind::Refused
+            | Kind::Covenant
+            | Kind::Case
+            | Kind::Key
+            | Kind::KeyRotated
+            | Kind::Partner
+            | Kind::Export
+            | Kind::Operator
+            | Kind::Start
+            | Kind::Stop => return Err(broker("of a kind that no notice has")),
         };
         if track.reached() != after {
             return Err(broker(&format!("{reached} after {}", track.reached())));

@@ -229,7 +229,18 @@ fn words(entry: &Entry, lang: Lang) -> String {
             "vernietigd door de broker, de grond verviel",
             "shredded by the broker, its ground fell away",
         ),
-        _ => lang.pick("gelogd", "logged"),
+        (
+            Kind::Covenant
+            | Kind::Case
+            | Kind::Key
+            | Kind::KeyRotated
+            | Kind::Partner
+            | Kind::Export
+            | Kind::Operator
+            | Kind::Start
+            | Kind::Stop,
+            _,
+        ) => lang.pick("gelogd", "logged"),
     };
     format!("{what}{reason}")
 }

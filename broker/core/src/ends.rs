@@ -239,10 +239,12 @@ impl Core {
         turn: &mut Turn,
     ) {
         turn.notice(mail.from, Told { index: at, item: None });
-        let how = match kind {
-            Kind::Withdrawn => TAKEN_BACK,
-            Kind::Shredded => SHREDDED,
-            _ => EXPIRED,
+        let how = if kind == Kind::Withdrawn {
+            TAKEN_BACK
+        } else if kind == Kind::Shredded {
+            SHREDDED
+        } else {
+            EXPIRED
         };
         let until = now.plus(CONSUME_MAX).plus(CLOCK_SKEW).plus(CLOCK_SKEW);
         let end = End { how, packet: mail.packet, entry: at, until };

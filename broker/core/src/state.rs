@@ -60,6 +60,7 @@ pub(crate) struct State {
 impl State {
     /// Makes a change. Gives `false` for one that cannot be: a covenant that does not read, a vote or a decision
     /// that does not count.
+    #[expect(clippy::too_many_lines, reason = "an arm for each write")]
     pub(crate) fn apply(&mut self, write: &Write) -> bool {
         match write {
             Write::Partner { oin, partner } => {

@@ -58,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     ("packet_parts", packet::packet_parts),
     ("prekeys", packet::prekeys),
     ("receipt", log::receipt),
+    ("receipt_file", log::receipt_file),
     ("rotation", rotation::rotation),
     ("schema", covenant::schema),
     ("sign1", packet::sign1),

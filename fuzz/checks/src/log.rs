@@ -2,13 +2,16 @@
 
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::limits::{CHECKPOINT_MAX, ENTRY_MAX, PROOF_MAX, RECIPIENTS_MAX};
+use seinhuis_shared::receipt::file::ReceiptFile;
 use seinhuis_shared::receipt::{CheckpointCache, RECEIPT_MAX, Receipt};
+use seinhuis_shared::rotation::Keys;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::{
     KeyText, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteSignature, VerifierKey,
 };
 use seinhuis_shared::tlog::proof::{root_from_inclusion, verify_consistency};
+use seinhuis_shared::tlog::proof_file::ProofFile;
 use seinhuis_shared::tlog::tile::{
     FULL_WIDTH, TilePath, decode_bundle, decode_tile, encode_bundle, encode_tile,
 };
@@ -90,6 +93,21 @@ pub fn checkpoint(data: &[u8]) -> bool {
                 assert!(length == 0, "a made-up consistency proof");
             }
         }
+    }
+    true
+}
+
+/// A receipt as a file, and a proof as a file.
+pub fn receipt_file(data: &[u8]) -> bool {
+    let Ok(text) = core::str::from_utf8(data) else { return false };
+    if let Ok(proof) = ProofFile::parse(text) {
+        assert_eq!(proof.to_string(), text, "a proof file re-encodes otherwise");
+        return true;
+    }
+    let Ok(file) = ReceiptFile::parse(text) else { return false };
+    assert_eq!(file.to_string(), text, "a receipt file re-encodes otherwise");
+    if let Ok(proved) = file.verify(&known::log(), None, &Keys::default()) {
+        assert_eq!(proved.blocks.len(), file.blocks.len(), "a block without proof");
     }
     true
 }

@@ -1,5 +1,6 @@
 //! Frames, messages, packets and what is in them.
 
+use seinhuis_shared::acknowledgement::{Part, Statement};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN};
 use seinhuis_shared::covenant::Handling;
@@ -16,16 +17,18 @@ use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{
-    Acknowledgement, Agreements, Case, Cases, Consistency, Covenant, Deferred, FetchCase, FetchConsistency,
-    FetchCovenant, FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, Rotations, Verdict, Welcome,
+    Acknowledgement, Agreements, Case, Cases, Consistency, Consume, Covenant, Deferred, Entries, FetchCase,
+    FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys, Hello, Message, Notices, NoticesTaken,
+    Offer, Prekeys, Refuse, Rotations, Verdict, Welcome, Withdrawal,
 };
 
 use crate::{Check, known};
 
-const PURPOSES: [Purpose; 8] = [
+const PURPOSES: [Purpose; 9] = [
     Purpose::Packet,
     Purpose::Prekeys,
     Purpose::Acknowledgement,
+    Purpose::Withdrawal,
     Purpose::Enrolment,
     Purpose::Case,
     Purpose::Consent,

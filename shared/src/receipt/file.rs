@@ -397,7 +397,17 @@ fn follows(before: Option<&Entry>, entry: &Entry) -> bool {
     match entry.kind {
         Kind::Delivered | Kind::Withdrawn | Kind::Expired | Kind::Shredded => before.kind == Kind::Accepted,
         Kind::Consumed => before.kind == Kind::Delivered && before.reason.is_none(),
-        _ => false,
+        Kind::Accepted
+        | Kind::Refused
+        | Kind::Covenant
+        | Kind::Case
+        | Kind::Key
+        | Kind::KeyRotated
+        | Kind::Partner
+        | Kind::Export
+        | Kind::Operator
+        | Kind::Start
+        | Kind::Stop => false,
     }
 }
 

@@ -298,10 +298,10 @@ fn a_packet_is_taken_back_with_the_same_signed_bytes_until_the_log_says_so() {
     town.step([Input::TakenBack(0, Err(Refusal::TooBusy.number()))], NOW);
     assert!(words(town).is_empty(), "not before the next tick");
     town.step([Input::Tick], after(Span::seconds(2)));
-    assert_eq!(words(town), [bytes.clone()]);
+    assert_eq!(words(town), std::slice::from_ref(&bytes));
     town.restart(NOW);
     sent.broker.connect(town, NOW);
-    assert_eq!(words(town), [bytes.clone()]);
+    assert_eq!(words(town), std::slice::from_ref(&bytes));
     // An answer about something else is not believed.
     let other = sent.broker.log(Kind::Expired, sent.accepted[1], None, NOW);
     town.step([Input::TakenBack(0, Ok(Box::new(sent.broker.proved(&[other], None))))], NOW);
@@ -382,9 +382,9 @@ fn what_was_consumed_is_said_once_linked_and_with_the_same_bytes() {
     consume(police, 0).unwrap();
     let said = |node: &mut Node| {
         let sends = node.take_sends();
-        let one = sends.into_iter().find_map(|send| match send {
-            Send::Consume { consume, .. } => Some(*consume),
-            _ => None,
+        let one = sends.into_iter().find_map(|send| {
+            let Send::Consume { consume, .. } = send else { return None };
+            Some(*consume)
         });
         one.unwrap()
     };

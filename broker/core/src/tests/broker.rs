@@ -318,7 +318,7 @@ impl Broker {
     }
 
     /// An acknowledgement as its connection verified it.
-    pub(super) fn batch(&self, org: Org, ack: &Acknowledgement) -> Batch {
+    pub(super) fn batch(org: Org, ack: &Acknowledgement) -> Batch {
         Acknowledgement::verify(&ack.sign(&org.key()), &[org.key().public()]).unwrap()
     }
 

@@ -158,7 +158,7 @@ fn a_packet_settled_in_the_turn_that_offers_it_again_is_not_sent() {
     let bytes = signal().seal();
     broker.accept(pol, Pol, &bytes);
     let (_, hello) = broker.hello(Gem);
-    let examined = Ok(broker.batch(Gem, &broker.ack(Gem, &[(&bytes, 0)])));
+    let examined = Ok(Broker::batch(Gem, &broker.ack(Gem, &[(&bytes, 0)])));
     let did = broker.turn([hello, Input::Acknowledged { conn: old, examined }]);
     assert!(broker.offers(&did).is_empty() && broker.blobs.is_empty());
 }
@@ -214,7 +214,7 @@ fn acknowledging_an_unknown_packet_does_nothing() {
         [Acknowledged { packet: Digest([1; 32]), ..right }, Acknowledged { msg_id: msg_id(2), ..right }]
     {
         let ack = Acknowledgement { recipient: Gem.oin(), issued: NOON, items: vec![item] };
-        let examined = Ok(broker.batch(Gem, &ack));
+        let examined = Ok(Broker::batch(Gem, &ack));
         let did = broker.turn([Input::Acknowledged { conn: gem, examined }]);
         assert!(did.entries.is_empty() && did.sends.is_empty(), "{item:?}");
     }
@@ -231,7 +231,7 @@ fn a_partner_cannot_acknowledge_what_is_anothers() {
     let did = broker.acknowledge(jw, Jw, &[(&bytes, 0)]);
     assert!(did.entries.is_empty() && did.sends.is_empty());
     // In the recipient's name: refused, logged and cut off.
-    let examined = Ok(broker.batch(Gem, &broker.ack(Gem, &[(&bytes, 0)])));
+    let examined = Ok(Broker::batch(Gem, &broker.ack(Gem, &[(&bytes, 0)])));
     let did = broker.turn([Input::Acknowledged { conn: jw, examined }]);
     cut_off(&did, jw, Jw, Refusal::SenderNotConnection);
     assert_eq!(broker.waiting(Gem), 1);

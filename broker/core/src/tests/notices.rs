@@ -126,7 +126,7 @@ fn a_statement_that_links_to_another_entry_is_refused_and_settles_nothing() {
     let mut ack = broker.ack(Gem, &[(&one, 0), (&two, 0)]);
     let (a, b) = (ack.items[0].previous, ack.items[1].previous);
     (ack.items[0].previous, ack.items[1].previous) = (b, a);
-    let examined = Ok(broker.batch(Gem, &ack));
+    let examined = Ok(Broker::batch(Gem, &ack));
     let did = broker.turn([Input::Acknowledged { conn: gem, examined }]);
     assert_eq!(did.entries[0].reason, Some(Refusal::StatementUnlinked.number()));
     assert!(matches!(did.sends[..], [Send::Close { reason: Refusal::StatementUnlinked, .. }]));

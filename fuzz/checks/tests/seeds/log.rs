@@ -6,11 +6,13 @@ use seinhuis_fuzz_checks::known;
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, MsgId, TraceId};
+use seinhuis_shared::receipt::file::{Block, ReceiptFile, Step};
 use seinhuis_shared::receipt::{ProvedEntry, Receipt};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::{KeyText, Note, NoteSignature};
+use seinhuis_shared::tlog::proof_file::ProofFile;
 use seinhuis_shared::tlog::tile::{encode_bundle, encode_tile};
 use seinhuis_shared::tlog::tree::{BatchTree, Frontier};
 
@@ -32,6 +34,27 @@ fn entry(number: u8) -> Entry {
 fn signed(text: &str) -> String {
     let signature = NoteSignature::sign(known::ORIGIN, &known::log_signer(), text).unwrap();
     Note::new(text, vec![signature]).unwrap().to_string()
+}
+
+/// A receipt file of a packet that was refused.
+fn receipt_file() -> ReceiptFile {
+    let mut refused = Entry::new(Kind::Refused, Timestamp(known::NOON), [9; 16]);
+    refused.msg_id = Some(MsgId([3; 16]));
+    refused.from = Some(known::oin());
+    refused.packet = Some(Digest([3; 32]));
+    refused.reason = Some(404);
+    let entry = String::from_utf8(refused.to_bytes().unwrap()).unwrap();
+    let mut tree = BatchTree::new(Frontier::default());
+    for number in 0..3 {
+        tree.append(leaf_hash(&[number])).unwrap();
+    }
+    let index = tree.append(leaf_hash(entry.as_bytes())).unwrap();
+    let path = tree.inclusion_proof(index).unwrap();
+    let checkpoint = signed(&Checkpoint::new(known::ORIGIN, tree.size(), tree.root()).unwrap().to_string());
+    let proof = ProofFile { extra: None, index, path, checkpoint };
+    let steps = vec![Step { statement: None, entry, proof }];
+    let blocks = vec![Block { to: None, steps }];
+    ReceiptFile { message: MsgId([3; 16]), packet: Digest([3; 32]), rotations: vec![], blocks }
 }
 
 /// A receipt for two of five entries.
@@ -126,6 +149,8 @@ fn notes() -> Vec<Seed> {
     };
     let signature = note.trim_end().rsplit(' ').next().unwrap();
     let key = vkey.splitn(3, '+').nth(2).unwrap();
+    let file = receipt_file();
+    let proof = file.blocks[0].steps[0].proof.to_string();
     let root = checkpoint.lines().nth(2).unwrap();
     let weak = KeyText::new("weak.example", 1, &[0; 32]).unwrap().to_string();
     vec![
@@ -147,6 +172,12 @@ fn notes() -> Vec<Seed> {
         no("checkpoint", "too-large", changed(&checkpoint, "\n5\n", "\n18446744073709551616\n")),
         no("checkpoint", "empty-tree", changed(&checkpoint, "\n5\n", "\n0\n")),
         no("checkpoint", "short-root", changed(&checkpoint, "AwM=", "Aw==")),
+        ok("receipt_file", "proof", proof.as_str()),
+        no("receipt_file", "proof-cut", cut(proof.as_bytes())),
+        ok("receipt_file", "refused", file.to_string()),
+        no("receipt_file", "other-index", changed(&file.to_string(), "index 3", "index 03")),
+        no("receipt_file", "other-count", changed(&file.to_string(), "proof ", "proof 0")),
+        no("receipt_file", "longer", longer(file.to_string().as_bytes())),
         ok("vkey", "log", vkey.as_str()),
         no("vkey", "witness", witness),
         no("vkey", "weak", weak),

@@ -1,6 +1,7 @@
 //! Frames, messages, packets, bundles and requests.
 
 use seinhuis_fuzz_checks::{covenant, known, rotation};
+use seinhuis_shared::acknowledgement::Part;
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN, Wrap};
 use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
@@ -16,9 +17,10 @@ use seinhuis_shared::prekey::{PUBLIC_LEN, Prekey, PrekeyBundle, PrekeyPublic, Pr
 use seinhuis_shared::rotation::{Rotated, Rotation};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{
-    Acknowledged, Acknowledgement, Agreements, Case, CaseHead, Cases, Consistency, Covenant, Decided,
-    Deferred, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Known, Message as _, Offer,
-    Prekeys, Refuse, Rotations, Verdict, Welcome,
+    Acknowledged, Acknowledgement, Agreements, Case, CaseHead, Cases, Consistency, Consume, Covenant,
+    Decided, Deferred, Entries, FetchCase, FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys,
+    Hello, Known, Message as _, Notices, NoticesTaken, Offer, Prekeys, Refuse, Rotations, Verdict, Welcome,
+    Withdrawal,
 };
 use zeroize::Zeroizing;
 
@@ -238,6 +240,41 @@ fn messages() -> Vec<Seed> {
     let covenant =
         Covenant { document: Bytes(vec![1; 30]), casts: vec![cast], rotations: vec![rotated.clone()] };
     let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let item = acknowledgement(1).items[0];
+    let statement =
+        Acknowledgement::sign_one(known::oin(), Timestamp(known::NOON), item.consumed(), &known::signer());
+    let part = Part {
+        signed: statement.signed.clone(),
+        places: vec![0],
+        items: vec![item.consumed()],
+        proof: vec![],
+    };
+    let receipt = super::log::receipt();
+    let notices = Notices {
+        cursor: 1,
+        checkpoint: receipt.checkpoint.clone(),
+        indexes: vec![1],
+        entries: vec![receipt.entries[0].entry.clone()],
+        proof: receipt.entries[0].path.clone(),
+        parts: vec![part],
+    };
+    let entries = Entries { checkpoint: receipt.checkpoint, entries: receipt.entries, next: Some(9) };
+    let fetch = FetchEntries {
+        first: 7,
+        one: false,
+        from: Some(Timestamp(known::NOON)),
+        until: None,
+        kind: Some("delivered".into()),
+        flow: None,
+    };
+    let withdrawal = Withdrawal {
+        version: 1,
+        sender: known::oin(),
+        msg_id: MsgId([1; 16]),
+        packet: digest,
+        issued: Timestamp(known::NOON),
+        reason: "onjuist".into(),
+    };
     let framed = vec![
         ("hello", Hello { version: 1, software: text }.to_frame()),
         ("welcome", welcome.to_frame()),
@@ -259,6 +296,11 @@ fn messages() -> Vec<Seed> {
         ("rotations", Rotations { rotations: vec![rotated] }.to_frame()),
         ("fetch-consistency", FetchConsistency { sizes: vec![1, 300] }.to_frame()),
         ("consistency", Consistency { proofs: vec![vec![digest], vec![]] }.to_frame()),
+        ("notices", notices.to_frame()),
+        ("notices-taken", NoticesTaken { cursor: 300 }.to_frame()),
+        ("consume", Consume { statement: statement.clone(), accepted: 300 }.to_frame()),
+        ("fetch-entries", fetch.to_frame()),
+        ("entries", entries.to_frame()),
         ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
     ];
     let mut seeds = Vec::new();
@@ -279,8 +321,9 @@ fn messages() -> Vec<Seed> {
         no("wire", "indefinite-array", [&[0x9f], &hello[1..], &[0xff]].concat()),
         no("wire", "bomb", [0x82, 0x01, 0x7b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
         no("wire", "deep", vec![0x81; 40]),
-        no("wire", "no-items", cbor::encode(&acknowledgement(0))),
-        ok("wire", "acknowledged", cbor::encode(&acknowledgement(1))),
+        no("wire", "no-items", acknowledgement(0).sign(&known::signer())),
+        ok("wire", "statement", statement.to_bytes()),
+        ok("wire", "withdrawal", cbor::encode(&withdrawal)),
     ]);
     seeds
 }
