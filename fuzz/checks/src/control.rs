@@ -76,6 +76,9 @@ fn to_agent(request: &AgentRequest) -> bool {
         | AgentRequest::Correct { .. }
         | AgentRequest::RetryCorrections { .. }
         | AgentRequest::Erase { .. }
+        | AgentRequest::TakeBack { .. }
+        | AgentRequest::Consumed { .. }
+        | AgentRequest::Log(_)
         | AgentRequest::Decide { .. }
         | AgentRequest::Rotate { .. } => true,
     }

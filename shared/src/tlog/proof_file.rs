@@ -8,7 +8,7 @@ use core::fmt;
 use data_encoding::BASE64;
 
 use super::checkpoint::{Checkpoint, CheckpointError};
-use super::note::{VerifierKey, from_base64};
+use super::note::{Note, VerifierKey, from_base64};
 use super::proof::{ProofError, verify_inclusion};
 use crate::ids::Digest;
 use crate::limits::{CHECKPOINT_MAX, PROOF_MAX};
@@ -77,7 +77,8 @@ impl ProofFile {
             let hash = from_base64(line).and_then(|bytes| Digest::from_slice(&bytes));
             path.push(hash.filter(|_| path.len() < PROOF_MAX).ok_or(ProofFileError::Line(at))?);
         }
-        if checkpoint.len() > CHECKPOINT_MAX {
+        let note = Note::parse(checkpoint.as_bytes()).ok().filter(|_| checkpoint.len() <= CHECKPOINT_MAX);
+        if note.is_none_or(|note| note.to_string() != checkpoint) {
             return Err(ProofFileError::Line(at));
         }
         let read = Self { extra, index, path, checkpoint: checkpoint.to_owned() };

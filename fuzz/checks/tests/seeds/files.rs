@@ -208,6 +208,7 @@ fn broker_rows() -> Vec<Seed> {
     };
     let item = MailItem {
         index: 7,
+        leaf: Digest([6; 32]),
         msg_id: MsgId([1; 16]),
         packet: Digest([2; 32]),
         size: 3,

@@ -249,16 +249,16 @@ fn messages() -> Vec<Seed> {
         items: vec![item.consumed()],
         proof: vec![],
     };
-    let receipt = super::log::receipt();
+    let proved = log::receipt();
     let notices = Notices {
         cursor: 1,
-        checkpoint: receipt.checkpoint.clone(),
+        checkpoint: proved.checkpoint.clone(),
         indexes: vec![1],
-        entries: vec![receipt.entries[0].entry.clone()],
-        proof: receipt.entries[0].path.clone(),
+        entries: vec![proved.entries[0].entry.clone()],
+        proof: proved.entries[0].path.clone(),
         parts: vec![part],
     };
-    let entries = Entries { checkpoint: receipt.checkpoint, entries: receipt.entries, next: Some(9) };
+    let entries = Entries { checkpoint: proved.checkpoint, entries: proved.entries, next: Some(9) };
     let fetch = FetchEntries {
         first: 7,
         one: false,
