@@ -78,7 +78,8 @@ impl ProofFile {
             path.push(hash.filter(|_| path.len() < PROOF_MAX).ok_or(ProofFileError::Line(at))?);
         }
         let note = Note::parse(checkpoint.as_bytes()).ok().filter(|_| checkpoint.len() <= CHECKPOINT_MAX);
-        if note.is_none_or(|note| note.to_string() != checkpoint) {
+        let whole = |note: Note| note.to_string() == checkpoint && Checkpoint::parse(note.text()).is_ok();
+        if !note.is_some_and(whole) {
             return Err(ProofFileError::Line(at));
         }
         let read = Self { extra, index, path, checkpoint: checkpoint.to_owned() };
