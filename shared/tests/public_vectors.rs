@@ -358,22 +358,24 @@ impl Witnessed {
     }
 }
 
+/// The key and origin of the log that a script is about.
+fn logged(script: &Value) -> (VerifierKey, String) {
+    if let Some(vkey) = script.get("log_vkey") {
+        return (string(vkey).parse().unwrap(), "go.sum database tree".to_owned());
+    }
+    let public = HEXLOWER.decode(string(&script["sigsum_log_key"]).as_bytes()).unwrap();
+    // Sigsum names a log after the hash of its key.
+    let origin = format!("sigsum.org/v1/tree/{}", sha256(&public));
+    let public = VerifyingKey::from_bytes(public.as_slice().try_into().unwrap()).unwrap();
+    (VerifierKey::new(&origin, public).unwrap(), origin)
+}
+
 #[test]
 fn the_witness_scripts_of_torchwood() {
     let all: Vec<Value> = json("torchwood-witness.json");
     let mut steps = 0;
     for script in &all {
-        let (key, origin) = match script.get("log_vkey") {
-            Some(vkey) => (string(vkey).parse().unwrap(), "go.sum database tree".to_owned()),
-            None => {
-                let public = HEXLOWER.decode(string(&script["sigsum_log_key"]).as_bytes()).unwrap();
-                // Sigsum names a log after the hash of its key.
-                let hash = sha256(&public);
-                let origin = format!("sigsum.org/v1/tree/{hash}");
-                let public = VerifyingKey::from_bytes(public.as_slice().try_into().unwrap()).unwrap();
-                (VerifierKey::new(&origin, public).unwrap(), origin)
-            }
-        };
+        let (key, origin) = logged(script);
         let mut witnessed = Witnessed { key, origin, size: 0, root: BatchTree::default().root() };
         for step in list(&script["steps"]) {
             let (status, size) = witnessed.add(string(&step["body"]));
