@@ -225,9 +225,10 @@ func (w *walk) over(low, high int64) (tlog.Hash, error) {
 
 func unhex(text string) (hash tlog.Hash, err error) {
 	bytes, err := hex.DecodeString(text)
-	if err == nil && copy(hash[:], bytes) != len(bytes) || len(bytes) != tlog.HashSize {
+	if err == nil && len(bytes) != tlog.HashSize {
 		err = errors.New("not a hash")
 	}
+	copy(hash[:], bytes)
 	return hash, err
 }
 
