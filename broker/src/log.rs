@@ -317,12 +317,20 @@ impl Log {
                 Ok(ProvedEntry {
                     index,
                     entry: Bytes(self.entry(index)?),
-                    path: tree::inclusion_proof(index, size, &self.nodes(size))
-                        .map_err(|error| broken(&self.dir, &error.to_string()))?,
+                    path: self.inclusion(index, size)?,
                 })
             })
             .collect::<Result<Vec<_>, Complaint>>()?;
         Ok(Receipt { version: 1, checkpoint: Bytes::from(note), entries }.to_bytes())
+    }
+
+    /// The proof that the entry at `index` is in the tree of the first `size`.
+    ///
+    /// # Errors
+    /// A sentence when it is not, or a tile is missing.
+    pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, Complaint> {
+        tree::inclusion_proof(index, size, &self.nodes(size))
+            .map_err(|error| broken(&self.dir, &error.to_string()))
     }
 
     /// The proof that the tree of `new` entries extends the one of `old`.
