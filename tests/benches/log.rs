@@ -167,7 +167,9 @@ fn places(from: u64) -> impl Iterator<Item = u64> {
 fn timed(log: &Log, places: &[u64], mut prove: impl FnMut(&Log, u64)) -> [Duration; 3] {
     let mut cold = |places: &[u64]| {
         let start = Instant::now();
-        places.iter().for_each(|place| prove(log, *place));
+        for place in places {
+            prove(log, *place);
+        }
         start.elapsed() / u32::try_from(places.len()).unwrap()
     };
     let (first, rest) = places.split_at(FIRST);
@@ -175,7 +177,9 @@ fn timed(log: &Log, places: &[u64], mut prove: impl FnMut(&Log, u64)) -> [Durati
     let few = &places[places.len() - 50..];
     let warm = least(50, || {
         let start = Instant::now();
-        few.iter().for_each(|place| prove(log, *place));
+        for place in few {
+            prove(log, *place);
+        }
         start.elapsed()
     });
     [first, rest, warm]
