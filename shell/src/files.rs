@@ -40,7 +40,9 @@ pub fn read(path: &Path, max: usize) -> Result<Vec<u8>, Complaint> {
         ));
     }
     let file = File::open(path).map_err(fail)?;
-    read_bounded(file, max, meta.len()).map_err(fail)?.ok_or_else(|| too_large(&path.display().to_string(), max))
+    read_bounded(file, max, meta.len())
+        .map_err(fail)?
+        .ok_or_else(|| too_large(&path.display().to_string(), max))
 }
 
 /// Reads a file of at most `max` bytes, or standard input when `path` is `-`.
