@@ -68,7 +68,9 @@ struct Reading {
     /// Every name, its node, and whether a group has it as a member.
     names: BTreeMap<Vec<u8>, (usize, bool)>,
     groups: usize,
-    quorum: Option<Option<usize>>,
+    quorum: Option<usize>,
+    /// Whether the one quorum line was there.
+    decided: bool,
 }
 
 impl Policy {
@@ -90,8 +92,10 @@ impl Policy {
         for (line, number) in lines.split(|byte| *byte == b'\n').zip(1..) {
             reading.line(line).map_err(|text| PolicyError { line: number, text })?;
         }
-        let Reading { logs, witnesses, nodes, quorum, .. } = reading;
-        let quorum = quorum.ok_or_else(|| whole("has no quorum"))?;
+        let Reading { logs, witnesses, nodes, quorum, decided, .. } = reading;
+        if !decided {
+            return Err(whole("has no quorum"));
+        }
         Ok(Self { text: bytes.to_vec(), logs, witnesses, nodes, quorum })
     }
 
@@ -148,11 +152,10 @@ impl Reading {
             }
             [b"group", name, least, members @ ..] => self.group(name, least, members),
             [b"quorum", name] => {
-                if self.quorum.is_some() {
+                if core::mem::replace(&mut self.decided, true) {
                     return Err("is a second quorum");
                 }
-                let node = if *name == b"none" { None } else { Some(self.known(name)?.0) };
-                self.quorum = Some(node);
+                self.quorum = if *name == b"none" { None } else { Some(self.known(name)?.0) };
                 Ok(())
             }
             _ => Err("is none of a policy"),
