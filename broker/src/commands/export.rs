@@ -93,24 +93,12 @@ pub(super) fn export(home: &Home, asked: Export, ui: Ui) -> Result<Outcome, Comp
     Ok(Outcome::Done)
 }
 
-fn question(asked: Export) -> Result<Question, Complaint> {
-    let Export {
-        purpose,
-        asked_by,
-        from,
-        until,
-        organisation,
-        flow,
-        kind,
-        result,
-        case,
-        out: _,
-        without_views: _,
-        resume: _,
-    } = asked;
-    let wrong = |nl: &str, en: &str, nl_advice: &str, en_advice: &str| {
-        Complaint::usage(Text::new(nl, en), Text::new(nl_advice, en_advice))
-    };
+fn wrong(nl: &str, en: &str, nl_advice: &str, en_advice: &str) -> Complaint {
+    Complaint::usage(Text::new(nl, en), Text::new(nl_advice, en_advice))
+}
+
+/// Checks what people wrote in their own words.
+fn sentences(purpose: &str, asked_by: Option<&str>) -> Result<(), Complaint> {
     if !PURPOSE.contains(&purpose.len()) || purpose.chars().any(char::is_control) {
         return Err(wrong(
             "Het doel is geen zin van 10 tot 256 tekens.",
@@ -130,6 +118,25 @@ fn question(asked: Export) -> Result<Question, Complaint> {
             "Write an organisation and a function, no name of a person.",
         ));
     }
+    Ok(())
+}
+
+fn question(asked: Export) -> Result<Question, Complaint> {
+    let Export {
+        purpose,
+        asked_by,
+        from,
+        until,
+        organisation,
+        flow,
+        kind,
+        result,
+        case,
+        out: _,
+        without_views: _,
+        resume: _,
+    } = asked;
+    sentences(&purpose, asked_by.as_deref())?;
     if from.zip(until).is_some_and(|(from, until)| from >= until) {
         return Err(wrong(
             "De periode eindigt voor zij begint.",

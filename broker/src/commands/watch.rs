@@ -1,7 +1,7 @@
 //! How far an export is, while it is waited for: a bar on a terminal, else a line now and then.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) fn while_waiting<T>(ui: Ui, out: &Path, act: impl FnOnce() -> T) -> T
     result
 }
 
-fn watch(ui: Ui, path: &PathBuf, ended: &mpsc::Receiver<()>) {
+fn watch(ui: Ui, path: &Path, ended: &mpsc::Receiver<()>) {
     let message = ui.lang.pick("logregels gelezen", "entries read");
     let bar = std::io::stderr().is_terminal().then(|| {
         let bar = ProgressBar::new(0).with_message(message);
@@ -46,7 +46,7 @@ fn watch(ui: Ui, path: &PathBuf, ended: &mpsc::Receiver<()>) {
         } else if let Some(tenth) = tenth(done, total).filter(|tenth| *tenth > told) {
             told = tenth;
             // Nobody is there to read it when standard error is closed.
-            _ = writeln!(std::io::stderr().lock(), "{}0 % {message}", tenth);
+            _ = writeln!(std::io::stderr().lock(), "{tenth}0 % {message}");
         }
     }
     if let Some(bar) = bar {

@@ -21,6 +21,8 @@ const STAMP: u32 = 0x0021_0000;
 /// An ordinary file that its owner may write and all may read.
 const ATTRIBUTES: u32 = 0o100_644 << 16;
 const FULL: u32 = u32::MAX;
+/// Made on Unix, by version 4.5 of the format.
+const MADE_BY: u16 = 0x032d;
 
 /// What kind of archive is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -323,7 +325,7 @@ fn local(member: &Member, form: Form) -> io::Result<Vec<u8>> {
 
 /// The header in the directory (APPNOTE 4.3.12).
 fn central(member: &Member, form: Form) -> io::Result<Vec<u8>> {
-    let record = common(Record(b"PK\x01\x02".to_vec()).u16(&[0x0300 | 45]), member, form);
+    let record = common(Record(b"PK\x01\x02".to_vec()).u16(&[MADE_BY]), member, form);
     let name = name_length(member)?;
     let record = match form {
         Form::Bundle => record.u32(&[FULL, FULL]).u16(&[name, 28, 0, 0, 0]).u32(&[ATTRIBUTES, FULL]),
@@ -351,7 +353,7 @@ fn ends(start: u64, size: u64, count: u64, form: Form) -> io::Result<Vec<u8>> {
         Form::Bundle => {
             let large = Record(b"PK\x06\x06".to_vec())
                 .u64(&[44])
-                .u16(&[0x0300 | 45, 45])
+                .u16(&[MADE_BY, 45])
                 .u32(&[0, 0])
                 .u64(&[count, count, size, start]);
             let locator = Record(b"PK\x06\x07".to_vec()).u32(&[0]).u64(&[start + size]).u32(&[1]);

@@ -26,6 +26,8 @@ use crate::log::Reader;
 const FORMAT: &str = "seinhuis/export/1";
 /// Covenant versions in a bundle at most: a bundle has 4,096 members.
 const COVENANTS: usize = 4000;
+/// The one member that is packed already.
+const WORKBOOK: &str = "entries.xlsx";
 
 type Out = BufWriter<File>;
 type Member<'a> = Open<'a, Out>;
@@ -161,7 +163,7 @@ impl Job<'_> {
         if self.has(name) {
             return Ok(());
         }
-        let method = if name.ends_with(".xlsx") { Method::Stored } else { Method::Deflated };
+        let method = if name == WORKBOOK { Method::Stored } else { Method::Deflated };
         let mut member =
             self.archive.begin(name, method).map_err(|error| failed(&self.paths.bundle, &error))?;
         let mut part = Part {
@@ -184,9 +186,9 @@ impl Job<'_> {
             .and_then(|note| Checkpoint::verify_note(&note, &log.origin, &log.key).ok())
             .ok_or_else(|| Complaint::bug("a checkpoint that was witnessed does not read"))?;
         let proof = self.source.log.consistency(checkpoint.size(), self.state.pins.size)?;
-        let lines: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
+        let lines: Vec<String> = proof.iter().map(|hash| format!("{hash}\n")).collect();
         self.text("begin.txt", &begin)?;
-        self.text("consistency.txt", &lines)
+        self.text("consistency.txt", &lines.concat())
     }
 
     fn table(&mut self, name: &str, style: Style) -> Result<(), Complaint> {
@@ -203,7 +205,7 @@ impl Job<'_> {
 
     /// The workbook is an archive of its own, with sizes in front of its members: it is made beside the bundle.
     fn workbook(&mut self, count: u64) -> Result<(), Complaint> {
-        self.whole("entries.xlsx", |job, member| {
+        self.whole(WORKBOOK, |job, member| {
             let fail = |error: io::Error| failed(&job.paths.workbook, &error);
             let mut options = File::options();
             options.read(true).write(true).create(true).truncate(true);
@@ -256,7 +258,8 @@ impl Job<'_> {
     /// The sums of all members before them, and the log's signature under those.
     fn sums(&mut self, origin: &str) -> Result<(), Complaint> {
         let members = self.archive.members().iter();
-        let sums: String = members.map(|member| format!("{}  {}\n", member.sum, member.name)).collect();
+        let sums: Vec<String> = members.map(|member| format!("{}  {}\n", member.sum, member.name)).collect();
+        let sums = sums.concat();
         let (key, log) = self.source.key;
         let digest = Digest(Sha256::digest(sums.as_bytes()).into());
         let text = format!("{origin}\n{FORMAT}\n{digest}\n");
@@ -300,12 +303,12 @@ impl Part<'_> {
     fn rows(&mut self, mut each: impl FnMut(u64, u64, &Row<'_>) -> io::Result<()>) -> Result<(), Complaint> {
         let mut reader = self.source.log.reader();
         let mut damaged = None;
-        let done = self.each(&mut reader, |index, entry| match read(entry) {
-            Some((row, time)) => each(index, time, &row),
-            None => {
-                damaged = Some(problem(entry));
-                Err(io::ErrorKind::InvalidData.into())
+        let done = self.each(&mut reader, |index, entry| {
+            if let Some((row, time)) = read(entry) {
+                return each(index, time, &row);
             }
+            damaged = Some(problem(entry));
+            Err(io::ErrorKind::InvalidData.into())
         });
         damaged.map_or(done, |problem| Err(self.source.log.damaged(&problem)))
     }

@@ -174,19 +174,15 @@ pub fn write(source: &Source<'_>, question: &Question, out: &Path, how: How) -> 
 fn pins(source: &Source<'_>, question: &Question, views: bool) -> Result<Pins, Complaint> {
     let (secret, log) = source.key;
     let bug = |error: &dyn std::error::Error| Complaint::bug(error.to_string());
-    let (checkpoint, note) = match &source.witnessed.checkpoint {
-        Some(bytes) => {
-            let note = Note::parse(bytes).map_err(|error| bug(&error))?;
-            let found = Checkpoint::verify_note(&note, &log.origin, &log.key).map_err(|error| bug(&error))?;
-            (found, note)
-        }
-        None => {
-            let size = source.log.size();
-            let made =
-                Checkpoint::new(&log.origin, size, source.log.root(size)?).map_err(|error| bug(&error))?;
-            let note = made.sign_with(&log.key, |bytes| secret.sign(bytes)).map_err(|error| bug(&error))?;
-            (made, note)
-        }
+    let (checkpoint, note) = if let Some(bytes) = &source.witnessed.checkpoint {
+        let note = Note::parse(bytes).map_err(|error| bug(&error))?;
+        let found = Checkpoint::verify_note(&note, &log.origin, &log.key).map_err(|error| bug(&error))?;
+        (found, note)
+    } else {
+        let size = source.log.size();
+        let made = Checkpoint::new(&log.origin, size, source.log.root(size)?).map_err(|error| bug(&error))?;
+        let note = made.sign_with(&log.key, |bytes| secret.sign(bytes)).map_err(|error| bug(&error))?;
+        (made, note)
     };
     let size = checkpoint.size();
     if size > source.log.size() || source.log.root(size)? != *checkpoint.root() {

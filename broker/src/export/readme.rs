@@ -51,7 +51,7 @@ pub(super) fn text(pins: &Pins, origin: &str, count: u64) -> String {
     let (key, size) = (&pins.log_key, pins.size);
     let asked = asked(pins);
     let list = |pick: fn(&(&'static str, &'static str, String)) -> &'static str| -> String {
-        asked.iter().map(|one| format!("{}: {}\n", pick(one), one.2)).collect()
+        asked.iter().map(|one| format!("{}: {}\n", pick(one), one.2)).collect::<Vec<_>>().concat()
     };
     let (asked_nl, asked_en) = (list(|one| one.0), list(|one| one.1));
     let (views_nl, views_en) = if pins.views {

@@ -57,14 +57,12 @@ impl<W: Write + Seek> Workbook<W> {
         self.sheets += 1;
         let name = format!("xl/worksheets/sheet{}.xml", self.sheets + 1);
         let mut open = self.archive.begin(&name, Method::Deflated)?;
-        let widths: String = (1..=COLUMNS.len() + 1)
-            .map(|at| {
-                format!(
-                    r#"<col min="{at}" max="{at}" width="{}" customWidth="1"/>"#,
-                    if at == 2 { 24 } else { 16 }
-                )
-            })
-            .collect();
+        let width = |at| if at == 2 { 24 } else { 16 };
+        let mut widths = String::new();
+        for at in 1..=COLUMNS.len() + 1 {
+            // Writing to a string cannot fail.
+            _ = write!(widths, r#"<col min="{at}" max="{at}" width="{}" customWidth="1"/>"#, width(at));
+        }
         let mut head = format!(
             r#"{XML}<worksheet xmlns="{MAIN}"><sheetViews><sheetView workbookViewId="0"><pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/></sheetView></sheetViews><cols>{widths}</cols><sheetData><row>"#
         );

@@ -20,7 +20,7 @@ const COVENANTS: usize = 4096;
 /// What was counted of one kind of thing.
 #[derive(Debug, Clone)]
 pub(in crate::export) struct Counts<K> {
-    counts: BTreeMap<K, Count>,
+    by_key: BTreeMap<K, Count>,
     most: usize,
     /// What was counted under no key of its own, as there were too many.
     pub(super) others: Count,
@@ -44,17 +44,17 @@ impl Count {
 
 impl<K: Ord> Counts<K> {
     const fn up_to(most: usize) -> Self {
-        Self { counts: BTreeMap::new(), most, others: Count { accepted: 0, refused: 0, all: 0 } }
+        Self { by_key: BTreeMap::new(), most, others: Count { accepted: 0, refused: 0, all: 0 } }
     }
 
     fn add<Q: Ord + ?Sized>(&mut self, key: &Q, kind: &str)
     where
         K: std::borrow::Borrow<Q> + for<'q> From<&'q Q>,
     {
-        if let Some(count) = self.counts.get_mut(key) {
+        if let Some(count) = self.by_key.get_mut(key) {
             count.add(kind);
-        } else if self.counts.len() < self.most {
-            self.counts.entry(K::from(key)).or_default().add(kind);
+        } else if self.by_key.len() < self.most {
+            self.by_key.entry(K::from(key)).or_default().add(kind);
         } else {
             self.others.add(kind);
         }
@@ -62,12 +62,12 @@ impl<K: Ord> Counts<K> {
 
     /// Each key with its count, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, Count)> {
-        self.counts.iter().map(|(key, count)| (key, *count))
+        self.by_key.iter().map(|(key, count)| (key, *count))
     }
 
     /// How many keys.
     pub(super) fn len(&self) -> usize {
-        self.counts.len()
+        self.by_key.len()
     }
 
     /// Whether there were too many keys to count each apart.

@@ -74,7 +74,7 @@ fn order() -> Vec<Beast> {
         members("members in another order", |all| all.swap(1, 2)),
         members("covenants in another order", |all| all.swap(7, 8)),
         members("an earlier checkpoint without its proof", |all| {
-            all.insert(3, Member::stored("begin.txt", b""))
+            all.insert(3, Member::stored("begin.txt", b""));
         }),
         members("the proof of an earlier checkpoint without it", |all| {
             all.insert(3, Member::stored("consistency.txt", b""));
