@@ -333,11 +333,10 @@ impl Part<'_> {
         let fail = |error: io::Error| failed(&self.paths.workbook, &error);
         let mut reader = self.source.log.reader();
         let runs = find::runs(&self.paths.runs).map_err(fail)?;
-        let mut indexes = runs.flat_map(|run| match run {
-            Ok(run) => run.first..run.first + run.count,
-            // The same file is read again for the report, which says what is wrong with it.
-            Err(_) => 0..0,
-        });
+        let mut unread = None;
+        let mut indexes = runs
+            .map_while(|run| run.map_err(|error| unread = Some(error)).ok())
+            .flat_map(|run| run.first..run.first + run.count);
         let mut next = indexes.next();
         while next.is_some() {
             let Some(mut sheet) = book.sheet().map_err(fail)? else { return Ok(()) };
@@ -350,7 +349,8 @@ impl Part<'_> {
             }
             sheet.end().map_err(fail)?;
         }
-        Ok(())
+        drop(indexes);
+        unread.map_or(Ok(()), |error| Err(fail(error)))
     }
 }
 
