@@ -22,6 +22,10 @@ use seinhuis_shell::lang::Text;
 
 use crate::tile_tree::TileTree;
 
+mod reader;
+
+pub use reader::Reader;
+
 const WIDTH: u64 = 256;
 const TILE_BYTES: usize = 256 * 32;
 const BUNDLE_MAX: usize = 256 * (2 + 65_535);
@@ -276,6 +280,11 @@ impl Log {
     /// As [`Log::entry`]; and when it is none.
     pub fn parsed(&self, index: u64) -> Result<Entry, Complaint> {
         Entry::parse(&self.entry(index)?).map_err(|error| broken(&self.dir, &error.to_string()))
+    }
+
+    /// The complaint that the log is not what it has to be.
+    pub(crate) fn damaged(&self, what: &str) -> Complaint {
+        broken(&self.dir, what)
     }
 
     /// The root over the first `size` entries.
