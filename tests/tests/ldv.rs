@@ -161,6 +161,26 @@ fn a_real_collector_gets_a_span_for_each_person_from_both_sides_and_nothing_else
     let found = stage.agent(police, &["subject", "--field", &field, "--case", text(&names.value, "case")]).unwrap();
     assert!(sent.iter().any(|span| span.get("dpl.core.data_subject_id") == text(&found, "data_subject_id")));
     not_a_word_of(&output, &names.value["body"]);
+    in_the_broker_s_view(stage, sent[0].get("Trace ID"));
+}
+
+/// The broker's own record of it, made from a real export, is in the same trace and leads to the sender's span.
+fn in_the_broker_s_view(stage: &Stage, trace: &str) {
+    let (bundle, out) = (stage.dir.join("export.zip"), stage.dir.join("views"));
+    stage.broker(&["export", "--purpose", "Logboek van de broker", "--out", &bundle.to_string_lossy()]).unwrap();
+    let key = stage.broker(&["log", "key"]).unwrap();
+    let key = seinhuis_verify::Key::parse(text(&key, "key")).unwrap();
+    let made = seinhuis_views::write(&bundle, &key, &out, &seinhuis_views::View::ALL).unwrap();
+    assert_eq!(made.without_covenant, 0);
+    let ldv = fs::read_to_string(out.join("ldv.jsonl")).unwrap();
+    let named = |name: &str| {
+        let name = format!("\"name\":\"{name}\"");
+        ldv.lines().filter(|line| line.contains(&name) && line.contains(trace)).count()
+    };
+    assert_eq!((named("aannemen"), named("bezorgen")), (1, 1), "{ldv}");
+    let wpg = fs::read_to_string(out.join("wpg.csv")).unwrap();
+    assert!(wpg.lines().nth(1).unwrap().contains("Politie, basisteam Voorbeeldstad-Noord"), "{wpg}");
+    assert_eq!(wpg.lines().count(), 2, "{wpg}");
 }
 
 fn check(sent: &[Span], received: &[Span], [police, town]: [&Member; 2]) {
