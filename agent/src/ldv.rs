@@ -242,7 +242,7 @@ mod tests {
     fn teller(oin: &str, encoding: Encoding) -> Teller {
         let partners = [(POLITIE.to_owned(), "https://politie.example".to_owned())].into();
         let activities = [("F09".to_owned(), "https://register.example/9".to_owned())].into();
-        let config = Ldv { encoding, partners, activities, ..Ldv::default() };
+        let config = Ldv { encoding, activities, partners, ..Ldv::default() };
         Teller::new(oin.parse().unwrap(), config).unwrap()
     }
 
@@ -266,10 +266,10 @@ mod tests {
 
     fn text(span: &Span, key: &str) -> Option<String> {
         let found = span.attributes.iter().find(|one| one.key == key)?;
-        match found.value.as_ref()?.value.as_ref()? {
-            Value::StringValue(text) => Some(text.clone()),
-            other => panic!("{other:?}"),
-        }
+        let Value::StringValue(text) = found.value.as_ref()?.value.as_ref()? else {
+            panic!("a text: {found:?}")
+        };
+        Some(text.clone())
     }
 
     #[test]

@@ -158,7 +158,8 @@ fn a_real_collector_gets_a_span_for_each_person_from_both_sides_and_nothing_else
     check(&sent, &received, [police, town]);
     // Who asks for a person finds it: the same name from the same key.
     let field = format!("zaakpersoon={}", text(&persons[0], "zaakpersoon"));
-    let found = stage.agent(police, &["subject", "--field", &field, "--case", text(&names.value, "case")]).unwrap();
+    let found =
+        stage.agent(police, &["subject", "--field", &field, "--case", text(&names.value, "case")]).unwrap();
     assert!(sent.iter().any(|span| span.get("dpl.core.data_subject_id") == text(&found, "data_subject_id")));
     not_a_word_of(&output, &names.value["body"]);
     in_the_broker_s_view(stage, sent[0].get("Trace ID"));
@@ -167,7 +168,9 @@ fn a_real_collector_gets_a_span_for_each_person_from_both_sides_and_nothing_else
 /// The broker's own record of it, made from a real export, is in the same trace and leads to the sender's span.
 fn in_the_broker_s_view(stage: &Stage, trace: &str) {
     let (bundle, out) = (stage.dir.join("export.zip"), stage.dir.join("views"));
-    stage.broker(&["export", "--purpose", "Logboek van de broker", "--out", &bundle.to_string_lossy()]).unwrap();
+    stage
+        .broker(&["export", "--purpose", "Logboek van de broker", "--out", &bundle.to_string_lossy()])
+        .unwrap();
     let key = stage.broker(&["log", "key"]).unwrap();
     let key = seinhuis_verify::Key::parse(text(&key, "key")).unwrap();
     let made = seinhuis_views::write(&bundle, &key, &out, &seinhuis_views::View::ALL).unwrap();

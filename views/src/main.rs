@@ -1,6 +1,7 @@
 //! `seinhuis-views`: what Dutch law and standards ask to see of the exchange log, from an export.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -65,15 +66,21 @@ fn told(made: &Made, dutch: bool) -> String {
     let mut text = String::new();
     for (name, count) in &made.files {
         let records = if dutch { "regels" } else { "records" };
-        text.push_str(&format!("{name}: {count} {records}\n"));
+        // Writing to a string cannot fail.
+        _ = writeln!(text, "{name}: {count} {records}");
     }
     if made.without_covenant > 0 {
         let count = made.without_covenant;
-        text.push_str(&if dutch {
-            format!("LET OP: van {count} aangenomen berichten staat het convenant niet in de export. Zij staan niet in wpg en wjsg39j: de rol van de afzender is niet bekend.\n")
+        let note = if dutch {
+            format!(
+                "LET OP: van {count} aangenomen berichten staat het convenant niet in de export. Zij staan niet in wpg en wjsg39j: de rol van de afzender is niet bekend."
+            )
         } else {
-            format!("NOTE: the covenant of {count} accepted messages is not in the export. They are not in wpg and wjsg39j: their sender's role is not known.\n")
-        });
+            format!(
+                "NOTE: the covenant of {count} accepted messages is not in the export. They are not in wpg and wjsg39j: their sender's role is not known."
+            )
+        };
+        _ = writeln!(text, "{note}");
     }
     text
 }

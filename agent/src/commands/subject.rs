@@ -30,7 +30,10 @@ pub(super) fn subject(home: &Home, who: &Who, ui: Ui) -> Result<Outcome, Complai
                 "Deze agent logt geen verwerkingen: er zijn geen pseudoniemen.",
                 "This agent logs no processings: there are no pseudonyms.",
             ),
-            Text::new("Vul [ldv] in agent.toml in (docs/views.md).", "Fill in [ldv] in agent.toml (docs/views.md)."),
+            Text::new(
+                "Vul [ldv] in agent.toml in (docs/views.md).",
+                "Fill in [ldv] in agent.toml (docs/views.md).",
+            ),
         ));
     };
     let subject = person(who)?;

@@ -3,11 +3,11 @@
 
 // The verifier's own tests make bundles from docs/log.md alone; these are the same bundles.
 #[path = "../../../verify/tests/bundles/build.rs"]
-#[expect(dead_code, reason = "the verifier's tests use the rest")]
+#[allow(dead_code, reason = "the verifier's tests use the rest")]
 mod build;
 mod schema;
 #[path = "../../../verify/tests/bundles/zip.rs"]
-#[expect(dead_code, reason = "the verifier's tests use the rest")]
+#[allow(dead_code, reason = "the verifier's tests use the rest")]
 mod zip;
 
 use std::collections::BTreeMap;
@@ -39,12 +39,12 @@ fn covenants() -> [Covenant; 2] {
     let one = Covenant::from_toml_parts(&parts, &mut read).unwrap();
     let mut two = one.clone();
     (two.version, two.previous) = (2, Some(one.hash()));
-    two.title = "=1+1 <b>versie twee</b>".to_owned();
+    "=1+1 <b>versie twee</b>".clone_into(&mut two.title);
     let at = |role| one.parties.iter().position(|party| party.role == role).unwrap();
     let (politie, om) = (at(Role::Politie), at(Role::Om));
     two.parties[politie].role = Role::Om;
     two.parties[om].role = Role::Politie;
-    two.parties[politie].name = "-Officier; \"jeugd\"".to_owned();
+    "-Officier; \"jeugd\"".clone_into(&mut two.parties[politie].name);
     [one, two]
 }
 
