@@ -137,13 +137,14 @@ impl Teller {
     fn understand(&self, answer: &Answer) -> Told {
         match answer.status {
             200..300 => {
-                let read = match self.config.encoding {
-                    Encoding::Protobuf => ExportTraceServiceResponse::decode(answer.body.as_slice()).ok(),
-                    Encoding::Json => serde_json::from_slice::<ExportTraceServiceResponse>(&answer.body).ok(),
+                let rejected = match self.config.encoding {
+                    Encoding::Protobuf => ExportTraceServiceResponse::decode(answer.body.as_slice())
+                        .ok()
+                        .and_then(|read| read.partial_success)
+                        .and_then(|part| u64::try_from(part.rejected_spans).ok()),
+                    Encoding::Json => rejected_in_json(&answer.body),
                 };
-                let rejected =
-                    read.and_then(|read| read.partial_success).map_or(0, |part| part.rejected_spans);
-                Told::Taken(u64::try_from(rejected).unwrap_or_default())
+                Told::Taken(rejected.unwrap_or_default())
             }
             429 | 502..=504 => Told::Later,
             status => Told::Refused(format!("status {status}")),
@@ -221,6 +222,13 @@ impl Teller {
             ..Span::default()
         }
     }
+}
+
+/// How many spans an answer in JSON says were rejected: a 64-bit number, which may be written as text (ProtoJSON).
+fn rejected_in_json(body: &[u8]) -> Option<u64> {
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let rejected = value.pointer("/partialSuccess/rejectedSpans")?;
+    rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok())
 }
 
 fn attribute(key: &str, value: impl Into<String>) -> KeyValue {
@@ -312,7 +320,11 @@ mod tests {
         let json = teller(POLITIE, Encoding::Json);
         let body = br#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"x"}}"#;
         assert_eq!(json.understand(&answer(200, body)), Told::Taken(2));
-        assert_eq!(json.understand(&answer(200, b"{}")), Told::Taken(0));
+        let number = br#"{"partialSuccess":{"rejectedSpans":4}}"#;
+        assert_eq!(json.understand(&answer(200, number)), Told::Taken(4));
+        for none in ["{}", "{\"partialSuccess\":null}", "no json"] {
+            assert_eq!(json.understand(&answer(200, none.as_bytes())), Told::Taken(0));
+        }
         for status in [429, 502, 503, 504] {
             assert_eq!(json.understand(&answer(status, b"")), Told::Later);
         }

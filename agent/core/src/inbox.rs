@@ -131,7 +131,7 @@ impl Core {
         }
         if self.cannot_record(ports) {
             // Unanswered, so that the broker keeps it: what cannot be recorded is not processed.
-            return self.alarm(AlarmKind::RecordsFull, format!("packet {digest}"), now, turn);
+            return self.alarm(AlarmKind::RecordsFull, "offers are left unanswered".to_owned(), now, turn);
         }
         let parsed = Packet::parse(&offer.packet);
         let Some((index, entry)) = self.proved(offer, digest, parsed.as_ref(), now, turn) else { return };
