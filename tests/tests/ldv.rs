@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use common::{Scene, wait_for_inbox};
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::samples;
 use seinhuis_tests::stage::{FOUR, PATIENCE, text};
 use seinhuis_tests::{Member, Stage, process};
@@ -84,12 +85,12 @@ fn spans(printed: &str) -> Vec<Span> {
 }
 
 /// Has a member log its processings at this address.
-fn configure(member: &Member, port: u16, path: &str, encoding: &str) {
+fn configure(member: &Member, port: u16, path: &str, more: &str) {
     let place = member.home.join("agent.toml");
     let own = fs::read_to_string(&place).unwrap();
     let own = own.split("\n[ldv]").next().unwrap().to_owned();
     let ldv = format!(
-        "\n[ldv]\nendpoint = \"http://127.0.0.1:{port}{path}\"\nencoding = \"{encoding}\"\nprocessing_activity = \"https://register.example/{}\"\n",
+        "\n[ldv]\nendpoint = \"http://127.0.0.1:{port}{path}\"\n{more}\nprocessing_activity = \"https://register.example/{}\"\n",
         member.role
     );
     fs::write(&place, own + &ldv).unwrap();
@@ -114,8 +115,8 @@ fn a_real_collector_gets_a_span_for_each_person_from_both_sides_and_nothing_else
     let stage = &scene.stage;
     let (town, police) = (stage.member("gemeente"), stage.member("politie"));
     let (port, printed) = (port(), stage.dir.join("collector.txt"));
-    configure(police, port, "/v1/traces", "protobuf");
-    configure(town, port, "/v1/nowhere", "json");
+    configure(police, port, "/v1/traces", "encoding = \"protobuf\"\nqueue = 1");
+    configure(town, port, "/v1/nowhere", "encoding = \"json\"");
     let _broker = scene.broker();
     let mut agents = scene.agents();
     let names = samples::among(&FOUR).unwrap().into_iter().find(|sample| sample.flow == "F09").unwrap();
@@ -126,6 +127,9 @@ fn a_real_collector_gets_a_span_for_each_person_from_both_sides_and_nothing_else
     assert_eq!(text(&pushed, "state"), "accepted", "{pushed}");
     wait_for_inbox(stage, town, 1);
     assert_eq!((waiting(stage, police), waiting(stage, town)), (1, 1));
+    // The police's queue is full: what cannot be recorded is not sent.
+    let full = stage.try_agent(police, &["push", &names.path.to_string_lossy()]).unwrap();
+    assert!(full.code != 0 && full.stderr.contains(&Refusal::NotRecordable.number().to_string()), "{full:?}");
     agents.pop().unwrap().kill().unwrap();
     agents.push(scene.agent("politie"));
     assert_eq!(waiting(stage, police), 1);
@@ -137,7 +141,7 @@ fn a_real_collector_gets_a_span_for_each_person_from_both_sides_and_nothing_else
     until("the town is refused", || alarms(stage, town).contains(&"records-refused".to_owned()));
     assert_eq!(waiting(stage, town), 1);
     agents.remove(0).stop(PATIENCE).unwrap();
-    configure(town, port, "/v1/traces", "json");
+    configure(town, port, "/v1/traces", "encoding = \"json\"");
     agents.push(scene.agent("gemeente"));
     until("the town's record is told", || waiting(stage, town) == 0);
     assert!(alarms(stage, police).is_empty());
