@@ -310,6 +310,9 @@ refusals! {
     SourceGone = 449 "source-gone" Sender,
         nl "Het bericht waaruit dit werd doorgegeven is ingetrokken of gewist." => "Vraag de afzender om een nieuw bericht.",
         en "The message this was passed on from was withdrawn or erased." => "Ask its sender for a new message.";
+    NotRecordable = 468 "not-recordable" Sender,
+        nl "Er wachten zoveel verwerkingen op het logboek dataverwerkingen dat er geen meer kan worden vastgelegd." => "Herstel de verbinding met het logboek ([ldv] in agent.toml) en bied het bericht opnieuw aan.",
+        en "So many processings wait for the processing log that no more can be recorded." => "Repair the way to the log ([ldv] in agent.toml) and push the message again.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

@@ -83,8 +83,10 @@ pub mod table {
     pub const MARK: u8 = 27;
     /// [`super::ErasedRow`] by position in the inbox.
     pub const ERASED: u8 = 28;
+    /// [`super::RecordRow`] by number.
+    pub const RECORD: u8 = 35;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 29] = [
+    pub const ALL: [u8; 30] = [
         META,
         KEYS,
         ROTATION,
@@ -114,6 +116,7 @@ pub mod table {
         CORRECTION_BODY,
         MARK,
         ERASED,
+        RECORD,
     ];
 }
 
@@ -154,6 +157,9 @@ macro_rules! coded {
 }
 
 mod later;
+mod record;
+
+pub use record::{RecordRow, SubjectRow};
 
 pub use later::{CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground, MarkRow, Noted};
 
@@ -237,6 +243,12 @@ coded! {
         KeyLost = 21 "key-lost",
         /// What a partner has to be told of itself, about a correction or a destruction, cannot be sent.
         CannotTell = 25 "cannot-tell",
+        /// So many records wait for this organisation's log of processings that no more are kept.
+        RecordsFull = 35 "records-full",
+        /// The log of processings took in a batch and rejected some of its spans.
+        RecordsRejected = 36 "records-rejected",
+        /// The log of processings does not take what it is told.
+        RecordsRefused = 37 "records-refused",
     }
 }
 
@@ -531,6 +543,8 @@ pub enum Write {
     Mark(u64, Box<MarkRow>),
     /// That a body in the inbox is gone.
     Erased(u64, ErasedRow),
+    /// A processing to be told to this organisation's log of them, or that it needs not be any more.
+    Record(u64, Option<Box<RecordRow>>),
 }
 
 /// A row as stored: table, key, and a value or its absence.
@@ -601,6 +615,7 @@ impl Write {
             Self::Correction(at, one) => row(table::CORRECTION, position_key(*at), Some(cbor::encode(one))),
             Self::CorrectionBody(at, value) => row(table::CORRECTION_BODY, position_key(*at), value.clone()),
             Self::Erased(at, one) => row(table::ERASED, position_key(*at), Some(cbor::encode(one))),
+            Self::Record(at, one) => row(table::RECORD, position_key(*at), one.as_ref().map(cbor::encode)),
             Self::Mark(at, one) => row(table::MARK, position_key(*at), Some(cbor::encode(one))),
         }
     }
@@ -627,6 +642,7 @@ impl Write {
             table::CORRECTION => Self::Correction(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::CORRECTION_BODY => Self::CorrectionBody(at()?, Some(value.to_vec())),
             table::ERASED => Self::Erased(at()?, decode(value).map_err(|_| damaged())?),
+            table::RECORD => Self::Record(at()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
             table::MARK => Self::Mark(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::SEEN => {
                 let (sender, flow) = key.split_at_checked(20).ok_or_else(damaged)?;
