@@ -224,7 +224,7 @@ impl Teller {
     }
 }
 
-/// How many spans an answer in JSON says were rejected: a 64-bit number, which may be written as text (ProtoJSON).
+/// How many spans an answer in JSON says were rejected: a 64-bit number, which may be written as text (`ProtoJSON`).
 fn rejected_in_json(body: &[u8]) -> Option<u64> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
     let rejected = value.pointer("/partialSuccess/rejectedSpans")?;
