@@ -22,7 +22,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 KIB = 1024
-HEAD = ["README.txt", "manifest.json", "checkpoint.txt", "entries.jsonl", "runs.txt", "proof.txt", "entries.csv"]
+MUST = ["README.txt", "manifest.json", "checkpoint.txt", "entries.jsonl", "runs.txt", "proof.txt"]
+SEEN = ["policy.txt", "begin.txt", "consistency.txt"]
+VIEWS = ["entries.csv", "entries-excel.csv", "entries.xlsx", "report.html"]
+HEAD = MUST[:3] + SEEN + MUST[3:] + VIEWS
 TAIL = ["SHA256SUMS", "SHA256SUMS.note"]
 COVENANT = re.compile(r"covenants/([0-9a-f]{64})\.cbor")
 LARGEST_INTEGER = 2**53 - 1
@@ -80,10 +83,13 @@ def is_strong_point(encoded):
     return y != 1
 
 
-class Key:
-    """A log's verifier key: name+id+base64."""
+LOG, WITNESS = 1, 4
 
-    def __init__(self, text):
+
+class Key:
+    """A verifier key: name+id+base64, of a log or of a witness."""
+
+    def __init__(self, text, kind=LOG):
         parts = text.split("+", 2)
         if len(parts) != 3 or not is_name(parts[0]):
             raise Unusable("the key is not name+id+key")
@@ -91,46 +97,162 @@ class Key:
             raise Unusable("the key is not UTF-8")
         self.text, self.name = text, parts[0]
         data = base64_strictly(parts[2])
-        if data is None or len(data) != 33 or data[0] != 1:
+        if data is None or len(data) != 33 or data[0] != kind:
             raise Unusable("the key is not base64 of an Ed25519 key")
         self.id = hashlib.sha256(self.name.encode() + b"\n" + data).digest()[:4]
         if self.id.hex() != parts[1]:
             raise Unusable("the key's id is not that of the key and the name")
         if not is_strong_point(data[1:]):
             raise Unusable("the key is not a point of the curve, or of small order")
-        self.public = Ed25519PublicKey.from_public_bytes(data[1:])
+        self.point = data[1:]
+        self.public = Ed25519PublicKey.from_public_bytes(self.point)
+
+    def verifies(self, signature, message):
+        if len(signature) != 64 or not is_strong_point(signature[:32]):
+            return False
+        try:
+            self.public.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
 
     def open(self, note):
         """The lines of a note that this key signed; ValueError says what does not hold."""
-        try:
-            note = note.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ValueError("is not UTF-8") from None
-        if any(ord(c) < 0x20 and c != "\n" for c in note):
-            raise ValueError("has a control character")
-        body, empty, signatures = note.rpartition("\n\n")
-        if not empty or not signatures.endswith("\n"):
-            raise ValueError("is not lines, an empty line, and signatures")
-        body += "\n"
-        verified = False
-        for line in signatures[:-1].split("\n"):
-            parts = line.split(" ")
-            if len(parts) != 3 or parts[0] != "\u2014" or not is_name(parts[1]):
-                raise ValueError("has a line among its signatures that is none")
-            data = base64_strictly(parts[2])
-            if data is None or len(data) < 5:
-                raise ValueError("has a signature that is not base64 or too short")
-            if parts[1] == self.name and data[:4] == self.id:
-                if len(data) != 68 or not is_strong_point(data[4:36]):
-                    raise ValueError("has a signature that is none for Ed25519")
-                try:
-                    self.public.verify(data[4:], body.encode())
-                except InvalidSignature:
-                    raise ValueError("has a signature that does not verify") from None
-                verified = True
-        if not verified:
+        body, signatures = read_note(note)
+        claimed = [data for name, kid, data in signatures if (name, kid) == (self.name, self.id)]
+        if not claimed:
             raise ValueError("has no signature by the log's key")
+        if not all(self.verifies(data, body.encode()) for data in claimed):
+            raise ValueError("has a signature that does not verify")
         return body[:-1].split("\n")
+
+    def cosigned(self, note):
+        """Whether this witness cosigned a note; ValueError when a line says so and does not verify."""
+        body, signatures = read_note(note)
+        claimed = [data for name, kid, data in signatures if (name, kid) == (self.name, self.id)]
+        for data in claimed:
+            time = int.from_bytes(data[:8], "big")
+            message = f"cosignature/v1\ntime {time}\n{body}".encode()
+            if len(data) != 72 or time >= 2**63 or not self.verifies(data[8:], message):
+                raise ValueError("has a cosignature that does not verify")
+        return bool(claimed)
+
+
+def read_note(note):
+    """Text and signatures (name, key id, bytes) of a note; ValueError says what does not hold."""
+    try:
+        note = note.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+    if any(ord(c) < 0x20 and c != "\n" for c in note):
+        raise ValueError("has a control character")
+    body, empty, lines = note.rpartition("\n\n")
+    if not empty or not lines.endswith("\n"):
+        raise ValueError("is not lines, an empty line, and signatures")
+    signatures = []
+    for line in lines[:-1].split("\n"):
+        parts = line.split(" ")
+        if len(parts) != 3 or parts[0] != "\u2014" or not is_name(parts[1]):
+            raise ValueError("has a line among its signatures that is none")
+        data = base64_strictly(parts[2])
+        if data is None or len(data) < 5:
+            raise ValueError("has a signature that is not base64 or too short")
+        signatures.append((parts[1], data[:4], data[4:]))
+    return body + "\n", signatures
+
+
+# --- the policy -------------------------------------------------------------------------------------------------
+
+
+class PolicyError(Exception):
+    """A text that is no policy, and the line, or nothing when it is about the whole."""
+
+    def __init__(self, line, problem):
+        super().__init__(problem)
+        self.line, self.problem = line, problem
+
+
+class Policy:
+    """A C2SP tlog-policy: logs, witnesses, groups of them, and which have to have cosigned."""
+
+    MOST = 64
+
+    def __init__(self, text):
+        self.text, self.logs, self.witnesses = text, [], []
+        # For each name: a witness, or how many of which names.
+        self.rules, self.members, self.quorums, self.groups = {}, set(), [], 0
+        if len(text) > 64 * KIB:
+            raise PolicyError(None, "is longer than 64 KiB")
+        if text and not text.endswith(b"\n"):
+            raise PolicyError(None, "does not end with a newline")
+        for at, line in enumerate(text.split(b"\n")[:-1], 1):
+            problem = self.read(line)
+            if problem:
+                raise PolicyError(at, problem)
+        if not self.quorums:
+            raise PolicyError(None, "has no quorum")
+
+    def read(self, line):
+        """Takes a line; says what is wrong with it, if anything."""
+        if re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", line):
+            return "has a control character"
+        items = [item for item in re.split(rb"[ \t]+", line) if item]
+        if not items or items[0].startswith(b"#"):
+            return None
+        word, rest = items[0], items[1:]
+        if word == b"log" and len(rest) in (1, 2):
+            return self.read_key(self.logs, rest[0], LOG)
+        if word == b"witness" and len(rest) in (2, 3):
+            problem = self.read_key(self.witnesses, rest[1], WITNESS)
+            return problem or self.define(rest[0], self.witnesses[-1])
+        if word == b"group" and len(rest) >= 2:
+            return self.read_group(*rest[:2], rest[2:])
+        if word == b"quorum" and len(rest) == 1:
+            if self.quorums:
+                return "is a second quorum"
+            self.quorums.append(rest[0])
+            return None if rest[0] == b"none" or rest[0] in self.rules else "names what no line before it defines"
+        return "is none of a policy"
+
+    def read_key(self, keys, text, kind):
+        try:
+            key = Key(text.decode("utf-8"), kind)
+        except (UnicodeDecodeError, Unusable):
+            return "has a key that is none for Ed25519 in this place"
+        if key.point in (other.point for other in keys):
+            return "has a key that is there already"
+        keys.append(key)
+        return "is one too many" if len(keys) > self.MOST else None
+
+    def define(self, name, rule):
+        if name == b"none" or name in self.rules:
+            return "has a name that is taken"
+        self.rules[name] = rule
+        return None
+
+    def read_group(self, name, threshold, members):
+        least = {b"any": 1, b"all": len(members)}.get(threshold, number(threshold))
+        if not members or not least or least > len(members):
+            return "has a threshold that is none, or fewer members than it asks for"
+        for member in members:
+            if member not in self.rules:
+                return "names what no line before it defines"
+            if member in self.members:
+                return "has a member that is one already"
+            self.members.add(member)
+        self.groups += 1
+        return "is one too many" if self.groups > self.MOST else self.define(name, (least, members))
+
+    def judge(self, note, key):
+        """How many witnesses cosigned, of how many, and whether they suffice; ValueError when something is wrong."""
+        if self.logs and key.text not in (log.text for log in self.logs):
+            raise ValueError("is of a log that the policy does not name")
+        signed = {witness.text for witness in self.witnesses if witness.cosigned(note)}
+        met = {}
+        # A rule names only those before it.
+        for name, rule in self.rules.items():
+            met[name] = rule.text in signed if isinstance(rule, Key) else sum(map(met.get, rule[1])) >= rule[0]
+        return len(signed), len(self.witnesses), self.quorums == [b"none"] or met[self.quorums[0]]
 
 
 # --- the archive ------------------------------------------------------------------------------------------------
@@ -148,7 +270,7 @@ class Member:
         return Bad("bad-archive", self.name, None, problem)
 
     def limit(self):
-        if self.name in ("README.txt", "manifest.json", "checkpoint.txt", "SHA256SUMS.note"):
+        if self.name in MUST[:3] + SEEN + TAIL[1:]:
             return 64 * KIB
         if self.name == "SHA256SUMS" or self.name.startswith("covenants/"):
             return 1024 * KIB
@@ -260,7 +382,7 @@ class Archive:
                     raise self.bad("has two end records that say different things")
             count, size, start = large[7:]
             end -= 76
-        if not 9 <= count <= 4096:
+        if not len(MUST) + len(TAIL) <= count <= 4096:
             raise self.bad("has too few or too many members")
         if start + size != end or size > 4096 * 256:
             raise self.bad("has a directory that does not end at the end record")
@@ -337,9 +459,12 @@ class Archive:
 
     def check_names(self):
         names = [member.name for member in self.members]
-        covenants = names[len(HEAD) : -len(TAIL)]
-        if names[: len(HEAD)] != HEAD or names[-len(TAIL) :] != TAIL:
+        head = [name for name in HEAD if name in names]
+        covenants = names[len(head) : -len(TAIL)]
+        if names[: len(head)] != head or names[-len(TAIL) :] != TAIL or not set(MUST) <= set(head):
             raise self.bad("does not have the members of an export in their order")
+        if ("begin.txt" in head) != ("consistency.txt" in head):
+            raise self.bad("has an earlier checkpoint without its proof, or a proof without it")
         if not all(COVENANT.fullmatch(name) for name in covenants):
             raise self.bad("has a member an export does not have")
         if covenants != sorted(set(covenants)):
@@ -404,6 +529,7 @@ ASKED = {
     "kind": KIND,
     "result": re.compile(r"accepted|0|[1-9][0-9]{0,15}"),
     "case": UUID,
+    "asked_by": TEXT,
 }
 ALWAYS = {
     "format": re.compile(r"seinhuis/export/1"),
@@ -455,19 +581,99 @@ def read_checkpoint(archive, key, manifest):
         return Bad("bad-checkpoint", "checkpoint.txt", None, problem)
 
     try:
-        lines = key.open(archive.by_name["checkpoint.txt"].content())
+        size, root = checkpoint(archive.by_name["checkpoint.txt"].content(), key)
     except ValueError as error:
         raise bad(str(error)) from None
-    if not 3 <= len(lines) <= 19 or "" in lines[3:]:
-        raise bad("has too few or too many lines, or an empty one")
-    size, root = number(lines[1].encode()), base64_strictly(lines[2])
-    if lines[0] != key.name or size is None or root is None or len(root) != 32:
-        raise bad("is not this log's name, a size and a root")
-    if size == 0 and root != hashlib.sha256(b"").digest():
-        raise bad("is of no entries but has a root")
     if size != manifest["size"]:
         raise bad("is of another size than the manifest says")
     return root
+
+
+def checkpoint(note, key):
+    """Size and root of a checkpoint of the log; ValueError says what does not hold."""
+    lines = key.open(note)
+    if not 3 <= len(lines) <= 19 or "" in lines[3:]:
+        raise ValueError("has too few or too many lines, or an empty one")
+    size, root = number(lines[1].encode()), base64_strictly(lines[2])
+    if lines[0] != key.name or size is None or root is None or len(root) != 32:
+        raise ValueError("is not this log's name, a size and a root")
+    if size == 0 and root != hashlib.sha256(b"").digest():
+        raise ValueError("is of no entries but has a root")
+    return size, root
+
+
+def check_witnesses(archive, key, given):
+    """The policy that counts, and what it says: (whose, witnesses, of, enough)."""
+    policy, whose = given, "given"
+    if "policy.txt" in archive.by_name:
+        text = archive.by_name["policy.txt"].content()
+        try:
+            policy = Policy(text)
+        except PolicyError as error:
+            raise Bad("bad-witnesses", "policy.txt", error.line, error.problem) from None
+        if given is not None and given.text != text:
+            raise Bad("bad-witnesses", "policy.txt", None, "is not the policy that was given")
+        whose = "bundle" if given is None else "given"
+    if policy is None:
+        return None, None
+    try:
+        found = policy.judge(archive.by_name["checkpoint.txt"].content(), key)
+        if given is not None and not found[2]:
+            raise ValueError("does not have the cosignatures that the policy asks for")
+    except ValueError as error:
+        raise Bad("bad-witnesses", "checkpoint.txt", None, str(error)) from None
+    return policy, (whose, *found)
+
+
+def check_begin(archive, key, policy, binding, first, size, root):
+    """The size of the earlier checkpoint from which the log has only grown; None when there is none."""
+    if "begin.txt" not in archive.by_name:
+        return None
+    note = archive.by_name["begin.txt"].content()
+    try:
+        old, old_root = checkpoint(note, key)
+        if old > first:
+            raise ValueError("is of a time after the first entry")
+        if policy is not None and not policy.judge(note, key)[2] and binding:
+            raise ValueError("does not have the cosignatures that the policy asks for")
+    except ValueError as error:
+        raise Bad("bad-begin", "begin.txt", None, str(error)) from None
+    proof = []
+    for at, line in enumerate(io.BytesIO(archive.by_name["consistency.txt"].content()), 1):
+        if not re.fullmatch(rb"[0-9a-f]{64}\n", line):
+            raise Bad("bad-begin", "consistency.txt", at, "is not 64 lower-case hexadecimal digits and a newline")
+        proof.append(bytes.fromhex(line[:-1].decode()))
+    if not is_consistent(old, old_root, size, root, proof):
+        raise Bad("bad-begin", "consistency.txt", None, "does not lead from begin.txt to checkpoint.txt")
+    return old
+
+
+def is_consistent(old, old_root, new, new_root, proof):
+    """Whether the tree of `new` entries begins with that of `old`: the proof of RFC 6962 section 2.1.2, walked down."""
+    if old in (0, new):
+        return not proof and (old == 0 or old_root == new_root)
+    left = list(proof)
+
+    def over(low, high, whole):
+        """The roots over low..min(high, old) and low..high; `whole` while the first begins at 0 and is old_root."""
+        if high == old:
+            found = old_root if whole else left.pop(0)
+            return found, found
+        middle = low + (1 << ((high - low - 1).bit_length() - 1))
+        if old <= middle:
+            before, begin = over(low, middle, whole)
+            return before, hashlib.sha256(b"\1" + begin + take()).digest()
+        before, end = over(middle, high, False)
+        begin = take()
+        return hashlib.sha256(b"\1" + begin + before).digest(), hashlib.sha256(b"\1" + begin + end).digest()
+
+    def take():
+        return left.pop(0)
+
+    try:
+        return over(0, new, True) == (old_root, new_root) and not left
+    except IndexError:
+        return False
 
 
 def runs(archive, size):
@@ -709,16 +915,25 @@ def check_covenants(archive, named):
             raise Bad("bad-covenant", member.name, None, "is a covenant no entry names")
 
 
-def verify(file, key):
+def verify(file, key, policy=None):
     """What a good bundle holds; Bad with the first check that does not hold."""
     archive = Archive(file)
     check_sums(archive, key)
     manifest = read_manifest(archive, key)
     root = read_checkpoint(archive, key, manifest)
-    entries = Entries(archive, manifest, check_runs(archive, manifest))
+    binding = policy is not None
+    policy, judged = check_witnesses(archive, key, policy)
+    places = check_runs(archive, manifest)
+    entries = Entries(archive, manifest, places)
     entries.check(root)
+    first = manifest["size"] if places[1] is None else places[1]
+    begin = check_begin(archive, key, policy, binding, first, manifest["size"], root)
     check_covenants(archive, entries.named)
-    return manifest
+    found = {"policy": "none"}
+    if judged:
+        whose, witnesses, of, met = judged
+        found = {"policy": whose, "witnesses": witnesses, "witnesses_of": of, "quorum": "met" if met else "not met"}
+    return {**manifest, **found, **({} if begin is None else {"begin": begin})}
 
 
 LABEL = {"nl": "Doel", "en": "Purpose"}
@@ -729,6 +944,13 @@ MEANING = {
         "selection": "SELECTIE: deze {count} regels staan zo in het logboek {origin} van {size} regels; of er meer "
         "regels aan de vraag voldoen, is hiermee niet aangetoond.",
         "bad": "De bundel klopt niet.",
+        "none": "Getuigen: niet beoordeeld; geef met --policy het beleid van een deelnemer.",
+        "bundle met": "Getuigen: {witnesses} van {witnesses_of} volgens het beleid in de bundel zelf, genoeg; dat is het "
+        "woord van de broker.",
+        "bundle not met": "Getuigen: {witnesses} van {witnesses_of} volgens het beleid in de bundel zelf, niet genoeg; dat "
+        "is het woord van de broker.",
+        "given met": "Getuigen: {witnesses} van {witnesses_of}, genoeg volgens het gegeven beleid.",
+        "begin": " Sinds een controlepunt van {begin} regels is het log alleen gegroeid.",
     },
     "en": {
         "complete": "COMPLETE: these {count} entries stand like this in the log {origin} of {size} entries, and "
@@ -736,21 +958,28 @@ MEANING = {
         "selection": "SELECTION: these {count} entries stand like this in the log {origin} of {size} entries; "
         "whether others fit the question too is not shown.",
         "bad": "The bundle does not hold.",
+        "none": "Witnesses: not judged; give a partner's policy with --policy.",
+        "bundle met": "Witnesses: {witnesses} of {witnesses_of} by the policy in the bundle itself, enough; that is the "
+        "broker's word.",
+        "bundle not met": "Witnesses: {witnesses} of {witnesses_of} by the policy in the bundle itself, not enough; that "
+        "is the broker's word.",
+        "given met": "Witnesses: {witnesses} of {witnesses_of}, enough by the policy given.",
+        "begin": " Since a checkpoint of {begin} entries the log has only grown.",
     },
 }
 
 
-def judge(path, key):
+def judge(path, key, policy=None):
     """The verdict on a file, as a dictionary."""
     try:
         with open(path, "rb") as file:
-            manifest = verify(file, key)
+            manifest = verify(file, key, policy)
     except Bad as bad:
         where = {"file": bad.file, **({} if bad.line is None else {"line": bad.line})}
         return {"bundle": path, "verdict": bad.verdict, **where, "problem": bad.problem}
     except OSError as error:
         raise Unusable(f"{path} cannot be read: {error.strerror}") from None
-    kept = ("proves", "origin", "size", "count", "from", "until", "purpose")
+    kept = "proves origin size count from until purpose asked_by policy witnesses witnesses_of quorum begin".split()
     return {"bundle": path, "verdict": "good", **{name: manifest[name] for name in kept if name in manifest}}
 
 
@@ -759,24 +988,39 @@ def in_words(found, language, alone):
     if not alone:
         return "\t".join([found["verdict"], found["bundle"], where])
     meaning = MEANING[language][found.get("proves", "bad")].format(**found)
+    if "problem" in found:
+        return "\n".join([found["verdict"], meaning, f"{where or 'ZIP'}: {found['problem']}"])
+    seen = MEANING[language][" ".join(found[part] for part in ("policy", "quorum") if part in found)]
+    seen += MEANING[language]["begin"] if "begin" in found else ""
     # What others wrote goes to a terminal: nothing in it may steer it.
-    purpose = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in found.get("purpose", ""))
-    problem = f"{where or 'ZIP'}: {found['problem']}" if "problem" in found else f"{LABEL[language]}: {purpose}"
-    return "\n".join([found["verdict"], meaning, problem])
+    purpose = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in found["purpose"])
+    return "\n".join([found["verdict"], meaning, seen.format(**found), f"{LABEL[language]}: {purpose}"])
+
+
+def read_policy(path):
+    try:
+        with open(path, "rb") as file:
+            return Policy(file.read())
+    except OSError as error:
+        raise Unusable(f"{path} cannot be read: {error.strerror}") from None
+    except PolicyError as error:
+        raise Unusable(f"{path}: line {error.line or 0} {error.problem}") from None
 
 
 def main():
     parser = argparse.ArgumentParser(description="Checks exports of the exchange log.")
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE.zip")
     parser.add_argument("--key", required=True, help="the log's verifier key, from another source than the bundle")
+    parser.add_argument("--policy", help="which witnesses must have cosigned (C2SP tlog-policy), from a partner")
     parser.add_argument("--lang", choices=("nl", "en"), default="en")
     parser.add_argument("--json", action="store_true", help="a JSON object on a line for each bundle")
     options = parser.parse_args()
     try:
         key = Key(options.key)
+        policy = None if options.policy is None else read_policy(options.policy)
         good = True
         for path in options.bundles:
-            found = judge(path, key)
+            found = judge(path, key, policy)
             good = good and found["verdict"] == "good"
             alone = len(options.bundles) == 1
             print(json.dumps(found) if options.json else in_words(found, options.lang, alone))

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{self, AgentEvent, Decided, Engine, Job, Say, View};
 use crate::home::Home;
+use crate::ldv::Teller;
 use crate::link::{self, LinkStatus, SharedStatus};
 
 /// What to start.
@@ -58,6 +59,8 @@ impl Agent {
         let config = home.load_config()?;
         let vault = home.vault()?;
         let key = vault.signer().public();
+        let teller =
+            if config.ldv.is_on() { Some(Teller::new(config.oin, config.ldv.clone())?) } else { None };
         let engine = Engine::open(&home.store(), config.store.options(), home.settings()?, vault)?;
         let (stopped, ended) = oneshot::channel();
         let running = engine::spawn(engine, stopped)?;
@@ -74,11 +77,16 @@ impl Agent {
                 link_status: link_status.clone(),
                 thread: Mutex::new(Some(running.thread)),
                 link: Mutex::new(None),
+                teller: Mutex::new(None),
                 ended: Mutex::new(Some(ended)),
             }),
         };
         // The first tick makes the prekeys, so that they are there before the first session.
         handle.post(Job::Input(Input::Tick));
+        if let Some(teller) = teller {
+            let task = tokio::spawn(teller.run(jobs.clone(), stopping.clone()));
+            *handle.inner.teller.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        }
         if options.connect {
             let task = tokio::spawn(link::run(home, jobs, link_status, stopping));
             *handle.inner.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
@@ -97,6 +105,7 @@ struct Inner {
     link_status: SharedStatus,
     thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
     link: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    teller: Mutex<Option<tokio::task::JoinHandle<()>>>,
     ended: Mutex<Option<oneshot::Receiver<Option<Complaint>>>>,
 }
 
@@ -253,6 +262,9 @@ impl AgentHandle {
         _ = self.inner.stop.send(true);
         if let Some(link) = take(&self.inner.link) {
             link.await.map_err(|error| Complaint::bug(format!("the link ended badly: {error}")))?;
+        }
+        if let Some(teller) = take(&self.inner.teller) {
+            teller.await.map_err(|error| Complaint::bug(format!("the log's teller ended badly: {error}")))?;
         }
         self.post(Job::Stop);
         let Some(thread) = take(&self.inner.thread) else { return Ok(()) };

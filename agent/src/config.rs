@@ -1,5 +1,6 @@
 //! The agent's configuration file.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use seinhuis_shared::ids::Oin;
 use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::enrolment::check_name;
+use seinhuis_shell::http::Http;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::tls::Kx;
 use serde::Deserialize;
@@ -35,6 +37,9 @@ pub struct Config {
     /// Storage settings.
     #[serde(default)]
     pub store: Store,
+    /// This organisation's log of processings.
+    #[serde(default)]
+    pub ldv: Ldv,
 }
 
 /// `[transport]`.
@@ -89,6 +94,108 @@ impl Store {
     }
 }
 
+/// How spans are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// OTLP in protobuf.
+    Protobuf,
+    /// OTLP/JSON.
+    Json,
+}
+
+/// `[ldv]`: where the processings of this organisation are logged (Logboek Dataverwerkingen).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ldv {
+    /// Where spans go (OTLP over HTTP), or empty for nowhere.
+    pub endpoint: String,
+    /// How they are written.
+    pub encoding: Encoding,
+    /// A PEM file with the authorities that are trusted, or empty for those of the machine.
+    pub authorities: String,
+    /// The name of this system in the log.
+    pub service_name: String,
+    /// The processing activity in the organisation's register, as a URI, for flows that have none below; empty for
+    /// the covenant's flow.
+    pub processing_activity: String,
+    /// The processing activity for each flow.
+    pub activities: BTreeMap<String, String>,
+    /// The web page of each partner, by OIN.
+    pub partners: BTreeMap<String, String>,
+    /// Most messages that wait to be logged.
+    pub queue: usize,
+    /// Whether nothing is processed that cannot be logged.
+    pub required: bool,
+}
+
+impl Default for Ldv {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            encoding: Encoding::Protobuf,
+            authorities: String::new(),
+            service_name: "seinhuis-agent".to_owned(),
+            processing_activity: String::new(),
+            activities: BTreeMap::new(),
+            partners: BTreeMap::new(),
+            queue: 10_000,
+            required: true,
+        }
+    }
+}
+
+impl Ldv {
+    /// Whether processings are logged.
+    pub const fn is_on(&self) -> bool {
+        !self.endpoint.is_empty()
+    }
+
+    fn check(&self) -> Result<(), Complaint> {
+        if self.is_on()
+            && let Err(error) = Http::check(&self.endpoint)
+        {
+            return Err(Complaint::usage(
+                Text::new(
+                    format!("ldv.endpoint {:?} is geen adres om naar te sturen.", self.endpoint),
+                    format!("ldv.endpoint: {error}."),
+                ),
+                Text::new(
+                    "Schrijf https://…/v1/traces, of http://127.0.0.1:4318/v1/traces voor deze machine zelf.",
+                    "Write https://…/v1/traces, or http://127.0.0.1:4318/v1/traces for this machine itself.",
+                ),
+            ));
+        }
+        if !(1..=1_000_000).contains(&self.queue) {
+            return Err(Complaint::usage(
+                Text::new("ldv.queue moet 1 tot 1000000 zijn.", "ldv.queue must be 1 to 1000000."),
+                Text::new("Gebruik 10000, de standaardwaarde.", "Use 10000, the default."),
+            ));
+        }
+        let uris = self
+            .activities
+            .values()
+            .chain(self.partners.values())
+            .chain(Some(&self.processing_activity).filter(|own| !own.is_empty()));
+        for uri in uris {
+            let plain = uri.bytes().all(|byte| byte.is_ascii_graphic());
+            if !plain || uri.len() > 512 || !uri.contains(':') {
+                return Err(Complaint::usage(
+                    Text::new(
+                        format!("{uri:?} in [ldv] is geen URI."),
+                        format!("{uri:?} in [ldv] is no URI."),
+                    ),
+                    Text::new(
+                        "Schrijf een URI, zoals https://register.voorbeeld.nl/verwerkingen/12.",
+                        "Write a URI, such as https://register.example.nl/processings/12.",
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Config {
     /// Reads a configuration file.
     ///
@@ -112,6 +219,7 @@ impl Config {
 
     fn check(&self) -> Result<(), Complaint> {
         check_name(&self.name)?;
+        self.ldv.check()?;
         let broker = &self.transport.broker;
         let reachable = broker.is_empty()
             || broker.rsplit_once(':').is_some_and(|(host, port)| {
@@ -171,6 +279,14 @@ mod tests {
         for wrong in [0, 9, 60_001] {
             let error = with(&format!("[store]\nindex_interval_ms = {wrong}\n"));
             assert!(error.what.en.contains("index_interval_ms"), "{error}");
+        }
+        for (wrong, said) in [
+            ("endpoint = \"http://log.example/v1/traces\"", "ldv.endpoint"),
+            ("queue = 0", "ldv.queue"),
+            ("processing_activity = \"geen uri\"", "no URI"),
+            ("activities = { F01 = \"x\" }", "no URI"),
+        ] {
+            assert!(with(&format!("[ldv]\n{wrong}\n")).what.en.contains(said), "{wrong}");
         }
         assert!(with("[transport]\nkey_exchange = \"rsa\"\n").what.en.contains("key_exchange"));
         assert!(

@@ -14,6 +14,7 @@ use seinhuis_shell::grant::{BrokerCard, Grant};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::tls;
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::secrets::Vault;
@@ -64,6 +65,11 @@ impl Home {
     /// The key that encrypts what is secret in the store.
     pub fn store_key(&self) -> PathBuf {
         self.keys().join("store.key")
+    }
+
+    /// The key of the pseudonyms under which this organisation logs whom its messages are about.
+    pub fn pseudonym_key(&self) -> PathBuf {
+        self.keys().join("pseudonym.key")
     }
 
     /// What the partnership CA issued.
@@ -179,7 +185,22 @@ impl Home {
         files::check_private_dir(&self.keys())?;
         let store_key = keys::load_symmetric(&self.store_key())?;
         let signer = keys::load_signing(&self.signing_key())?;
-        Vault::new(&store_key, signer)?.with_files(self.signing_key(), self.next_signing_key())
+        let vault =
+            Vault::new(&store_key, signer)?.with_files(self.signing_key(), self.next_signing_key())?;
+        let ldv = self.load_config()?.ldv;
+        if !ldv.is_on() {
+            return Ok(vault);
+        }
+        Ok(vault.recording(&*self.names()?, ldv.queue, ldv.required))
+    }
+
+    /// The key of pseudonyms; made when it is not there yet.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn names(&self) -> Result<Zeroizing<[u8; 32]>, Complaint> {
+        let path = self.pseudonym_key();
+        if path.exists() { keys::load_symmetric(&path) } else { keys::generate_symmetric(&path) }
     }
 }
 

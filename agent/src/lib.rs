@@ -12,6 +12,7 @@ pub mod engine;
 mod fixture;
 pub mod home;
 pub mod hpke;
+mod ldv;
 pub mod link;
 pub mod secrets;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
-use seinhuis_agent_core::{Chance, Crypto, Locker, Ports};
+use seinhuis_agent_core::{Chance, Crypto, Locker, Ports, Pseudonyms, Recording};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::packet::HpkeError;
 use seinhuis_shared::prekey::{PrekeyPublic, PrekeySecret};
@@ -30,6 +30,22 @@ pub struct Vault {
     files: Option<(PathBuf, PathBuf)>,
     store: RandomizedNonceKey,
     fingerprints: hmac::Key,
+    names: Option<Names>,
+}
+
+/// The key of pseudonyms, and how processings are recorded with them.
+struct Names {
+    key: hmac::Key,
+    most: usize,
+    required: bool,
+}
+
+impl Pseudonyms for Names {
+    fn pseudonym(&self, bytes: &[u8]) -> Digest {
+        let tag = hmac::sign(&self.key, bytes);
+        // HMAC-SHA-256 is 32 bytes long.
+        Digest(tag.as_ref().try_into().unwrap_or_default())
+    }
 }
 
 impl std::fmt::Debug for Vault {
@@ -50,7 +66,15 @@ impl Vault {
         let derive = hmac::Key::new(hmac::HMAC_SHA256, store_key);
         let derived = hmac::sign(&derive, b"seinhuis/agent/fingerprint/1");
         let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
-        Ok(Self { signer, next: None, files: None, store, fingerprints })
+        Ok(Self { signer, next: None, files: None, store, fingerprints, names: None })
+    }
+
+    /// Has processings recorded, with pseudonyms made by this key; at most so many at a time, and where that is
+    /// `required` nothing is processed that cannot be recorded.
+    #[must_use]
+    pub fn recording(mut self, key: &[u8; 32], most: usize, required: bool) -> Self {
+        self.names = Some(Names { key: hmac::Key::new(hmac::HMAC_SHA256, key), most, required });
+        self
     }
 
     /// Says where the signing key is kept and where the next one is, and reads that if it is there.
@@ -113,6 +137,11 @@ impl Vault {
             locker: self,
             signer: &self.signer,
             next: self.next.as_ref(),
+            recording: self.names.as_ref().map(|names| Recording {
+                pseudonyms: names,
+                most: names.most,
+                required: names.required,
+            }),
         }
     }
 }
@@ -253,6 +282,27 @@ mod tests {
         assert_eq!(vault(1).fingerprint(b"x"), vault(1).fingerprint(b"x"));
         assert_ne!(vault(1).fingerprint(b"x"), vault(2).fingerprint(b"x"));
         assert_ne!(vault(1).fingerprint(b"x"), vault(1).fingerprint(b"y"));
+    }
+
+    #[test]
+    fn pseudonyms_depend_on_their_own_key_alone() {
+        let of = |store, key: Option<u8>| {
+            let vault = vault(store);
+            let vault = match key {
+                Some(key) => vault.recording(&[key; 32], 1, true),
+                None => vault,
+            };
+            vault.ports().recording.map(|how| how.pseudonyms.pseudonym(b"P01"))
+        };
+        assert_eq!(of(1, Some(5)), of(2, Some(5)));
+        assert_ne!(of(1, Some(5)), of(1, Some(6)));
+        assert_eq!(of(1, None), None);
+        // RFC 4231, test case 2.
+        let name = Names { key: hmac::Key::new(hmac::HMAC_SHA256, b"Jefe"), most: 0, required: false };
+        assert_eq!(
+            name.pseudonym(b"what do ya want for nothing?").to_string(),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
     }
 
     #[test]

@@ -50,5 +50,5 @@ pub(crate) fn play(show: &mut Show) -> Told {
 }
 
 fn verify(bundle: &Path, key: &Key) -> Told<Verdict> {
-    Ok(seinhuis_verify::verify(File::open(bundle)?, key)?)
+    Ok(seinhuis_verify::verify(File::open(bundle)?, key, None)?)
 }

@@ -16,6 +16,7 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod onward;
+pub mod operation;
 pub mod packet;
 pub mod prekey;
 pub mod receipt;

@@ -325,6 +325,9 @@ refusals! {
     PacketTakenBack = 459 "packet-taken-back" Recipient,
         nl "De afzender had dit pakket al teruggenomen voordat de ontvangst bevestigd werd." => "Wis het; de agent doet dat zelf zodra hij de melding heeft.",
         en "The sender had taken this packet back before its receipt was acknowledged." => "Erase it; the agent does so by itself once it has the notice.";
+    NotRecordable = 468 "not-recordable" Sender,
+        nl "Er wachten zoveel verwerkingen op het logboek dataverwerkingen dat er geen meer kan worden vastgelegd." => "Herstel de verbinding met het logboek ([ldv] in agent.toml) en bied het bericht opnieuw aan.",
+        en "So many processings wait for the processing log that no more can be recorded." => "Repair the way to the log ([ldv] in agent.toml) and push the message again.";
 
     NoPrekey = 501 "no-prekey" Recipient,
         nl "De gebruikte ontvangstsleutel is onbekend of verlopen." => "Haal de nieuwe ontvangstsleutels op en verzegel opnieuw.",

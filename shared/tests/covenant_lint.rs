@@ -84,6 +84,9 @@ const ROWS: &[Row] = &[
             "\"personen\":{\"items\":{\"additionalProperties\":false,\"properties\":{\"namen\":{\"items\":{\"maxLength\":9,\"minLength\":1,\"type\":\"string\",\"x-category\":\"politiegegevens\"},\"maxItems\":2,\"minItems\":0,\"type\":\"array\"},",
         );
     }),
+    (Warning::NobodyIdentified, "lid_verwijderd", "The field is /per", |c| {
+        schema(c, "lid_verwijderd", ",\"x-subject\":\"case\"", "");
+    }),
     (Warning::NoDecision, "F13", "youth work", |c| c.decisions.clear()),
     (Warning::NoDecision, "F29", "the person-centred approach", |c| {
         c.decisions[0].recipients.retain(|role| *role != Role::Pga);

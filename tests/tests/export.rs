@@ -31,7 +31,7 @@ fn key(town: &Town) -> String {
 /// What both verifiers say, which has to be the same.
 fn verdict(bundle: &Path, key: &str) -> Verdict {
     let parsed = Key::parse(key).unwrap();
-    let verdict = seinhuis_verify::verify(File::open(bundle).unwrap(), &parsed).unwrap();
+    let verdict = seinhuis_verify::verify(File::open(bundle).unwrap(), &parsed, None).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../verify/verify.py");
     let said = Command::new("python3").arg("-B").arg(script).args(["--key", key]).arg(bundle).output();
     let said = said.expect("this test needs python3 with `cryptography` (Debian: python3-cryptography)");

@@ -12,16 +12,24 @@ use sha2::{Digest, Sha256};
 
 use crate::{Code, Failure, Stop};
 
-/// The members before the covenants, in order.
-pub(crate) const FIRST: [&str; 7] = [
-    "README.txt",
-    "manifest.json",
-    "checkpoint.txt",
-    "entries.jsonl",
-    "runs.txt",
-    "proof.txt",
-    "entries.csv",
+/// The members before the covenants, in order, and whether each has to be there.
+const FIRST: [(&str, bool); 13] = [
+    ("README.txt", true),
+    ("manifest.json", true),
+    ("checkpoint.txt", true),
+    ("policy.txt", false),
+    ("begin.txt", false),
+    ("consistency.txt", false),
+    ("entries.jsonl", true),
+    ("runs.txt", true),
+    ("proof.txt", true),
+    ("entries.csv", false),
+    ("entries-excel.csv", false),
+    ("entries.xlsx", false),
+    ("report.html", false),
 ];
+/// As many as have to be there, with the sums and their note.
+const FEWEST: u64 = 8;
 pub(crate) const SUMS: &str = "SHA256SUMS";
 pub(crate) const NOTE: &str = "SHA256SUMS.note";
 
@@ -135,6 +143,16 @@ impl<R: Read + Seek> Archive<R> {
         Ok(Self { source: RefCell::new(source), members })
     }
 
+    /// Where a member stands, if it is there.
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.members.iter().position(|member| member.name == name)
+    }
+
+    /// Begins to unpack a member that has to be there.
+    pub(crate) fn reader_of(&self, name: &str) -> Result<Reader<'_, R>, Stop> {
+        self.reader(self.place(name).ok_or_else(|| bad_member(name, "is absent"))?)
+    }
+
     /// Begins to unpack a member.
     pub(crate) fn reader(&self, member: usize) -> Result<Reader<'_, R>, Stop> {
         let member = self.members.get(member).ok_or_else(|| bad("a member is absent"))?;
@@ -195,8 +213,8 @@ fn directory<R: Read + Seek>(source: &mut R, len: u64) -> Result<Directory, Stop
     if disks != [0, 0] || counts[0] != counts[1] {
         return Err(bad("is in several parts"));
     }
-    if found.count > MEMBERS || found.count < 9 {
-        return Err(bad(format!("has {} members: not from 9 to {MEMBERS}", found.count)));
+    if found.count > MEMBERS || found.count < FEWEST {
+        return Err(bad(format!("has {} members: not from {FEWEST} to {MEMBERS}", found.count)));
     }
     if found.start.checked_add(found.size) != Some(stop) || found.size > MEMBERS * 256 {
         return Err(bad("its directory does not end where the end record begins"));
@@ -326,7 +344,8 @@ fn member(header: &Header, name: String, start: u64) -> Result<Member, Stop> {
         _ => return Err(bad_member(&name, "is neither stored nor deflated")),
     };
     let most = match name.as_str() {
-        "README.txt" | "manifest.json" | "checkpoint.txt" | NOTE => SMALL,
+        "README.txt" | "manifest.json" | "checkpoint.txt" | "policy.txt" | "begin.txt"
+        | "consistency.txt" | NOTE => SMALL,
         SUMS => MEDIUM,
         _ if name.starts_with("covenants/") => MEDIUM,
         _ => header.packed.saturating_mul(RATIO),
@@ -346,22 +365,31 @@ pub(crate) fn covenant(name: &str) -> Option<&str> {
 
 /// The names, each once and in order.
 fn names(members: &[Member]) -> Result<(), Stop> {
-    let last = members.len().saturating_sub(2);
+    let wrong = |name: &str| Err(bad_member(name, "is not a member an export has at that place"));
+    let mut names = members.iter().map(|member| member.name.as_str()).peekable();
+    for (name, must) in FIRST {
+        if names.next_if_eq(&name).is_none() && must {
+            return wrong(names.peek().copied().unwrap_or(name));
+        }
+    }
     let mut before = "";
-    for (index, member) in members.iter().enumerate() {
-        let name = member.name.as_str();
-        let fits = match FIRST.get(index) {
-            Some(expected) => name == *expected,
-            None if index == last => name == SUMS,
-            None if index > last => name == NOTE,
-            None => covenant(name).is_some() && name > before,
-        };
-        if !fits {
-            return Err(bad_member(name, "is not a member an export has at that place"));
+    while let Some(name) = names.next_if(|name| covenant(name).is_some()) {
+        if name <= before {
+            return wrong(name);
         }
-        if index >= FIRST.len() {
-            before = name;
+        before = name;
+    }
+    for name in [SUMS, NOTE] {
+        if names.next_if_eq(&name).is_none() {
+            return wrong(names.peek().copied().unwrap_or(name));
         }
+    }
+    if let Some(name) = names.next() {
+        return wrong(name);
+    }
+    let has = |name: &str| members.iter().any(|member| member.name == name);
+    if has("begin.txt") != has("consistency.txt") {
+        return wrong("begin.txt");
     }
     Ok(())
 }

@@ -7,52 +7,62 @@ use std::io::{Read, Seek};
 use data_encoding::HEXLOWER;
 
 use crate::archive::{Archive, Hash, NOTE, SUMS, covenant};
+use crate::begin::{self, Against, BEGIN, CONSISTENCY};
 use crate::manifest::Manifest;
-use crate::note::{self, Checkpoint};
-use crate::{Code, Failure, Good, Key, Proves, Stop, entries, runs};
+use crate::note::{Checkpoint, Note};
+use crate::policy::Policy;
+use crate::{Code, Failure, Good, Key, Proves, Stop, Witnesses, entries, runs};
+
+const POLICY: &str = "policy.txt";
+const CHECKPOINT: &str = "checkpoint.txt";
+
+/// The small members, which are held in memory.
+struct Small {
+    readme: Vec<u8>,
+    manifest: Vec<u8>,
+    checkpoint: Vec<u8>,
+    policy: Option<Vec<u8>>,
+    begin: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What a bundle turned out to be, the entries apart.
+struct Judged {
+    witnesses: Witnesses,
+    begin: Result<Option<u64>, Failure>,
+    entries: entries::Found,
+}
 
 /// Checks a bundle.
-pub(crate) fn check<R: Read + Seek>(bundle: R, key: &Key) -> Result<Good, Stop> {
+pub(crate) fn check<R: Read + Seek>(bundle: R, key: &Key, given: Option<&Policy>) -> Result<Good, Stop> {
     let archive = Archive::open(bundle)?;
-    let (readme, readme_sum) = archive.whole(0)?;
-    let (manifest, manifest_sum) = archive.whole(1)?;
-    let (checkpoint, checkpoint_sum) = archive.whole(2)?;
-    let mut sums = vec![readme_sum, manifest_sum, checkpoint_sum];
-
-    let manifest = read_manifest(&manifest, &readme, key);
-    let judged = judge(&archive, manifest.as_ref(), &checkpoint, key)?;
-    let judgement = match judged {
-        Ok(found) => {
-            sums.push(found.sum);
-            found.failure
-        }
-        Err(failure) => {
-            sums.push(sum(&archive, entries::PLACE)?);
-            Some(failure)
-        }
+    let mut sums = vec![None; archive.members.len()];
+    let small = small(&archive, &mut sums)?;
+    let manifest = read_manifest(&small.manifest, &small.readme, key);
+    let judged = match &manifest {
+        Ok(manifest) => judge(&archive, manifest, &small, key, given)?,
+        Err(failure) => Err(failure.clone()),
     };
+    if let (Ok(found), Some(place)) = (&judged, archive.place(entries::ENTRIES))
+        && let Some(own) = sums.get_mut(place)
+    {
+        *own = Some(found.entries.sum);
+    }
     let last = archive.members.len().saturating_sub(2);
-    for place in sums.len()..last {
-        sums.push(sum(&archive, place)?);
+    let mut all = Vec::with_capacity(last);
+    for (place, known) in sums.into_iter().enumerate().take(last) {
+        all.push(known.map_or_else(|| sum(&archive, place), Ok)?);
     }
-    let (list, list_sum) = archive.whole(last)?;
-    let (signed, _) = archive.whole(last + 1)?;
-
-    check_sums(&archive, &sums, &list)?;
-    let expected = format!("{}\nseinhuis/export/1\n{}\n", key.origin(), HEXLOWER.encode(&list_sum));
-    match note::open(&signed, key) {
-        Ok(text) if text == expected => {}
-        Ok(_) => {
-            return Err(Failure::new(Code::BadSumsSignature, NOTE, "is a note about something else").into());
-        }
-        Err(text) => return Err(Failure::new(Code::BadSumsSignature, NOTE, text).into()),
-    }
-    let manifest = manifest?;
-    let (unnamed, other) = match judgement {
+    check_sums(&archive, &all, last, key)?;
+    let (manifest, judged) = (manifest?, judged?);
+    let (unnamed, other) = match judged.entries.failure {
         Some(failure) if failure.code == Code::BadCovenant => (Some(failure), None),
         other => (None, other),
     };
-    if let Some(failure) = other.or_else(|| wrong_covenant(&archive, &sums)).or(unnamed) {
+    if let Some(failure) = other {
+        return Err(failure.into());
+    }
+    let begin = judged.begin?;
+    if let Some(failure) = wrong_covenant(&archive, &all).or(unnamed) {
         return Err(failure.into());
     }
     Ok(Good {
@@ -63,6 +73,28 @@ pub(crate) fn check<R: Read + Seek>(bundle: R, key: &Key) -> Result<Good, Stop> 
         from: manifest.question.from,
         until: manifest.question.until,
         purpose: manifest.purpose,
+        asked_by: manifest.asked_by,
+        witnesses: judged.witnesses,
+        begin,
+    })
+}
+
+/// Unpacks the small members and notes their sums.
+fn small<R: Read + Seek>(archive: &Archive<R>, sums: &mut [Option<Hash>]) -> Result<Small, Stop> {
+    let mut read = |name: &str| -> Result<Option<Vec<u8>>, Stop> {
+        let Some(place) = archive.place(name) else { return Ok(None) };
+        let (bytes, sum) = archive.whole(place)?;
+        if let Some(own) = sums.get_mut(place) {
+            *own = Some(sum);
+        }
+        Ok(Some(bytes))
+    };
+    Ok(Small {
+        readme: read("README.txt")?.unwrap_or_default(),
+        manifest: read("manifest.json")?.unwrap_or_default(),
+        checkpoint: read(CHECKPOINT)?.unwrap_or_default(),
+        policy: read(POLICY)?,
+        begin: read(BEGIN)?.zip(read(CONSISTENCY)?),
     })
 }
 
@@ -86,35 +118,80 @@ fn read_manifest(bytes: &[u8], readme: &[u8], key: &Key) -> Result<Manifest, Fai
     Ok(manifest)
 }
 
-/// Everything about the entries: what fails first, if anything, with the sum of `entries.jsonl` when it was read.
+/// Everything but sums and covenants: what fails first, if anything.
 fn judge<R: Read + Seek>(
     archive: &Archive<R>,
-    manifest: Result<&Manifest, &Failure>,
-    checkpoint: &[u8],
+    manifest: &Manifest,
+    small: &Small,
     key: &Key,
-) -> Result<Result<entries::Found, Failure>, Stop> {
-    let manifest = match manifest {
-        Ok(manifest) => manifest,
-        Err(failure) => return Ok(Err(failure.clone())),
-    };
-    let bad = |text: &str| Ok(Err(Failure::new(Code::BadCheckpoint, "checkpoint.txt", text)));
-    let checkpoint = match Checkpoint::parse(checkpoint, key) {
-        Ok(checkpoint) => checkpoint,
-        Err(text) => return bad(text),
+    given: Option<&Policy>,
+) -> Result<Result<Judged, Failure>, Stop> {
+    let bad = |text: &str| Failure::new(Code::BadCheckpoint, CHECKPOINT, text);
+    let read = Note::parse(&small.checkpoint)
+        .and_then(|note| Checkpoint::of(&note, key).map(|checkpoint| (note, checkpoint)));
+    let (note, checkpoint) = match read {
+        Ok(read) => read,
+        Err(text) => return Ok(Err(bad(text))),
     };
     if checkpoint.size != manifest.size {
-        return bad("is of another size than the manifest says");
+        return Ok(Err(bad("is of another size than the manifest says")));
     }
+    let own = match own_policy(small, given) {
+        Ok(own) => own,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let policy = given.or(own.as_ref());
+    let witnesses = match witnesses(&note, policy, given.is_some(), key) {
+        Ok(witnesses) => witnesses,
+        Err(failure) => return Ok(Err(failure)),
+    };
     let places = match runs::places(archive, manifest) {
         Ok(places) => places,
         Err(Stop::Bad(failure)) if failure.code == Code::BadRuns => return Ok(Err(failure)),
         Err(stop) => return Err(stop),
     };
-    entries::read(archive, manifest, places, &checkpoint.root).map(Ok)
+    let first = places.first.unwrap_or(manifest.size);
+    let against = Against { key, checkpoint, first, policy, binding: given.is_some() };
+    let begin = small.begin.as_ref();
+    let begin = begin.map(|(begin, proof)| begin::check(begin, proof, &against)).transpose();
+    let entries = entries::read(archive, manifest, places, &checkpoint.root)?;
+    Ok(Ok(Judged { witnesses, begin, entries }))
 }
 
-fn check_sums<R>(archive: &Archive<R>, sums: &[Hash], list: &[u8]) -> Result<(), Failure> {
-    let mut rest = list;
+/// The policy in the bundle, which has to be the one that was given.
+fn own_policy(small: &Small, given: Option<&Policy>) -> Result<Option<Policy>, Failure> {
+    let Some(text) = &small.policy else { return Ok(None) };
+    let own = Policy::parse(text).map_err(|error| {
+        let line = Some(error.line).filter(|line| *line > 0);
+        Failure { line, ..Failure::new(Code::BadWitnesses, POLICY, error.text) }
+    })?;
+    if given.is_some_and(|given| given.text() != own.text()) {
+        return Err(Failure::new(Code::BadWitnesses, POLICY, "is not the policy that was given"));
+    }
+    Ok(Some(own))
+}
+
+fn witnesses(note: &Note<'_>, policy: Option<&Policy>, given: bool, key: &Key) -> Result<Witnesses, Failure> {
+    let Some(policy) = policy else { return Ok(Witnesses::NotJudged) };
+    let bad = |text: &str| Failure::new(Code::BadWitnesses, CHECKPOINT, text);
+    let quorum = policy.judge(note, key).map_err(bad)?;
+    match (given, quorum.met) {
+        (true, true) => Ok(Witnesses::Given(quorum)),
+        (true, false) => Err(bad("does not have the cosignatures that the policy asks for")),
+        (false, _) => Ok(Witnesses::Own(quorum)),
+    }
+}
+
+/// The list of sums, which is the member after the last one summed, and the log's signature under it.
+fn check_sums<R: Read + Seek>(
+    archive: &Archive<R>,
+    sums: &[Hash],
+    place: usize,
+    key: &Key,
+) -> Result<(), Stop> {
+    let (list, list_sum) = archive.whole(place)?;
+    let (signed, _) = archive.whole(place + 1)?;
+    let mut rest = list.as_slice();
     let mut line = 0;
     for (member, sum) in archive.members.iter().zip(sums) {
         line += 1;
@@ -125,7 +202,13 @@ fn check_sums<R>(archive: &Archive<R>, sums: &[Hash], list: &[u8]) -> Result<(),
         })?;
     }
     if !rest.is_empty() {
-        return Err(Failure::at(Code::BadSums, SUMS, line + 1, "has something after the last member"));
+        return Err(Failure::at(Code::BadSums, SUMS, line + 1, "has something after the last member").into());
+    }
+    let expected = format!("{}\nseinhuis/export/1\n{}\n", key.origin(), HEXLOWER.encode(&list_sum));
+    let bad = |text: &str| Failure::new(Code::BadSumsSignature, NOTE, text);
+    let note = Note::parse(&signed).map_err(bad)?;
+    if note.signed_by(key).map_err(bad)? != expected {
+        return Err(bad("is a note about something else").into());
     }
     Ok(())
 }

@@ -14,10 +14,8 @@ use crate::period::Asked;
 use crate::runs::{Places, Run, Runs};
 use crate::{Code, Failure, Stop};
 
-const ENTRIES: &str = "entries.jsonl";
-/// The members' places in the archive.
-pub(crate) const PLACE: usize = 3;
-const PROOF: usize = 5;
+pub(crate) const ENTRIES: &str = "entries.jsonl";
+const PROOF: &str = "proof.txt";
 const MOST: usize = 65_535;
 
 /// The covenants of a bundle, by hash, and whether an entry named them.
@@ -43,7 +41,7 @@ pub(crate) fn read<R: Read + Seek>(
     root: &Hash,
 ) -> Result<Found, Stop> {
     let mut leaves = Leaves {
-        lines: Lines::new(archive.reader(PLACE)?, MOST),
+        lines: Lines::new(archive.reader_of(ENTRIES)?, MOST),
         number: 0,
         time: 0,
         order: None,
@@ -54,7 +52,7 @@ pub(crate) fn read<R: Read + Seek>(
     let mut runs = Runs::open(archive, manifest.size)?;
     let run = runs.next()?;
     let mut walk =
-        Walk { run, runs, proof: Lines::new(archive.reader(PROOF)?, 64), used: 0, leaves: &mut leaves };
+        Walk { run, runs, proof: Lines::new(archive.reader_of(PROOF)?, 64), used: 0, leaves: &mut leaves };
     let proof = match walk.prove(manifest.size, root) {
         Ok(()) => None,
         Err(Stop::Bad(failure)) if failure.code == Code::BadProof => Some(failure),
@@ -150,15 +148,13 @@ impl<R: Read + Seek> Walk<'_, '_, '_, R> {
             return Err(self.bad("is left over"));
         }
         if found != *root {
-            return Err(
-                Failure::new(Code::BadProof, "proof.txt", "does not lead to the checkpoint's root").into()
-            );
+            return Err(Failure::new(Code::BadProof, PROOF, "does not lead to the checkpoint's root").into());
         }
         Ok(())
     }
 
     fn bad(&self, text: &str) -> Stop {
-        Failure::at(Code::BadProof, "proof.txt", self.used + 1, text).into()
+        Failure::at(Code::BadProof, PROOF, self.used + 1, text).into()
     }
 
     /// The root over the leaves from `low` to `high`, which is not included. Not deeper than 64.

@@ -4,6 +4,7 @@
 //! grow with the number of entries, and no bytes make it panic.
 
 mod archive;
+mod begin;
 mod check;
 mod entries;
 mod entry;
@@ -12,6 +13,7 @@ mod lines;
 mod manifest;
 mod note;
 mod period;
+mod policy;
 mod runs;
 pub mod say;
 
@@ -19,6 +21,7 @@ use core::fmt;
 use std::io::{self, Read, Seek};
 
 pub use note::{Key, KeyError};
+pub use policy::{Policy, PolicyError, Quorum};
 
 /// What a check found, in the order of checking (docs/log.md, *Checking*).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +36,8 @@ pub enum Code {
     BadManifest,
     /// The checkpoint is not one of this log, or of another size.
     BadCheckpoint,
+    /// A cosignature does not verify, or a policy is not met.
+    BadWitnesses,
     /// The places of the entries do not fit together or their number.
     BadRuns,
     /// A line is not an entry.
@@ -43,6 +48,8 @@ pub enum Code {
     BadQuestion,
     /// The entries are not in the tree of the checkpoint.
     BadProof,
+    /// The earlier checkpoint, or the way from it, does not hold.
+    BadBegin,
     /// A covenant is not the one its name says, or nobody names it.
     BadCovenant,
     /// Everything holds.
@@ -58,11 +65,13 @@ impl Code {
             Self::BadSumsSignature => "bad-sums-signature",
             Self::BadManifest => "bad-manifest",
             Self::BadCheckpoint => "bad-checkpoint",
+            Self::BadWitnesses => "bad-witnesses",
             Self::BadRuns => "bad-runs",
             Self::BadEntry => "bad-entry",
             Self::BadOrder => "bad-order",
             Self::BadQuestion => "bad-question",
             Self::BadProof => "bad-proof",
+            Self::BadBegin => "bad-begin",
             Self::BadCovenant => "bad-covenant",
             Self::Good => "good",
         }
@@ -107,6 +116,17 @@ pub enum Proves {
     Selection,
 }
 
+/// Who judged whether others than the log have seen the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witnesses {
+    /// Nobody: the bundle has no policy and none was given.
+    NotJudged,
+    /// The policy in the bundle, which is the broker's word.
+    Own(Quorum),
+    /// The policy that was given; it is met.
+    Given(Quorum),
+}
+
 /// What a good bundle holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Good {
@@ -124,6 +144,12 @@ pub struct Good {
     pub until: Option<u64>,
     /// What the export was made for.
     pub purpose: String,
+    /// Who asked for it, if that is said.
+    pub asked_by: Option<String>,
+    /// Who has seen the checkpoint.
+    pub witnesses: Witnesses,
+    /// The size of a checkpoint from before the first entry from which the log has only grown, if there is one.
+    pub begin: Option<u64>,
 }
 
 /// The verdict on a bundle.
@@ -145,12 +171,12 @@ impl Verdict {
     }
 }
 
-/// Checks a bundle against the key of its log.
+/// Checks a bundle against the key of its log and, if one is given, a policy about who has to have seen it.
 ///
 /// # Errors
 /// When the bundle cannot be read: that says nothing about it.
-pub fn verify<R: Read + Seek>(bundle: R, key: &Key) -> io::Result<Verdict> {
-    match check::check(bundle, key) {
+pub fn verify<R: Read + Seek>(bundle: R, key: &Key, policy: Option<&Policy>) -> io::Result<Verdict> {
+    match check::check(bundle, key, policy) {
         Ok(good) => Ok(Verdict::Good(good)),
         Err(Stop::Bad(failure)) => Ok(Verdict::Bad(failure)),
         Err(Stop::Io(error)) => Err(error),

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use seinhuis_verify::{Code, Key, say, say::Language, verify};
+use seinhuis_verify::{Code, Key, Policy, say, say::Language, verify};
 
 const USAGE: &str = "\
-Usage: seinhuis-verify BUNDLE.zip --key KEY [--lang nl|en] [--json]
+Usage: seinhuis-verify BUNDLE.zip --key KEY [--policy FILE] [--lang nl|en] [--json]
 
 Checks an export of the exchange log. KEY is the log's verifier key, name+id+key, from another source than the
-bundle: the grant of any agent, or `seinhuis-broker log key`.
+bundle: the grant of any agent, or `seinhuis-broker log key`. FILE says which witnesses have to have cosigned the
+checkpoint (C2SP tlog-policy), from a partner; without it witnesses are not judged.
 
 Exit status: 0 good, 1 not good, 2 it could not be checked.
 ";
@@ -19,13 +20,15 @@ Exit status: 0 good, 1 not good, 2 it could not be checked.
 struct Arguments {
     bundle: OsString,
     key: Key,
+    policy: Option<Policy>,
     language: Language,
     json: bool,
 }
 
 /// Reads the command line; nothing when help was asked for.
 fn arguments() -> Result<Option<Arguments>, String> {
-    let (mut bundle, mut key, mut language, mut json) = (None, None, Language::English, false);
+    let (mut bundle, mut key, mut policy, mut language, mut json) =
+        (None, None, None, Language::English, false);
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
         let text = argument.to_str().unwrap_or_default().to_owned();
@@ -41,6 +44,11 @@ fn arguments() -> Result<Option<Arguments>, String> {
             "-h" | "--help" => return Ok(None),
             "--json" => json = true,
             "--key" => key = Some(Key::parse(&value()?).map_err(|error| error.to_string())?),
+            "--policy" => {
+                let path = value()?;
+                let text = std::fs::read(&path).map_err(|error| format!("{path} cannot be read: {error}"))?;
+                policy = Some(Policy::parse(&text).map_err(|error| format!("{path}: {error}"))?);
+            }
             "--lang" => {
                 language = match value()?.as_str() {
                     "nl" => Language::Dutch,
@@ -55,7 +63,7 @@ fn arguments() -> Result<Option<Arguments>, String> {
     }
     let bundle = bundle.ok_or("no bundle is named")?;
     let key = key.ok_or("no key is given: without it nothing is shown")?;
-    Ok(Some(Arguments { bundle, key, language, json }))
+    Ok(Some(Arguments { bundle, key, policy, language, json }))
 }
 
 fn say(text: &str) -> ExitCode {
@@ -74,7 +82,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let verdict = File::open(&arguments.bundle).and_then(|file| verify(file, &arguments.key));
+    let verdict = File::open(&arguments.bundle)
+        .and_then(|file| verify(file, &arguments.key, arguments.policy.as_ref()));
     let verdict = match verdict {
         Ok(verdict) => verdict,
         Err(error) => {

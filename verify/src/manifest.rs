@@ -50,6 +50,7 @@ pub(crate) struct Manifest {
     pub(crate) size: u64,
     pub(crate) count: u64,
     pub(crate) purpose: String,
+    pub(crate) asked_by: Option<String>,
     pub(crate) proves: Proves,
     pub(crate) question: Question,
 }
@@ -86,7 +87,7 @@ impl Manifest {
     pub(crate) fn parse(bytes: &[u8], key: &Key) -> Result<Self, String> {
         let (mut format, mut origin, mut log_key) = (None, None, None);
         let (mut size, mut count, mut created) = (None, None, None);
-        let (mut purpose, mut proves) = (None, None);
+        let (mut purpose, mut proves, mut asked_by) = (None, None, None);
         let mut question = Question::default();
         json::object(bytes, |name, value| {
             let (number, text) = match value {
@@ -105,6 +106,7 @@ impl Manifest {
                 "log_key" => (None, Some(&mut log_key), is_any),
                 "purpose" => (None, Some(&mut purpose), is_any),
                 "proves" => (None, Some(&mut proves), is_any),
+                "asked_by" => (None, Some(&mut asked_by), is_any),
                 "organisation" => (None, Some(&mut question.organisation), is_oin),
                 "flow" => (None, Some(&mut question.flow), is_any),
                 "kind" => (None, Some(&mut question.kind), is_kind),
@@ -141,6 +143,7 @@ impl Manifest {
             size: size.ok_or_else(|| absent("size"))?,
             count: count.ok_or_else(|| absent("count"))?,
             purpose: purpose.ok_or_else(|| absent("purpose"))?,
+            asked_by,
             proves,
             question,
         })

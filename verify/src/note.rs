@@ -41,6 +41,11 @@ impl Key {
     /// # Errors
     /// Which part of it does not hold.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
+        Self::of_kind(text, 1)
+    }
+
+    /// Reads a verifier key for signatures of a type (C2SP signed-note).
+    pub(crate) fn of_kind(text: &str, kind: u8) -> Result<Self, KeyError> {
         let mut parts = text.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(KeyError("it is not name+id+key"));
@@ -50,7 +55,9 @@ impl Key {
         }
         let bytes = BASE64.decode(key.as_bytes()).map_err(|_| KeyError("its last part is not base64"))?;
         let key: [u8; 32] = match bytes.split_first() {
-            Some((1, key)) => key.try_into().map_err(|_| KeyError("its last part is not 33 bytes"))?,
+            Some((own, key)) if *own == kind => {
+                key.try_into().map_err(|_| KeyError("its last part is not 33 bytes"))?
+            }
             _ => return Err(KeyError("it is not for Ed25519")),
         };
         let sum = Sha256::new().chain_update(name).chain_update([b'\n']).chain_update(&bytes).finalize();
@@ -75,43 +82,100 @@ impl Key {
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
+
+    /// Whether both are of the same public key, whatever they are called.
+    pub(crate) fn is_same_point(&self, other: &Self) -> bool {
+        self.public == other.public
+    }
 }
 
 fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c == '+' || c.is_whitespace() || c.is_control())
 }
 
-/// The text of a note, with its last newline, when the key signed it.
-///
-/// # Errors
-/// What does not hold.
-pub(crate) fn open<'a>(bytes: &'a [u8], key: &Key) -> Result<&'a str, &'static str> {
-    let note = core::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?;
-    if note.bytes().any(|b| b < 0x20 && b != b'\n') {
-        return Err("has a control character");
-    }
-    let split = note.rfind("\n\n").ok_or("is not a note: it has no empty line before signatures")?;
-    let text = note.get(..=split).unwrap_or_default();
-    let lines = note.get(split + 2..).unwrap_or_default();
-    let mut found = false;
-    for line in lines.strip_suffix('\n').ok_or("does not end with a newline")?.split('\n') {
-        let rest = line.strip_prefix("\u{2014} ").ok_or("has a line among its signatures that is none")?;
-        let (name, signature) = rest.split_once(' ').ok_or("has a signature without a name")?;
-        let bytes = BASE64.decode(signature.as_bytes()).map_err(|_| "has a signature that is not base64")?;
-        let (id, signature) = bytes.split_at_checked(4).ok_or("has a signature that is too short")?;
-        if !is_name(name) || signature.is_empty() {
-            return Err("has a signature that is too short or without a name");
+/// A note: its text, and what stands below it.
+pub(crate) struct Note<'a> {
+    /// The text, with its last newline.
+    pub(crate) text: &'a str,
+    signatures: Vec<(&'a str, [u8; 4], Vec<u8>)>,
+}
+
+impl<'a> Note<'a> {
+    /// Reads a note; verifies nothing.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, &'static str> {
+        let note = core::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?;
+        if note.bytes().any(|b| b < 0x20 && b != b'\n') {
+            return Err("has a control character");
         }
-        if name == key.name && id == key.id {
+        let split = note.rfind("\n\n").ok_or("is not a note: it has no empty line before signatures")?;
+        let text = note.get(..=split).unwrap_or_default();
+        let lines = note.get(split + 2..).unwrap_or_default();
+        let mut signatures = Vec::new();
+        for line in lines.strip_suffix('\n').ok_or("does not end with a newline")?.split('\n') {
+            let rest =
+                line.strip_prefix("\u{2014} ").ok_or("has a line among its signatures that is none")?;
+            let (name, signature) = rest.split_once(' ').ok_or("has a signature without a name")?;
+            let bytes =
+                BASE64.decode(signature.as_bytes()).map_err(|_| "has a signature that is not base64")?;
+            let (id, signature) =
+                bytes.split_first_chunk::<4>().ok_or("has a signature that is too short")?;
+            if !is_name(name) || signature.is_empty() {
+                return Err("has a signature that is too short or without a name");
+            }
+            signatures.push((name, *id, signature.to_vec()));
+        }
+        Ok(Self { text, signatures })
+    }
+
+    /// The signatures that claim to be by a key.
+    fn claimed<'k>(&'k self, key: &'k Key) -> impl Iterator<Item = &'k [u8]> {
+        let own = self.signatures.iter().filter(|(name, id, _)| *name == key.name && *id == key.id);
+        own.map(|(_, _, signature)| signature.as_slice())
+    }
+
+    /// The text, when the key signed it.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub(crate) fn signed_by(&self, key: &Key) -> Result<&'a str, &'static str> {
+        let mut found = false;
+        for signature in self.claimed(key) {
             let signature =
                 Signature::from_slice(signature).map_err(|_| "has a signature of the wrong length")?;
             key.public
-                .verify_strict(text.as_bytes(), &signature)
+                .verify_strict(self.text.as_bytes(), &signature)
                 .map_err(|_| "its signature does not verify")?;
             found = true;
         }
+        if found { Ok(self.text) } else { Err("has no signature by the log's key") }
     }
-    if found { Ok(text) } else { Err("has no signature by the log's key") }
+
+    /// Whether a witness cosigned the text (C2SP tlog-cosignature, Ed25519).
+    ///
+    /// # Errors
+    /// When a line is the witness's by name and id, and does not verify.
+    pub(crate) fn cosigned_by(&self, key: &Key) -> Result<bool, &'static str> {
+        let mut found = false;
+        for signature in self.claimed(key) {
+            let (time, signature) =
+                signature.split_first_chunk::<8>().ok_or("has a cosignature of the wrong length")?;
+            let signature =
+                Signature::from_slice(signature).map_err(|_| "has a cosignature of the wrong length")?;
+            let time = u64::from_be_bytes(*time);
+            if time > i64::MAX.unsigned_abs() {
+                return Err("has a cosignature of a time that may not be");
+            }
+            let message = format!("cosignature/v1\ntime {time}\n{}", self.text);
+            key.public
+                .verify_strict(message.as_bytes(), &signature)
+                .map_err(|_| "has a cosignature that does not verify")?;
+            found = true;
+        }
+        Ok(found)
+    }
 }
 
 /// A checkpoint: how many entries the log has, and the root over them.
@@ -122,9 +186,9 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads and verifies a checkpoint of the log.
-    pub(crate) fn parse(bytes: &[u8], key: &Key) -> Result<Self, &'static str> {
-        let text = open(bytes, key)?;
+    /// Reads a note that is a checkpoint of the log, signed by it.
+    pub(crate) fn of(note: &Note<'_>, key: &Key) -> Result<Self, &'static str> {
+        let text = note.signed_by(key)?;
         let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err("has fewer than three lines");

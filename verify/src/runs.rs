@@ -9,8 +9,6 @@ use crate::manifest::Manifest;
 use crate::{Code, Failure, Stop};
 
 pub(crate) const RUNS: &str = "runs.txt";
-/// The member's place in the archive.
-const PLACE: usize = 4;
 /// Two numbers of up to twenty digits and a space.
 const LINE: usize = 41;
 
@@ -32,7 +30,7 @@ pub(crate) struct Runs<'a, R> {
 impl<'a, R: Read + Seek> Runs<'a, R> {
     /// The runs of a bundle, in a tree of `size` entries.
     pub(crate) fn open(archive: &'a Archive<R>, size: u64) -> Result<Self, Stop> {
-        Ok(Self { lines: Lines::new(archive.reader(PLACE)?, LINE), size, number: 0, end: None })
+        Ok(Self { lines: Lines::new(archive.reader_of(RUNS)?, LINE), size, number: 0, end: None })
     }
 
     /// The next run.

@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use crate::{Code, Good, Proves, Verdict};
+use crate::{Code, Good, Proves, Quorum, Verdict, Witnesses};
 
 /// A language for the sentence that says what a verdict means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,10 @@ const fn bad_sentence(code: Code, language: Language) -> &'static str {
             "Het controlepunt is niet van dit logboek of hoort niet bij deze export.",
             "The checkpoint is not of this log, or not of this export.",
         ],
+        Code::BadWitnesses => [
+            "Het controlepunt heeft niet de handtekeningen van getuigen die het beleid vraagt.",
+            "The checkpoint does not have the cosignatures of witnesses that the policy asks for.",
+        ],
         Code::BadRuns => [
             "De opgegeven plaatsen passen niet bij de regels of bij het logboek.",
             "The places given do not fit the lines or the log.",
@@ -51,6 +55,10 @@ const fn bad_sentence(code: Code, language: Language) -> &'static str {
         Code::BadProof => {
             ["Deze regels staan niet zo in het logboek.", "These entries do not stand in the log like this."]
         }
+        Code::BadBegin => [
+            "Het controlepunt van voor de eerste regel klopt niet, of het log is sindsdien niet alleen gegroeid.",
+            "The checkpoint from before the first entry does not hold, or the log has not only grown since.",
+        ],
         Code::BadCovenant => [
             "Een meegeleverd convenant is niet het convenant waarnaar de regels verwijzen.",
             "A covenant in the bundle is not one the entries name.",
@@ -93,13 +101,51 @@ pub fn sentence(verdict: &Verdict, language: Language) -> String {
     }
 }
 
+/// Who has seen the checkpoint, in one plain sentence.
+fn witnesses(good: &Good, language: Language) -> String {
+    let count = |quorum: Quorum| (quorum.witnesses, quorum.of);
+    let [dutch, english] = match good.witnesses {
+        Witnesses::NotJudged => [
+            "Getuigen: niet beoordeeld; geef met --policy het beleid van een deelnemer.".to_owned(),
+            "Witnesses: not judged; give a partner's policy with --policy.".to_owned(),
+        ],
+        Witnesses::Own(quorum) => {
+            let (witnesses, of) = count(quorum);
+            let (enough, suffice) =
+                if quorum.met { ("genoeg", "enough") } else { ("niet genoeg", "not enough") };
+            [
+                format!(
+                    "Getuigen: {witnesses} van {of} volgens het beleid in de bundel zelf, {enough}; dat is het woord van de broker."
+                ),
+                format!(
+                    "Witnesses: {witnesses} of {of} by the policy in the bundle itself, {suffice}; that is the broker's word."
+                ),
+            ]
+        }
+        Witnesses::Given(quorum) => {
+            let (witnesses, of) = count(quorum);
+            [
+                format!("Getuigen: {witnesses} van {of}, genoeg volgens het gegeven beleid."),
+                format!("Witnesses: {witnesses} of {of}, enough by the policy given."),
+            ]
+        }
+    };
+    let [begun, since] = good.begin.map_or([String::new(), String::new()], |begin| {
+        [
+            format!(" Sinds een controlepunt van {begin} regels is het log alleen gegroeid."),
+            format!(" Since a checkpoint of {begin} entries the log has only grown."),
+        ]
+    });
+    if language == Language::Dutch { dutch + &begun } else { english + &since }
+}
+
 /// The verdict for people: its code, what it means, and where and what does not hold.
 pub fn people(verdict: &Verdict, language: Language) -> String {
     let detail = match verdict {
         Verdict::Good(good) => {
             let label = if language == Language::Dutch { "Doel" } else { "Purpose" };
             // What others wrote goes to a terminal: nothing in it may steer it.
-            format!("{label}: {}", good.purpose.escape_debug())
+            format!("{}\n{label}: {}", witnesses(good, language), good.purpose.escape_debug())
         }
         Verdict::Bad(failure) => {
             let label = if language == Language::Dutch { ", regel " } else { ", line " };
@@ -124,6 +170,19 @@ pub fn json(verdict: &Verdict, language: Language) -> String {
             fields.extend(good.from.map(|from| ("from", from.to_string())));
             fields.extend(good.until.map(|until| ("until", until.to_string())));
             fields.push(("purpose", quoted(&good.purpose)));
+            fields.extend(good.asked_by.as_ref().map(|who| ("asked_by", quoted(who))));
+            let (policy, quorum) = match good.witnesses {
+                Witnesses::NotJudged => ("none", None),
+                Witnesses::Own(quorum) => ("bundle", Some(quorum)),
+                Witnesses::Given(quorum) => ("given", Some(quorum)),
+            };
+            fields.push(("policy", quoted(policy)));
+            if let Some(quorum) = quorum {
+                fields.push(("witnesses", quorum.witnesses.to_string()));
+                fields.push(("witnesses_of", quorum.of.to_string()));
+                fields.push(("quorum", quoted(if quorum.met { "met" } else { "not met" })));
+            }
+            fields.extend(good.begin.map(|begin| ("begin", begin.to_string())));
         }
         Verdict::Bad(failure) => {
             fields.push(("file", quoted(&failure.file)));

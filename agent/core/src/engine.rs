@@ -18,6 +18,7 @@ use crate::onward::Consents;
 use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
+use crate::records::Records;
 use crate::retention::Retention;
 use crate::rotation::Turning;
 use crate::rows::{AlarmKind, AlarmRow, PinRow, RestoreError, Write};
@@ -50,6 +51,7 @@ pub struct Core {
     pub(crate) consents: Consents,
     pub(crate) corrections: Corrections,
     pub(crate) marks: Marks,
+    pub(crate) records: Records,
     pub(crate) retention: Retention,
     pub(crate) trust: Trust,
     pub(crate) prekeys: Prekeys,
@@ -75,6 +77,7 @@ impl Core {
             consents: Consents::default(),
             corrections: Corrections::default(),
             marks: Marks::default(),
+            records: Records::default(),
             retention: Retention::default(),
             trust,
             prekeys: Prekeys::default(),
@@ -169,6 +172,7 @@ impl Core {
                 self.marks.restore(position, *row);
             }
             Write::Erased(position, row) => self.retention.restore(position, row),
+            Write::Record(number, Some(row)) => self.records.restore(number, *row),
             Write::Waiting(_, None)
             | Write::Meta
             | Write::Body(..)
@@ -180,6 +184,7 @@ impl Core {
             | Write::Word(_, None)
             | Write::Rotation(None)
             | Write::Act(_, None)
+            | Write::Record(_, None)
             | Write::Proposal(_, None) => {}
         }
         Some(())
@@ -233,6 +238,8 @@ impl Core {
             Input::FetchEntries { token, ask } => self.fetch_entries(token, ask, turn),
             Input::Entries { token, ask, answer } => self.entries_came(token, &ask, answer, now, turn),
             Input::Overwritten(ticket) => self.overwritten(ticket, now, ports, turn),
+            Input::Recorded { numbers, rejected } => self.recorded(&numbers, rejected, now, turn),
+            Input::RecordsRefused(detail) => self.alarm(AlarmKind::RecordsRefused, detail, now, turn),
             Input::LookAtCase(case) => self.look_at(case, now, turn),
             Input::Cases(heads) => self.take_cases(&heads, now, turn),
             Input::Case(case, decisions) => self.learn_case(case, decisions.as_deref(), now, ports, turn),

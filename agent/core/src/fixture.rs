@@ -32,8 +32,8 @@ use zeroize::Zeroizing;
 
 use crate::rows::table;
 use crate::{
-    Chance, Core, Crypto, Event, Input, Locker, Ports, PushRequest, Pushed, Rejection, Release, Send,
-    Settings, Stage, Target, Turn,
+    Chance, Core, Crypto, Event, Input, Locker, Ports, Pseudonyms, PushRequest, Pushed, Recording, Rejection,
+    Release, Send, Settings, Stage, Target, Turn,
 };
 
 pub(crate) const ORIGIN: &str = "broker.example/uitwisseling/2026";
@@ -232,6 +232,15 @@ impl Crypto for Toy {
     }
 }
 
+/// No person would call it a pseudonym; equal for equal bytes.
+pub(crate) struct ToyNames;
+
+impl Pseudonyms for ToyNames {
+    fn pseudonym(&self, bytes: &[u8]) -> Digest {
+        sha256(&[b"toy", bytes].concat())
+    }
+}
+
 impl Locker for Toy {
     fn lock(&self, table: u8, key: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         if self.1.get() {
@@ -264,6 +273,12 @@ pub(crate) struct Node {
     pub(crate) signer: SigningKey,
     /// The key that is to take its place.
     pub(crate) next: Option<SigningKey>,
+    /// How processings are recorded: how many at most, and whether what cannot be recorded is refused.
+    pub(crate) recording: Option<(usize, bool)>,
+}
+
+fn recording(how: Option<(usize, bool)>) -> Option<Recording<'static>> {
+    how.map(|(most, required)| Recording { pseudonyms: &ToyNames, most, required })
 }
 
 fn settings(number: u8) -> Settings {
@@ -283,6 +298,7 @@ impl Node {
             toy,
             signer: signer(number),
             next: None,
+            recording: None,
         };
         node.step([accepted(&COVENANT), Input::Tick], NOW);
         node
@@ -295,6 +311,7 @@ impl Node {
             locker: &self.toy,
             signer: &self.signer,
             next: self.next.as_ref(),
+            recording: recording(self.recording),
         }
     }
 
@@ -312,6 +329,7 @@ impl Node {
             locker: &self.toy,
             signer: &self.signer,
             next: self.next.as_ref(),
+            recording: recording(self.recording),
         };
         for input in inputs {
             self.core.handle(input, now, ports, &mut turn);

@@ -127,19 +127,13 @@ impl Core {
             self.inbox.pending.push(item);
             return;
         }
-        let (receipt, signed) = match self.trust.receipt(&offer.receipt) {
-            Ok(read) => read,
-            Err(error) => return self.unproven(digest, &error, now, turn),
-        };
-        if !self.observe(&signed, now, turn) {
-            // What a log says that was caught contradicting itself proves nothing about this packet.
-            return;
+        if self.cannot_record(ports) {
+            // Unanswered, so that the broker keeps it: what cannot be recorded is not processed.
+            return self.alarm(AlarmKind::RecordsFull, "offers are left unanswered".to_owned(), now, turn);
         }
         let parsed = Packet::parse(&offer.packet);
-        let proof = self.acceptance(&receipt, digest, parsed.as_ref());
-        let (index, link, entry) = match proof {
-            Ok(proof) => proof,
-            Err(error) => return self.unproven(digest, &error, now, turn),
+        let Some((index, link, entry)) = self.proved(offer, digest, parsed.as_ref(), now, turn) else {
+            return;
         };
         self.retention.witness(entry.time);
         let mut row = blank_row(digest, (index, link), &entry, now, offer.receipt.clone());
@@ -148,13 +142,14 @@ impl Core {
             Ok(packet) => {
                 describe(&mut row, packet.context());
                 let (remark, last) = self.inbox.follow(packet.context(), digest);
-                self.judge(packet, digest, entry.time, ports).map(|good| (good, remark, last))
+                let trace = packet.context().trace;
+                self.judge(packet, digest, entry.time, ports).map(|good| (good, remark, last, trace))
             }
         };
         let position = self.inbox.next;
         let (mut noticed, mut source) = (None, None);
         match judged {
-            Ok((good, remark, last)) => {
+            Ok((good, remark, last, trace)) => {
                 row.media_type.clone_from(&good.opened.media_type);
                 row.retention_days = good.permit.retention_days();
                 let body = zeroize::Zeroizing::new(good.opened.body);
@@ -162,6 +157,7 @@ impl Core {
                     // Unanswered, so that the broker keeps it and offers it again in the next session.
                     return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
                 };
+                self.record_received(&row, (trace, &body), now, ports, turn);
                 source = good.opened.provenance.source;
                 if good.told {
                     turn.writes.push(Write::Provenance(position, good.opened.provenance));
@@ -188,6 +184,26 @@ impl Core {
         if let Some((row, body)) = noticed {
             self.noticed(position, &row, &body, now, ports, turn);
         }
+    }
+
+    /// The entry that says this packet was accepted for this organisation, if the offer proves it and what the log
+    /// says may be believed.
+    fn proved(
+        &mut self,
+        offer: &Offer,
+        digest: Digest,
+        parsed: Result<&Packet, &Refusal>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Option<(u64, Digest, Entry)> {
+        let read = self.trust.receipt(&offer.receipt);
+        let proof = match read {
+            // What a log says that was caught contradicting itself proves nothing about this packet.
+            Ok((_, signed)) if !self.observe(&signed, now, turn) => return None,
+            Ok((receipt, _)) => self.acceptance(&receipt, digest, parsed),
+            Err(error) => Err(error),
+        };
+        proof.map_err(|error| self.unproven(digest, &error, now, turn)).ok()
     }
 
     fn keep(&mut self, position: u64, row: InboxRow, source: Option<Digest>, turn: &mut Turn) {

@@ -331,7 +331,10 @@ impl Core {
         ports: Ports<'_>,
         turn: &mut Turn,
     ) {
-        let result = self.try_push(request, now, ports, turn);
+        // What was pushed before is answered as it was; what an agent says of itself is always recorded.
+        let known = self.outbox.known.contains_key(&request.msg_id);
+        let room = if known { Ok(()) } else { self.check_recording(ports) };
+        let result = room.and_then(|()| self.try_push(request, now, ports, turn));
         turn.replies.push(Reply { token, result });
     }
 
@@ -486,6 +489,7 @@ impl Core {
         turn.events.push(Event::Decided { msg_id: row.msg_id, stage, outcome });
         self.corrections.message_ended(&row);
         self.follow.accepted(&row);
+        self.record_ended(&row, now, turn);
         turn.writes.push(Write::Outbox(position, Box::new(row)));
     }
 

@@ -34,6 +34,30 @@ pub trait Locker {
     fn fingerprint(&self, bytes: &[u8]) -> Digest;
 }
 
+/// Names for data subjects that only this organisation can make again.
+pub trait Pseudonyms {
+    /// The pseudonym of what these bytes name: equal for equal bytes, and nothing can be guessed from it without
+    /// the key.
+    fn pseudonym(&self, bytes: &[u8]) -> Digest;
+}
+
+/// How processings are recorded for this organisation's own log of them.
+#[derive(Clone, Copy)]
+pub struct Recording<'a> {
+    /// Names for data subjects.
+    pub pseudonyms: &'a dyn Pseudonyms,
+    /// Most records that wait to be told to the log.
+    pub most: usize,
+    /// Whether nothing is processed that cannot be recorded.
+    pub required: bool,
+}
+
+impl core::fmt::Debug for Recording<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Recording({}, {})", self.most, self.required)
+    }
+}
+
 /// Everything lent for one call.
 #[derive(Clone, Copy)]
 pub struct Ports<'a> {
@@ -47,6 +71,8 @@ pub struct Ports<'a> {
     pub signer: &'a SigningKey,
     /// The key that is to take its place, or has and is not in its place yet.
     pub next: Option<&'a SigningKey>,
+    /// How processings are recorded, if they are.
+    pub recording: Option<Recording<'a>>,
 }
 
 impl Ports<'_> {

@@ -89,8 +89,10 @@ pub mod table {
     pub const TAKE_BACK: u8 = 31;
     /// [`super::ConsumedRow`] by position in the inbox.
     pub const CONSUMED: u8 = 32;
+    /// [`super::RecordRow`] by number.
+    pub const RECORD: u8 = 35;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 32] = [
+    pub const ALL: [u8; 33] = [
         META,
         KEYS,
         ROTATION,
@@ -123,6 +125,7 @@ pub mod table {
         NOTICES,
         TAKE_BACK,
         CONSUMED,
+        RECORD,
     ];
 }
 
@@ -163,8 +166,10 @@ macro_rules! coded {
 }
 
 mod later;
+mod record;
 mod told;
 
+pub use record::{RecordRow, SubjectRow};
 pub use told::{ConsumedRow, NoticesRow, Reached, TakeBackRow};
 
 pub use later::{CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground, MarkRow, Noted};
@@ -257,6 +262,12 @@ coded! {
         UnknownNotice = 32 "unknown-notice",
         /// Log entries the broker gives are not proved, or not this organisation's.
         FalseEntries = 33 "false-entries",
+        /// So many records wait for this organisation's log of processings that no more are kept.
+        RecordsFull = 35 "records-full",
+        /// The log of processings took in a batch and rejected some of its spans.
+        RecordsRejected = 36 "records-rejected",
+        /// The log of processings does not take what it is told.
+        RecordsRefused = 37 "records-refused",
     }
 }
 
@@ -561,6 +572,8 @@ pub enum Write {
     TakeBack(u64, Box<TakeBackRow>),
     /// That an incoming message was consumed.
     Consumed(u64, Box<ConsumedRow>),
+    /// A processing to be told to this organisation's log of them, or that it needs not be any more.
+    Record(u64, Option<Box<RecordRow>>),
 }
 
 /// A row as stored: table, key, and a value or its absence.
@@ -631,6 +644,7 @@ impl Write {
             Self::Correction(at, one) => row(table::CORRECTION, position_key(*at), Some(cbor::encode(one))),
             Self::CorrectionBody(at, value) => row(table::CORRECTION_BODY, position_key(*at), value.clone()),
             Self::Erased(at, one) => row(table::ERASED, position_key(*at), Some(cbor::encode(one))),
+            Self::Record(at, one) => row(table::RECORD, position_key(*at), one.as_ref().map(cbor::encode)),
             Self::Mark(at, one) => row(table::MARK, position_key(*at), Some(cbor::encode(one))),
             Self::Notices(at, one) => row(table::NOTICES, position_key(*at), Some(cbor::encode(one))),
             Self::TakeBack(at, one) => row(table::TAKE_BACK, position_key(*at), Some(cbor::encode(one))),
@@ -660,6 +674,7 @@ impl Write {
             table::CORRECTION => Self::Correction(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::CORRECTION_BODY => Self::CorrectionBody(at()?, Some(value.to_vec())),
             table::ERASED => Self::Erased(at()?, decode(value).map_err(|_| damaged())?),
+            table::RECORD => Self::Record(at()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
             table::MARK => Self::Mark(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::NOTICES => Self::Notices(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::TAKE_BACK => Self::TakeBack(at()?, Box::new(decode(value).map_err(|_| damaged())?)),

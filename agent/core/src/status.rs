@@ -57,6 +57,10 @@ pub struct Status {
     pub bodies_erased: usize,
     /// See [`Status::bodies_kept`].
     pub bodies_held_back: usize,
+    /// Records of processings that this organisation's log of them does not have.
+    pub records: usize,
+    /// Since when the oldest of them that can be told waits.
+    pub records_since: Option<Timestamp>,
     /// What is believed of the exchange log.
     pub pin: Option<PinRow>,
     /// Signed checkpoints whose place in the log's history is not proved yet.
@@ -78,6 +82,7 @@ impl Core {
         let (received, quarantined) = self.inbox.counts();
         let (corrections_open, corrections_refused, _) = self.corrections.counts();
         let (bodies_kept, bodies_erased, bodies_held_back) = self.retention.counts(now);
+        let (records, records_since) = self.records.counts();
         Status {
             connected: self.connected,
             drafts: counts.drafts,
@@ -97,6 +102,8 @@ impl Core {
             bodies_kept,
             bodies_erased,
             bodies_held_back,
+            records,
+            records_since,
             pin: self.trust.pin(),
             unproven: self.trust.unproven(),
             bundle: self.prekeys.own_bundle(),

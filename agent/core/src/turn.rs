@@ -130,6 +130,15 @@ pub enum Input {
     },
     /// The store has overwritten what was erased up to this ticket: see [`crate::Core::to_overwrite`].
     Overwritten(u64),
+    /// This organisation's log of processings took in these records.
+    Recorded {
+        /// Their numbers.
+        numbers: Vec<u64>,
+        /// How many of their spans it rejected.
+        rejected: u64,
+    },
+    /// The log of processings does not take what it is told; why, without content.
+    RecordsRefused(String),
     /// A person wants to see how a case stands.
     LookAtCase(CaseId),
     /// The broker tells of decisions about cases.

@@ -21,6 +21,8 @@ use crate::link::{End, dial};
 
 /// Days before an end at which it is time to act.
 const SOON_DAYS: u64 = 14;
+/// How long processings may wait for their log before somebody should look.
+const RECORDS_WAIT: Span = Span::minutes(5);
 
 /// One finding: what was looked at, and what is right or wrong with it.
 type Finding = (Text, Result<Text, Complaint>);
@@ -237,6 +239,7 @@ fn from_status(status: &Value) -> Vec<Finding> {
             )))
         },
     ));
+    findings.extend(records(status));
     for alarm in status.get("alarms").and_then(Value::as_array).into_iter().flatten() {
         let detail = alarm.get("detail").and_then(Value::as_str).unwrap_or_default();
         let kind = alarm.get("kind").and_then(Value::as_str).unwrap_or_default();
@@ -252,6 +255,26 @@ fn from_status(status: &Value) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// How old what the log of processings does not have is; nothing when it has all.
+fn records(status: &Value) -> Option<Finding> {
+    let waiting = status.pointer("/ldv/waiting").and_then(Value::as_u64).filter(|waiting| *waiting > 0)?;
+    let since = status.pointer("/ldv/oldest").and_then(Value::as_str)?;
+    let age = clock::now().since(Timestamp::parse(since)?);
+    let what = Text::new("Logboek verwerkingen", "Processing log");
+    let told = Text::new(
+        format!("{waiting} verwerkingen wachten, de oudste sinds {since}."),
+        format!("{waiting} processings wait, the oldest since {since}."),
+    );
+    if age <= RECORDS_WAIT {
+        return Some((what, Ok(told)));
+    }
+    let advice = Text::new(
+        "Kijk of het logboek bereikbaar is en aanneemt ([ldv] in agent.toml); tot die tijd worden ze bewaard.",
+        "See whether the log can be reached and takes them in ([ldv] in agent.toml); until then they are kept.",
+    );
+    Some((what, Err(Complaint::usage(told, advice))))
 }
 
 fn clock_difference(ahead: i64) -> Result<Text, Complaint> {

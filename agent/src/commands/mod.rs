@@ -17,6 +17,7 @@ mod release;
 pub mod request;
 mod run;
 mod status;
+mod subject;
 mod wait;
 
 use std::ffi::OsString;
@@ -102,6 +103,9 @@ enum Command {
     /// Messages received
     #[command(subcommand)]
     Inbox(Inbox),
+    /// Tell under which pseudonym a person stands in the organisation's log of processings, for who asks what was
+    /// done with its data
+    Subject(subject::Who),
     /// Show how things stand
     Status,
     /// Explain the whole set-up: what is right, what is wrong, what to do
@@ -331,6 +335,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Corrections(Corrections::Retry { message }) => {
             correct::show(&home, Request::RetryCorrections { about: message }, ui)
         }
+        Command::Subject(who) => subject::subject(&home, &who, ui),
         Command::Status => status::status(&home, ui),
         Command::Doctor => Ok(doctor::doctor(&home, ui)),
     }

@@ -394,6 +394,7 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
         "bodies": {
             "kept": status.bodies_kept, "erased": status.bodies_erased, "held_back": status.bodies_held_back,
         },
+        "ldv": { "waiting": status.records, "oldest": time(status.records_since) },
         "corrections": { "open": status.corrections_open, "refused": status.corrections_refused },
         "log": {
             "size": status.pin.map(|pin| pin.size),

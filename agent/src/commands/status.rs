@@ -83,6 +83,7 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
     ));
     rows.extend(bodies(value, nl));
     rows.extend(corrections(value, nl));
+    rows.extend(records(value, nl));
     rows.push((
         pick("uitwisselingslog", "exchange log"),
         format!(
@@ -118,6 +119,18 @@ fn corrections(value: &Value, nl: bool) -> Option<(&'static str, String)> {
         pick("geweigerd (corrections list)", "refused (corrections list)"),
     );
     (open > 0 || refused > 0).then(|| (pick("correcties", "corrections"), text))
+}
+
+/// What the log of processings does not have yet; nothing when it has all.
+fn records(value: &Value, nl: bool) -> Option<(&'static str, String)> {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    let waiting = number(value, "/ldv/waiting");
+    let text = format!(
+        "{waiting} {} {}",
+        pick("wachten, oudste van", "waiting, oldest of"),
+        word(value, "/ldv/oldest")
+    );
+    (waiting > 0).then(|| (pick("logboek verwerkingen", "processing log"), text))
 }
 
 /// What is kept and erased of bodies; nothing when none ever came.

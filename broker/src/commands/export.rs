@@ -13,6 +13,7 @@ use seinhuis_shell::lang::Text;
 use serde_json::Value;
 
 use super::request::{Request, ask};
+use super::watch;
 use crate::export::Question;
 use crate::home::Home;
 
@@ -24,6 +25,9 @@ pub(super) struct Export {
     /// Why the export is made; stands in the bundle, and its hash in the log
     #[arg(long)]
     purpose: String,
+    /// Who asked for it: an organisation and a function, no person
+    #[arg(long)]
+    asked_by: Option<String>,
     /// The file to write; it must not exist
     #[arg(long)]
     out: PathBuf,
@@ -48,6 +52,12 @@ pub(super) struct Export {
     /// Only this case, by its pseudonym
     #[arg(long)]
     case: Option<CaseId>,
+    /// Only the evidence: no tables, no workbook, no report
+    #[arg(long)]
+    without_views: bool,
+    /// Go on with an export that was interrupted, where it stopped
+    #[arg(long)]
+    resume: bool,
 }
 
 fn instant(text: &str) -> Result<Timestamp, String> {
@@ -58,8 +68,10 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 pub(super) fn export(home: &Home, asked: Export, ui: Ui) -> Result<Outcome, Complaint> {
     let out =
         std::path::absolute(&asked.out).map_err(|error| Complaint::io(Doing::Write, &asked.out, &error))?;
+    let (resume, views) = (asked.resume, !asked.without_views);
     let question = question(asked)?;
-    let answer = ask(home, &Request::Export { question, out: out.clone() })?;
+    let request = Request::Export { question, out: out.clone(), resume, views };
+    let answer = watch::while_waiting(ui, &out, || ask(home, &request))?;
     let number = |key: &str| answer.get(key).and_then(Value::as_u64).unwrap_or_default();
     let complete = answer.get("complete").and_then(Value::as_bool) == Some(true);
     let (entries, size, at) = (number("entries"), number("size"), out.display());
@@ -81,11 +93,12 @@ pub(super) fn export(home: &Home, asked: Export, ui: Ui) -> Result<Outcome, Comp
     Ok(Outcome::Done)
 }
 
-fn question(asked: Export) -> Result<Question, Complaint> {
-    let Export { purpose, out: _, from, until, organisation, flow, kind, result, case } = asked;
-    let wrong = |nl: &str, en: &str, nl_advice: &str, en_advice: &str| {
-        Complaint::usage(Text::new(nl, en), Text::new(nl_advice, en_advice))
-    };
+fn wrong(nl: &str, en: &str, nl_advice: &str, en_advice: &str) -> Complaint {
+    Complaint::usage(Text::new(nl, en), Text::new(nl_advice, en_advice))
+}
+
+/// Checks what people wrote in their own words.
+fn sentences(purpose: &str, asked_by: Option<&str>) -> Result<(), Complaint> {
     if !PURPOSE.contains(&purpose.len()) || purpose.chars().any(char::is_control) {
         return Err(wrong(
             "Het doel is geen zin van 10 tot 256 tekens.",
@@ -94,6 +107,36 @@ fn question(asked: Export) -> Result<Question, Complaint> {
             "Write why the export is made, without names of persons.",
         ));
     }
+    if asked_by
+        .as_ref()
+        .is_some_and(|who| who.trim().is_empty() || who.len() > 256 || who.chars().any(char::is_control))
+    {
+        return Err(wrong(
+            "Wie de export vroeg is geen tekst van 1 tot 256 tekens.",
+            "Who asked for the export is no text of 1 to 256 characters.",
+            "Schrijf een organisatie en een functie, geen naam van een persoon.",
+            "Write an organisation and a function, no name of a person.",
+        ));
+    }
+    Ok(())
+}
+
+fn question(asked: Export) -> Result<Question, Complaint> {
+    let Export {
+        purpose,
+        asked_by,
+        from,
+        until,
+        organisation,
+        flow,
+        kind,
+        result,
+        case,
+        out: _,
+        without_views: _,
+        resume: _,
+    } = asked;
+    sentences(&purpose, asked_by.as_deref())?;
     if from.zip(until).is_some_and(|(from, until)| from >= until) {
         return Err(wrong(
             "De periode eindigt voor zij begint.",
@@ -125,6 +168,7 @@ fn question(asked: Export) -> Result<Question, Complaint> {
     }
     Ok(Question {
         purpose,
+        asked_by,
         from,
         until,
         organisation,

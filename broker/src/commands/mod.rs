@@ -8,6 +8,7 @@ mod log;
 mod partner;
 pub mod request;
 mod run;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -18,7 +18,7 @@ use seinhuis_shell::{answer, clock, covenants, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::export::{self, Question, Source};
+use crate::export::{self, How, Question, Source, Witnessed};
 use crate::home::Home;
 use crate::service::{EngineThread, Service};
 
@@ -70,6 +70,10 @@ pub enum Request {
         question: Question,
         /// Where to, a path that does not depend on anybody's folder.
         out: std::path::PathBuf,
+        /// Whether it goes on with one that was interrupted.
+        resume: bool,
+        /// Whether it has the tables and the report.
+        views: bool,
     },
 }
 
@@ -125,7 +129,9 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::Status => Command::Overview,
         Request::Tail { lines } => return tail(service, lines).await,
         Request::Verify => return verify(service).await,
-        Request::Export { question, out } => return export(service, question, out).await,
+        Request::Export { question, out, resume, views } => {
+            return export(service, question, out, How { resume, views }).await;
+        }
     };
     service.command(command).await.map(|answer| show(service, answer))
 }
@@ -172,17 +178,30 @@ async fn verify(service: &Service) -> Result<Value, Complaint> {
     Ok(json!({ "checked": checked }))
 }
 
-/// Logs that part of the log is exported, then exports it: that entry is the last it can hold.
-async fn export(service: &Service, question: Question, out: std::path::PathBuf) -> Result<Value, Complaint> {
+/// Logs that part of the log is exported, then exports it: that entry is the last it can hold. What goes on with an
+/// interrupted one is logged again, as it hands out again; the bundle is the one that was begun.
+async fn export(
+    service: &Service,
+    question: Question,
+    out: std::path::PathBuf,
+    how: How,
+) -> Result<Value, Complaint> {
+    export::check(&out, how.resume)?;
     let purpose = seinhuis_shared::signing::sha256(question.purpose.as_bytes());
     service.command(Command::Export { complete: question.is_period(), purpose }).await?;
     let service = service.clone();
     let write = move || {
         let directory = service.engine.directory();
         let covenant = |hash: &Digest| Some(directory.covenant(hash).ok()?.compiled().covenant().to_bytes());
-        let source =
-            Source { log: &service.log, key: &service.log_key, covenant: &covenant, now: clock::now() };
-        export::write(&source, &question, &out)
+        let source = Source {
+            log: &service.log,
+            key: &service.log_key,
+            covenant: &covenant,
+            witnessed: Witnessed::default(),
+            begin: &|_| None,
+            now: clock::now(),
+        };
+        export::write(&source, &question, &out, how)
     };
     let written =
         tokio::task::spawn_blocking(write).await.map_err(|error| Complaint::bug(error.to_string()))??;
@@ -246,7 +265,15 @@ mod tests {
             ("revoke-partner", Request::RevokePartner { oin }),
             ("load-covenant", Request::LoadCovenant { file: "covenant.cbor".into() }),
             ("tail", Request::Tail { lines: 1 }),
-            ("export", Request::Export { question: Question::default(), out: "x.zip".into() }),
+            (
+                "export",
+                Request::Export {
+                    question: Question::default(),
+                    out: "x.zip".into(),
+                    resume: false,
+                    views: true,
+                },
+            ),
         ] {
             let mut value = serde_json::to_value(request).unwrap();
             assert!(serde_json::from_value::<Request>(value.clone()).is_ok(), "{value}");

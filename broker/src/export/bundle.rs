@@ -1,52 +1,62 @@
 //! The bundle itself, member by member.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::io::{self, Seek, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
 
 use seinhuis_shared::ids::Digest;
+use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::note::Note;
 use seinhuis_shell::complaint::Complaint;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
-use super::question::{Question, Run};
-use super::{Source, csv, failed, readme};
+use super::archive::{Archive, Method, Open};
+use super::csv::Style;
+use super::find::{self, Found, Run};
+use super::progress::Progress;
+use super::report::{self, Tally};
+use super::row::{Row, problem};
+use super::state::{Paths, Pins, State};
+use super::xlsx::{Limits, Workbook};
+use super::{Source, failed, readme};
+use crate::log::Reader;
 
 /// The format, as manifest and signed sums name it.
 const FORMAT: &str = "seinhuis/export/1";
+/// Covenant versions in a bundle at most: a bundle has 4,096 members.
+const COVENANTS: usize = 4000;
+/// The one member that is packed already.
+const WORKBOOK: &str = "entries.xlsx";
 
-/// What goes into a bundle.
-pub(super) struct Parts<'a> {
+type Out = BufWriter<File>;
+type Member<'a> = Open<'a, Out>;
+
+/// An export under way.
+pub(super) struct Job<'a> {
     pub(super) source: &'a Source<'a>,
-    pub(super) question: &'a Question,
-    pub(super) runs: &'a [Run],
-    pub(super) count: u64,
-    pub(super) checkpoint: Checkpoint,
+    pub(super) paths: &'a Paths,
+    pub(super) archive: Archive<Out>,
+    pub(super) state: State,
+    pub(super) progress: Progress,
 }
 
-impl Parts<'_> {
-    fn indexes(&self) -> impl Iterator<Item = u64> + '_ {
-        self.runs.iter().flat_map(|run| run.first..run.first + run.count)
-    }
-
-    fn manifest(&self) -> Value {
-        let (question, log) = (self.question, &self.source.key.1);
+impl Pins {
+    /// `manifest.json`. `serde_json` writes keys in order and no spaces, and escapes what RFC 8785 escapes.
+    fn manifest(&self, origin: &str, count: u64) -> Value {
+        let question = &self.question;
         let mut manifest = json!({
-            "count": self.count,
-            "created": self.source.now.0,
+            "count": count,
+            "created": self.created.0,
             "format": FORMAT,
-            "log_key": log.key.to_string(),
-            "origin": log.origin,
+            "log_key": self.log_key,
+            "origin": origin,
             "proves": if question.is_period() { "complete" } else { "selection" },
             "purpose": question.purpose,
-            "size": self.checkpoint.size(),
+            "size": self.size,
         });
         let asked = [
+            ("asked_by", question.asked_by.as_ref().map(|who| json!(who))),
             ("from", question.from.map(|at| json!(at.0))),
             ("until", question.until.map(|at| json!(at.0))),
             ("organisation", question.organisation.map(|oin| json!(oin.to_string()))),
@@ -60,109 +70,291 @@ impl Parts<'_> {
                 manifest[key] = value;
             }
         }
-        // serde_json writes keys in order and no spaces; the texts are checked to need no escape of its own.
         manifest
     }
 }
 
-/// A ZIP whose members' digests are kept.
-struct Archive<W: Write + Seek> {
-    zip: ZipWriter<W>,
-    hash: Sha256,
-    sums: String,
-    open: Option<String>,
-}
+impl Job<'_> {
+    /// Writes every member that is not there yet; the number of entries.
+    pub(super) fn members(&mut self) -> Result<u64, Complaint> {
+        let found = self.find()?;
+        let passes = if self.state.pins.views { 5 } else { 2 };
+        self.progress.more(found.count.saturating_mul(passes));
+        let origin = self.source.key.1.origin.clone();
+        let pins = self.state.pins.clone();
+        let manifest = pins.manifest(&origin, found.count).to_string();
+        self.text("README.txt", &readme::text(&pins, &origin, found.count))?;
+        self.text("manifest.json", &manifest)?;
+        self.text("checkpoint.txt", &pins.checkpoint)?;
+        if let Some(policy) = &pins.policy {
+            self.text("policy.txt", policy)?;
+        }
+        self.begin()?;
+        self.whole("entries.jsonl", |job, member| {
+            let mut reader = job.source.log.checking_reader();
+            job.each(&mut reader, |_, entry| member.write_all(entry).and_then(|()| member.write_all(b"\n")))
+        })?;
+        self.whole("runs.txt", |job, member| {
+            for run in find::runs(&job.paths.runs).map_err(|error| job.failed(&error))? {
+                let line = run.and_then(|run| writeln!(member, "{} {}", run.first, run.count));
+                line.map_err(|error| job.failed(&error))?;
+            }
+            Ok(())
+        })?;
+        self.whole("proof.txt", |job, member| job.proof(member))?;
+        if pins.views {
+            self.table("entries.csv", Style::Plain)?;
+            self.table("entries-excel.csv", Style::Excel)?;
+            self.workbook(found.count)?;
+        }
+        let covenants = self.report(&pins, found.count)?;
+        self.covenants(&covenants)?;
+        self.sums(&origin)?;
+        Ok(found.count)
+    }
 
-impl<W: Write + Seek> Archive<W> {
-    fn begin(&mut self, name: &str) -> io::Result<()> {
-        self.end();
-        let method = CompressionMethod::Deflated;
-        // One time for all members: the same export twice differs in what it says and in nothing else.
-        let options = SimpleFileOptions::default()
-            .compression_method(method)
-            .last_modified_time(zip::DateTime::default())
-            .unix_permissions(0o644);
-        self.zip.start_file(name, options)?;
-        self.open = Some(name.to_owned());
+    fn failed(&self, error: &dyn std::fmt::Display) -> Complaint {
+        failed(&self.paths.bundle, error)
+    }
+
+    fn find(&mut self) -> Result<Found, Complaint> {
+        if let Some(found) = self.state.found {
+            return Ok(found);
+        }
+        let pins = &self.state.pins;
+        let log = self.source.log;
+        let found = find::find(log, &pins.question, pins.size, &self.paths.runs, &mut self.progress)?;
+        let begin = (self.source.begin)(found.first.unwrap_or(pins.size));
+        self.state.begin = begin.map(|note| String::from_utf8_lossy(&note).into_owned());
+        self.state.found = Some(found);
+        self.state.save(self.paths)?;
+        Ok(found)
+    }
+
+    /// Whether a member is there already.
+    fn has(&self, name: &str) -> bool {
+        self.archive.members().iter().any(|member| member.name == name)
+    }
+
+    /// What is in the archive is on stable storage, and the state says so.
+    fn keep(&mut self) -> Result<(), Complaint> {
+        let out = self.archive.get_mut();
+        out.flush()
+            .and_then(|()| out.get_ref().sync_data())
+            .map_err(|error| failed(&self.paths.bundle, &error))?;
+        self.state.members = self.archive.members().to_vec();
+        self.state.save(self.paths)
+    }
+
+    fn text(&mut self, name: &str, text: &str) -> Result<(), Complaint> {
+        if self.has(name) {
+            return Ok(());
+        }
+        let put = self.archive.member(name, Method::Deflated, text.as_bytes());
+        put.map_err(|error| self.failed(&error))
+    }
+
+    /// Writes a member whose size nobody knows before, and keeps it.
+    fn whole(
+        &mut self,
+        name: &str,
+        fill: impl FnOnce(&mut Part<'_>, &mut Member<'_>) -> Result<(), Complaint>,
+    ) -> Result<(), Complaint> {
+        if self.has(name) {
+            return Ok(());
+        }
+        let method = if name == WORKBOOK { Method::Stored } else { Method::Deflated };
+        let mut member =
+            self.archive.begin(name, method).map_err(|error| failed(&self.paths.bundle, &error))?;
+        let mut part = Part {
+            source: self.source,
+            paths: self.paths,
+            pins: &self.state.pins,
+            progress: &mut self.progress,
+        };
+        fill(&mut part, &mut member)?;
+        member.end().map_err(|error| failed(&self.paths.bundle, &error))?;
+        self.keep()
+    }
+
+    /// A checkpoint from before the first entry, and what leads from it to the one the export rests on.
+    fn begin(&mut self) -> Result<(), Complaint> {
+        let Some(begin) = self.state.begin.clone() else { return Ok(()) };
+        let log = &self.source.key.1;
+        let checkpoint = Note::parse(begin.as_bytes())
+            .ok()
+            .and_then(|note| Checkpoint::verify_note(&note, &log.origin, &log.key).ok())
+            .ok_or_else(|| Complaint::bug("a checkpoint that was witnessed does not read"))?;
+        let proof = self.source.log.consistency(checkpoint.size(), self.state.pins.size)?;
+        let lines: Vec<String> = proof.iter().map(|hash| format!("{hash}\n")).collect();
+        self.text("begin.txt", &begin)?;
+        self.text("consistency.txt", &lines.concat())
+    }
+
+    fn table(&mut self, name: &str, style: Style) -> Result<(), Complaint> {
+        self.whole(name, |job, member| {
+            member.write_all(style.head().as_bytes()).map_err(|error| job.failed(&error))?;
+            let mut line = String::new();
+            job.rows(|index, time, row| {
+                line.clear();
+                style.row(&mut line, index, &Timestamp(time).to_string(), row);
+                member.write_all(line.as_bytes())
+            })
+        })
+    }
+
+    /// The workbook is an archive of its own, with sizes in front of its members: it is made beside the bundle.
+    fn workbook(&mut self, count: u64) -> Result<(), Complaint> {
+        self.whole(WORKBOOK, |job, member| {
+            let fail = |error: io::Error| failed(&job.paths.workbook, &error);
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(true);
+            let file = options.open(&job.paths.workbook).map_err(fail)?;
+            let mut book = Workbook::new(BufWriter::with_capacity(1 << 20, file), Limits::default());
+            let about = readme::about(job.pins, &job.source.key.1.origin, count);
+            job.sheets(&mut book)?;
+            let done = book.finish(&about).map_err(fail)?;
+            let mut file = done.into_inner().map_err(|error| fail(error.into_error()))?;
+            file.seek(SeekFrom::Start(0)).map_err(fail)?;
+            let mut copied = io::BufReader::with_capacity(1 << 20, file);
+            io::copy(&mut copied, member).map(drop).map_err(fail)
+        })
+    }
+
+    /// The report, and which covenants entries name.
+    fn report(&mut self, pins: &Pins, count: u64) -> Result<Vec<Digest>, Complaint> {
+        if let Some(known) = self.state.covenants.as_ref().filter(|_| !pins.views || self.has("report.html"))
+        {
+            return Ok(known.iter().filter_map(|hash| hash.parse().ok()).collect());
+        }
+        let mut tally = Tally::default();
+        let mut part = Part { source: self.source, paths: self.paths, pins, progress: &mut self.progress };
+        part.rows(|_, time, row| {
+            tally.add(pins.question.spans(time), time, row);
+            Ok(())
+        })?;
+        let covenants: Vec<Digest> = tally.covenants().take(COVENANTS).collect();
+        self.state.covenants = Some(covenants.iter().map(Digest::to_string).collect());
+        if pins.views {
+            let page = report::html(self.source, pins, &tally, count, self.state.begin.as_deref());
+            self.whole("report.html", |job, member| {
+                member.write_all(page.as_bytes()).map_err(|error| job.failed(&error))
+            })?;
+        }
+        Ok(covenants)
+    }
+
+    fn covenants(&mut self, named: &[Digest]) -> Result<(), Complaint> {
+        for hash in named {
+            let name = format!("covenants/{hash}.cbor");
+            if let Some(bytes) = (self.source.covenant)(hash).filter(|_| !self.has(&name)) {
+                let put = self.archive.member(&name, Method::Deflated, &bytes);
+                put.map_err(|error| self.failed(&error))?;
+            }
+        }
         Ok(())
     }
 
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hash.update(bytes);
-        self.zip.write_all(bytes)
-    }
-
-    fn member(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.begin(name)?;
-        self.put(bytes)
-    }
-
-    fn end(&mut self) {
-        if let Some(name) = self.open.take() {
-            let digest = Digest(self.hash.finalize_reset().into());
-            // Writing to a string cannot fail.
-            _ = writeln!(self.sums, "{digest}  {name}");
-        }
+    /// The sums of all members before them, and the log's signature under those.
+    fn sums(&mut self, origin: &str) -> Result<(), Complaint> {
+        let members = self.archive.members().iter();
+        let sums: Vec<String> = members.map(|member| format!("{}  {}\n", member.sum, member.name)).collect();
+        let sums = sums.concat();
+        let (key, log) = self.source.key;
+        let digest = Digest(Sha256::digest(sums.as_bytes()).into());
+        let text = format!("{origin}\n{FORMAT}\n{digest}\n");
+        let note = Note::new(&text, vec![log.key.sign_with(&text, |bytes| key.sign(bytes))])
+            .map_err(|error| Complaint::bug(error.to_string()))?;
+        self.text("SHA256SUMS", &sums)?;
+        self.text("SHA256SUMS.note", &note.to_string())
     }
 }
 
-/// Writes the bundle.
-pub(super) fn write<W: Write + Seek>(parts: &Parts<'_>, to: W, out: &Path) -> Result<(), Complaint> {
-    let fail = |error: io::Error| failed(out, &error.to_string());
-    let mut archive =
-        Archive { zip: ZipWriter::new(to), hash: Sha256::new(), sums: String::new(), open: None };
-    let (secret, log) = parts.source.key;
-    let note = parts
-        .checkpoint
-        .sign_with(&log.key, |bytes| secret.sign(bytes))
-        .map_err(|error| Complaint::bug(error.to_string()))?;
-    let manifest = parts.manifest().to_string();
-    archive.member("README.txt", readme::text(parts).as_bytes()).map_err(fail)?;
-    archive.member("manifest.json", manifest.as_bytes()).map_err(fail)?;
-    archive.member("checkpoint.txt", note.to_string().as_bytes()).map_err(fail)?;
-    archive.begin("entries.jsonl").map_err(fail)?;
-    for index in parts.indexes() {
-        let mut line = parts.source.log.entry(index)?;
-        line.push(b'\n');
-        archive.put(&line).map_err(fail)?;
-    }
-    archive.begin("runs.txt").map_err(fail)?;
-    for run in parts.runs {
-        archive.put(format!("{} {}\n", run.first, run.count).as_bytes()).map_err(fail)?;
-    }
-    archive.begin("proof.txt").map_err(fail)?;
-    let mut put = Ok(());
-    parts.source.log.subset_proof(parts.indexes(), parts.checkpoint.size(), &mut |hash| {
-        if put.is_ok() {
-            put = archive.put(format!("{hash}\n").as_bytes());
-        }
-    })?;
-    put.map_err(fail)?;
-    archive.member("entries.csv", csv::HEAD.as_bytes()).map_err(fail)?;
-    let mut named = BTreeSet::new();
-    for index in parts.indexes() {
-        let entry = parts.source.log.parsed(index)?;
-        named.extend(entry.covenant);
-        archive.put(csv::row(index, &entry).as_bytes()).map_err(fail)?;
-    }
-    for hash in named {
-        if let Some(bytes) = (parts.source.covenant)(&hash) {
-            archive.member(&format!("covenants/{hash}.cbor"), &bytes).map_err(fail)?;
-        }
-    }
-    archive.end();
-    let sums = std::mem::take(&mut archive.sums);
-    archive.member("SHA256SUMS", sums.as_bytes()).map_err(fail)?;
-    let signed = signed_sums(parts, &sums)?;
-    archive.member("SHA256SUMS.note", signed.to_string().as_bytes()).map_err(fail)?;
-    archive.zip.finish().map_err(|error| failed(out, &error.to_string()))?;
-    Ok(())
+/// What a member is made from.
+struct Part<'a> {
+    source: &'a Source<'a>,
+    paths: &'a Paths,
+    pins: &'a Pins,
+    progress: &'a mut Progress,
 }
 
-fn signed_sums(parts: &Parts<'_>, sums: &str) -> Result<Note, Complaint> {
-    let (key, log) = parts.source.key;
-    let digest = Digest(Sha256::digest(sums.as_bytes()).into());
-    let text = format!("{}\n{FORMAT}\n{digest}\n", log.origin);
-    Note::new(&text, vec![log.key.sign_with(&text, |bytes| key.sign(bytes))])
-        .map_err(|error| Complaint::bug(error.to_string()))
+impl Part<'_> {
+    fn failed(&self, error: &dyn std::fmt::Display) -> Complaint {
+        failed(&self.paths.bundle, error)
+    }
+
+    /// Gives every entry of the answer.
+    fn each(
+        &mut self,
+        reader: &mut Reader<'_>,
+        mut each: impl FnMut(u64, &[u8]) -> io::Result<()>,
+    ) -> Result<(), Complaint> {
+        for run in find::runs(&self.paths.runs).map_err(|error| self.failed(&error))? {
+            let Run { first, count } = run.map_err(|error| self.failed(&error))?;
+            for index in first..first + count {
+                each(index, reader.entry(index)?).map_err(|error| self.failed(&error))?;
+                self.progress.tick(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives every entry of the answer with its time.
+    fn rows(&mut self, mut each: impl FnMut(u64, u64, &Row<'_>) -> io::Result<()>) -> Result<(), Complaint> {
+        let mut reader = self.source.log.reader();
+        let mut damaged = None;
+        let done = self.each(&mut reader, |index, entry| {
+            if let Some((row, time)) = read(entry) {
+                return each(index, time, &row);
+            }
+            damaged = Some(problem(entry));
+            Err(io::ErrorKind::InvalidData.into())
+        });
+        damaged.map_or(done, |problem| Err(self.source.log.damaged(&problem)))
+    }
+
+    fn proof(&self, member: &mut Member<'_>) -> Result<(), Complaint> {
+        let mut trouble = None;
+        let runs = find::runs(&self.paths.runs).map_err(|error| self.failed(&error))?;
+        let mut unread = None;
+        let indexes = runs
+            .map_while(|run| run.map_err(|error| unread = Some(error)).ok())
+            .flat_map(|run| run.first..run.first + run.count);
+        self.source.log.subset_proof(indexes, self.pins.size, &mut |hash| {
+            if trouble.is_none() {
+                trouble = writeln!(member, "{hash}").err();
+            }
+        })?;
+        unread.or(trouble).map_or(Ok(()), |error| Err(self.failed(&error)))
+    }
+
+    /// Fills a workbook sheet after sheet.
+    fn sheets(&mut self, book: &mut Workbook<Out>) -> Result<(), Complaint> {
+        let fail = |error: io::Error| failed(&self.paths.workbook, &error);
+        let mut reader = self.source.log.reader();
+        let runs = find::runs(&self.paths.runs).map_err(fail)?;
+        let mut unread = None;
+        let mut indexes = runs
+            .map_while(|run| run.map_err(|error| unread = Some(error)).ok())
+            .flat_map(|run| run.first..run.first + run.count);
+        let mut next = indexes.next();
+        while next.is_some() {
+            let Some(mut sheet) = book.sheet().map_err(fail)? else { return Ok(()) };
+            while let Some(index) = next.filter(|_| sheet.has_room()) {
+                let entry = reader.entry(index)?;
+                let (row, time) = read(entry).ok_or_else(|| self.source.log.damaged(&problem(entry)))?;
+                sheet.row(index, time, &row).map_err(fail)?;
+                self.progress.tick(1);
+                next = indexes.next();
+            }
+            sheet.end().map_err(fail)?;
+        }
+        drop(indexes);
+        unread.map_or(Ok(()), |error| Err(fail(error)))
+    }
+}
+
+fn read(entry: &[u8]) -> Option<(Row<'_>, u64)> {
+    let row = Row::read(entry)?;
+    Some((row, row.time()?))
 }

@@ -1,59 +1,130 @@
-//! The entries for a spreadsheet.
+//! The entries as tables of text, for programs and for spreadsheets.
 
-use seinhuis_shared::entry::Entry;
+use super::row::{Field, Row};
 
-/// The names of the columns, after a mark that tells spreadsheets that the text is UTF-8.
-pub(super) const HEAD: &str = "\u{feff}index;time;kind;from;to;flow;message_type;step;level;categories;purpose;basis;case;msg_id;result;reason;subject;detail;covenant;packet\r\n";
+/// The columns after the index, in the order of the question an auditor asks: when, what, who, under what.
+pub(super) const COLUMNS: [Field; 25] = [
+    Field::Time,
+    Field::Kind,
+    Field::From,
+    Field::To,
+    Field::Flow,
+    Field::MessageType,
+    Field::Step,
+    Field::Level,
+    Field::Categories,
+    Field::Purpose,
+    Field::Basis,
+    Field::Case,
+    Field::MsgId,
+    Field::Result,
+    Field::Reason,
+    Field::Subject,
+    Field::Detail,
+    Field::Recipients,
+    Field::SizeClass,
+    Field::Covenant,
+    Field::Packet,
+    Field::Statement,
+    Field::Key,
+    Field::Trace,
+    Field::Activity,
+];
 
-/// One entry as a row.
-pub(super) fn row(index: u64, entry: &Entry) -> String {
-    let id = |value: Option<String>| value.unwrap_or_default();
-    let cells = [
-        index.to_string(),
-        entry.time.to_string(),
-        entry.kind.as_str().to_owned(),
-        id(entry.from.map(|oin| oin.to_string())),
-        id(entry.to.map(|oin| oin.to_string())),
-        id(entry.flow.clone()),
-        id(entry.message_type.clone()),
-        id(entry.step.clone()),
-        id(entry.level.clone()),
-        id(entry.categories.clone()),
-        id(entry.purpose.clone()),
-        id(entry.basis.clone()),
-        id(entry.case.map(|case| case.to_string())),
-        id(entry.msg_id.map(|msg| msg.to_string())),
-        id(entry.result.clone()),
-        id(entry.reason.map(|reason| reason.to_string())),
-        id(entry.subject.map(|oin| oin.to_string())),
-        id(entry.detail.clone()),
-        id(entry.covenant.map(|hash| hash.to_string())),
-        id(entry.packet.map(|digest| digest.to_string())),
-    ];
-    cells.map(|text| cell(&text)).join(";") + "\r\n"
+/// How a table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// RFC 4180, for programs.
+    Plain,
+    /// As Dutch spreadsheet programs open it with a double click: semicolons, and a mark that it is UTF-8.
+    Excel,
 }
 
-/// A cell (RFC 4180). What a spreadsheet would take for a formula, or a long number that it would round, gets an
-/// apostrophe in front.
-fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let long = text.len() > 11 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let text = if formula || long { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ';', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+impl Style {
+    const fn separator(self) -> char {
+        match self {
+            Self::Plain => ',',
+            Self::Excel => ';',
+        }
+    }
+
+    /// The names of the columns.
+    pub(super) fn head(self) -> String {
+        let mark = if self == Self::Excel { "\u{feff}" } else { "" };
+        let mut head = format!("{mark}index");
+        for column in COLUMNS {
+            head.push(self.separator());
+            head.push_str(column.name());
+        }
+        head + "\r\n"
+    }
+
+    /// Adds an entry as a row; `time` is its time in words.
+    pub(super) fn row(self, out: &mut String, index: u64, time: &str, row: &Row<'_>) {
+        out.push_str(&index.to_string());
+        for column in COLUMNS {
+            out.push(self.separator());
+            if column == Field::Time {
+                out.push_str(time);
+            } else if let Some(value) = row.get(column) {
+                self.cell(out, &value);
+            }
+        }
+        out.push_str("\r\n");
+    }
+
+    /// A cell. What a spreadsheet would take for a formula gets an apostrophe in front; in the form for spreadsheets
+    /// what it would take for a number and round too, such as an OIN.
+    fn cell(self, out: &mut String, text: &str) {
+        let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+        let number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'e' | b'E');
+        let long = self == Self::Excel && text.len() > 11 && text.bytes().all(number);
+        let mark = if formula || long { "'" } else { "" };
+        if text.contains([',', ';', '"', '\n', '\r']) {
+            out.extend(["\"", mark, &text.replace('"', "\"\""), "\""]);
+        } else {
+            out.extend([mark, text]);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn cell(style: Style, text: &str) -> String {
+        let mut out = String::new();
+        style.cell(&mut out, text);
+        out
+    }
+
     #[test]
     fn nothing_becomes_a_formula_a_rounded_number_or_a_second_cell() {
-        assert_eq!(cell("=1+1"), "'=1+1");
-        assert_eq!(cell("-2"), "'-2");
-        assert_eq!(cell("@SUM(A1)"), "'@SUM(A1)");
-        assert_eq!(cell("00000099000000001000"), "'00000099000000001000");
-        assert_eq!(cell("1024"), "1024");
-        assert_eq!(cell("a;b"), "\"a;b\"");
-        assert_eq!(cell("=\"x\";y"), "\"'=\"\"x\"\";y\"");
+        for style in [Style::Plain, Style::Excel] {
+            assert_eq!(cell(style, "=1+1"), "'=1+1");
+            assert_eq!(cell(style, "-2"), "'-2");
+            assert_eq!(cell(style, "@SUM(A1)"), "'@SUM(A1)");
+            assert_eq!(cell(style, "1024"), "1024");
+            assert_eq!(cell(style, "a;b,c"), "\"a;b,c\"");
+            assert_eq!(cell(style, "=\"x\";y"), "\"'=\"\"x\"\";y\"");
+        }
+        assert_eq!(cell(Style::Excel, "00000099000000001000"), "'00000099000000001000");
+        assert_eq!(cell(Style::Plain, "00000099000000001000"), "00000099000000001000");
+        assert_eq!(cell(Style::Excel, "123456789e12"), "'123456789e12");
+    }
+
+    #[test]
+    fn every_row_has_the_cells_of_its_head() {
+        let entry = br#"{"flow":"a,b;c","kind":"start","salt":"00","time":5,"v":1}"#;
+        let row = Row::read(entry).unwrap();
+        for (style, separator) in [(Style::Plain, ','), (Style::Excel, ';')] {
+            let mut out = String::new();
+            style.row(&mut out, 7, "1970", &row);
+            let quoted = out.replacen("\"a,b;c\"", "flow", 1);
+            assert_eq!(quoted.split(separator).count(), style.head().split(separator).count());
+            assert!(out.starts_with(&format!("7{separator}1970{separator}start")) && out.ends_with("\r\n"));
+        }
+        assert!(Style::Excel.head().starts_with("\u{feff}index;time;kind;"));
+        assert!(Style::Plain.head().starts_with("index,time,kind,"));
     }
 }

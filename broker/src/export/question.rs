@@ -1,18 +1,11 @@
 //! What an auditor asks for.
 
-use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Neighbouring entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Run {
-    /// Index of the first.
-    pub(super) first: u64,
-    /// How many.
-    pub(super) count: u64,
-}
+use super::row::{Field, Row};
 
 /// A question to the log. What is absent is not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +13,8 @@ pub(super) struct Run {
 pub struct Question {
     /// Why the export is made.
     pub purpose: String,
+    /// Who asked for it: an organisation and a function, no person.
+    pub asked_by: Option<String>,
     /// From this instant on.
     pub from: Option<Timestamp>,
     /// Before this instant.
@@ -46,21 +41,40 @@ impl Question {
             && self.case.is_none()
     }
 
+    /// Whether a time, in milliseconds since 1970, is in the period asked for.
+    pub(super) fn spans(&self, time: u64) -> bool {
+        self.from.is_none_or(|from| time >= from.0) && self.until.is_none_or(|until| time < until.0)
+    }
+
+    /// What to look for in entries of the period.
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        Wanted { question: self, organisation: self.organisation.map(|oin| oin.to_string()) }
+    }
+}
+
+/// A question, put so that an entry is compared as it stands.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    question: &'a Question,
+    organisation: Option<String>,
+}
+
+impl Wanted<'_> {
     /// Whether an entry of the period belongs to the answer.
-    pub fn takes(&self, entry: &Entry) -> bool {
-        let organisation =
-            self.organisation.is_none_or(|oin| [entry.from, entry.to, entry.subject].contains(&Some(oin)));
-        let result = self.result.as_deref().is_none_or(|result| {
-            if result == Kind::Accepted.as_str() {
-                entry.kind == Kind::Accepted
-            } else {
-                entry.reason.is_some_and(|reason| reason.to_string() == result)
-            }
-        });
-        organisation
-            && result
-            && self.flow.as_ref().is_none_or(|flow| entry.flow.as_ref() == Some(flow))
-            && self.kind.as_deref().is_none_or(|kind| entry.kind.as_str() == kind)
-            && self.case.as_ref().is_none_or(|case| entry.case.is_some_and(|own| own.to_string() == *case))
+    pub(super) fn takes(&self, row: &Row<'_>) -> bool {
+        let asked = self.question;
+        let is = |field: Field, wanted: &String| row.get(field).is_some_and(|value| value == wanted.as_str());
+        let same = |field: Field, wanted: &Option<String>| wanted.as_ref().is_none_or(|one| is(field, one));
+        let party =
+            |oin: &String| [Field::From, Field::To, Field::Subject].iter().any(|field| is(*field, oin));
+        let result = |result: &String| {
+            let field = if result == Kind::Accepted.as_str() { Field::Kind } else { Field::Reason };
+            is(field, result)
+        };
+        same(Field::Flow, &asked.flow)
+            && same(Field::Kind, &asked.kind)
+            && same(Field::Case, &asked.case)
+            && self.organisation.as_ref().is_none_or(party)
+            && asked.result.as_ref().is_none_or(result)
     }
 }

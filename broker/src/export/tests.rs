@@ -1,18 +1,20 @@
 use std::io::Read as _;
 
 use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::refusal::{Lang, Refusal};
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Span;
 use seinhuis_shared::tlog::hash::leaf_hash;
-use seinhuis_shared::tlog::note::{Note, VerifierKey};
+use seinhuis_shared::tlog::note::{Note, NoteSignature, VerifierKey};
+use seinhuis_shared::tlog::proof::verify_consistency;
 use seinhuis_shared::tlog::subset::root_from_subset;
 
 use super::*;
 
-const BEGIN: Timestamp = Timestamp(1_780_000_000_000);
-const ORIGIN: &str = "broker.example/uitwisseling/2026";
+pub(super) const BEGIN: Timestamp = Timestamp(1_780_000_000_000);
+pub(super) const ORIGIN: &str = "broker.example/uitwisseling/2026";
 
-fn key() -> (SigningKey, LogKey) {
+pub(super) fn key() -> (SigningKey, LogKey) {
     let key = SigningKey::from_seed(&[9; 32]);
     let public = ed25519_dalek::VerifyingKey::from_bytes(&key.public().to_bytes()).unwrap();
     let verifier = VerifierKey::new(ORIGIN, public).unwrap();
@@ -20,7 +22,7 @@ fn key() -> (SigningKey, LogKey) {
 }
 
 /// An entry a second; every third is refused, every fifth of the police.
-fn log(dir: &Path, size: u64) -> Log {
+pub(super) fn log(dir: &Path, size: u64) -> Log {
     let log = Log::open(dir, 0, Vec::new()).unwrap();
     let entries = (0..size).map(|number| {
         let kind = if number % 3 == 0 { Kind::Refused } else { Kind::Accepted };
@@ -35,10 +37,20 @@ fn log(dir: &Path, size: u64) -> Log {
     log
 }
 
-fn ask(edit: impl FnOnce(&mut Question)) -> Question {
+pub(super) fn ask(edit: impl FnOnce(&mut Question)) -> Question {
     let mut question = Question { purpose: "Vierjaarlijkse controle".into(), ..Question::default() };
     edit(&mut question);
     question
+}
+
+pub(super) const FRESH: How = How { resume: false, views: true };
+
+pub(super) fn source<'a>(
+    log: &'a Log,
+    key: &'a (SigningKey, LogKey),
+    covenant: &'a dyn Fn(&Digest) -> Option<Vec<u8>>,
+) -> Source<'a> {
+    Source { log, key, covenant, witnessed: Witnessed::default(), begin: &|_| None, now: BEGIN }
 }
 
 /// A question, and which numbers answer it.
@@ -52,11 +64,15 @@ impl Bundle {
         let out = dir.path().join("export.zip");
         let key = key();
         let covenant = |hash: &Digest| (hash.0 == [4; 32]).then(|| b"covenant".to_vec());
-        let source = Source { log, key: &key, covenant: &covenant, now: BEGIN };
-        let written = write(&source, question, &out).unwrap();
-        assert!(write(&source, question, &out).is_err(), "nothing is written over");
+        let source = source(log, &key, &covenant);
+        let written = write(&source, question, &out, FRESH).unwrap();
+        assert!(write(&source, question, &out, FRESH).is_err(), "nothing is written over");
         let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(files.len(), 1, "nothing else is left");
+        (Self::read(&out), written)
+    }
+
+    fn read(out: &Path) -> Self {
         let mut zip = zip::ZipArchive::new(File::open(out).unwrap()).unwrap();
         let members = (0..zip.len()).map(|index| {
             let mut member = zip.by_index(index).unwrap();
@@ -64,7 +80,11 @@ impl Bundle {
             member.read_to_end(&mut bytes).unwrap();
             (member.name().unwrap().into_owned(), bytes)
         });
-        (Self(members.collect()), written)
+        Self(members.collect())
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     fn text(&self, name: &str) -> &str {
@@ -141,7 +161,98 @@ fn a_selection_holds_what_was_asked_and_nothing_else() {
         let (bundle, written) = Bundle::of(&log, &question);
         assert_eq!(bundle.indexes(), (0..300).filter(|n| wanted(*n)).collect::<Vec<_>>(), "{question:?}");
         assert!(!written.complete && bundle.text("README.txt").starts_with("SELECTION"));
-        assert_eq!(bundle.text("entries.csv").lines().count(), bundle.indexes().len() + 1);
+        for table in ["entries.csv", "entries-excel.csv"] {
+            assert_eq!(bundle.text(table).lines().count(), bundle.indexes().len() + 1);
+        }
         bundle.holds();
     }
+}
+
+#[test]
+fn what_witnesses_signed_is_what_it_rests_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(dir.path(), 700);
+    let key = key();
+    let note = |size: u64| {
+        let checkpoint = Checkpoint::new(ORIGIN, size, log.root(size).unwrap()).unwrap();
+        let mut note = checkpoint.sign_with(&key.1.key, |bytes| key.0.sign(bytes)).unwrap();
+        note.add(NoteSignature::new("witness.example", [1; 4], vec![0; 72]).unwrap()).unwrap();
+        note.to_string().into_bytes()
+    };
+    let begin = |most: u64| (most >= 90).then(|| note(90));
+    let policy = "quorum none\n";
+    let witnessed = Source {
+        witnessed: Witnessed { checkpoint: Some(note(600)), policy: Some(policy.into()) },
+        begin: &begin,
+        ..source(&log, &key, &|_| None)
+    };
+    let from = Some(BEGIN.plus(Span::seconds(100)));
+    let out = dir.path().join("witnessed.zip");
+    let written = write(&witnessed, &ask(|ask| ask.from = from), &out, FRESH).unwrap();
+    assert_eq!((written.count, written.size), (501, 600));
+    let bundle = Bundle::read(&out);
+    bundle.holds();
+    assert_eq!(bundle.text("policy.txt"), policy);
+    assert_eq!(bundle.text("checkpoint.txt").as_bytes(), note(600));
+    assert_eq!(bundle.text("begin.txt").as_bytes(), note(90));
+    let proof: Vec<Digest> =
+        bundle.text("consistency.txt").lines().map(|line| line.parse().unwrap()).collect();
+    verify_consistency(90, 600, &proof, &log.root(90).unwrap(), &log.root(600).unwrap()).unwrap();
+    assert!(bundle.text("report.html").contains("witness.example"));
+    // All of it: nothing was witnessed before the first entry.
+    let out = dir.path().join("all.zip");
+    write(&witnessed, &ask(|_| ()), &out, FRESH).unwrap();
+    assert!(!Bundle::read(&out).names().any(|name| name == "begin.txt" || name == "consistency.txt"));
+    // What this log does not hold was not witnessed of it.
+    let other = Checkpoint::new(ORIGIN, 600, Digest([1; 32])).unwrap();
+    let other = other.sign_with(&key.1.key, |bytes| key.0.sign(bytes)).unwrap().to_string();
+    let forked = Source {
+        witnessed: Witnessed { checkpoint: Some(other.into_bytes()), policy: None },
+        begin: &begin,
+        ..source(&log, &key, &|_| None)
+    };
+    let complaint = write(&forked, &ask(|_| ()), &dir.path().join("fork.zip"), FRESH).unwrap_err();
+    assert!(complaint.what.en.contains("witnesses"), "{}", complaint.what.en);
+}
+
+#[test]
+fn the_views_say_that_they_prove_nothing_and_can_be_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(dir.path(), 300);
+    let asked = ask(|ask| {
+        ask.asked_by = Some("Autoriteit <b>".into());
+        ask.until = Some(BEGIN.plus(Span::seconds(200)));
+    });
+    let (bundle, _) = Bundle::of(&log, &asked);
+    let page = bundle.text("report.html");
+    for part in [
+        "bewijst niets",
+        "proves nothing",
+        "COMPLETE",
+        "Autoriteit &lt;b&gt;",
+        "default-src &#39;none&#39;",
+        "<html lang=\"nl\">",
+        "<svg",
+        "407",
+        Refusal::from_number(407).unwrap().what(Lang::Nl),
+        "@media print",
+        "Neighbours outside the period",
+    ] {
+        assert!(page.contains(part) || page.contains(&part.replace("&#39;", "'")), "{part}\n{page}");
+    }
+    for part in ["<script", "http:", "https:", "style=\"", "<b>", " on"] {
+        assert!(!page.contains(part) || part == " on", "{part}");
+    }
+    let charts = page.matches("<svg").count();
+    assert!(charts >= 3 && page.matches("<table").count() > charts, "every chart has a table");
+    assert!(bundle.text("entries-excel.csv").starts_with('\u{feff}'));
+    let plain = How { views: false, ..FRESH };
+    let out = dir.path().join("plain.zip");
+    write(&source(&log, &key(), &|_| None), &asked, &out, plain).unwrap();
+    let bundle = Bundle::read(&out);
+    bundle.holds();
+    assert!(
+        bundle.names().all(|name| !name.contains("csv") && name != "report.html" && name != "entries.xlsx")
+    );
+    assert!(!bundle.text("README.txt").contains("csv"));
 }

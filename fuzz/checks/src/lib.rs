@@ -13,6 +13,7 @@
 pub mod case;
 pub mod control;
 pub mod covenant;
+pub mod export;
 pub mod journal;
 pub mod known;
 pub mod log;
@@ -47,6 +48,8 @@ pub const TARGETS: &[Target] = &[
     ("enrolment", packet::enrolment),
     ("entry", log::entry),
     ("entry_bundle", log::entry_bundle),
+    ("export", export::bundle),
+    ("export_policy", export::policy),
     ("frame", packet::frame),
     ("grant", shell::grant),
     ("journal_record", journal::record),
@@ -57,6 +60,7 @@ pub const TARGETS: &[Target] = &[
     ("packet", packet::packet),
     ("packet_parts", packet::packet_parts),
     ("prekeys", packet::prekeys),
+    ("proof", log::proof),
     ("receipt", log::receipt),
     ("receipt_file", log::receipt_file),
     ("rotation", rotation::rotation),

@@ -1,12 +1,12 @@
 //! Files that people hand over, certificates, configuration, and the CA's ledger.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use seinhuis_agent::config::Config as AgentConfig;
+use seinhuis_agent::config::{Config as AgentConfig, Encoding, Ldv};
 use seinhuis_broker::config::{COMPLETE_SAMPLE, Config};
 use seinhuis_certs::ledger::Ledger;
 use seinhuis_certs::request::Proved;
@@ -109,7 +109,7 @@ pub fn agent_config(data: &[u8]) -> bool {
 fn toml(config: &AgentConfig) -> String {
     // JSON's escapes are TOML's; only this character has to be escaped in TOML alone.
     let text = |text: &str| Value::from(text).to_string().replace('\u{7f}', "\\u007f");
-    let AgentConfig { oin, name, transport, telemetry, store } = config;
+    let AgentConfig { oin, name, transport, telemetry, store, ldv } = config;
     let kx = match transport.key_exchange {
         tls::Kx::Hybrid => "hybrid",
         tls::Kx::X25519 => "x25519",
@@ -117,7 +117,7 @@ fn toml(config: &AgentConfig) -> String {
     format!(
         "oin = {}\nname = {}\n\
          [transport]\nbroker = {}\nbind = \"{}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {}\n\
-         [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\n",
+         [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\n{}",
         text(oin.as_str()),
         text(name),
         text(&transport.broker),
@@ -127,6 +127,31 @@ fn toml(config: &AgentConfig) -> String {
         telemetry.json,
         store.segment_mib,
         store.index_interval_ms,
+        ldv_toml(ldv, text),
+    )
+}
+
+fn ldv_toml(ldv: &Ldv, text: impl Fn(&str) -> String) -> String {
+    let encoding = match ldv.encoding {
+        Encoding::Protobuf => "protobuf",
+        Encoding::Json => "json",
+    };
+    let table = |map: &BTreeMap<String, String>| {
+        let pairs: Vec<String> =
+            map.iter().map(|(key, value)| format!("{} = {}", text(key), text(value))).collect();
+        format!("{{ {} }}", pairs.join(", "))
+    };
+    format!(
+        "[ldv]\nendpoint = {}\nencoding = \"{encoding}\"\nauthorities = {}\nservice_name = {}\nprocessing_activity = {}\n\
+         activities = {}\npartners = {}\nqueue = {}\nrequired = {}\n",
+        text(&ldv.endpoint),
+        text(&ldv.authorities),
+        text(&ldv.service_name),
+        text(&ldv.processing_activity),
+        table(&ldv.activities),
+        table(&ldv.partners),
+        ldv.queue,
+        ldv.required,
     )
 }
 

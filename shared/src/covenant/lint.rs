@@ -129,6 +129,9 @@ warnings! {
     PassedOnFreely "W22" "Wpg 7(2); WGS 1.7",
         nl "Wat politie of OM over een persoon verstrekt, mag worden doorgegeven zonder dat zij daarin toestemmen." => "Schrijf handling = \"consent\" bij de stroom.",
         en "What police or prosecution disclose about a person may be passed on without their consent." => "Write handling = \"consent\" at the flow.";
+    NobodyIdentified "W23" "AVG 15, 30; Logboek Dataverwerkingen",
+        nl "Een berichttype met gegevens over een persoon heeft geen veld dat zegt wie dat is: in het logboek van de verwerkingen is de persoon niet terug te vinden." => "Schrijf x-subject bij het veld dat de persoon aanwijst: case binnen de zaak, always overal.",
+        en "A message type with data about a person has no field that says who that is: the person cannot be found in the log of processings." => "Write x-subject at the field that identifies the person: case within the case, always everywhere.";
 }
 
 /// One warning about one place.

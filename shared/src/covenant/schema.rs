@@ -4,7 +4,8 @@
 //! `additionalProperties` (must stand on every object, as `false`), `enum`, `const`, `minLength`,
 //! `maxLength` (characters), `minimum`, `maximum`, `minItems`, `maxItems`, `items`, `format` (`date`,
 //! `date-time`), `description`, and our own `x-category`: the data category of a field and of
-//! everything below it. Any other keyword is refused, so that no rule is written that nothing enforces.
+//! everything below it, and `x-subject`: the texts of one object that bear it identify a person together, `case`
+//! within the case, `always` everywhere. Any other keyword is refused, so that no rule is written that nothing enforces.
 //! Every text, list and number must be bounded, and every leaf must have a category: the categories in
 //! a body are derived from the body, not believed.
 
@@ -19,9 +20,11 @@ mod calendar;
 mod fault;
 mod fields;
 mod read;
+mod subjects;
 
 pub use fault::{FieldError, FieldFault};
 pub use fields::Field;
+pub use subjects::{Scope, Subject, normal};
 
 /// A schema, parsed and bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub struct Schema {
 enum Node {
     Object(BTreeMap<String, Property>),
     List { item: Box<Node>, min: u64, max: u64 },
-    Leaf { category: usize, rule: Rule },
+    Leaf { category: usize, rule: Rule, subject: Option<Scope> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,7 +195,7 @@ impl Walk {
                 Ok(())
             }
             (Node::List { .. }, _) => self.fail(FieldFault::NotAList),
-            (Node::Leaf { category, rule }, value) => {
+            (Node::Leaf { category, rule, .. }, value) => {
                 if let Some(fault) = rule.fault(value) {
                     return self.fail(fault);
                 }

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::process::Command;
 
-use seinhuis_verify::{Code, Key, Verdict, verify};
+use seinhuis_verify::{Code, Key, Policy, Verdict, Witnesses};
 
 use crate::build::signer;
 use crate::{good, zoo};
@@ -14,8 +14,31 @@ fn key() -> Key {
     Key::parse(&signer().vkey()).unwrap()
 }
 
+fn verify(file: &[u8], policy: Option<&str>) -> Verdict {
+    let policy = policy.map(|policy| Policy::parse(policy.as_bytes()).unwrap());
+    seinhuis_verify::verify(Cursor::new(file), &key(), policy.as_ref()).unwrap()
+}
+
+/// What the script says of each file, held against a policy each.
+fn script_given(files: &[(&[u8], Option<&str>)]) -> Vec<(String, String)> {
+    let policies: BTreeSet<_> = files.iter().map(|(_, policy)| *policy).collect();
+    let mut found = vec![(String::new(), String::new()); files.len()];
+    for policy in policies {
+        let (places, some): (Vec<_>, Vec<_>) = files
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, own))| *own == policy)
+            .map(|(at, (file, _))| (at, *file))
+            .unzip();
+        for (place, said) in places.into_iter().zip(script(&some, policy)) {
+            found[place] = said;
+        }
+    }
+    found
+}
+
 /// What the script says of each file: verdict, and the file and line it names.
-fn script(files: &[&[u8]]) -> Vec<(String, String)> {
+fn script(files: &[&[u8]], policy: Option<&str>) -> Vec<(String, String)> {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<_> = (0..files.len()).map(|at| folder.path().join(format!("{at}.zip"))).collect();
     for (path, file) in paths.iter().zip(files) {
@@ -26,6 +49,11 @@ fn script(files: &[&[u8]]) -> Vec<(String, String)> {
         .arg("-B")
         .arg(script)
         .args(["--key", &signer().vkey()])
+        .args(policy.map(|text| {
+            let path = folder.path().join("policy");
+            std::fs::write(&path, text).unwrap();
+            format!("--policy={}", path.display())
+        }))
         .args(&paths)
         // A single file is told about in another form.
         .arg(&paths[0])
@@ -61,22 +89,33 @@ fn place(verdict: &Verdict) -> Option<String> {
 fn both_find_good_bundles_good() {
     let bundles = good::all();
     let files: Vec<&[u8]> = bundles.iter().map(|(_, file)| file.as_slice()).collect();
-    let script = script(&files);
+    let script = script(&files, None);
     for ((name, file), (theirs, place)) in bundles.iter().zip(script) {
-        let ours = verify(Cursor::new(file), &key()).unwrap();
+        let ours = verify(file, None);
         assert_eq!(ours.code(), Code::Good, "{name}: {ours:?}");
         assert_eq!((theirs.as_str(), place.as_str()), ("good", ""), "{name}");
+    }
+    let bundles = good::given();
+    let files: Vec<_> =
+        bundles.iter().map(|(_, file, policy)| (file.as_slice(), Some(policy.as_str()))).collect();
+    for ((name, file, policy), (theirs, _)) in bundles.iter().zip(script_given(&files)) {
+        let ours = verify(file, Some(policy));
+        assert!(
+            matches!(&ours, Verdict::Good(good) if matches!(good.witnesses, Witnesses::Given(_))),
+            "{name}: {ours:?}"
+        );
+        assert_eq!(theirs, "good", "{name}");
     }
 }
 
 #[test]
 fn both_find_the_same_fault_in_bad_bundles() {
     let beasts = zoo::all();
-    let files: Vec<&[u8]> = beasts.iter().map(|beast| beast.file.as_slice()).collect();
-    let script = script(&files);
+    let files: Vec<_> = beasts.iter().map(|beast| (beast.file.as_slice(), beast.policy.as_deref())).collect();
+    let script = script_given(&files);
     let mut wrong = Vec::new();
     for (beast, (theirs, their_place)) in beasts.iter().zip(script) {
-        let ours = verify(Cursor::new(&beast.file), &key()).unwrap();
+        let ours = verify(&beast.file, beast.policy.as_deref());
         let same_place = place(&ours).is_none_or(|place| place == their_place);
         let line = match &ours {
             Verdict::Bad(failure) => failure.line,
@@ -129,9 +168,9 @@ fn changed() -> Vec<Vec<u8>> {
 #[test]
 fn both_agree_on_bundles_changed_anywhere() {
     let files = changed();
-    let script = script(&files.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let script = script(&files.iter().map(Vec::as_slice).collect::<Vec<_>>(), None);
     for (at, (file, (theirs, their_place))) in files.iter().zip(script).enumerate() {
-        let ours = verify(Cursor::new(file), &key()).unwrap();
+        let ours = verify(file, None);
         assert_eq!(ours.code().as_str(), theirs, "file {at}: {ours:?}");
         assert!(place(&ours).is_none_or(|place| place == their_place), "file {at}: {ours:?}, {their_place}");
     }
@@ -142,7 +181,7 @@ fn the_zoo_is_large_and_has_every_verdict() {
     let beasts = zoo::all();
     let names: BTreeSet<_> = beasts.iter().map(|beast| &beast.name).collect();
     assert_eq!(names.len(), beasts.len(), "every defect has its own name");
-    assert!(beasts.len() >= 40);
+    assert!(beasts.len() >= 400);
     let codes: BTreeSet<_> = beasts.iter().map(|beast| beast.code).collect();
-    assert_eq!(codes.len(), 11, "{codes:?}");
+    assert_eq!(codes.len(), 13, "{codes:?}");
 }

@@ -20,7 +20,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 fn code(bytes: &[u8]) -> Code {
-    verify(Cursor::new(bytes), &KEY).unwrap().code()
+    verify(Cursor::new(bytes), &KEY, None).unwrap().code()
 }
 
 /// A bundle whose signed text members have other bytes at random places.

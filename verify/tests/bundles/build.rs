@@ -45,6 +45,26 @@ impl Signer {
         format!("{}+{}+{}", self.name, HEXLOWER.encode(&self.id()), BASE64.encode(&self.public()))
     }
 
+    /// The verifier key of a witness, and its id.
+    fn witness_key(&self) -> (Vec<u8>, Vec<u8>) {
+        let public = [&[4], self.key.verifying_key().as_bytes().as_slice()].concat();
+        let id = sha(&[self.name.as_bytes(), b"\n", &public].concat())[..4].to_vec();
+        (public, id)
+    }
+
+    /// The verifier key of a witness (C2SP tlog-cosignature).
+    pub(crate) fn witness_vkey(&self) -> String {
+        let (public, id) = self.witness_key();
+        format!("{}+{}+{}", self.name, HEXLOWER.encode(&id), BASE64.encode(&public))
+    }
+
+    /// A cosignature line over a text, as of a time in seconds.
+    pub(crate) fn cosign(&self, text: &str, time: u64) -> String {
+        let signature = self.key.sign(format!("cosignature/v1\ntime {time}\n{text}").as_bytes()).to_bytes();
+        let bytes = [self.witness_key().1, time.to_be_bytes().to_vec(), signature.to_vec()].concat();
+        format!("\u{2014} {} {}\n", self.name, BASE64.encode(&bytes))
+    }
+
     /// A signature line over a text.
     pub(crate) fn line(&self, text: &str) -> String {
         let signature = self.key.sign(text.as_bytes()).to_bytes();
@@ -143,6 +163,24 @@ pub(crate) fn proof(leaves: &[Hash], picked: &BTreeSet<usize>) -> Vec<Hash> {
     out
 }
 
+/// What leads from the tree of the first `old` leaves to that of all (RFC 6962 section 2.1.2).
+pub(crate) fn consistency(leaves: &[Hash], old: usize) -> Vec<Hash> {
+    fn over(old: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
+        if old == leaves.len() {
+            return if whole { Vec::new() } else { vec![root(leaves)] };
+        }
+        let (left, right) = leaves.split_at(split(leaves.len()));
+        let (mut proof, other) = if old <= left.len() {
+            (over(old, left, whole), right)
+        } else {
+            (over(old - left.len(), right, false), left)
+        };
+        proof.push(root(other));
+        proof
+    }
+    if old == 0 { Vec::new() } else { over(old, leaves, true) }
+}
+
 pub(crate) fn runs(picked: &BTreeSet<usize>) -> String {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for index in picked {
@@ -168,6 +206,11 @@ pub(crate) struct Parts {
     pub(crate) runs: String,
     pub(crate) proof: Vec<String>,
     pub(crate) covenants: Vec<(String, Vec<u8>)>,
+    pub(crate) policy: Option<String>,
+    /// An earlier checkpoint, and the hashes that lead from it.
+    pub(crate) begin: Option<(String, Vec<String>)>,
+    /// The views after the first.
+    pub(crate) views: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// What is asked of a log.
@@ -210,7 +253,18 @@ impl Parts {
             runs: runs(picked),
             proof: proof(&leaves, picked).iter().map(|hash| HEXLOWER.encode(hash)).collect(),
             covenants,
+            policy: None,
+            begin: None,
+            views: Vec::new(),
         }
+    }
+
+    /// Adds an earlier checkpoint of `size` entries of the log, whose lines `sign` makes.
+    pub(crate) fn begin_at(&mut self, log: &[String], size: usize, sign: impl FnOnce(&str) -> String) {
+        let leaves = leaves(log);
+        let note = sign(&checkpoint(size as u64, &root(&leaves[..size])));
+        let proof = consistency(&leaves, size).iter().map(|hash| HEXLOWER.encode(hash)).collect();
+        self.begin = Some((note, proof));
     }
 
     /// Sets a field of the manifest.
@@ -231,11 +285,21 @@ impl Parts {
             Member::deflated("README.txt", self.readme.as_bytes()),
             Member::stored("manifest.json", manifest.as_bytes()),
             Member::stored("checkpoint.txt", self.checkpoint.as_bytes()),
+        ];
+        if let Some(policy) = &self.policy {
+            members.push(Member::deflated("policy.txt", policy.as_bytes()));
+        }
+        if let Some((note, proof)) = &self.begin {
+            members.push(Member::stored("begin.txt", note.as_bytes()));
+            members.push(Member::deflated("consistency.txt", ended(proof).as_bytes()));
+        }
+        members.extend([
             Member::deflated("entries.jsonl", ended(&self.lines).as_bytes()),
             Member::deflated("runs.txt", self.runs.as_bytes()),
             Member::deflated("proof.txt", ended(&self.proof).as_bytes()),
             Member::deflated("entries.csv", csv.as_bytes()),
-        ];
+        ]);
+        members.extend(self.views.iter().map(|(name, bytes)| Member::deflated(name, bytes)));
         for (hash, bytes) in &self.covenants {
             members.push(Member::stored(&format!("covenants/{hash}.cbor"), bytes));
         }

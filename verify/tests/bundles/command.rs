@@ -62,10 +62,11 @@ fn the_verdict_comes_first_and_names_file_and_line() {
                     tussen de eerste en de laatste is geen regel van de gevraagde periode weggelaten.";
     for said in said {
         let lines: Vec<&str> = said.lines().collect();
-        assert_eq!(lines.len(), 3, "{said}");
-        assert_eq!(lines[..2], ["good", sentence]);
+        assert_eq!(lines.len(), 4, "{said}");
+        let witnesses = "Getuigen: niet beoordeeld; geef met --policy het beleid van een deelnemer.";
+        assert_eq!(lines[..3], ["good", sentence, witnesses]);
         assert!(
-            lines[2].starts_with("Doel: ") && lines[2].contains(r"controle\nvan"),
+            lines[3].starts_with("Doel: ") && lines[3].contains(r"controle\nvan"),
             "what steers a terminal is escaped: {said}"
         );
     }
@@ -80,5 +81,38 @@ fn the_verdict_comes_first_and_names_file_and_line() {
         );
         let json = printed(&run(&[path, "--key", &key, "--json"])).replace(": ", ":");
         assert!(json.contains(r#""verdict":"bad-entry""#) && json.contains(r#""line":42"#), "{json}");
+    }
+}
+
+#[test]
+fn both_say_who_judged_the_witnesses() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (bundle, policy, broken) = (path("bundle.zip"), path("policy"), path("broken"));
+    std::fs::write(&bundle, good::witnessed().file()).unwrap();
+    std::fs::write(&policy, good::policy()).unwrap();
+    std::fs::write(&broken, "quorum Q\n").unwrap();
+    let key = signer().vkey();
+    let own = "Witnesses: 2 of 3 by the policy in the bundle itself, enough; that is the broker's word. Since a checkpoint \
+               of 30 entries the log has only grown.";
+    let given = "Witnesses: 2 of 3, enough by the policy given. Since a checkpoint of 30 entries the log has only grown.";
+    for run in [program, script] {
+        let said = printed(&run(&[&bundle, "--key", &key]));
+        assert_eq!(said.lines().nth(2), Some(own));
+        let said = printed(&run(&[&bundle, "--key", &key, "--policy", &policy]));
+        assert_eq!(said.lines().nth(2), Some(given));
+        let json = printed(&run(&[&bundle, "--key", &key, "--policy", &policy, "--json"]))
+            .replace(": ", ":")
+            .replace(", ", ",");
+        for part in [
+            r#""asked_by":"Autoriteit Persoonsgegevens""#,
+            r#""policy":"given","witnesses":2,"witnesses_of":3,"quorum":"met","begin":30"#,
+        ] {
+            assert!(json.contains(part), "{part} {json}");
+        }
+        for unusable in [&broken, &path("absent")] {
+            let output = run(&[&bundle, "--key", &key, "--policy", unusable]);
+            assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{output:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::build::{Ask, CASE, GEMEENTE, POLITIE, Parts, entries, signer, time};
+use crate::build::{Ask, CASE, GEMEENTE, POLITIE, Parts, Signer, entries, signer, time};
 use crate::zip::{self, Around};
 
 /// A complete bundle of the indices `range` and their neighbours' times as the period.
@@ -86,20 +86,99 @@ fn entry_salt(index: u64) -> String {
     rest[..32].to_owned()
 }
 
+/// The text of a note, with its last newline.
+pub(crate) fn text_of(note: &str) -> String {
+    note.split_once("\n\n").unwrap().0.to_owned() + "\n"
+}
+
+/// The witnesses of the policy are 1 to 3.
+pub(crate) fn witness(number: u8) -> Signer {
+    Signer::new(50 + number, &format!("witness-{number}.example"))
+}
+
+/// Two of three, and the log.
+pub(crate) fn policy() -> String {
+    let line = |name: &str, number| {
+        format!("witness {name} {} https://w.example/\n", witness(number).witness_vkey())
+    };
+    let witnesses = [line("A", 1), line("B", 2), line("C", 3)].concat();
+    format!("# who has to have seen it\nlog {}\n{witnesses}\tgroup Q 2  A B C \nquorum Q\n", signer().vkey())
+}
+
+/// Signed by the log, and cosigned by witnesses 1 and 3.
+fn cosigned(text: &str) -> String {
+    signer().note(text) + &witness(1).cosign(text, 1_772_400_000) + &witness(3).cosign(text, 1_772_400_001)
+}
+
+/// A period that begins after an earlier checkpoint, both cosigned, with every member there can be.
+pub(crate) fn witnessed() -> Parts {
+    let mut parts = complete(100, Some(time(80)), None);
+    parts.checkpoint = cosigned(&text_of(&parts.checkpoint));
+    parts.policy = Some(policy());
+    parts.begin_at(&entries(100), 30, cosigned);
+    parts.set("asked_by", "\"Autoriteit Persoonsgegevens\"");
+    let xlsx = zip::file(&[zip::Member::stored("xl/workbook.xml", b"<x/>")], &Around::default());
+    parts.views = vec![
+        ("entries-excel.csv", b"a;b".to_vec()),
+        ("entries.xlsx", xlsx),
+        ("report.html", b"<p>".to_vec()),
+    ];
+    parts
+}
+
+/// Good bundles with a policy they are held against.
+pub(crate) fn given() -> Vec<(String, Vec<u8>, String)> {
+    let key = |number| witness(number).witness_vkey();
+    let mut unnamed = witnessed();
+    unnamed.policy = None;
+    let (one, three) = (key(1), key(3));
+    let two = key(2);
+    let nested = format!(
+        "witness a {one}\nwitness b {two}\nwitness c {three}\ngroup x any a b\ngroup y all x c\nquorum y\n"
+    );
+    vec![
+        ("the same policy".to_owned(), witnessed().file(), policy()),
+        ("no policy in the bundle".to_owned(), unnamed.file(), policy()),
+        ("groups of groups, no log named".to_owned(), unnamed.file(), nested),
+        ("a witness alone".to_owned(), unnamed.file(), format!("witness \u{e9} {three}\nquorum \u{e9}\n")),
+        ("nobody asked for".to_owned(), unnamed.file(), "quorum none\n".to_owned()),
+    ]
+}
+
+/// Earlier checkpoints of every size.
+fn begun() -> Vec<(String, Parts)> {
+    let sizes = [0, 1, 2, 3, 31, 32, 33, 63, 64, 65, 95, 96, 99];
+    let at = |size: usize| {
+        let mut parts = complete(100, Some(time(99) + 1), None);
+        parts.begin_at(&entries(100), size, |text| signer().note(text));
+        (format!("an earlier checkpoint of {size}"), parts)
+    };
+    let mut all: Vec<_> = sizes.into_iter().map(at).collect();
+    let mut nobody = selection(64, &["no such"], &[("flow", "\"F09\"")]);
+    nobody.begin_at(&entries(64), 64, |text| signer().note(text));
+    all.push(("an earlier checkpoint that is the same, without entries".to_owned(), nobody));
+    all
+}
+
 /// All of them, as files.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let mut parts = completes();
     parts.extend(selections());
+    parts.extend(begun());
+    parts.push(("every member".to_owned(), witnessed()));
+    let mut too_few = witnessed();
+    too_few.checkpoint = signer().note(&text_of(&too_few.checkpoint));
+    parts.push(("its own policy is not met".to_owned(), too_few));
     let mut fewer = complete(60, None, None);
     fewer.covenants.pop();
     parts.push(("a covenant the broker does not hold".to_owned(), fewer));
-    let mut witnessed = complete(60, None, None);
-    let text = witnessed.checkpoint.split_once("\n\n").unwrap().0.to_owned() + "\n";
-    witnessed.checkpoint += &crate::build::Signer::new(9, "witness.example").line(&text);
-    parts.push(("a checkpoint with a witness".to_owned(), witnessed));
+    let mut other = complete(60, None, None);
+    let text = other.checkpoint.split_once("\n\n").unwrap().0.to_owned() + "\n";
+    other.checkpoint += &Signer::new(9, "witness.example").line(&text);
+    parts.push(("a checkpoint with a witness".to_owned(), other));
     let mut rotated = complete(60, None, None);
     let text = rotated.checkpoint.split_once("\n\n").unwrap().0.to_owned() + "\n";
-    rotated.checkpoint += &crate::build::Signer::new(8, crate::build::ORIGIN).line(&text);
+    rotated.checkpoint += &Signer::new(8, crate::build::ORIGIN).line(&text);
     parts.push(("a checkpoint signed by another key of the same name too".to_owned(), rotated));
     let mut further = complete(60, None, None);
     let text = further.checkpoint.split_once("\n\n").unwrap().0.to_owned() + "\nfurther line\n";
@@ -108,6 +187,11 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
 
     let mut files: Vec<_> = parts.into_iter().map(|(name, parts)| (name, parts.file())).collect();
     let mut members = complete(60, None, None).seal();
+    let mut bare = complete(60, None, None).seal();
+    bare.retain(|member| member.name != b"entries.csv");
+    bare.truncate(bare.len() - 2);
+    crate::build::sign(&mut bare, &signer());
+    files.push(("no views".to_owned(), zip::file(&bare, &Around::default())));
     for member in &mut members {
         member.large = true;
     }

@@ -59,6 +59,8 @@ impl Core {
                 let bytes: Arc<[u8]> = bytes.into();
                 turn.blobs.push((packet, Arc::clone(&bytes)));
                 self.outbox.fresh.insert(packet, bytes);
+                let about = (packet, draft.declared.message_type.as_str());
+                self.record_sent(&row, about, (draft.trace, &draft.body), now, ports, turn);
                 self.store(position, Item { row, draft: None }, turn);
                 Stage::Sealed
             }

@@ -9,6 +9,7 @@ mod minimise;
 mod onward;
 mod outbox;
 mod prekeys;
+mod records;
 mod release;
 mod retention;
 mod rotations;

@@ -65,6 +65,8 @@ fn used() -> Vec<Node> {
     };
     let bytes = consent.sign(&signer(2));
     town.rows.insert((table::CONSENT, sha256(&bytes).0.to_vec()), bytes);
+    // What comes of it is recorded.
+    town.recording = Some((10, true));
     // The inquiry is withdrawn, and somebody withdraws what nobody sent.
     let packet = town.submitted().remove(0);
     town.step([Input::Verdict(broker.accept(&packet, NOW))], NOW);

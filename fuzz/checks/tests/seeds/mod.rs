@@ -4,6 +4,7 @@
 
 mod cases;
 mod covenants;
+mod exports;
 mod files;
 mod local;
 mod log;
@@ -45,6 +46,6 @@ fn changed(text: &str, from: &str, to: &str) -> String {
 
 /// Every seed.
 pub(crate) fn all() -> Vec<Seed> {
-    let all = [signed::all(), cases::all(), log::all(), covenants::all(), files::all(), local::all()];
-    all.into_iter().flatten().collect()
+    let all = [signed::all(), cases::all(), log::all(), covenants::all(), exports::all(), files::all()];
+    all.into_iter().flatten().chain(local::all()).collect()
 }

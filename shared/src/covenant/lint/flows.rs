@@ -51,6 +51,15 @@ pub(super) fn check(covenant: &Covenant, found: &mut Vec<Finding>) {
         }
     }
     for (index, own) in context.schemas.iter().enumerate() {
+        let personal = own.fields.iter().find(|field| {
+            let level = field.category.as_deref().map(|code| context.level(code));
+            level.is_some_and(Level::is_personal)
+        });
+        if let Some(field) = personal.filter(|_| !own.identifies) {
+            warn(Warning::NobodyIdentified, index, own.code, &field.pointer);
+        }
+    }
+    for (index, own) in context.schemas.iter().enumerate() {
         for field in own.fields.iter().filter(|field| looks_like_bsn(&field.pointer)) {
             let marked = field.category.as_deref().is_none_or(|code| context.is_bsn(code));
             if !marked {
@@ -88,6 +97,8 @@ struct Own<'a> {
     fields: Vec<Field>,
     /// Texts about behaviour, or with police, prosecution or care data, that do not say what they are worth.
     bare: Vec<String>,
+    /// Whether a field says which person it is about.
+    identifies: bool,
 }
 
 impl<'a> Context<'a> {
@@ -98,12 +109,12 @@ impl<'a> Context<'a> {
         };
         let read = |text: &str| {
             Schema::parse(text)
-                .map(|schema| (schema.fields(), schema.bare_statements(weighty)))
+                .map(|schema| (schema.fields(), schema.bare_statements(weighty), schema.identifies()))
                 .unwrap_or_default()
         };
         let own = |kind: &'a MessageType| {
-            let (fields, bare) = read(&kind.schema);
-            Own { code: &kind.code, fields, bare }
+            let (fields, bare, identifies) = read(&kind.schema);
+            Own { code: &kind.code, fields, bare, identifies }
         };
         Self {
             covenant,

@@ -1,6 +1,6 @@
 //! The fields of a schema, told to people.
 
-use super::{Node, Rule, Schema, fault};
+use super::{Node, Rule, Schema, Scope, fault};
 use crate::covenant::words::{Words, list};
 
 /// One field of the bodies a schema describes.
@@ -58,7 +58,7 @@ impl Schema {
                 }
             }
             Node::List { item, .. } => self.statements(item, &format!("{pointer}/*"), asks, false, found),
-            Node::Leaf { category, rule: Rule::Text { .. } } => {
+            Node::Leaf { category, rule: Rule::Text { .. }, .. } => {
                 if !flagged && self.categories.get(*category).is_some_and(|code| asks(code)) {
                     found.push(pointer.to_owned());
                 }
@@ -97,23 +97,42 @@ fn kind(node: &Node) -> Words {
         Node::List { min, max, .. } => {
             Words::new(format!("lijst van {min} tot {max}"), format!("list of {min} to {max}"))
         }
-        Node::Leaf { rule, .. } => match rule {
-            Rule::Text { min, max } => Words::new(
-                format!("tekst van {min} tot {max} tekens"),
-                format!("text of {min} to {max} characters"),
-            ),
-            // Quoted, so that a comma in a value does not read as two values.
-            Rule::OneOf(values) => one_of(values.iter().map(|value| format!("{value:?}")).collect()),
-            Rule::Date => Words::new("datum", "date"),
-            Rule::DateTime => Words::new("tijdstip", "instant"),
-            Rule::Integer { min, max } => {
-                Words::new(format!("getal van {min} tot {max}"), format!("number from {min} to {max}"))
-            }
-            Rule::OneNumberOf(values) => one_of(values.iter().map(ToString::to_string).collect()),
-            Rule::Boolean(None) => Words::new("ja of nee", "yes or no"),
-            Rule::Boolean(Some(true)) => Words::new("altijd ja", "always yes"),
-            Rule::Boolean(Some(false)) => Words::new("altijd nee", "always no"),
-        },
+        Node::Leaf { rule, subject, .. } => identifying(leaf(rule), *subject),
+    }
+}
+
+/// Says of a field that it identifies the person, if it does.
+fn identifying(kind: Words, subject: Option<Scope>) -> Words {
+    match subject {
+        None => kind,
+        Some(Scope::Case) => Words::new(
+            format!("{}; wijst de persoon aan binnen de zaak", kind.nl),
+            format!("{}; identifies the person within the case", kind.en),
+        ),
+        Some(Scope::Always) => Words::new(
+            format!("{}; wijst de persoon aan", kind.nl),
+            format!("{}; identifies the person", kind.en),
+        ),
+    }
+}
+
+fn leaf(rule: &Rule) -> Words {
+    match rule {
+        Rule::Text { min, max } => Words::new(
+            format!("tekst van {min} tot {max} tekens"),
+            format!("text of {min} to {max} characters"),
+        ),
+        // Quoted, so that a comma in a value does not read as two values.
+        Rule::OneOf(values) => one_of(values.iter().map(|value| format!("{value:?}")).collect()),
+        Rule::Date => Words::new("datum", "date"),
+        Rule::DateTime => Words::new("tijdstip", "instant"),
+        Rule::Integer { min, max } => {
+            Words::new(format!("getal van {min} tot {max}"), format!("number from {min} to {max}"))
+        }
+        Rule::OneNumberOf(values) => one_of(values.iter().map(ToString::to_string).collect()),
+        Rule::Boolean(None) => Words::new("ja of nee", "yes or no"),
+        Rule::Boolean(Some(true)) => Words::new("altijd ja", "always yes"),
+        Rule::Boolean(Some(false)) => Words::new("altijd nee", "always no"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     BODY_DEPTH, BTreeMap, BTreeSet, FIELD_ITEMS_MAX, FIELD_NAMES_MAX, FIELD_TEXT_MAX, Json, JsonFault, Node,
-    Property, Rule, SCHEMA_DEPTH, SCHEMA_MAX, Schema, SchemaError, is_code, json,
+    Property, Rule, SCHEMA_DEPTH, SCHEMA_MAX, Schema, SchemaError, Scope, is_code, json,
 };
 
 type Keywords = BTreeMap<String, Json>;
@@ -166,12 +166,20 @@ impl Reader {
         };
         self.categories.insert(category.to_owned());
         let rule = rule(self, keywords)?;
+        let subject = match (keywords.get("x-subject"), &rule) {
+            (None, _) => None,
+            (Some(Json::Text(scope)), Rule::Text { .. } | Rule::Date) if scope == "case" => Some(Scope::Case),
+            (Some(Json::Text(scope)), Rule::Text { .. } | Rule::Date) if scope == "always" => {
+                Some(Scope::Always)
+            }
+            (Some(_), _) => return self.fail("`x-subject` must be case or always, at a text or a date"),
+        };
         let index = self.categories.iter().position(|code| code == category).unwrap_or_default();
-        Ok(Node::Leaf { category: index, rule })
+        Ok(Node::Leaf { category: index, rule, subject })
     }
 
     fn text(&self, keywords: &Keywords) -> Result<Rule, SchemaError> {
-        self.known(keywords, &["enum", "const", "minLength", "maxLength", "format"])?;
+        self.known(keywords, &["enum", "const", "minLength", "maxLength", "format", "x-subject"])?;
         if let Some(values) = self.values(keywords, &["minLength", "maxLength", "format"])? {
             let texts = values.iter().map(|value| value.as_text().map(str::to_owned));
             return match texts.collect::<Option<Vec<_>>>() {

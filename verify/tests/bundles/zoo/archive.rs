@@ -47,7 +47,7 @@ fn names() -> Vec<Beast> {
         rename("other case", b"Entries.csv"),
         rename("a folder", b"entries.csv/"),
         rename("129 bytes", &[b'a'; 129]),
-        rename("unknown", b"entries.xlsx"),
+        rename("unknown", b"entries.ods"),
         rename("another member's", b"entries.jsonl"),
         with("name: of a covenant, upper case", 7, |member| {
             member.name = member.name.to_ascii_uppercase();
@@ -68,11 +68,22 @@ fn order() -> Vec<Beast> {
         members("last member twice", |all| all.push(all.last().unwrap().clone())),
         members("member missing", |all| drop(all.remove(5))),
         members("signature missing", |all| drop(all.pop())),
-        members("unknown member", |all| all.insert(7, Member::stored("report.html", b"<p>"))),
-        members("unknown member at the end", |all| all.push(Member::stored("report.html", b"<p>"))),
+        members("unknown member", |all| all.insert(7, Member::stored("report.htm", b"<p>"))),
+        members("unknown member at the end", |all| all.push(Member::stored("report.htm", b"<p>"))),
         members("a folder", |all| all.insert(7, Member::stored("covenants/", b""))),
         members("members in another order", |all| all.swap(1, 2)),
         members("covenants in another order", |all| all.swap(7, 8)),
+        members("an earlier checkpoint without its proof", |all| {
+            all.insert(3, Member::stored("begin.txt", b""));
+        }),
+        members("the proof of an earlier checkpoint without it", |all| {
+            all.insert(3, Member::stored("consistency.txt", b""));
+        }),
+        members("a policy after the entries", |all| all.insert(4, Member::stored("policy.txt", b""))),
+        members("a view before the entries", |all| all.insert(3, Member::stored("report.html", b""))),
+        members("views in another order", |all| all.insert(6, Member::stored("report.html", b""))),
+        members("a view twice", |all| all.insert(7, all[6].clone())),
+        members("a view after the covenants", |all| all.insert(9, Member::stored("report.html", b""))),
         members("no members", Vec::clear),
         members("more members than there may be", |all| {
             for number in 0..4096 {
@@ -156,6 +167,23 @@ fn data() -> Vec<Beast> {
         }),
         with("overlong: checkpoint", 2, |member| {
             *member = Member::stored("checkpoint.txt", &vec![b'\n'; (64 << 10) + 1]);
+        }),
+        members("overlong: policy", |all| {
+            all.insert(3, Member::stored("policy.txt", &vec![b'#'; (64 << 10) + 1]));
+        }),
+        members("overlong: earlier checkpoint", |all| {
+            all.insert(3, Member::stored("begin.txt", &vec![b'\n'; (64 << 10) + 1]));
+            all.insert(4, Member::stored("consistency.txt", b""));
+        }),
+        members("overlong: its proof", |all| {
+            all.insert(3, Member::stored("begin.txt", b""));
+            all.insert(4, Member::stored("consistency.txt", &vec![b'\n'; (64 << 10) + 1]));
+        }),
+        members("bomb: workbook", |all| {
+            all.insert(7, Member::deflated("entries.xlsx", &vec![0; 30 << 20]));
+        }),
+        members("bomb: report", |all| {
+            all.insert(7, Member::deflated("report.html", &vec![b' '; 30 << 20]));
         }),
         with("overlong: covenant", 7, |member| {
             let name = String::from_utf8(member.name.clone()).unwrap();

@@ -3,6 +3,7 @@
 mod archive;
 mod contents;
 mod question;
+mod witnesses;
 
 use seinhuis_verify::Code;
 
@@ -15,10 +16,12 @@ pub(crate) struct Beast {
     pub(crate) file: Vec<u8>,
     pub(crate) code: Code,
     pub(crate) line: Option<u64>,
+    /// The policy it is held against, if one is given.
+    pub(crate) policy: Option<String>,
 }
 
 fn beast(name: &str, code: Code, file: Vec<u8>) -> Beast {
-    Beast { name: name.to_owned(), file, code, line: None }
+    Beast { name: name.to_owned(), code, file, line: None, policy: None }
 }
 
 /// A bundle whose contents were changed before it was summed and signed: what a dishonest broker could make.
@@ -52,6 +55,7 @@ pub(crate) fn all() -> Vec<Beast> {
     all.extend(contents::places());
     all.extend(contents::proofs());
     all.extend(contents::covenants());
+    all.extend(witnesses::all());
     all.extend(question::entries());
     all.extend(question::orders());
     all.extend(question::questions());

@@ -108,6 +108,7 @@ fn files() -> Vec<Beast> {
             file: unended.file_with_entries(|text| text.trim_end().as_bytes().to_vec()),
             code: Code::BadEntry,
             line: Some(last),
+            policy: None,
         },
         Beast {
             name: "entry: not UTF-8".to_owned(),
@@ -119,12 +120,14 @@ fn files() -> Vec<Beast> {
             }),
             code: Code::BadEntry,
             line: Some(1),
+            policy: None,
         },
         Beast {
             name: "entry: every line ends in CRLF".to_owned(),
             file: whole().file_with_entries(|text| text.replace('\n', "\r\n").into_bytes()),
             code: Code::BadEntry,
             line: Some(1),
+            policy: None,
         },
     ]
 }

@@ -1,0 +1,155 @@
+//! How fast a large log is exported and its export checked, and how much memory each takes.
+//!
+//! `cargo bench -p seinhuis-broker --bench export -- [ENTRIES] [FOLDER]`: a million entries in a temporary folder unless
+//! said otherwise. Each step is a process of its own, so that its peak of memory is its own.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on says so")]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use seinhuis_broker::export::{self, How, Question, Source, Witnessed};
+use seinhuis_broker::log::Log;
+use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::receipt::LogKey;
+use seinhuis_shared::signing::{SigningKey, sha256};
+use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::tlog::note::{KeyText, VerifierKey};
+use seinhuis_verify::{Key, Verdict};
+
+const ORIGIN: &str = "bench.example/uitwisseling/2026";
+const BEGIN: u64 = 1_780_000_000_000;
+
+fn key() -> (SigningKey, LogKey) {
+    let key = SigningKey::from_seed(&[9; 32]);
+    let text = KeyText::new(ORIGIN, 1, &key.public().to_bytes()).unwrap();
+    let verifier = VerifierKey::new(ORIGIN, text.ed25519(1).unwrap()).unwrap();
+    (key, LogKey { origin: ORIGIN.into(), key: verifier })
+}
+
+/// An entry as packets make them, every tenth a refusal.
+fn entry(index: u64) -> Vec<u8> {
+    let hash = |salt: u8| sha256(&[&[salt][..], &index.to_be_bytes()].concat());
+    let half = |salt: u8| hash(salt).0.first_chunk::<16>().copied().unwrap();
+    let kind = if index % 10 == 9 { Kind::Refused } else { Kind::Accepted };
+    let mut entry = Entry::new(kind, Timestamp(BEGIN + index * 3), half(1));
+    let oin = |number: u64| format!("0000009900000000{number}000").parse().ok();
+    (entry.from, entry.to) = (oin(index % 5 + 1), oin(index % 4 + 5));
+    entry.msg_id = format!("019ca945-0a00-7001-8002-{}", &hash(2).to_string()[..12]).parse().ok();
+    entry.key = sha256(&[u8::try_from(index % 8).unwrap()]).to_string().parse().ok();
+    (entry.packet, entry.statement) = (Some(hash(3)), Some(hash(4)));
+    entry.covenant = Some(Digest([4; 32]));
+    entry.trace = hex(&half(5)).parse().ok();
+    (entry.recipients, entry.size_class) = (Some(1), Some(2048));
+    let text = |text: &str| Some(text.to_owned());
+    (entry.flow, entry.message_type) = (Some(format!("F0{}", index % 4 + 1)), text("signaal"));
+    (entry.step, entry.level, entry.categories) = (text("1"), text("G"), text("locatie groep"));
+    (entry.purpose, entry.basis) = (text("signalering"), text("art. 8 Politiewet"));
+    entry.result = text(kind.as_str());
+    entry.reason = (kind == Kind::Refused).then_some(404);
+    entry.to_bytes().unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+fn make(dir: &Path, count: u64) {
+    let log = Log::open(dir, 0, Vec::new()).unwrap();
+    for first in (0..count).step_by(65_536) {
+        log.append((first..count.min(first + 65_536)).map(entry).collect());
+        log.publish().unwrap();
+    }
+}
+
+fn write(dir: &Path, count: u64, out: &Path, views: bool, selection: bool) {
+    let log = Log::open(dir, count, Vec::new()).unwrap();
+    let key = key();
+    let source = Source {
+        log: &log,
+        key: &key,
+        covenant: &|_| None,
+        witnessed: Witnessed::default(),
+        begin: &|_| None,
+        now: Timestamp(BEGIN),
+    };
+    let mut question = Question { purpose: "Meting van de snelheid".into(), ..Question::default() };
+    question.kind = selection.then(|| Kind::Accepted.as_str().to_owned());
+    export::write(&source, &question, out, How { resume: false, views }).unwrap();
+}
+
+fn check(out: &Path) {
+    let key = Key::parse(&key().1.key.to_string()).unwrap();
+    match seinhuis_verify::verify(File::open(out).unwrap(), &key, None).unwrap() {
+        Verdict::Good(_) => {}
+        Verdict::Bad(failure) => panic!("{failure:?}"),
+    }
+}
+
+/// Seconds of processor time and MiB of memory at most that this process has taken.
+fn taken() -> (f64, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u32 = fields[11..13].iter().map(|field| field.parse::<u32>().unwrap()).sum();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    (f64::from(ticks) / 100.0, kib / 1024)
+}
+
+fn step(words: &[String], count: u64) {
+    let [_, what, dir, out] = words else { panic!("{words:?}") };
+    let (dir, out) = (Path::new(dir), Path::new(out));
+    let begin = Instant::now();
+    match what.as_str() {
+        "make" => make(dir, count),
+        "evidence" => write(dir, count, out, false, false),
+        "views" => write(dir, count, out, true, false),
+        "selection" => write(dir, count, out, false, true),
+        "check" => check(out),
+        other => panic!("{other}"),
+    }
+    let (seconds, (processor, memory)) = (begin.elapsed().as_secs_f64(), taken());
+    let count = f64::from(u32::try_from(count).unwrap());
+    let size = std::fs::metadata(out).map_or(0, |meta| meta.len()) >> 20;
+    println!(
+        "{what:>10}: {:>8.0} entries/s, {:>8.0} a second of processor time, {memory:>4} MiB of memory, {size} MiB file",
+        count / seconds,
+        count / processor
+    );
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let step_count = std::env::var("ENTRIES").ok().and_then(|count| count.parse().ok());
+    if let Some(count) = step_count.filter(|_| words.first().is_some_and(|word| word == "step")) {
+        return step(&words, count);
+    }
+    let count: u64 = words.first().map_or(1_000_000, |count| count.parse().unwrap());
+    let count = count.next_multiple_of(256);
+    let own = tempfile::tempdir().unwrap();
+    let folder = words.get(1).map_or_else(|| own.path().to_owned(), PathBuf::from);
+    println!("{count} entries");
+    let run = |what: &str, out: &str| {
+        let program = std::env::current_exe().unwrap();
+        let mut command = Command::new(program);
+        command.env("ENTRIES", count.to_string()).args(["step", what]);
+        assert!(command.arg(folder.join("log")).arg(folder.join(out)).status().unwrap().success());
+    };
+    run("make", "log");
+    for (what, out) in [("evidence", "evidence.zip"), ("selection", "selection.zip"), ("views", "views.zip")]
+    {
+        run(what, out);
+        run("check", out);
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../verify/verify.py");
+    let begin = Instant::now();
+    let mut python = Command::new("python3");
+    python.args(["-B", "-c", "import resource,runpy,sys; sys.argv=sys.argv[1:]\ntry: runpy.run_path(sys.argv[0], run_name='__main__')\nfinally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, 'MiB of memory')"]);
+    python.arg(script).args(["--key", &key().1.key.to_string()]).arg(folder.join("evidence.zip"));
+    assert!(python.status().unwrap().success());
+    let rate = f64::from(u32::try_from(count).unwrap()) / begin.elapsed().as_secs_f64();
+    println!(" verify.py: {rate:>8.0} entries/s");
+}

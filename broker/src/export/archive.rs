@@ -1,0 +1,429 @@
+//! ZIP files written so that the writing can be interrupted: members lie end to end, and what is known of those that
+//! are whole is enough to go on after them.
+//!
+//! The `zip` crate keeps that knowledge to itself, so it can go on in a finished archive only. The tests open what is
+//! written here with it.
+
+use std::io::{self, Seek, SeekFrom, Write};
+
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
+use seinhuis_shared::ids::Digest;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::state::text;
+
+/// How hard to pack. What is packed is half made of hashes: more effort gains one part in six and halves the speed.
+const EFFORT: Compression = Compression::new(1);
+/// 1 January 1980, the first day a ZIP knows: one time for all members, so that the same export is the same bytes.
+const STAMP: u32 = 0x0021_0000;
+/// An ordinary file that its owner may write and all may read.
+const ATTRIBUTES: u32 = 0o100_644 << 16;
+const FULL: u32 = u32::MAX;
+/// Made on Unix, by version 4.5 of the format.
+const MADE_BY: u16 = 0x032d;
+
+/// What kind of archive is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A bundle: sizes of 64 bits everywhere, whether needed or not, and sums of members.
+    Bundle,
+    /// A workbook: sizes of 32 bits, as spreadsheet programs read others with complaints.
+    Workbook,
+}
+
+/// Whether a member is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// As it is.
+    Stored,
+    /// Deflated.
+    Deflated,
+}
+
+/// What is known of a member that is whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Member {
+    pub(super) name: String,
+    stored: bool,
+    crc: u32,
+    start: u64,
+    packed: u64,
+    size: u64,
+    /// SHA-256 of its bytes.
+    #[serde(with = "text")]
+    pub(super) sum: Digest,
+    /// SHA-256 of its bytes as packed.
+    #[serde(with = "text")]
+    packed_sum: Digest,
+}
+
+/// An archive under way.
+#[derive(Debug)]
+pub(super) struct Archive<W> {
+    to: W,
+    at: u64,
+    form: Form,
+    members: Vec<Member>,
+}
+
+impl<W: Write + Seek> Archive<W> {
+    /// An empty one.
+    pub(super) const fn new(to: W, form: Form) -> Self {
+        Self { to, at: 0, form, members: Vec::new() }
+    }
+
+    /// One that goes on after these members, which `to` holds and stands behind.
+    pub(super) fn resume(to: W, members: Vec<Member>) -> Self {
+        Self { to, at: end_of(&members), form: Form::Bundle, members }
+    }
+
+    /// Bytes written.
+    pub(super) const fn len(&self) -> u64 {
+        self.at
+    }
+
+    /// The members that are whole.
+    pub(super) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// What it is written to.
+    pub(super) const fn get_mut(&mut self) -> &mut W {
+        &mut self.to
+    }
+
+    /// Begins a member.
+    pub(super) fn begin(&mut self, name: &str, method: Method) -> io::Result<Open<'_, W>> {
+        let member = Member {
+            name: name.to_owned(),
+            stored: method == Method::Stored,
+            crc: 0,
+            start: self.at,
+            packed: 0,
+            size: 0,
+            sum: Digest([0; 32]),
+            packed_sum: Digest([0; 32]),
+        };
+        // Its sizes follow when they are known.
+        self.to.write_all(&local(&member, self.form)?)?;
+        let sums = self.form == Form::Bundle;
+        let packed = Packed { to: &mut self.to, count: 0, sum: sums.then(Sha256::new) };
+        let way = match method {
+            Method::Stored => Way::Stored(packed),
+            Method::Deflated => Way::Deflated(Box::new(DeflateEncoder::new(packed, EFFORT))),
+        };
+        let (at, members, form) = (&mut self.at, &mut self.members, self.form);
+        Ok(Open { at, members, form, member, way, crc: Crc::new(), sum: sums.then(Sha256::new), size: 0 })
+    }
+
+    /// Writes a member whole.
+    pub(super) fn member(&mut self, name: &str, method: Method, bytes: &[u8]) -> io::Result<()> {
+        let mut open = self.begin(name, method)?;
+        open.write_all(bytes)?;
+        open.end()
+    }
+
+    /// Writes the directory; gives back what was written to.
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        let mut directory = Vec::new();
+        for member in &self.members {
+            directory.extend(central(member, self.form)?);
+        }
+        let (start, size, count) = (self.at, length(&directory), length(&self.members));
+        self.to.write_all(&directory)?;
+        self.to.write_all(&ends(start, size, count, self.form)?)?;
+        self.to.flush()?;
+        Ok(self.to)
+    }
+}
+
+/// A member under way.
+#[derive(Debug)]
+pub(super) struct Open<'a, W: Write + Seek> {
+    at: &'a mut u64,
+    members: &'a mut Vec<Member>,
+    form: Form,
+    member: Member,
+    way: Way<'a, W>,
+    crc: Crc,
+    sum: Option<Sha256>,
+    size: u64,
+}
+
+#[derive(Debug)]
+enum Way<'a, W: Write> {
+    Stored(Packed<'a, W>),
+    Deflated(Box<DeflateEncoder<Packed<'a, W>>>),
+}
+
+/// What goes into the file, counted and summed.
+#[derive(Debug)]
+struct Packed<'a, W> {
+    to: &'a mut W,
+    count: u64,
+    sum: Option<Sha256>,
+}
+
+impl<W: Write> Write for Packed<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.to.write(bytes)?;
+        let written = bytes.get(..count).unwrap_or_default();
+        self.count += length(written);
+        if let Some(sum) = &mut self.sum {
+            sum.update(written);
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+impl<W: Write + Seek> Write for Open<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = match &mut self.way {
+            Way::Stored(packed) => packed.write(bytes)?,
+            Way::Deflated(packer) => packer.write(bytes)?,
+        };
+        let written = bytes.get(..count).unwrap_or_default();
+        self.crc.update(written);
+        self.size += length(written);
+        if let Some(sum) = &mut self.sum {
+            sum.update(written);
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<W: Write + Seek> Open<'_, W> {
+    /// Bytes written into the member.
+    pub(super) const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Ends the member and writes its sizes in front of it.
+    pub(super) fn end(self) -> io::Result<()> {
+        let packed = match self.way {
+            Way::Stored(packed) => packed,
+            Way::Deflated(packer) => packer.finish()?,
+        };
+        let digest = |sum: Option<Sha256>| Digest(sum.map_or([0; 32], |sum| sum.finalize().into()));
+        let mut member = self.member;
+        (member.crc, member.size, member.packed) = (self.crc.sum(), self.size, packed.count);
+        (member.sum, member.packed_sum) = (digest(self.sum), digest(packed.sum));
+        let header = local(&member, self.form)?;
+        packed.to.seek(SeekFrom::Start(member.start))?;
+        packed.to.write_all(&header)?;
+        *self.at = member.start + length(&header) + member.packed;
+        packed.to.seek(SeekFrom::Start(*self.at))?;
+        self.members.push(member);
+        Ok(())
+    }
+}
+
+/// Where these members end.
+pub(super) fn end_of(members: &[Member]) -> u64 {
+    members.last().map_or(0, |last| {
+        let header = 30 + 20 + length(last.name.as_bytes());
+        last.start.saturating_add(header).saturating_add(last.packed)
+    })
+}
+
+/// Whether a file begins with these members as they were written.
+pub(super) fn begins_with(mut file: impl io::Read, members: &[Member]) -> io::Result<bool> {
+    let mut at = 0;
+    for member in members {
+        let header = local(member, Form::Bundle)?;
+        let mut own = vec![0; header.len()];
+        if file.read_exact(&mut own).is_err() || own != header || member.start != at {
+            return Ok(false);
+        }
+        if sum_of(io::Read::take(&mut file, member.packed))? != (member.packed, member.packed_sum) {
+            return Ok(false);
+        }
+        at = at + length(&header) + member.packed;
+    }
+    Ok(true)
+}
+
+/// How many bytes there are to read, and their SHA-256.
+pub(super) fn sum_of(mut from: impl io::Read) -> io::Result<(u64, Digest)> {
+    let (mut count, mut sum) = (0, Sha256::new());
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        let read = from.read(&mut piece)?;
+        if read == 0 {
+            return Ok((count, Digest(sum.finalize().into())));
+        }
+        let bytes = piece.get(..read).unwrap_or_default();
+        count += length(bytes);
+        sum.update(bytes);
+    }
+}
+
+fn length<T>(of: &[T]) -> u64 {
+    u64::try_from(of.len()).unwrap_or(u64::MAX)
+}
+
+/// Little-endian fields of a record.
+struct Record(Vec<u8>);
+
+impl Record {
+    fn u16(mut self, values: &[u16]) -> Self {
+        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self
+    }
+
+    fn u32(mut self, values: &[u32]) -> Self {
+        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self
+    }
+
+    fn u64(mut self, values: &[u64]) -> Self {
+        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self
+    }
+}
+
+fn short(value: u64) -> io::Result<u32> {
+    u32::try_from(value).map_err(|_| io::Error::other("more than 4 GiB in an archive of small sizes"))
+}
+
+fn name_length(member: &Member) -> io::Result<u16> {
+    u16::try_from(member.name.len()).map_err(io::Error::other)
+}
+
+/// From the version needed up to the checksum, in both headers.
+fn common(record: Record, member: &Member, form: Form) -> Record {
+    let version = if form == Form::Bundle { 45 } else { 20 };
+    let method = if member.stored { 0 } else { 8 };
+    record.u16(&[version, 0, method]).u32(&[STAMP, member.crc])
+}
+
+/// The header in front of a member (APPNOTE 4.3.7, 4.5.3).
+fn local(member: &Member, form: Form) -> io::Result<Vec<u8>> {
+    let record = common(Record(b"PK\x03\x04".to_vec()), member, form);
+    let name = name_length(member)?;
+    let mut record = match form {
+        Form::Bundle => record.u32(&[FULL, FULL]).u16(&[name, 20]),
+        Form::Workbook => record.u32(&[short(member.packed)?, short(member.size)?]).u16(&[name, 0]),
+    };
+    record.0.extend_from_slice(member.name.as_bytes());
+    Ok(match form {
+        Form::Bundle => record.u16(&[1, 16]).u64(&[member.size, member.packed]).0,
+        Form::Workbook => record.0,
+    })
+}
+
+/// The header in the directory (APPNOTE 4.3.12).
+fn central(member: &Member, form: Form) -> io::Result<Vec<u8>> {
+    let record = common(Record(b"PK\x01\x02".to_vec()).u16(&[MADE_BY]), member, form);
+    let name = name_length(member)?;
+    let record = match form {
+        Form::Bundle => record.u32(&[FULL, FULL]).u16(&[name, 28, 0, 0, 0]).u32(&[ATTRIBUTES, FULL]),
+        Form::Workbook => record
+            .u32(&[short(member.packed)?, short(member.size)?])
+            .u16(&[name, 0, 0, 0, 0])
+            .u32(&[ATTRIBUTES, short(member.start)?]),
+    };
+    let mut record = record;
+    record.0.extend_from_slice(member.name.as_bytes());
+    Ok(match form {
+        Form::Bundle => record.u16(&[1, 24]).u64(&[member.size, member.packed, member.start]).0,
+        Form::Workbook => record.0,
+    })
+}
+
+/// The end records (APPNOTE 4.3.14 to 4.3.16).
+fn ends(start: u64, size: u64, count: u64, form: Form) -> io::Result<Vec<u8>> {
+    let end = Record(b"PK\x05\x06".to_vec()).u16(&[0, 0]);
+    Ok(match form {
+        Form::Workbook => {
+            let count = u16::try_from(count).map_err(io::Error::other)?;
+            end.u16(&[count, count]).u32(&[short(size)?, short(start)?]).u16(&[0]).0
+        }
+        Form::Bundle => {
+            let large = Record(b"PK\x06\x06".to_vec())
+                .u64(&[44])
+                .u16(&[MADE_BY, 45])
+                .u32(&[0, 0])
+                .u64(&[count, count, size, start]);
+            let locator = Record(b"PK\x06\x07".to_vec()).u32(&[0]).u64(&[start + size]).u32(&[1]);
+            let end = end.u16(&[u16::MAX, u16::MAX]).u32(&[FULL, FULL]).u16(&[0]);
+            [large.0, locator.0, end.0].concat()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read as _};
+
+    use super::*;
+
+    fn opened(bytes: Vec<u8>) -> Vec<(String, Vec<u8>)> {
+        let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+        let members = (0..zip.len()).map(|index| {
+            let mut member = zip.by_index(index).unwrap();
+            let mut bytes = Vec::new();
+            member.read_to_end(&mut bytes).unwrap();
+            (member.name().unwrap().into_owned(), bytes)
+        });
+        members.collect()
+    }
+
+    fn filled(form: Form) -> Archive<Cursor<Vec<u8>>> {
+        let mut archive = Archive::new(Cursor::new(Vec::new()), form);
+        archive.member("a.txt", Method::Stored, b"abc").unwrap();
+        archive.member("b/b.txt", Method::Deflated, &[b'b'; 5000]).unwrap();
+        archive.member("empty", Method::Deflated, b"").unwrap();
+        archive
+    }
+
+    #[test]
+    fn another_library_reads_both_forms() {
+        for form in [Form::Bundle, Form::Workbook] {
+            let members = opened(filled(form).finish().unwrap().into_inner());
+            let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["a.txt", "b/b.txt", "empty"]);
+            assert_eq!((members[0].1.as_slice(), members[1].1.len()), (&b"abc"[..], 5000));
+        }
+    }
+
+    #[test]
+    fn going_on_after_what_is_whole_gives_the_same_bytes() {
+        let whole = filled(Form::Bundle).finish().unwrap().into_inner();
+        let half = filled(Form::Bundle);
+        let known = half.members()[..2].to_vec();
+        let mut bytes = half.to.into_inner();
+        assert!(begins_with(bytes.as_slice(), &known).unwrap());
+        bytes.truncate(usize::try_from(end_of(&known)).unwrap());
+        let mut to = Cursor::new(bytes);
+        to.seek(SeekFrom::End(0)).unwrap();
+        let mut again = Archive::resume(to, known.clone());
+        again.member("empty", Method::Deflated, b"").unwrap();
+        assert_eq!(again.finish().unwrap().into_inner(), whole);
+        for at in 0..end_of(&known) {
+            let mut changed = whole.clone();
+            changed[usize::try_from(at).unwrap()] ^= 1;
+            assert!(!begins_with(changed.as_slice(), &known).unwrap(), "changed at {at}");
+        }
+        assert!(!begins_with(&whole[..20], &known).unwrap());
+    }
+
+    #[test]
+    fn a_workbook_has_no_sizes_of_64_bits() {
+        assert_eq!(short(u64::from(FULL)).unwrap(), FULL);
+        assert!(short(u64::from(FULL) + 1).is_err());
+        let bytes = filled(Form::Workbook).finish().unwrap().into_inner();
+        assert!(!bytes.windows(4).any(|four| four == b"PK\x06\x06"));
+    }
+}
