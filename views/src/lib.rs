@@ -171,7 +171,7 @@ trait Draw {
 pub fn write(bundle: &Path, key: &Key, out: &Path, views: &[View]) -> Result<Made, ViewsError> {
     // One handle for checking and for reading: what is read is the file that was checked.
     let mut file = File::open(bundle).map_err(io_at(bundle))?;
-    let good = match verify(&mut file, key).map_err(io_at(bundle))? {
+    let good = match verify(&mut file, key, None).map_err(io_at(bundle))? {
         Verdict::Good(good) => good,
         Verdict::Bad(failure) => return Err(ViewsError::NotGood(failure)),
     };
