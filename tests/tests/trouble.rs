@@ -494,15 +494,14 @@ fn a_full_disk_stops_the_broker_with_a_sentence_and_loses_nothing_accepted() {
             let offer = raw.offer().await.unwrap();
             assert!(offer.packet.0 == *packet, "in the order of acceptance");
             let link = leaf_hash(&Receipt::parse(&offer.receipt).unwrap().entries[0].entry);
-            let (msg_id, packet) = (Packet::parse(packet).unwrap().context().msg_id, sha256(packet));
-            let items = vec![Acknowledged::stored(msg_id, packet, 0, link)];
+            let msg_id = Packet::parse(packet).unwrap().context().msg_id;
+            let items = vec![Acknowledged::stored(msg_id, sha256(packet), 0, link)];
             let acknowledgement = Acknowledgement { recipient: to, issued: clock::now(), items };
             raw.acknowledge(&acknowledgement.sign(&signer)).await.unwrap();
         }
         let mut raw = Raw::open(&police.home).await.unwrap();
         let packet = forge.packet(&sample("F11"), &[(to, &lock.public)], |context| context.case = Some(case));
-        let packet = packet.unwrap();
-        assert_eq!(raw.verdict(&packet).await.unwrap().0.outcome, 0);
+        assert_eq!(raw.verdict(&packet.unwrap()).await.unwrap().0.outcome, 0);
     });
     process::until("all is delivered", PATIENCE, || {
         let log = stage.log_tail(10_000).unwrap();

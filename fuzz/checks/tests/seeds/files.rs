@@ -10,13 +10,13 @@ use seinhuis_agent_core::rows::{
     ErasedRow, Ground, MarkRow, Noted, OwnPrekeyRow, PeerRow, PinRow, ProposalRow, RotationRow, WordRow,
 };
 use seinhuis_agent_core::{AlarmKind, Write as AgentWrite};
-use seinhuis_broker_core::{Change, Head, MailItem, Outcome, Partner, Write as BrokerWrite};
+use seinhuis_broker_core::{Change, Head, MailItem, NoticeRow, Outcome, Partner, Write as BrokerWrite};
 use seinhuis_fuzz_checks::known;
 use seinhuis_journal::BlobId;
 use seinhuis_journal::record::{Body, Frame, Kind as Record, RowRef, Salt, Sum, encode};
 use seinhuis_journal::segment::SegmentHeader;
 use seinhuis_shared::case::Act;
-use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
 use seinhuis_shared::rotation::Rotated;
@@ -27,7 +27,7 @@ use seinhuis_shell::tls;
 use time::{Duration, OffsetDateTime};
 
 use super::signed::bundle;
-use super::{Seed, changed, cut, no, ok};
+use super::{Seed, changed, cut, longer, no, ok};
 
 /// One record with two rows, a blob and a drop, and one that closes.
 fn records(salt: &Salt, at: usize, first: Sum) -> (Vec<u8>, Vec<u8>) {
@@ -198,6 +198,21 @@ fn agent_rows() -> Vec<Seed> {
     seeds.chain(bad).collect()
 }
 
+/// What a partner has not been told, and how a packet ended.
+fn broker_later() -> [Seed; 4] {
+    let recipient = [known::oin().as_str().as_bytes(), &7_u64.to_be_bytes()].concat();
+    let notice =
+        NoticeRow { until: Timestamp(9), size: 8, note: Bytes(vec![1; 9]), indexes: vec![7], parts: vec![] };
+    let end = cbor::encode(&(3, Digest([2; 32]), 7, Timestamp(9)));
+    let other = NoticeRow { indexes: vec![6, 7], ..notice.clone() };
+    [
+        ok("broker_rows", "notice", row(15, &recipient, &cbor::encode(&notice))),
+        ok("broker_rows", "end", row(16, &recipient, &end)),
+        no("broker_rows", "notice-other-index", row(15, &recipient, &cbor::encode(&other))),
+        no("broker_rows", "end-longer", row(16, &recipient, &longer(&end))),
+    ]
+}
+
 fn broker_rows() -> Vec<Seed> {
     let oin = known::oin();
     let partner = Partner {
@@ -218,14 +233,8 @@ fn broker_rows() -> Vec<Seed> {
         case: None,
         expires: Timestamp(9),
     };
-    let outcome = Outcome {
-        sender: oin,
-        msg_id: MsgId([1; 16]),
-        packet: Digest([2; 32]),
-        outcome: 0,
-        first: 7,
-        count: 1,
-    };
+    let (msg_id, packet) = (item.msg_id, item.packet);
+    let outcome = Outcome { sender: oin, msg_id, packet, outcome: 0, first: 7, count: 1 };
     let head = Head { size: 8, root: Digest([4; 32]), time: Timestamp(5), note: Bytes(vec![1; 9]) };
     let writes = [
         ("partner", BrokerWrite::Partner { oin, partner }),
@@ -269,7 +278,7 @@ fn broker_rows() -> Vec<Seed> {
         no("broker_rows", "short-key", row(5, b"short", &[0x80])),
         no("broker_rows", "no-oin", row(1, &[b' '; 20], &[0x80])),
     ];
-    seeds.chain(bad).collect()
+    seeds.chain(bad).chain(broker_later()).collect()
 }
 
 /// A key from a fixed seed, in PKCS #8 (RFC 8410 §7).

@@ -1,7 +1,7 @@
 //! Frames, messages, packets, bundles and requests.
 
 use seinhuis_fuzz_checks::{covenant, known, rotation};
-use seinhuis_shared::acknowledgement::Part;
+use seinhuis_shared::acknowledgement::{Part, Statement};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{EK_LEN, Encrypt, Purpose, Sign1, WRAPPED_LEN, Wrap};
 use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
@@ -14,6 +14,7 @@ use seinhuis_shared::packet::{
     Content, Context, Hpke, HpkeError, Plain, Recipient, SealRandomness, VERSION, seal,
 };
 use seinhuis_shared::prekey::{PUBLIC_LEN, Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::{Rotated, Rotation};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{
@@ -223,30 +224,32 @@ fn rotations() -> Vec<Seed> {
     ]
 }
 
-fn messages() -> Vec<Seed> {
-    let (digest, oin, text) = (Digest([2; 32]), known::oin(), "seinhuis/0.1.0".to_owned());
-    let receipt = Bytes(log::receipt().to_bytes());
-    let welcome = Welcome {
+/// A framed message under its name.
+type Framed = (&'static str, Result<Vec<u8>, Refusal>);
+
+fn statement() -> Statement {
+    let item = acknowledgement(1).items[0].consumed();
+    Acknowledgement::sign_one(known::oin(), Timestamp(known::NOON), item, &known::signer())
+}
+
+fn withdrawal() -> Withdrawal {
+    Withdrawal {
         version: 1,
-        software: text.clone(),
-        origin: known::ORIGIN.into(),
-        log_key: known::log().key.to_string(),
-        now: Timestamp(known::NOON),
-        checkpoint: receipt.clone(),
-        agreements: vec![Known { hash: digest, votes: 3, rotations: 1 }],
-    };
-    let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
-    let rotated = Rotated { rotation: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
-    let covenant =
-        Covenant { document: Bytes(vec![1; 30]), casts: vec![cast], rotations: vec![rotated.clone()] };
-    let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
-    let item = acknowledgement(1).items[0];
-    let statement =
-        Acknowledgement::sign_one(known::oin(), Timestamp(known::NOON), item.consumed(), &known::signer());
+        sender: known::oin(),
+        msg_id: MsgId([1; 16]),
+        packet: Digest([2; 32]),
+        issued: Timestamp(known::NOON),
+        reason: "onjuist".into(),
+    }
+}
+
+/// What is said of single packets after their verdicts.
+fn afterwards() -> Vec<Framed> {
+    let statement = statement();
     let part = Part {
         signed: statement.signed.clone(),
         places: vec![0],
-        items: vec![item.consumed()],
+        items: vec![statement.item],
         proof: vec![],
     };
     let proved = log::receipt();
@@ -267,14 +270,33 @@ fn messages() -> Vec<Seed> {
         kind: Some("delivered".into()),
         flow: None,
     };
-    let withdrawal = Withdrawal {
+    vec![
+        ("notices", notices.to_frame()),
+        ("notices-taken", NoticesTaken { cursor: 300 }.to_frame()),
+        ("consume", Consume { statement, accepted: 300 }.to_frame()),
+        ("fetch-entries", fetch.to_frame()),
+        ("entries", entries.to_frame()),
+        ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
+    ]
+}
+
+fn messages() -> Vec<Seed> {
+    let (digest, oin, text) = (Digest([2; 32]), known::oin(), "seinhuis/0.1.0".to_owned());
+    let receipt = Bytes(log::receipt().to_bytes());
+    let welcome = Welcome {
         version: 1,
-        sender: known::oin(),
-        msg_id: MsgId([1; 16]),
-        packet: digest,
-        issued: Timestamp(known::NOON),
-        reason: "onjuist".into(),
+        software: text.clone(),
+        origin: known::ORIGIN.into(),
+        log_key: known::log().key.to_string(),
+        now: Timestamp(known::NOON),
+        checkpoint: receipt.clone(),
+        agreements: vec![Known { hash: digest, votes: 3, rotations: 1 }],
     };
+    let cast = Cast { vote: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let rotated = Rotated { rotation: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
+    let covenant =
+        Covenant { document: Bytes(vec![1; 30]), casts: vec![cast], rotations: vec![rotated.clone()] };
+    let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let framed = vec![
         ("hello", Hello { version: 1, software: text }.to_frame()),
         ("welcome", welcome.to_frame()),
@@ -296,15 +318,9 @@ fn messages() -> Vec<Seed> {
         ("rotations", Rotations { rotations: vec![rotated] }.to_frame()),
         ("fetch-consistency", FetchConsistency { sizes: vec![1, 300] }.to_frame()),
         ("consistency", Consistency { proofs: vec![vec![digest], vec![]] }.to_frame()),
-        ("notices", notices.to_frame()),
-        ("notices-taken", NoticesTaken { cursor: 300 }.to_frame()),
-        ("consume", Consume { statement: statement.clone(), accepted: 300 }.to_frame()),
-        ("fetch-entries", fetch.to_frame()),
-        ("entries", entries.to_frame()),
-        ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
     ];
     let mut seeds = Vec::new();
-    for (name, frame) in framed {
+    for (name, frame) in framed.into_iter().chain(afterwards()) {
         let frame = frame.unwrap();
         seeds.push(ok("wire", name, &frame[frame::HEADER_LEN..]));
         seeds.push(ok("frame", name, frame));
@@ -322,8 +338,8 @@ fn messages() -> Vec<Seed> {
         no("wire", "bomb", [0x82, 0x01, 0x7b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
         no("wire", "deep", vec![0x81; 40]),
         no("wire", "no-items", acknowledgement(0).sign(&known::signer())),
-        ok("wire", "statement", statement.to_bytes()),
-        ok("wire", "withdrawal", cbor::encode(&withdrawal)),
+        ok("wire", "statement", statement().to_bytes()),
+        ok("wire", "withdrawal", cbor::encode(&withdrawal())),
     ]);
     seeds
 }
