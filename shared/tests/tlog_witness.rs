@@ -371,10 +371,10 @@ fn a_note_is_judged_by_the_policy() {
 #[test]
 fn a_policy_of_one_group_is_the_one_that_is_read() {
     let named = |seed: u8| PolicyWitness { name: format!("w{seed}").into(), key: witness(seed), url: None };
-    let made = Policy::of_group(log_key(), (2..5).map(named).collect(), "g", 2).unwrap();
+    let made = Policy::of_group(log_key(), (2..5).map(named).collect(), Vec::new(), "g", 2).unwrap();
     assert_eq!(Ok(&made), policy("group g 2 w2 w3 w4\nquorum g\n").as_ref());
     for threshold in [0, 4] {
-        let made = Policy::of_group(log_key(), (2..5).map(named).collect(), "g", threshold);
+        let made = Policy::of_group(log_key(), (2..5).map(named).collect(), Vec::new(), "g", threshold);
         assert_eq!(made, Err(PolicyFault::Threshold));
     }
 }

@@ -129,6 +129,9 @@ warnings! {
     PassedOnFreely "W22" "Wpg 7(2); WGS 1.7",
         nl "Wat politie of OM over een persoon verstrekt, mag worden doorgegeven zonder dat zij daarin toestemmen." => "Schrijf handling = \"consent\" bij de stroom.",
         en "What police or prosecution disclose about a person may be passed on without their consent." => "Write handling = \"consent\" at the flow.";
+    QuorumWithoutKeys "W23" "BIO2 8.15.06",
+        nl "Er is een quorum van getuigen afgesproken en niemand kan getuigen: het wordt niet gevraagd." => "Neem van elke partij de witness_key op (seinhuis-agent key show).",
+        en "A quorum of witnesses was agreed and nobody can witness: it is not asked for." => "Take in the witness_key of each party (seinhuis-agent key show).";
 }
 
 /// One warning about one place.

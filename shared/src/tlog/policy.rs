@@ -134,25 +134,26 @@ pub struct Judged {
 }
 
 impl Policy {
-    /// The policy of one log where `threshold` of these witnesses have to cosign: one group by that name.
+    /// The policy of one log where `threshold` of `members` have to cosign: one group by that name. `others` are known
+    /// and count for nothing.
     ///
     /// # Errors
     /// A [`PolicyFault`] as for a policy that is read: two with one key or name, a name that cannot be written, a threshold
     /// that nobody can reach.
     pub fn of_group(
         log: VerifierKey,
-        witnesses: Vec<PolicyWitness>,
+        members: Vec<PolicyWitness>,
+        others: Vec<PolicyWitness>,
         group: &str,
         threshold: usize,
     ) -> Result<Self, PolicyFault> {
         let mut policy = Self::default();
         policy.add_log(PolicyLog { key: log, url: None })?;
-        let mut members = Vec::new();
-        for witness in witnesses {
-            members.push(Member::Witness(policy.witnesses.len()));
+        let places = (0..members.len()).map(Member::Witness).collect();
+        for witness in members.into_iter().chain(others) {
             policy.add_witness(witness)?;
         }
-        policy.add_group(Group { name: group.into(), threshold, members })?;
+        policy.add_group(Group { name: group.into(), threshold, members: places })?;
         policy.quorum = Some(Member::Group(0));
         Ok(policy)
     }

@@ -232,7 +232,8 @@ impl Request {
             text.push_str(&BASE64.encode(hash.as_bytes()));
             text.push('\n');
         }
-        text.push_str(&format!("\n{}", self.note));
+        text.push('\n');
+        text.push_str(&self.note.to_string());
         (self.proof.len() <= MAX_PROOF_LINES && text.len() <= MAX_REQUEST_BYTES).then(|| text.into_bytes())
     }
 }
