@@ -50,6 +50,11 @@ pub(crate) fn signer(number: u8) -> SigningKey {
     SigningKey::from_seed(&[number; 32])
 }
 
+/// With which an organisation cosigns the log.
+pub(crate) fn witness(number: u8) -> SigningKey {
+    SigningKey::from_seed(&[number + 100; 32])
+}
+
 fn folder() -> String {
     format!("{}/../../covenants", env!("CARGO_MANIFEST_DIR"))
 }
@@ -57,6 +62,16 @@ fn folder() -> String {
 pub(crate) fn read(name: &str) -> String {
     std::fs::read_to_string(format!("{}/{name}", folder())).unwrap()
 }
+
+/// The model covenant between the four with a witness key for each: two of them have to cosign.
+pub(crate) static WATCHED: LazyLock<Arc<Compiled>> = LazyLock::new(|| {
+    let mut covenant = COVENANT.covenant().clone();
+    for (number, party) in (1..).zip(&mut covenant.parties) {
+        party.witness_key = Some(Bytes(witness(number).public().to_bytes().to_vec()));
+    }
+    covenant.id = "watched".into();
+    Arc::new(Compiled::new(covenant).unwrap())
+});
 
 /// The model covenant between the four, valid between these dates.
 pub(crate) fn covenant(version: u32, from: &str, until: &str) -> Arc<Compiled> {
@@ -260,6 +275,7 @@ pub(crate) struct Node {
     pub(crate) signer: SigningKey,
     /// The key that is to take its place.
     pub(crate) next: Option<SigningKey>,
+    pub(crate) witness: SigningKey,
 }
 
 fn settings(number: u8) -> Settings {
@@ -279,6 +295,7 @@ impl Node {
             toy,
             signer: signer(number),
             next: None,
+            witness: witness(number),
         };
         node.step([accepted(&COVENANT), Input::Tick], NOW);
         node
@@ -291,6 +308,7 @@ impl Node {
             locker: &self.toy,
             signer: &self.signer,
             next: self.next.as_ref(),
+            witness: Some(&self.witness),
         }
     }
 
@@ -308,6 +326,7 @@ impl Node {
             locker: &self.toy,
             signer: &self.signer,
             next: self.next.as_ref(),
+            witness: Some(&self.witness),
         };
         for input in inputs {
             self.core.handle(input, now, ports, &mut turn);
@@ -632,6 +651,7 @@ impl Broker {
                     | Send::Propose { .. }
                     | Send::Vote { .. }
                     | Send::Rotate(_)
+                    | Send::Cosigned(_)
                     | Send::Decide { .. } => continue,
                 };
                 node.step([input], now);

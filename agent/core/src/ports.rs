@@ -47,6 +47,8 @@ pub struct Ports<'a> {
     pub signer: &'a SigningKey,
     /// The key that is to take its place, or has and is not in its place yet.
     pub next: Option<&'a SigningKey>,
+    /// The key with which this agent cosigns the exchange log, never anything else; none if it does not.
+    pub witness: Option<&'a SigningKey>,
 }
 
 impl Ports<'_> {

@@ -336,7 +336,14 @@ fn a_signing_key_the_covenant_does_not_name_cannot_send() {
     let stranger = seinhuis_shared::signing::SigningKey::from_seed(&[77; 32]);
     let mut turn = crate::Turn::default();
     let toy = crate::fixture::Toy::default();
-    let ports = crate::Ports { crypto: &toy, chance: &toy, locker: &toy, signer: &stranger, next: None };
+    let ports = crate::Ports {
+        crypto: &toy,
+        chance: &toy,
+        locker: &toy,
+        signer: &stranger,
+        next: None,
+        witness: None,
+    };
     let push = Input::Push { token: 1, request: Box::new(signal(1)) };
     node.core.handle(push, NOW, ports, &mut turn);
     let reply = turn.replies.pop().unwrap();
