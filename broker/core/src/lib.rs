@@ -39,7 +39,7 @@ pub use input::{Ask, ConnId, Input, LaneId, RequestId};
 pub use mailbox::MailItem;
 pub use operator::{Answer, Command, CommandId, PartnerRow, QueueRow};
 pub use sequencer::Sealed;
-pub use start::{Contradiction, Heard, hear};
+pub use start::{Claim, Contradiction, Heard, hear};
 pub use turn::{Question, ReceiptSource, Send, Turn};
 pub use witnesses::{CovenantWatch, Watch, WitnessWatch};
 pub use write::{Change, Head, Outcome, Table, WitnessedRow, Write};

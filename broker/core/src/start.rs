@@ -17,6 +17,48 @@ use crate::core::{Core, refuse};
 use crate::input::Input;
 use crate::operator::{Command, CommandId};
 use crate::turn::{Send, Turn};
+use crate::write::WitnessedRow;
+
+/// What a witness saw that is not in this log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Claim {
+    /// It cosigned a larger tree.
+    #[error("it cosigned {size} entries with root {root}; this log has {own} entries")]
+    Larger {
+        /// The size it cosigned.
+        size: u64,
+        /// The root of that.
+        root: Digest,
+        /// The size of this log.
+        own: u64,
+    },
+    /// It cosigned another tree of a size that this log had.
+    #[error("it cosigned {size} entries with root {root}; the first {size} of this log have root {own}")]
+    Other {
+        /// The size.
+        size: u64,
+        /// The root it cosigned.
+        root: Digest,
+        /// The root here.
+        own: Digest,
+    },
+    /// It says, without proof, that it cosigned a larger tree.
+    #[error("it says that it cosigned {size} entries; this log has {own}")]
+    SaysLarger {
+        /// The size it says.
+        size: u64,
+        /// The size of this log.
+        own: u64,
+    },
+    /// It says, without proof, that this log does not continue what it cosigned.
+    #[error("it says that {size} entries of this log do not continue the {old} that it cosigned")]
+    SaysOther {
+        /// The size of this log it was asked about.
+        size: u64,
+        /// The size it cosigned.
+        old: u64,
+    },
+}
 
 /// What a checkpoint that an agent cosigned says about this log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +72,8 @@ pub enum Heard {
     },
     /// This log signed it, and it is not in this log.
     Contradicts {
-        /// What does not hold, with sizes and roots.
-        claim: String,
+        /// What does not hold.
+        claim: Claim,
         /// The checkpoint, as this log signed it.
         note: Bytes,
     },
@@ -54,17 +96,15 @@ pub fn hear<E>(
     }
     let Ok(checkpoint) = Checkpoint::verify(note, log.0, log.1) else { return Ok(Heard::Unreadable) };
     let (theirs, seen) = (checkpoint.size(), checkpoint.root());
-    let contradicts = |claim: String| Heard::Contradicts { claim, note: Bytes::from(note) };
+    let contradicts = |claim| Heard::Contradicts { claim, note: Bytes::from(note) };
     if theirs > size {
-        return Ok(contradicts(format!(
-            "cosigned {theirs} entries with root {seen}, where this log has {size}"
-        )));
+        return Ok(contradicts(Claim::Larger { size: theirs, root: *seen, own: size }));
     }
     let own = root(theirs)?;
     Ok(if own == *seen {
         Heard::Fits { size: theirs }
     } else {
-        contradicts(format!("cosigned {theirs} entries with root {seen}, where this log has root {own}"))
+        contradicts(Claim::Other { size: theirs, root: *seen, own })
     })
 }
 
@@ -73,8 +113,8 @@ pub fn hear<E>(
 pub struct Contradiction {
     /// Who says so.
     pub witness: String,
-    /// What, with sizes and roots.
-    pub claim: String,
+    /// What.
+    pub claim: Claim,
     /// The signed checkpoints that prove it; none when it is a claim only.
     pub notes: Vec<Bytes>,
 }
@@ -105,6 +145,12 @@ impl Core {
     pub fn begin(&mut self, now: Timestamp) {
         self.know_witnesses(now.max(self.state.log.time));
         self.start.holding = self.witnesses.asked_for() && self.state.log.head.is_some();
+    }
+
+    /// The newest witnessed checkpoints of this log that are kept.
+    pub fn witnessed_here(&self) -> impl Iterator<Item = &WitnessedRow> {
+        let own = self.state.witnessed.iter().filter(|((_, origin), _)| *origin == self.config.origin);
+        own.map(|(_, row)| row)
     }
 
     /// Why the broker must end, if it must. Nothing of the turn may then be kept or sent.

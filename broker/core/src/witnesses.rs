@@ -18,7 +18,7 @@ use seinhuis_shared::wire::{Cosigned, Witnessed};
 
 use crate::core::Core;
 use crate::input::ConnId;
-use crate::start::{Contradiction, Heard};
+use crate::start::{Claim, Contradiction, Heard};
 use crate::turn::{Question, Send, Turn};
 use crate::write::{Head, WitnessedRow, Write};
 
@@ -395,17 +395,14 @@ impl Core {
                 }
             }
             Ok(Answer::Conflict(size)) if size > largest => {
-                let claim = format!("says it cosigned {size} entries, where this log has {largest}");
-                self.suspect(key, claim, now);
+                self.suspect(key, Claim::SaysLarger { size, own: largest }, now);
             }
             Ok(Answer::Conflict(size)) if size == asked.old => {
                 one.failed("names the very size it was asked from".into(), now);
             }
             Ok(Answer::Conflict(size)) => one.latest = Some(size),
             Ok(Answer::Inconsistent) => {
-                let claim =
-                    format!("says {} entries do not continue the {} it cosigned", asked.size, asked.old);
-                self.suspect(key, claim, now);
+                self.suspect(key, Claim::SaysOther { size: asked.size, old: asked.old }, now);
             }
             Ok(Answer::Refused(status)) => one.failed(format!("answered {status}"), now),
             Err(error) => one.failed(error.to_string(), now),
@@ -418,10 +415,10 @@ impl Core {
 
     /// A witness says what may mean that there are two histories. It does not prove it: whoever claims so without a
     /// signature of the log stops nothing but a start.
-    fn suspect(&mut self, key: &Key, claim: String, now: Timestamp) {
+    fn suspect(&mut self, key: &Key, claim: Claim, now: Timestamp) {
         let Some(one) = self.witnesses.all.get_mut(key) else { return };
-        one.failed(claim.clone(), now);
-        one.suspect = Some(claim.clone());
+        one.failed(claim.to_string(), now);
+        one.suspect = Some(claim.to_string());
         one.heard = false;
         if self.start.is_holding() {
             self.start.contradicted(Contradiction { witness: one.name.clone(), claim, notes: Vec::new() });
