@@ -87,15 +87,15 @@ impl Default for Transport {
 pub struct Witnesses {
     /// How old a quorum may become before the operator is warned, in seconds.
     pub warn_after: u64,
-    /// How old it may become before packets under its covenant are put off, in seconds; never when left out.
-    pub stop_after: Option<u64>,
-    /// A PEM file with the authorities that vouch for witnesses that are no party; those of the machine when left out.
-    pub authorities: Option<std::path::PathBuf>,
+    /// How old it may become before packets under its covenant are put off, in seconds; 0 for never.
+    pub stop_after: u64,
+    /// A PEM file with the authorities that vouch for witnesses that are no party; those of the machine when empty.
+    pub authorities: std::path::PathBuf,
 }
 
 impl Default for Witnesses {
     fn default() -> Self {
-        Self { warn_after: 600, stop_after: None, authorities: None }
+        Self { warn_after: 600, stop_after: 0, authorities: std::path::PathBuf::new() }
     }
 }
 
@@ -152,8 +152,8 @@ impl Config {
             Some(("transport.max_handshakes", "1 tot 65536", "1 to 65536"))
         } else if !(120..=604_800).contains(&self.witnesses.warn_after) {
             Some(("witnesses.warn_after", "120 tot 604800", "120 to 604800"))
-        } else if self.witnesses.stop_after.is_some_and(|after| !(300..=2_592_000).contains(&after)) {
-            Some(("witnesses.stop_after", "300 tot 2592000", "300 to 2592000"))
+        } else if self.witnesses.stop_after != 0 && !(300..=2_592_000).contains(&self.witnesses.stop_after) {
+            Some(("witnesses.stop_after", "0, of 300 tot 2592000", "0, or 300 to 2592000"))
         } else {
             None
         };

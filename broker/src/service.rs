@@ -192,7 +192,8 @@ fn core_config(config: &Config, log_key: &str) -> seinhuis_broker_core::Config {
     let mut settings = seinhuis_broker_core::Config::new(&config.log_origin, log_key, SOFTWARE);
     settings.mailbox_packets = config.mailbox.packets;
     settings.mailbox_bytes = config.mailbox.bytes;
-    settings.stop_unwitnessed = config.witnesses.stop_after.map(Span::seconds);
+    let stop_after = config.witnesses.stop_after;
+    settings.stop_unwitnessed = (stop_after > 0).then(|| Span::seconds(stop_after));
     settings
 }
 
@@ -217,20 +218,18 @@ fn entries(rows: &[TableRow]) -> (Vec<(u64, Vec<u8>)>, u64) {
 /// noticed before anything is served.
 fn check_head(core: &Core, log: &LogKey) -> Result<(), Complaint> {
     let Some(head) = core.head() else { return Ok(()) };
-    Checkpoint::verify(&head.note, &log.origin, &log.key)
-        .map(|_| ())
-        .map_err(|error| {
-            Complaint::usage(
-                Text::new(
-                    format!("Het laatste controlepunt van het log is niet van deze broker: {error}"),
-                    format!("The log's last checkpoint is not this broker's: {error}"),
-                ),
-                Text::new(
-                    "Gebruik de sleutel keys/log.key en de log_origin waarmee dit log begonnen is.",
-                    "Use the key keys/log.key and the log_origin this log was begun with.",
-                ),
-            )
-        })
+    Checkpoint::verify(&head.note, &log.origin, &log.key).map(|_| ()).map_err(|error| {
+        Complaint::usage(
+            Text::new(
+                format!("Het laatste controlepunt van het log is niet van deze broker: {error}"),
+                format!("The log's last checkpoint is not this broker's: {error}"),
+            ),
+            Text::new(
+                "Gebruik de sleutel keys/log.key en de log_origin waarmee dit log begonnen is.",
+                "Use the key keys/log.key and the log_origin this log was begun with.",
+            ),
+        )
+    })
 }
 
 /// The root of the newest head, as the store has it.

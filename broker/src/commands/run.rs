@@ -42,7 +42,8 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
     runtime
         .block_on(async {
             let control = Control::bind(&home.socket())?;
-            let http = Http::new(config.witnesses.authorities.as_deref())?;
+            let authorities = &config.witnesses.authorities;
+            let http = Http::new(Some(authorities.as_path()).filter(|path| !path.as_os_str().is_empty()))?;
             let (service, thread) = Service::open(home, &config)?;
             let server = Arc::new(Server::start(home, &config, service.clone())?);
             let (stop, stopping) = watch::channel(false);

@@ -106,7 +106,8 @@ pub(crate) fn blocks(story: &Story) -> Vec<(&'static str, String)> {
 }
 
 fn session(story: &Story) -> String {
-    let hello = Hello { version: VERSION, software: "voorbeeld-agent/0.1.0".into() };
+    let cosigned = Bytes(story.notes[0].clone().into_bytes());
+    let hello = Hello { version: VERSION, software: "voorbeeld-agent/0.1.0".into(), cosigned };
     let welcome = Welcome {
         version: VERSION,
         software: "seinhuis-broker/0.1.0".into(),
@@ -118,7 +119,11 @@ fn session(story: &Story) -> String {
     };
     let refuse = Refuse { reason: Refusal::UnknownPartner.number(), retry_after: None };
     Block::new()
-        .hex("Hello frame", &hello.to_frame().unwrap())
+        .with(
+            "Hello frame",
+            &hello.to_frame().unwrap(),
+            &[("checkpoint of size 1", story.notes[0].as_bytes())],
+        )
         .with(
             "Welcome frame",
             &welcome.to_frame().unwrap(),
