@@ -103,6 +103,8 @@ pub struct Stage {
     pub address: String,
     /// Whether its covenant pins the witness keys of its members, so that two of them have to cosign the log.
     pub watched: bool,
+    /// What else stands in the partnership's part of the covenant, as TOML.
+    pub more: String,
 }
 
 impl Stage {
@@ -164,7 +166,8 @@ impl Stage {
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StageError> {
         let address = free_address()?;
-        let stage = Self { dir: dir.to_path_buf(), programs, members, address, watched: true };
+        let stage =
+            Self { dir: dir.to_path_buf(), programs, members, address, watched: true, more: String::new() };
         tell("certificate authority");
         stage.certs(&["init", "--name", "Partnerschap Voorbeeldstad"])?;
         tell("broker");
@@ -444,6 +447,7 @@ expires = "2035-12-31"
                 _ = writeln!(text, "witness_key = \"{}\"", self::text(&shown, "witness_key"));
             }
         }
+        text.push_str(&self.more);
         Ok(text)
     }
 

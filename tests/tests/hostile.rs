@@ -202,7 +202,7 @@ fn a_hello_that_is_none_has_its_number() {
         (vec![0, 0, 0], Refusal::Malformed),
         (vec![0, 0, 0, 0, 1], Refusal::Malformed),
         (frame::encode(Kind::Hello, b"\x00").unwrap(), Refusal::Malformed),
-        (frame::encode(Kind::Hello, b"\x82\x18\x01\x61x").unwrap(), Refusal::NotCanonical),
+        (frame::encode(Kind::Hello, b"\x83\x18\x01\x61x\x40").unwrap(), Refusal::NotCanonical),
         (vec![0, 0, 0, 1, 0x7f], Refusal::UnexpectedMessage),
     ] {
         let error = instead_of_hello(&bytes, true);

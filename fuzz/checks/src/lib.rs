@@ -29,6 +29,7 @@ pub type Check = fn(&[u8]) -> bool;
 
 /// Every check.
 pub const TARGETS: &[Target] = &[
+    ("add_checkpoint", log::add_checkpoint),
     ("agent_config", shell::agent_config),
     ("agent_rows", rows::agent_rows),
     ("body", covenant::body),
@@ -56,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     ("note", log::note),
     ("packet", packet::packet),
     ("packet_parts", packet::packet_parts),
+    ("policy", log::policy),
     ("prekeys", packet::prekeys),
     ("receipt", log::receipt),
     ("rotation", rotation::rotation),
@@ -66,4 +68,5 @@ pub const TARGETS: &[Target] = &[
     ("vkey", log::vkey),
     ("vote", covenant::vote),
     ("wire", packet::wire),
+    ("witness_answer", log::witness_answer),
 ];
