@@ -263,8 +263,12 @@ fn quorums(status: &Value) -> Vec<Finding> {
         let told = if quorum.get("stale").and_then(Value::as_bool) == Some(true) {
             Err(Complaint::refused(
                 Text::new(
-                    format!("Het logboek is te lang niet door genoeg partijen meegetekend; het laatst op {at}."),
-                    format!("The log was not cosigned by enough parties for too long; the last time at {at}."),
+                    format!(
+                        "Het logboek is te lang niet door genoeg partijen meegetekend; het laatst op {at}."
+                    ),
+                    format!(
+                        "The log was not cosigned by enough parties for too long; the last time at {at}."
+                    ),
                 ),
                 Text::new(
                     "Vraag de beheerder van de broker op wie gewacht wordt (seinhuis-broker status).",

@@ -59,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     ("packet_parts", packet::packet_parts),
     ("policy", log::policy),
     ("prekeys", packet::prekeys),
+    ("proof", log::proof),
     ("receipt", log::receipt),
     ("rotation", rotation::rotation),
     ("schema", covenant::schema),

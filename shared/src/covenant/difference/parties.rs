@@ -161,12 +161,12 @@ impl Found {
             &end(*left),
             &end(new.left),
         );
-        self.value(
-            about,
-            &of("De sleutel als getuige van het logboek", "The key as a witness of the log"),
-            &watching(witness_key.as_ref()),
-            &watching(new.witness_key.as_ref()),
-        );
+        let key = of("De sleutel als getuige van het logboek", "The key as a witness of the log");
+        self.watches(about, &key, witness_key.as_ref(), new.witness_key.as_ref());
+    }
+
+    fn watches(&mut self, about: &str, key: &Words, old: Option<&Bytes>, new: Option<&Bytes>) {
+        self.value(about, key, &watching(old), &watching(new));
     }
 
     pub(super) fn decisions(&mut self, old: &Covenant, new: &Covenant) {
