@@ -346,8 +346,8 @@ refusals! {
         nl "Het logboek is te lang niet meegetekend door het aantal partijen dat het convenant vraagt." => "De agent probeert het later opnieuw; controleer of de agents van de partijen verbonden zijn.",
         en "The log was not cosigned for too long by as many parties as the covenant asks." => "The agent tries again later; check that the agents of the parties are connected.";
     AwaitingWitnesses = 607 "awaiting-witnesses" Passing,
-        nl "De broker start en wacht op genoeg getuigen van het logboek." => "De agent probeert het later opnieuw; de beheerder ziet op wie gewacht wordt.",
-        en "The broker is starting and waits for enough witnesses of the log." => "The agent tries again later; the operator sees who is waited for.";
+        nl "De broker start en wacht op genoeg getuigen van het logboek." => "De agent probeert het later opnieuw. De beheerder start de broker en ziet met `seinhuis-broker status` op wie gewacht wordt.",
+        en "The broker is starting and waits for enough witnesses of the log." => "The agent tries again later. The operator starts the broker and sees with `seinhuis-broker status` who is waited for.";
 }
 
 impl Refusal {

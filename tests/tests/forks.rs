@@ -1,5 +1,5 @@
 //! Two histories of one log, and damage to one: each is found, named and refused, by real processes.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
 mod common;
 
