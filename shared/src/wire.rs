@@ -60,6 +60,8 @@ message!(
         version: u8,
         /// Name and version of the software, for the operator.
         software: String,
+        /// The largest checkpoint this agent cosigned for this log, as the log signed it; empty if there is none.
+        cosigned: Bytes,
     }
 );
 
@@ -251,6 +253,26 @@ message!(
 
 /// The most sizes one [`FetchConsistency`] may name.
 pub const CONSISTENCY_SIZES_MAX: usize = 32;
+
+message!(
+    /// A witness' answer to a checkpoint it was asked to cosign, as over HTTP (C2SP tlog-witness).
+    Cosigned in Cosigned {
+        /// The status: 200 when it cosigned.
+        status: u16,
+        /// Signature lines with 200, a size with 409, otherwise nothing.
+        body: Bytes,
+    }
+);
+
+message!(
+    /// A checkpoint that was cosigned by as many witnesses as a covenant asks.
+    Witnessed in Witnessed {
+        /// The covenant.
+        covenant: Digest,
+        /// The checkpoint with the cosignatures (C2SP signed note).
+        note: Bytes,
+    }
+);
 
 /// One packet in an acknowledgement: `[msg_id, packet, outcome]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]

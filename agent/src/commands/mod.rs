@@ -8,6 +8,7 @@ mod doctor;
 mod enrol;
 mod init;
 mod key;
+mod log;
 mod messages;
 mod present;
 mod push;
@@ -55,9 +56,12 @@ enum Command {
     /// Cases: open, step, close, condition, list, show
     #[command(subcommand)]
     Case(Case),
-    /// The signing key: show, rotate
+    /// The keys: show, rotate, witness
     #[command(subcommand)]
     Key(Key),
+    /// The exchange log: policy
+    #[command(subcommand)]
+    Log(Log),
     /// Run the agent
     Run(run::Run),
     /// Hand over a signal; it is kept until the broker has accepted or refused it
@@ -180,14 +184,26 @@ enum Case {
 
 #[derive(Debug, Subcommand)]
 enum Key {
-    /// Show the signing key, the ones before it, and a rotation that is under way
+    /// Show the signing key, the ones before it, a rotation that is under way, and the witness key, as a covenant
+    /// pins them
     Show,
+    /// Make the key with which this agent cosigns the exchange log, if there is none
+    Witness,
     /// Give up the signing key for a new one, with its signature; no new version of a covenant is needed
     Rotate {
         /// Do not wait for verdicts on packets that are signed with the old key: those the broker has not
         /// accepted by then are refused. For a key that may be in wrong hands
         #[arg(long)]
         now: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Log {
+    /// Print whose cosignatures a covenant asks under the log's checkpoints: its C2SP tlog-policy, for an auditor
+    Policy {
+        /// The first digits of the covenant's hash, when more than one in force asks a quorum
+        covenant: Option<String>,
     },
 }
 
@@ -289,6 +305,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Case(command) => cases(&home, command, ui),
         Command::Key(Key::Show) => key::show(&home, ui),
+        Command::Key(Key::Witness) => key::witness(&home, ui),
+        Command::Log(Log::Policy { covenant }) => log::policy(&home, covenant.as_deref(), ui),
         Command::Key(Key::Rotate { now }) => key::rotate(&home, now, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),

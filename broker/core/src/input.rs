@@ -6,10 +6,11 @@ use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::{CaseId, Digest, Oin};
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::wire::{Acknowledgement, Hello};
+use seinhuis_shared::wire::{Acknowledgement, Cosigned, Hello};
 
 use crate::admission::{Authentic, Rejected};
 use crate::operator::{Command, CommandId};
+use crate::start::Heard;
 
 /// A connection, named by the shell; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,8 @@ pub enum Input {
         peer: Oin,
         /// What it said.
         hello: Hello,
+        /// What the checkpoint in it says about this log, found by [`crate::hear`].
+        heard: Heard,
     },
     /// A connection ended.
     Disconnected {
@@ -82,6 +85,15 @@ pub enum Input {
         /// How many.
         size: u64,
     },
+    /// The log has a new head: it is to be cosigned. Brought a few times a second at most.
+    HeadMoved,
+    /// A witness that is no party answered, or did not.
+    OutsideAnswered {
+        /// Its public key.
+        key: [u8; 32],
+        /// Status and body; nothing when there was no answer.
+        answer: Option<Cosigned>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -112,4 +124,6 @@ pub enum Ask {
     FetchCase(CaseId),
     /// Asks for consistency proofs.
     FetchConsistency(Vec<u64>),
+    /// Answers as a witness.
+    Cosigned(Cosigned),
 }

@@ -23,10 +23,12 @@ mod packets;
 mod rotations;
 mod sequencer;
 mod session;
+mod start;
 mod state;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod witnesses;
 mod write;
 
 pub use crate::cases::Cases;
@@ -37,5 +39,7 @@ pub use input::{Ask, ConnId, Input, LaneId, RequestId};
 pub use mailbox::MailItem;
 pub use operator::{Answer, Command, CommandId, PartnerRow, QueueRow};
 pub use sequencer::Sealed;
-pub use turn::{ReceiptSource, Send, Turn};
-pub use write::{Change, Head, Outcome, Table, Write};
+pub use start::{Claim, Contradiction, Heard, hear};
+pub use turn::{Question, ReceiptSource, Send, Turn};
+pub use witnesses::{CovenantWatch, Watch, WitnessWatch};
+pub use write::{Change, Head, Outcome, Table, WitnessedRow, Write};

@@ -15,7 +15,7 @@ use crate::directory::Directory;
 use crate::in_flight::Cause;
 use crate::mailbox::Mailbox;
 use crate::sequencer::Log;
-use crate::write::{Outcome, Write};
+use crate::write::{Outcome, WitnessedRow, Write};
 
 /// Something that ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +43,10 @@ pub(crate) struct State {
     /// The size of the log's tree at which packets lost what they rested on.
     pub(crate) lapses: BTreeMap<Cause, u64>,
     pub(crate) log: Log,
+    /// The newest witnessed checkpoint, by covenant and origin.
+    pub(crate) witnessed: BTreeMap<(Digest, String), WitnessedRow>,
+    /// The last day of which one is kept as history.
+    pub(crate) witnessed_days: BTreeMap<(Digest, String), u32>,
 }
 
 impl State {
@@ -105,6 +109,13 @@ impl State {
             }
             Write::Published { first } => {
                 self.log.unpublished.remove(first);
+            }
+            Write::Witnessed { covenant, origin, row } => {
+                self.witnessed.insert((*covenant, origin.clone()), (**row).clone());
+            }
+            Write::WitnessedDay { covenant, origin, day, .. } => {
+                let last = self.witnessed_days.entry((*covenant, origin.clone())).or_insert(*day);
+                *last = (*last).max(*day);
             }
         }
         true

@@ -158,6 +158,9 @@ async fn encode(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Cases { .. }
         | Send::Rotations { .. }
         | Send::Consistency { .. }
+        | Send::AddCheckpoint { .. }
+        | Send::AskOutside { .. }
+        | Send::Witnessed { .. }
         | Send::Answer { .. } => Ok(Vec::new()),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream};
-use seinhuis_broker_core::{ConnId, Input, ReceiptSource, Send};
+use seinhuis_broker_core::{ConnId, Heard, Input, ReceiptSource, Send};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::frame::{self, Kind};
@@ -74,8 +74,9 @@ async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusa
     let (mut send, hello) = tokio::time::timeout(HELLO_TIMEOUT, hello(&peer.conn))
         .await
         .map_err(|_| Refusal::UnexpectedMessage)??;
+    let heard = heard(peer, hello.cosigned.clone()).await?;
     let (out, mut from_engine) = mpsc::unbounded_channel();
-    let input = Input::Connected { conn: peer.id, peer: peer.oin, hello };
+    let input = Input::Connected { conn: peer.id, peer: peer.oin, hello, heard };
     peer.shared.service.engine.bring(Some(Attach::Conn(peer.id, out)), Some(input), 0).await;
     match from_engine.recv().await {
         Some(Send::Welcome { welcome, .. }) => {
@@ -106,6 +107,16 @@ async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusa
     ended
 }
 
+/// Holds the checkpoint in a hello against the log.
+async fn heard(peer: &Peer, cosigned: Bytes) -> Result<Heard, Refusal> {
+    let service = peer.shared.service.clone();
+    let heard = tokio::task::spawn_blocking(move || service.hear(&cosigned)).await;
+    heard.map_err(|_| Refusal::TooBusy)?.map_err(|complaint| {
+        tracing::error!("{}", complaint.what.en);
+        Refusal::StorageFailed
+    })
+}
+
 async fn hello(conn: &Connection) -> Result<(SendStream, Hello), Refusal> {
     let (send, mut recv) = conn.accept_bi().await.map_err(|_| Refusal::UnexpectedMessage)?;
     match quic::frame(&mut recv).await {
@@ -129,6 +140,14 @@ async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>)
                 buffer.extend(Agreements { agreements }.to_frame()?);
             } else if let Send::Cases { cases, .. } = send {
                 buffer.extend(Cases { cases }.to_frame()?);
+            } else if let Send::Witnessed { witnessed, .. } = send {
+                buffer.extend(witnessed.to_frame()?);
+            } else if let Send::AddCheckpoint { question, .. } = send {
+                // Without the question there is no answer: it is asked again later.
+                match peer.shared.service.request(question).await {
+                    Ok(request) => buffer.extend(frame::encode(Kind::AddCheckpoint, &request)?),
+                    Err(complaint) => tracing::error!("{}", complaint.what.en),
+                }
             } else if let Send::Offer { item, bytes, receipt, .. } = send {
                 match offer(peer, item.packet, bytes, receipt).await {
                     Ok(frame) => buffer.extend(frame),

@@ -16,3 +16,4 @@ mod rows;
 #[path = "../../../../tests/kits/law.rs"]
 mod rules;
 mod trust;
+mod witness;

@@ -18,3 +18,4 @@ mod replay;
 mod rotations;
 mod sequences;
 mod sessions;
+mod witnesses;
