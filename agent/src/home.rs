@@ -62,6 +62,11 @@ impl Home {
         self.keys().join("signing.next.key")
     }
 
+    /// The key with which this agent cosigns the exchange log.
+    pub fn witness_key(&self) -> PathBuf {
+        self.keys().join("witness.key")
+    }
+
     /// The key that encrypts what is secret in the store.
     pub fn store_key(&self) -> PathBuf {
         self.keys().join("store.key")
@@ -185,8 +190,11 @@ impl Home {
         files::check_private_dir(&self.keys())?;
         let store_key = keys::load_symmetric(&self.store_key())?;
         let signer = keys::load_signing(&self.signing_key())?;
-        let vault =
-            Vault::new(&store_key, signer)?.with_files(self.signing_key(), self.next_signing_key())?;
+        let witness = self.witness_key();
+        let witness = if witness.exists() { Some(keys::load_signing(&witness)?) } else { None };
+        let vault = Vault::new(&store_key, signer)?
+            .with_witness(witness)
+            .with_files(self.signing_key(), self.next_signing_key())?;
         let ldv = self.load_config()?.ldv;
         if !ldv.is_on() {
             return Ok(vault);

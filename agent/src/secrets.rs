@@ -26,6 +26,8 @@ pub struct Vault {
     signer: SigningKey,
     /// The signing key that is to take its place.
     next: Option<SigningKey>,
+    /// The key that cosigns the exchange log.
+    witness: Option<SigningKey>,
     /// Where both are kept; none for keys that are in memory only.
     files: Option<(PathBuf, PathBuf)>,
     store: RandomizedNonceKey,
@@ -66,7 +68,7 @@ impl Vault {
         let derive = hmac::Key::new(hmac::HMAC_SHA256, store_key);
         let derived = hmac::sign(&derive, b"seinhuis/agent/fingerprint/1");
         let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
-        Ok(Self { signer, next: None, files: None, store, fingerprints, names: None })
+        Ok(Self { signer, next: None, witness: None, files: None, store, fingerprints, names: None })
     }
 
     /// Has processings recorded, with pseudonyms made by this key; at most so many at a time, and where that is
@@ -87,6 +89,18 @@ impl Vault {
         }
         self.files = Some((current, next));
         Ok(self)
+    }
+
+    /// Has this key at hand to cosign the exchange log with.
+    #[must_use]
+    pub fn with_witness(mut self, witness: Option<SigningKey>) -> Self {
+        self.witness = witness;
+        self
+    }
+
+    /// The key that cosigns the exchange log; none for an agent that is no witness.
+    pub const fn witness(&self) -> Option<&SigningKey> {
+        self.witness.as_ref()
     }
 
     /// Has the next signing key at hand: the one whose file is there, else a new one whose file is on stable
@@ -142,6 +156,7 @@ impl Vault {
                 most: names.most,
                 required: names.required,
             }),
+            witness: self.witness.as_ref(),
         }
     }
 }

@@ -42,6 +42,9 @@ pub struct Config {
     /// Storage settings.
     #[serde(default)]
     pub store: Store,
+    /// Witnesses of the exchange log.
+    #[serde(default)]
+    pub witnesses: Witnesses,
 }
 
 /// `[mailbox]`.
@@ -75,6 +78,24 @@ pub struct Transport {
 impl Default for Transport {
     fn default() -> Self {
         Self { key_exchange: Kx::Hybrid, max_handshakes: 256, segmentation_offload: true }
+    }
+}
+
+/// `[witnesses]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Witnesses {
+    /// How old a quorum may become before the operator is warned, in seconds.
+    pub warn_after: u64,
+    /// How old it may become before packets under its covenant are put off, in seconds; 0 for never.
+    pub stop_after: u64,
+    /// A PEM file with the authorities that vouch for witnesses that are no party; those of the machine when empty.
+    pub authorities: std::path::PathBuf,
+}
+
+impl Default for Witnesses {
+    fn default() -> Self {
+        Self { warn_after: 600, stop_after: 0, authorities: std::path::PathBuf::new() }
     }
 }
 
@@ -129,6 +150,10 @@ impl Config {
             Some(("store.index_interval_ms", "10 tot 60000", "10 to 60000"))
         } else if !(1..=65_536).contains(&self.transport.max_handshakes) {
             Some(("transport.max_handshakes", "1 tot 65536", "1 to 65536"))
+        } else if !(120..=604_800).contains(&self.witnesses.warn_after) {
+            Some(("witnesses.warn_after", "120 tot 604800", "120 to 604800"))
+        } else if self.witnesses.stop_after != 0 && !(300..=2_592_000).contains(&self.witnesses.stop_after) {
+            Some(("witnesses.stop_after", "0, of 300 tot 2592000", "0, or 300 to 2592000"))
         } else {
             None
         };

@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use seinhuis_broker_core::{
-    Answer, CommandId, ConnId, Core, Directory, Input, LaneId, RequestId, Sealed, Send, Turn,
+    Answer, CommandId, ConnId, Contradiction, Core, Directory, Input, LaneId, RequestId, Sealed, Send, Turn,
+    Watch,
 };
 use seinhuis_journal::{Stats, Store, StoreError};
 use seinhuis_shared::limits::FRAME_MAX;
@@ -19,7 +20,7 @@ use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shell::pace::Pace;
 use seinhuis_shell::{clock, keys};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::log::Log;
 use crate::store;
@@ -46,6 +47,8 @@ pub enum Attach {
     LaneClosed(LaneId),
     /// A request's stream.
     Request(RequestId, oneshot::Sender<Send>),
+    /// Who asks witnesses that are no party.
+    Outside(mpsc::UnboundedSender<Send>),
     /// A command's caller.
     Command(CommandId, oneshot::Sender<Result<Answer, Refusal>>),
 }
@@ -72,6 +75,9 @@ pub enum EngineError {
     /// The log's head could not be signed.
     #[error("the log's head cannot be signed: {0}")]
     Sign(String),
+    /// A witness saw another history of this log; nothing was kept of the turn in which it said so.
+    #[error("witness {} contradicts this log: {}", .0.witness, .0.claim)]
+    Contradicted(Box<Contradiction>),
 }
 
 /// Counts since the start.
@@ -91,6 +97,7 @@ pub struct Engine {
     jobs: mpsc::Sender<Job>,
     directory: Arc<RwLock<Arc<Directory>>>,
     counts: Arc<RwLock<Counts>>,
+    watch: watch::Receiver<Arc<Watch>>,
 }
 
 impl Engine {
@@ -104,7 +111,9 @@ impl Engine {
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let directory = Arc::new(RwLock::new(core.directory()));
         let counts = Arc::new(RwLock::new(Counts { store: store.stats(), ..Counts::default() }));
+        let (watching, watch) = watch::channel(Arc::new(core.witness_watch(clock::now())));
         let worker = Worker {
+            watching,
             core,
             store,
             log,
@@ -118,7 +127,7 @@ impl Engine {
             .name("engine".into())
             .spawn(move || worker.run(inbox))
             .unwrap_or_else(|_| thread::spawn(|| Err(EngineError::Sign("no thread can be started".into()))));
-        (Self { jobs, directory, counts }, thread)
+        (Self { jobs, directory, counts, watch }, thread)
     }
 
     /// Brings an input; waits while the engine has too many. `false` once the engine has stopped.
@@ -141,6 +150,11 @@ impl Engine {
         *self.counts.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// The witnesses as of the last turn that changed something about them; tells when that happens.
+    pub fn watch(&self) -> watch::Receiver<Arc<Watch>> {
+        self.watch.clone()
+    }
+
     /// Resolves once the engine has stopped.
     pub async fn stopped(&self) {
         self.jobs.closed().await;
@@ -152,6 +166,7 @@ struct Outs {
     conns: BTreeMap<ConnId, mpsc::UnboundedSender<Send>>,
     lanes: BTreeMap<LaneId, mpsc::UnboundedSender<Send>>,
     requests: BTreeMap<RequestId, oneshot::Sender<Send>>,
+    outside: Option<mpsc::UnboundedSender<Send>>,
     commands: BTreeMap<CommandId, oneshot::Sender<Result<Answer, Refusal>>>,
 }
 
@@ -162,6 +177,7 @@ impl Outs {
             Attach::Lane(id, out) => drop(self.lanes.insert(id, out)),
             Attach::LaneClosed(id) => drop(self.lanes.remove(&id)),
             Attach::Request(id, out) => drop(self.requests.insert(id, out)),
+            Attach::Outside(out) => drop(self.outside.replace(out)),
             Attach::Command(id, out) => drop(self.commands.insert(id, out)),
         }
     }
@@ -176,6 +192,8 @@ impl Outs {
             | Send::Agreements { conn, .. }
             | Send::Cases { conn, .. }
             | Send::Notices { conn, .. }
+            | Send::AddCheckpoint { conn, .. }
+            | Send::Witnessed { conn, .. }
             | Send::Refuse { conn, request: None, .. } => {
                 self.conns.get(&conn).is_some_and(|out| out.send(send).is_ok())
             }
@@ -192,6 +210,7 @@ impl Outs {
             | Send::Consistency { request, .. } => {
                 self.requests.remove(&request).is_some_and(|out| out.send(send).is_ok())
             }
+            Send::AskOutside { .. } => self.outside.as_ref().is_some_and(|out| out.send(send).is_ok()),
             Send::Answer { id, answer } => {
                 self.commands.remove(&id).is_some_and(|out| out.send(answer).is_ok())
             }
@@ -203,6 +222,7 @@ impl Outs {
 }
 
 struct Worker {
+    watching: watch::Sender<Arc<Watch>>,
     core: Core,
     store: Box<dyn Store>,
     log: Log,
@@ -256,7 +276,11 @@ impl Worker {
 
     /// Makes a turn durable and lets out what it says. Tells whether there was anything to make durable.
     fn finish(&mut self, mut turn: Turn, inputs: u64) -> Result<bool, EngineError> {
+        if let Some(contradiction) = self.core.contradiction() {
+            return Err(EngineError::Contradicted(Box::new(contradiction.clone())));
+        }
         if turn.is_empty() {
+            self.show_watch();
             // Nothing but time has passed: room for the store's housekeeping.
             self.store.tidy()?;
             return Ok(false);
@@ -275,11 +299,19 @@ impl Worker {
                 self.core.directory();
         }
         let sends = self.core.committed(turn, &sealed, &note);
+        self.show_watch();
         self.count(inputs, durable);
         for send in sends {
             self.outs.dispatch(send);
         }
         Ok(durable)
+    }
+
+    /// Shows how the witnesses stand, when that changed; what is shown is durable.
+    fn show_watch(&mut self) {
+        if self.core.take_watch_change() {
+            self.watching.send_replace(Arc::new(self.core.witness_watch(clock::now())));
+        }
     }
 
     /// Brings the counts up to date, before the answer to whoever asked goes out.

@@ -54,6 +54,11 @@ impl Home {
         self.keys().join("log.key")
     }
 
+    /// What shows that there are two histories of this log; while it is there nothing is served.
+    pub fn fork(&self) -> PathBuf {
+        self.0.join("fork-evidence.txt")
+    }
+
     /// What the partnership CA issued.
     pub fn grant(&self) -> PathBuf {
         self.0.join("grant.json")

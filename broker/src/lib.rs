@@ -8,12 +8,14 @@ pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod export;
+mod fork;
 pub mod home;
 pub mod link;
 pub mod log;
 pub mod service;
 mod store;
 mod tile_tree;
+mod witness;
 
 pub use commands::run;
 

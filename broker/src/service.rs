@@ -5,11 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use seinhuis_broker_core::{Answer, Command, CommandId, Core, Input};
+use seinhuis_broker_core::{
+    Answer, Command, CommandId, Core, CovenantWatch, Heard, Input, Question, Watch, hear,
+};
 use seinhuis_journal::{IndexRecovery, JournalStore, Options, Recovery, Store};
+use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::SigningKey;
+use seinhuis_shared::time::Span;
+use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shared::tlog::note::Note;
+use seinhuis_shared::tlog::witness;
+use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use tokio::sync::oneshot;
@@ -17,6 +25,7 @@ use tokio::sync::oneshot;
 use crate::SOFTWARE;
 use crate::config::Config;
 use crate::engine::{Attach, Engine, EngineError};
+use crate::fork;
 use crate::home::Home;
 use crate::log::Log;
 use crate::store::{self, TableRow};
@@ -50,6 +59,7 @@ impl Service {
             index_interval: Duration::from_millis(config.store.index_interval_ms),
             ..Options::default()
         };
+        fork::check(home)?;
         seinhuis_shell::files::make_private_dir(&home.store())?;
         seinhuis_shell::files::make_private_dir(&home.log())?;
         let (store, recovery) =
@@ -59,7 +69,12 @@ impl Service {
         let (entries, size) = entries(&rows);
         let log = Log::open(&home.log(), size, entries)?;
         let settings = core_config(config, &log_key.1.key.to_string());
-        let core = Core::restore(settings, rows, log.frontier()?).map_err(|error| {
+        let root = head_root(&rows);
+        let mut core = Core::restore(settings, rows, log.frontier()?).map_err(|error| {
+            // Which file it is says more than that it does not add up.
+            if let Some(damage) = log.damage(root.as_ref()) {
+                return damage;
+            }
             Complaint::usage(
                 Text::new(
                     format!("De opslag in {} klopt niet: {error}", home.store().display()),
@@ -72,6 +87,9 @@ impl Service {
             )
         })?;
         check_head(&core, &log_key.1)?;
+        log.damage(root.as_ref()).map_or(Ok(()), Err)?;
+        check_witnessed(&core, &log)?;
+        core.begin(clock::now());
         let blobs = store.blob_reader();
         let exports = Arc::new(log_key.clone());
         let (engine, thread) = Engine::start(core, Box::new(store), log.clone(), log_key);
@@ -91,6 +109,49 @@ impl Service {
             Ok(answer) => answer.map_err(Complaint::from_refusal),
             Err(_) => Err(Complaint::from_refusal(Refusal::StorageFailed)),
         }
+    }
+
+    /// Holds the checkpoint that an agent says it cosigned against the log.
+    ///
+    /// # Errors
+    /// A sentence when the log's files cannot be read.
+    pub fn hear(&self, cosigned: &[u8]) -> Result<Heard, Complaint> {
+        let log = &self.log_key.1;
+        hear(cosigned, (&log.origin, &log.key), self.log.size(), |size| self.log.root(size))
+    }
+
+    /// The bytes of what a witness is asked (C2SP tlog-witness), with the proof read from the log.
+    ///
+    /// # Errors
+    /// A sentence when the log's files cannot be read.
+    pub async fn request(&self, question: Question) -> Result<Vec<u8>, Complaint> {
+        let log = self.log.clone();
+        let make = move || {
+            let Question { old, size, note } = question;
+            let proof = if old == 0 || old == size { Vec::new() } else { log.consistency(old, size)? };
+            let request = witness::Request { old, proof, note };
+            request.to_bytes().ok_or_else(|| Complaint::bug("a request to cosign is too large"))
+        };
+        tokio::task::spawn_blocking(make).await.map_err(|error| Complaint::bug(error.to_string()))?
+    }
+
+    /// The newest checkpoint that was cosigned as a covenant asks, with the policy that says so; none while the
+    /// covenant asks no quorum, is not in force, or none was reached.
+    pub fn witnessed(&self, covenant: &Digest) -> Option<CovenantWatch> {
+        let watch = Arc::clone(&self.engine.watch().borrow());
+        watch.covenants.iter().find(|one| one.covenant == *covenant && one.newest.is_some()).cloned()
+    }
+
+    /// Waits until every covenant that asks a quorum has one over a tree of at least `size` entries. `false` when that
+    /// takes longer than `patience`, or the engine stops.
+    pub async fn wait_witnessed(&self, size: u64, patience: Duration) -> bool {
+        let mut watch = self.engine.watch();
+        let reached = |watch: &Arc<Watch>| {
+            let of = |one: &CovenantWatch| one.newest.as_ref().is_some_and(|row| row.size >= size);
+            watch.covenants.iter().all(of)
+        };
+        let waiting = watch.wait_for(reached);
+        matches!(tokio::time::timeout(patience, waiting).await, Ok(Ok(_)))
     }
 
     /// Writes complete parts of the log to files, for as long as the engine runs.
@@ -131,6 +192,8 @@ fn core_config(config: &Config, log_key: &str) -> seinhuis_broker_core::Config {
     let mut settings = seinhuis_broker_core::Config::new(&config.log_origin, log_key, SOFTWARE);
     settings.mailbox_packets = config.mailbox.packets;
     settings.mailbox_bytes = config.mailbox.bytes;
+    let stop_after = config.witnesses.stop_after;
+    settings.stop_unwitnessed = (stop_after > 0).then(|| Span::seconds(stop_after));
     settings
 }
 
@@ -155,20 +218,59 @@ fn entries(rows: &[TableRow]) -> (Vec<(u64, Vec<u8>)>, u64) {
 /// noticed before anything is served.
 fn check_head(core: &Core, log: &LogKey) -> Result<(), Complaint> {
     let Some(head) = core.head() else { return Ok(()) };
-    seinhuis_shared::tlog::checkpoint::Checkpoint::verify(&head.note, &log.origin, &log.key)
-        .map(|_| ())
-        .map_err(|error| {
-            Complaint::usage(
+    Checkpoint::verify(&head.note, &log.origin, &log.key).map(|_| ()).map_err(|error| {
+        Complaint::usage(
+            Text::new(
+                format!("Het laatste controlepunt van het log is niet van deze broker: {error}"),
+                format!("The log's last checkpoint is not this broker's: {error}"),
+            ),
+            Text::new(
+                "Gebruik de sleutel keys/log.key en de log_origin waarmee dit log begonnen is.",
+                "Use the key keys/log.key and the log_origin this log was begun with.",
+            ),
+        )
+    })
+}
+
+/// The root of the newest head, as the store has it.
+fn head_root(rows: &[TableRow]) -> Option<Digest> {
+    use seinhuis_broker_core::{Table, Write};
+    rows.iter().filter(|(table, ..)| *table == Table::Head).find_map(|(table, key, value)| {
+        match Write::from_row(*table, key, value) {
+            Some(Write::Head(head)) => Some(head.root),
+            Some(_) | None => None,
+        }
+    })
+}
+
+/// What this broker itself kept as witnessed must be in its log.
+fn check_witnessed(core: &Core, log: &Log) -> Result<(), Complaint> {
+    for row in core.witnessed_here() {
+        let text = Note::parse(&row.note).map(|note| note.text().to_owned());
+        let checkpoint = text.ok().and_then(|text| Checkpoint::parse(&text).ok());
+        let fits = match &checkpoint {
+            Some(one) if one.size() <= log.size() => log.root(one.size())? == *one.root(),
+            Some(_) | None => false,
+        };
+        if !fits {
+            let (size, own) = (row.size, log.size());
+            return Err(Complaint::usage(
                 Text::new(
-                    format!("Het laatste controlepunt van het log is niet van deze broker: {error}"),
-                    format!("The log's last checkpoint is not this broker's: {error}"),
+                    format!(
+                        "De stand van {size} regels, die getuigen meetekenden, staat niet in dit log ({own} regels)."
+                    ),
+                    format!(
+                        "The checkpoint of {size} entries, which witnesses cosigned, is not in this log ({own} entries)."
+                    ),
                 ),
                 Text::new(
-                    "Gebruik de sleutel keys/log.key en de log_origin waarmee dit log begonnen is.",
-                    "Use the key keys/log.key and the log_origin this log was begun with.",
+                    "Start de broker niet op deze bestanden; zet de laatste reservekopie terug.",
+                    "Do not run the broker on these files; restore the latest backup.",
                 ),
-            )
-        })
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn tell(recovery: &Recovery) {

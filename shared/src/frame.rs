@@ -4,8 +4,9 @@
 //! on a frame depends on its kind and is checked on the header, before anything is read or reserved.
 
 use crate::limits::{
-    AGREEMENT_MAX, CASE_CHAIN_MAX, CASE_DECISION_MAX, COVENANT_MAX, ENTRIES_MAX, FRAME_MAX, NOTICES_MAX,
-    ROTATION_MAX, ROTATIONS_LINE_MAX, SMALL_FRAME_MAX, VOTE_MAX, WITHDRAWAL_MAX,
+    AGREEMENT_MAX, CASE_CHAIN_MAX, CASE_DECISION_MAX, CHECKPOINT_MAX, COSIGNED_MAX, COVENANT_MAX,
+    ENTRIES_MAX, FRAME_MAX, NOTICES_MAX, ROTATION_MAX, ROTATIONS_LINE_MAX, SMALL_FRAME_MAX, VOTE_MAX,
+    WITHDRAWAL_MAX, WITNESSED_MAX,
 };
 use crate::refusal::Refusal;
 
@@ -41,7 +42,7 @@ macro_rules! kinds {
 
 kinds! {
     /// Agent: opens the session, on the first bidirectional stream.
-    Hello = 0x01, 1024;
+    Hello = 0x01, 1024 + CHECKPOINT_MAX;
     /// Broker: the session is usable.
     Welcome = 0x02, SMALL_FRAME_MAX;
     /// Either: the request on this stream is refused.
@@ -58,6 +59,10 @@ kinds! {
     Agreements = 0x22, SMALL_FRAME_MAX;
     /// Broker, on its delivery stream: cases that were decided about.
     Cases = 0x23, SMALL_FRAME_MAX;
+    /// Broker, on its delivery stream: a checkpoint to cosign, as a C2SP tlog-witness request.
+    AddCheckpoint = 0x24, SMALL_FRAME_MAX;
+    /// Broker, on its delivery stream: a checkpoint that the quorum of a covenant cosigned.
+    Witnessed = 0x26, WITNESSED_MAX + 64;
     /// Agent, on its acknowledgement stream: packets stored, or found wanting.
     Acknowledge = 0x21, SMALL_FRAME_MAX;
     /// Broker, on its delivery stream: what became of packets the agent sent, with its proof.
@@ -92,6 +97,8 @@ kinds! {
     Rotate = 0x3d, ROTATION_MAX;
     /// Broker: every change in the line of that key.
     Rotations = 0x3e, ROTATIONS_LINE_MAX;
+    /// Agent: its answer, as a witness, to a checkpoint it was asked to cosign.
+    Cosigned = 0x40, COSIGNED_MAX + 64;
     /// Agent: its organisation takes back a packet that was not delivered.
     Withdraw = 0x41, WITHDRAWAL_MAX;
     /// Agent: its organisation's application took a message over.

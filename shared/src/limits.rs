@@ -118,6 +118,10 @@ pub const MAILBOX_BYTES: u64 = 1024 * 1024 * 1024;
 pub const PROOF_MAX: usize = 128;
 /// Most bytes of a signed checkpoint.
 pub const CHECKPOINT_MAX: usize = 4096;
+/// Most bytes of a signed checkpoint with the cosignatures of its witnesses.
+pub const WITNESSED_MAX: usize = 16 * 1024;
+/// Most bytes of what a witness answers.
+pub const COSIGNED_MAX: usize = 16 * 1024;
 /// Most bytes of one log entry.
 pub const ENTRY_MAX: usize = 4096;
 

@@ -360,6 +360,12 @@ refusals! {
     NotFound = 605 "not-found" Sender,
         nl "Het gevraagde bestaat niet of is niet voor deze organisatie." => "Controleer de vraag.",
         en "What was asked for does not exist or is not for this organisation." => "Check the request.";
+    Unwitnessed = 606 "unwitnessed" Passing,
+        nl "Het logboek is te lang niet meegetekend door het aantal partijen dat het convenant vraagt." => "De agent probeert het later opnieuw; controleer of de agents van de partijen verbonden zijn.",
+        en "The log was not cosigned for too long by as many parties as the covenant asks." => "The agent tries again later; check that the agents of the parties are connected.";
+    AwaitingWitnesses = 607 "awaiting-witnesses" Passing,
+        nl "De broker start en wacht op genoeg getuigen van het logboek." => "De agent probeert het later opnieuw. De beheerder start de broker en ziet met `seinhuis-broker status` op wie gewacht wordt.",
+        en "The broker is starting and waits for enough witnesses of the log." => "The agent tries again later. The operator starts the broker and sees with `seinhuis-broker status` who is waited for.";
 }
 
 impl Refusal {
@@ -399,7 +405,15 @@ impl Refusal {
 
     /// Whether the same bytes may succeed later, so that the sender keeps them and tries again.
     pub fn is_passing(self) -> bool {
-        matches!(self, Self::MailboxFull | Self::Stopping | Self::StorageFailed | Self::TooBusy)
+        matches!(
+            self,
+            Self::MailboxFull
+                | Self::Stopping
+                | Self::StorageFailed
+                | Self::TooBusy
+                | Self::Unwitnessed
+                | Self::AwaitingWitnesses
+        )
     }
 }
 

@@ -70,6 +70,8 @@ message!(
         version: u8,
         /// Name and version of the software, for the operator.
         software: String,
+        /// The largest checkpoint this agent cosigned for this log, as the log signed it; empty if there is none.
+        cosigned: Bytes,
     }
 );
 
@@ -263,6 +265,16 @@ message!(
 pub const CONSISTENCY_SIZES_MAX: usize = 32;
 
 message!(
+    /// A witness' answer to a checkpoint it was asked to cosign, as over HTTP (C2SP tlog-witness).
+    Cosigned in Cosigned {
+        /// The status: 200 when it cosigned.
+        status: u16,
+        /// Signature lines with 200, a size with 409, otherwise nothing.
+        body: Bytes,
+    }
+);
+
+message!(
     /// What became of packets this organisation sent, or of one it was to receive: log entries of one turn of
     /// the broker, proved together, with what recipients signed about them.
     Notices in Notices {
@@ -278,6 +290,16 @@ message!(
         proof: Vec<Digest>,
         /// What the entries rest on that recipients signed.
         parts: Vec<Part>,
+    }
+);
+
+message!(
+    /// A checkpoint that was cosigned by as many witnesses as a covenant asks.
+    Witnessed in Witnessed {
+        /// The covenant.
+        covenant: Digest,
+        /// The checkpoint with the cosignatures (C2SP signed note).
+        note: Bytes,
     }
 );
 

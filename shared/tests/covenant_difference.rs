@@ -12,8 +12,8 @@ use covenant_kit::model;
 use proptest::prelude::*;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::{
-    CaseRule, Change, Condition, Covenant, Fate, Flow, Level, Requirement, Role, Route, Special, Step,
-    difference,
+    CaseRule, Change, Condition, Covenant, Fate, Flow, Level, Outside, Requirement, Role, Route, Special,
+    Step, difference,
 };
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Lang;
@@ -97,6 +97,11 @@ fn small() -> Covenant {
     covenant.flows.retain(|flow| ["F01", "F12", "F13", "F32"].contains(&flow.id.as_str()));
     let used: Vec<String> = covenant.flows.iter().flat_map(|flow| flow.types.clone()).collect();
     covenant.types.retain(|own| used.contains(&own.code));
+    covenant.witnesses.push(Outside {
+        name: "inspectie".into(),
+        vkey: "getuige.example+00000000+BA".into(),
+        url: "https://getuige.example".into(),
+    });
     covenant.parties[1].left = Some(Timestamp::parse("2027-01-01").unwrap());
     covenant
 }
@@ -360,6 +365,7 @@ fn what_a_joining_party_and_a_new_flow_open_is_told_in_full() {
     party.name = "Tweede parket".into();
     let key = SigningKey::from_seed(&[42; 32]).public();
     party.signing_keys = vec![Bytes(key.to_bytes().to_vec())];
+    party.witness_key = None;
     new.parties.push(party);
     let flow = Flow { id: "F42".into(), ..old.flows[11].clone() };
     new.flows.push(Flow {

@@ -8,9 +8,12 @@ use covenant_kit::{model, parse, read};
 use proptest::prelude::*;
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::limits::{FLOWS_MAX, SOURCE_MAX};
-use seinhuis_shared::covenant::{CaseRule, Compiled, Covenant, Handling, Level, Role};
+use seinhuis_shared::covenant::{CaseRule, Compiled, Covenant, Handling, Level, Outside, Role};
 use seinhuis_shared::ids::Digest;
+use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::tlog::note::{KeyText, VerifierKey};
+use seinhuis_shared::tlog::policy::Policy;
 
 #[expect(clippy::panic, clippy::expect_used, reason = "the step of a test")]
 /// Replaces `old` once and returns the error with the line, counted from 1, on which `old` begins.
@@ -130,6 +133,42 @@ fn a_missing_table_and_ten_megabytes_are_refused() {
     assert!(error.what.contains(&format!("at most {SOURCE_MAX}")), "{error}");
 }
 
+/// A witness that is no party, with a key of this type and seed.
+fn outside(name: &str, signature_type: u8, seed: u8) -> Outside {
+    let key = SigningKey::from_seed(&[seed; 32]).public().to_bytes();
+    let vkey = KeyText::new("getuige.example", signature_type, &key).unwrap().to_string();
+    Outside { name: name.into(), vkey, url: "https://getuige.example".into() }
+}
+
+#[test]
+fn the_trust_policy_follows_from_the_document() {
+    let log: VerifierKey =
+        "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
+    let mut covenant = model();
+    covenant.witnesses.push(outside("inspectie", 4, 241));
+    let policy = covenant.witness_policy(&log).unwrap();
+    let text = String::from_utf8(policy.to_bytes()).unwrap();
+    assert_eq!(Policy::parse(text.as_bytes()), Ok(policy.clone()));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 1 + 8 + 1 + 2, "{text}");
+    assert!(lines[1].starts_with("witness 00000099000000001000 seinhuis/witness/00000099000000001000+"));
+    assert!(lines[9].starts_with("witness outside-inspectie getuige.example+"));
+    assert!(lines[9].ends_with(" https://getuige.example"));
+    assert!(
+        lines[10].starts_with("group partners 2 00000099000000001000 ") && !lines[10].contains("outside")
+    );
+    assert_eq!(lines[11], "quorum partners");
+    // One from outside takes nobody's place.
+    assert!(policy.reached_by(&[0, 7]) && !policy.reached_by(&[0, 8]));
+    // Without keys, or without a number, no quorum is asked.
+    covenant.witness_quorum = 0;
+    assert_eq!(covenant.witness_policy(&log), None);
+    covenant.witness_quorum = 2;
+    covenant.parties.iter_mut().for_each(|party| party.witness_key = None);
+    assert_eq!(covenant.witness_policy(&log), None);
+    assert!(Covenant::from_bytes(&covenant.to_bytes()).is_ok());
+}
+
 type Change = (&'static str, fn(&mut Covenant));
 
 #[test]
@@ -180,6 +219,32 @@ fn canonical_bytes_are_validated_like_toml() {
         ("out of range", |c| c.flows[0].max_recipients = 17),
         ("out of range", |c| c.overlap_days = 367),
         ("asks for more witnesses", |c| c.witness_quorum = 200),
+        ("more witnesses than the 1 that have", |c| {
+            c.parties.iter_mut().skip(1).for_each(|party| party.witness_key = None);
+        }),
+        ("weak or impossible", |c| c.parties[0].witness_key = Some(Bytes(vec![0; 32]))),
+        ("weak or impossible", |c| c.parties[0].witness_key = Some(Bytes(vec![1; 31]))),
+        ("a key that signs packets", |c| {
+            c.parties[0].witness_key = Some(c.parties[1].signing_keys[0].clone())
+        }),
+        ("stands twice", |c| c.parties[0].witness_key = c.parties[1].witness_key.clone()),
+        ("no verifier key of a witness", |c| c.witnesses = vec![outside("inspectie", 1, 241)]),
+        ("key of somebody else too", |c| c.witnesses = vec![outside("inspectie", 4, 201)]),
+        ("key of somebody else too", |c| c.witnesses = vec![outside("inspectie", 4, 1)]),
+        ("key of somebody else too", |c| {
+            c.witnesses = vec![outside("inspectie", 4, 241), outside("accountant", 4, 241)];
+        }),
+        ("is no code, or stands twice", |c| {
+            c.witnesses = vec![outside("inspectie", 4, 241), outside("inspectie", 4, 242)];
+        }),
+        ("is no code, or stands twice", |c| c.witnesses = vec![outside("De inspectie", 4, 241)]),
+        ("is no address", |c| {
+            c.witnesses =
+                vec![Outside { url: "ftp://inspectie.example".into(), ..outside("inspectie", 4, 241) }];
+        }),
+        ("is no address", |c| {
+            c.witnesses = vec![Outside { url: "https://a b".into(), ..outside("inspectie", 4, 241) }];
+        }),
         ("is not after `joined`", |c| c.parties[0].left = Some(c.parties[0].joined)),
         ("moved by others than", |c| c.steps[0].movers = vec![Role::Politie]),
         ("moved by others than", |c| c.steps[7].movers.push(Role::Politie)),

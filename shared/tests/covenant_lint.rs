@@ -169,6 +169,9 @@ const ROWS: &[Row] = &[
     }),
     (Warning::YouthWorkObliged, "00000099000000003000", "De Brug", |c| c.parties[2].may_be_absent = false),
     (Warning::FewWitnesses, "rules.witness_quorum", "says 1", |c| c.witness_quorum = 1),
+    (Warning::QuorumWithoutKeys, "rules.witness_quorum", "no party has", |c| {
+        c.parties.iter_mut().for_each(|party| party.witness_key = None);
+    }),
     (Warning::TooLong, "partnership.valid_until", "until 2031-01-03", |c| {
         c.valid_until = c.valid_from.plus(Span::days(1828));
     }),

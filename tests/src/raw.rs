@@ -161,7 +161,8 @@ impl Raw {
         let key = card.log_key.parse().map_err(|_| RawError::Own(Complaint::bug("the card's log key")))?;
         let log = LogKey { origin: card.log_origin.clone(), key };
         let mut session = conn.open_bi().await.map_err(|error| RawError::of(&error))?;
-        let hello = Hello { version, software: "raw/1".into() };
+        let hello =
+            Hello { version, software: "raw/1".into(), cosigned: seinhuis_shared::cbor::Bytes::default() };
         send(&conn, &mut session.0, &hello.to_frame().map_err(RawError::Refused)?).await?;
         let payload = expect(&conn, &mut session.1, Kind::Welcome).await?;
         let welcome = Welcome::parse(&payload).map_err(RawError::Refused)?;

@@ -101,6 +101,10 @@ pub struct Stage {
     pub members: Vec<Member>,
     /// Where the broker listens.
     pub address: String,
+    /// Whether its covenant pins the witness keys of its members, so that two of them have to cosign the log.
+    pub watched: bool,
+    /// What else stands in the partnership's part of the covenant, as TOML.
+    pub more: String,
 }
 
 impl Stage {
@@ -140,6 +144,17 @@ impl Stage {
         Ok(stage)
     }
 
+    /// As [`Self::set`], with a covenant that asks no witnesses: for tests that run a broker without agents.
+    ///
+    /// # Errors
+    /// The first command that fails.
+    pub fn unwatched(programs: Programs, dir: &Path, roles: &[&str]) -> Result<Self, StageError> {
+        let stage = Self::found(programs, dir, Self::cast(dir, roles), &mut |_| ())?;
+        let stage = Self { watched: false, ..stage };
+        stage.agree()?;
+        Ok(stage)
+    }
+
     /// As [`Self::set_with`], up to the covenant: nobody has signed anything yet.
     ///
     /// # Errors
@@ -151,7 +166,8 @@ impl Stage {
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StageError> {
         let address = free_address()?;
-        let stage = Self { dir: dir.to_path_buf(), programs, members, address };
+        let stage =
+            Self { dir: dir.to_path_buf(), programs, members, address, watched: true, more: String::new() };
         tell("certificate authority");
         stage.certs(&["init", "--name", "Partnerschap Voorbeeldstad"])?;
         tell("broker");
@@ -426,7 +442,12 @@ expires = "2035-12-31"
                 "\n[[parties]]\noin = \"{}\"\nrole = \"{}\"\nname = \"{}\"\ncontact = \"jeugd@voorbeeldstad.example\"\nsigning_keys = [\"{hex}\"]\n",
                 member.oin, member.role, member.name
             );
+            if self.watched {
+                let shown = self.agent(member, &["key", "witness"])?;
+                _ = writeln!(text, "witness_key = \"{}\"", self::text(&shown, "witness_key"));
+            }
         }
+        text.push_str(&self.more);
         Ok(text)
     }
 

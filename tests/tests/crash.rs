@@ -296,7 +296,7 @@ fn a_push_while_broker_and_agent_are_away_is_kept_and_delivered_later() {
 
 #[test]
 fn a_packet_for_an_agent_that_is_away_waits_through_a_crash_of_the_broker() {
-    let scene = Scene::with(&["gemeente", "jongerenwerk"]);
+    let scene = Scene::unwatched(&["gemeente", "jongerenwerk"]);
     let stage = &scene.stage;
     let (sender, recipient) = (stage.member("jongerenwerk"), stage.member("gemeente"));
     let broker = scene.broker();
@@ -322,7 +322,7 @@ fn a_packet_for_an_agent_that_is_away_waits_through_a_crash_of_the_broker() {
 
 #[test]
 fn the_peer_of_a_broker_that_crashed_is_told_and_does_not_wait_in_vain() {
-    let scene = Scene::with(&["gemeente", "jongerenwerk"]);
+    let scene = Scene::unwatched(&["gemeente", "jongerenwerk"]);
     let broker = scene.broker();
     let runtime = Runtime::new().unwrap();
     let raw = runtime.block_on(Raw::open(&scene.stage.member("gemeente").home)).unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::town::{Town, sample, town};
 use quinn::{Connection, Endpoint};
+use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::entry::{Entry, Kind as EntryKind};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::limits::{FRAME_MAX, STREAMS_MAX};
@@ -202,7 +203,7 @@ fn a_hello_that_is_none_has_its_number() {
         (vec![0, 0, 0], Refusal::Malformed),
         (vec![0, 0, 0, 0, 1], Refusal::Malformed),
         (frame::encode(Kind::Hello, b"\x00").unwrap(), Refusal::Malformed),
-        (frame::encode(Kind::Hello, b"\x82\x18\x01\x61x").unwrap(), Refusal::NotCanonical),
+        (frame::encode(Kind::Hello, b"\x83\x18\x01\x61x\x40").unwrap(), Refusal::NotCanonical),
         (vec![0, 0, 0, 1, 0x7f], Refusal::UnexpectedMessage),
     ] {
         let error = instead_of_hello(&bytes, true);
@@ -222,7 +223,8 @@ fn a_hello_that_never_comes_is_not_waited_for() {
     runtime.block_on(async {
         let dripping = async {
             let (mut send, _recv) = slow.1.open_bi().await.unwrap();
-            let hello = Hello { version: VERSION, software: "x".repeat(200) }.to_frame().unwrap();
+            let hello = Hello { version: VERSION, software: "x".repeat(200), cosigned: Bytes::default() };
+            let hello = hello.to_frame().unwrap();
             for byte in &hello {
                 if send.write_all(&[*byte]).await.is_err() {
                     break;
@@ -244,7 +246,8 @@ fn a_hello_that_never_comes_is_not_waited_for() {
 fn a_second_hello_is_108_and_the_session_goes_on() {
     let town = town();
     let mut raw = town.open("politie");
-    let hello = Hello { version: VERSION, software: "again".into() }.to_frame().unwrap();
+    let hello = Hello { version: VERSION, software: "again".into(), cosigned: Bytes::default() };
+    let hello = hello.to_frame().unwrap();
     let payload = &hello[frame::HEADER_LEN..];
     let error = town.runtime.block_on(raw.request(Kind::Hello, payload, Kind::Welcome)).unwrap_err();
     assert_eq!(error.refusal(), Some(Refusal::UnexpectedMessage), "{error:?}");

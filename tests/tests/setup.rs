@@ -19,7 +19,7 @@ fn card(stage: &Stage) -> BrokerCard {
 
 #[test]
 fn who_says_nothing_takes_up_one_place_and_no_more() {
-    let scene = Scene::with(&["gemeente", "politie"]);
+    let scene = Scene::unwatched(&["gemeente", "politie"]);
     let (stage, runtime) = (&scene.stage, Runtime::new().unwrap());
     let config = stage.broker_home().join("broker.toml");
     let mut config = std::fs::File::options().append(true).open(config).unwrap();
@@ -39,7 +39,7 @@ fn who_says_nothing_takes_up_one_place_and_no_more() {
 
 #[test]
 fn a_certificate_revoked_before_hello_opens_no_session() {
-    let scene = Scene::with(&["gemeente", "om"]);
+    let scene = Scene::unwatched(&["gemeente", "om"]);
     let (stage, runtime) = (&scene.stage, Runtime::new().unwrap());
     let _broker = scene.broker();
     let (member, card) = (stage.member("om"), card(stage));

@@ -24,6 +24,7 @@ use crate::rotation::Turning;
 use crate::rows::{AlarmKind, AlarmRow, PinRow, RestoreError, Write};
 use crate::trust::{Fork, Signed, Trust};
 use crate::turn::{Event, Input, Send, Turn};
+use crate::witness::Watching;
 use crate::words::Words;
 
 /// Most alarms that are kept; what comes after is told but not stored, so that a hostile broker cannot fill
@@ -56,6 +57,7 @@ pub struct Core {
     pub(crate) trust: Trust,
     pub(crate) prekeys: Prekeys,
     pub(crate) turning: Turning,
+    pub(crate) watching: Watching,
     /// Whether the key that is lent was given up, for one this agent does not have: nothing is signed with it.
     pub(crate) key_lost: bool,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
@@ -82,6 +84,7 @@ impl Core {
             trust,
             prekeys: Prekeys::default(),
             turning: Turning::default(),
+            watching: Watching::default(),
             key_lost: false,
             alarms: BTreeMap::new(),
             connected: false,
@@ -171,6 +174,7 @@ impl Core {
                 self.retention.marked(position, &row);
                 self.marks.restore(position, *row);
             }
+            Write::Cosigned(origin, row) => self.watching.restore(origin, *row),
             Write::Erased(position, row) => self.retention.restore(position, row),
             Write::Record(number, Some(row)) => self.records.restore(number, *row),
             Write::Waiting(_, None)
@@ -271,6 +275,8 @@ impl Core {
                 self.settle(proved, now, turn);
             }
             Input::ConsistencyFailed => self.unproved(now, turn),
+            Input::AddCheckpoint(request) => self.add_checkpoint(&request, now, ports, turn),
+            Input::Witnessed(told) => self.take_witnessed(&told, now, turn),
             Input::PacketMissing(digest) => self.packet_missing(digest, now, turn),
             Input::Tick => self.tick(now, ports, turn),
         }
@@ -348,6 +354,7 @@ impl Core {
             }
         }
         self.connected = true;
+        self.watching.session(now);
         self.retention.witness(welcome.now);
         self.agreed.cases.session(true);
         self.take_agreements(&welcome.agreements, now, turn);
@@ -374,6 +381,7 @@ impl Core {
         self.seal_drafts(now, ports, turn);
         self.correct_again(now, ports, turn);
         self.retain(now, turn);
+        self.watch_quorum(now, turn);
         self.fetch_prekeys(now, turn);
         if self.connected
             && let Some(sizes) = self.trust.ask(true)
@@ -404,7 +412,7 @@ impl Core {
         }
     }
 
-    fn settle(&mut self, outcome: Result<Option<PinRow>, Fork>, now: Timestamp, turn: &mut Turn) {
+    pub(crate) fn settle(&mut self, outcome: Result<Option<PinRow>, Fork>, now: Timestamp, turn: &mut Turn) {
         turn.writes.append(&mut self.trust.take_changes());
         match outcome {
             Ok(pin) => turn.writes.extend(pin.map(Write::Pin)),

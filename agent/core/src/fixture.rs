@@ -54,6 +54,11 @@ pub(crate) fn signer(number: u8) -> SigningKey {
     SigningKey::from_seed(&[number; 32])
 }
 
+/// With which an organisation cosigns the log.
+pub(crate) fn witness(number: u8) -> SigningKey {
+    SigningKey::from_seed(&[number + 100; 32])
+}
+
 fn folder() -> String {
     format!("{}/../../covenants", env!("CARGO_MANIFEST_DIR"))
 }
@@ -61,6 +66,16 @@ fn folder() -> String {
 pub(crate) fn read(name: &str) -> String {
     std::fs::read_to_string(format!("{}/{name}", folder())).unwrap()
 }
+
+/// The model covenant between the four with a witness key for each: two of them have to cosign.
+pub(crate) static WATCHED: LazyLock<Arc<Compiled>> = LazyLock::new(|| {
+    let mut covenant = COVENANT.covenant().clone();
+    for (number, party) in (1..).zip(&mut covenant.parties) {
+        party.witness_key = Some(Bytes(witness(number).public().to_bytes().to_vec()));
+    }
+    covenant.id = "watched".into();
+    Arc::new(Compiled::new(covenant).unwrap())
+});
 
 /// The model covenant between the four, valid between these dates.
 pub(crate) fn covenant(version: u32, from: &str, until: &str) -> Arc<Compiled> {
@@ -275,6 +290,7 @@ pub(crate) struct Node {
     pub(crate) next: Option<SigningKey>,
     /// How processings are recorded: how many at most, and whether what cannot be recorded is refused.
     pub(crate) recording: Option<(usize, bool)>,
+    pub(crate) witness: SigningKey,
 }
 
 fn recording(how: Option<(usize, bool)>) -> Option<Recording<'static>> {
@@ -299,6 +315,7 @@ impl Node {
             signer: signer(number),
             next: None,
             recording: None,
+            witness: witness(number),
         };
         node.step([accepted(&COVENANT), Input::Tick], NOW);
         node
@@ -312,6 +329,7 @@ impl Node {
             signer: &self.signer,
             next: self.next.as_ref(),
             recording: recording(self.recording),
+            witness: Some(&self.witness),
         }
     }
 
@@ -330,6 +348,7 @@ impl Node {
             signer: &self.signer,
             next: self.next.as_ref(),
             recording: recording(self.recording),
+            witness: Some(&self.witness),
         };
         for input in inputs {
             self.core.handle(input, now, ports, &mut turn);
@@ -713,6 +732,7 @@ impl Broker {
                     | Send::Propose { .. }
                     | Send::Vote { .. }
                     | Send::Rotate(_)
+                    | Send::Cosigned(_)
                     | Send::Decide { .. } => continue,
                 };
                 node.step([input], now);

@@ -73,6 +73,8 @@ pub struct Ports<'a> {
     pub next: Option<&'a SigningKey>,
     /// How processings are recorded, if they are.
     pub recording: Option<Recording<'a>>,
+    /// The key with which this agent cosigns the exchange log, never anything else; none if it does not.
+    pub witness: Option<&'a SigningKey>,
 }
 
 impl Ports<'_> {

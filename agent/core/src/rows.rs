@@ -83,6 +83,8 @@ pub mod table {
     pub const MARK: u8 = 27;
     /// [`super::ErasedRow`] by position in the inbox.
     pub const ERASED: u8 = 28;
+    /// [`super::CosignedRow`] by origin of the log.
+    pub const COSIGNED: u8 = 29;
     /// [`super::NoticesRow`] by number.
     pub const NOTICES: u8 = 30;
     /// [`super::TakeBackRow`] by position in the outbox.
@@ -92,7 +94,7 @@ pub mod table {
     /// [`super::RecordRow`] by number.
     pub const RECORD: u8 = 35;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 33] = [
+    pub const ALL: [u8; 34] = [
         META,
         KEYS,
         ROTATION,
@@ -122,6 +124,7 @@ pub mod table {
         CORRECTION_BODY,
         MARK,
         ERASED,
+        COSIGNED,
         NOTICES,
         TAKE_BACK,
         CONSUMED,
@@ -252,6 +255,8 @@ coded! {
         RotationRefused = 20 "rotation-refused",
         /// The own signing key was given up, with its signature, for one this agent does not have.
         KeyLost = 21 "key-lost",
+        /// The log was not cosigned for too long by as many parties as a covenant asks, or not as it asks.
+        Unwitnessed = 28 "unwitnessed",
         /// What a partner has to be told of itself, about a correction or a destruction, cannot be sent.
         CannotTell = 25 "cannot-tell",
         /// What the broker tells of a packet is not proved by its log, or contradicts what it told before.
@@ -393,6 +398,17 @@ pub struct PinRow {
     pub root: Digest,
     /// Whether the log was caught contradicting itself.
     pub forked: bool,
+}
+
+/// The largest tree of a log that this agent cosigned. It never cosigns a smaller one, nor another of that size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct CosignedRow {
+    /// Number of leaves.
+    pub size: u64,
+    /// Root hash.
+    pub root: Digest,
+    /// The checkpoint as the log signed it (C2SP signed note).
+    pub note: Bytes,
 }
 
 /// A signed checkpoint that was believed and whose place in the log's history is not proved yet.
@@ -574,6 +590,8 @@ pub enum Write {
     Consumed(u64, Box<ConsumedRow>),
     /// A processing to be told to this organisation's log of them, or that it needs not be any more.
     Record(u64, Option<Box<RecordRow>>),
+    /// The largest tree that was cosigned, by origin of its log.
+    Cosigned(String, Box<CosignedRow>),
 }
 
 /// A row as stored: table, key, and a value or its absence.
@@ -646,6 +664,9 @@ impl Write {
             Self::Erased(at, one) => row(table::ERASED, position_key(*at), Some(cbor::encode(one))),
             Self::Record(at, one) => row(table::RECORD, position_key(*at), one.as_ref().map(cbor::encode)),
             Self::Mark(at, one) => row(table::MARK, position_key(*at), Some(cbor::encode(one))),
+            Self::Cosigned(origin, one) => {
+                row(table::COSIGNED, origin.clone().into_bytes(), Some(cbor::encode(one)))
+            }
             Self::Notices(at, one) => row(table::NOTICES, position_key(*at), Some(cbor::encode(one))),
             Self::TakeBack(at, one) => row(table::TAKE_BACK, position_key(*at), Some(cbor::encode(one))),
             Self::Consumed(at, one) => row(table::CONSUMED, position_key(*at), Some(cbor::encode(one))),
@@ -676,6 +697,7 @@ impl Write {
             table::ERASED => Self::Erased(at()?, decode(value).map_err(|_| damaged())?),
             table::RECORD => Self::Record(at()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
             table::MARK => Self::Mark(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
+            table::COSIGNED => Self::Cosigned(text(key)?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::NOTICES => Self::Notices(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::TAKE_BACK => Self::TakeBack(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::CONSUMED => Self::Consumed(at()?, Box::new(decode(value).map_err(|_| damaged())?)),

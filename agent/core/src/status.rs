@@ -6,6 +6,7 @@ use seinhuis_shared::time::Timestamp;
 
 use crate::engine::Core;
 use crate::rows::{AlarmRow, PinRow};
+use crate::witness::Quorum;
 
 /// A partner and until when packets to it can be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Status {
     pub records_since: Option<Timestamp>,
     /// What is believed of the exchange log.
     pub pin: Option<PinRow>,
+    /// For each covenant that asks a quorum of witnesses and binds this organisation, what is known of it.
+    pub quorums: Vec<Quorum>,
     /// Signed checkpoints whose place in the log's history is not proved yet.
     pub unproven: usize,
     /// The own prekey bundle: number, whether the broker has it, until when it can be used.
@@ -105,6 +108,7 @@ impl Core {
             records,
             records_since,
             pin: self.trust.pin(),
+            quorums: self.quorums(now),
             unproven: self.trust.unproven(),
             bundle: self.prekeys.own_bundle(),
             peers: self

@@ -14,6 +14,7 @@ use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt, ReceiptError, V
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::proof::verify_consistency;
+use seinhuis_shared::tlog::witness::Head;
 use seinhuis_shared::wire::{CONSISTENCY_SIZES_MAX, Entries, FetchConsistency, Message as _, Notices};
 
 use crate::rows::{PinRow, WaitingRow, Write};
@@ -212,6 +213,53 @@ impl Trust {
         self.note = note;
         self.changes.push(Write::Note(0, self.note.clone()));
         self.pin
+    }
+
+    /// Moves the pin to a tree that was proved to continue the one of `from`, if that is the one pinned; takes it in
+    /// as any other checkpoint if it is not.
+    pub(crate) fn continued(
+        &mut self,
+        from: &Head,
+        to: &Signed,
+        now: Timestamp,
+    ) -> Result<Option<PinRow>, Fork> {
+        let (size, root) = (to.checkpoint.size(), *to.checkpoint.root());
+        match self.pin {
+            Some(pin) if (pin.size, pin.root) == (from.size, from.root) && size > pin.size => {
+                self.contradicts(to)?;
+                if self.waiting.remove(&size).is_some() {
+                    self.changes.push(Write::Waiting(size, None));
+                    self.full &= self.waiting.len() >= WAITING_MAX;
+                }
+                Ok(self.move_pin(PinRow { size, root, ..pin }, to.note.clone()))
+            }
+            _ => self.observe(to, now),
+        }
+    }
+
+    /// Whether a checkpoint contradicts one that is known of its size.
+    ///
+    /// # Errors
+    /// The contradiction.
+    pub(crate) fn contradicts(&self, signed: &Signed) -> Result<(), Fork> {
+        let (size, root) = (signed.checkpoint.size(), signed.checkpoint.root());
+        match self.known(size) {
+            Some((known, note)) if known != root => Err(Fork {
+                detail: format!("two roots for {size} entries: {known} and {root}"),
+                notes: vec![note.clone(), signed.note.clone()],
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the checkpoint of this size waits for its proof.
+    pub(crate) fn waits(&self, size: u64) -> bool {
+        self.waiting.contains_key(&size)
+    }
+
+    /// The tree that is pinned, and the note that says so.
+    pub(crate) fn pinned(&self) -> Option<(Head, &Bytes)> {
+        self.pin.map(|pin| (Head { size: pin.size, root: pin.root }, &self.note))
     }
 
     /// Records that the log was caught.

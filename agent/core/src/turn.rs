@@ -9,7 +9,8 @@ use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, Thumbprint};
 use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::wire::{
-    CaseHead, Consume, Decided, Deferred, Entries, FetchEntries, Known, Notices, Offer, Verdict, Welcome,
+    CaseHead, Consume, Cosigned, Decided, Deferred, Entries, FetchEntries, Known, Notices, Offer, Verdict,
+    Welcome, Witnessed,
 };
 
 use crate::corrections::CorrectRequest;
@@ -196,6 +197,10 @@ pub enum Input {
     },
     /// The broker gave no consistency proof; it is asked again later.
     ConsistencyFailed,
+    /// The broker asks to cosign a checkpoint: the body of a C2SP tlog-witness request.
+    AddCheckpoint(Vec<u8>),
+    /// The broker tells that a checkpoint was cosigned as a covenant asks.
+    Witnessed(Witnessed),
     /// The bytes of a sealed packet are no longer in the store.
     PacketMissing(Digest),
     /// Time has passed: at least a second since the last of these, whatever the clock says.
@@ -277,6 +282,8 @@ pub enum Send {
     FetchCase(CaseId),
     /// Ask for consistency proofs between these sizes.
     FetchConsistency(Vec<u64>),
+    /// Answer as a witness.
+    Cosigned(Cosigned),
 }
 
 /// What became of a push that was taken in.

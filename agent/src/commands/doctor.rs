@@ -240,6 +240,7 @@ fn from_status(status: &Value) -> Vec<Finding> {
         },
     ));
     findings.extend(records(status));
+    findings.extend(quorums(status));
     for alarm in status.get("alarms").and_then(Value::as_array).into_iter().flatten() {
         let detail = alarm.get("detail").and_then(Value::as_str).unwrap_or_default();
         let kind = alarm.get("kind").and_then(Value::as_str).unwrap_or_default();
@@ -275,6 +276,34 @@ fn records(status: &Value) -> Option<Finding> {
         "See whether the log can be reached and takes them in ([ldv] in agent.toml); until then they are kept.",
     );
     Some((what, Err(Complaint::usage(told, advice))))
+}
+
+/// How old the quorums of witnesses are that covenants ask.
+fn quorums(status: &Value) -> Vec<Finding> {
+    let all = status.pointer("/log/quorums").and_then(Value::as_array).into_iter().flatten();
+    let finding = |quorum: &Value| {
+        let at = quorum.get("at").and_then(Value::as_str).unwrap_or("-").to_owned();
+        let told = if quorum.get("stale").and_then(Value::as_bool) == Some(true) {
+            Err(Complaint::refused(
+                Text::new(
+                    format!(
+                        "Het logboek is te lang niet door genoeg partijen meegetekend; het laatst op {at}."
+                    ),
+                    format!(
+                        "The log was not cosigned by enough parties for too long; the last time at {at}."
+                    ),
+                ),
+                Text::new(
+                    "Vraag de beheerder van de broker op wie gewacht wordt (seinhuis-broker status).",
+                    "Ask the broker's operator who is waited for (seinhuis-broker status).",
+                ),
+            ))
+        } else {
+            Ok(Text::new(format!("het jongste van {at}"), format!("the newest of {at}")))
+        };
+        (Text::new("Quorum van getuigen", "Quorum of witnesses"), told)
+    };
+    all.map(finding).collect()
 }
 
 fn clock_difference(ahead: i64) -> Result<Text, Complaint> {

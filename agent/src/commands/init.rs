@@ -36,17 +36,18 @@ pub(super) fn init(home: &Home, init: &Init, ui: Ui) -> Result<Outcome, Complain
     keys::generate_symmetric(&home.store_key())?;
     let signing = keys::generate_signing(&home.signing_key())?;
     let key = HEXLOWER.encode(&signing.public().to_bytes());
+    let witness = HEXLOWER.encode(&keys::generate_signing(&home.witness_key())?.public().to_bytes());
     let dir = home.dir().display();
     ui.answer(
         &Text::new(
             format!(
-                "Gemaakt: {dir}\nOndertekensleutel voor het convenant: {key}\nHierna: seinhuis-agent enrol --request aanvraag.cose"
+                "Gemaakt: {dir}\nVoor het convenant, bij deze partij:\n  signing_keys = [\"{key}\"]\n  witness_key = \"{witness}\"\nHierna: seinhuis-agent enrol --request aanvraag.cose"
             ),
             format!(
-                "Made: {dir}\nSigning key for the covenant: {key}\nNext: seinhuis-agent enrol --request request.cose"
+                "Made: {dir}\nFor the covenant, at this party:\n  signing_keys = [\"{key}\"]\n  witness_key = \"{witness}\"\nNext: seinhuis-agent enrol --request request.cose"
             ),
         ),
-        &json!({ "home": home.dir(), "oin": init.oin.to_string(), "signing_key": key }),
+        &json!({ "home": home.dir(), "oin": init.oin.to_string(), "signing_key": key, "witness_key": witness }),
     );
     Ok(Outcome::Done)
 }

@@ -1,9 +1,11 @@
 //! The signing key: which one counts, which ones did, and rotating it.
 
+use data_encoding::HEXLOWER;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::{Lang, Text};
+use seinhuis_shell::{files, keys};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -52,6 +54,10 @@ pub(super) struct KeyView {
     pub(super) rotations: Vec<RotatedView>,
     /// The rotation that is under way.
     pub(super) turning: Option<TurningView>,
+    /// The public half of the key that cosigns the exchange log, hexadecimal, as a covenant pins it.
+    pub(super) witness_key: Option<String>,
+    /// The same as a verifier key (C2SP signed-note vkey).
+    pub(super) witness_vkey: Option<String>,
 }
 
 impl KeyView {
@@ -91,6 +97,22 @@ impl KeyView {
             };
             lines.push(format!("  {fate}"));
         }
+        let paste = lang.pick("Voor het convenant, bij deze partij:", "For the covenant, at this party:");
+        lines.extend([paste.to_owned(), format!("  signing_keys = [\"{}\"]", self.key)]);
+        match (&self.witness_key, &self.witness_vkey) {
+            (Some(key), Some(vkey)) => {
+                lines.push(format!("  witness_key = \"{key}\""));
+                let name = lang.pick("Als getuige van het logboek", "As a witness of the log");
+                lines.push(format!("{name}: {vkey}"));
+            }
+            _ => lines.push(
+                lang.pick(
+                    "Deze agent tekent het logboek niet mee: maak een sleutel met `key witness`.",
+                    "This agent does not cosign the log: make a key with `key witness`.",
+                )
+                .to_owned(),
+            ),
+        }
         lines
     }
 
@@ -119,6 +141,23 @@ pub(super) fn rotate(home: &Home, urgent: bool, ui: Ui) -> Result<Outcome, Compl
     }
     let text = wait::told(view.is_open(), |lang| view.lines(lang).join("\n"));
     ui.answer(&text, &json!(view));
+    Ok(Outcome::Done)
+}
+
+/// Makes the key that cosigns the exchange log, if there is none, and shows it.
+pub(super) fn witness(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
+    if !home.witness_key().exists() {
+        files::check_private_dir(&home.keys())?;
+        keys::generate_signing(&home.witness_key())?;
+    }
+    let key = HEXLOWER.encode(&keys::load_signing(&home.witness_key())?.public().to_bytes());
+    ui.answer(
+        &Text::new(
+            format!("witness_key = \"{key}\"\nNeem hem op in de volgende versie van het convenant, en start de agent opnieuw."),
+            format!("witness_key = \"{key}\"\nTake it up in the next version of the covenant, and restart the agent."),
+        ),
+        &json!({ "witness_key": key }),
+    );
     Ok(Outcome::Done)
 }
 
@@ -152,6 +191,8 @@ mod tests {
             given_up: None,
             rotations: vec![rotated],
             turning: Some(turning.clone()),
+            witness_key: Some("e".repeat(64)),
+            witness_vkey: Some("seinhuis/witness/x+00000000+BA".into()),
         };
         let text = |view: &KeyView, lang| view.lines(lang).join("\n");
         assert!(

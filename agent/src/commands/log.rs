@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::messages::table;
-use super::present;
 use super::request::{Request, ask, moment, read};
+use super::{policy, present};
 use crate::home::Home;
 
 /// What `log` takes.
@@ -46,6 +46,11 @@ enum Command {
     Show {
         /// Its index
         index: u64,
+    },
+    /// Print whose cosignatures a covenant asks under the log's checkpoints: its C2SP tlog-policy, for an auditor
+    Policy {
+        /// The first digits of the covenant's hash, when more than one in force asks a quorum
+        covenant: Option<String>,
     },
 }
 
@@ -89,6 +94,7 @@ struct Page {
 
 pub(super) fn log(home: &Home, log: Log, ui: Ui) -> Result<Outcome, Complaint> {
     let mut question = match log.command {
+        Some(Command::Policy { covenant }) => return policy::policy(home, covenant.as_deref(), ui),
         Some(Command::Show { index }) => LogText { first: index, one: true, ..LogText::default() },
         None => LogText {
             from: log.from.as_deref().map(moment).transpose()?.map(|at| at.0),

@@ -10,6 +10,7 @@ mod init;
 mod key;
 pub(crate) mod log;
 mod messages;
+mod policy;
 mod present;
 mod push;
 mod receipt;
@@ -57,7 +58,7 @@ enum Command {
     /// Cases: open, step, close, condition, list, show
     #[command(subcommand)]
     Case(Case),
-    /// The signing key: show, rotate
+    /// The keys: show, rotate, witness
     #[command(subcommand)]
     Key(Key),
     /// Run the agent
@@ -95,7 +96,7 @@ enum Command {
     /// Receipts: what is proved of a message sent, and whether a file proves it
     #[command(subcommand)]
     Receipt(receipt::Command),
-    /// The log entries this organisation is party to, each proved; `show` for one
+    /// The log entries this organisation is party to, each proved; `show` for one; `policy`: who watches the log
     Log(log::Log),
     /// Messages sent
     #[command(subcommand)]
@@ -187,8 +188,11 @@ enum Case {
 
 #[derive(Debug, Subcommand)]
 enum Key {
-    /// Show the signing key, the ones before it, and a rotation that is under way
+    /// Show the signing key, the ones before it, a rotation that is under way, and the witness key, as a covenant
+    /// pins them
     Show,
+    /// Make the key with which this agent cosigns the exchange log, if there is none
+    Witness,
     /// Give up the signing key for a new one, with its signature; no new version of a covenant is needed
     Rotate {
         /// Do not wait for verdicts on packets that are signed with the old key: those the broker has not
@@ -309,6 +313,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Case(command) => cases(&home, command, ui),
         Command::Key(Key::Show) => key::show(&home, ui),
+        Command::Key(Key::Witness) => key::witness(&home, ui),
         Command::Key(Key::Rotate { now }) => key::rotate(&home, now, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),

@@ -6,6 +6,7 @@ use seinhuis_agent_core::{Held, Locker as _, MarkRow, Status, Track, Write};
 use seinhuis_journal::{Stats, Store};
 use seinhuis_shared::case::{CaseState, Stage};
 use seinhuis_shared::cbor;
+use seinhuis_shared::covenant::witnesses::party_witness;
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::limits::NOTICES_MAX;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 use super::case::{CaseView, DecidedView, PendingView, StatedView};
 use super::key::{KeyView, RotatedView, TurningView};
+use super::policy::PolicyView;
 use super::request::ActText;
 use crate::engine::{View, notices_row, outbox_row, provenance_row, release_row, store_complaint};
 use crate::link::LinkStatus;
@@ -205,7 +207,29 @@ pub(super) fn key(view: &View<'_>) -> Value {
             at_hand: at_hand(&row.new),
             refused: row.refused,
         }),
+        witness_key: view.vault.witness().map(|key| HEXLOWER.encode(&key.public().to_bytes())),
+        witness_vkey: view.vault.witness().and_then(|key| {
+            let key = party_witness(&view.core.oin(), &key.public().to_bytes());
+            Some(key.ok()?.to_string())
+        }),
     })
+}
+
+/// The trust policy of each covenant that is in force here and asks a quorum, as text.
+pub(super) fn policies(view: &View<'_>) -> Value {
+    let quorums = view.core.status(clock::now()).quorums;
+    let of = |covenant: &Digest| {
+        let text = String::from_utf8(view.core.witness_policy(covenant)?.to_bytes()).ok()?;
+        let agreement = view.core.agreed().find(covenant).ok()?;
+        let covenant = agreement.compiled().covenant();
+        Some(PolicyView {
+            covenant: agreement.compiled().hash().to_string(),
+            id: covenant.id.clone(),
+            version: covenant.version,
+            policy: text,
+        })
+    };
+    json!(quorums.iter().filter_map(|quorum| of(&quorum.covenant)).collect::<Vec<_>>())
 }
 
 /// One message of the outbox.
@@ -401,6 +425,11 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
             "root": status.pin.map(|pin| pin.root.to_string()),
             "forked": status.pin.is_some_and(|pin| pin.forked),
             "unproven": status.unproven,
+            "quorums": status.quorums.iter().map(|quorum| json!({
+                "covenant": quorum.covenant.to_string(), "wanted": quorum.wanted, "stale": quorum.stale,
+                "size": quorum.newest.map(|(size, _)| size),
+                "at": time(quorum.newest.map(|(_, at)| at)),
+            })).collect::<Vec<_>>(),
         },
         "prekeys": status.bundle.map(|(seq, published, until)| json!({
             "bundle": seq, "published": published, "until": until.to_string(),

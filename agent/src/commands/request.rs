@@ -247,6 +247,8 @@ pub enum Look {
     },
     /// The covenants and how they stand.
     Covenants,
+    /// The trust policies of those that ask a quorum of witnesses.
+    Policies,
     /// The cases and how they stand.
     Cases,
     /// One case, of which the running agent asks the broker how it stands.
@@ -607,6 +609,7 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::ReceiptFile { msg_id } => receipt::file(view, field("ID", msg_id)?),
         Look::Pinned { covenant } => Ok(receipt::pinned_text(view, &field("--covenant", covenant)?)),
         Look::Key => Ok(present::key(view)),
+        Look::Policies => Ok(present::policies(view)),
         Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
         Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
     }

@@ -94,6 +94,7 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
             pick("stand(en) wachten op bewijs", "checkpoint(s) waiting for proof"),
         ),
     ));
+    rows.extend(quorums(value, nl));
     rows.push((pick("ontvangstsleutels tot", "prekeys until"), word(value, "/prekeys/until")));
     for partner in value.get("partners").and_then(Value::as_array).into_iter().flatten() {
         rows.push((
@@ -107,6 +108,25 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         ));
     }
     format!("{}{}", aligned(&rows), alarms(value, nl))
+}
+
+/// How old the newest quorum of witnesses is, of each covenant that asks one.
+fn quorums(value: &Value, nl: bool) -> Vec<(&'static str, String)> {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    let mut rows = Vec::new();
+    for quorum in value.pointer("/log/quorums").and_then(Value::as_array).into_iter().flatten() {
+        let old = quorum.get("stale").and_then(Value::as_bool) == Some(true);
+        let stale = if old { pick("; LET OP: te oud", "; NOTE: too old") } else { "" };
+        let text = if quorum.get("size").is_some_and(Value::is_u64) {
+            let (size, at) = (number(quorum, "/size"), word(quorum, "/at"));
+            let (of, entries) = (pick("van", "of"), pick("regels", "entries"));
+            format!("{} {of} {at}, {size} {entries}{stale}", pick("het jongste", "the newest"))
+        } else {
+            format!("{}{stale}", pick("nog niet gezien", "not seen yet"))
+        };
+        rows.push((pick("quorum van getuigen", "quorum of witnesses"), text));
+    }
+    rows
 }
 
 /// What was said of own messages and is not confirmed; nothing when there is none.

@@ -268,7 +268,8 @@ impl Worker {
             | Send::Decide { .. }
             | Send::Rotate(_)
             | Send::FetchCase(_)
-            | Send::FetchConsistency(_)) => Ok(other),
+            | Send::FetchConsistency(_)
+            | Send::Cosigned(_)) => Ok(other),
         }
     }
 

@@ -8,26 +8,26 @@ use std::time::Duration;
 use quinn::{Connection, RecvStream, SendStream};
 use seinhuis_agent_core::backoff::Backoff;
 use seinhuis_agent_core::{Input, Send};
-use seinhuis_shared::cbor;
+use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
-    self, Agreements, Cases, Consistency, Entries, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys,
-    Hello, Message, Notices, NoticesTaken, Offer, Prekeys, Refuse, VERSION, Welcome,
+    self, Agreements, Cases, Consistency, Cosigned, Entries, FetchCase, FetchConsistency, FetchCovenant,
+    FetchPrekeys, Hello, Message, Notices, NoticesTaken, Offer, Prekeys, Refuse, VERSION, Welcome, Witnessed,
 };
 use seinhuis_shell::clock::now;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::lane::{self, Submission};
 use super::{End, PATIENCE, SharedStatus, explain};
 use crate::SOFTWARE;
-use crate::engine::{Job, Room};
+use crate::engine::{Job, Room, View};
 
 /// How often a request that is put off is made again within one session.
 const RETRIES: usize = 5;
@@ -74,7 +74,7 @@ pub(crate) async fn run(
     stop: &mut watch::Receiver<bool>,
 ) -> End {
     let greeted = tokio::select! {
-        greeted = tokio::time::timeout(PATIENCE, hello(connection)) => greeted,
+        greeted = tokio::time::timeout(PATIENCE, hello(connection, jobs)) => greeted,
         _ = stop.changed() => return End::Stopped,
     };
     let (welcome, _session) = match greeted {
@@ -122,10 +122,14 @@ fn better(connection: &Connection, end: End) -> End {
 }
 
 /// Says hello on the first stream. It stays open, without more on it, for as long as the session lasts.
-async fn hello(connection: &Connection) -> Result<(Welcome, (SendStream, RecvStream)), End> {
+async fn hello(
+    connection: &Connection,
+    jobs: &Sender<Job>,
+) -> Result<(Welcome, (SendStream, RecvStream)), End> {
+    let cosigned = cosigned(jobs).await.ok_or(End::Stopped)?;
     let (mut send, mut receive) =
         connection.open_bi().await.map_err(|error| explain::connection(&error, ""))?;
-    let hello = Hello { version: VERSION, software: SOFTWARE.into() };
+    let hello = Hello { version: VERSION, software: SOFTWARE.into(), cosigned };
     let bytes = hello.to_frame().map_err(unexpected)?;
     send.write_all(&bytes).await.map_err(|error| broke(&error))?;
     match quic::frame(&mut receive).await {
@@ -143,6 +147,17 @@ async fn hello(connection: &Connection) -> Result<(Welcome, (SendStream, RecvStr
         Err(FrameError::Refused(refusal)) => Err(unexpected(refusal)),
         Err(FrameError::Broken(error)) => Err(broke(&error)),
     }
+}
+
+/// The largest checkpoint this agent cosigned.
+async fn cosigned(jobs: &Sender<Job>) -> Option<Bytes> {
+    let (out, answer) = oneshot::channel();
+    let query = move |view: &View<'_>| {
+        // Whoever asked may have gone.
+        _ = out.send(view.core.cosigned_note());
+    };
+    jobs.send(Job::Query(Box::new(query))).ok()?;
+    answer.await.ok()
 }
 
 async fn converse(
@@ -235,6 +250,9 @@ pub(super) fn dispatch(
         Send::FetchCase(case) => {
             requests.spawn(fetch_case(connection.clone(), jobs.clone(), FetchCase { case }));
         }
+        Send::Cosigned(answer) => {
+            requests.spawn(cosign(connection.clone(), answer));
+        }
         Send::FetchConsistency(sizes) => {
             requests.spawn(fetch_consistency(connection.clone(), jobs.clone(), FetchConsistency { sizes }));
         }
@@ -278,6 +296,19 @@ async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> En
             Ok(Some((Kind::Cases, bytes))) => match Cases::parse(&bytes) {
                 Ok(told) => {
                     if post(&jobs, Input::Cases(told.cases)).is_err() {
+                        return End::Stopped;
+                    }
+                }
+                Err(refusal) => return unexpected(refusal),
+            },
+            Ok(Some((Kind::AddCheckpoint, request))) => {
+                if post(&jobs, Input::AddCheckpoint(request)).is_err() {
+                    return End::Stopped;
+                }
+            }
+            Ok(Some((Kind::Witnessed, bytes))) => match Witnessed::parse(&bytes) {
+                Ok(told) => {
+                    if post(&jobs, Input::Witnessed(told)).is_err() {
                         return End::Stopped;
                     }
                 }
@@ -467,6 +498,20 @@ async fn rotate(connection: Connection, jobs: Sender<Job>, rotation: Vec<u8>) ->
         }
     };
     post(&jobs, Input::RotationAnswered(answer)).err()
+}
+
+/// Answers as a witness, once. The broker asks again when it hears nothing.
+async fn cosign(connection: Connection, answer: Cosigned) -> Option<Gone> {
+    match ask(&connection, &answer.to_frame().ok()?).await {
+        Answer::Frame(Kind::Done, _) => {}
+        Answer::Refused(refuse) => {
+            tracing::warn!(reason = refuse.reason, "the broker does not take the cosignature");
+        }
+        Answer::Frame(..) | Answer::Nothing => {
+            tracing::debug!("the broker did not confirm the cosignature; it asks again");
+        }
+    }
+    None
 }
 
 async fn fetch_consistency(

@@ -21,8 +21,10 @@ use crate::input::{Ask, ConnId, Input, RequestId};
 use crate::operator::QueueRow;
 use crate::sequencer::Sealed;
 use crate::session::{Session, Sessions};
+use crate::start::Start;
 use crate::state::{Ending, State};
 use crate::turn::{Pick, Planned, ReceiptSource, Send, Turn};
+use crate::witnesses::Witnesses;
 use crate::write::{Head, Table, Write};
 
 /// Most things that one tick lets end: bounded, and several times what a busy broker has begin in that time.
@@ -49,6 +51,8 @@ pub struct Config {
     pub sweep_packets: usize,
     /// Most notices that wait for one partner.
     pub notices_kept: usize,
+    /// How old the newest quorum of witnesses may be before packets under its covenant are put off; none for ever.
+    pub stop_unwitnessed: Option<Span>,
 }
 
 impl Config {
@@ -63,6 +67,7 @@ impl Config {
             retry_after: Span::seconds(5),
             sweep_packets: SWEEP_PER_TURN,
             notices_kept: NOTICES_KEPT,
+            stop_unwitnessed: None,
         }
     }
 }
@@ -110,17 +115,23 @@ pub struct Core {
     pub(crate) sweep: Option<(Oin, u64)>,
     /// Up to where partners said that they keep notices, as far as that is not written.
     pub(crate) taken: BTreeMap<Oin, u64>,
+    pub(crate) witnesses: Witnesses,
+    pub(crate) start: Start,
 }
 
 impl Core {
     /// A broker that remembers nothing yet.
     pub fn new(config: Config) -> Self {
+        let witnesses = Witnesses::new(&config.log_key);
+        let (state, sessions) = (State::default(), Sessions::default());
         Self {
             config,
-            state: State::default(),
-            sessions: Sessions::default(),
+            state,
+            sessions,
             sweep: None,
             taken: BTreeMap::new(),
+            witnesses,
+            start: Start::default(),
         }
     }
 
@@ -167,8 +178,12 @@ impl Core {
     pub fn handle(&mut self, input: Input, now: Timestamp, turn: &mut Turn) {
         // The log's time never goes back, and what is judged is judged at the time the log will say.
         let now = now.max(self.state.log.time);
+        let Some(input) = self.hold(input, now, turn) else { return };
         match input {
-            Input::Connected { conn, peer, hello } => self.connected(conn, peer, &hello, now, turn),
+            Input::Connected { conn, peer, hello, heard } => {
+                self.connected(conn, peer, &hello, now, turn);
+                self.heard_from((conn, &peer), &heard, now, turn);
+            }
             Input::Disconnected { conn } => self.disconnected(conn, now, turn),
             Input::CertificateRevoked { conn } => self.certificate_revoked(conn, now, turn),
             Input::Submitted { conn, lane, examined } => self.submitted(conn, lane, examined, now, turn),
@@ -177,7 +192,12 @@ impl Core {
             Input::Request { conn, request, ask } => self.request(conn, request, ask, now, turn),
             Input::Operator { id, command } => self.operate(id, command, now, turn),
             Input::Published { size } => self.published(size, turn),
-            Input::Tick => self.tick(now, turn),
+            Input::HeadMoved => self.ask_witnesses(now, turn),
+            Input::OutsideAnswered { key, answer } => self.witness_answered(&key, answer.as_ref(), now, turn),
+            Input::Tick => {
+                self.tick(now, turn);
+                self.ask_witnesses(now, turn);
+            }
         }
     }
 
@@ -322,6 +342,7 @@ impl Core {
     }
 
     fn disconnected(&mut self, conn: ConnId, now: Timestamp, turn: &mut Turn) {
+        self.witnesses.gone(conn);
         if let Some(peer) = self.close(conn, now, turn) {
             self.offer(&peer, now, turn);
             // Another of its sessions may be served now.
@@ -419,6 +440,9 @@ impl Core {
                 Err(refusal) => Err(refusal),
             },
             Ask::FetchEntries(ask) => return self.give(conn, request, Pick::Party(peer, ask), turn),
+            Ask::Cosigned(answer) => {
+                self.agent_cosigned(conn, &answer, now, turn).map(|()| Send::Done { conn, request })
+            }
             Ask::FetchConsistency(sizes) => {
                 self.consistent_sizes(&sizes).map(|()| Send::Consistency { conn, request, sizes })
             }

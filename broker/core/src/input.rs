@@ -7,11 +7,12 @@ use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::{CaseId, Digest, Oin};
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::wire::{FetchEntries, Hello};
+use seinhuis_shared::wire::{Cosigned, FetchEntries, Hello};
 
 use crate::admission::{Authentic, Rejected};
 use crate::ends::{Consumed, TakeBack};
 use crate::operator::{Command, CommandId};
+use crate::start::Heard;
 
 /// A connection, named by the shell; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +37,8 @@ pub enum Input {
         peer: Oin,
         /// What it said.
         hello: Hello,
+        /// What the checkpoint in it says about this log, found by [`crate::hear`].
+        heard: Heard,
     },
     /// A connection ended.
     Disconnected {
@@ -91,6 +94,15 @@ pub enum Input {
         /// How many.
         size: u64,
     },
+    /// The log has a new head: it is to be cosigned. Brought a few times a second at most.
+    HeadMoved,
+    /// A witness that is no party answered, or did not.
+    OutsideAnswered {
+        /// Its public key.
+        key: [u8; 32],
+        /// Status and body; nothing when there was no answer.
+        answer: Option<Cosigned>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -127,4 +139,6 @@ pub enum Ask {
     FetchEntries(FetchEntries),
     /// Asks for consistency proofs.
     FetchConsistency(Vec<u64>),
+    /// Answers as a witness.
+    Cosigned(Cosigned),
 }

@@ -25,10 +25,12 @@ mod packets;
 mod rotations;
 mod sequencer;
 mod session;
+mod start;
 mod state;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod witnesses;
 mod write;
 
 pub use crate::cases::Cases;
@@ -41,5 +43,7 @@ pub use mailbox::MailItem;
 pub use notices::{NoticeRow, PartRow};
 pub use operator::{Answer, Command, CommandId, PartnerRow, QueueRow};
 pub use sequencer::Sealed;
-pub use turn::{Pick, ReceiptSource, Send, Turn};
-pub use write::{Change, Head, Outcome, Table, Write};
+pub use start::{Claim, Contradiction, Heard, hear};
+pub use turn::{Pick, Question, ReceiptSource, Send, Turn};
+pub use witnesses::{CovenantWatch, Watch, WitnessWatch};
+pub use write::{Change, Head, Outcome, Table, WitnessedRow, Write};

@@ -26,8 +26,11 @@ pub struct CommandId(pub u64);
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// The broker has started.
-    Started,
+    /// The broker has started. Answered only once it may serve.
+    Started {
+        /// Whether the operator does not wait for the witnesses; that is logged.
+        without_witnesses: bool,
+    },
     /// The broker is about to stop in an orderly way.
     Stopping,
     /// Registers an organisation, or gives a revoked one its access back.
@@ -62,6 +65,8 @@ pub enum Command {
     Covenants,
     /// Asks how things stand.
     Overview,
+    /// Asks how the witnesses of the log stand.
+    Witnesses,
 }
 
 /// One partner, as the operator sees it.
@@ -114,12 +119,14 @@ pub enum Answer {
     Covenants(Vec<Agreement>),
     /// How things stand.
     Overview(crate::core::Overview),
+    /// How the witnesses of the log stand.
+    Witnesses(Box<crate::witnesses::Watch>),
 }
 
 impl Core {
     pub(crate) fn operate(&mut self, id: CommandId, command: Command, now: Timestamp, turn: &mut Turn) {
         let answer = match command {
-            Command::Started => Ok(self.note_operation(Kind::Start, None, "started", now, turn)),
+            Command::Started { without_witnesses } => Ok(self.started(without_witnesses, now, turn)),
             Command::Stopping => Ok(self.note_operation(Kind::Stop, None, "stopping", now, turn)),
             Command::AddPartner { oin, name, key } => self.add_partner(oin, name, key, now, turn),
             Command::RevokePartner { oin } => self.revoke_partner(oin, now, turn),
@@ -130,8 +137,17 @@ impl Core {
                 Ok(Answer::Covenants(self.state.directory.agreements.iter().cloned().collect()))
             }
             Command::Overview => Ok(Answer::Overview(self.overview(now))),
+            Command::Witnesses => Ok(Answer::Witnesses(Box::new(self.witness_watch(now)))),
         };
         turn.send(Send::Answer { id, answer });
+    }
+
+    fn started(&mut self, without_witnesses: bool, now: Timestamp, turn: &mut Turn) -> Answer {
+        let answer = self.note_operation(Kind::Start, None, "started", now, turn);
+        if without_witnesses {
+            self.note_operation(Kind::Operator, None, "started-without-witnesses", now, turn);
+        }
+        answer
     }
 
     fn note_operation(

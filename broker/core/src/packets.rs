@@ -46,7 +46,10 @@ impl Core {
         let directory = self.directory();
         let permitted = packet.fresh(now).and_then(|fresh| fresh.permit(&directory, &self.state.cases, now));
         match permitted {
-            Ok(permitted) => match self.room_for(conn, permitted.packet(), now) {
+            Ok(permitted) => match self
+                .watched(&permitted.permit().covenant(), now)
+                .and_then(|()| self.room_for(conn, permitted.packet(), now))
+            {
                 Ok(()) => self.accept(conn, lane, &permitted, now, turn),
                 Err(refusal) => self.defer(conn, lane, &permitted, refusal, now, turn),
             },

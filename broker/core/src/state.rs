@@ -17,7 +17,7 @@ use crate::in_flight::Cause;
 use crate::mailbox::Mailbox;
 use crate::notices::Untold;
 use crate::sequencer::Log;
-use crate::write::{Outcome, Write};
+use crate::write::{Outcome, WitnessedRow, Write};
 
 /// Something that ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +55,10 @@ pub(crate) struct State {
     /// The packets among these that were taken back.
     pub(crate) taken_back: BTreeSet<(Oin, Digest)>,
     pub(crate) log: Log,
+    /// The newest witnessed checkpoint, by covenant and origin.
+    pub(crate) witnessed: BTreeMap<(Digest, String), WitnessedRow>,
+    /// The last day of which one is kept as history.
+    pub(crate) witnessed_days: BTreeMap<(Digest, String), u32>,
 }
 
 impl State {
@@ -136,6 +140,13 @@ impl State {
             }
             Write::Published { first } => {
                 self.log.unpublished.remove(first);
+            }
+            Write::Witnessed { covenant, origin, row } => {
+                self.witnessed.insert((*covenant, origin.clone()), (**row).clone());
+            }
+            Write::WitnessedDay { covenant, origin, day, .. } => {
+                let last = self.witnessed_days.entry((*covenant, origin.clone())).or_insert(*day);
+                *last = (*last).max(*day);
             }
         }
         true

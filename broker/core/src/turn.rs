@@ -11,7 +11,8 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::hash::leaf_hash;
-use seinhuis_shared::wire::{CaseHead, Decided, Deferred, FetchEntries, Known, Refuse, Welcome};
+use seinhuis_shared::tlog::note::Note;
+use seinhuis_shared::wire::{CaseHead, Decided, Deferred, FetchEntries, Known, Refuse, Welcome, Witnessed};
 use sha2::{Digest as _, Sha256};
 
 use crate::input::{ConnId, LaneId, RequestId};
@@ -46,6 +47,17 @@ pub enum Pick {
     These(Vec<u64>),
     /// Those the organisation asks for and is party to, for the shell to look for.
     Party(Oin, FetchEntries),
+}
+
+/// What a witness is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The size it cosigned last, as far as is known.
+    pub old: u64,
+    /// The size of the checkpoint.
+    pub size: u64,
+    /// The checkpoint.
+    pub note: Note,
 }
 
 /// Something to be sent once the turn is durable.
@@ -196,6 +208,29 @@ pub enum Send {
         request: RequestId,
         /// The sizes.
         sizes: Vec<u64>,
+    },
+    /// A checkpoint to cosign; the proof from the tree of `old` is for the shell to read from the log.
+    AddCheckpoint {
+        /// On which connection.
+        conn: ConnId,
+        /// What to ask.
+        question: Question,
+    },
+    /// The same, for a witness that is no party.
+    AskOutside {
+        /// Its public key, for the answer.
+        key: [u8; 32],
+        /// Its address, before `/add-checkpoint`.
+        url: String,
+        /// What to ask.
+        question: Question,
+    },
+    /// A checkpoint that was cosigned as a covenant asks.
+    Witnessed {
+        /// On which connection.
+        conn: ConnId,
+        /// The message.
+        witnessed: Witnessed,
     },
     /// The answer to an operator's command.
     Answer {

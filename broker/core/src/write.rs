@@ -47,6 +47,10 @@ pub enum Table {
     Lapses = 11,
     /// The changes of signing keys, by party and number.
     Rotations = 12,
+    /// The newest witnessed checkpoint, by covenant and origin of the log.
+    Witnessed = 13,
+    /// The first witnessed checkpoint of a day, by covenant, origin and day.
+    WitnessedDays = 14,
     /// What partners have not been told yet, by partner and first entry index.
     Notices = 15,
     /// How packets ended other than by being delivered, or that they were consumed: by recipient and accepted
@@ -56,7 +60,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order in which they are read back.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Partners,
         Self::Covenants,
         Self::Rotations,
@@ -69,6 +73,8 @@ impl Table {
         Self::Entries,
         Self::Outcomes,
         Self::Mail,
+        Self::Witnessed,
+        Self::WitnessedDays,
         Self::Ends,
         Self::Notices,
     ];
@@ -272,6 +278,37 @@ pub enum Write {
         /// Its tree size.
         size: u64,
     },
+    /// A checkpoint was cosigned as a covenant asks, and none larger was.
+    Witnessed {
+        /// The covenant.
+        covenant: Digest,
+        /// The origin of the log.
+        origin: String,
+        /// The checkpoint.
+        row: Box<WitnessedRow>,
+    },
+    /// The same, the first of a day: kept as history.
+    WitnessedDay {
+        /// The covenant.
+        covenant: Digest,
+        /// The origin of the log.
+        origin: String,
+        /// Days since 1970-01-01.
+        day: u32,
+        /// The checkpoint.
+        row: Box<WitnessedRow>,
+    },
+}
+
+/// A checkpoint that was cosigned as a covenant asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct WitnessedRow {
+    /// The size of its tree.
+    pub size: u64,
+    /// When the broker had the last cosignature that was needed.
+    pub reached: Timestamp,
+    /// The checkpoint with the lines of log and witnesses (C2SP signed note).
+    pub note: Bytes,
 }
 
 /// A change as a store makes it.
@@ -387,10 +424,18 @@ impl Write {
                 delete(Table::Ends, pair(&recipient, &index.to_be_bytes()))
             }
             Self::ForgetNote { size } => delete(Table::Notes, size.to_be_bytes().to_vec()),
+            Self::Witnessed { covenant, origin, row } => {
+                put(Table::Witnessed, [&covenant.0[..], origin.as_bytes()].concat(), cbor::encode(&*row))
+            }
+            Self::WitnessedDay { covenant, origin, day, row } => {
+                let key = [&covenant.0[..], &day.to_be_bytes(), origin.as_bytes()].concat();
+                put(Table::WitnessedDays, key, cbor::encode(&*row))
+            }
         }
     }
 
     /// Reads a row back into the write that made it; `None` for a row no write makes.
+    #[expect(clippy::too_many_lines, reason = "an arm for each table")]
     pub fn from_row(table: Table, key: &[u8], value: &[u8]) -> Option<Self> {
         let limit = value.len();
         let (oin, rest) = split(key);
@@ -458,6 +503,19 @@ impl Write {
                 let (note, keep_until): (Bytes, Timestamp) = cbor::strict(value, limit).ok()?;
                 Some(Self::Note { size: number(key)?, note: Arc::new(note.0), keep_until })
             }
+            Table::Witnessed => {
+                let (covenant, origin) = key.split_at_checked(32)?;
+                let origin = String::from_utf8(origin.to_vec()).ok()?;
+                let row = Box::new(cbor::strict(value, limit).ok()?);
+                Some(Self::Witnessed { covenant: Digest::from_slice(covenant)?, origin, row })
+            }
+            Table::WitnessedDays => {
+                let (covenant, rest) = key.split_at_checked(32)?;
+                let (day, origin) = rest.split_first_chunk()?;
+                let (day, origin) = (u32::from_be_bytes(*day), String::from_utf8(origin.to_vec()).ok()?);
+                let row = Box::new(cbor::strict(value, limit).ok()?);
+                Some(Self::WitnessedDay { covenant: Digest::from_slice(covenant)?, origin, day, row })
+            }
         }
     }
 }
@@ -479,6 +537,7 @@ mod tests {
     use seinhuis_shared::signing::SigningKey;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a write for each table")]
     fn every_row_reads_back_into_its_write() {
         let oin: Oin = "00000001003214345000".parse().unwrap();
         let key = SigningKey::from_seed(&[1; 32]).public();
@@ -540,6 +599,23 @@ mod tests {
             (Table::Mail, Write::Deposit { recipient: oin, item }),
             (Table::Entries, Write::Entries { first: 7, entries: vec![vec![3], vec![]] }),
             (Table::Head, Write::Head(head)),
+            (
+                Table::Witnessed,
+                Write::Witnessed {
+                    covenant: Digest([3; 32]),
+                    origin: "broker.example/log".into(),
+                    row: Box::new(WitnessedRow { size: 8, reached: Timestamp(5), note: Bytes(vec![1]) }),
+                },
+            ),
+            (
+                Table::WitnessedDays,
+                Write::WitnessedDay {
+                    covenant: Digest([3; 32]),
+                    origin: "broker.example/log".into(),
+                    day: 20_000,
+                    row: Box::new(WitnessedRow { size: 8, reached: Timestamp(5), note: Bytes(vec![1]) }),
+                },
+            ),
             (Table::Notes, Write::Note { size: 8, note: Arc::new(vec![4]), keep_until: Timestamp(6) }),
         ] {
             let Change::Put { table: number, key, value } = write.clone().change() else {

@@ -37,10 +37,11 @@ pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
     let (size, connected, partners) = (number("/log/size"), number("/connected"), number("/partners"));
     let (turns, disk) = (number("/turns"), number("/disk_bytes") >> 20);
     let frozen = frozen(&answer);
+    let witnesses = witnesses(&answer);
     ui.answer(
         &Text::new(
-            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}", frozen.nl),
-            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}", frozen.en),
+            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}", frozen.nl, witnesses.nl),
+            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}", frozen.en, witnesses.en),
         ),
         &answer,
     );
@@ -63,6 +64,47 @@ fn frozen(status: &Value) -> Text {
             })
         })
         .unzip();
+    Text::new(nl.concat(), en.concat())
+}
+
+/// Lines for the quorums that covenants ask, and for each witness.
+fn witnesses(status: &Value) -> Text {
+    let list = |key: &str| {
+        let found = status.pointer(&format!("/witnesses/{key}")).and_then(Value::as_array);
+        found.cloned().unwrap_or_default()
+    };
+    let number = |of: &Value, key: &str| of.get(key).and_then(Value::as_u64);
+    let word = |of: &Value, key: &str| of.get(key).and_then(Value::as_str).map(str::to_owned);
+    let (mut nl, mut en): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    for one in list("waiting_for") {
+        let name = one.as_str().unwrap_or_default();
+        nl.push(format!("\nDe broker dient nog niet: {name} heeft niet gezegd wat het meetekende."));
+        en.push(format!("\nThe broker does not serve yet: {name} has not said what it cosigned."));
+    }
+    for one in list("covenants") {
+        let id = word(&one, "id").unwrap_or_default();
+        let [wanted, of, version, age] =
+            ["wanted", "of", "version", "age_s"].map(|key| number(&one, key).unwrap_or_default());
+        let size = number(&one, "size").map_or_else(|| "-".to_owned(), |size| size.to_string());
+        nl.push(format!(
+            "\n{id} v{version}: quorum {wanted} van {of}, het jongste over {size} regels, {age} s oud."
+        ));
+        en.push(format!(
+            "\n{id} v{version}: quorum {wanted} of {of}, the newest over {size} entries, {age} s old."
+        ));
+    }
+    for one in list("witnesses") {
+        let name = word(&one, "name").unwrap_or_default();
+        let size = number(&one, "size").map_or_else(|| "-".to_owned(), |size| size.to_string());
+        let refused = number(&one, "refused").unwrap_or_default();
+        let remark = word(&one, "remark").map(|remark| format!(" ({remark})")).unwrap_or_default();
+        nl.push(format!("\n  getuige {name}: {size} regels, {refused} antwoorden niet bruikbaar{remark}"));
+        en.push(format!("\n  witness {name}: {size} entries, {refused} answers of no use{remark}"));
+        if let Some(fork) = word(&one, "suspect") {
+            nl.push(format!("\n  ALARM mogelijk twee geschiedenissen: {fork}"));
+            en.push(format!("\n  ALARM possible fork: {fork}"));
+        }
+    }
     Text::new(nl.concat(), en.concat())
 }
 

@@ -126,7 +126,7 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::LoadCovenant { file } => Command::LoadCovenant { compiled: compile(&file)? },
         Request::Partners => Command::Partners,
         Request::Covenants => Command::Covenants,
-        Request::Status => Command::Overview,
+        Request::Status => return status(service).await,
         Request::Tail { lines } => return tail(service, lines).await,
         Request::Verify => return verify(service).await,
         Request::Export { question, out, resume, views } => {
@@ -134,6 +134,16 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         }
     };
     service.command(command).await.map(|answer| show(service, answer))
+}
+
+/// How things stand, with the witnesses.
+async fn status(service: &Service) -> Result<Value, Complaint> {
+    let mut value = show(service, service.command(Command::Overview).await?);
+    let watch = show(service, service.command(Command::Witnesses).await?);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("witnesses".into(), watch);
+    }
+    Ok(value)
 }
 
 fn compile(file: &Path) -> Result<Arc<Compiled>, Complaint> {
@@ -229,6 +239,19 @@ fn show(service: &Service, answer: Answer) -> Value {
         Answer::Covenants(all) => {
             json!(all.iter().map(|one| CovenantView::new(one, clock::now())).collect::<Vec<_>>())
         }
+        Answer::Witnesses(watch) => json!({
+            "covenants": watch.covenants.iter().map(|one| json!({
+                "covenant": one.covenant.to_string(), "id": one.id, "version": one.version,
+                "wanted": one.wanted, "of": one.of, "age_s": one.age.0 / 1000,
+                "size": one.newest.as_ref().map(|row| row.size),
+                "reached": one.newest.as_ref().map(|row| row.reached.to_string()),
+            })).collect::<Vec<_>>(),
+            "witnesses": watch.witnesses.iter().map(|one| json!({
+                "name": one.name, "size": one.size, "reachable": one.reachable, "refused": one.refused,
+                "remark": one.remark, "suspect": one.suspect,
+            })).collect::<Vec<_>>(),
+            "waiting_for": watch.waiting_for,
+        }),
         Answer::Overview(overview) => {
             let counts = service.engine.counts();
             json!({

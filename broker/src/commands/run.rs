@@ -10,12 +10,14 @@ use seinhuis_shell::cli::{self, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::Control;
 use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::http::Http;
 use seinhuis_shell::lang::Text;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::request::{Request, serve};
 use crate::engine::EngineError;
+use crate::fork;
 use crate::home::Home;
 use crate::link::Server;
 use crate::service::Service;
@@ -25,6 +27,9 @@ pub(super) struct Run {
     /// Write the address really listened on to this file, once it is
     #[arg(long)]
     address_file: Option<PathBuf>,
+    /// Do not wait until enough witnesses told what they cosigned last. The log says that you did so
+    #[arg(long)]
+    without_witnesses: bool,
 }
 
 pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complaint> {
@@ -37,12 +42,17 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
     runtime
         .block_on(async {
             let control = Control::bind(&home.socket())?;
+            let authorities = &config.witnesses.authorities;
+            let http = Http::new(Some(authorities.as_path()).filter(|path| !path.as_os_str().is_empty()))?;
             let (service, thread) = Service::open(home, &config)?;
             let server = Arc::new(Server::start(home, &config, service.clone())?);
-            service.command(Command::Started).await?;
             let (stop, stopping) = watch::channel(false);
-            tokio::spawn(service.clone().publish());
             tokio::spawn(service.clone().tick());
+            tokio::spawn(crate::witness::nudge(service.clone()));
+            tokio::spawn(crate::witness::outside(service.clone(), http));
+            let after = std::time::Duration::from_secs(config.witnesses.warn_after);
+            tokio::spawn(crate::witness::warn(service.clone(), after));
+            let started = tokio::spawn(start(service.clone(), options.without_witnesses));
             let watching = tokio::spawn({
                 let (server, stopping) = (Arc::clone(&server), stopping.clone());
                 async move { server.watch(stopping).await }
@@ -57,6 +67,7 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
                     _ = service.command(Command::Stopping).await;
                 }
             }
+            started.abort();
             _ = stop.send(true);
             _ = tokio::join!(watching, answering);
             if let Ok(server) = Arc::try_unwrap(server) {
@@ -70,10 +81,28 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             drop(runtime);
             match thread.join() {
                 Ok(Ok(())) => Ok(Outcome::Done),
+                Ok(Err(EngineError::Contradicted(contradiction))) => Err(fork::found(home, &contradiction)),
                 Ok(Err(error)) => Err(stopped(&error)),
                 Err(_) => Err(Complaint::bug("the engine panicked")),
             }
         })
+}
+
+/// Has the start logged once the broker may serve, and says who is waited for until then. Files of the log are
+/// written from then on.
+async fn start(service: Service, without_witnesses: bool) {
+    let waiting = service.engine.watch().borrow().waiting_for.clone();
+    if let Some(waiting) = waiting.filter(|_| !without_witnesses) {
+        let waiting = waiting.join(", ");
+        tracing::warn!(%waiting, "waiting for enough witnesses to say what they cosigned; nothing is served before");
+    }
+    match service.command(Command::Started { without_witnesses }).await {
+        Ok(_) => {
+            tracing::info!("serving");
+            service.publish().await;
+        }
+        Err(complaint) => tracing::error!("{}", complaint.what.en),
+    }
 }
 
 fn announce(server: &Server, options: &Run, ui: Ui) -> Result<(), Complaint> {

@@ -160,6 +160,9 @@ async fn encode(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Entries { .. }
         | Send::Notices { .. }
         | Send::Consistency { .. }
+        | Send::AddCheckpoint { .. }
+        | Send::AskOutside { .. }
+        | Send::Witnessed { .. }
         | Send::Answer { .. } => Ok(Vec::new()),
     }
 }

@@ -12,8 +12,8 @@ use seinhuis_shared::limits::BUNDLE_MAX;
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
-    self, Case, Consistency, Consume, FetchCase, FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys,
-    Message as _, Prekeys, Rotations,
+    self, Case, Consistency, Consume, Cosigned, FetchCase, FetchConsistency, FetchCovenant, FetchEntries,
+    FetchPrekeys, Message as _, Prekeys, Rotations,
 };
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
@@ -70,6 +70,7 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         Kind::Decide => Ok(Ask::Decide(payload)),
         Kind::Rotate => Ok(Ask::Rotate(payload)),
         Kind::FetchCase => Ok(Ask::FetchCase(FetchCase::parse(&payload)?.case)),
+        Kind::Cosigned => Ok(Ask::Cosigned(Cosigned::parse(&payload)?)),
         Kind::FetchConsistency => Ok(Ask::FetchConsistency(FetchConsistency::parse(&payload)?.sizes)),
         Kind::FetchEntries => Ok(Ask::FetchEntries(FetchEntries::parse(&payload)?)),
         Kind::Withdraw => {
@@ -91,6 +92,8 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         | Kind::Agreements
         | Kind::Case
         | Kind::Cases
+        | Kind::AddCheckpoint
+        | Kind::Witnessed
         | Kind::Rotations
         | Kind::Notices
         | Kind::NoticesTaken
@@ -171,6 +174,9 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Agreements { .. }
         | Send::Cases { .. }
         | Send::Notices { .. }
+        | Send::AddCheckpoint { .. }
+        | Send::AskOutside { .. }
+        | Send::Witnessed { .. }
         | Send::Answer { .. } => Err(Refusal::UnexpectedMessage),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream};
-use seinhuis_broker_core::{ConnId, Input, ReceiptSource, Send};
+use seinhuis_broker_core::{ConnId, Heard, Input, ReceiptSource, Send};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::ids::Oin;
@@ -72,8 +72,9 @@ async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusa
     let (mut send, hello) = tokio::time::timeout(HELLO_TIMEOUT, hello(&peer.conn))
         .await
         .map_err(|_| Refusal::UnexpectedMessage)??;
+    let heard = heard(peer, hello.cosigned.clone()).await?;
     let (out, mut from_engine) = mpsc::unbounded_channel();
-    let input = Input::Connected { conn: peer.id, peer: peer.oin, hello };
+    let input = Input::Connected { conn: peer.id, peer: peer.oin, hello, heard };
     peer.shared.service.engine.bring(Some(Attach::Conn(peer.id, out)), Some(input), 0).await;
     match from_engine.recv().await {
         Some(Send::Welcome { welcome, .. }) => {
@@ -102,6 +103,16 @@ async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusa
     };
     drop(send);
     ended
+}
+
+/// Holds the checkpoint in a hello against the log.
+async fn heard(peer: &Peer, cosigned: Bytes) -> Result<Heard, Refusal> {
+    let service = peer.shared.service.clone();
+    let heard = tokio::task::spawn_blocking(move || service.hear(&cosigned)).await;
+    heard.map_err(|_| Refusal::TooBusy)?.map_err(|complaint| {
+        tracing::error!("{}", complaint.what.en);
+        Refusal::StorageFailed
+    })
 }
 
 async fn hello(conn: &Connection) -> Result<(SendStream, Hello), Refusal> {
@@ -134,6 +145,14 @@ async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>)
                     Ok(notices) => buffer.extend(notices.to_frame()?),
                     // Damaged storage, as below.
                     Err(complaint) => tracing::error!(cursor, "{}", complaint.what.en),
+                }
+            } else if let Send::Witnessed { witnessed, .. } = send {
+                buffer.extend(witnessed.to_frame()?);
+            } else if let Send::AddCheckpoint { question, .. } = send {
+                // Without the question there is no answer: it is asked again later.
+                match peer.shared.service.request(question).await {
+                    Ok(request) => buffer.extend(frame::encode(Kind::AddCheckpoint, &request)?),
+                    Err(complaint) => tracing::error!("{}", complaint.what.en),
                 }
             } else if let Send::Offer { item, bytes, receipt, .. } = send {
                 match offer(peer, item.packet, bytes, receipt).await {

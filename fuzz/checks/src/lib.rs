@@ -30,6 +30,7 @@ pub type Check = fn(&[u8]) -> bool;
 
 /// Every check.
 pub const TARGETS: &[Target] = &[
+    ("add_checkpoint", log::add_checkpoint),
     ("agent_config", shell::agent_config),
     ("agent_rows", rows::agent_rows),
     ("body", covenant::body),
@@ -59,6 +60,7 @@ pub const TARGETS: &[Target] = &[
     ("note", log::note),
     ("packet", packet::packet),
     ("packet_parts", packet::packet_parts),
+    ("policy", log::policy),
     ("prekeys", packet::prekeys),
     ("proof", log::proof),
     ("receipt", log::receipt),
@@ -71,4 +73,5 @@ pub const TARGETS: &[Target] = &[
     ("vkey", log::vkey),
     ("vote", covenant::vote),
     ("wire", packet::wire),
+    ("witness_answer", log::witness_answer),
 ];

@@ -7,16 +7,19 @@ use seinhuis_shared::receipt::file::ReceiptFile;
 use seinhuis_shared::receipt::{CheckpointCache, RECEIPT_MAX, Receipt};
 use seinhuis_shared::rotation::Keys;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shared::tlog::cosignature::WitnessKey;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::{
     KeyText, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteSignature, VerifierKey,
 };
+use seinhuis_shared::tlog::policy::{MAX_POLICY_BYTES, Policy};
 use seinhuis_shared::tlog::proof::{root_from_inclusion, verify_consistency, verify_inclusion};
 use seinhuis_shared::tlog::proof_file::ProofFile;
 use seinhuis_shared::tlog::subset::{SubsetError, root_from_subset};
 use seinhuis_shared::tlog::tile::{
     FULL_WIDTH, TilePath, decode_bundle, decode_tile, encode_bundle, encode_tile,
 };
+use seinhuis_shared::tlog::witness::{self, Head, KnownLog, Request, read_answer};
 
 use crate::known;
 
@@ -127,6 +130,48 @@ pub fn vkey(data: &[u8]) -> bool {
         assert_eq!(key.map(|key| key.id()), Ok(verifier.id()), "two ids for one key");
     }
     verifier.is_ok()
+}
+
+/// A trust policy.
+pub fn policy(data: &[u8]) -> bool {
+    let Ok(policy) = Policy::parse(data) else { return false };
+    assert!(data.len() <= MAX_POLICY_BYTES, "a policy over its bound");
+    assert_eq!(Policy::parse(&policy.to_bytes()).as_ref(), Ok(&policy), "a policy reads back otherwise");
+    let all: Vec<usize> = (0..policy.witnesses().len()).collect();
+    assert!(policy.reached_by(&all), "a quorum that nobody reaches");
+    assert!(policy.asks() != policy.reached_by(&[]), "a quorum of nobody");
+    true
+}
+
+/// A request to cosign, and what a witness that knows the log does with it.
+pub fn add_checkpoint(data: &[u8]) -> bool {
+    let Some(request) = Request::parse(data) else { return false };
+    assert_eq!(request.to_bytes().as_deref(), Some(data), "a request re-encodes otherwise");
+    let known = [KnownLog::of_key(known::log().key.clone())];
+    for size in [0, request.old] {
+        let latest = Head { size, ..Head::default() };
+        if let Ok(accepted) = witness::add_checkpoint(data, &known, |_| latest) {
+            assert!(accepted.head.size >= size && request.old == size, "a tree that shrank");
+            assert!(accepted.own_note(&known).is_ok(), "a checkpoint nobody signed");
+        }
+    }
+    true
+}
+
+/// What a witness answers: the first byte chooses the status.
+pub fn witness_answer(data: &[u8]) -> bool {
+    let Some((first, body)) = data.split_first() else { return false };
+    let status = [200, 409, 422, 503][usize::from(first % 4)];
+    let text = "x\n";
+    let key = WitnessKey::new("witness.example", &known::signer().public().to_bytes());
+    let line = NoteSignature::sign("x", &known::log_signer(), text);
+    let (Ok(key), Ok(line)) = (key, line) else { return false };
+    let Ok(note) = Note::new(text, vec![line]) else { return false };
+    let read = read_answer(status, body, &note, &key);
+    if let Ok(witness::Answer::Conflict(size)) = read {
+        assert_eq!(body, format!("{size}\n").as_bytes(), "a size re-encodes otherwise");
+    }
+    read.is_ok()
 }
 
 /// The path of a tile or bundle.

@@ -8,9 +8,10 @@ use crate::time::Timestamp;
 mod flows;
 mod parties;
 mod tables;
+mod witnesses;
 
 pub(super) use flows::{case, requirement, retention};
-pub(super) use parties::fingerprint;
+pub(super) use parties::{fingerprint, watching};
 
 /// One thing that changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +62,13 @@ pub fn difference(old: &Covenant, new: &Covenant) -> Vec<Change> {
         flows: _,
         decisions: _,
         parties: _,
+        witnesses: _,
     } = old;
     let mut found = Found::default();
     found.head(old, new);
     found.in_flight(old.in_flight, new.in_flight);
     found.parties(old, new);
+    found.witnesses(old, new);
     found.decisions(old, new);
     found.flows(old, new);
     found.conditions(old, new);

@@ -76,6 +76,19 @@ pub struct Covenant {
     pub decisions: Vec<Decision>,
     /// Who takes part.
     pub parties: Vec<Party>,
+    /// Who else watches the exchange log; none of them counts for the quorum.
+    pub witnesses: Vec<Outside>,
+}
+
+/// A witness of the exchange log that is no party: an auditor, an inspectorate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Outside {
+    /// Its code, the same in all versions.
+    pub name: String,
+    /// Its verifier key (C2SP signed-note vkey, type 0x04).
+    pub vkey: String,
+    /// Where it answers: what `/add-checkpoint` is put after.
+    pub url: String,
 }
 
 /// What becomes of packets that wait for a recipient when their ground falls away.
@@ -268,6 +281,8 @@ pub struct Party {
     pub joined: Timestamp,
     /// First instant at which it no longer takes part, if that is known.
     pub left: Option<Timestamp>,
+    /// The Ed25519 public key with which its agent cosigns the exchange log, 32 bytes; none if it does not.
+    pub witness_key: Option<Bytes>,
 }
 
 impl Covenant {

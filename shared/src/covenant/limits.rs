@@ -12,6 +12,12 @@ pub const PROSE_MAX: usize = 2000;
 pub const PARTIES_MAX: usize = 256;
 /// Most signing keys of one party: the running key and its successor, with slack.
 pub const KEYS_MAX: usize = 4;
+/// Most witnesses that are no party.
+pub const OUTSIDE_MAX: usize = 16;
+/// Most parties with a witness key: with the others no more than a trust policy holds.
+pub const WITNESSES_MAX: usize = 48;
+/// Most bytes of an address.
+pub const URL_MAX: usize = 255;
 /// Most flows.
 pub const FLOWS_MAX: usize = 256;
 /// Most routes of one flow.

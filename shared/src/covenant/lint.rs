@@ -132,6 +132,9 @@ warnings! {
     NobodyIdentified "W23" "AVG 15, 30; Logboek Dataverwerkingen",
         nl "Een berichttype met gegevens over een persoon heeft geen veld dat zegt wie dat is: in het logboek van de verwerkingen is de persoon niet terug te vinden." => "Schrijf x-subject bij het veld dat de persoon aanwijst: case binnen de zaak, always overal.",
         en "A message type with data about a person has no field that says who that is: the person cannot be found in the log of processings." => "Write x-subject at the field that identifies the person: case within the case, always everywhere.";
+    QuorumWithoutKeys "W24" "BIO2 8.15.06",
+        nl "Er is een quorum van getuigen afgesproken en niemand kan getuigen: het wordt niet gevraagd." => "Neem van elke partij de witness_key op (seinhuis-agent key show).",
+        en "A quorum of witnesses was agreed and nobody can witness: it is not asked for." => "Take in the witness_key of each party (seinhuis-agent key show).";
 }
 
 /// One warning about one place.

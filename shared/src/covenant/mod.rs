@@ -29,6 +29,7 @@ pub mod schema;
 mod source;
 mod validate;
 mod vocabulary;
+pub mod witnesses;
 mod words;
 
 #[cfg(test)]
@@ -41,8 +42,8 @@ pub(crate) use declared::is_code;
 pub use declared::{Declared, DeclaredError};
 pub use difference::{Change, difference};
 pub use document::{
-    CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Party,
-    Requirement, Route, StepRule,
+    CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Outside,
+    Party, Requirement, Route, StepRule,
 };
 pub use error::{CovenantError, Place};
 pub use evaluate::{Permit, Question, Size, evaluate};

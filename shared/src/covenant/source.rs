@@ -12,8 +12,8 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, de};
 
 use super::document::{
-    CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Party,
-    Requirement, Route, StepRule,
+    CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Outside,
+    Party, Requirement, Route, StepRule,
 };
 use super::error::{CovenantError, Place};
 use super::limits::SOURCE_MAX;
@@ -138,6 +138,8 @@ struct Source {
     #[serde(default)]
     decisions: Vec<DecisionSource>,
     parties: Vec<PartySource>,
+    #[serde(default)]
+    witnesses: Vec<OutsideSource>,
 }
 
 #[derive(Deserialize)]
@@ -283,6 +285,15 @@ struct PartySource {
     may_be_absent: bool,
     joined: Option<Date>,
     left: Option<Date>,
+    witness_key: Option<Key>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutsideSource {
+    name: String,
+    vkey: String,
+    url: String,
 }
 
 impl Covenant {
@@ -388,6 +399,11 @@ impl Source {
             flows: self.flows.into_iter().map(FlowSource::document).collect(),
             decisions: self.decisions.into_iter().map(DecisionSource::document).collect(),
             parties: self.parties.into_iter().map(|row| row.document(head.valid_from.0)).collect(),
+            witnesses: self
+                .witnesses
+                .into_iter()
+                .map(|row| Outside { name: row.name, vkey: row.vkey, url: row.url })
+                .collect(),
         })
     }
 }
@@ -473,6 +489,7 @@ impl PartySource {
             may_be_absent: self.may_be_absent,
             joined: self.joined.map_or(start, |date| date.0),
             left: self.left.map(|date| date.0),
+            witness_key: self.witness_key.map(|key| key.0),
         }
     }
 }

@@ -17,9 +17,13 @@ use super::schema::Schema;
 use super::vocabulary::{Handling, Level, Role, Special, Step};
 use crate::signing::PublicKey;
 
-type Checked = Result<(), CovenantError>;
+pub(super) type Checked = Result<(), CovenantError>;
 
-fn fault<T>(field: impl Into<String>, what: impl Into<String>, advice: &str) -> Result<T, CovenantError> {
+pub(super) fn fault<T>(
+    field: impl Into<String>,
+    what: impl Into<String>,
+    advice: &str,
+) -> Result<T, CovenantError> {
     Err(CovenantError::new(field, what).advise(advice))
 }
 
@@ -57,10 +61,11 @@ pub(super) fn validate(covenant: &Covenant) -> Checked {
         handling(flow, &at)?;
     }
     decisions(covenant, &known.categories)?;
-    parties(covenant)
+    parties(covenant)?;
+    super::witnesses::validate(covenant)
 }
 
-fn count(field: &str, number: usize, min: usize, max: usize) -> Checked {
+pub(super) fn count(field: &str, number: usize, min: usize, max: usize) -> Checked {
     if (min..=max).contains(&number) {
         return Ok(());
     }
@@ -494,10 +499,6 @@ fn parties(covenant: &Covenant) -> Checked {
                 return fault(field("signing_keys"), "holds a key twice", "Every party has its own keys.");
             }
         }
-    }
-    if usize::from(covenant.witness_quorum) > covenant.parties.len() {
-        let what = format!("asks for more witnesses than the {} parties", covenant.parties.len());
-        return fault("rules.witness_quorum", what, "Write at most the number of parties.");
     }
     if !oins.contains(&covenant.owner) {
         let what = format!("{} is not a party", covenant.owner);

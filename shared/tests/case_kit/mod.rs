@@ -58,6 +58,7 @@ pub(crate) fn covenant() -> Covenant {
     let second = Party {
         oin: POL2.oin(),
         signing_keys: vec![Bytes(POL2.key().public().to_bytes().to_vec())],
+        witness_key: None,
         ..police.clone()
     };
     covenant.parties.push(second);

@@ -34,6 +34,7 @@ fn party(org: Org, role: Role) -> Party {
         may_be_absent: false,
         joined: NOON.minus(Span::days(60)),
         left: None,
+        witness_key: None,
     }
 }
 
@@ -107,6 +108,7 @@ pub(crate) fn covenant() -> Covenant {
         conditions: vec![condition],
         flows: vec![flow()],
         decisions: vec![],
+        witnesses: Vec::new(),
         parties: vec![
             party(GEM, Role::Gemeente),
             party(POL, Role::Politie),

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use data_encoding::HEXLOWER;
+use ed25519_dalek::ed25519::signature::Signer as _;
 use seinhuis_shared::acknowledgement::{Acknowledgement, Part};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{Encrypt, Purpose, Sign1, Wrap, content_aad};
 use seinhuis_shared::covenant::agreement::Cast;
+use seinhuis_shared::covenant::witnesses::party_witness;
 use seinhuis_shared::enrol::{EnrolRequest, NodeKind, fingerprint};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::packet::Packet;
@@ -16,15 +18,17 @@ use seinhuis_shared::rotation::{Rotated, Rotation};
 use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::Span;
 use seinhuis_shared::tlog::hash::leaf_hash;
+use seinhuis_shared::tlog::note::Note;
+use seinhuis_shared::tlog::witness::Request;
 use seinhuis_shared::wire::{
-    self, Case, CaseHead, Cases, Consistency, Consume, Decided, Deferred, FetchCase, FetchConsistency,
-    FetchCovenant, FetchPrekeys, Hello, Known, Message as _, Offer, Prekeys, Refuse, Rotations, VERSION,
-    Verdict, Welcome,
+    self, Case, CaseHead, Cases, Consistency, Consume, Cosigned, Decided, Deferred, FetchCase,
+    FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Known, Message as _, Offer, Prekeys, Refuse,
+    Rotations, VERSION, Verdict, Welcome, Witnessed,
 };
 
 use super::{
     AEAD_KEY, BASE_NONCE, CHANCE, ENCAPSULATION, GEMEENTE, NOON, ORIGIN, POLITIE, PREKEY_SEED, Story, key,
-    oin, prekey_public, tables,
+    oin, prekey_public, tables, witness_key,
 };
 
 /// Bytes of hexadecimal text on a line.
@@ -101,6 +105,7 @@ pub(crate) fn blocks(story: &Story) -> Vec<(&'static str, String)> {
         ("entries", entries(story)),
         ("receipt", receipt(story)),
         ("consistency", consistency(story)),
+        ("witness", witness(story)),
         ("delivery", delivery(story)),
         ("enrolment", enrolment()),
         ("limits", tables::limits()),
@@ -108,7 +113,8 @@ pub(crate) fn blocks(story: &Story) -> Vec<(&'static str, String)> {
 }
 
 fn session(story: &Story) -> String {
-    let hello = Hello { version: VERSION, software: "voorbeeld-agent/0.1.0".into() };
+    let cosigned = Bytes(story.notes[0].clone().into_bytes());
+    let hello = Hello { version: VERSION, software: "voorbeeld-agent/0.1.0".into(), cosigned };
     let welcome = Welcome {
         version: VERSION,
         software: "seinhuis-broker/0.1.0".into(),
@@ -120,7 +126,11 @@ fn session(story: &Story) -> String {
     };
     let refuse = Refuse { reason: Refusal::UnknownPartner.number(), retry_after: None };
     Block::new()
-        .hex("Hello frame", &hello.to_frame().unwrap())
+        .with(
+            "Hello frame",
+            &hello.to_frame().unwrap(),
+            &[("checkpoint of size 1", story.notes[0].as_bytes())],
+        )
         .with(
             "Welcome frame",
             &welcome.to_frame().unwrap(),
@@ -333,6 +343,28 @@ fn receipt(story: &Story) -> String {
             &bytes,
             &[("checkpoint of size 3", story.notes[1].as_bytes()), ("entry 2", &entries[0].entry)],
         )
+        .end()
+}
+
+fn witness(story: &Story) -> String {
+    let note = Note::parse(story.notes[1].as_bytes()).unwrap();
+    let request = Request { old: 1, proof: story.consistency.clone(), note: note.clone() };
+    let body = String::from_utf8(request.to_bytes().unwrap()).unwrap();
+    let secret = witness_key(POLITIE);
+    let key = party_witness(&oin(POLITIE), secret.verifying_key().as_bytes()).unwrap();
+    let seconds = NOON.0 / 1000;
+    let line = key.cosign_with(note.text(), seconds, |bytes| secret.sign(bytes).to_bytes()).unwrap();
+    let mut witnessed = note;
+    witnessed.add(line.clone()).unwrap();
+    let cosigned = Cosigned { status: 200, body: Bytes(format!("{line}\n").into_bytes()) };
+    let told = Witnessed { covenant: story.covenant.hash(), note: Bytes(witnessed.to_string().into_bytes()) };
+    let policy = story.covenant.witness_policy(&story.log.key).unwrap();
+    Block::new()
+        .text("payload of AddCheckpoint: from size 1 to size 3", &body)
+        .text("verifier key of politie as a witness", &format!("{key}\n"))
+        .hex("Cosigned frame", &cosigned.to_frame().unwrap())
+        .hex("Witnessed frame", &told.to_frame().unwrap())
+        .text("trust policy of the covenant", &String::from_utf8(policy.to_bytes()).unwrap())
         .end()
 }
 

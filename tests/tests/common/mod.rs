@@ -24,6 +24,14 @@ impl Scene {
         scene
     }
 
+    /// As [`Self::with`], with a covenant that asks no witnesses: for brokers without agents.
+    pub(crate) fn unwatched(roles: &[&str]) -> Self {
+        let mut scene = Self::unsigned(roles);
+        scene.stage.watched = false;
+        scene.stage.agree().unwrap_or_else(|error| panic!("{error}"));
+        scene
+    }
+
     /// As [`Self::with`], but nobody has signed anything yet.
     pub(crate) fn unsigned(roles: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap();

@@ -54,7 +54,7 @@ impl Town {
         // Removed by the broker's leash when this process ends.
         let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap().keep();
         let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
-        let stage = Stage::set(programs, &dir, &CAST, &mut |_| ()).unwrap_or_else(|error| panic!("{error}"));
+        let stage = Stage::unwatched(programs, &dir, &CAST).unwrap_or_else(|error| panic!("{error}"));
         let home = stage.broker_home().to_string_lossy().into_owned();
         let mut broker = stage
             .programs

@@ -17,3 +17,4 @@ mod rows;
 #[path = "../../../../tests/kits/law.rs"]
 mod rules;
 mod trust;
+mod witness;

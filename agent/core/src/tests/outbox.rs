@@ -343,6 +343,7 @@ fn a_signing_key_the_covenant_does_not_name_cannot_send() {
         signer: &stranger,
         next: None,
         recording: None,
+        witness: None,
     };
     let push = Input::Push { token: 1, request: Box::new(signal(1)) };
     node.core.handle(push, NOW, ports, &mut turn);

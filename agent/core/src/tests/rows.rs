@@ -7,6 +7,8 @@ use seinhuis_shared::ids::Digest;
 use seinhuis_shared::onward::Consent;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Span;
+use seinhuis_shared::tlog::note::Note;
+use seinhuis_shared::tlog::witness::Request;
 
 use crate::fixture::{
     Broker, CASE, NOW, Node, covenant, inquiry, moved, oin, partnership, request, signal, signer,
@@ -85,6 +87,9 @@ fn used() -> Vec<Node> {
     officers.turn_key(NOW);
     officers.next = Some(signer(45));
     officers.step([Input::Rotate { token: 4, urgent: false }], NOW);
+    // A tree that was cosigned.
+    let request = Request { old: 0, proof: vec![], note: Note::parse(&broker.checkpoint()).unwrap() };
+    alone.step([Input::AddCheckpoint(request.to_bytes().unwrap())], NOW);
     // Seen and not proved yet.
     broker.connect(&mut town, NOW);
     vec![town, police, youth, officers, alone]

@@ -25,7 +25,7 @@ use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Hello, Notices, VERSI
 use super::fixture::{Org, compiled, vote};
 use crate::admission::{Authentic, Received, Rejected};
 use crate::{
-    Answer, Ask, Change, Command, CommandId, Config, ConnId, Core, Input, LaneId, NoticeRow, Overview,
+    Answer, Ask, Change, Command, CommandId, Config, ConnId, Core, Heard, Input, LaneId, NoticeRow, Overview,
     PartRow, ReceiptSource, RequestId, Send, Table, Turn,
 };
 
@@ -114,6 +114,21 @@ impl Broker {
 
     pub(super) fn populated(self) -> Self {
         self.populated_under(compiled())
+    }
+
+    /// The same under a version that is compiled already.
+    pub(super) fn populated_with(self, compiled: Arc<Compiled>) -> Self {
+        self.populated_under(compiled)
+    }
+
+    /// Another broker on a copy of the store.
+    pub(super) fn copy(&self) -> Self {
+        let mut copy = Self::with(self.config.clone(), self.now);
+        (copy.rows, copy.blobs) = (self.rows.clone(), self.blobs.clone());
+        (copy.log, copy.nodes) = (self.log.clone(), self.nodes.clone());
+        copy.next = self.next;
+        copy.core = copy.restored();
+        copy
     }
 
     fn populated_under(mut self, compiled: Arc<Compiled>) -> Self {
@@ -212,6 +227,31 @@ impl Broker {
         }
     }
 
+    /// The root over the first `size` entries.
+    pub(super) fn root(&self, size: u64) -> Digest {
+        seinhuis_shared::tlog::tree::root(size, &self.nodes).unwrap()
+    }
+
+    /// The proof that the log continues its first `old` entries up to `size`.
+    pub(super) fn continues(&self, old: u64, size: u64) -> Vec<Digest> {
+        if old == 0 || old == size {
+            return Vec::new();
+        }
+        seinhuis_shared::tlog::tree::consistency_proof(old, size, &self.nodes).unwrap()
+    }
+
+    /// Says hello with the checkpoint that was cosigned last.
+    pub(super) fn connect_having(&mut self, org: Org, cosigned: &[u8]) -> (ConnId, Did) {
+        let (conn, input) = self.hello(org);
+        let Input::Connected { peer, hello, .. } = input else { panic!("a hello") };
+        let log = log_key();
+        let size = u64::try_from(self.log.len()).unwrap();
+        let heard =
+            crate::hear(cosigned, (ORIGIN, &log.key), size, |size| Ok::<_, ()>(self.root(size))).unwrap();
+        let did = self.turn([Input::Connected { conn, peer, hello, heard }]);
+        (conn, did)
+    }
+
     /// A core made from what is stored, as at start-up.
     pub(super) fn restored(&self) -> Core {
         let frontier = Frontier::load(u64::try_from(self.log.len()).unwrap(), &self.nodes).unwrap();
@@ -259,8 +299,9 @@ impl Broker {
     pub(super) fn hello(&mut self, org: Org) -> (ConnId, Input) {
         let conn = ConnId(self.fresh_number());
         self.peers.insert(conn, org.oin());
-        let hello = Hello { version: VERSION, software: format!("agent of {org:?}") };
-        (conn, Input::Connected { conn, peer: org.oin(), hello })
+        let software = format!("agent of {org:?}");
+        let hello = Hello { version: VERSION, software, cosigned: Bytes::default() };
+        (conn, Input::Connected { conn, peer: org.oin(), hello, heard: Heard::Nothing })
     }
 
     /// Connects; gives what came with the welcome too.
@@ -338,8 +379,10 @@ impl Broker {
     pub(super) fn log_and_tick(&mut self, now: Timestamp) -> Did {
         self.now = now;
         let conn = ConnId(self.fresh_number());
-        let hello = Hello { version: VERSION + 1, software: "another version".into() };
-        self.turn([Input::Connected { conn, peer: Org::Stranger.oin(), hello }, Input::Tick])
+        let software = "another version".into();
+        let hello = Hello { version: VERSION + 1, software, cosigned: Bytes::default() };
+        let heard = Heard::Nothing;
+        self.turn([Input::Connected { conn, peer: Org::Stranger.oin(), hello, heard }, Input::Tick])
     }
 
     // What came of it.

@@ -103,6 +103,7 @@ fn party(org: Org, role: Role) -> Party {
         may_be_absent: false,
         joined: Timestamp::parse("2026-01-01").unwrap(),
         left: None,
+        witness_key: None,
     }
 }
 
@@ -166,6 +167,7 @@ pub(super) fn covenant() -> Covenant {
             flow("F16", &[Role::Om], &[Role::Gemeente], &[Step::S3], CaseRule::Required),
         ],
         decisions: vec![],
+        witnesses: Vec::new(),
         parties: vec![
             party(Gem, Role::Gemeente),
             party(Pol, Role::Politie),

@@ -13,11 +13,11 @@ use crate::{Change, Command, Core, Input, RestoreError, Table, Turn, Write};
 #[test]
 fn the_logs_time_does_not_go_back_with_the_clock() {
     let mut broker = Broker::started(NOON);
-    broker.command(Command::Started);
+    broker.command(Command::Started { without_witnesses: false });
     broker.now = NOON.minus(Span::hours(1));
     broker.command(Command::Stopping);
     broker.restart();
-    broker.command(Command::Started);
+    broker.command(Command::Started { without_witnesses: false });
     let times: Vec<_> = broker.entries().iter().rev().take(3).map(|entry| entry.time).collect();
     assert_eq!(times, [NOON; 3]);
     broker.now = NOON.plus(Span(1));
@@ -59,7 +59,7 @@ fn a_turn_without_entries_needs_no_new_head() {
 fn an_entry_alone_makes_a_turn_durable() {
     let mut broker = Broker::started(NOON);
     let mut turn = Turn::new([0; 32]);
-    let command = Command::Started;
+    let command = Command::Started { without_witnesses: false };
     broker.core.handle(Input::Operator { id: crate::CommandId(1), command }, NOON, &mut turn);
     assert!(turn.is_durable());
 }
@@ -75,7 +75,7 @@ fn published_entries_leave_the_rows_and_stay_in_the_log() {
     broker.turn([Input::Published { size: u64::try_from(broker.log.len()).unwrap() }]);
     assert_eq!(rows(&broker), 0);
     broker.restart();
-    broker.command(Command::Started);
+    broker.command(Command::Started { without_witnesses: false });
 }
 
 #[test]

@@ -19,3 +19,4 @@ mod replay;
 mod rotations;
 mod sequences;
 mod sessions;
+mod witnesses;

@@ -32,7 +32,7 @@ fn the_directory_is_marked_changed_exactly_when_it_is() {
         (Command::Partners, false),
         (Command::Covenants, false),
         (Command::Overview, false),
-        (Command::Started, false),
+        (Command::Started { without_witnesses: false }, false),
     ] {
         let text = format!("{command:?}");
         assert_eq!(changed(&mut broker, command), expected, "{}", &text[..40.min(text.len())]);
@@ -103,7 +103,7 @@ fn a_covenant_that_is_loaded_is_put_up_for_its_parties() {
 #[test]
 fn start_and_stop_are_entries() {
     let mut broker = Broker::bare(NOON);
-    assert_eq!(broker.command(Command::Started), Answer::Recorded { index: 0 });
+    assert_eq!(broker.command(Command::Started { without_witnesses: false }), Answer::Recorded { index: 0 });
     assert_eq!(broker.command(Command::Stopping), Answer::Recorded { index: 1 });
     let kinds: Vec<_> = broker.entries().iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, [Kind::Start, Kind::Stop]);

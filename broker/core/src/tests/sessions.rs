@@ -1,5 +1,6 @@
 //! Connections: who is let in, what they are told, what they may ask.
 
+use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::limits::{CONNECTIONS_PER_PARTNER, RECIPIENTS_MAX};
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, SUITE};
@@ -10,12 +11,12 @@ use seinhuis_shared::wire::{CONSISTENCY_SIZES_MAX, Hello, Known, VERSION};
 use super::admission::signal;
 use super::broker::{Broker, Did};
 use super::fixture::{Absent, Gem, Jw, NOON, Org, Pol, Stranger, compiled, covenant};
-use crate::{Ask, Command, ConnId, Input, RequestId, Send};
+use crate::{Ask, Command, ConnId, Heard, Input, RequestId, Send};
 
 fn greet(broker: &mut Broker, org: Org, version: u8) -> (ConnId, Did) {
     let (conn, _) = broker.hello(org);
-    let hello = Hello { version, software: "agent\u{7}/1 \u{e9}".into() };
-    let did = broker.turn([Input::Connected { conn, peer: org.oin(), hello }]);
+    let hello = Hello { version, software: "agent\u{7}/1 \u{e9}".into(), cosigned: Bytes::default() };
+    let did = broker.turn([Input::Connected { conn, peer: org.oin(), hello, heard: Heard::Nothing }]);
     (conn, did)
 }
 

@@ -10,6 +10,7 @@ use seinhuis_shared::receipt::file::{Block, ReceiptFile, Step};
 use seinhuis_shared::receipt::{ProvedEntry, Receipt};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shared::tlog::cosignature::WitnessKey;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::{KeyText, Note, NoteSignature};
 use seinhuis_shared::tlog::proof_file::ProofFile;
@@ -187,6 +188,36 @@ fn notes() -> Vec<Seed> {
     ]
 }
 
+fn witnesses() -> Vec<Seed> {
+    let checkpoint = Checkpoint::new(known::ORIGIN, 5, Digest([3; 32])).unwrap().to_string();
+    let hash = BASE64.encode(&[4; 32]);
+    let first = format!("old 0\n\n{}", signed(&checkpoint));
+    let key = KeyText::new("witness.example", 4, &known::signer().public().to_bytes()).unwrap();
+    let two = format!("log {}\nwitness a {key}\ngroup g any a\nquorum g\n", known::log().key);
+    let secret = known::signer();
+    let line = WitnessKey::new("witness.example", &secret.public().to_bytes())
+        .unwrap()
+        .cosign_with("x\n", 1_772_366_400, |bytes| secret.sign(bytes))
+        .unwrap();
+    vec![
+        ok("add_checkpoint", "first", first.as_str()),
+        ok("add_checkpoint", "with-proof", first.replace("old 0\n", &format!("old 3\n{hash}\n{hash}\n"))),
+        no("add_checkpoint", "leading-zero", changed(&first, "old 0", "old 00")),
+        no("add_checkpoint", "short-hash", first.replace("old 0\n", "old 3\nAAAA\n")),
+        no("add_checkpoint", "no-note", "old 0\n\n"),
+        ok("policy", "group", two.as_str()),
+        ok("policy", "none", "# nobody\n\n \tquorum\tnone \n"),
+        no("policy", "no-quorum", changed(&two, "quorum g\n", "")),
+        no("policy", "threshold", changed(&two, "any", "2")),
+        no("policy", "twice", changed(&two, "any a", "any a a")),
+        ok("witness_answer", "cosigned", format!("\0{line}\n")),
+        ok("witness_answer", "conflict", "\u{1}12\n"),
+        ok("witness_answer", "inconsistent", "\u{2}"),
+        no("witness_answer", "bad-size", "\u{1}012\n"),
+        no("witness_answer", "no-line", "\0"),
+    ]
+}
+
 /// Proofs of a tree of nineteen leaves: of one leaf, of its beginning, of some leaves.
 fn proofs() -> Vec<Seed> {
     let steps = [2_u8, 0, 9];
@@ -231,5 +262,5 @@ fn proofs() -> Vec<Seed> {
 }
 
 pub(super) fn all() -> Vec<Seed> {
-    [receipts(), entries(), paths(), notes(), proofs()].into_iter().flatten().collect()
+    [receipts(), entries(), paths(), notes(), witnesses(), proofs()].into_iter().flatten().collect()
 }

@@ -298,7 +298,7 @@ fn messages() -> Vec<Seed> {
         Covenant { document: Bytes(vec![1; 30]), casts: vec![cast], rotations: vec![rotated.clone()] };
     let decided = Decided { decision: Bytes(vec![1; 90]), at: Timestamp(known::NOON) };
     let framed = vec![
-        ("hello", Hello { version: 1, software: text }.to_frame()),
+        ("hello", Hello { version: 1, software: text, cosigned: Bytes(vec![1; 9]) }.to_frame()),
         ("welcome", welcome.to_frame()),
         ("refuse", Refuse { reason: 301, retry_after: Some(1000) }.to_frame()),
         ("verdict", Verdict { packet: digest, outcome: 0, receipt: receipt.clone() }.to_frame()),

@@ -13,6 +13,11 @@ pub(in crate::covenant) fn fingerprint(key: &Bytes) -> String {
     point.map_or_else(|| data_encoding::HEXLOWER.encode(&key.0), |key| key.thumbprint().to_string())
 }
 
+/// The key with which a party cosigns the log, in words.
+pub(in crate::covenant) fn watching(key: Option<&Bytes>) -> Words {
+    key.map_or_else(|| Words::new("geen", "none"), |key| Words::same(fingerprint(key)))
+}
+
 /// On which flows a role may send and receive.
 fn opens(covenant: &Covenant, role: Role) -> Words {
     let on = |from: bool| {
@@ -44,12 +49,13 @@ impl Found {
                 Words::new("moet tekenen", "has to sign")
             };
             let keys = words::and_same(party.signing_keys.iter().map(fingerprint));
+            let watch = watching(party.witness_key.as_ref());
             let joined = words::date(party.joined);
             let left = party.left.map(words::date);
             let until = |word: &str| left.as_ref().map(|left| format!(" {word} {left}")).unwrap_or_default();
             let sentence = Words::new(
                 format!(
-                    "“{}” ({}) neemt voortaan deel als {}, vanaf {joined}{}; {}; contact “{}”; sleutel {}; {}.",
+                    "“{}” ({}) neemt voortaan deel als {}, vanaf {joined}{}; {}; contact “{}”; sleutel {}; sleutel als getuige: {}; {}.",
                     party.name,
                     party.oin,
                     role.nl,
@@ -57,10 +63,11 @@ impl Found {
                     absent.nl,
                     party.contact,
                     keys.nl,
+                    watch.nl,
                     opens.nl
                 ),
                 format!(
-                    "“{}” ({}) joins as {}, from {joined}{}; {}; contact “{}”; key {}; {}.",
+                    "“{}” ({}) joins as {}, from {joined}{}; {}; contact “{}”; key {}; key as a witness: {}; {}.",
                     party.name,
                     party.oin,
                     role.en,
@@ -68,6 +75,7 @@ impl Found {
                     absent.en,
                     party.contact,
                     keys.en,
+                    watch.en,
                     opens.en
                 ),
             );
@@ -88,7 +96,7 @@ impl Found {
     }
 
     fn party(&mut self, old: &Party, new: &Party, covenant: &Covenant) {
-        let Party { oin, role, name, contact, signing_keys, may_be_absent, joined, left } = old;
+        let Party { oin, role, name, contact, signing_keys, may_be_absent, joined, left, witness_key } = old;
         let about = &format!("parties {oin}");
         let of = |nl: &str, en: &str| {
             Words::new(format!("{nl} van “{}” ({oin})", new.name), format!("{en} of “{}” ({oin})", new.name))
@@ -153,6 +161,12 @@ impl Found {
             &end(*left),
             &end(new.left),
         );
+        let key = of("De sleutel als getuige van het logboek", "The key as a witness of the log");
+        self.watches(about, &key, witness_key.as_ref(), new.witness_key.as_ref());
+    }
+
+    fn watches(&mut self, about: &str, key: &Words, old: Option<&Bytes>, new: Option<&Bytes>) {
+        self.value(about, key, &watching(old), &watching(new));
     }
 
     pub(super) fn decisions(&mut self, old: &Covenant, new: &Covenant) {

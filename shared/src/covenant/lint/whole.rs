@@ -43,6 +43,14 @@ pub(super) fn check(covenant: &Covenant, found: &mut Vec<Finding>) {
         let detail = Words::new(format!("Er staat {number}."), format!("It says {number}."));
         found.push(Finding::new(Warning::FewWitnesses, "rules.witness_quorum", &detail));
     }
+    if covenant.witness_quorum > 0 && !covenant.asks_quorum() {
+        let number = covenant.witness_quorum;
+        let detail = Words::new(
+            format!("witness_quorum is {number} en geen partij heeft een witness_key."),
+            format!("witness_quorum is {number} and no party has a witness_key."),
+        );
+        found.push(Finding::new(Warning::QuorumWithoutKeys, "rules.witness_quorum", &detail));
+    }
     if covenant.log_retention_days < FOUR_YEARS_DAYS {
         let term = words::days(covenant.log_retention_days);
         let detail = Words::new(format!("De termijn is {}.", term.nl), format!("The term is {}.", term.en));

@@ -199,7 +199,23 @@ pub(super) fn keeping(covenant: &Covenant) -> Section {
             fate(covenant.in_flight.revoked),
         ),
     ];
+    let outside = covenant.witnesses.iter().map(|one| {
+        let key = Words::same(&one.vkey);
+        vec![Words::same(&one.name), Words::same(&one.url), key]
+    });
+    let outside = Table {
+        caption: name(
+            "Getuigen van het logboek die geen partij zijn en niet meetellen voor het aantal",
+            "Witnesses of the log that are no party and do not count for the number",
+        ),
+        head: vec![name("Code", "Code"), name("Adres", "Address"), name("Sleutel", "Key")],
+        rows: outside.collect(),
+    };
     let caption = name("Afspraken voor alle stromen", "Agreements for all flows");
     let heading = name("Bewaren, toezicht en onderweg", "Keeping, supervision and in flight");
-    Section { id: "keeping", heading, blocks: vec![Block::Facts(caption, facts)] }
+    let mut blocks = vec![Block::Facts(caption, facts)];
+    if !covenant.witnesses.is_empty() {
+        blocks.push(Block::Table(outside));
+    }
+    Section { id: "keeping", heading, blocks }
 }

@@ -1,7 +1,7 @@
 //! What the document is, and who takes part.
 
 use super::{Block, Section};
-use crate::covenant::difference::fingerprint;
+use crate::covenant::difference::{fingerprint, watching};
 use crate::covenant::document::{Covenant, Party};
 use crate::covenant::words::{self, Words};
 use crate::refusal::Lang;
@@ -68,6 +68,10 @@ fn facts(party: &Party) -> Vec<(Words, Words)> {
         (
             name("Neemt deel tot", "Takes part until"),
             party.left.map_or_else(|| name("niet bepaald", "not set"), |left| Words::same(words::date(left))),
+        ),
+        (
+            name("Vingerafdruk als getuige van het logboek", "Fingerprint as a witness of the log"),
+            watching(party.witness_key.as_ref()),
         ),
     ]
 }

@@ -114,6 +114,7 @@ fn party(index: usize, role: Role) -> Party {
         may_be_absent: false,
         joined: day("2026-01-01"),
         left: None,
+        witness_key: None,
     }
 }
 
@@ -236,6 +237,7 @@ pub(super) fn covenant(dice: &mut Dice) -> Covenant {
         flows,
         decisions,
         parties,
+        witnesses: Vec::new(),
     }
 }
 

@@ -1,0 +1,249 @@
+//! Starting safely: a store that is older than what witnesses saw, or that holds another history, is found before
+//! anything is added to it.
+//!
+//! Where a covenant in force asks a quorum, a broker that starts appends nothing, not even that it started, and accepts
+//! nothing, until so many witnesses said what they cosigned last, and all of it is in its log. Sessions are turned away
+//! with [`Refusal::AwaitingWitnesses`]; what their hello said counts all the same. A checkpoint that this log signed and
+//! that is not in it ends the broker, at the start and at any time after.
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shared::tlog::note::VerifierKey;
+
+use crate::core::{Core, refuse};
+use crate::input::Input;
+use crate::operator::{Command, CommandId};
+use crate::turn::{Send, Turn};
+use crate::write::WitnessedRow;
+
+/// What a witness saw that is not in this log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Claim {
+    /// It cosigned a larger tree.
+    #[error("it cosigned {size} entries with root {root}; this log has {own} entries")]
+    Larger {
+        /// The size it cosigned.
+        size: u64,
+        /// The root of that.
+        root: Digest,
+        /// The size of this log.
+        own: u64,
+    },
+    /// It cosigned another tree of a size that this log had.
+    #[error("it cosigned {size} entries with root {root}; the first {size} of this log have root {own}")]
+    Other {
+        /// The size.
+        size: u64,
+        /// The root it cosigned.
+        root: Digest,
+        /// The root here.
+        own: Digest,
+    },
+    /// It says, without proof, that it cosigned a larger tree.
+    #[error("it says that it cosigned {size} entries; this log has {own}")]
+    SaysLarger {
+        /// The size it says.
+        size: u64,
+        /// The size of this log.
+        own: u64,
+    },
+    /// It says, without proof, that this log does not continue what it cosigned.
+    #[error("it says that {size} entries of this log do not continue the {old} that it cosigned")]
+    SaysOther {
+        /// The size of this log it was asked about.
+        size: u64,
+        /// The size it cosigned.
+        old: u64,
+    },
+}
+
+/// What a checkpoint that an agent cosigned says about this log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// It cosigned none.
+    Nothing,
+    /// It is in this log.
+    Fits {
+        /// Its size.
+        size: u64,
+    },
+    /// This log signed it, and it is not in this log.
+    Contradicts {
+        /// What does not hold.
+        claim: Claim,
+        /// The checkpoint, as this log signed it.
+        note: Bytes,
+    },
+    /// It is no checkpoint of this log, or not signed by it: it says nothing.
+    Unreadable,
+}
+
+/// Holds the checkpoint in a hello against the log of `size` entries; `root` gives the root over the first so many.
+///
+/// # Errors
+/// That of `root`.
+pub fn hear<E>(
+    note: &[u8],
+    log: (&str, &VerifierKey),
+    size: u64,
+    root: impl FnOnce(u64) -> Result<Digest, E>,
+) -> Result<Heard, E> {
+    if note.is_empty() {
+        return Ok(Heard::Nothing);
+    }
+    let Ok(checkpoint) = Checkpoint::verify(note, log.0, log.1) else { return Ok(Heard::Unreadable) };
+    let (theirs, seen) = (checkpoint.size(), checkpoint.root());
+    let contradicts = |claim| Heard::Contradicts { claim, note: Bytes::from(note) };
+    if theirs > size {
+        return Ok(contradicts(Claim::Larger { size: theirs, root: *seen, own: size }));
+    }
+    let own = root(theirs)?;
+    Ok(if own == *seen {
+        Heard::Fits { size: theirs }
+    } else {
+        contradicts(Claim::Other { size: theirs, root: *seen, own })
+    })
+}
+
+/// Why this broker must not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contradiction {
+    /// Who says so.
+    pub witness: String,
+    /// What.
+    pub claim: Claim,
+    /// The signed checkpoints that prove it; none when it is a claim only.
+    pub notes: Vec<Bytes>,
+}
+
+/// How far the start is.
+#[derive(Debug, Default)]
+pub(crate) struct Start {
+    holding: bool,
+    /// Who waits to be told that the broker serves.
+    waiting: Vec<CommandId>,
+    contradiction: Option<Contradiction>,
+}
+
+impl Start {
+    pub(crate) const fn is_holding(&self) -> bool {
+        self.holding
+    }
+
+    /// The first contradiction is the one that is told.
+    pub(crate) fn contradicted(&mut self, contradiction: Contradiction) {
+        self.contradiction.get_or_insert(contradiction);
+    }
+}
+
+impl Core {
+    /// Begins to wait for the witnesses, if a covenant in force asks them and there is a log to have seen. Call it once,
+    /// before the first input.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.know_witnesses(now.max(self.state.log.time));
+        self.start.holding = self.witnesses.asked_for() && self.state.log.head.is_some();
+    }
+
+    /// The newest witnessed checkpoints of this log that are kept.
+    pub fn witnessed_here(&self) -> impl Iterator<Item = &WitnessedRow> {
+        let own = self.state.witnessed.iter().filter(|((_, origin), _)| *origin == self.config.origin);
+        own.map(|(_, row)| row)
+    }
+
+    /// Why the broker must end, if it must. Nothing of the turn may then be kept or sent.
+    pub const fn contradiction(&self) -> Option<&Contradiction> {
+        self.start.contradiction.as_ref()
+    }
+
+    /// Lets an input through, or answers it here while the broker waits for its witnesses.
+    pub(crate) fn hold(&mut self, input: Input, now: Timestamp, turn: &mut Turn) -> Option<Input> {
+        if let Input::Connected { peer, heard: Heard::Contradicts { claim, note }, .. } = &input {
+            let own = self.state.log.head.as_ref().map(|head| head.note.clone());
+            let notes = own.into_iter().chain([note.clone()]).collect();
+            let witness = self.witnesses.name_of(peer);
+            self.start.contradicted(Contradiction { witness, claim: claim.clone(), notes });
+        }
+        if self.start.contradiction.is_some() {
+            return None;
+        }
+        if !self.start.holding {
+            return Some(input);
+        }
+        let passed = self.held(input, now, turn);
+        if self.start.contradiction.is_none() && self.witnesses.enough_heard() {
+            self.serve(now, turn);
+            return passed;
+        }
+        match passed {
+            Some(Input::Connected { conn, .. }) => {
+                let refusal = Refusal::AwaitingWitnesses;
+                let refuse = refuse(refusal, None);
+                turn.send(Send::Refuse { conn, request: None, refuse });
+                turn.send(Send::Close { conn, reason: refusal });
+                None
+            }
+            Some(_) | None => None,
+        }
+    }
+
+    /// What happens while the broker waits. Gives back a hello, which is served if it is the last that was needed.
+    fn held(&mut self, input: Input, now: Timestamp, turn: &mut Turn) -> Option<Input> {
+        match input {
+            Input::Connected { conn, peer, hello, heard } => {
+                // Only an organisation that may take part is heard.
+                if self.state.directory.partner(&peer).is_ok() {
+                    self.witnesses.hear(&peer, &heard);
+                }
+                return Some(Input::Connected { conn, peer, hello, heard });
+            }
+            Input::Operator { id, command } => self.held_command(id, command, now, turn),
+            Input::OutsideAnswered { key, answer } => self.witness_answered(&key, answer.as_ref(), now, turn),
+            Input::Tick | Input::HeadMoved => self.ask_witnesses(now, turn),
+            Input::Request { conn, request, .. } => {
+                let refuse = refuse(Refusal::AwaitingWitnesses, None);
+                turn.send(Send::Refuse { conn, request: Some(request), refuse });
+            }
+            // There are no sessions, and the log's files are left as they are.
+            Input::Disconnected { .. }
+            | Input::CertificateRevoked { .. }
+            | Input::Submitted { .. }
+            | Input::Acknowledged { .. }
+            | Input::NoticesTaken { .. }
+            | Input::Published { .. } => {}
+        }
+        None
+    }
+
+    fn held_command(&mut self, id: CommandId, command: Command, now: Timestamp, turn: &mut Turn) {
+        match command {
+            Command::Started { without_witnesses: false } => self.start.waiting.push(id),
+            Command::Started { without_witnesses: true } => {
+                self.serve(now, turn);
+                self.operate(id, command, now, turn);
+            }
+            Command::Stopping => {
+                turn.send(Send::Answer { id, answer: Ok(crate::operator::Answer::Unchanged) });
+            }
+            Command::Partners | Command::Covenants | Command::Overview | Command::Witnesses => {
+                self.operate(id, command, now, turn);
+            }
+            Command::AddPartner { .. }
+            | Command::RevokePartner { .. }
+            | Command::LoadCovenant { .. }
+            | Command::Export { .. } => {
+                turn.send(Send::Answer { id, answer: Err(Refusal::AwaitingWitnesses) });
+            }
+        }
+    }
+
+    /// The waiting is over.
+    fn serve(&mut self, now: Timestamp, turn: &mut Turn) {
+        self.start.holding = false;
+        for id in core::mem::take(&mut self.start.waiting) {
+            self.operate(id, Command::Started { without_witnesses: false }, now, turn);
+        }
+    }
+}

@@ -1,0 +1,575 @@
+//! The witnesses of the log: who is asked to cosign its head, what they answered, and whether that is as many as the
+//! covenants ask.
+//!
+//! A round is one checkpoint that everybody is asked about, so that the answers make one note. The next round begins when
+//! the head has moved and the last one has its quorums, or has had its time. Nothing here happens per packet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shared::tlog::cosignature::WitnessKey;
+use seinhuis_shared::tlog::note::{Note, NoteSignature, VerifierKey};
+use seinhuis_shared::tlog::policy::Policy;
+use seinhuis_shared::tlog::witness::{Answer, read_answer};
+use seinhuis_shared::wire::{Cosigned, Witnessed};
+
+use crate::core::Core;
+use crate::input::ConnId;
+use crate::start::{Claim, Contradiction, Heard};
+use crate::turn::{Question, Send, Turn};
+use crate::write::{Head, WitnessedRow, Write};
+
+/// How far apart rounds start at least.
+const ROUNDS_APART: Span = Span(200);
+/// How long a round waits for its quorums when the head has moved on.
+const ROUND: Span = Span::seconds(1);
+/// How old a quorum over an unchanged head becomes before it is renewed.
+const RENEW: Span = Span::minutes(1);
+/// How much younger a quorum over an unchanged head has to be to be written down.
+const KEEP_AGAIN: Span = Span::hours(1);
+/// Longest wait for an answer.
+const PATIENCE: Span = Span::seconds(20);
+/// First and longest wait after a witness failed to answer well.
+const BACK_OFF: (Span, Span) = (Span::seconds(1), Span::minutes(5));
+/// How often one witness is asked in one round: once, and once for each size it names.
+const TRIES: u8 = 4;
+/// Days since 1970 are counted in these.
+const DAY: u64 = Span::days(1).0;
+
+type Key = [u8; 32];
+
+/// Where a witness is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// The agent of a party.
+    Party(Oin),
+    /// An address, of one that is no party.
+    Outside(String),
+}
+
+/// A question that waits for its answer.
+#[derive(Debug)]
+struct Asked {
+    old: u64,
+    size: u64,
+    note: Note,
+    at: Timestamp,
+    conn: Option<ConnId>,
+}
+
+#[derive(Debug)]
+struct Witness {
+    name: String,
+    key: WitnessKey,
+    place: Place,
+    /// The size it cosigned last, as far as is known.
+    latest: Option<u64>,
+    asked: Option<Asked>,
+    tries: u8,
+    not_before: Timestamp,
+    failures: u32,
+    refused: u64,
+    remark: Option<String>,
+    suspect: Option<String>,
+    /// Whether it said, since the start, what it cosigned, and that fits.
+    heard: bool,
+}
+
+impl Witness {
+    fn failed(&mut self, remark: String, now: Timestamp) {
+        let wait = BACK_OFF.0.0.saturating_mul(1_u64.checked_shl(self.failures.min(16)).unwrap_or(1));
+        self.not_before = now.plus(Span(wait.min(BACK_OFF.1.0)));
+        self.failures = self.failures.saturating_add(1);
+        self.refused = self.refused.saturating_add(1);
+        self.remark = Some(remark);
+    }
+}
+
+/// A covenant in force that asks a quorum.
+#[derive(Debug)]
+struct Asking {
+    id: String,
+    version: u32,
+    policy: Policy,
+    wanted: u8,
+    /// How many parties can cosign.
+    of: usize,
+    parties: Vec<Oin>,
+    /// Since when it is known to ask; older than this no quorum is missed.
+    since: Timestamp,
+    /// Cosignatures of the newest quorum came in that are not written down.
+    more: bool,
+    /// When the newest quorum that is written down was reached.
+    kept: Timestamp,
+}
+
+#[derive(Debug)]
+struct Round {
+    size: u64,
+    note: Note,
+    lines: BTreeMap<Key, NoteSignature>,
+    started: Timestamp,
+}
+
+/// Who watches the log.
+#[derive(Debug, Default)]
+pub(crate) struct Witnesses {
+    log: Option<VerifierKey>,
+    asking: BTreeMap<Digest, Asking>,
+    all: BTreeMap<Key, Witness>,
+    round: Option<Round>,
+    changed: bool,
+}
+
+/// How the witnesses stand, for the operator and for exports.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Watch {
+    /// The covenants in force that ask a quorum.
+    pub covenants: Vec<CovenantWatch>,
+    /// The witnesses.
+    pub witnesses: Vec<WitnessWatch>,
+    /// Who has not said yet what it cosigned, while the broker waits for that before it serves.
+    pub waiting_for: Option<Vec<String>>,
+}
+
+/// One covenant that asks a quorum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CovenantWatch {
+    /// Its hash.
+    pub covenant: Digest,
+    /// Its name.
+    pub id: String,
+    /// Its version.
+    pub version: u32,
+    /// How many parties have to cosign.
+    pub wanted: u8,
+    /// How many can.
+    pub of: usize,
+    /// The trust policy as text (C2SP tlog-policy).
+    pub policy: Vec<u8>,
+    /// The newest checkpoint that was cosigned so.
+    pub newest: Option<WitnessedRow>,
+    /// How long ago that was, or since the covenant asks.
+    pub age: Span,
+}
+
+/// One witness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessWatch {
+    /// Its name: of a party its OIN, of another `outside-` and its code.
+    pub name: String,
+    /// The size it cosigned last, as far as is known.
+    pub size: Option<u64>,
+    /// Whether it can be asked now.
+    pub reachable: bool,
+    /// How many of its answers were of no use.
+    pub refused: u64,
+    /// What was wrong with the last one.
+    pub remark: Option<String>,
+    /// What it said that may mean that there are two histories of this log.
+    pub suspect: Option<String>,
+}
+
+impl Witnesses {
+    pub(crate) fn new(log_key: &str) -> Self {
+        Self { log: log_key.parse().ok(), ..Self::default() }
+    }
+
+    /// Whether a quorum is asked at all.
+    pub(crate) fn asked_for(&self) -> bool {
+        !self.asking.is_empty()
+    }
+
+    /// Whether every quorum can be reached by those who were heard since the start.
+    pub(crate) fn enough_heard(&self) -> bool {
+        let heard = |key: &WitnessKey| self.all.get(key.key().as_bytes()).is_some_and(|one| one.heard);
+        self.asking.values().all(|asking| {
+            let places = asking.policy.witnesses().iter().enumerate().filter(|(_, one)| heard(&one.key));
+            asking.policy.reached_by(&places.map(|(at, _)| at).collect::<Vec<_>>())
+        })
+    }
+
+    /// Who was not heard since the start.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        self.all.values().filter(|one| !one.heard).map(|one| one.name.clone()).collect()
+    }
+
+    /// A connection is gone, and with it whatever was asked on it.
+    pub(crate) fn gone(&mut self, conn: ConnId) {
+        for one in self.all.values_mut() {
+            if one.asked.as_ref().is_some_and(|asked| asked.conn == Some(conn)) {
+                one.asked = None;
+            }
+        }
+    }
+
+    /// An agent said what it cosigned last.
+    pub(crate) fn hear(&mut self, peer: &Oin, heard: &Heard) {
+        for one in self.all.values_mut().filter(|one| one.place == Place::Party(*peer)) {
+            match heard {
+                Heard::Nothing => (one.latest, one.heard) = (Some(0), true),
+                Heard::Fits { size } => (one.latest, one.heard) = (Some(*size), true),
+                Heard::Unreadable => one.remark = Some("what it says it cosigned is not of this log".into()),
+                Heard::Contradicts { .. } => {}
+            }
+            // Whatever it was asked in an earlier session it is asked again.
+            (one.asked, one.failures, one.not_before, one.tries) = (None, 0, Timestamp(0), 0);
+        }
+    }
+
+    /// The name under which an organisation is a witness.
+    pub(crate) fn name_of(&self, peer: &Oin) -> String {
+        let own = self.all.values().find(|one| one.place == Place::Party(*peer));
+        own.map_or_else(|| peer.to_string(), |one| one.name.clone())
+    }
+
+    fn missing_line(&self, key: &Key) -> bool {
+        self.round.as_ref().is_some_and(|round| !round.lines.contains_key(key))
+    }
+}
+
+impl Core {
+    /// Brings who is asked in line with the covenants in force.
+    pub(crate) fn know_witnesses(&mut self, now: Timestamp) {
+        let Some(log) = self.witnesses.log.clone() else { return };
+        let asks = self
+            .state
+            .directory
+            .agreements
+            .iter()
+            .filter(|one| one.in_force(now) && one.compiled().covenant().asks_quorum());
+        let asks: BTreeMap<Digest, _> = asks.map(|one| (one.compiled().hash(), one.compiled())).collect();
+        let witnesses = &mut self.witnesses;
+        if asks.keys().eq(witnesses.asking.keys()) {
+            return;
+        }
+        witnesses.changed = true;
+        witnesses.asking.retain(|hash, _| asks.contains_key(hash));
+        let mut named: BTreeSet<Key> = BTreeSet::new();
+        for (hash, compiled) in &asks {
+            let covenant = compiled.covenant();
+            let Some(policy) = covenant.witness_policy(&log) else { continue };
+            for one in policy.witnesses() {
+                let key = *one.key.key().as_bytes();
+                let name = String::from_utf8_lossy(&one.name).into_owned();
+                let party = name.parse::<Oin>().ok().map(Place::Party);
+                let url = || String::from_utf8_lossy(one.url.as_deref().unwrap_or_default()).into_owned();
+                let place = party.unwrap_or_else(|| Place::Outside(url()));
+                named.insert(key);
+                witnesses.all.entry(key).or_insert_with(|| Witness {
+                    name,
+                    key: one.key.clone(),
+                    place,
+                    latest: None,
+                    asked: None,
+                    tries: 0,
+                    not_before: Timestamp(0),
+                    failures: 0,
+                    refused: 0,
+                    remark: None,
+                    suspect: None,
+                    heard: false,
+                });
+            }
+            witnesses.asking.entry(*hash).or_insert_with(|| Asking {
+                id: covenant.id.clone(),
+                version: covenant.version,
+                wanted: covenant.witness_quorum,
+                of: covenant.witnesses_pinned(),
+                parties: covenant.parties.iter().map(|party| party.oin).collect(),
+                since: now,
+                more: false,
+                kept: Timestamp(0),
+                policy,
+            });
+        }
+        witnesses.all.retain(|key, _| named.contains(key));
+    }
+
+    /// Asks whoever can be asked about the head, when it is time.
+    pub(crate) fn ask_witnesses(&mut self, now: Timestamp, turn: &mut Turn) {
+        self.know_witnesses(now);
+        let Some(head) = self.state.log.head.clone().filter(|_| self.witnesses.asked_for()) else { return };
+        self.keep_more(turn);
+        self.next_round(&head, now);
+        let Some(round) = &self.witnesses.round else { return };
+        let (size, note) = (round.size, round.note.clone());
+        let keys: Vec<Key> = self.witnesses.all.keys().copied().collect();
+        for key in keys {
+            self.ask_witness(&key, size, &note, now, turn);
+        }
+    }
+
+    fn next_round(&mut self, head: &Head, now: Timestamp) {
+        let witnesses = &mut self.witnesses;
+        if let Some(round) = &witnesses.round {
+            let age = now.since(round.started);
+            let reached = |hash: &Digest| {
+                self.state.witnessed.iter().any(|((of, _), row)| of == hash && row.size >= round.size)
+            };
+            let settled = witnesses.asking.keys().all(reached);
+            let due = if round.size == head.size {
+                age >= RENEW
+            } else {
+                age >= ROUNDS_APART && (settled || age >= ROUND)
+            };
+            if !due {
+                return;
+            }
+        }
+        let Ok(note) = Note::parse(&head.note) else { return };
+        witnesses.round = Some(Round { size: head.size, note, lines: BTreeMap::new(), started: now });
+        witnesses.all.values_mut().for_each(|one| one.tries = 0);
+    }
+
+    fn ask_witness(&mut self, key: &Key, size: u64, note: &Note, now: Timestamp, turn: &mut Turn) {
+        if !self.witnesses.missing_line(key) {
+            return;
+        }
+        let holding = self.start.is_holding();
+        let Some(one) = self.witnesses.all.get_mut(key) else { return };
+        if one.asked.as_ref().is_some_and(|asked| asked.at.plus(PATIENCE) <= now) {
+            one.asked = None;
+            one.failed("no answer in time".into(), now);
+        }
+        let old = one.latest.unwrap_or(size);
+        if one.asked.is_some() || one.tries >= TRIES || one.not_before > now || old > size {
+            return;
+        }
+        let question = Question { old, size, note: note.clone() };
+        let conn = match &one.place {
+            Place::Party(_) if holding => return,
+            Place::Party(oin) => match self.sessions.serving(oin) {
+                Some((conn, _)) => {
+                    turn.send(Send::AddCheckpoint { conn, question });
+                    Some(conn)
+                }
+                None => return,
+            },
+            Place::Outside(url) => {
+                turn.send(Send::AskOutside { key: *key, url: url.clone(), question });
+                None
+            }
+        };
+        one.tries = one.tries.saturating_add(1);
+        one.asked = Some(Asked { old, size, note: note.clone(), at: now, conn });
+    }
+
+    /// An agent answers as a witness.
+    pub(crate) fn agent_cosigned(
+        &mut self,
+        conn: ConnId,
+        answer: &Cosigned,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        let of = |one: &Witness| one.asked.as_ref().is_some_and(|asked| asked.conn == Some(conn));
+        let key = self.witnesses.all.iter().find(|(_, one)| of(one)).map(|(key, _)| *key);
+        let key = key.ok_or(Refusal::NotFound)?;
+        self.witness_answered(&key, Some(answer), now, turn);
+        Ok(())
+    }
+
+    /// A witness answered, or there was no answer.
+    pub(crate) fn witness_answered(
+        &mut self,
+        key: &Key,
+        answer: Option<&Cosigned>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let largest = self.state.log.head.as_ref().map_or(0, |head| head.size);
+        let Some(one) = self.witnesses.all.get_mut(key) else { return };
+        let Some(asked) = one.asked.take() else { return };
+        self.witnesses.changed = true;
+        let Some(answer) = answer else { return one.failed("no answer".into(), now) };
+        match read_answer(answer.status, &answer.body, &asked.note, &one.key) {
+            Ok(Answer::Cosigned(line, _)) => {
+                (one.latest, one.failures, one.heard) = (Some(asked.size), 0, true);
+                if let Some(round) = self.witnesses.round.as_mut().filter(|round| round.size == asked.size) {
+                    round.lines.insert(*key, line);
+                    self.count_quorums(now, turn);
+                }
+            }
+            Ok(Answer::Conflict(size)) if size > largest => {
+                self.suspect(key, Claim::SaysLarger { size, own: largest }, now);
+            }
+            Ok(Answer::Conflict(size)) if size == asked.old => {
+                one.failed("names the very size it was asked from".into(), now);
+            }
+            Ok(Answer::Conflict(size)) => one.latest = Some(size),
+            Ok(Answer::Inconsistent) => {
+                self.suspect(key, Claim::SaysOther { size: asked.size, old: asked.old }, now);
+            }
+            Ok(Answer::Refused(status)) => one.failed(format!("answered {status}"), now),
+            Err(error) => one.failed(error.to_string(), now),
+        }
+        if let Some(round) = &self.witnesses.round {
+            let (size, note) = (round.size, round.note.clone());
+            self.ask_witness(key, size, &note, now, turn);
+        }
+    }
+
+    /// A witness says what may mean that there are two histories. It does not prove it: whoever claims so without a
+    /// signature of the log stops nothing but a start.
+    fn suspect(&mut self, key: &Key, claim: Claim, now: Timestamp) {
+        let Some(one) = self.witnesses.all.get_mut(key) else { return };
+        one.failed(claim.to_string(), now);
+        one.suspect = Some(claim.to_string());
+        one.heard = false;
+        if self.start.is_holding() {
+            self.start.contradicted(Contradiction { witness: one.name.clone(), claim, notes: Vec::new() });
+        }
+    }
+
+    /// Takes in which quorums the round reached.
+    fn count_quorums(&mut self, now: Timestamp, turn: &mut Turn) {
+        let Some(round) = &self.witnesses.round else { return };
+        let origin = self.config.origin.clone();
+        let mut reached = Vec::new();
+        for (hash, asking) in &mut self.witnesses.asking {
+            let lines: Vec<(usize, &NoteSignature)> = (0..)
+                .zip(asking.policy.witnesses())
+                .filter_map(|(at, one)| Some((at, round.lines.get(one.key.key().as_bytes())?)))
+                .collect();
+            if !asking.policy.reached_by(&lines.iter().map(|(at, _)| *at).collect::<Vec<_>>()) {
+                continue;
+            }
+            let own = round.note.signatures().iter();
+            let all = own.chain(lines.into_iter().map(|(_, line)| line)).cloned().collect();
+            let Ok(note) = Note::new(round.note.text(), all) else { continue };
+            let note = Bytes(note.to_string().into_bytes());
+            let known = self.state.witnessed.get(&(*hash, origin.clone()));
+            let same = known.filter(|known| known.size == round.size && known.reached >= round.started);
+            asking.more |= same.is_some() && asking.kept >= round.started;
+            let row = WitnessedRow { size: round.size, reached: same.map_or(now, |row| row.reached), note };
+            let keep = known
+                .is_none_or(|known| known.size < round.size || asking.kept.plus(KEEP_AGAIN) <= row.reached);
+            reached.push((*hash, row, keep, same.is_none()));
+        }
+        for (covenant, row, keep, first) in reached {
+            if keep {
+                self.keep_witnessed(covenant, row.clone(), turn);
+            } else {
+                self.state.witnessed.insert((covenant, origin.clone()), row.clone());
+            }
+            if first {
+                self.tell_witnessed(covenant, &row, turn);
+            }
+        }
+    }
+
+    fn keep_witnessed(&mut self, covenant: Digest, row: WitnessedRow, turn: &mut Turn) {
+        let origin = self.config.origin.clone();
+        if let Some(asking) = self.witnesses.asking.get_mut(&covenant) {
+            asking.kept = row.reached;
+        }
+        let day = u32::try_from(row.reached.0.checked_div(DAY).unwrap_or_default()).unwrap_or(u32::MAX);
+        let last = self.state.witnessed_days.get(&(covenant, origin.clone()));
+        if last.is_none_or(|last| *last < day) {
+            let (origin, row) = (origin.clone(), Box::new(row.clone()));
+            self.record(turn, Write::WitnessedDay { covenant, origin, day, row });
+        }
+        self.record(turn, Write::Witnessed { covenant, origin, row: Box::new(row) });
+    }
+
+    /// Writes down what came in after a quorum was reached.
+    fn keep_more(&mut self, turn: &mut Turn) {
+        let origin = self.config.origin.clone();
+        let more: Vec<Digest> = {
+            let asking = self.witnesses.asking.iter_mut();
+            asking.filter_map(|(hash, one)| core::mem::take(&mut one.more).then_some(*hash)).collect()
+        };
+        for covenant in more {
+            if let Some(row) = self.state.witnessed.get(&(covenant, origin.clone())).cloned() {
+                self.keep_witnessed(covenant, row, turn);
+            }
+        }
+    }
+
+    fn tell_witnessed(&mut self, covenant: Digest, row: &WitnessedRow, turn: &mut Turn) {
+        let parties = self.witnesses.asking.get(&covenant).map(|asking| asking.parties.clone());
+        for oin in parties.unwrap_or_default() {
+            if let Some((conn, _)) = self.sessions.serving(&oin) {
+                let witnessed = Witnessed { covenant, note: row.note.clone() };
+                turn.send(Send::Witnessed { conn, witnessed });
+            }
+        }
+    }
+
+    /// A session is open: its agent is a witness from now on, and is told the newest quorums.
+    pub(crate) fn heard_from(
+        &mut self,
+        (conn, peer): (ConnId, &Oin),
+        heard: &Heard,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        if self.sessions.get(conn).is_none() {
+            return;
+        }
+        self.know_witnesses(now);
+        self.witnesses.hear(peer, heard);
+        let of_peer = self.witnesses.asking.iter().filter(|(_, asking)| asking.parties.contains(peer));
+        let of_peer: Vec<Digest> = of_peer.map(|(hash, _)| *hash).collect();
+        for covenant in of_peer {
+            if let Some(row) = self.state.witnessed.get(&(covenant, self.config.origin.clone())) {
+                let witnessed = Witnessed { covenant, note: row.note.clone() };
+                turn.send(Send::Witnessed { conn, witnessed });
+            }
+        }
+    }
+
+    /// Whether packets under a covenant may be accepted, as far as its quorum of witnesses goes.
+    ///
+    /// # Errors
+    /// [`Refusal::Unwitnessed`].
+    pub(crate) fn watched(&self, covenant: &Digest, now: Timestamp) -> Result<(), Refusal> {
+        let (Some(limit), Some(asking)) = (self.config.stop_unwitnessed, self.witnesses.asking.get(covenant))
+        else {
+            return Ok(());
+        };
+        if self.quorum_age(covenant, asking, now) > limit { Err(Refusal::Unwitnessed) } else { Ok(()) }
+    }
+
+    fn quorum_age(&self, covenant: &Digest, asking: &Asking, now: Timestamp) -> Span {
+        let newest = self.state.witnessed.get(&(*covenant, self.config.origin.clone()));
+        now.since(newest.map_or(asking.since, |row| row.reached))
+    }
+
+    /// Whether something about the witnesses changed since the last call.
+    pub fn take_watch_change(&mut self) -> bool {
+        core::mem::take(&mut self.witnesses.changed)
+    }
+
+    /// How the witnesses stand.
+    pub fn witness_watch(&self, now: Timestamp) -> Watch {
+        let covenants = self.witnesses.asking.iter().map(|(hash, asking)| CovenantWatch {
+            covenant: *hash,
+            id: asking.id.clone(),
+            version: asking.version,
+            wanted: asking.wanted,
+            of: asking.of,
+            policy: asking.policy.to_bytes(),
+            newest: self.state.witnessed.get(&(*hash, self.config.origin.clone())).cloned(),
+            age: self.quorum_age(hash, asking, now),
+        });
+        let reachable = |place: &Place| match place {
+            Place::Party(oin) => !self.sessions.of(oin).is_empty(),
+            Place::Outside(_) => true,
+        };
+        let witnesses = self.witnesses.all.values().map(|one| WitnessWatch {
+            name: one.name.clone(),
+            size: one.latest,
+            reachable: reachable(&one.place),
+            refused: one.refused,
+            remark: one.remark.clone(),
+            suspect: one.suspect.clone(),
+        });
+        let waiting_for = self.start.is_holding().then(|| self.witnesses.missing());
+        Watch { covenants: covenants.collect(), witnesses: witnesses.collect(), waiting_for }
+    }
+}
