@@ -73,7 +73,7 @@ kinds! {
     /// Broker: a covenant with what its parties said of it.
     Covenant = 0x35, AGREEMENT_MAX;
     /// Agent: asks for consistency proofs between rising tree sizes.
-    FetchConsistency = 0x36, 512;
+    FetchConsistency = 0x36, 640;
     /// Broker: the proofs, one for each pair of neighbouring sizes.
     Consistency = 0x37, 4 * SMALL_FRAME_MAX;
     /// Agent: proposes a version of a covenant, in canonical form.
@@ -90,6 +90,10 @@ kinds! {
     Rotate = 0x3d, ROTATION_MAX;
     /// Broker: every change in the line of that key.
     Rotations = 0x3e, ROTATIONS_LINE_MAX;
+    /// Agent: asks what followed on a log that is closed.
+    FetchSuccession = 0x46, 256;
+    /// Broker: the last entry of that log and the first of the next.
+    Succession = 0x47, 2 * SMALL_FRAME_MAX;
 }
 
 /// A frame's header.

@@ -18,6 +18,7 @@ mod cases;
 mod corrections;
 mod engine;
 mod inbox;
+mod logs;
 mod marks;
 pub mod minimise;
 pub mod onward;
@@ -41,6 +42,7 @@ pub use agreed::Agreed;
 pub use cases::Cases;
 pub use corrections::CorrectRequest;
 pub use engine::{Core, Settings};
+pub use logs::OfferedLog;
 pub use minimise::{PushRequest, Rejection, Target};
 pub use onward::{Grant, Source};
 pub use outbox::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release, WINDOW_BYTES, WINDOW_PACKETS};
@@ -48,7 +50,7 @@ pub use ports::{Chance, Crypto, Locker, Ports};
 pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground,
-    InboxRow, MarkRow, Noted, OutboxRow, ProposalRow, ProvenanceRow, ReleaseRow, Remark, RestoreError,
+    InboxRow, LogRow, MarkRow, Noted, OutboxRow, ProposalRow, ProvenanceRow, ReleaseRow, Remark, RestoreError,
     RotationRow, Row, Stage, WordRow, Write,
 };
 pub use status::{Peer, Status};

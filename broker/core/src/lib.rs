@@ -23,10 +23,12 @@ mod packets;
 mod rotations;
 mod sequencer;
 mod session;
+mod shards;
 mod state;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod upkeep;
 mod write;
 
 pub use crate::cases::Cases;
@@ -37,5 +39,7 @@ pub use input::{Ask, ConnId, Input, LaneId, RequestId};
 pub use mailbox::MailItem;
 pub use operator::{Answer, Command, CommandId, PartnerRow, QueueRow};
 pub use sequencer::Sealed;
+pub use shards::{Closing, Shard};
 pub use turn::{ReceiptSource, Send, Turn};
+pub use upkeep::{Grant, Retention};
 pub use write::{Change, Head, Outcome, Table, Write};

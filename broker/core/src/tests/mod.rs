@@ -18,3 +18,5 @@ mod replay;
 mod rotations;
 mod sequences;
 mod sessions;
+mod shards;
+mod upkeep;
