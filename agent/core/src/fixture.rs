@@ -496,6 +496,8 @@ impl Broker {
             mailboxes: BTreeMap::new(),
             bundles: BTreeMap::new(),
             signer: log_signer(99),
+            origin: ORIGIN.into(),
+            closed: BTreeMap::new(),
             cases: BTreeMap::new(),
         };
         broker.append(&Entry::new(Kind::Start, NOW, [0; 16]));

@@ -57,7 +57,9 @@ pub struct Status {
     pub bodies_erased: usize,
     /// See [`Status::bodies_kept`].
     pub bodies_held_back: usize,
-    /// What is believed of the exchange log.
+    /// The exchange log that grows.
+    pub origin: String,
+    /// What is believed of it.
     pub pin: Option<PinRow>,
     /// Signed checkpoints whose place in the log's history is not proved yet.
     pub unproven: usize,
@@ -97,6 +99,7 @@ impl Core {
             bodies_kept,
             bodies_erased,
             bodies_held_back,
+            origin: self.trust.log().origin.clone(),
             pin: self.trust.pin(),
             unproven: self.trust.unproven(),
             bundle: self.prekeys.own_bundle(),

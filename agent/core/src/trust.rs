@@ -77,12 +77,8 @@ impl Trust {
     }
 
     /// A log that has ended, with its final checkpoint.
-    pub(crate) const fn closed(log: LogKey, last: Option<PinRow>, note: Bytes) -> Self {
-        let mut trust = Self::new(log);
-        trust.pin = last;
-        trust.note = note;
-        trust.closed = true;
-        trust
+    pub(crate) fn closed(log: LogKey, last: Option<PinRow>, note: Bytes) -> Self {
+        Self { pin: last, note, closed: true, ..Self::new(log) }
     }
 
     pub(crate) fn rename(&mut self, log: LogKey) {

@@ -8,6 +8,7 @@ mod doctor;
 mod enrol;
 mod init;
 mod key;
+mod log;
 mod messages;
 mod present;
 mod push;
@@ -57,6 +58,9 @@ enum Command {
     /// The signing key: show, rotate
     #[command(subcommand)]
     Key(Key),
+    /// The exchange logs: list, accept-origin
+    #[command(subcommand)]
+    Log(Log),
     /// Run the agent
     Run(run::Run),
     /// Hand over a signal; it is kept until the broker has accepted or refused it
@@ -187,6 +191,19 @@ enum Key {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Log {
+    /// Show the exchange logs this agent followed, from the first, and how much of each is proved
+    List,
+    /// Go on with a log that the broker's operator began by hand, after a fork or a backup that was put back;
+    /// without --origin only show what that would mean (exit code 1)
+    AcceptOrigin {
+        /// The new log's origin, as shown
+        #[arg(long)]
+        origin: Option<String>,
+    },
+}
+
 #[derive(Debug, clap::Args)]
 struct Speak {
     /// The first digits of the covenant's hash
@@ -286,6 +303,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Case(command) => cases(&home, command, ui),
         Command::Key(Key::Show) => key::show(&home, ui),
         Command::Key(Key::Rotate { now }) => key::rotate(&home, now, ui),
+        Command::Log(Log::List) => log::show(&home, ui),
+        Command::Log(Log::AcceptOrigin { origin }) => log::accept(&home, origin, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),

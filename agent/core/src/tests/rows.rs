@@ -6,6 +6,7 @@ use seinhuis_shared::covenant::{Handling, Step};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::onward::Consent;
 use seinhuis_shared::signing::sha256;
+use seinhuis_shared::succession::Cause;
 use seinhuis_shared::time::Span;
 
 use crate::fixture::{
@@ -79,8 +80,11 @@ fn used() -> Vec<Node> {
     officers.turn_key(NOW);
     officers.next = Some(signer(45));
     officers.step([Input::Rotate { token: 4, urgent: false }], NOW);
-    // Seen and not proved yet.
+    // Seen and not proved yet, in a log that has ended meanwhile too.
     broker.connect(&mut town, NOW);
+    broker.connect(&mut police, NOW);
+    broker.succeed("broker.example/uitwisseling/2027", Cause::Year, NOW);
+    broker.connect(&mut police, NOW);
     vec![town, police, youth, officers, alone]
 }
 
