@@ -244,7 +244,8 @@ impl Worker {
             | Send::Decide { .. }
             | Send::Rotate(_)
             | Send::FetchCase(_)
-            | Send::FetchConsistency(_)) => Ok(other),
+            | Send::FetchConsistency(..)
+            | Send::FetchSuccession { .. }) => Ok(other),
         }
     }
 

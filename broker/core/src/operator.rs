@@ -1,5 +1,6 @@
 //! What the operator asks for and gets to know.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::covenant::{Agreement, Compiled};
@@ -95,6 +96,8 @@ pub enum Command {
     Grants,
     /// Asks for the term of the log.
     Retention,
+    /// Asks up to which index the texts of each log are removed.
+    Purged,
     /// Asks for the partners.
     Partners,
     /// Asks for the covenants.
@@ -155,6 +158,8 @@ pub enum Answer {
     Grants(Vec<Grant>),
     /// The term of the log.
     Retention(Retention),
+    /// Up to which index the texts of a log are removed, by its number.
+    Purged(BTreeMap<usize, u64>),
     /// How things stand.
     Overview(crate::core::Overview),
 }
@@ -187,6 +192,7 @@ impl Core {
                 Ok(self.note_operation(Kind::Operator, None, "self-check-failed", now, turn))
             }
             Command::Grants => Ok(Answer::Grants(self.grants().to_vec())),
+            Command::Purged => Ok(Answer::Purged(self.purged().collect())),
             Command::Retention => Ok(Answer::Retention(self.retention(clock))),
             Command::Started => Ok(self.note_operation(Kind::Start, None, "started", now, turn)),
             Command::Stopping => Ok(self.note_operation(Kind::Stop, None, "stopping", now, turn)),

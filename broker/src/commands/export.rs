@@ -27,6 +27,9 @@ pub(super) struct Export {
     /// The file to write; it must not exist
     #[arg(long)]
     out: PathBuf,
+    /// Of which log: its origin, or the name of its folder, such as 2026; the one that grows when left out
+    #[arg(long)]
+    log: Option<String>,
     /// From this date or instant on, such as 2026-01-01 or 2026-01-01T12:00:00Z
     #[arg(long, value_parser = instant)]
     from: Option<Timestamp>,
@@ -58,8 +61,9 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 pub(super) fn export(home: &Home, asked: Export, ui: Ui) -> Result<Outcome, Complaint> {
     let out =
         std::path::absolute(&asked.out).map_err(|error| Complaint::io(Doing::Write, &asked.out, &error))?;
+    let log = asked.log.clone();
     let question = question(asked)?;
-    let answer = ask(home, &Request::Export { question, out: out.clone() })?;
+    let answer = ask(home, &Request::Export { log, question, out: out.clone() })?;
     let number = |key: &str| answer.get(key).and_then(Value::as_u64).unwrap_or_default();
     let complete = answer.get("complete").and_then(Value::as_bool) == Some(true);
     let (entries, size, at) = (number("entries"), number("size"), out.display());
@@ -82,7 +86,7 @@ pub(super) fn export(home: &Home, asked: Export, ui: Ui) -> Result<Outcome, Comp
 }
 
 fn question(asked: Export) -> Result<Question, Complaint> {
-    let Export { purpose, out: _, from, until, organisation, flow, kind, result, case } = asked;
+    let Export { purpose, out: _, log: _, from, until, organisation, flow, kind, result, case } = asked;
     let wrong = |nl: &str, en: &str, nl_advice: &str, en_advice: &str| {
         Complaint::usage(Text::new(nl, en), Text::new(nl_advice, en_advice))
     };

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use seinhuis_broker_core::Command;
@@ -43,6 +44,9 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             let (stop, stopping) = watch::channel(false);
             tokio::spawn(service.clone().publish());
             tokio::spawn(service.clone().tick());
+            let period = Duration::from_hours(u64::from(config.log.self_check_hours));
+            tokio::spawn(service.clone().check(period));
+            tokio::spawn(service.clone().retain());
             let watching = tokio::spawn({
                 let (server, stopping) = (Arc::clone(&server), stopping.clone());
                 async move { server.watch(stopping).await }
