@@ -208,7 +208,6 @@ impl Log {
         }
         {
             let mut tail = log.write();
-            tail.levels.resize_with(1, TileTree::default);
             tail.levels[0] = hashes;
             (tail.size, tail.entries, tail.closed) = (size, entries, true);
         }

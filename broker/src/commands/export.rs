@@ -85,12 +85,17 @@ pub(super) fn export(home: &Home, asked: Export, ui: Ui) -> Result<Outcome, Comp
     Ok(Outcome::Done)
 }
 
+/// Whether a text says why something is done, as far as its form goes.
+pub(super) fn is_purpose(text: &str) -> bool {
+    PURPOSE.contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
 fn question(asked: Export) -> Result<Question, Complaint> {
     let Export { purpose, out: _, log: _, from, until, organisation, flow, kind, result, case } = asked;
     let wrong = |nl: &str, en: &str, nl_advice: &str, en_advice: &str| {
         Complaint::usage(Text::new(nl, en), Text::new(nl_advice, en_advice))
     };
-    if !PURPOSE.contains(&purpose.len()) || purpose.chars().any(char::is_control) {
+    if !is_purpose(&purpose) {
         return Err(wrong(
             "Het doel is geen zin van 10 tot 256 tekens.",
             "The purpose is no sentence of 10 to 256 characters.",

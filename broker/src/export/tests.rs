@@ -31,7 +31,7 @@ fn log(dir: &Path, size: u64) -> Log {
         entry.covenant = (number == 4).then_some(Digest([4; 32]));
         entry.to_bytes().unwrap()
     });
-    log.append(entries.collect());
+    log.append(entries.collect(), b"note\n");
     log
 }
 

@@ -56,7 +56,9 @@ impl Log {
         let mut edge = self.edge.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let write = |name: &str, bytes: &[u8]| {
             let path = self.dir.join(name);
-            files::make_private_dir(&files::parent(&path))?;
+            if name != CHECKPOINT {
+                files::make_private_dir(&files::parent(&path))?;
+            }
             if moment.last {
                 files::write_private(&path, bytes, Existing::Replace)
             } else {
