@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::signing::SigningKey;
-use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files;
@@ -108,7 +109,7 @@ fn failed(out: &Path, error: &str) -> Complaint {
 fn find(log: &Log, question: &Question, size: u64) -> Result<(Vec<Run>, u64), Complaint> {
     let begin = match question.from {
         Some(from) => first_at(log, size, from)?,
-        None => 0,
+        None => log.purged(),
     };
     let end = match question.until {
         Some(until) => first_at(log, size, until)?.max(begin),
@@ -116,7 +117,10 @@ fn find(log: &Log, question: &Question, size: u64) -> Result<(Vec<Run>, u64), Co
     };
     if question.is_period() {
         // The neighbours on both sides show that nothing before or after belongs to it.
-        let first = if question.from.is_some() { begin.saturating_sub(1) } else { begin };
+        let first = if question.from.is_some() { begin.saturating_sub(1) } else { 0 };
+        if first < log.purged() {
+            return Err(purged(log)?);
+        }
         let last = if question.until.is_some() { end.saturating_add(1).min(size) } else { end };
         let count = last.saturating_sub(first);
         let run = Run { first, count };
@@ -138,9 +142,28 @@ fn find(log: &Log, question: &Question, size: u64) -> Result<(Vec<Run>, u64), Co
     Ok((runs, count))
 }
 
-/// The first entry at or after an instant; times never fall.
+/// A period reaches into what was removed after its term, or has no neighbour left that shows where it begins.
+fn purged(log: &Log) -> Result<Complaint, Complaint> {
+    let advice = match log.first_left()? {
+        // With an entry before it, a period is complete.
+        Some((_, at)) => {
+            let at = at.plus(Span(1));
+            Text::new(
+                format!("Vraag de periode vanaf {at} (--from), of een selectie: die zoekt in wat er nog is."),
+                format!("Ask for the period from {at} on (--from), or a selection: that searches what is left."),
+            )
+        }
+        None => Text::new(
+            "Van dit log is niets meer over dan de hashes; kies met --log een later log.",
+            "Nothing but the hashes is left of this log; choose a later one with --log.",
+        ),
+    };
+    Ok(Complaint::from_refusal(Refusal::EntriesPurged).advise(advice))
+}
+
+/// The first entry at or after an instant, of those whose texts are there; times never fall.
 fn first_at(log: &Log, size: u64, at: Timestamp) -> Result<u64, Complaint> {
-    let (mut low, mut high) = (0, size);
+    let (mut low, mut high) = (log.purged().min(size), size);
     while low < high {
         let middle = low + (high - low) / 2;
         if log.parsed(middle)?.time < at {
