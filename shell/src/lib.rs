@@ -14,6 +14,7 @@ pub mod covenants;
 pub mod enrolment;
 pub mod files;
 pub mod grant;
+pub mod http;
 pub mod keys;
 pub mod lang;
 pub mod pace;
