@@ -2,7 +2,8 @@
 //!
 //! One thread ([`engine`]) owns core and store: it drains inputs, closes a turn, signs the log's head,
 //! makes all of it durable with one flush, and only then lets anything out. [`link`] speaks QUIC around it,
-//! [`log`] keeps the files of one exchange log, [`logs`] all of them, [`upkeep`] looks after them; [`export`] answers auditors, [`commands`] is what the operator types.
+//! [`log`] keeps the files of one exchange log, [`logs`] all of them, [`upkeep`] looks after them and [`publish`] serves
+//! them; [`export`] answers auditors, [`commands`] is what the operator types.
 
 pub mod commands;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod home;
 pub mod link;
 pub mod log;
 pub mod logs;
+pub mod publish;
 pub mod service;
 mod store;
 mod tile_tree;

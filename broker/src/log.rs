@@ -263,6 +263,11 @@ impl Log {
         self.tail.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The folder it is in.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Number of entries.
     pub fn size(&self) -> u64 {
         self.read().size

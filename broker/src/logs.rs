@@ -248,4 +248,4 @@ fn other_root(path: &Path) -> Complaint {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

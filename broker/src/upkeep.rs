@@ -84,8 +84,7 @@ impl Checker {
     }
 
     fn keep(&self) -> Result<(), Complaint> {
-        let bytes =
-            serde_json::to_vec(&self.state()).map_err(|error| Complaint::bug(error.to_string()))?;
+        let bytes = serde_json::to_vec(&self.state()).map_err(|error| Complaint::bug(error.to_string()))?;
         files::write_private(&self.file, &bytes, Existing::Replace)
     }
 
@@ -130,8 +129,7 @@ impl Checker {
     fn note(&self, one: &OneLog, what: Text) -> Option<Failure> {
         let mut state = self.lock();
         state.failed = true;
-        let failure =
-            Failure { log: one.folder.clone(), found: clock::now(), what: (what.nl, what.en) };
+        let failure = Failure { log: one.folder.clone(), found: clock::now(), what: (what.nl, what.en) };
         let known = state.failures.iter().any(|other| other.what == failure.what);
         if known || state.failures.len() >= FAILURES_MAX {
             return None;

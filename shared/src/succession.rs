@@ -250,7 +250,11 @@ mod tests {
         {
             let (closed, last) = receipt(OLD, &entry(Kind::Closing, "year", naming(next)), 6, 7);
             let (opened, _) = receipt(next, &entry(Kind::Opening, "year", binding(&last)), 0, 1);
-            assert_eq!(verify((&closed, &opened), &log(OLD), &log(next)), Err(SuccessionError::Name), "{next}");
+            assert_eq!(
+                verify((&closed, &opened), &log(OLD), &log(next)),
+                Err(SuccessionError::Name),
+                "{next}"
+            );
         }
     }
 

@@ -58,7 +58,8 @@ fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
     assert_ne!(old, new);
     agents.remove(0).kill().unwrap();
     assert_eq!(push(stage, "F02"), "accepted", "in the old year's log, and it waits");
-    process::until("the year is over", PATIENCE, || origin(&stage.broker(&["status"]).unwrap()) == new).unwrap();
+    process::until("the year is over", PATIENCE, || origin(&stage.broker(&["status"]).unwrap()) == new)
+        .unwrap();
     until_with(stage, "politie", &new);
     assert_eq!(push(stage, "F02"), "accepted", "in the new year's log");
     agents.insert(0, scene.agent("gemeente"));
@@ -77,7 +78,9 @@ fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
         let out = stage.dir.join(name);
         let place = out.to_string_lossy();
         let purpose = "Controle van de jaarwisseling";
-        stage.broker(&["export", "--purpose", purpose, "--log", text(one, "folder"), "--out", &place]).unwrap();
+        stage
+            .broker(&["export", "--purpose", purpose, "--log", text(one, "folder"), "--out", &place])
+            .unwrap();
         let key = Key::parse(text(one, "key")).unwrap();
         let Verdict::Good(good) = seinhuis_verify::verify(File::open(&out).unwrap(), &key).unwrap() else {
             unreachable!("{name} is good")
@@ -110,16 +113,19 @@ fn a_log_begun_by_hand_is_followed_by_hand() {
     let reason = "Reservekopie teruggezet na een schijfstoring";
     stage.broker(&["log", "new-origin", "--origin", origin, "--reason", reason]).unwrap();
     let police = stage.member("politie");
-    process::until("the agent is told", PATIENCE, || alarms(stage, "politie").contains(&"other-log".into())).unwrap();
+    process::until("the agent is told", PATIENCE, || alarms(stage, "politie").contains(&"other-log".into()))
+        .unwrap();
     let status = stage.agent(police, &["status"]).unwrap();
     assert!(status["link"]["connected"] == false, "{status}");
     let shown = stage.try_agent(police, &["log", "accept-origin"]).unwrap();
     assert_eq!(shown.code, 1, "shown, not done");
     assert_eq!(text(&shown.json()["offered"], "origin"), origin);
-    let wrong = stage.try_agent(police, &["log", "accept-origin", "--origin", "another.example/log"]).unwrap();
+    let wrong =
+        stage.try_agent(police, &["log", "accept-origin", "--origin", "another.example/log"]).unwrap();
     assert_ne!(wrong.code, 0);
     for role in CAST {
-        process::until("it is offered", PATIENCE, || alarms(stage, role).contains(&"other-log".into())).unwrap();
+        process::until("it is offered", PATIENCE, || alarms(stage, role).contains(&"other-log".into()))
+            .unwrap();
         stage.agent(stage.member(role), &["log", "accept-origin", "--origin", origin]).unwrap();
         until_with(stage, role, origin);
     }

@@ -50,8 +50,8 @@ pub use ports::{Chance, Crypto, Locker, Ports};
 pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground,
-    InboxRow, LogRow, MarkRow, Noted, OutboxRow, ProposalRow, ProvenanceRow, ReleaseRow, Remark, RestoreError,
-    RotationRow, Row, Stage, WordRow, Write,
+    InboxRow, LogRow, MarkRow, Noted, OutboxRow, ProposalRow, ProvenanceRow, ReleaseRow, Remark,
+    RestoreError, RotationRow, Row, Stage, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn};

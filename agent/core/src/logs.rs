@@ -299,7 +299,10 @@ impl Logs {
         let note = self.current.note();
         let proof = if pin.size == size { &[] } else { proof };
         verify_consistency(pin.size, size, proof, &pin.root, root).map_err(|error| {
-            fork(format!("no proof from {} ({}) to the last {size} ({root}): {error}", pin.size, pin.root), note)
+            fork(
+                format!("no proof from {} ({}) to the last {size} ({root}): {error}", pin.size, pin.root),
+                note,
+            )
         })
     }
 
@@ -325,8 +328,7 @@ impl Logs {
         self.older.push(closed);
         self.named = true;
         writes.push(Write::Log(number(self.older.len()), Box::new(self.name(by_hand))));
-        let first =
-            Signed { checkpoint: proved.first.clone(), note: Bytes(proved.first_note.clone()) };
+        let first = Signed { checkpoint: proved.first.clone(), note: Bytes(proved.first_note.clone()) };
         // The first checkpoint of a log that nothing is known of contradicts nothing.
         if let Ok(Some(pin)) = self.current.newest(&first, now) {
             writes.append(&mut self.current.take_changes());

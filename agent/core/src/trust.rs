@@ -91,7 +91,8 @@ impl Trust {
 
     /// A checkpoint that waits and that a log which ends with this one cannot have signed: its size and note.
     pub(crate) fn contradicts(&self, size: u64, root: &Digest) -> Option<(u64, Bytes)> {
-        let (waits, row) = self.waiting.range(size..).find(|(waits, row)| **waits > size || row.root != *root)?;
+        let (waits, row) =
+            self.waiting.range(size..).find(|(waits, row)| **waits > size || row.root != *root)?;
         Some((*waits, row.note.clone()))
     }
 

@@ -71,21 +71,22 @@ pub(super) fn view(view: &View<'_>) -> LogsView {
 impl LogsView {
     fn lines(&self, lang: Lang) -> Vec<String> {
         let newest = self.logs.len().saturating_sub(1);
-        let mut lines: Vec<String> = self
-            .logs
-            .iter()
-            .enumerate()
-            .map(|(place, log)| {
-                let size = log.size.unwrap_or_default();
-                let entries = lang.pick("regels bewezen", "entries proved");
-                let state = match (place == newest, log.forked) {
-                    (_, true) => lang.pick("  GESPLITST: niets gaat meer weg", "  FORKED: nothing is sent any more"),
-                    (false, false) => lang.pick("  gesloten", "  closed"),
-                    (true, false) => "",
-                };
-                format!("{}  {size} {entries}{state}", log.origin)
-            })
-            .collect();
+        let mut lines: Vec<String> =
+            self.logs
+                .iter()
+                .enumerate()
+                .map(|(place, log)| {
+                    let size = log.size.unwrap_or_default();
+                    let entries = lang.pick("regels bewezen", "entries proved");
+                    let state = match (place == newest, log.forked) {
+                        (_, true) => lang
+                            .pick("  GESPLITST: niets gaat meer weg", "  FORKED: nothing is sent any more"),
+                        (false, false) => lang.pick("  gesloten", "  closed"),
+                        (true, false) => "",
+                    };
+                    format!("{}  {size} {entries}{state}", log.origin)
+                })
+                .collect();
         if let Some(offered) = &self.offered {
             lines.extend(offered.lines(lang));
         }
@@ -98,22 +99,36 @@ impl OfferedView {
         let Self { origin, old, believed, last, consistent } = self;
         let (begun, lost, what) = match lang {
             Lang::Nl => (
-                format!("De beheerder van de broker is met de hand een nieuw log begonnen: {origin}, na {old}."),
+                format!(
+                    "De beheerder van de broker is met de hand een nieuw log begonnen: {origin}, na {old}."
+                ),
                 if *consistent {
-                    format!("Dat log sluit aan op wat deze agent bewezen heeft: {believed} regels, {last} aan het eind.")
+                    format!(
+                        "Dat log sluit aan op wat deze agent bewezen heeft: {believed} regels, {last} aan het eind."
+                    )
                 } else {
-                    format!("LET OP: dat log sluit NIET aan op wat deze agent bewezen heeft. Van de {believed} regels die deze agent zag kunnen er ontbreken of anders zijn; de broker zegt dat het er {last} waren.")
+                    format!(
+                        "LET OP: dat log sluit NIET aan op wat deze agent bewezen heeft. Van de {believed} regels die deze agent zag kunnen er ontbreken of anders zijn; de broker zegt dat het er {last} waren."
+                    )
                 },
-                format!("Vraag de beheerder waarom, vergelijk met andere deelnemers, en ga daarna verder met: seinhuis-agent log accept-origin --origin {origin}"),
+                format!(
+                    "Vraag de beheerder waarom, vergelijk met andere deelnemers, en ga daarna verder met: seinhuis-agent log accept-origin --origin {origin}"
+                ),
             ),
             Lang::En => (
                 format!("The broker's operator began a new log by hand: {origin}, after {old}."),
                 if *consistent {
-                    format!("That log extends what this agent has proved: {believed} entries, {last} in the end.")
+                    format!(
+                        "That log extends what this agent has proved: {believed} entries, {last} in the end."
+                    )
                 } else {
-                    format!("MIND: that log does NOT extend what this agent has proved. Of the {believed} entries this agent saw some may be missing or different; the broker says there were {last}.")
+                    format!(
+                        "MIND: that log does NOT extend what this agent has proved. Of the {believed} entries this agent saw some may be missing or different; the broker says there were {last}."
+                    )
                 },
-                format!("Ask the operator why, compare with other partners, and then go on with: seinhuis-agent log accept-origin --origin {origin}"),
+                format!(
+                    "Ask the operator why, compare with other partners, and then go on with: seinhuis-agent log accept-origin --origin {origin}"
+                ),
             ),
         };
         vec![begun, lost, what]
@@ -170,12 +185,7 @@ mod tests {
 
     #[test]
     fn a_person_sees_what_may_be_lost_before_accepting() {
-        let log = |origin: &str, forked| LogView {
-            origin: origin.into(),
-            size: Some(9),
-            root: None,
-            forked,
-        };
+        let log = |origin: &str, forked| LogView { origin: origin.into(), size: Some(9), root: None, forked };
         let offered = OfferedView {
             origin: "a/b".into(),
             old: "a/2026".into(),

@@ -14,8 +14,7 @@ use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
     self, Agreements, Cases, Consistency, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys,
-    FetchSuccession, Hello,
-    Message, Offer, Prekeys, Refuse, VERSION, Welcome,
+    FetchSuccession, Hello, Message, Offer, Prekeys, Refuse, VERSION, Welcome,
 };
 use seinhuis_shell::clock::now;
 use seinhuis_shell::lang::Text;
@@ -444,11 +443,9 @@ async fn fetch_consistency(
     };
     let input = match answer {
         Answer::Frame(Kind::Consistency, bytes) => match Consistency::parse(&bytes) {
-            Ok(answer) => Input::Consistency {
-                origin: request.origin,
-                sizes: request.sizes,
-                proofs: answer.proofs,
-            },
+            Ok(answer) => {
+                Input::Consistency { origin: request.origin, sizes: request.sizes, proofs: answer.proofs }
+            }
             Err(_) => Input::ConsistencyFailed,
         },
         Answer::Frame(..) | Answer::Refused(_) | Answer::Nothing => Input::ConsistencyFailed,

@@ -110,8 +110,7 @@ pub(crate) struct Ground {
 impl Ground {
     /// Why the packet with this index is not offered, if it is not: the strictest, and of these the first.
     pub(crate) fn lapse(&self, index: u64) -> Option<Lapse> {
-        let earlier =
-            self.before.iter().flatten().filter(|lapse| lapse.end.is_some_and(|end| index < end));
+        let earlier = self.before.iter().flatten().filter(|lapse| lapse.end.is_some_and(|end| index < end));
         stricter(self.now.iter().chain(earlier).copied())
     }
 

@@ -177,12 +177,10 @@ impl Core {
                 Ok(()) => return,
                 Err(refusal) => Err(refusal),
             },
-            Command::NewOrigin { origin, reason } => {
-                match self.new_origin(id, (origin, reason), now, turn) {
-                    Ok(()) => return,
-                    Err(refusal) => Err(refusal),
-                }
-            }
+            Command::NewOrigin { origin, reason } => match self.new_origin(id, (origin, reason), now, turn) {
+                Ok(()) => return,
+                Err(refusal) => Err(refusal),
+            },
             Command::Purge { log, entries, last } => self.purge((log, entries, last), clock, turn),
             Command::Grant { token, purpose, until } => {
                 self.grant(Grant { token, purpose, at: now, until, ended: None }, now, turn)

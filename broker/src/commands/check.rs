@@ -63,9 +63,13 @@ fn logs(status: &Value) -> Text {
         );
     }
     if let Some(at) = status.pointer("/log/self_check/last_pass").and_then(Value::as_str) {
-        say(format!("Logbestanden voor het laatst geheel nagelezen: {at}."), format!("Log files last read and checked as a whole: {at}."));
+        say(
+            format!("Logbestanden voor het laatst geheel nagelezen: {at}."),
+            format!("Log files last read and checked as a whole: {at}."),
+        );
     }
-    for failure in status.pointer("/log/self_check/failures").and_then(Value::as_array).into_iter().flatten() {
+    for failure in status.pointer("/log/self_check/failures").and_then(Value::as_array).into_iter().flatten()
+    {
         let text = |key| failure.get(key).and_then(Value::as_str).unwrap_or_default();
         say(format!("BESCHADIGD: {}", text("nl")), format!("DAMAGED: {}", text("en")));
     }
@@ -85,7 +89,9 @@ fn self_check(home: &Home) -> Result<Text, Complaint> {
         ));
     }
     Ok(match state.last_pass {
-        Some(at) => Text::new(format!("geheel nagelezen op {at}"), format!("read and checked as a whole at {at}")),
+        Some(at) => {
+            Text::new(format!("geheel nagelezen op {at}"), format!("read and checked as a whole at {at}"))
+        }
         None => Text::new("nog niet geheel nagelezen", "not yet read and checked as a whole"),
     })
 }
@@ -221,14 +227,19 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_the_logs_gets_a_line() {
-        let quiet = json!({ "log": { "year_refused": false, "self_check": { "last_pass": null, "failures": [] } } });
+        let quiet =
+            json!({ "log": { "year_refused": false, "self_check": { "last_pass": null, "failures": [] } } });
         assert_eq!(logs(&quiet), Text::new("", ""));
         let loud = json!({ "log": { "year_refused": true, "self_check": {
             "last_pass": "2026-03-01", "failures": [{ "nl": "bundel 1 klopt niet", "en": "bundle 1 is wrong" }],
         } } });
         let said = logs(&loud);
         assert!(said.nl.contains("roll-over") && said.nl.contains("BESCHADIGD: bundel 1"), "{}", said.nl);
-        assert!(said.en.contains("whole: 2026-03-01") && said.en.contains("DAMAGED: bundle 1"), "{}", said.en);
+        assert!(
+            said.en.contains("whole: 2026-03-01") && said.en.contains("DAMAGED: bundle 1"),
+            "{}",
+            said.en
+        );
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The exchange log.
 
 use seinhuis_shared::entry::Entry;
-use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
@@ -72,9 +71,7 @@ pub(super) fn identities(home: &Home) -> Result<Vec<LogKey>, Complaint> {
     let rows = answer.as_array().into_iter().flatten();
     let origins = rows.filter_map(|row| row.get("origin").and_then(Value::as_str));
     origins
-        .map(|origin| {
-            succession::log_key(origin, &first).map_err(|error| Complaint::bug(error.to_string()))
-        })
+        .map(|origin| succession::log_key(origin, &first).map_err(|error| Complaint::bug(error.to_string())))
         .collect()
 }
 
@@ -126,7 +123,9 @@ pub(super) fn purge(home: &Home, dry_run: bool, ui: Ui) -> Result<Outcome, Compl
     let lines = |lang: Lang| {
         let days = answer.get("days").and_then(Value::as_u64);
         let mut lines = vec![match days {
-            Some(days) => format!("{}: {days} {}", lang.pick("Bewaartermijn", "Term"), lang.pick("dagen", "days")),
+            Some(days) => {
+                format!("{}: {days} {}", lang.pick("Bewaartermijn", "Term"), lang.pick("dagen", "days"))
+            }
             None => lang
                 .pick(
                     "Er is nog geen termijn: geen convenant geladen, en geen [log] retention_days.",
@@ -152,7 +151,7 @@ pub(super) fn purge(home: &Home, dry_run: bool, ui: Ui) -> Result<Outcome, Compl
 /// Gives leave to read entries, and prints its token this once.
 pub(super) fn grant(home: &Home, text: &str, days: u32, ui: Ui) -> Result<Outcome, Complaint> {
     let token = data_encoding::BASE64URL_NOPAD.encode(&keys::random::<32>());
-    let request = Request::Grant { token: sha256(token.as_bytes()), purpose: purpose(text)?, days };
+    let request = Request::Grant { token: sha256(token.as_bytes()).0, purpose: purpose(text)?, days };
     let mut answer = ask(home, &request)?;
     if let Value::Object(answer) = &mut answer {
         answer.insert("token".into(), token.clone().into());
@@ -177,7 +176,12 @@ pub(super) fn grants(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
             let state = if holds { lang.pick("geldig", "valid") } else { lang.pick("voorbij", "over") };
             let until = lang.pick("tot", "until");
             let purpose: String = text("purpose").chars().take(16).collect();
-            format!("{number:>4}  {state:8} {}  {until} {}  {} {purpose}", text("at"), text("until"), lang.pick("doel", "purpose"))
+            format!(
+                "{number:>4}  {state:8} {}  {until} {}  {} {purpose}",
+                text("at"),
+                text("until"),
+                lang.pick("doel", "purpose")
+            )
         };
         answer.as_array().into_iter().flatten().map(line).collect::<Vec<_>>().join("\n")
     };
@@ -195,15 +199,12 @@ pub(super) fn revoke_grant(home: &Home, number: u32, ui: Ui) -> Result<Outcome, 
 }
 
 /// A purpose or reason as its hash: the text itself may say too much for the log.
-fn purpose(text: &str) -> Result<Digest, Complaint> {
+fn purpose(text: &str) -> Result<[u8; 32], Complaint> {
     if export::is_purpose(text) {
-        return Ok(sha256(text.as_bytes()));
+        return Ok(sha256(text.as_bytes()).0);
     }
     Err(Complaint::usage(
-        Text::new(
-            "Dit is geen zin van 10 tot 256 tekens.",
-            "This is no sentence of 10 to 256 characters.",
-        ),
+        Text::new("Dit is geen zin van 10 tot 256 tekens.", "This is no sentence of 10 to 256 characters."),
         Text::new("Schrijf waarom, zonder namen van personen.", "Write why, without names of persons."),
     ))
 }

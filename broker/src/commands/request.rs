@@ -75,7 +75,7 @@ pub enum Request {
         /// The origin.
         origin: String,
         /// SHA-256 of the reason.
-        reason: Digest,
+        reason: [u8; 32],
     },
     /// Removes texts that are past their term.
     Purge {
@@ -85,9 +85,9 @@ pub enum Request {
     /// Gives leave to read entries over HTTP.
     Grant {
         /// SHA-256 of the token.
-        token: Digest,
+        token: [u8; 32],
         /// SHA-256 of the purpose.
-        purpose: Digest,
+        purpose: [u8; 32],
         /// For how many days.
         days: u32,
     },
@@ -170,10 +170,12 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::Logs => return Ok(logs(service)),
         Request::Purge { dry_run } => return service.purge(dry_run).await,
         Request::RollOver => Command::RollOver,
-        Request::NewOrigin { origin, reason } => Command::NewOrigin { origin, reason },
-        Request::Grant { token, purpose, days } => {
-            Command::Grant { token, purpose, until: clock::now().plus(Span::days(days.into())) }
-        }
+        Request::NewOrigin { origin, reason } => Command::NewOrigin { origin, reason: Digest(reason) },
+        Request::Grant { token, purpose, days } => Command::Grant {
+            token: Digest(token),
+            purpose: Digest(purpose),
+            until: clock::now().plus(Span::days(days.into())),
+        },
         Request::Grants => Command::Grants,
         Request::RevokeGrant { number } => Command::RevokeGrant { number },
         Request::Tail { lines } => return tail(service, lines).await,
@@ -342,6 +344,10 @@ mod tests {
             ("revoke-partner", Request::RevokePartner { oin }),
             ("load-covenant", Request::LoadCovenant { file: "covenant.cbor".into() }),
             ("tail", Request::Tail { lines: 1 }),
+            ("new-origin", Request::NewOrigin { origin: "a/b".into(), reason: [1; 32] }),
+            ("grant", Request::Grant { token: [1; 32], purpose: [2; 32], days: 3 }),
+            ("revoke-grant", Request::RevokeGrant { number: 1 }),
+            ("purge", Request::Purge { dry_run: true }),
             ("export", Request::Export { log: None, question: Question::default(), out: "x.zip".into() }),
         ] {
             let mut value = serde_json::to_value(request).unwrap();

@@ -19,6 +19,7 @@ use super::request::{Request, serve};
 use crate::engine::EngineError;
 use crate::home::Home;
 use crate::link::Server;
+use crate::publish::Publication;
 use crate::service::Service;
 
 #[derive(Debug, Args)]
@@ -47,6 +48,11 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             let period = Duration::from_hours(u64::from(config.log.self_check_hours));
             tokio::spawn(service.clone().check(period));
             tokio::spawn(service.clone().retain());
+            if let Some(address) = config.publish.listen {
+                let publication = Publication::bind(address, service.clone()).await?;
+                tracing::info!(%address, "the logs are published over HTTP");
+                tokio::spawn(publication.run());
+            }
             let watching = tokio::spawn({
                 let (server, stopping) = (Arc::clone(&server), stopping.clone());
                 async move { server.watch(stopping).await }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::LogKey;
-use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shell::complaint::Complaint;
@@ -150,7 +150,9 @@ fn purged(log: &Log) -> Result<Complaint, Complaint> {
             let at = at.plus(Span(1));
             Text::new(
                 format!("Vraag de periode vanaf {at} (--from), of een selectie: die zoekt in wat er nog is."),
-                format!("Ask for the period from {at} on (--from), or a selection: that searches what is left."),
+                format!(
+                    "Ask for the period from {at} on (--from), or a selection: that searches what is left."
+                ),
             )
         }
         None => Text::new(

@@ -167,7 +167,10 @@ fn what_was_removed_is_in_no_complete_export_and_a_selection_searches_what_is_le
     }
     let from = BEGIN.plus(Span::seconds(256)).plus(Span(1));
     let (bundle, written) = Bundle::of(&log, &ask(|ask| ask.from = Some(from)));
-    assert!(written.complete && bundle.indexes() == (256..700).collect::<Vec<_>>(), "what was named can be asked");
+    assert!(
+        written.complete && bundle.indexes() == (256..700).collect::<Vec<_>>(),
+        "what was named can be asked"
+    );
     bundle.holds();
     let (bundle, _) = Bundle::of(&log, &ask(|ask| ask.kind = Some("refused".into())));
     assert_eq!(bundle.indexes(), (256..700).filter(|n| n % 3 == 0).collect::<Vec<_>>());

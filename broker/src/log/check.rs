@@ -102,11 +102,7 @@ impl Log {
         self.read_tile(level, index).map(|tile| tile.hashes().to_vec())
     }
 
-    fn with_fresh_bundle<T>(
-        &self,
-        index: u64,
-        look: impl FnOnce(&[Vec<u8>]) -> T,
-    ) -> Result<T, Complaint> {
+    fn with_fresh_bundle<T>(&self, index: u64, look: impl FnOnce(&[Vec<u8>]) -> T) -> Result<T, Complaint> {
         {
             let tail = self.read();
             if let Some(entries) = tail.bundle(index) {

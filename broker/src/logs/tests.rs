@@ -19,7 +19,7 @@ use crate::service::{EngineThread, Service};
 const ORIGIN: &str = "broker.example/uitwisseling/2020";
 
 /// A folder with what a broker without a network needs.
-fn home(dir: &Path) -> (Home, Config) {
+pub(crate) fn home(dir: &Path) -> (Home, Config) {
     let home = Home::new(dir);
     fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     files::make_private_dir(&home.keys()).unwrap();
@@ -30,21 +30,21 @@ fn home(dir: &Path) -> (Home, Config) {
     (home, config)
 }
 
-async fn fill(service: &Service, size: u64) {
+pub(crate) async fn fill(service: &Service, size: u64) {
     while service.logs.current().unwrap().log.size() < size {
         service.command(Command::Started).await.unwrap();
     }
 }
 
 /// Publishes, and lets the core drop what is in files.
-async fn publish(service: &Service) {
+pub(crate) async fn publish(service: &Service) {
     let end = service.logs.publish().unwrap();
     let published = seinhuis_broker_core::Input::Published { end };
     service.engine.bring(None, Some(published), 0).await;
     service.command(Command::Partners).await.unwrap();
 }
 
-fn stop(service: Service, thread: EngineThread) {
+pub(crate) fn stop(service: Service, thread: EngineThread) {
     drop(service);
     thread.join().unwrap().unwrap();
 }
@@ -213,9 +213,13 @@ async fn one_bit_flipped_under_a_running_broker_is_found_and_named() {
     assert!(clean.last_pass.is_some() && clean.failures.is_empty());
     let logged = |service: &Service| {
         let log = service.logs.current().unwrap().log;
-        (0..log.size()).filter(|at| log.parsed(*at).unwrap().detail.as_deref() == Some("self-check-failed")).count()
+        (0..log.size())
+            .filter(|at| log.parsed(*at).unwrap().detail.as_deref() == Some("self-check-failed"))
+            .count()
     };
-    for (file, named) in [("tile/entries/001", "bundle 1"), ("tile/0/001", "bundle 1"), ("tile/entries/002.p/89", "")] {
+    for (file, named) in
+        [("tile/entries/001", "bundle 1"), ("tile/0/001", "bundle 1"), ("tile/entries/002.p/89", "")]
+    {
         let path = home.log().join("2020").join(file);
         let right = fs::read(&path).unwrap();
         flip(&path);
@@ -263,7 +267,9 @@ async fn texts_past_their_term_go_and_proofs_stay() {
     let log = Log::begin(dir.path());
     let entry = |n: u64| {
         let at = seinhuis_shared::time::Timestamp(n);
-        seinhuis_shared::entry::Entry::new(seinhuis_shared::entry::Kind::Start, at, [1; 16]).to_bytes().unwrap()
+        seinhuis_shared::entry::Entry::new(seinhuis_shared::entry::Kind::Start, at, [1; 16])
+            .to_bytes()
+            .unwrap()
     };
     let size = 600;
     log.append((0..size).map(entry).collect(), b"note\n");
@@ -292,7 +298,8 @@ async fn texts_past_their_term_go_and_proofs_stay() {
     assert_eq!(log.due(at(10_000)).unwrap(), Some((600, at(599))));
     log.purge(600).unwrap();
     assert_eq!(log.publish().unwrap(), 600);
-    let names: Vec<String> = files_of(dir.path()).into_keys().filter(|name| name.contains("entries")).collect();
+    let names: Vec<String> =
+        files_of(dir.path()).into_keys().filter(|name| name.contains("entries")).collect();
     assert!(names.is_empty(), "{names:?}");
     let again = Log::open_closed(dir.path(), size, 600).unwrap();
     assert_eq!((again.recheck(), again.root(size)), (Ok(size), log.root(size)));

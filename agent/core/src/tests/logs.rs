@@ -280,7 +280,8 @@ fn a_fork_is_left_by_hand_alone_and_then_all_goes_on() {
 fn what_comes_before_the_log_is_followed_is_bounded() {
     use seinhuis_shared::limits::INFLIGHT_MAX;
     let (mut broker, [mut town, ..]) = partnership();
-    let offers: Vec<Offer> = (0..=INFLIGHT_MAX).map(|n| broker.offer(&n.to_be_bytes(), oin(1), NOW)).collect();
+    let offers: Vec<Offer> =
+        (0..=INFLIGHT_MAX).map(|n| broker.offer(&n.to_be_bytes(), oin(1), NOW)).collect();
     broker.succeed(NEXT, Cause::Year, NOW);
     town.step([Input::Connected(Box::new(broker.welcome(NOW)))], NOW);
     town.step(offers.into_iter().map(|offer| Input::Offer(Box::new(offer))), NOW);

@@ -246,11 +246,11 @@ impl Broker {
     /// The position of the first entry of the log that grows, as far as it is stored.
     pub(super) fn base(&self) -> u64 {
         let shards = self.rows.iter().filter(|((table, _), _)| *table == Table::Shards);
-        let read = |((table, key), value): (&(Table, Vec<u8>), &Vec<u8>)| {
-            match crate::Write::from_row(*table, key, value) {
-                Some(crate::Write::Shard { shard, .. }) => shard.base,
-                other => panic!("{other:?} is no log"),
-            }
+        let read = |((table, key), value): (&(Table, Vec<u8>), &Vec<u8>)| match crate::Write::from_row(
+            *table, key, value,
+        ) {
+            Some(crate::Write::Shard { shard, .. }) => shard.base,
+            other => panic!("{other:?} is no log"),
         };
         shards.last().map_or(0, read)
     }
@@ -544,7 +544,11 @@ pub(super) fn sign(size: u64, root: Digest) -> Vec<u8> {
 
 pub(super) fn sign_for(origin: &str, size: u64, root: Digest) -> Vec<u8> {
     let checkpoint = Checkpoint::new(origin, size, root).unwrap();
-    checkpoint.sign_with(&log_key_of(origin).key, |bytes| log_signer().sign(bytes)).unwrap().to_string().into_bytes()
+    checkpoint
+        .sign_with(&log_key_of(origin).key, |bytes| log_signer().sign(bytes))
+        .unwrap()
+        .to_string()
+        .into_bytes()
 }
 
 /// Everything but the sessions, which a restart ends.

@@ -53,7 +53,10 @@ fn a_year_that_is_over_by_clock_and_by_a_partner_begins_the_next_log() {
     let first = broker.submit(pol, Pol, &signal(2, now));
     let did = broker.tick_until(now);
     assert_eq!(broker.core.origin(), NEXT);
-    assert_eq!(did.entries.iter().map(|entry| entry.kind).collect::<Vec<_>>(), [Kind::Closing, Kind::Opening]);
+    assert_eq!(
+        did.entries.iter().map(|entry| entry.kind).collect::<Vec<_>>(),
+        [Kind::Closing, Kind::Opening]
+    );
     assert_eq!(closes(&did), [Refusal::LogSucceeded; 2], "every session ends");
     let [old_log, new_log] = broker.core.shards() else { panic!("two logs") };
     let closing = old_log.closing.as_ref().unwrap();

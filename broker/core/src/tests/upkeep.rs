@@ -115,8 +115,11 @@ fn what_a_receipt_may_still_be_made_of_stays() {
 #[test]
 fn leave_to_read_is_logged_ends_and_counts_no_longer_than_it_says() {
     let mut broker = Broker::started(NOON);
-    let grant =
-        |token| Command::Grant { token: Digest([token; 32]), purpose: Digest([9; 32]), until: NOON.plus(Span(5)) };
+    let grant = |token| Command::Grant {
+        token: Digest([token; 32]),
+        purpose: Digest([9; 32]),
+        until: NOON.plus(Span(5)),
+    };
     broker.command(grant(1));
     assert_eq!(broker.try_command(grant(1)).unwrap_err(), Refusal::NotDue, "a token is used once");
     broker.command(grant(2));
