@@ -242,7 +242,7 @@ impl Log {
     pub(crate) fn close(&self) {
         self.write().closed = true;
         // Its last files are written once more, flushed.
-        *self.edge.lock().unwrap_or_else(PoisonError::into_inner) = Edge::default();
+        self.edge.lock().unwrap_or_else(PoisonError::into_inner).again();
     }
 
     /// The checkpoint of the log as it is.

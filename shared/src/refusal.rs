@@ -397,7 +397,10 @@ impl Refusal {
 
     /// Whether the same bytes may succeed later, so that the sender keeps them and tries again.
     pub fn is_passing(self) -> bool {
-        matches!(self, Self::MailboxFull | Self::Stopping | Self::StorageFailed | Self::TooBusy)
+        matches!(
+            self,
+            Self::MailboxFull | Self::Stopping | Self::StorageFailed | Self::TooBusy | Self::LogSucceeded
+        )
     }
 }
 

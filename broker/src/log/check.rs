@@ -59,14 +59,17 @@ impl Log {
     /// A sentence naming the bundle or tile that does not match.
     pub fn check_bundle(&self, index: u64) -> Result<(), Complaint> {
         let full = (index + 1) * WIDTH <= self.read().size;
-        let tile = self.fresh_tile(0, index)?;
-        if !self.is_purged(index * WIDTH) {
+        // The entries first: what is added meanwhile is then in the tile, and not in what is held against it.
+        let hashes: Option<Vec<Digest>> = if self.is_purged(index * WIDTH) {
+            None
+        } else {
             let hash = |entries: &[Vec<u8>]| entries.iter().map(|entry| leaf_hash(entry)).collect();
-            let hashes: Vec<Digest> = self.with_fresh_bundle(index, hash)?;
-            let same = if full { tile == hashes } else { tile.starts_with(&hashes) };
-            if !same {
-                return Err(broken(&self.dir, &format!("bundle {index} does not match its hashes")));
-            }
+            Some(self.with_fresh_bundle(index, hash)?)
+        };
+        let tile = self.fresh_tile(0, index)?;
+        let same = |hashes: &Vec<Digest>| if full { tile == *hashes } else { tile.starts_with(hashes) };
+        if !hashes.as_ref().is_none_or(same) {
+            return Err(broken(&self.dir, &format!("bundle {index} does not match its hashes")));
         }
         if full { self.check_above(index, tile) } else { Ok(()) }
     }

@@ -28,6 +28,13 @@ pub(super) struct Edge {
     before: BTreeSet<String>,
 }
 
+impl Edge {
+    /// Everything is to be written once more.
+    pub(super) const fn again(&mut self) {
+        self.size = 0;
+    }
+}
+
 /// The edge of a log at one moment.
 pub(super) struct Moment {
     size: u64,

@@ -17,7 +17,8 @@ use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{
     Acknowledgement, Agreements, Case, Cases, Consistency, Covenant, Deferred, FetchCase, FetchConsistency,
-    FetchCovenant, FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, Rotations, Verdict, Welcome,
+    FetchCovenant, FetchPrekeys, FetchSuccession, Hello, Message, Offer, Prekeys, Refuse, Rotations,
+    Succession, Verdict, Welcome,
 };
 
 use crate::{Check, known};
@@ -76,6 +77,8 @@ pub fn wire(data: &[u8]) -> bool {
         message::<Rotations>,
         message::<FetchConsistency>,
         message::<Consistency>,
+        message::<FetchSuccession>,
+        message::<Succession>,
     ];
     let mut accepted = each.iter().filter(|check| check(data)).count() > 0;
     let signed = Sign1::sign(&known::signer(), Purpose::Acknowledgement, data);

@@ -17,8 +17,8 @@ use seinhuis_shared::rotation::{Rotated, Rotation};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{
     Acknowledged, Acknowledgement, Agreements, Case, CaseHead, Cases, Consistency, Covenant, Decided,
-    Deferred, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Known, Message as _, Offer,
-    Prekeys, Refuse, Rotations, Verdict, Welcome,
+    Deferred, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, FetchSuccession, Hello, Known,
+    Message as _, Offer, Prekeys, Refuse, Rotations, Succession, Verdict, Welcome,
 };
 use zeroize::Zeroizing;
 
@@ -262,7 +262,25 @@ fn messages() -> Vec<Seed> {
         ("case", Case { decisions: vec![decided] }.to_frame()),
         ("covenant", covenant.to_frame()),
         ("rotations", Rotations { rotations: vec![rotated] }.to_frame()),
-        ("fetch-consistency", FetchConsistency { sizes: vec![1, 300] }.to_frame()),
+        (
+            "fetch-consistency",
+            FetchConsistency { origin: "broker.example/uitwisseling/2026".into(), sizes: vec![1, 300] }
+                .to_frame(),
+        ),
+        (
+            "fetch-succession",
+            FetchSuccession { origin: "broker.example/uitwisseling/2026".into(), size: 300 }.to_frame(),
+        ),
+        (
+            "succession",
+            Succession {
+                origin: "broker.example/uitwisseling/2027".into(),
+                closing: Bytes(vec![1, 2]),
+                opening: Bytes(vec![3]),
+                proof: vec![Digest([4; 32])],
+            }
+            .to_frame(),
+        ),
         ("consistency", Consistency { proofs: vec![vec![digest], vec![]] }.to_frame()),
         ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
     ];
