@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(get(at, "/2020/checkpoint", "Transfer-Encoding: chunked\r\n").0, 400);
         let long = format!("X: {}\r\n", "x".repeat(2 * HEAD_MAX));
         assert!(matches!(get(at, "/2020/checkpoint", &long).0, 0 | 400..=499), "a head that is too long");
-        let many: String = (0..=HEADERS_MAX).map(|n| format!("X-{n}: 1\r\n")).collect();
+        let many: String = "X-Field: 1\r\n".repeat(HEADERS_MAX + 1);
         assert!(matches!(get(at, "/2020/checkpoint", &many).0, 0 | 400..=499), "too many fields");
         assert!(!matches!(get(at, &format!("/{}", "x".repeat(2 * HEAD_MAX)), "").0, 200..=399));
         serving.abort();

@@ -159,8 +159,9 @@ fn core_config(config: &Config, log_key: PublicKey) -> seinhuis_broker_core::Con
 fn known(rows: &[TableRow], origin: &str) -> Result<Vec<Known>, Complaint> {
     use seinhuis_broker_core::{Shard, Table, Write};
     let damaged = || Complaint::bug("a row of the log cannot be read");
-    let (mut shards, mut entries, mut purged): (Vec<Shard>, Vec<(u64, Vec<u8>)>, BTreeMap<u32, u64>) =
-        (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut shards: Vec<Shard> = Vec::new();
+    let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
+    let mut purged: BTreeMap<u32, u64> = BTreeMap::new();
     let (mut size, mut note) = (0, Vec::new());
     for (table, key, value) in rows {
         if !matches!(table, Table::Entries | Table::Head | Table::Shards | Table::Purged) {

@@ -227,20 +227,20 @@ mod tests {
     fn every_other_pair_is_refused() {
         let (closed, last) = closing("year");
         let opened = opening("year", &last);
-        let verify = |closed: &[u8], opened: &[u8]| super::verify((closed, opened), &log(OLD), &log(NEW));
+        let check = |closed: &[u8], opened: &[u8]| verify((closed, opened), &log(OLD), &log(NEW));
         let not_last = receipt(OLD, &entry(Kind::Closing, "year", naming(NEW)), 5, 7).0;
-        assert_eq!(verify(&not_last, &opened), Err(SuccessionError::Closing));
+        assert_eq!(check(&not_last, &opened), Err(SuccessionError::Closing));
         let elsewhere = receipt(OLD, &entry(Kind::Closing, "year", naming("x.example/2027")), 6, 7);
-        assert_eq!(verify(&elsewhere.0, &opening("year", &elsewhere.1)), Err(SuccessionError::Closing));
+        assert_eq!(check(&elsewhere.0, &opening("year", &elsewhere.1)), Err(SuccessionError::Closing));
         let other_kind = receipt(OLD, &entry(Kind::Operator, "year", naming(NEW)), 6, 7);
-        assert_eq!(verify(&other_kind.0, &opening("year", &other_kind.1)), Err(SuccessionError::Closing));
+        assert_eq!(check(&other_kind.0, &opening("year", &other_kind.1)), Err(SuccessionError::Closing));
         let other = Checkpoint::new(OLD, 7, Digest([1; 32])).unwrap();
-        assert_eq!(verify(&closed, &opening("year", &other)), Err(SuccessionError::Opening));
+        assert_eq!(check(&closed, &opening("year", &other)), Err(SuccessionError::Opening));
         let second = receipt(NEW, &entry(Kind::Opening, "year", binding(&last)), 1, 2).0;
-        assert_eq!(verify(&closed, &second), Err(SuccessionError::Opening));
-        assert_eq!(verify(&closed, &opening("new-origin", &last)), Err(SuccessionError::Closing));
-        assert_eq!(verify(&closed, &opening("because", &last)), Err(SuccessionError::Opening));
-        assert!(matches!(verify(&opened, &closed), Err(SuccessionError::Receipt(_))));
+        assert_eq!(check(&closed, &second), Err(SuccessionError::Opening));
+        assert_eq!(check(&closed, &opening("new-origin", &last)), Err(SuccessionError::Closing));
+        assert_eq!(check(&closed, &opening("because", &last)), Err(SuccessionError::Opening));
+        assert!(matches!(check(&opened, &closed), Err(SuccessionError::Receipt(_))));
     }
 
     #[test]

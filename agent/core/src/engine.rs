@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{Offer, Welcome};
@@ -244,8 +244,7 @@ impl Core {
                 turn.answers.push((token, result));
             }
             Input::Consistency { origin, sizes, proofs } => {
-                let proved = self.trust.proved(&origin, &sizes, &proofs);
-                self.settle(proved, now, turn);
+                self.proved(&origin, (&sizes, &proofs), now, turn);
             }
             Input::ConsistencyFailed => self.unproved(now, turn),
             Input::PacketMissing(digest) => self.packet_missing(digest, now, turn),
@@ -375,6 +374,18 @@ impl Core {
             self.alarm(AlarmKind::LogUnproven, detail, now, turn);
         }
         !self.trust.forked() && self.trust.remembers(signed)
+    }
+
+    /// Proofs came, between sizes of the log of an origin.
+    fn proved(
+        &mut self,
+        origin: &str,
+        (sizes, proofs): (&[u64], &[Vec<Digest>]),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let proved = self.trust.proved(origin, sizes, proofs);
+        self.settle(proved, now, turn);
     }
 
     /// A proof did not come. Once it is overdue, somebody has to look at this broker.

@@ -157,11 +157,12 @@ impl Logs {
         }
         changes.append(&mut self.current.take_changes());
         for (place, older) in self.older.iter_mut().enumerate() {
-            let moved = older.take_changes().into_iter().filter_map(|change| match change {
-                Write::Waiting(size, row) => Some(Write::OlderWaiting(number(place), size, row)),
-                _ => None,
-            });
-            changes.extend(moved);
+            // Of a closed log nothing else changes: its pin stands.
+            for change in older.take_changes() {
+                if let Write::Waiting(size, row) = change {
+                    changes.push(Write::OlderWaiting(number(place), size, row));
+                }
+            }
         }
         changes
     }
@@ -221,7 +222,12 @@ impl Logs {
     }
 
     pub(crate) fn unanswered(&mut self) -> bool {
-        self.all_mut().fold(false, |asked, trust| trust.unanswered() || asked)
+        // Each of them, not up to the first.
+        let mut asked = false;
+        for trust in self.all_mut() {
+            asked |= trust.unanswered();
+        }
+        asked
     }
 
     pub(crate) fn proved(

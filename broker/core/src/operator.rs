@@ -22,10 +22,6 @@ use crate::write::Write;
 pub struct CommandId(pub u64);
 
 /// A command.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "commands are rare; a box would cost more to read than it saves"
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// The broker has started.
@@ -182,9 +178,7 @@ impl Core {
                 Err(refusal) => Err(refusal),
             },
             Command::Purge { log, entries, last } => self.purge((log, entries, last), clock, turn),
-            Command::Grant { token, purpose, until } => {
-                self.grant(Grant { token, purpose, at: now, until, ended: None }, now, turn)
-            }
+            Command::Grant { token, purpose, until } => self.grant((token, purpose), until, now, turn),
             Command::RevokeGrant { number } => self.revoke_grant(number, now, turn),
             Command::SelfCheckFailed => {
                 Ok(self.note_operation(Kind::Operator, None, "self-check-failed", now, turn))

@@ -100,17 +100,7 @@ impl State {
             Write::Purged { log, entries } => {
                 self.purged.insert(*log, *entries);
             }
-            Write::Grant { number, grant } => {
-                let Ok(place) = usize::try_from(*number) else { return false };
-                if place > self.grants.len() {
-                    return false;
-                }
-                if let Some(known) = self.grants.get_mut(place) {
-                    known.clone_from(grant);
-                } else {
-                    self.grants.push(grant.clone());
-                }
-            }
+            Write::Grant { number, grant } => return self.grant(*number, grant),
             Write::Shard { number, shard } => return self.log.learn(*number, shard),
             Write::Head(head) => {
                 self.log.time = head.time;
@@ -125,6 +115,19 @@ impl State {
             Write::Published { first } => {
                 self.log.unpublished.remove(first);
             }
+        }
+        true
+    }
+
+    fn grant(&mut self, number: u32, grant: &Grant) -> bool {
+        let Ok(place) = usize::try_from(number) else { return false };
+        if place > self.grants.len() {
+            return false;
+        }
+        if let Some(known) = self.grants.get_mut(place) {
+            known.clone_from(grant);
+        } else {
+            self.grants.push(grant.clone());
         }
         true
     }

@@ -114,15 +114,22 @@ impl Core {
         &self.state.grants
     }
 
-    pub(crate) fn grant(&mut self, grant: Grant, now: Timestamp, turn: &mut Turn) -> Result<Answer, Refusal> {
+    pub(crate) fn grant(
+        &mut self,
+        (token, purpose): (Digest, Digest),
+        until: Timestamp,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<Answer, Refusal> {
         let number = u32::try_from(self.state.grants.len()).map_err(|_| Refusal::TooBusy)?;
-        let known = self.state.grants.iter().any(|one| one.token == grant.token);
-        if grant.until <= now || known || self.state.grants.len() >= GRANTS_MAX {
+        let known = self.state.grants.iter().any(|one| one.token == token);
+        if until <= now || known || self.state.grants.len() >= GRANTS_MAX {
             return Err(Refusal::NotDue);
         }
-        let index = self.note_access("grant", grant.purpose, now, turn);
+        let index = self.note_access("grant", purpose, now, turn);
         turn.directory_changed = true;
-        self.record(turn, Write::Grant { number, grant: Grant { at: now, ended: None, ..grant } });
+        let grant = Grant { token, purpose, at: now, until, ended: None };
+        self.record(turn, Write::Grant { number, grant });
         Ok(Answer::Recorded { index })
     }
 

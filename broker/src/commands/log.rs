@@ -104,9 +104,9 @@ pub(super) fn roll_over(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
 }
 
 /// Begins a log under another origin.
-pub(super) fn new_origin(home: &Home, origin: String, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
+pub(super) fn new_origin(home: &Home, origin: &str, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
     let reason = purpose(reason)?;
-    let answer = ask(home, &Request::NewOrigin { origin: origin.clone(), reason })?;
+    let answer = ask(home, &Request::NewOrigin { origin: origin.to_owned(), reason })?;
     ui.answer(
         &Text::new(
             format!("Begonnen: {origin}. Geen agent volgt dit vanzelf: elke deelnemer beslist met `seinhuis-agent log accept-origin`. Vertel hun waarom, en wat er verloren kan zijn."),

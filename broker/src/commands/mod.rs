@@ -188,7 +188,7 @@ fn logs(home: &Home, command: Log, ui: Ui) -> Result<Outcome, Complaint> {
         Log::Key { all } => log::key(home, all, ui),
         Log::List => log::list(home, ui),
         Log::RollOver => log::roll_over(home, ui),
-        Log::NewOrigin { origin, reason } => log::new_origin(home, origin, &reason, ui),
+        Log::NewOrigin { origin, reason } => log::new_origin(home, &origin, &reason, ui),
         Log::Purge { dry_run } => log::purge(home, dry_run, ui),
         Log::Grant { purpose, days } => log::grant(home, &purpose, days, ui),
         Log::Grants => log::grants(home, ui),

@@ -38,7 +38,7 @@ impl Log {
             (tail.size, tail.closed)
         };
         let mut found = None;
-        let from = self.purged().next_multiple_of(WIDTH) / WIDTH;
+        let from = self.purged().div_ceil(WIDTH);
         for index in from..from.saturating_add(ROUND) {
             let full = (index + 1) * WIDTH;
             let end = if full <= size {

@@ -29,9 +29,8 @@ fn said(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 /// The broker's answer, changed on its way.
 fn answered(broker: &Broker, node: &mut Node, change: impl FnOnce(&mut wire::Succession)) {
     node.step([Input::Connected(Box::new(broker.welcome(NOW)))], NOW);
-    let asked = node.take_sends().into_iter().find_map(|send| match send {
-        Send::FetchSuccession { origin, size } => Some((origin, size)),
-        _ => None,
+    let asked = node.take_sends().into_iter().find_map(|send| {
+        if let Send::FetchSuccession { origin, size } = send { Some((origin, size)) } else { None }
     });
     let (origin, size) = asked.unwrap();
     let mut answer = broker.succession(&origin, size).unwrap();
