@@ -59,7 +59,7 @@ fn message<M: Message>(payload: &[u8]) -> bool {
 
 /// Every message; an acknowledgement also as a payload that the known key signs.
 pub fn wire(data: &[u8]) -> bool {
-    let each: [Check; 17] = [
+    let each: [Check; 19] = [
         message::<Hello>,
         message::<Welcome>,
         message::<Refuse>,
