@@ -103,12 +103,17 @@ impl Tail {
 /// What was read from files lately. Full tiles and bundles never change, so nothing in here grows stale.
 #[derive(Debug, Default)]
 struct Cache {
-    tiles: BTreeMap<(u8, u64), Arc<TileTree>>,
+    /// Tiles of leaves, and apart from them those above: one of these leads to 256 times as many entries or more, and is
+    /// not to make room for what the next proof will not ask for.
+    leaves: BTreeMap<(u8, u64), Arc<TileTree>>,
+    above: BTreeMap<(u8, u64), Arc<TileTree>>,
     bundles: BTreeMap<u64, Arc<Vec<Vec<u8>>>>,
 }
 
-/// Most tiles remembered: 4 MiB.
-const CACHED_TILES: usize = 256;
+/// Most tiles of leaves remembered: 4 MiB.
+const CACHED_LEAVES: usize = 256;
+/// Most tiles above them remembered: 32 MiB, and only a log of more than a hundred million entries has so many.
+const CACHED_ABOVE: usize = 2048;
 /// Most bundles remembered: about 3 MiB.
 const CACHED_BUNDLES: usize = 16;
 
@@ -118,6 +123,16 @@ fn remember<K: Ord, V>(cache: &mut BTreeMap<K, V>, limit: usize, key: K, value: 
         cache.clear();
     }
     cache.insert(key, value);
+}
+
+impl Cache {
+    /// Where tiles of a level are remembered, and how many.
+    const fn of(&mut self, level: u8) -> (&mut BTreeMap<(u8, u64), Arc<TileTree>>, usize) {
+        match level {
+            0 => (&mut self.leaves, CACHED_LEAVES),
+            _ => (&mut self.above, CACHED_ABOVE),
+        }
+    }
 }
 
 /// A handle on a log; cheap to clone, readable from any thread.
@@ -294,7 +309,7 @@ impl Log {
     fn read_hashes(&self, tile: Tile) -> Result<TileTree, Complaint> {
         let path = self.dir.join(tile.to_string());
         tile::decode_tile(&files::read(&path, TILE_BYTES)?, tile.width())
-            .map(|hashes| TileTree::of(&hashes))
+            .map(TileTree::of)
             .map_err(|error| broken(&path, &error.to_string()))
     }
 
@@ -307,12 +322,16 @@ impl Log {
             }
         }
         // No lock is held while a file is read.
-        let known = self.cached().tiles.get(&(level, index)).cloned();
+        let known = self.cached().of(level).0.get(&(level, index)).cloned();
         if let Some(hashes) = known {
             return Some(look(&hashes));
         }
         let hashes = Arc::new(self.read_tile(level, index).ok()?);
-        remember(&mut self.cached().tiles, CACHED_TILES, (level, index), Arc::clone(&hashes));
+        {
+            let mut cached = self.cached();
+            let (tiles, limit) = cached.of(level);
+            remember(tiles, limit, (level, index), Arc::clone(&hashes));
+        }
         Some(look(&hashes))
     }
 
@@ -426,12 +445,20 @@ impl Log {
                 Ok(ProvedEntry {
                     index,
                     entry: Bytes(self.entry(index)?),
-                    path: tree::inclusion_proof(index, size, &self.nodes(size))
-                        .map_err(|error| broken(&self.dir, &error.to_string()))?,
+                    path: self.inclusion(index, size)?,
                 })
             })
             .collect::<Result<Vec<_>, Complaint>>()?;
         Ok(Receipt { version: 1, checkpoint: Bytes::from(note), entries }.to_bytes())
+    }
+
+    /// The proof that the entry at `index` is in the tree of the first `size`.
+    ///
+    /// # Errors
+    /// A sentence when it is not, or a tile is missing.
+    pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, Complaint> {
+        tree::inclusion_proof(index, size, &self.nodes(size))
+            .map_err(|error| broken(&self.dir, &error.to_string()))
     }
 
     /// The proof that the tree of `new` entries extends the one of `old`.

@@ -40,7 +40,9 @@ pub fn read(path: &Path, max: usize) -> Result<Vec<u8>, Complaint> {
         ));
     }
     let file = File::open(path).map_err(fail)?;
-    read_bounded(file, max).map_err(fail)?.ok_or_else(|| too_large(&path.display().to_string(), max))
+    read_bounded(file, max, meta.len())
+        .map_err(fail)?
+        .ok_or_else(|| too_large(&path.display().to_string(), max))
 }
 
 /// Reads a file of at most `max` bytes, or standard input when `path` is `-`.
@@ -51,7 +53,7 @@ pub fn read_or_stdin(path: &Path, max: usize) -> Result<Vec<u8>, Complaint> {
     if path != Path::new("-") {
         return read(path, max);
     }
-    read_bounded(io::stdin().lock(), max)
+    read_bounded(io::stdin().lock(), max, 0)
         .map_err(|error| Complaint::io(Doing::Read, path, &error))?
         .ok_or_else(|| too_large("standard input", max))
 }
@@ -198,9 +200,11 @@ fn put_in_place(temporary: &Path, path: &Path, existing: Existing) -> io::Result
     }
 }
 
-fn read_bounded(source: impl Read, max: usize) -> io::Result<Option<Vec<u8>>> {
+/// Reads at most `max` bytes; about as many as `expected` in one go.
+fn read_bounded(source: impl Read, max: usize, expected: u64) -> io::Result<Option<Vec<u8>>> {
     let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Vec::new();
+    let room = usize::try_from(expected).unwrap_or(max).min(max).saturating_add(1);
+    let mut bytes = Vec::with_capacity(room);
     source.take(limit).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= max).then_some(bytes))
 }

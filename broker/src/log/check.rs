@@ -79,7 +79,7 @@ impl Log {
         for level in 1..8_u8 {
             let place = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
             let above = self.fresh_tile(level, index / WIDTH)?;
-            let root = super::TileTree::of(&hashes).root();
+            let root = super::TileTree::of(hashes).root();
             if root.is_none() || above.get(place).copied() != root {
                 let tile = Tile::new(level, index / WIDTH, tile::FULL_WIDTH)
                     .map_err(|error| broken(&self.dir, &error.to_string()))?;

@@ -57,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     ("packet", packet::packet),
     ("packet_parts", packet::packet_parts),
     ("prekeys", packet::prekeys),
+    ("proof", log::proof),
     ("receipt", log::receipt),
     ("rotation", rotation::rotation),
     ("schema", covenant::schema),

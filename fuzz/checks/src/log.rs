@@ -1,6 +1,7 @@
 //! Entries, notes, checkpoints, tiles and receipts.
 
 use seinhuis_shared::entry::Entry;
+use seinhuis_shared::ids::Digest;
 use seinhuis_shared::limits::{CHECKPOINT_MAX, ENTRY_MAX, PROOF_MAX, RECIPIENTS_MAX};
 use seinhuis_shared::receipt::{CheckpointCache, RECEIPT_MAX, Receipt};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
@@ -8,7 +9,8 @@ use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::{
     KeyText, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteSignature, VerifierKey,
 };
-use seinhuis_shared::tlog::proof::{root_from_inclusion, verify_consistency};
+use seinhuis_shared::tlog::proof::{root_from_inclusion, verify_consistency, verify_inclusion};
+use seinhuis_shared::tlog::subset::{SubsetError, root_from_subset};
 use seinhuis_shared::tlog::tile::{
     FULL_WIDTH, TilePath, decode_bundle, decode_tile, encode_bundle, encode_tile,
 };
@@ -140,4 +142,73 @@ pub fn entry_bundle(data: &[u8]) -> bool {
         assert_eq!(encode_bundle(entries).as_deref(), Ok(data), "a bundle re-encodes otherwise");
     }
     decoded.is_ok()
+}
+
+/// A claim about a tree with its proof: one byte that says which kind, two numbers of eight bytes, and hashes.
+///
+/// What is true of every proof that holds: no hash of it can be changed, left out or added.
+pub fn proof(data: &[u8]) -> bool {
+    let Some((&kind, rest)) = data.split_first() else { return false };
+    let Some((first, rest)) = rest.split_first_chunk::<8>() else { return false };
+    let Some((second, rest)) = rest.split_first_chunk::<8>() else { return false };
+    let (first, second) = (u64::from_be_bytes(*first), u64::from_be_bytes(*second));
+    let (hashes, over) = rest.as_chunks::<32>();
+    let hashes: Vec<Digest> = hashes.iter().copied().map(Digest).collect();
+    match (kind, &hashes[..], over) {
+        (0, [leaf, root, path @ ..], []) => {
+            short(path, |path| verify_inclusion(first, second, leaf, path, root).is_ok())
+        }
+        (1, [old, new, path @ ..], []) => {
+            short(path, |path| verify_consistency(first, second, path, old, new).is_ok())
+        }
+        (2, [root, path @ ..], places) => subset(second, places, path, root),
+        _ => false,
+    }
+}
+
+/// As [`unchangeable`], for a proof of one thing: it is no longer than the tallest tree is high, and one.
+fn short(path: &[Digest], holds: impl Fn(&[Digest]) -> bool) -> bool {
+    let good = unchangeable(path, holds);
+    assert!(!good || path.len() <= 65, "a proof longer than any tree calls for");
+    good
+}
+
+/// Whether a proof holds; when it does, no other near it may.
+fn unchangeable(path: &[Digest], holds: impl Fn(&[Digest]) -> bool) -> bool {
+    if !holds(path) {
+        return false;
+    }
+    assert!(!holds(&[path, &[Digest([0; 32])]].concat()), "a hash that proves nothing");
+    for at in 0..path.len() {
+        let mut changed = path.to_vec();
+        changed[at].0[at % 32] ^= 1;
+        assert!(!holds(&changed), "another hash {at}");
+        changed.remove(at);
+        assert!(!holds(&changed), "without hash {at}");
+    }
+    true
+}
+
+/// A proof of many leaves: how far each place lies after the one before it, in a byte, and the leaf's hash from that.
+fn subset(size: u64, steps: &[u8], path: &[Digest], root: &Digest) -> bool {
+    let places = steps.iter().scan(0_u64, |next, step| {
+        let place = next.saturating_add(u64::from(*step));
+        *next = place.saturating_add(1);
+        Some((place, leaf_hash(&[*step])))
+    });
+    let leaves: Vec<(u64, Digest)> = places.collect();
+    let under = |path: &[Digest]| root_from_subset(leaves.iter().copied(), size, path.iter().copied());
+    let found = under(path);
+    if found.is_ok() {
+        assert!(leaves.iter().all(|(place, _)| *place < size), "a leaf outside the tree");
+        assert_eq!(under(&[path, &[Digest([0; 32])]].concat()), Err(SubsetError::TooLong));
+        if let Some((_, fewer)) = path.split_last() {
+            assert_eq!(under(fewer), Err(SubsetError::TooShort));
+        }
+    }
+    let holds = found == Ok(*root);
+    if holds {
+        unchangeable(path, |path| under(path) == Ok(*root));
+    }
+    holds
 }

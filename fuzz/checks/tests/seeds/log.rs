@@ -11,8 +11,9 @@ use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::{KeyText, Note, NoteSignature};
+use seinhuis_shared::tlog::subset::subset_proof;
 use seinhuis_shared::tlog::tile::{encode_bundle, encode_tile};
-use seinhuis_shared::tlog::tree::{BatchTree, Frontier};
+use seinhuis_shared::tlog::tree::{BatchTree, Frontier, consistency_proof, inclusion_proof, root};
 
 use super::{Seed, changed, cut, longer, no, ok};
 
@@ -155,6 +156,49 @@ fn notes() -> Vec<Seed> {
     ]
 }
 
+/// Proofs of a tree of nineteen leaves: of one leaf, of its beginning, of some leaves.
+fn proofs() -> Vec<Seed> {
+    let steps = [2_u8, 0, 9];
+    let mut tree = BatchTree::default();
+    for place in 0..19_u8 {
+        // At the places the steps lead to, the leaves that the check makes of the steps.
+        let step = match place {
+            2 => steps[0],
+            3 => steps[1],
+            13 => steps[2],
+            other => other,
+        };
+        tree.append(leaf_hash(&[step])).unwrap();
+    }
+    let at = |size: u64| root(size, &tree).unwrap();
+    let claim = |kind: u8, first: u64, second: u64, hashes: Vec<Digest>| {
+        let hashes = hashes.into_iter().flat_map(|hash| hash.0);
+        let numbers = [first, second].map(u64::to_be_bytes).concat();
+        [kind].into_iter().chain(numbers).chain(hashes).collect::<Vec<u8>>()
+    };
+    let with = |start: &[Digest], path: Vec<Digest>| [start, &path].concat();
+    let leaf = tree.leaves()[12];
+    let inclusion = with(&[leaf, at(19)], inclusion_proof(12, 19, &tree).unwrap());
+    let consistency = with(&[at(7), at(19)], consistency_proof(7, 19, &tree).unwrap());
+    let mut path = vec![at(19)];
+    subset_proof([2, 3, 13], 19, &tree, &mut |hash| path.push(hash)).unwrap();
+    let subset = [claim(2, 0, 19, path), steps.to_vec()].concat();
+    let huge = vec![leaf; 130];
+    vec![
+        ok("proof", "inclusion", claim(0, 12, 19, inclusion.clone())),
+        no("proof", "inclusion-elsewhere", claim(0, 13, 19, inclusion.clone())),
+        no("proof", "inclusion-huge", claim(0, u64::MAX - 1, u64::MAX, huge.clone())),
+        ok("proof", "consistency", claim(1, 7, 19, consistency.clone())),
+        ok("proof", "consistency-from-empty", claim(1, 0, 19, vec![at(0), at(19)])),
+        no("proof", "consistency-shrunk", claim(1, 19, 7, consistency)),
+        no("proof", "consistency-huge", claim(1, u64::MAX - 1, u64::MAX, huge.clone())),
+        no("proof", "subset-other-leaves", [&subset[..subset.len() - 1], &[8]].concat()),
+        no("proof", "subset-huge", claim(2, 0, u64::MAX, huge)),
+        ok("proof", "subset", subset),
+        no("proof", "other-kind", claim(3, 12, 19, inclusion)),
+    ]
+}
+
 pub(super) fn all() -> Vec<Seed> {
-    [receipts(), entries(), paths(), notes()].into_iter().flatten().collect()
+    [receipts(), entries(), paths(), notes(), proofs()].into_iter().flatten().collect()
 }

@@ -226,6 +226,31 @@ fn rotations() -> Vec<Seed> {
     ]
 }
 
+/// What agent and broker say of logs.
+fn logs() -> [(&'static str, Result<Vec<u8>, Refusal>); 3] {
+    [
+        (
+            "fetch-consistency",
+            FetchConsistency { origin: "broker.example/uitwisseling/2026".into(), sizes: vec![1, 300] }
+                .to_frame(),
+        ),
+        (
+            "fetch-succession",
+            FetchSuccession { origin: "broker.example/uitwisseling/2026".into(), size: 300 }.to_frame(),
+        ),
+        (
+            "succession",
+            Succession {
+                origin: "broker.example/uitwisseling/2027".into(),
+                closing: Bytes(vec![1, 2]),
+                opening: Bytes(vec![3]),
+                proof: vec![Digest([4; 32])],
+            }
+            .to_frame(),
+        ),
+    ]
+}
+
 fn messages() -> Vec<Seed> {
     let (digest, oin, text) = (Digest([2; 32]), known::oin(), "seinhuis/0.1.0".to_owned());
     let receipt = Bytes(log::receipt().to_bytes());
@@ -285,7 +310,7 @@ fn messages() -> Vec<Seed> {
         ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
     ];
     let mut seeds = Vec::new();
-    for (name, frame) in framed {
+    for (name, frame) in framed.into_iter().chain(logs()) {
         let frame = frame.unwrap();
         seeds.push(ok("wire", name, &frame[frame::HEADER_LEN..]));
         seeds.push(ok("frame", name, frame));
