@@ -13,6 +13,7 @@ use seinhuis_shared::packet::{
     Content, Context, Hpke, HpkeError, Plain, Recipient, SealRandomness, VERSION, seal,
 };
 use seinhuis_shared::prekey::{PUBLIC_LEN, Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::{Rotated, Rotation};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{
@@ -287,25 +288,6 @@ fn messages() -> Vec<Seed> {
         ("case", Case { decisions: vec![decided] }.to_frame()),
         ("covenant", covenant.to_frame()),
         ("rotations", Rotations { rotations: vec![rotated] }.to_frame()),
-        (
-            "fetch-consistency",
-            FetchConsistency { origin: "broker.example/uitwisseling/2026".into(), sizes: vec![1, 300] }
-                .to_frame(),
-        ),
-        (
-            "fetch-succession",
-            FetchSuccession { origin: "broker.example/uitwisseling/2026".into(), size: 300 }.to_frame(),
-        ),
-        (
-            "succession",
-            Succession {
-                origin: "broker.example/uitwisseling/2027".into(),
-                closing: Bytes(vec![1, 2]),
-                opening: Bytes(vec![3]),
-                proof: vec![Digest([4; 32])],
-            }
-            .to_frame(),
-        ),
         ("consistency", Consistency { proofs: vec![vec![digest], vec![]] }.to_frame()),
         ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
     ];
