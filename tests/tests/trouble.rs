@@ -372,8 +372,8 @@ fn a_flipped_byte_in_the_logs_files_is_found() {
         }
         raw.close().await;
     });
-    let bundle = stage.broker_home().join("log/tile/entries/000");
-    let tile = stage.broker_home().join("log/tile/0/000");
+    let folder = stage.broker_home().join("log").join(seinhuis_shell::clock::now().year().to_string());
+    let (bundle, tile) = (folder.join("tile/entries/000"), folder.join("tile/0/000"));
     process::until("the first bundle is a file", PATIENCE, || bundle.exists() && tile.exists()).unwrap();
     assert!(stage.broker(&["log", "verify"]).is_ok());
     flip(&bundle, 5000);
