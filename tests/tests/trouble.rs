@@ -372,7 +372,7 @@ fn a_flipped_byte_in_the_logs_files_is_found() {
         }
         raw.close().await;
     });
-    let folder = stage.broker_home().join("log").join(seinhuis_shell::clock::now().year().to_string());
+    let folder = stage.broker_home().join("log").join(clock::now().year().to_string());
     let (bundle, tile) = (folder.join("tile/entries/000"), folder.join("tile/0/000"));
     process::until("the first bundle is a file", PATIENCE, || bundle.exists() && tile.exists()).unwrap();
     assert!(stage.broker(&["log", "verify"]).is_ok());
