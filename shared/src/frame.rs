@@ -77,7 +77,7 @@ kinds! {
     /// Broker: a covenant with what its parties said of it.
     Covenant = 0x35, AGREEMENT_MAX;
     /// Agent: asks for consistency proofs between rising tree sizes.
-    FetchConsistency = 0x36, 512;
+    FetchConsistency = 0x36, 640;
     /// Broker: the proofs, one for each pair of neighbouring sizes.
     Consistency = 0x37, 4 * SMALL_FRAME_MAX;
     /// Agent: proposes a version of a covenant, in canonical form.
@@ -96,6 +96,10 @@ kinds! {
     Rotations = 0x3e, ROTATIONS_LINE_MAX;
     /// Agent: its answer, as a witness, to a checkpoint it was asked to cosign.
     Cosigned = 0x40, COSIGNED_MAX + 64;
+    /// Agent: asks what followed on a log that is closed.
+    FetchSuccession = 0x46, 256;
+    /// Broker: the last entry of that log and the first of the next.
+    Succession = 0x47, 2 * SMALL_FRAME_MAX;
 }
 
 /// A frame's header.

@@ -84,6 +84,11 @@ pub struct LogKey {
 pub struct CheckpointCache(Option<(Vec<u8>, Checkpoint)>);
 
 impl CheckpointCache {
+    /// Nothing was verified yet.
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
     fn verify(&mut self, note: &[u8], log: &LogKey) -> Result<Checkpoint, CheckpointError> {
         if let Some((seen, checkpoint)) = &self.0
             && seen == note

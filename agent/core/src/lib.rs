@@ -18,6 +18,7 @@ mod cases;
 mod corrections;
 mod engine;
 mod inbox;
+mod logs;
 mod marks;
 pub mod minimise;
 pub mod onward;
@@ -43,6 +44,7 @@ pub use agreed::Agreed;
 pub use cases::Cases;
 pub use corrections::CorrectRequest;
 pub use engine::{Core, Settings};
+pub use logs::OfferedLog;
 pub use minimise::{PushRequest, Rejection, Target};
 pub use onward::{Grant, Source};
 pub use outbox::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release, WINDOW_BYTES, WINDOW_PACKETS};
@@ -51,7 +53,7 @@ pub use records::pseudonym;
 pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, CosignedRow,
-    ErasedRow, Ground, InboxRow, MarkRow, Noted, OutboxRow, ProposalRow, ProvenanceRow, RecordRow,
+    ErasedRow, Ground, InboxRow, LogRow, MarkRow, Noted, OutboxRow, ProposalRow, ProvenanceRow, RecordRow,
     ReleaseRow, Remark, RestoreError, RotationRow, Row, Stage, SubjectRow, WordRow, Write,
 };
 pub use status::{Peer, Status};

@@ -10,6 +10,7 @@ mod init;
 mod key;
 mod log;
 mod messages;
+mod policy;
 mod present;
 mod push;
 mod release;
@@ -59,7 +60,7 @@ enum Command {
     /// The keys: show, rotate, witness
     #[command(subcommand)]
     Key(Key),
-    /// The exchange log: policy
+    /// The exchange logs: list, accept-origin, policy
     #[command(subcommand)]
     Log(Log),
     /// Run the agent
@@ -205,6 +206,15 @@ enum Log {
         /// The first digits of the covenant's hash, when more than one in force asks a quorum
         covenant: Option<String>,
     },
+    /// Show the exchange logs this agent followed, from the first, and how much of each is proved
+    List,
+    /// Go on with a log that the broker's operator began by hand, after a fork or a backup that was put back;
+    /// without --origin only show what that would mean (exit code 1)
+    AcceptOrigin {
+        /// The new log's origin, as shown
+        #[arg(long)]
+        origin: Option<String>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -306,8 +316,10 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Case(command) => cases(&home, command, ui),
         Command::Key(Key::Show) => key::show(&home, ui),
         Command::Key(Key::Witness) => key::witness(&home, ui),
-        Command::Log(Log::Policy { covenant }) => log::policy(&home, covenant.as_deref(), ui),
+        Command::Log(Log::Policy { covenant }) => policy::policy(&home, covenant.as_deref(), ui),
         Command::Key(Key::Rotate { now }) => key::rotate(&home, now, ui),
+        Command::Log(Log::List) => log::show(&home, ui),
+        Command::Log(Log::AcceptOrigin { origin }) => log::accept(&home, origin, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::case::{CaseView, DecidedView, PendingView, StatedView};
 use super::key::{KeyView, RotatedView, TurningView};
-use super::log::PolicyView;
+use super::policy::PolicyView;
 use super::request::ActText;
 use crate::engine::{View, outbox_row, provenance_row, release_row, store_complaint};
 use crate::link::LinkStatus;
@@ -380,6 +380,7 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
         "ldv": { "waiting": status.records, "oldest": time(status.records_since) },
         "corrections": { "open": status.corrections_open, "refused": status.corrections_refused },
         "log": {
+            "origin": status.origin,
             "size": status.pin.map(|pin| pin.size),
             "root": status.pin.map(|pin| pin.root.to_string()),
             "forked": status.pin.is_some_and(|pin| pin.forked),

@@ -20,7 +20,7 @@ use seinhuis_shell::{answer, clock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{correct, present};
+use super::{correct, log, present};
 use crate::agent::{AgentHandle, PushError, stopped};
 use crate::engine::{Engine, Say, View, outbox_row, provenance_row, store_complaint};
 use crate::home::Home;
@@ -156,6 +156,11 @@ pub enum Request {
         /// At once, without waiting for verdicts on what is sealed.
         urgent: bool,
     },
+    /// Goes on with a log that the broker's operator began by hand.
+    AcceptOrigin {
+        /// Its origin.
+        origin: String,
+    },
 }
 
 /// A decision about a case, as text.
@@ -247,6 +252,8 @@ pub enum Look {
     },
     /// The signing key and how it came to be.
     Key,
+    /// The exchange logs, and one that can be accepted.
+    Logs,
     /// How the agent is doing.
     Status,
 }
@@ -318,6 +325,10 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             say_directly(&mut engine, say)?;
             engine.overwrite().map_err(|error| store_complaint(&error))?;
             present::received(&engine.view(), position)
+        }
+        Request::AcceptOrigin { origin } => {
+            say_directly(&mut engine, Say::AcceptOrigin(origin))?;
+            see(&engine.view(), &Look::Logs, None)
         }
         Request::Rotate { urgent } => engine
             .make_next_key()
@@ -493,6 +504,10 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             say(agent, erasing).await?;
             agent.query(move |view| present::received(view, position)).await?
         }
+        Request::AcceptOrigin { origin } => {
+            say(agent, Say::AcceptOrigin(origin)).await?;
+            agent.query(|view| serde_json::json!(log::view(view))).await
+        }
         Request::Rotate { urgent } => {
             say(agent, Say::Rotate { urgent }).await?;
             agent.query(present::key).await
@@ -559,6 +574,7 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Case { case } => Ok(present::case(view, field("CASE", case)?)),
         Look::Key => Ok(present::key(view)),
         Look::Policies => Ok(present::policies(view)),
+        Look::Logs => Ok(serde_json::json!(log::view(view))),
         Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
         Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
     }

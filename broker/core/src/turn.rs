@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::Agreement;
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
@@ -16,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::input::{ConnId, LaneId, RequestId};
 use crate::mailbox::MailItem;
 use crate::operator::{Answer, CommandId};
+use crate::shards::Step;
 use crate::write::{Outcome, Write};
 
 /// Where a receipt comes from.
@@ -23,15 +25,15 @@ use crate::write::{Outcome, Write};
 pub enum ReceiptSource {
     /// Made in this turn: the bytes.
     Fresh(Arc<Vec<u8>>),
-    /// To be put together again from the log: entries `first..first + count`, proved in the tree of
-    /// `size` with the checkpoint `note`. Gives the same bytes as when it was fresh.
+    /// To be put together again from the log: entries `first..first + count`, proved in the tree that ends
+    /// at `end` with the checkpoint `note`. Gives the same bytes as when it was fresh.
     Stored {
-        /// Index of the first entry.
+        /// Position of the first entry.
         first: u64,
         /// Number of entries.
         count: u8,
-        /// Tree size.
-        size: u64,
+        /// Position after the last entry of the tree.
+        end: u64,
         /// The signed checkpoint of that size.
         note: Arc<Vec<u8>>,
     },
@@ -172,6 +174,8 @@ pub enum Send {
         conn: ConnId,
         /// The request.
         request: RequestId,
+        /// The log's number, from the first.
+        log: usize,
         /// The sizes.
         sizes: Vec<u64>,
     },
@@ -197,6 +201,23 @@ pub enum Send {
         conn: ConnId,
         /// The message.
         witnessed: Witnessed,
+    },
+    /// What followed on a log; the shell adds the consistency proof.
+    Succession {
+        /// On which connection.
+        conn: ConnId,
+        /// The request.
+        request: RequestId,
+        /// The number of the log that ended, from the first.
+        log: usize,
+        /// The sizes between which consistency is to be proved.
+        proof: Option<(u64, u64)>,
+        /// The next log's origin.
+        origin: String,
+        /// Receipt of the closing entry.
+        closing: Bytes,
+        /// Receipt of the opening entry.
+        opening: Bytes,
     },
     /// The answer to an operator's command.
     Answer {
@@ -229,6 +250,8 @@ pub struct Turn {
     /// Until when one of these outcomes may have to be repeated, with its receipt.
     pub(crate) keep_until: Option<Timestamp>,
     pub(crate) directory_changed: bool,
+    /// What it does to the logs.
+    pub(crate) step: Option<Step>,
     /// How much waiting mail this turn looked at for what is to be shredded.
     pub(crate) swept: usize,
     entropy: [u8; 32],
@@ -246,6 +269,7 @@ impl Turn {
             outcomes: BTreeMap::new(),
             keep_until: None,
             directory_changed: false,
+            step: None,
             swept: 0,
             entropy,
             salts: 0,

@@ -157,6 +157,7 @@ async fn encode(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Case { .. }
         | Send::Cases { .. }
         | Send::Rotations { .. }
+        | Send::Succession { .. }
         | Send::Consistency { .. }
         | Send::AddCheckpoint { .. }
         | Send::AskOutside { .. }

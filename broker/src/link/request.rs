@@ -8,13 +8,15 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Header, Kind};
+use seinhuis_shared::ids::Digest;
 use seinhuis_shared::limits::BUNDLE_MAX;
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
     self, Case, Consistency, Cosigned, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys,
-    Message as _, Prekeys, Rotations,
+    FetchSuccession, Message as _, Prekeys, Rotations,
 };
+use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
 use tokio::sync::oneshot;
@@ -70,7 +72,14 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         Kind::Rotate => Ok(Ask::Rotate(payload)),
         Kind::FetchCase => Ok(Ask::FetchCase(FetchCase::parse(&payload)?.case)),
         Kind::Cosigned => Ok(Ask::Cosigned(Cosigned::parse(&payload)?)),
-        Kind::FetchConsistency => Ok(Ask::FetchConsistency(FetchConsistency::parse(&payload)?.sizes)),
+        Kind::FetchConsistency => {
+            let FetchConsistency { origin, sizes } = FetchConsistency::parse(&payload)?;
+            Ok(Ask::FetchConsistency(origin, sizes))
+        }
+        Kind::FetchSuccession => {
+            let FetchSuccession { origin, size } = FetchSuccession::parse(&payload)?;
+            Ok(Ask::FetchSuccession(origin, size))
+        }
         Kind::Hello
         | Kind::Welcome
         | Kind::Refuse
@@ -88,6 +97,7 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         | Kind::AddCheckpoint
         | Kind::Witnessed
         | Kind::Rotations
+        | Kind::Succession
         | Kind::Consistency => Err(Refusal::UnexpectedMessage),
     }
 }
@@ -115,24 +125,17 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         }
         Send::Rotations { rotations, .. } => Rotations { rotations }.to_frame(),
         Send::Case { decisions, .. } => Case { decisions }.to_frame(),
-        Send::Consistency { sizes, .. } => {
-            let log = peer.shared.service.log.clone();
-            let proofs = tokio::task::spawn_blocking(move || {
-                sizes
-                    .windows(2)
-                    .filter_map(|pair| match pair {
-                        [old, new] => Some(log.consistency(*old, *new)),
-                        _ => None,
-                    })
-                    .collect::<Result<Vec<_>, _>>()
-            })
-            .await
-            .map_err(|_| Refusal::StorageFailed)?
-            .map_err(|complaint| {
-                tracing::error!("{}", complaint.what.en);
-                Refusal::StorageFailed
-            })?;
+        Send::Consistency { log, sizes, .. } => {
+            let pairs = sizes.windows(2).filter_map(|pair| match pair {
+                [old, new] => Some((*old, *new)),
+                _ => None,
+            });
+            let proofs = proofs(peer, log, pairs.collect()).await?;
             Consistency { proofs }.to_frame()
+        }
+        Send::Succession { log, proof, origin, closing, opening, .. } => {
+            let proof = proofs(peer, log, proof.into_iter().collect()).await?.pop().unwrap_or_default();
+            wire::Succession { origin, closing, opening, proof }.to_frame()
         }
         Send::Refuse { refuse, .. } => refuse.to_frame(),
         Send::Welcome { .. }
@@ -147,4 +150,16 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Witnessed { .. }
         | Send::Answer { .. } => Err(Refusal::UnexpectedMessage),
     }
+}
+
+/// Consistency proofs between pairs of sizes, read from the tiles of a log.
+async fn proofs(peer: &Peer, log: usize, pairs: Vec<(u64, u64)>) -> Result<Vec<Vec<Digest>>, Refusal> {
+    let logs = peer.shared.service.logs.clone();
+    let read = move || pairs.into_iter().map(|(old, new)| logs.consistency(log, old, new)).collect();
+    let read: Result<Vec<_>, Complaint> =
+        tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::StorageFailed)?;
+    read.map_err(|complaint| {
+        tracing::error!("{}", complaint.what.en);
+        Refusal::StorageFailed
+    })
 }

@@ -198,9 +198,9 @@ async fn offer(
 pub(crate) async fn resolve(peer: &Peer, source: ReceiptSource) -> Result<Arc<Vec<u8>>, Complaint> {
     match source {
         ReceiptSource::Fresh(bytes) => Ok(bytes),
-        ReceiptSource::Stored { first, count, size, note } => {
-            let log = peer.shared.service.log.clone();
-            tokio::task::spawn_blocking(move || log.receipt(first, count, size, &note))
+        ReceiptSource::Stored { first, count, end, note } => {
+            let logs = peer.shared.service.logs.clone();
+            tokio::task::spawn_blocking(move || logs.receipt(first, count, end, &note))
                 .await
                 .map_err(|error| Complaint::bug(error.to_string()))?
                 .map(Arc::new)

@@ -77,6 +77,7 @@ fn to_agent(request: &AgentRequest) -> bool {
         | AgentRequest::RetryCorrections { .. }
         | AgentRequest::Erase { .. }
         | AgentRequest::Decide { .. }
+        | AgentRequest::AcceptOrigin { .. }
         | AgentRequest::Rotate { .. } => true,
     }
 }
@@ -125,6 +126,13 @@ fn to_broker(request: &BrokerRequest) -> bool {
         | BrokerRequest::Status
         | BrokerRequest::Tail { .. }
         | BrokerRequest::Verify
+        | BrokerRequest::Logs
+        | BrokerRequest::RollOver
+        | BrokerRequest::NewOrigin { .. }
+        | BrokerRequest::Purge { .. }
+        | BrokerRequest::Grant { .. }
+        | BrokerRequest::Grants
+        | BrokerRequest::RevokeGrant { .. }
         | BrokerRequest::Export { .. } => true,
     }
 }

@@ -17,7 +17,8 @@ use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{
     Acknowledgement, Agreements, Case, Cases, Consistency, Covenant, Deferred, FetchCase, FetchConsistency,
-    FetchCovenant, FetchPrekeys, Hello, Message, Offer, Prekeys, Refuse, Rotations, Verdict, Welcome,
+    FetchCovenant, FetchPrekeys, FetchSuccession, Hello, Message, Offer, Prekeys, Refuse, Rotations,
+    Succession, Verdict, Welcome,
 };
 
 use crate::{Check, known};
@@ -58,7 +59,7 @@ fn message<M: Message>(payload: &[u8]) -> bool {
 
 /// Every message; an acknowledgement also as a payload that the known key signs.
 pub fn wire(data: &[u8]) -> bool {
-    let each: [Check; 17] = [
+    let each: [Check; 19] = [
         message::<Hello>,
         message::<Welcome>,
         message::<Refuse>,
@@ -76,6 +77,8 @@ pub fn wire(data: &[u8]) -> bool {
         message::<Rotations>,
         message::<FetchConsistency>,
         message::<Consistency>,
+        message::<FetchSuccession>,
+        message::<Succession>,
     ];
     let mut accepted = each.iter().filter(|check| check(data)).count() > 0;
     let signed = Sign1::sign(&known::signer(), Purpose::Acknowledgement, data);

@@ -368,7 +368,7 @@ fn witness(story: &Story) -> String {
 }
 
 fn consistency(story: &Story) -> String {
-    let ask = FetchConsistency { sizes: vec![1, 3] };
+    let ask = FetchConsistency { origin: ORIGIN.into(), sizes: vec![1, 3] };
     let answer = Consistency { proofs: vec![story.consistency.clone()] };
     Block::new()
         .text("checkpoint of size 1", &story.notes[0])

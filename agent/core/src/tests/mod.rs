@@ -4,6 +4,7 @@ mod corrections;
 mod inbox;
 mod interleaving;
 mod law;
+mod logs;
 mod minimise;
 mod onward;
 mod outbox;

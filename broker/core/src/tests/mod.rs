@@ -18,4 +18,6 @@ mod replay;
 mod rotations;
 mod sequences;
 mod sessions;
+mod shards;
+mod upkeep;
 mod witnesses;

@@ -13,12 +13,13 @@ use seinhuis_shared::packet::{
     Content, Context, Hpke, HpkeError, Plain, Recipient, SealRandomness, VERSION, seal,
 };
 use seinhuis_shared::prekey::{PUBLIC_LEN, Prekey, PrekeyBundle, PrekeyPublic, PrekeySecret, SUITE};
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::{Rotated, Rotation};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{
     Acknowledged, Acknowledgement, Agreements, Case, CaseHead, Cases, Consistency, Covenant, Decided,
-    Deferred, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, Hello, Known, Message as _, Offer,
-    Prekeys, Refuse, Rotations, Verdict, Welcome,
+    Deferred, FetchCase, FetchConsistency, FetchCovenant, FetchPrekeys, FetchSuccession, Hello, Known,
+    Message as _, Offer, Prekeys, Refuse, Rotations, Succession, Verdict, Welcome,
 };
 use zeroize::Zeroizing;
 
@@ -226,6 +227,31 @@ fn rotations() -> Vec<Seed> {
     ]
 }
 
+/// What agent and broker say of logs.
+fn logs() -> [(&'static str, Result<Vec<u8>, Refusal>); 3] {
+    [
+        (
+            "fetch-consistency",
+            FetchConsistency { origin: "broker.example/uitwisseling/2026".into(), sizes: vec![1, 300] }
+                .to_frame(),
+        ),
+        (
+            "fetch-succession",
+            FetchSuccession { origin: "broker.example/uitwisseling/2026".into(), size: 300 }.to_frame(),
+        ),
+        (
+            "succession",
+            Succession {
+                origin: "broker.example/uitwisseling/2027".into(),
+                closing: Bytes(vec![1, 2]),
+                opening: Bytes(vec![3]),
+                proof: vec![Digest([4; 32])],
+            }
+            .to_frame(),
+        ),
+    ]
+}
+
 fn messages() -> Vec<Seed> {
     let (digest, oin, text) = (Digest([2; 32]), known::oin(), "seinhuis/0.1.0".to_owned());
     let receipt = Bytes(log::receipt().to_bytes());
@@ -262,12 +288,11 @@ fn messages() -> Vec<Seed> {
         ("case", Case { decisions: vec![decided] }.to_frame()),
         ("covenant", covenant.to_frame()),
         ("rotations", Rotations { rotations: vec![rotated] }.to_frame()),
-        ("fetch-consistency", FetchConsistency { sizes: vec![1, 300] }.to_frame()),
         ("consistency", Consistency { proofs: vec![vec![digest], vec![]] }.to_frame()),
         ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
     ];
     let mut seeds = Vec::new();
-    for (name, frame) in framed {
+    for (name, frame) in framed.into_iter().chain(logs()) {
         let frame = frame.unwrap();
         seeds.push(ok("wire", name, &frame[frame::HEADER_LEN..]));
         seeds.push(ok("frame", name, frame));
