@@ -82,12 +82,12 @@ fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
             .broker(&["export", "--purpose", purpose, "--log", text(one, "folder"), "--out", &place])
             .unwrap();
         let key = Key::parse(text(one, "key")).unwrap();
-        let Verdict::Good(good) = seinhuis_verify::verify(File::open(&out).unwrap(), &key).unwrap() else {
+        let Verdict::Good(good) = seinhuis_verify::verify(File::open(&out).unwrap(), &key, None).unwrap() else {
             unreachable!("{name} is good")
         };
         assert_eq!(good.proves, Proves::Complete);
         let other = Key::parse(text(&logs[usize::from(name != "new.zip")], "key")).unwrap();
-        let wrong = seinhuis_verify::verify(File::open(&out).unwrap(), &other).unwrap();
+        let wrong = seinhuis_verify::verify(File::open(&out).unwrap(), &other, None).unwrap();
         assert!(!matches!(wrong, Verdict::Good(_)), "a key counts for one log");
         (good.count, one["closed"] == true)
     });

@@ -32,7 +32,7 @@ pub(crate) fn home(dir: &Path) -> (Home, Config) {
 
 pub(crate) async fn fill(service: &Service, size: u64) {
     while service.logs.current().unwrap().log.size() < size {
-        service.command(Command::Started).await.unwrap();
+        service.command(Command::Started { without_witnesses: false }).await.unwrap();
     }
 }
 
@@ -349,7 +349,9 @@ fn folders_are_named_after_origins_and_never_shared() {
     for origin in ["a/2026", "b/2026", "localhost/log", "a/..", "a/", "x/é"] {
         let folder = logs.folder(origin);
         assert!(folder.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.'), "{folder}");
-        logs.push(origin.into(), folder.clone(), 0, false, Log::begin(&dir.path().join(&folder)));
+        let log = Log::begin(&dir.path().join(&folder));
+        let (origin, folder) = (origin.into(), folder.clone());
+        logs.push(OneLog { number: 0, origin, folder, base: 0, closed: false, by_hand: false, log });
         names.push(folder);
     }
     assert_eq!(names[..3], ["2026", "2026.1", "log"]);
