@@ -515,7 +515,7 @@ def number(digits):
 
 KINDS = set(
     "accepted refused delivered expired shredded covenant case key key-rotated partner start stop consumed withdrawn export "
-    "operator".split()
+    "operator closing opening purged".split()
 )
 OIN = re.compile(r"[0-9A-Z]{20}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -127,6 +127,8 @@ pub enum Say {
         /// At once.
         urgent: bool,
     },
+    /// A person in it accepts the log of this origin, which the broker's operator began by hand.
+    AcceptOrigin(String),
 }
 
 impl Say {
@@ -155,6 +157,7 @@ impl Say {
             Self::Release(release) => Input::Release { token, release },
             Self::Decide(case, act, covenant) => Input::Decide { token, case, act, covenant },
             Self::Rotate { urgent } => Input::Rotate { token, urgent },
+            Self::AcceptOrigin(origin) => Input::AcceptOrigin { token, origin },
         })
     }
 }

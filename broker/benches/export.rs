@@ -59,7 +59,7 @@ fn hex(bytes: &[u8]) -> String {
 fn make(dir: &Path, count: u64) {
     let log = Log::open(dir, 0, Vec::new()).unwrap();
     for first in (0..count).step_by(65_536) {
-        log.append((first..count.min(first + 65_536)).map(entry).collect());
+        log.append((first..count.min(first + 65_536)).map(entry).collect(), b"");
         log.publish().unwrap();
     }
 }

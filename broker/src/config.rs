@@ -28,8 +28,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where agents connect: `host:port`.
     pub advertise: String,
-    /// The exchange log's origin.
+    /// The origin of the first exchange log. One that ends in a year is followed by the next year's by itself.
     pub log_origin: String,
+    /// Keeping and checking the exchange logs.
+    #[serde(default)]
+    pub log: Log,
+    /// Publishing the exchange logs.
+    #[serde(default)]
+    pub publish: Publish,
     /// Bounds on what waits.
     #[serde(default)]
     pub mailbox: Mailbox,
@@ -99,6 +105,30 @@ impl Default for Witnesses {
     }
 }
 
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Days that texts of entries are kept at least, when that is longer than what every covenant says.
+    pub retention_days: Option<u32>,
+    /// In how many hours every file of the logs is read and checked.
+    pub self_check_hours: u32,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { retention_days: None, self_check_hours: 24 }
+    }
+}
+
+/// `[publish]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Publish {
+    /// The TCP address on which the logs' files are served over HTTP; nowhere without it.
+    pub listen: Option<SocketAddr>,
+}
+
 /// `[store]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -144,6 +174,10 @@ impl Config {
             ))
         } else if self.mailbox.packets == 0 || self.mailbox.bytes < 2 * 1024 * 1024 {
             Some(("mailbox", "minstens 1 pakket en 2 MiB", "at least 1 packet and 2 MiB"))
+        } else if self.log.retention_days == Some(0) {
+            Some(("log.retention_days", "minstens 1", "at least 1"))
+        } else if !(1..=8760).contains(&self.log.self_check_hours) {
+            Some(("log.self_check_hours", "1 tot 8760", "1 to 8760"))
         } else if !(1..=1024).contains(&self.store.segment_mib) {
             Some(("store.segment_mib", "1 tot 1024", "1 to 1024"))
         } else if !(10..=60_000).contains(&self.store.index_interval_ms) {

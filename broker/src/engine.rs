@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use seinhuis_broker_core::{
-    Answer, CommandId, ConnId, Contradiction, Core, Directory, Input, LaneId, RequestId, Sealed, Send, Turn,
-    Watch,
+    Answer, CommandId, ConnId, Contradiction, Core, Directory, Grant, Input, LaneId, RequestId, Sealed, Send,
+    Turn, Watch,
 };
 use seinhuis_journal::{Stats, Store, StoreError};
 use seinhuis_shared::limits::FRAME_MAX;
@@ -22,7 +22,7 @@ use seinhuis_shell::pace::Pace;
 use seinhuis_shell::{clock, keys};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use crate::log::Log;
+use crate::logs::Logs;
 use crate::store;
 
 /// Most inputs that share a turn.
@@ -96,6 +96,7 @@ pub struct Counts {
 pub struct Engine {
     jobs: mpsc::Sender<Job>,
     directory: Arc<RwLock<Arc<Directory>>>,
+    grants: Arc<RwLock<Arc<Vec<Grant>>>>,
     counts: Arc<RwLock<Counts>>,
     watch: watch::Receiver<Arc<Watch>>,
 }
@@ -105,29 +106,31 @@ impl Engine {
     pub fn start(
         core: Core,
         store: Box<dyn Store>,
-        log: Log,
-        log_key: (SigningKey, LogKey),
+        logs: Logs,
     ) -> (Self, JoinHandle<Result<(), EngineError>>) {
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let directory = Arc::new(RwLock::new(core.directory()));
+        let grants = Arc::new(RwLock::new(Arc::new(core.grants().to_vec())));
         let counts = Arc::new(RwLock::new(Counts { store: store.stats(), ..Counts::default() }));
         let (watching, watch) = watch::channel(Arc::new(core.witness_watch(clock::now())));
         let worker = Worker {
             watching,
             core,
             store,
-            log,
-            log_key,
+            logs,
+            signer: None,
             outs: Outs::default(),
             directory: Arc::clone(&directory),
+            grants: Arc::clone(&grants),
             counts: Arc::clone(&counts),
             asked: false,
+            told_year: false,
         };
         let thread = thread::Builder::new()
             .name("engine".into())
             .spawn(move || worker.run(inbox))
             .unwrap_or_else(|_| thread::spawn(|| Err(EngineError::Sign("no thread can be started".into()))));
-        (Self { jobs, directory, counts, watch }, thread)
+        (Self { jobs, directory, grants, counts, watch }, thread)
     }
 
     /// Brings an input; waits while the engine has too many. `false` once the engine has stopped.
@@ -143,6 +146,11 @@ impl Engine {
     /// Partners and covenants as of the last turn.
     pub fn directory(&self) -> Arc<Directory> {
         Arc::clone(&self.directory.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Who may read entries over HTTP, as of the last turn.
+    pub fn grants(&self) -> Arc<Vec<Grant>> {
+        Arc::clone(&self.grants.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Counts as of the last turn.
@@ -207,6 +215,7 @@ impl Outs {
             | Send::Case { request, .. }
             | Send::Rotations { request, .. }
             | Send::Entries { request, .. }
+            | Send::Succession { request, .. }
             | Send::Consistency { request, .. } => {
                 self.requests.remove(&request).is_some_and(|out| out.send(send).is_ok())
             }
@@ -225,18 +234,23 @@ struct Worker {
     watching: watch::Sender<Arc<Watch>>,
     core: Core,
     store: Box<dyn Store>,
-    log: Log,
-    log_key: (SigningKey, LogKey),
+    logs: Logs,
+    /// The key of the log that was signed last.
+    signer: Option<(SigningKey, LogKey)>,
     outs: Outs,
     directory: Arc<RwLock<Arc<Directory>>>,
+    grants: Arc<RwLock<Arc<Vec<Grant>>>>,
     counts: Arc<RwLock<Counts>>,
     /// Whether somebody is about to look at the counts.
     asked: bool,
+    /// Whether it was told that the clock is more than a year past the log's.
+    told_year: bool,
 }
 
 impl Worker {
     fn run(mut self, mut inbox: mpsc::Receiver<Job>) -> Result<(), EngineError> {
         let mut pace = Pace::new(TURNS_APART);
+        self.succeed()?;
         while let Some(first) = inbox.blocking_recv() {
             let started = pace.begin();
             let mut turn = Turn::new(keys::random());
@@ -255,6 +269,7 @@ impl Worker {
             if self.finish(turn, u64::try_from(inputs).unwrap_or(u64::MAX))? {
                 pace.started(started);
             }
+            self.succeed()?;
             drop(held);
         }
         self.store.close()?;
@@ -272,6 +287,27 @@ impl Worker {
         if let Some(input) = job.input {
             self.core.handle(input, clock::now(), turn);
         }
+    }
+
+    /// Ends the log and begins the next, when that is due: before anything else is taken.
+    fn succeed(&mut self) -> Result<(), EngineError> {
+        let refused = self.core.year_refused();
+        if refused && !self.told_year {
+            tracing::error!(
+                origin = self.core.origin(),
+                "the clock is more than a year past the log's: no new log is begun by itself; set the clock (NTP), or give `seinhuis-broker log roll-over`"
+            );
+        }
+        self.told_year = refused;
+        while self.core.succession_due() {
+            let mut turn = Turn::new(keys::random());
+            if !self.core.succession(clock::now(), &mut turn) {
+                break;
+            }
+            self.finish(turn, 0)?;
+            tracing::info!(origin = self.core.origin(), "the log");
+        }
+        Ok(())
     }
 
     /// Makes a turn durable and lets out what it says. Tells whether there was anything to make durable.
@@ -293,10 +329,12 @@ impl Worker {
             self.store.commit(store::turn(writes))?;
         }
         // After this line a crash is harmless.
-        self.log.append(sealed.entries().to_vec());
+        self.logs.append(&sealed, &note);
         if turn.directory_changed() {
             *self.directory.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
                 self.core.directory();
+            *self.grants.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                Arc::new(self.core.grants().to_vec());
         }
         let sends = self.core.committed(turn, &sealed, &note);
         self.show_watch();
@@ -324,11 +362,15 @@ impl Worker {
         }
     }
 
-    fn sign(&self, sealed: &Sealed) -> Result<Vec<u8>, EngineError> {
+    fn sign(&mut self, sealed: &Sealed) -> Result<Vec<u8>, EngineError> {
         if !sealed.has_entries() {
             return Ok(Vec::new());
         }
-        let (secret, log) = &self.log_key;
+        if self.signer.as_ref().is_none_or(|(_, log)| log.origin != sealed.origin()) {
+            let signer = self.logs.key(sealed.origin());
+            self.signer = Some(signer.map_err(|complaint| EngineError::Sign(complaint.what.en))?);
+        }
+        let Some((secret, log)) = &self.signer else { return Ok(Vec::new()) };
         let note = Checkpoint::new(&log.origin, sealed.size(), sealed.root())
             .and_then(|checkpoint| checkpoint.sign_with(&log.key, |bytes| secret.sign(bytes)))
             .map_err(|error| EngineError::Sign(error.to_string()))?;

@@ -1,7 +1,7 @@
 //! Two histories of one log: told, with the evidence kept, and never served again.
 
 use seinhuis_broker_core::{Claim, Contradiction};
-use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
 
@@ -25,10 +25,25 @@ pub(crate) fn check(home: &Home) -> Result<(), Complaint> {
     ))
 }
 
+/// The operator went on under another origin: what was evidence against serving is kept under a name of its own.
+///
+/// # Errors
+/// A sentence when the file cannot be renamed.
+pub(crate) fn settled(home: &Home) -> Result<(), Complaint> {
+    let place = home.fork();
+    if !place.exists() {
+        return Ok(());
+    }
+    let kept =
+        (1_u32..).map(|number| place.with_extension(format!("{number}.txt"))).find(|kept| !kept.exists());
+    let kept = kept.ok_or_else(|| Complaint::bug("no name is free"))?;
+    std::fs::rename(&place, &kept).map_err(|error| Complaint::io(Doing::Write, &kept, &error))
+}
+
 fn advice() -> Text {
     Text::new(
-        "Start deze opslag niet. Zoek met de partners uit welke geschiedenis geldt, zet de opslag terug die alles bevat, en bewaar het bewijs elders voordat u het hier weghaalt.",
-        "Do not run this store. Find out with the partners which history counts, restore the store that has all of it, and keep the evidence elsewhere before you remove it here.",
+        "Start deze opslag niet. Zoek met de partners uit welke geschiedenis geldt, zet de opslag terug die alles bevat, of ga zichtbaar verder onder een andere naam (`log new-origin`, docs/log.md). Bewaar het bewijs elders voordat u het hier weghaalt.",
+        "Do not run this store. Find out with the partners which history counts, restore the store that has all of it, or go on for everybody to see under another name (`log new-origin`, docs/log.md). Keep the evidence elsewhere before you remove it here.",
     )
 }
 

@@ -138,22 +138,18 @@ impl Home {
         Ok((secret, LogKey { origin: origin.to_owned(), key }))
     }
 
-    /// The card partners get, from the configuration.
-    ///
-    /// # Errors
-    /// A sentence when the configuration or key cannot be used.
-    pub fn make_card(&self, config: &Config) -> Result<BrokerCard, Complaint> {
-        let (_, log) = self.log_identity(&config.log_origin)?;
+    /// The card partners get, from the configuration, with the log they begin with.
+    pub fn make_card(&self, config: &Config, log: &LogKey) -> BrokerCard {
         let server_name = config.advertise.rsplit_once(':').map_or("", |(host, _)| host);
-        Ok(BrokerCard {
+        BrokerCard {
             format: CardFormat::V1,
             name: config.name.clone(),
             oin: config.oin,
             address: config.advertise.clone(),
             server_name: server_name.trim_matches(['[', ']']).to_owned(),
-            log_origin: config.log_origin.clone(),
+            log_origin: log.origin.clone(),
             log_key: log.key.to_string(),
             software: SOFTWARE.to_owned(),
-        })
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! One thread ([`engine`]) owns core and store: it drains inputs, closes a turn, signs the log's head,
 //! makes all of it durable with one flush, and only then lets anything out. [`link`] speaks QUIC around it,
-//! [`log`] keeps the exchange log's files, [`export`] answers auditors, [`commands`] is what the operator types.
+//! [`log`] keeps the files of one exchange log, [`logs`] all of them, [`upkeep`] looks after them and [`publish`] serves
+//! them; [`export`] answers auditors, [`commands`] is what the operator types.
 
 pub mod commands;
 pub mod config;
@@ -12,9 +13,12 @@ mod fork;
 pub mod home;
 pub mod link;
 pub mod log;
+pub mod logs;
+pub mod publish;
 pub mod service;
 mod store;
 mod tile_tree;
+pub mod upkeep;
 mod witness;
 
 pub use commands::run;

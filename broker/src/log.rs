@@ -4,8 +4,15 @@
 //! bundle and its tiles, flushes them, and tells the core, which then drops the rows. Until then the
 //! entries are in the journal and, for reading, in the tail.
 
+mod beyond;
+mod check;
+mod damage;
+mod edge;
+mod purge;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use seinhuis_shared::cbor::Bytes;
@@ -19,6 +26,9 @@ use seinhuis_shared::tlog::tree::{self, Frontier, HashReader};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
+
+pub(crate) use beyond::set_aside;
+use edge::Edge;
 
 use crate::tile_tree::TileTree;
 
@@ -37,6 +47,10 @@ type LogFile = (String, Vec<u8>);
 #[derive(Debug, Default)]
 struct Tail {
     size: u64,
+    /// The signed checkpoint of that size; empty when it is not known.
+    note: Vec<u8>,
+    /// Whether the log has ended.
+    closed: bool,
     /// Per level the hashes after the last full tile.
     levels: Vec<TileTree>,
     /// Entries after the last full bundle.
@@ -126,12 +140,15 @@ impl Cache {
     }
 }
 
-/// A handle on the log; cheap to clone, readable from any thread.
+/// A handle on a log; cheap to clone, readable from any thread.
 #[derive(Debug, Clone)]
 pub struct Log {
     dir: Arc<PathBuf>,
     tail: Arc<RwLock<Tail>>,
     cache: Arc<Mutex<Cache>>,
+    edge: Arc<Mutex<Edge>>,
+    /// Up to which index the texts of entries are removed.
+    purged: Arc<AtomicU64>,
 }
 
 /// The nodes of the tree of `size` entries, for proofs.
@@ -155,6 +172,17 @@ impl HashReader for Nodes<'_> {
 }
 
 impl Log {
+    /// A log without entries, in `dir`.
+    pub(crate) fn begin(dir: &Path) -> Self {
+        Self {
+            dir: Arc::new(dir.to_path_buf()),
+            tail: Arc::default(),
+            cache: Arc::default(),
+            edge: Arc::default(),
+            purged: Arc::default(),
+        }
+    }
+
     /// Opens the log in `dir` with `size` entries, of which `rows` (index and bytes, in order) are still
     /// in the journal. Rows come a turn at a time, so the first may lie before the edge of what is in files.
     ///
@@ -170,26 +198,81 @@ impl Log {
             return Err(broken(dir, "entries are missing from the journal"));
         }
         no_longer_than(dir, size)?;
-        let log = Self { dir: Arc::new(dir.to_path_buf()), tail: Arc::default(), cache: Arc::default() };
+        let log = Self::begin(dir);
+        log.load_levels(first)?;
         {
             let mut tail = log.write();
-            tail.size = first;
-            for level in 1..8_u8 {
-                let complete = first >> (8 * u32::from(level));
-                let from = complete - complete % WIDTH;
-                let mut row = TileTree::default();
-                for index in from..complete {
-                    let below = log.read_tile(level - 1, index)?;
-                    row.push(below.root().ok_or_else(|| broken(dir, "a tile is not full"))?);
-                }
-                tail.levels.resize_with(usize::from(level) + 1, TileTree::default);
-                tail.levels[usize::from(level)] = row;
-            }
             for (_, entry) in rows {
                 tail.append(entry);
             }
         }
         Ok(log)
+    }
+
+    /// Opens a log that has ended with `size` entries, all of whose files are written; the texts of the first
+    /// `purged` entries are removed.
+    ///
+    /// # Errors
+    /// A sentence when files are missing or damaged.
+    pub fn open_closed(dir: &Path, size: u64, purged: u64) -> Result<Self, Complaint> {
+        no_longer_than(dir, size)?;
+        let log = Self::begin(dir);
+        log.purged.store(purged, std::sync::atomic::Ordering::Release);
+        let full = size - size % WIDTH;
+        log.load_levels(full)?;
+        let hashes = log.read_edge(size)?;
+        let entries = if full < size && !log.is_purged(full) { log.read_partial(size)? } else { Vec::new() };
+        let known = entries.iter().map(|entry| leaf_hash(entry));
+        if !entries.is_empty() && !known.eq(hashes.hashes().iter().copied()) {
+            return Err(broken(dir, "the last entries do not match their hashes"));
+        }
+        {
+            let mut tail = log.write();
+            tail.levels[0] = hashes;
+            (tail.size, tail.entries, tail.closed) = (size, entries, true);
+        }
+        Ok(log)
+    }
+
+    /// With the texts of the first `entries` entries removed.
+    pub(crate) fn with_purged(self, entries: u64) -> Self {
+        self.purged.store(entries, std::sync::atomic::Ordering::Release);
+        self
+    }
+
+    /// Takes in the hashes above the first `size` entries, a whole number of bundles, from files.
+    fn load_levels(&self, size: u64) -> Result<(), Complaint> {
+        let mut levels = vec![TileTree::default()];
+        for level in 1..8_u8 {
+            let complete = size >> (8 * u32::from(level));
+            let from = complete - complete % WIDTH;
+            let mut row = TileTree::default();
+            for index in from..complete {
+                let below = self.read_tile(level - 1, index)?;
+                row.push(below.root().ok_or_else(|| broken(&self.dir, "a tile is not full"))?);
+            }
+            levels.push(row);
+        }
+        let mut tail = self.write();
+        (tail.size, tail.levels) = (size, levels);
+        Ok(())
+    }
+
+    /// The log has ended: nothing is added any more.
+    pub(crate) fn close(&self) {
+        self.write().closed = true;
+        // Its last files are written once more, flushed.
+        self.edge.lock().unwrap_or_else(PoisonError::into_inner).again();
+    }
+
+    /// The checkpoint of the log as it is.
+    pub(crate) fn set_note(&self, note: &[u8]) {
+        self.write().note = note.to_vec();
+    }
+
+    /// The signed checkpoint of the whole log; empty when it is not known.
+    pub fn note(&self) -> Vec<u8> {
+        self.read().note.clone()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Tail> {
@@ -200,14 +283,23 @@ impl Log {
         self.tail.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The folder it is in.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Number of entries.
     pub fn size(&self) -> u64 {
         self.read().size
     }
 
-    /// Adds entries that are durable in the journal.
-    pub fn append(&self, entries: Vec<Vec<u8>>) {
+    /// Adds entries that are durable in the journal, with the checkpoint over all of them.
+    pub fn append(&self, entries: Vec<Vec<u8>>, note: &[u8]) {
         let mut tail = self.write();
+        if !entries.is_empty() {
+            tail.note.clear();
+            tail.note.extend_from_slice(note);
+        }
         for entry in entries {
             tail.append(entry);
         }
@@ -216,8 +308,12 @@ impl Log {
     fn read_tile(&self, level: u8, index: u64) -> Result<TileTree, Complaint> {
         let tile = Tile::new(level, index, tile::FULL_WIDTH)
             .map_err(|error| broken(&self.dir, &error.to_string()))?;
+        self.read_hashes(tile)
+    }
+
+    fn read_hashes(&self, tile: Tile) -> Result<TileTree, Complaint> {
         let path = self.dir.join(tile.to_string());
-        tile::decode_tile(&files::read(&path, TILE_BYTES)?, tile::FULL_WIDTH)
+        tile::decode_tile(&files::read(&path, TILE_BYTES)?, tile.width())
             .map(TileTree::of)
             .map_err(|error| broken(&path, &error.to_string()))
     }
@@ -268,6 +364,9 @@ impl Log {
     pub fn entry(&self, index: u64) -> Result<Vec<u8>, Complaint> {
         if index >= self.size() {
             return Err(broken(&self.dir, "the log is not that long"));
+        }
+        if self.is_purged(index) {
+            return Err(purge::gone());
         }
         let place = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
         self.with_bundle(index / WIDTH, |entries| entries.get(place).cloned())?
@@ -329,6 +428,17 @@ impl Log {
     fn read_bundle(&self, index: u64) -> Result<Vec<Vec<u8>>, Complaint> {
         let bundle =
             Bundle::new(index, tile::FULL_WIDTH).map_err(|error| broken(&self.dir, &error.to_string()))?;
+        self.read_entries(bundle)
+    }
+
+    fn read_partial(&self, size: u64) -> Result<Vec<Vec<u8>>, Complaint> {
+        let width = u16::try_from(size % WIDTH).unwrap_or(tile::FULL_WIDTH);
+        let bundle =
+            Bundle::new(size / WIDTH, width).map_err(|error| broken(&self.dir, &error.to_string()))?;
+        self.read_entries(bundle)
+    }
+
+    fn read_entries(&self, bundle: Bundle) -> Result<Vec<Vec<u8>>, Complaint> {
         let path = self.dir.join(bundle.to_string());
         let bytes = files::read(&path, BUNDLE_MAX)?;
         let entries = tile::decode_bundle(&bytes).map_err(|error| broken(&path, &error.to_string()))?;
@@ -372,122 +482,36 @@ impl Log {
             .map_err(|error| broken(&self.dir, &error.to_string()))
     }
 
-    /// Writes and flushes what has become complete; the number of entries that are in files now, if it grew.
+    /// Writes what has become complete, flushed, and what is at the edge; the number of entries that are in files for
+    /// good. In a log that has ended that is all of them.
     ///
     /// # Errors
     /// A sentence when a file cannot be written: nothing is lost, the journal still has it.
-    pub fn publish(&self) -> Result<Option<u64>, Complaint> {
-        let (files, size) = {
+    pub fn publish(&self) -> Result<u64, Complaint> {
+        let (files, edge, end) = {
             let tail = self.read();
-            let Some(last) = tail.bundles.keys().next_back() else { return Ok(None) };
-            (complete_files(&tail)?, (last + 1) * WIDTH)
+            let full = tail.size - tail.size % WIDTH;
+            let end = if tail.closed { tail.size } else { full };
+            (complete_files(&tail)?, self.edge_of(&tail)?, end)
         };
         for (path, bytes) in &files {
             let path = self.dir.join(path);
             files::make_private_dir(&files::parent(&path))?;
             put(&path, bytes)?;
         }
+        if let Some(edge) = edge {
+            self.write_edge(edge)?;
+        }
+        if files.is_empty() {
+            return Ok(end);
+        }
         let mut tail = self.write();
         let names: Vec<&String> = files.iter().map(|(path, _)| path).collect();
-        tail.bundles.retain(|index, _| (index + 1) * WIDTH > size);
+        tail.bundles.retain(|index, _| (index + 1) * WIDTH > end);
         tail.tiles.retain(|(level, index), _| {
             Tile::new(*level, *index, tile::FULL_WIDTH).is_ok_and(|tile| !names.contains(&&tile.to_string()))
         });
-        Ok(Some(size))
-    }
-
-    /// Looks through every file for what does not add up to `root`, the root of the signed head. Names the file.
-    pub fn damage(&self, root: Option<&Digest>) -> Option<Complaint> {
-        let entries = match self.derive() {
-            Ok(derived) => derived,
-            Err(complaint) => return Some(complaint),
-        };
-        let good = root.is_none_or(|root| entries.root() == *root);
-        let size = self.size();
-        let mut level = 0_u8;
-        while size >> (8 * (u32::from(level) + 1)) > 0 {
-            for index in 0..size >> (8 * (u32::from(level) + 1)) {
-                if !self.follows(level, index) {
-                    return Some(self.misfit(level, index, good));
-                }
-            }
-            level += 1;
-        }
-        (!good).then(|| broken(&self.dir, "its entries do not lead to the root of the signed head"))
-    }
-
-    /// Whether a full tile holds what follows from the level below it.
-    fn follows(&self, level: u8, index: u64) -> bool {
-        let below: Option<Vec<Digest>> = match level.checked_sub(1) {
-            None => {
-                self.with_bundle(index, |entries| entries.iter().map(|entry| leaf_hash(entry)).collect()).ok()
-            }
-            Some(lower) => (index * WIDTH..(index + 1) * WIDTH)
-                .map(|below| self.with_tile(lower, below, TileTree::root).flatten())
-                .collect(),
-        };
-        below.is_some_and(|below| self.with_tile(level, index, |tile| tile.hashes() == below) == Some(true))
-    }
-
-    /// The file that is to blame when a tile does not follow from what is below it: the entries are right when they
-    /// lead to the signed root.
-    fn misfit(&self, level: u8, index: u64, entries_are_right: bool) -> Complaint {
-        let tile = Tile::new(level, index, tile::FULL_WIDTH).map(|tile| tile.to_string());
-        let bundle = Bundle::new(index, tile::FULL_WIDTH).map(|bundle| bundle.to_string());
-        match (tile, bundle) {
-            (Ok(_), Ok(bundle)) if level == 0 && !entries_are_right => {
-                let (first, last) = (index * WIDTH, (index + 1) * WIDTH - 1);
-                let what = format!("one of its entries {first} to {last} was changed");
-                broken(&self.dir.join(bundle), &what)
-            }
-            (Ok(tile), _) => broken(&self.dir.join(tile), "its hashes do not follow from what is below it"),
-            (Err(error), _) => broken(&self.dir, &error.to_string()),
-        }
-    }
-
-    /// The edge of the tree over every entry as it is on disk now.
-    fn derive(&self) -> Result<Frontier, Complaint> {
-        *self.cached() = Cache::default();
-        let size = self.size();
-        let mut derived = Frontier::empty();
-        for index in 0..size.div_ceil(WIDTH) {
-            let hashes: Vec<Digest> =
-                self.with_bundle(index, |entries| entries.iter().map(|entry| leaf_hash(entry)).collect())?;
-            for hash in hashes.into_iter().take(usize::try_from(size - derived.size()).unwrap_or(usize::MAX))
-            {
-                derived.append(hash).map_err(|error| broken(&self.dir, &error.to_string()))?;
-            }
-        }
-        Ok(derived)
-    }
-
-    /// Hashes every entry again, as it is on disk now, and compares with tiles and root; gives the number
-    /// checked.
-    ///
-    /// # Errors
-    /// A sentence naming the first bundle that does not match.
-    pub fn recheck(&self) -> Result<u64, Complaint> {
-        *self.cached() = Cache::default();
-        let size = self.size();
-        let mut derived = Frontier::empty();
-        for index in 0..size.div_ceil(WIDTH) {
-            let hashes: Vec<Digest> =
-                self.with_bundle(index, |entries| entries.iter().map(|entry| leaf_hash(entry)).collect())?;
-            if self.with_tile(0, index, |tile| tile.hashes().starts_with(&hashes)) != Some(true) {
-                return Err(broken(&self.dir, &format!("bundle {index} does not match its hashes")));
-            }
-            for hash in hashes.into_iter().take(usize::try_from(size - derived.size()).unwrap_or(usize::MAX))
-            {
-                derived.append(hash).map_err(|error| broken(&self.dir, &error.to_string()))?;
-            }
-        }
-        let kept =
-            Frontier::load(size, &self.nodes(size)).map_err(|error| broken(&self.dir, &error.to_string()))?;
-        if derived.root() == kept.root() {
-            Ok(size)
-        } else {
-            Err(broken(&self.dir, "the entries do not lead to the root of the tiles"))
-        }
+        Ok(end)
     }
 }
 
@@ -556,7 +580,7 @@ mod tests {
 
     fn grown(dir: &Path, size: u64) -> Log {
         let log = Log::open(dir, 0, Vec::new()).unwrap();
-        log.append((0..size).map(entry).collect());
+        log.append((0..size).map(entry).collect(), b"note\n");
         log
     }
 
@@ -567,8 +591,8 @@ mod tests {
         let log = grown(dir.path(), size);
         let root = log.frontier().unwrap().root();
         let before: Vec<_> = (0..size).map(|i| log.receipt(i, 1, size, b"note").unwrap()).collect();
-        assert_eq!(log.publish().unwrap(), Some(768));
-        assert_eq!(log.publish().unwrap(), None);
+        assert_eq!(log.publish().unwrap(), 768);
+        assert_eq!(log.publish().unwrap(), 768);
         let rows = (768..size).map(|index| (index, entry(index))).collect();
         let again = Log::open(dir.path(), size, rows).unwrap();
         assert_eq!(again.frontier().unwrap().root(), root);

@@ -1,18 +1,20 @@
 //! The broker as a whole: store, core, log and engine put together, with or without a network.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use seinhuis_broker_core::{
-    Answer, Command, CommandId, Core, CovenantWatch, Heard, Input, Question, Watch, hear,
+    Answer, Command, CommandId, Core, CovenantWatch, Heard, Input, Question, Watch, WitnessedRow,
 };
 use seinhuis_journal::{IndexRecovery, JournalStore, Options, Recovery, Store};
+use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::signing::SigningKey;
+use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::Span;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::note::Note;
@@ -25,22 +27,28 @@ use tokio::sync::oneshot;
 use crate::SOFTWARE;
 use crate::config::Config;
 use crate::engine::{Attach, Engine, EngineError};
+use crate::export::Witnessed;
 use crate::fork;
 use crate::home::Home;
 use crate::log::Log;
+use crate::logs::{Known, Logs, OneLog, note_of};
 use crate::store::{self, TableRow};
+use crate::upkeep::Checker;
+
+/// How long an export waits for witnesses to cosign the entry that tells of it.
+const EXPORT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A broker without a network: what commands and sessions work on.
 #[derive(Debug, Clone)]
 pub struct Service {
     /// The engine.
     pub engine: Engine,
-    /// The exchange log.
-    pub log: Log,
+    /// The exchange logs.
+    pub logs: Logs,
     /// Reads the bytes of packets.
     pub blobs: seinhuis_journal::BlobReader,
-    /// The log's key, for exports; what is committed to already is all it signs here.
-    pub log_key: Arc<(SigningKey, LogKey)>,
+    /// Whether the logs' files are what they were.
+    pub checker: Checker,
     commands: Arc<AtomicU64>,
 }
 
@@ -53,26 +61,43 @@ impl Service {
     /// # Errors
     /// A sentence naming file, fault and fix; nothing is served then.
     pub fn open(home: &Home, config: &Config) -> Result<(Self, EngineThread), Complaint> {
+        Self::open_with(home, config, false)
+    }
+
+    /// As [`Service::open`]; with `aside`, log files of a history the store does not know are set aside instead of
+    /// refused. For nobody but who begins a log under another origin.
+    ///
+    /// # Errors
+    /// As [`Service::open`].
+    pub(crate) fn open_with(
+        home: &Home,
+        config: &Config,
+        aside: bool,
+    ) -> Result<(Self, EngineThread), Complaint> {
         let log_key = home.log_identity(&config.log_origin)?;
         let options = Options {
             segment_bytes: config.store.segment_mib << 20,
             index_interval: Duration::from_millis(config.store.index_interval_ms),
             ..Options::default()
         };
-        fork::check(home)?;
+        if !aside {
+            fork::check(home)?;
+        }
         seinhuis_shell::files::make_private_dir(&home.store())?;
         seinhuis_shell::files::make_private_dir(&home.log())?;
         let (store, recovery) =
             JournalStore::open(&home.store(), options).map_err(|error| store::complaint(&error))?;
         tell(&recovery);
         let rows = store::rows(&store).map_err(|error| store::complaint(&error))?;
-        let (entries, size) = entries(&rows);
-        let log = Log::open(&home.log(), size, entries)?;
-        let settings = core_config(config, &log_key.1.key.to_string());
+        let settings = core_config(config, log_key.0.public());
+        let known = known(&rows, &config.log_origin)?;
+        check_origin(&known, config, home)?;
+        let logs = Logs::open(&home.log(), log_key, known, aside)?;
+        let current = logs.current()?;
         let root = head_root(&rows);
-        let mut core = Core::restore(settings, rows, log.frontier()?).map_err(|error| {
+        let mut core = Core::restore(settings, rows, current.log.frontier()?).map_err(|error| {
             // Which file it is says more than that it does not add up.
-            if let Some(damage) = log.damage(root.as_ref()) {
+            if let Some(damage) = current.log.damage(root.as_ref()) {
                 return damage;
             }
             Complaint::usage(
@@ -86,14 +111,16 @@ impl Service {
                 ),
             )
         })?;
-        check_head(&core, &log_key.1)?;
-        log.damage(root.as_ref()).map_or(Ok(()), Err)?;
-        check_witnessed(&core, &log)?;
-        core.begin(clock::now());
+        check_head(&core, &logs.key(&current.origin)?.1)?;
+        current.log.damage(root.as_ref()).map_or(Ok(()), Err)?;
+        if !aside {
+            check_witnessed(&core, &current.log)?;
+            core.begin(clock::now());
+        }
         let blobs = store.blob_reader();
-        let exports = Arc::new(log_key.clone());
-        let (engine, thread) = Engine::start(core, Box::new(store), log.clone(), log_key);
-        Ok((Self { engine, log, blobs, log_key: exports, commands: Arc::default() }, thread))
+        let (engine, thread) = Engine::start(core, Box::new(store), logs.clone());
+        let checker = Checker::open(home.log().join("self-check.json"));
+        Ok((Self { engine, logs, blobs, checker, commands: Arc::default() }, thread))
     }
 
     /// Gives the engine a command and waits for the answer, which comes after its record is durable.
@@ -111,23 +138,23 @@ impl Service {
         }
     }
 
-    /// Holds the checkpoint that an agent says it cosigned against the log.
+    /// Holds the checkpoint that an agent says it cosigned against the log it is of.
     ///
     /// # Errors
     /// A sentence when the log's files cannot be read.
     pub fn hear(&self, cosigned: &[u8]) -> Result<Heard, Complaint> {
-        let log = &self.log_key.1;
-        hear(cosigned, (&log.origin, &log.key), self.log.size(), |size| self.log.root(size))
+        self.logs.hear(cosigned)
     }
 
     /// The bytes of what a witness is asked (C2SP tlog-witness), with the proof read from the log.
     ///
     /// # Errors
-    /// A sentence when the log's files cannot be read.
+    /// A sentence when the log's files cannot be read, or another log was begun meanwhile.
     pub async fn request(&self, question: Question) -> Result<Vec<u8>, Complaint> {
-        let log = self.log.clone();
+        let logs = self.logs.clone();
         let make = move || {
             let Question { old, size, note } = question;
+            let log = logs.named(note.text().lines().next().unwrap_or_default())?.log;
             let proof = if old == 0 || old == size { Vec::new() } else { log.consistency(old, size)? };
             let request = witness::Request { old, proof, note };
             request.to_bytes().ok_or_else(|| Complaint::bug("a request to cosign is too large"))
@@ -154,20 +181,45 @@ impl Service {
         matches!(tokio::time::timeout(patience, waiting).await, Ok(Ok(_)))
     }
 
+    /// What witnesses saw of a log, for an export of all it holds at the moment: the newest checkpoint that as many
+    /// cosigned as is asked, if one of that size comes within a moment, and the earlier ones that are kept.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn for_export(&self, one: &OneLog) -> Result<(Witnessed, Vec<WitnessedRow>), Complaint> {
+        let answer = self.command(Command::WitnessHistory { origin: one.origin.clone() }).await?;
+        let Answer::WitnessHistory(earlier) = answer else { return Err(Complaint::bug("another answer")) };
+        let size = one.log.size();
+        let asks = !self.engine.watch().borrow().covenants.is_empty();
+        if one.closed || !asks || !self.wait_witnessed(size, EXPORT_PATIENCE).await {
+            return Ok((Witnessed::default(), earlier));
+        }
+        let watch = Arc::clone(&self.engine.watch().borrow());
+        // A policy has one quorum: with more covenants than one, whoever checks brings that of its own.
+        let policy = match watch.covenants.as_slice() {
+            [only] => String::from_utf8(only.policy.clone()).ok(),
+            _ => None,
+        };
+        let rows = watch.covenants.iter().filter_map(|one| one.newest.as_ref());
+        Ok((Witnessed { checkpoint: joined(rows), policy }, earlier))
+    }
+
     /// Writes complete parts of the log to files, for as long as the engine runs.
     pub async fn publish(self) {
         let mut pace = tokio::time::interval(Duration::from_secs(1));
+        let mut told = 0;
         loop {
             tokio::select! {
                 () = self.engine.stopped() => return,
                 _ = pace.tick() => {}
             }
-            let log = self.log.clone();
-            match tokio::task::spawn_blocking(move || log.publish()).await {
-                Ok(Ok(Some(size))) => {
-                    self.engine.bring(None, Some(Input::Published { size }), 0).await;
+            let logs = self.logs.clone();
+            match tokio::task::spawn_blocking(move || logs.publish()).await {
+                Ok(Ok(end)) if end > told => {
+                    told = end;
+                    self.engine.bring(None, Some(Input::Published { end }), 0).await;
                 }
-                Ok(Ok(None)) => {}
+                Ok(Ok(_)) => {}
                 Ok(Err(complaint)) => tracing::error!("{}", complaint.what.en),
                 Err(error) => tracing::error!(%error, "the publisher failed"),
             }
@@ -187,31 +239,95 @@ impl Service {
     }
 }
 
+/// The largest of these checkpoints, with the lines of all that are of the same text.
+fn joined<'a>(rows: impl Iterator<Item = &'a WitnessedRow>) -> Option<Vec<u8>> {
+    let mut largest: Option<(u64, Note)> = None;
+    for row in rows {
+        let note = Note::parse(&row.note).ok()?;
+        match &mut largest {
+            Some((size, known)) if *size == row.size && known.text() == note.text() => {
+                for line in note.signatures() {
+                    known.add(line.clone()).ok()?;
+                }
+            }
+            Some((size, _)) if *size >= row.size => {}
+            other => *other = Some((row.size, note)),
+        }
+    }
+    largest.map(|(_, note)| note.to_string().into_bytes())
+}
+
 /// The core's settings.
-fn core_config(config: &Config, log_key: &str) -> seinhuis_broker_core::Config {
+fn core_config(config: &Config, log_key: PublicKey) -> seinhuis_broker_core::Config {
     let mut settings = seinhuis_broker_core::Config::new(&config.log_origin, log_key, SOFTWARE);
     settings.mailbox_packets = config.mailbox.packets;
     settings.mailbox_bytes = config.mailbox.bytes;
     let stop_after = config.witnesses.stop_after;
     settings.stop_unwitnessed = (stop_after > 0).then(|| Span::seconds(stop_after));
+    settings.log_retention_days = config.log.retention_days;
     settings
 }
 
-/// The entries that are still rows, and the size the log has according to its head.
-fn entries(rows: &[TableRow]) -> (Vec<(u64, Vec<u8>)>, u64) {
-    use seinhuis_broker_core::{Table, Write};
-    let mut entries = Vec::new();
-    let mut size = 0;
+/// What the store knows of each log: the first has the origin that is configured as long as nothing is logged.
+fn known(rows: &[TableRow], origin: &str) -> Result<Vec<Known>, Complaint> {
+    use seinhuis_broker_core::{Shard, Table, Write};
+    let damaged = || Complaint::bug("a row of the log cannot be read");
+    let mut shards: Vec<Shard> = Vec::new();
+    let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
+    let mut purged: BTreeMap<u32, u64> = BTreeMap::new();
+    let (mut size, mut note) = (0, Vec::new());
     for (table, key, value) in rows {
-        if matches!(table, Table::Entries | Table::Head) {
-            match Write::from_row(*table, key, value) {
-                Some(Write::Entries { first, entries: some }) => entries.extend((first..).zip(some)),
-                Some(Write::Head(head)) => size = head.size,
-                Some(_) | None => {}
-            }
+        if !matches!(table, Table::Entries | Table::Head | Table::Shards | Table::Purged) {
+            continue;
+        }
+        match Write::from_row(*table, key, value) {
+            Some(Write::Entries { first, entries: some }) => entries.extend((first..).zip(some)),
+            Some(Write::Head(head)) => (size, note) = (head.size, head.note.0),
+            Some(Write::Shard { shard, .. }) => shards.push(shard),
+            Some(Write::Purged { log, entries }) => drop(purged.insert(log, entries)),
+            Some(_) | None => return Err(damaged()),
         }
     }
-    (entries, size)
+    if shards.is_empty() {
+        let first = Shard { origin: origin.to_owned(), base: 0, opening: Bytes::default(), closing: None };
+        shards.push(first);
+    }
+    let mut known = Vec::new();
+    for (number, shard) in (0..).zip(shards) {
+        let (size, note) = match &shard.closing {
+            Some(closing) => (closing.size, note_of(&closing.receipt)),
+            None => (size, note.clone()),
+        };
+        let end = shard.base.saturating_add(size);
+        let own = |(position, _): &(u64, Vec<u8>)| (shard.base..end).contains(position);
+        let rows = entries.extract_if(.., |row| own(row)).collect();
+        known.push(Known { size, note, rows, purged: purged.remove(&number).unwrap_or_default(), shard });
+    }
+    if entries.is_empty() { Ok(known) } else { Err(damaged()) }
+}
+
+/// The log has to have been begun under the origin that is configured.
+fn check_origin(known: &[Known], config: &Config, home: &Home) -> Result<(), Complaint> {
+    let first = known.first().map(|one| one.shard.origin.as_str()).unwrap_or_default();
+    if first == config.log_origin {
+        return Ok(());
+    }
+    Err(Complaint::usage(
+        Text::new(
+            format!("Dit log is begonnen als {first}, maar log_origin zegt {}.", config.log_origin),
+            format!("This log was begun as {first}, but log_origin says {}.", config.log_origin),
+        ),
+        Text::new(
+            format!(
+                "Zet in {} log_origin terug op {first}. De broker gaat zelf naar het volgende jaar; een log onder een andere naam begint met `seinhuis-broker log new-origin`.",
+                home.config().display()
+            ),
+            format!(
+                "Put log_origin back to {first} in {}. The broker goes to the next year by itself; a log under another name begins with `seinhuis-broker log new-origin`.",
+                home.config().display()
+            ),
+        ),
+    ))
 }
 
 /// The kept checkpoint must be this log's and signed by this key: a key or store of another broker is

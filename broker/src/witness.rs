@@ -27,9 +27,10 @@ pub(crate) async fn nudge(service: Service) {
     let mut told = 0;
     loop {
         pace.tick().await;
-        let size = service.log.size();
-        if size != told {
-            told = size;
+        let Ok(current) = service.logs.current() else { return };
+        let end = current.base + current.log.size();
+        if end != told {
+            told = end;
             if !service.engine.bring(None, Some(Input::HeadMoved), 0).await {
                 return;
             }

@@ -132,6 +132,12 @@ kinds! {
     KeyRotated = "key-rotated";
     /// A partner was added, changed or revoked.
     Partner = "partner";
+    /// The last entry of a log: the next one is begun.
+    Closing = "closing";
+    /// The first entry of a log that follows on another.
+    Opening = "opening";
+    /// The texts of entries past the log's term were removed; their hashes stay.
+    Purged = "purged";
     /// Part of the log was exported.
     Export = "export";
     /// The operator did something that others have to know of.

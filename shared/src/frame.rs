@@ -80,7 +80,7 @@ kinds! {
     /// Broker: a covenant with what its parties said of it.
     Covenant = 0x35, AGREEMENT_MAX;
     /// Agent: asks for consistency proofs between rising tree sizes.
-    FetchConsistency = 0x36, 512;
+    FetchConsistency = 0x36, 640;
     /// Broker: the proofs, one for each pair of neighbouring sizes.
     Consistency = 0x37, 4 * SMALL_FRAME_MAX;
     /// Agent: proposes a version of a covenant, in canonical form.
@@ -104,11 +104,15 @@ kinds! {
     /// Agent: its organisation's application took a message over.
     Consume = 0x42, 1024;
     /// Agent: asks for log entries its organisation is party to.
-    FetchEntries = 0x43, 256;
+    FetchEntries = 0x43, 512;
     /// Broker: log entries, each with its proof.
     Entries = 0x44, ENTRIES_MAX;
     /// Agent, on its acknowledgement stream: notices up to here are kept.
     NoticesTaken = 0x45, 16;
+    /// Agent: asks what followed on a log that is closed.
+    FetchSuccession = 0x46, 256;
+    /// Broker: the last entry of that log and the first of the next.
+    Succession = 0x47, 2 * SMALL_FRAME_MAX;
 }
 
 /// A frame's header.

@@ -23,6 +23,7 @@ pub mod receipt;
 pub mod refusal;
 pub mod rotation;
 pub mod signing;
+pub mod succession;
 pub mod time;
 pub mod tlog;
 pub mod wire;

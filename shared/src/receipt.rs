@@ -101,6 +101,11 @@ pub struct LogKey {
 pub struct CheckpointCache(Option<(Vec<u8>, Checkpoint)>);
 
 impl CheckpointCache {
+    /// Nothing was verified yet.
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
     /// Verifies a checkpoint, at no cost when it is the last one again.
     ///
     /// # Errors

@@ -325,6 +325,21 @@ refusals! {
     PacketTakenBack = 459 "packet-taken-back" Recipient,
         nl "De afzender had dit pakket al teruggenomen voordat de ontvangst bevestigd werd." => "Wis het; de agent doet dat zelf zodra hij de melding heeft.",
         en "The sender had taken this packet back before its receipt was acknowledged." => "Erase it; the agent does so by itself once it has the notice.";
+    UnknownLog = 463 "unknown-log" Broker,
+        nl "De broker kent dit log niet, of er kwam geen ander voor in de plaats." => "Vraag de beheerder van de broker welk log geldt; is er een nieuw log begonnen, lees dan docs/log.md.",
+        en "The broker does not know this log, or no other one followed on it." => "Ask the broker's operator which log counts; if another log was begun, read docs/log.md.";
+    LogSucceeded = 464 "log-succeeded" Passing,
+        nl "Het log is gesloten en een volgend log is begonnen." => "Verbind opnieuw: de agent volgt zelf wat bewezen is.",
+        en "The log is closed and a next one was begun." => "Connect again: the agent follows by itself what is proved.";
+    BadOrigin = 465 "bad-origin" Broker,
+        nl "Deze naam kan geen nieuw log hebben." => "Kies een log_origin die dit log nog niet had: 1 tot 128 zichtbare tekens, zonder spatie of plusteken.",
+        en "A log cannot be begun under this name." => "Choose an origin this log did not have before: 1 to 128 visible characters, no space or plus.";
+    EntriesPurged = 466 "entries-purged" Broker,
+        nl "De tekst van deze logregels is na de bewaartermijn verwijderd." => "Vraag alleen om wat er nog is; de hashes bewijzen dat de regels er stonden.",
+        en "The text of these log entries was removed after its term." => "Ask only for what is left; the hashes prove that the entries stood there.";
+    NotDue = 467 "not-due" Broker,
+        nl "Dit is volgens de klok of het log nog niet aan de orde." => "Controleer de klok van deze machine (NTP); probeer het opnieuw als de termijn of het jaar voorbij is.",
+        en "By the clock or the log it is not time for this yet." => "Check this machine's clock (NTP); try again when the term or the year is over.";
     NotRecordable = 468 "not-recordable" Sender,
         nl "Er wachten zoveel verwerkingen op het logboek dataverwerkingen dat er geen meer kan worden vastgelegd." => "Herstel de verbinding met het logboek ([ldv] in agent.toml) en bied het bericht opnieuw aan.",
         en "So many processings wait for the processing log that no more can be recorded." => "Repair the way to the log ([ldv] in agent.toml) and push the message again.";
@@ -413,6 +428,7 @@ impl Refusal {
                 | Self::TooBusy
                 | Self::Unwitnessed
                 | Self::AwaitingWitnesses
+                | Self::LogSucceeded
         )
     }
 }

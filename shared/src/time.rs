@@ -54,6 +54,11 @@ impl Timestamp {
         Span(self.0.saturating_sub(earlier.0))
     }
 
+    /// The calendar year in UTC.
+    pub fn year(self) -> u64 {
+        civil_from_days(self.0.wrapping_div(86_400_000)).0
+    }
+
     /// Reads `YYYY-MM-DDTHH:MM:SS[.mmm]Z` or a bare date, which means midnight UTC (RFC 3339 §5.6).
     /// `None` for anything else, including years outside 1970–9999.
     pub fn parse(text: &str) -> Option<Self> {

@@ -248,6 +248,8 @@ message!(
 message!(
     /// Asks for proofs that trees of rising sizes extend each other.
     FetchConsistency in FetchConsistency {
+        /// The log's origin.
+        origin: String,
         /// 2 to 32 sizes, each larger than the one before; the last at most the log's size.
         sizes: Vec<u64>,
     }
@@ -258,6 +260,30 @@ message!(
     Consistency in Consistency {
         /// The proofs, in order.
         proofs: Vec<Vec<Digest>>,
+    }
+);
+
+message!(
+    /// Asks what followed on a log that is closed.
+    FetchSuccession in FetchSuccession {
+        /// The log's origin.
+        origin: String,
+        /// The size of the tree that is pinned; 0 when none is.
+        size: u64,
+    }
+);
+
+message!(
+    /// One log followed on another ([`crate::succession`]).
+    Succession in Succession {
+        /// The next log's origin.
+        origin: String,
+        /// Receipt of the closing entry, under the old log's final checkpoint.
+        closing: Bytes,
+        /// Receipt of the opening entry, under a checkpoint of the next log.
+        opening: Bytes,
+        /// The consistency proof from the pinned size to the final one; empty when there is none, as for size 0.
+        proof: Vec<Digest>,
     }
 );
 
@@ -316,6 +342,8 @@ message!(
     Consume in Consume {
         /// What it signed ([`crate::acknowledgement::Statement`], of a list of one).
         statement: Statement,
+        /// The log with the entry with which the packet was accepted for this organisation.
+        origin: String,
         /// Index of the entry with which the packet was accepted for this organisation.
         accepted: u64,
     }
@@ -324,6 +352,8 @@ message!(
 message!(
     /// Asks for entries this organisation is party to: it is their `from`, `to` or `subject`.
     FetchEntries in FetchEntries {
+        /// In which log; the one that grows when none is named.
+        origin: Option<String>,
         /// The first index that is looked at.
         first: u64,
         /// Whether that one alone is asked for.
@@ -495,7 +525,9 @@ mod tests {
     fn the_largest_consistency_question_and_answer_fit_their_frames() {
         use crate::limits::PROOF_MAX;
         let sizes = (0..CONSISTENCY_SIZES_MAX as u64).map(|n| u64::MAX - n).collect();
-        assert!(FetchConsistency { sizes }.to_frame().is_ok());
+        let origin = "o".repeat(128);
+        assert!(FetchConsistency { origin: origin.clone(), sizes }.to_frame().is_ok());
+        assert!(FetchSuccession { origin, size: u64::MAX }.to_frame().is_ok());
         let proofs = vec![vec![Digest([255; 32]); PROOF_MAX]; CONSISTENCY_SIZES_MAX - 1];
         assert!(Consistency { proofs }.to_frame().is_ok());
     }
@@ -559,6 +591,7 @@ mod tests {
         let text = Some("x".repeat(64));
         let time = Some(Timestamp(u64::MAX));
         let fetch = FetchEntries {
+            origin: Some("x".repeat(128)),
             first: u64::MAX,
             one: true,
             from: time,
@@ -572,7 +605,7 @@ mod tests {
         let recipient = "00000001003214345000".parse().unwrap();
         let statement = Acknowledgement::sign_one(recipient, Timestamp(u64::MAX), item.consumed(), &key);
         assert!(statement.signed.len() <= SIGNED_ACK_MAX);
-        assert!(Consume { statement, accepted: u64::MAX }.to_frame().is_ok());
+        assert!(Consume { statement, origin: "x".repeat(128), accepted: u64::MAX }.to_frame().is_ok());
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn append() {
             let head = Checkpoint::new(origin, tree.size(), tree.root()).unwrap();
             black_box(head.sign_with(&key, |bytes| signer.sign(bytes)).unwrap());
             frontier = tree.tip().clone();
-            log.append(turn);
+            log.append(turn, b"");
         }
         start.elapsed()
     });

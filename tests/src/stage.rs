@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use seinhuis_shell::clock;
 use serde_json::Value;
 
 use crate::process::{Process, Program, Programs, Ran, until};
@@ -165,13 +166,27 @@ impl Stage {
         members: Vec<Member>,
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StageError> {
+        Self::found_in(clock::now().year(), programs, dir, members, tell)
+    }
+
+    /// As [`Self::found`], with a broker whose first log is that of a `year`.
+    ///
+    /// # Errors
+    /// The first command that fails.
+    pub fn found_in(
+        year: u64,
+        programs: Programs,
+        dir: &Path,
+        members: Vec<Member>,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Self, StageError> {
         let address = free_address()?;
         let stage =
             Self { dir: dir.to_path_buf(), programs, members, address, watched: true, more: String::new() };
         tell("certificate authority");
         stage.certs(&["init", "--name", "Partnerschap Voorbeeldstad"])?;
         tell("broker");
-        stage.enrol_broker()?;
+        stage.enrol_broker(year)?;
         for member in &stage.members {
             tell(&member.name);
             stage.enrol(member)?;
@@ -289,8 +304,8 @@ impl Stage {
         self.agent(member, &["release", "approve", id, "--as", "teamchef", "--wait", "60"])
     }
 
-    fn enrol_broker(&self) -> Result<(), StageError> {
-        let origin = "broker.voorbeeldstad.example/uitwisseling/2026";
+    fn enrol_broker(&self, year: u64) -> Result<(), StageError> {
+        let origin = format!("broker.voorbeeldstad.example/uitwisseling/{year}");
         let made = self.broker(&[
             "init",
             "--name",
@@ -302,7 +317,7 @@ impl Stage {
             "--advertise",
             &self.address,
             "--log-origin",
-            origin,
+            &origin,
         ])?;
         let grant = self.broker_home().join("grant.json");
         self.issue(text(&made, "request"), text(&made, "fingerprint"), &grant)?;

@@ -525,9 +525,15 @@ fn consistency_is_proved_for_rising_sizes_of_this_log_only() {
     let town = town();
     let raw = town.open("politie");
     let size = town.log_size();
-    let prove = |sizes: Vec<u64>| {
-        ask(&town, &raw, Kind::FetchConsistency, &payload(&FetchConsistency { sizes }), Kind::Consistency)
+    let of = |origin: &str, sizes: Vec<u64>| {
+        let question = FetchConsistency { origin: origin.into(), sizes };
+        ask(&town, &raw, Kind::FetchConsistency, &payload(&question), Kind::Consistency)
     };
+    let prove = |sizes| of(&raw.log().origin, sizes);
+    assert_eq!(of("another.example/log", vec![1, 2]), Err(Refusal::UnknownLog));
+    let followed = wire::FetchSuccession { origin: raw.log().origin.clone(), size: 1 };
+    let followed = ask(&town, &raw, Kind::FetchSuccession, &payload(&followed), Kind::Succession);
+    assert_eq!(followed, Err(Refusal::UnknownLog), "nothing followed on the log that grows");
     for sizes in [
         vec![],
         vec![1],

@@ -213,7 +213,8 @@ fn a_hostile_client_gets_no_entry_of_another() {
         let asked = town.runtime.block_on(raw.request(Kind::FetchEntries, &payload, Kind::Entries));
         asked.map(|bytes| Entries::parse(&bytes).unwrap()).map_err(|error| error.refusal())
     };
-    let all = FetchEntries { first: 0, one: false, from: None, until: None, kind: None, flow: None };
+    let all =
+        FetchEntries { origin: None, first: 0, one: false, from: None, until: None, kind: None, flow: None };
     let one = FetchEntries { first: index, one: true, ..all.clone() };
     assert_eq!(fetch(&one), Err(Some(Refusal::NotFound)));
     assert_eq!(fetch(&FetchEntries { first: u64::MAX, ..one }), Err(Some(Refusal::NotFound)));

@@ -184,7 +184,7 @@ fn of_a_session(town: &Town, claims: &mut Claims) -> String {
         heads.push(head);
     }
     let sizes = heads.iter().map(Checkpoint::size).collect();
-    let question = seinhuis_shared::cbor::encode(&FetchConsistency { sizes });
+    let question = seinhuis_shared::cbor::encode(&FetchConsistency { origin, sizes });
     let answer = police.request(Kind::FetchConsistency, &question, Kind::Consistency);
     let answer = Consistency::parse(&town.runtime.block_on(answer).unwrap()).unwrap();
     for (pair, proof) in heads.windows(2).zip(&answer.proofs) {

@@ -248,8 +248,8 @@ fn a_broker_with_another_log_key_or_origin_serves_nothing() {
     std::fs::copy(&aside, &key).unwrap();
     let config = home.join("broker.toml");
     let before = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, before.replace("/uitwisseling/2026", "/uitwisseling/2027")).unwrap();
-    complains(&broker(stage, &["run"]), 2, &["last checkpoint", "log_origin"]);
+    std::fs::write(&config, before.replace("/uitwisseling/", "/andere/")).unwrap();
+    complains(&broker(stage, &["run"]), 2, &["was begun as", "log_origin", "new-origin"]);
     std::fs::write(&config, before).unwrap();
     let _broker = scene.broker();
 }
@@ -264,7 +264,9 @@ fn an_agent_whose_card_has_another_log_key_refuses_the_broker_and_says_so() {
     let other = stage.dir.join("other");
     let home = other.to_string_lossy().into_owned();
     let card = member.home.join("broker.json").to_string_lossy().into_owned();
-    let origin = "broker.voorbeeldstad.example/uitwisseling/2026";
+    let mine = std::fs::read_to_string(member.home.join("broker.json")).unwrap();
+    let mine: serde_json::Value = serde_json::from_str(&mine).unwrap();
+    let origin = mine["log_origin"].as_str().unwrap();
     let oin = "00000099000000000001";
     let init = ["--home", &home, "init", "--name", "Ander", "--oin", oin, "--log-origin", origin];
     let at = ["--listen", &stage.address, "--advertise", &stage.address];
@@ -372,8 +374,8 @@ fn a_flipped_byte_in_the_logs_files_is_found() {
         }
         raw.close().await;
     });
-    let bundle = stage.broker_home().join("log/tile/entries/000");
-    let tile = stage.broker_home().join("log/tile/0/000");
+    let folder = stage.broker_home().join("log").join(clock::now().year().to_string());
+    let (bundle, tile) = (folder.join("tile/entries/000"), folder.join("tile/0/000"));
     process::until("the first bundle is a file", PATIENCE, || bundle.exists() && tile.exists()).unwrap();
     assert!(stage.broker(&["log", "verify"]).is_ok());
     flip(&bundle, 5000);

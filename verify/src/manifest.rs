@@ -6,7 +6,7 @@ use crate::{Key, Proves};
 /// The largest integer, 2⁵³ − 1.
 pub(crate) const MOST: u64 = (1 << 53) - 1;
 
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 19] = [
     "accepted",
     "refused",
     "delivered",
@@ -23,6 +23,9 @@ const KINDS: [&str; 16] = [
     "withdrawn",
     "export",
     "operator",
+    "closing",
+    "opening",
+    "purged",
 ];
 
 /// What was asked for; what was not asked is absent.

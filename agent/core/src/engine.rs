@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::time::Timestamp;
-use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::wire::{Offer, Welcome};
 
 use crate::agreed::Agreed;
 use crate::corrections::Corrections;
 use crate::follow::Follow;
 use crate::inbox::Inbox;
+use crate::logs::{Logs, Place};
 use crate::marks::Marks;
 use crate::onward::Consents;
 use crate::outbox::Outbox;
@@ -22,7 +22,7 @@ use crate::records::Records;
 use crate::retention::Retention;
 use crate::rotation::Turning;
 use crate::rows::{AlarmKind, AlarmRow, PinRow, RestoreError, Write};
-use crate::trust::{Fork, Signed, Trust};
+use crate::trust::{Fork, Signed};
 use crate::turn::{Event, Input, Send, Turn};
 use crate::witness::Watching;
 use crate::words::Words;
@@ -54,7 +54,7 @@ pub struct Core {
     pub(crate) marks: Marks,
     pub(crate) records: Records,
     pub(crate) retention: Retention,
-    pub(crate) trust: Trust,
+    pub(crate) trust: Logs,
     pub(crate) prekeys: Prekeys,
     pub(crate) turning: Turning,
     pub(crate) watching: Watching,
@@ -69,7 +69,7 @@ pub struct Core {
 impl Core {
     /// A core without a history.
     pub fn new(settings: Settings) -> Self {
-        let trust = Trust::new(settings.log.clone());
+        let trust = Logs::new(settings.log.clone());
         Self {
             agreed: Agreed::new(settings.oin),
             outbox: Outbox::default(),
@@ -166,6 +166,10 @@ impl Core {
             Write::Peer(oin, row) => self.prekeys.restore_peer(oin, *row),
             Write::Waiting(size, Some(row)) => self.trust.restore_waiting(size, *row),
             Write::Note(place, note) => self.trust.restore_note(place, note),
+            Write::Log(number, row) => return self.trust.restore_log(number, *row),
+            Write::OlderWaiting(number, size, Some(row)) => {
+                return self.trust.restore_older(number, size, *row);
+            }
             Write::Correction(number, row) => self.corrections.restore_row(number, *row),
             Write::CorrectionBody(number, Some(body)) => {
                 return self.corrections.restore_body(number, body);
@@ -178,6 +182,7 @@ impl Core {
             Write::Erased(position, row) => self.retention.restore(position, row),
             Write::Record(number, Some(row)) => self.records.restore(number, *row),
             Write::Waiting(_, None)
+            | Write::OlderWaiting(_, _, None)
             | Write::Meta
             | Write::Body(..)
             | Write::Draft(_, None)
@@ -262,7 +267,7 @@ impl Core {
                 self.speak_up(now, ports, turn);
             }
             Input::VoteAnswered(hash, word, outcome) => self.vote_answered(hash, word, outcome, turn),
-            Input::Connected(welcome) => self.connected(&welcome, now, ports, turn),
+            Input::Connected(welcome) => self.connected(*welcome, now, ports, turn),
             Input::Disconnected => self.disconnected(now, turn),
             Input::Verdict(verdict) => self.verdict(&verdict, now, turn),
             Input::Deferred(deferred) => self.deferred(&deferred, now),
@@ -270,9 +275,13 @@ impl Core {
             Input::Prekeys(bundles) => self.keys_came(bundles, now, ports, turn),
             Input::Published(seq) => self.published(seq, turn),
             Input::PublishRefused(reason) => self.publish_refused(reason, now, ports, turn),
-            Input::Consistency { sizes, proofs } => {
-                let proved = self.trust.proved(&sizes, &proofs);
-                self.settle(proved, now, turn);
+            Input::Succession(answer) => self.succeeded(answer.as_deref(), now, ports, turn),
+            Input::AcceptOrigin { token, origin } => {
+                let result = self.accept_origin(&origin, now, ports, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Consistency { origin, sizes, proofs } => {
+                self.take_proofs(&origin, (&sizes, &proofs), now, turn);
             }
             Input::ConsistencyFailed => self.unproved(now, turn),
             Input::AddCheckpoint(request) => self.add_checkpoint(&request, now, ports, turn),
@@ -289,6 +298,7 @@ impl Core {
         self.turning.session();
         self.follow.session();
         self.words.session();
+        self.trust.session();
         self.outbox.disconnected();
         self.unproved(now, turn);
     }
@@ -300,7 +310,8 @@ impl Core {
     }
 
     /// A packet is offered: it is taken in, or held until what it rests on is here.
-    fn offered(&mut self, offer: Offer, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+    pub(crate) fn offered(&mut self, offer: Offer, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        let Some(offer) = self.hold_back(offer) else { return };
         if let Some(offer) = self.agreed.holds(offer, now) {
             self.offer(&offer, now, ports, turn);
         } else {
@@ -322,34 +333,43 @@ impl Core {
             turn.sends.append(&mut self.outbox.submissions(now));
         }
         if self.connected
-            && let Some(sizes) = self.trust.ask(false)
+            && let Some((origin, sizes)) = self.trust.ask(false)
         {
-            turn.sends.push(Send::FetchConsistency(sizes));
+            turn.sends.push(Send::FetchConsistency(origin, sizes));
         }
     }
 
-    fn connected(&mut self, welcome: &Welcome, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+    fn connected(&mut self, welcome: Welcome, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.outbox.disconnected();
         self.agreed.cases.session(false);
         self.turning.session();
         self.follow.session();
         self.words.session();
+        self.trust.session();
         self.trust.unanswered();
-        let log = self.trust.log();
-        if welcome.origin != log.origin || welcome.log_key != log.key.to_string() {
-            self.connected = false;
-            self.alarm(AlarmKind::OtherLog, format!("{} {}", welcome.origin, welcome.log_key), now, turn);
-            return;
+        match self.trust.place(&welcome.origin, &welcome.log_key) {
+            Place::Current => self.welcomed(&welcome, now, ports, turn),
+            Place::Later => {
+                self.connected = false;
+                self.follow_to(welcome, turn);
+            }
+            Place::Other => {
+                self.connected = false;
+                self.alarm(AlarmKind::OtherLog, format!("{} {}", welcome.origin, welcome.log_key), now, turn);
+            }
         }
-        match Checkpoint::verify(&welcome.checkpoint, &log.origin, &log.key) {
-            Ok(checkpoint) => {
-                let signed = Signed { checkpoint, note: welcome.checkpoint.clone() };
+    }
+
+    /// The session is with the log this agent is with.
+    pub(crate) fn welcomed(&mut self, welcome: &Welcome, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        match self.welcome_checkpoint(welcome) {
+            Ok(signed) => {
                 let newest = self.trust.newest(&signed, now);
                 self.settle(newest, now, turn);
             }
             Err(error) => {
                 self.connected = false;
-                self.alarm(AlarmKind::OtherLog, error.to_string(), now, turn);
+                self.alarm(AlarmKind::OtherLog, error, now, turn);
                 return;
             }
         }
@@ -371,6 +391,7 @@ impl Core {
 
     fn tick(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.words.tick();
+        self.follow_on(turn);
         self.maintain_prekeys(now, ports, turn);
         self.fetch_covenants(now, turn);
         self.fetch_cases(now, turn);
@@ -384,9 +405,9 @@ impl Core {
         self.watch_quorum(now, turn);
         self.fetch_prekeys(now, turn);
         if self.connected
-            && let Some(sizes) = self.trust.ask(true)
+            && let Some((origin, sizes)) = self.trust.ask(true)
         {
-            turn.sends.push(Send::FetchConsistency(sizes));
+            turn.sends.push(Send::FetchConsistency(origin, sizes));
         }
     }
 
@@ -401,6 +422,18 @@ impl Core {
             self.alarm(AlarmKind::LogUnproven, detail, now, turn);
         }
         !self.trust.forked() && self.trust.remembers(signed)
+    }
+
+    /// Proofs came, between sizes of the log of an origin.
+    fn take_proofs(
+        &mut self,
+        origin: &str,
+        (sizes, proofs): (&[u64], &[Vec<Digest>]),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let proved = self.trust.proved(origin, sizes, proofs);
+        self.settle(proved, now, turn);
     }
 
     /// A proof did not come. Once it is overdue, somebody has to look at this broker.

@@ -19,6 +19,7 @@ use seinhuis_shared::receipt::{LogKey, ProvedEntry, Receipt};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::{Rotated, Rotation};
 use seinhuis_shared::signing::{SigningKey, sha256};
+use seinhuis_shared::succession::{self, Cause};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::hash::leaf_hash;
@@ -26,7 +27,7 @@ use seinhuis_shared::tlog::note::VerifierKey;
 use seinhuis_shared::tlog::subset::subset_proof;
 use seinhuis_shared::tlog::tree::{BatchTree, consistency_proof};
 use seinhuis_shared::wire::{
-    Acknowledged, Acknowledgement, Decided, Entries, Notices, Offer, VERSION, Verdict, Welcome,
+    self, Acknowledged, Acknowledgement, Decided, Entries, Notices, Offer, VERSION, Verdict, Welcome,
 };
 use zeroize::Zeroizing;
 
@@ -490,7 +491,14 @@ pub(crate) struct Broker {
     pub(crate) mailboxes: BTreeMap<Oin, Vec<Offer>>,
     pub(crate) bundles: BTreeMap<Oin, Bytes>,
     pub(crate) signer: ed25519_dalek::SigningKey,
+    pub(crate) origin: String,
+    /// The logs that ended, with what is said of what followed.
+    pub(crate) closed: BTreeMap<String, (BatchTree, wire::Succession)>,
     pub(crate) cases: BTreeMap<CaseId, Vec<Decided>>,
+}
+
+fn consistency(tree: &BatchTree, sizes: &[u64]) -> Vec<Vec<Digest>> {
+    sizes.windows(2).map(|pair| consistency_proof(pair[0], pair[1], tree).unwrap()).collect()
 }
 
 /// A decision about a case that follows on `chain`, signed by a party.
@@ -529,6 +537,8 @@ impl Broker {
             mailboxes: BTreeMap::new(),
             bundles: BTreeMap::new(),
             signer: log_signer(99),
+            origin: ORIGIN.into(),
+            closed: BTreeMap::new(),
             cases: BTreeMap::new(),
         };
         broker.append(&Entry::new(Kind::Start, NOW, [0; 16]));
@@ -543,7 +553,7 @@ impl Broker {
     }
 
     pub(crate) fn checkpoint(&self) -> Bytes {
-        let checkpoint = Checkpoint::new(ORIGIN, self.tree.size(), self.tree.root()).unwrap();
+        let checkpoint = Checkpoint::new(&self.origin, self.tree.size(), self.tree.root()).unwrap();
         Bytes(checkpoint.sign(&self.signer).unwrap().to_string().into_bytes())
     }
 
@@ -616,16 +626,38 @@ impl Broker {
         Welcome {
             version: VERSION,
             software: "test".into(),
-            origin: ORIGIN.into(),
-            log_key: log_key().key.to_string(),
+            origin: self.origin.clone(),
+            log_key: succession::log_key(&self.origin, &log_key()).unwrap().key.to_string(),
             now,
             checkpoint: self.checkpoint(),
             agreements: vec![],
         }
     }
 
-    pub(crate) fn consistency(&self, sizes: &[u64]) -> Vec<Vec<Digest>> {
-        sizes.windows(2).map(|pair| consistency_proof(pair[0], pair[1], &self.tree).unwrap()).collect()
+    /// Ends the log and begins the one of `origin`.
+    pub(crate) fn succeed(&mut self, origin: &str, cause: Cause, now: Timestamp) {
+        let mut closing = Entry::new(Kind::Closing, now, [2; 16]);
+        closing.detail = Some(cause.as_str().into());
+        closing.statement = Some(succession::naming(origin));
+        let index = self.append(&closing);
+        let last = Checkpoint::new(&self.origin, self.tree.size(), self.tree.root()).unwrap();
+        let closing = self.receipt(&[index]);
+        let old = core::mem::replace(&mut self.origin, origin.into());
+        let tree = core::mem::take(&mut self.tree);
+        self.entries.clear();
+        let mut opening = Entry::new(Kind::Opening, now, [3; 16]);
+        opening.detail = Some(cause.as_str().into());
+        opening.statement = Some(succession::binding(&last));
+        self.append(&opening);
+        let opening = self.receipt(&[0]);
+        let answer = wire::Succession { origin: origin.into(), closing, opening, proof: vec![] };
+        self.closed.insert(old, (tree, answer));
+    }
+
+    pub(crate) fn succession(&self, origin: &str, size: u64) -> Option<wire::Succession> {
+        let (tree, answer) = self.closed.get(origin)?;
+        let proof = consistency_proof(size, tree.size(), tree).unwrap_or_default();
+        Some(wire::Succession { proof, ..answer.clone() })
     }
 
     pub(crate) fn accepted_entry(packet: &Packet, to: Oin, now: Timestamp) -> Entry {
@@ -699,7 +731,8 @@ impl Broker {
                     send,
                     Send::Publish { .. }
                         | Send::FetchPrekeys(_)
-                        | Send::FetchConsistency(_)
+                        | Send::FetchConsistency(..)
+                        | Send::FetchSuccession { .. }
                         | Send::FetchCase(_)
                 )
             });
@@ -717,9 +750,13 @@ impl Broker {
                         let known = |oin: &Oin| Some((*oin, self.bundles.get(oin)?.clone()));
                         Input::Prekeys(oins.iter().filter_map(known).collect())
                     }
-                    Send::FetchConsistency(sizes) => {
-                        let proofs = self.consistency(&sizes);
-                        Input::Consistency { sizes, proofs }
+                    Send::FetchConsistency(origin, sizes) => {
+                        let tree = self.closed.get(&origin).map_or(&self.tree, |(tree, _)| tree);
+                        let proofs = consistency(tree, &sizes);
+                        Input::Consistency { origin, sizes, proofs }
+                    }
+                    Send::FetchSuccession { origin, size } => {
+                        Input::Succession(self.succession(&origin, size).map(Box::new))
                     }
                     Send::FetchCase(case) => Input::Case(case, self.cases.get(&case).cloned()),
                     Send::Submit { .. }

@@ -146,9 +146,6 @@ impl Follow {
         }
         let track = followed.tracks.iter_mut().find(|track| Some(track.to) == entry.to);
         let track = track.ok_or_else(|| broker("not a recipient of the packet"))?;
-        if track.steps.iter().any(|step| step.index == index) {
-            return Ok(false);
-        }
         let (reached, after) = match entry.kind {
             Kind::Delivered if entry.reason.unwrap_or_default() == 0 => (Reached::Stored, Reached::Accepted),
             Kind::Delivered => (Reached::Quarantined, Reached::Accepted),
@@ -165,9 +162,15 @@ impl Follow {
             | Kind::Partner
             | Kind::Export
             | Kind::Operator
+            | Kind::Purged
+            | Kind::Closing
+            | Kind::Opening
             | Kind::Start
             | Kind::Stop => return Err(broker("of a kind that no notice has")),
         };
+        if track.steps.iter().any(|step| step.index == index && step.reached == reached) {
+            return Ok(false);
+        }
         if track.reached() != after {
             return Err(broker(&format!("{reached} after {}", track.reached())));
         }
@@ -224,6 +227,10 @@ impl Core {
 
     /// Takes the notices whose verdicts are here, and tells the broker that they are kept.
     pub(crate) fn take_notices(&mut self, now: Timestamp, turn: &mut Turn) {
+        // On the way to another log nothing is known of it yet: they wait.
+        if !self.connected {
+            return;
+        }
         while let Some(notices) = self.follow.waiting.front() {
             if self.trust.forked() || self.awaits_verdict(notices) {
                 break;
@@ -237,10 +244,7 @@ impl Core {
             }
             self.follow.taken = Some(notices.cursor);
         }
-        if let Some(cursor) = self.follow.taken.filter(|_| self.connected) {
-            turn.sends.push(Send::NoticesTaken(cursor));
-            self.follow.taken = None;
-        }
+        turn.sends.extend(self.follow.taken.take().map(Send::NoticesTaken));
     }
 
     /// Whether one of the entries is about a packet whose verdict is not here.

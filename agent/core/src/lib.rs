@@ -19,6 +19,7 @@ mod corrections;
 mod engine;
 mod follow;
 mod inbox;
+mod logs;
 mod marks;
 pub mod minimise;
 pub mod onward;
@@ -46,6 +47,7 @@ pub use cases::Cases;
 pub use corrections::CorrectRequest;
 pub use engine::{Core, Settings};
 pub use follow::{Step, Track};
+pub use logs::OfferedLog;
 pub use minimise::{PushRequest, Rejection, Target};
 pub use onward::{Grant, Source};
 pub use outbox::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release, WINDOW_BYTES, WINDOW_PACKETS};
@@ -54,7 +56,7 @@ pub use records::pseudonym;
 pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, ConsumedRow, CorrectionKind, CorrectionRow, CorrectionState,
-    CosignedRow, ErasedRow, Ground, InboxRow, MarkRow, Noted, NoticesRow, OutboxRow, ProposalRow,
+    CosignedRow, ErasedRow, Ground, InboxRow, LogRow, MarkRow, Noted, NoticesRow, OutboxRow, ProposalRow,
     ProvenanceRow, Reached, RecordRow, ReleaseRow, Remark, RestoreError, RotationRow, Row, Stage, SubjectRow,
     TakeBackRow, WordRow, Write,
 };

@@ -91,10 +91,14 @@ pub mod table {
     pub const TAKE_BACK: u8 = 31;
     /// [`super::ConsumedRow`] by position in the inbox.
     pub const CONSUMED: u8 = 32;
+    /// [`super::LogRow`] by number.
+    pub const LOG: u8 = 33;
+    /// [`super::WaitingRow`] of a closed log, by its number and the size of the tree.
+    pub const OLDER_WAITING: u8 = 34;
     /// [`super::RecordRow`] by number.
     pub const RECORD: u8 = 35;
     /// Every table, in the order in which rows are restored.
-    pub const ALL: [u8; 34] = [
+    pub const ALL: [u8; 36] = [
         META,
         KEYS,
         ROTATION,
@@ -128,6 +132,8 @@ pub mod table {
         NOTICES,
         TAKE_BACK,
         CONSUMED,
+        LOG,
+        OLDER_WAITING,
         RECORD,
     ];
 }
@@ -377,7 +383,7 @@ pub struct InboxRow {
     pub accepted: Timestamp,
     /// When it was stored here.
     pub stored: Timestamp,
-    /// The accepted entry's place in the log.
+    /// The accepted entry's place in the log that the receipt names.
     pub index: u64,
     /// The accepted entry's hash, as a leaf of the log: what this organisation's statement links to.
     pub link: Digest,
@@ -409,6 +415,19 @@ pub struct CosignedRow {
     pub root: Digest,
     /// The checkpoint as the log signed it (C2SP signed note).
     pub note: Bytes,
+}
+
+/// One of the exchange logs of the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct LogRow {
+    /// Its origin.
+    pub origin: String,
+    /// Its final size and root; none for the one that grows, whose pin is in [`table::PIN`].
+    pub closed: Option<PinRow>,
+    /// The final checkpoint as signed; empty for the one that grows.
+    pub note: Bytes,
+    /// When a person accepted that this log follows on the one before it; none when that was proved.
+    pub by_hand: Option<Timestamp>,
 }
 
 /// A signed checkpoint that was believed and whose place in the log's history is not proved yet.
@@ -574,6 +593,10 @@ pub enum Write {
     /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
     /// caught. Together they show to anybody what the log signed.
     Note(u8, Bytes),
+    /// An exchange log, by its number from 0.
+    Log(u32, Box<LogRow>),
+    /// A checkpoint of a closed log that waits for a proof, or that it waits no more.
+    OlderWaiting(u32, u64, Option<Box<WaitingRow>>),
     /// A correction to one recipient.
     Correction(u64, Box<CorrectionRow>),
     /// The locked body of a correction, or that it is not needed any more.
@@ -659,6 +682,11 @@ impl Write {
                 row(table::KEYS, oin.as_str().as_bytes().to_vec(), Some(cbor::encode(all)))
             }
             Self::Note(place, note) => row(table::NOTE, vec![*place], Some(cbor::encode(note))),
+            Self::Log(number, one) => row(table::LOG, number.to_be_bytes().to_vec(), Some(cbor::encode(one))),
+            Self::OlderWaiting(number, size, one) => {
+                let key = [&number.to_be_bytes()[..], &size.to_be_bytes()[..]].concat();
+                row(table::OLDER_WAITING, key, one.as_ref().map(cbor::encode))
+            }
             Self::Correction(at, one) => row(table::CORRECTION, position_key(*at), Some(cbor::encode(one))),
             Self::CorrectionBody(at, value) => row(table::CORRECTION_BODY, position_key(*at), value.clone()),
             Self::Erased(at, one) => row(table::ERASED, position_key(*at), Some(cbor::encode(one))),
@@ -714,6 +742,16 @@ impl Write {
             table::BUNDLE => Self::Bundle(Box::new(decode(value).map_err(|_| damaged())?)),
             table::PEER => Self::Peer(oin(key)?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::WAITING => Self::Waiting(at()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::LOG => {
+                let number = key.try_into().map(u32::from_be_bytes).map_err(|_| damaged())?;
+                Self::Log(number, Box::new(decode(value).map_err(|_| damaged())?))
+            }
+            table::OLDER_WAITING => {
+                let (number, size) = key.split_at_checked(4).ok_or_else(damaged)?;
+                let number = number.try_into().map(u32::from_be_bytes).map_err(|_| damaged())?;
+                let size = size.try_into().map(u64::from_be_bytes).map_err(|_| damaged())?;
+                Self::OlderWaiting(number, size, Some(Box::new(decode(value).map_err(|_| damaged())?)))
+            }
             table::COVENANT if hash()? == sha256(value) => Self::Covenant(hash()?, value.to_vec()),
             table::VOTES => Self::Votes(hash()?, decode(value).map_err(|_| damaged())?),
             table::WORD => Self::Word(hash()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),

@@ -62,7 +62,9 @@ pub struct Status {
     pub records: usize,
     /// Since when the oldest of them that can be told waits.
     pub records_since: Option<Timestamp>,
-    /// What is believed of the exchange log.
+    /// The exchange log that grows.
+    pub origin: String,
+    /// What is believed of it.
     pub pin: Option<PinRow>,
     /// For each covenant that asks a quorum of witnesses and binds this organisation, what is known of it.
     pub quorums: Vec<Quorum>,
@@ -107,6 +109,7 @@ impl Core {
             bodies_held_back,
             records,
             records_since,
+            origin: self.trust.log().origin.clone(),
             pin: self.trust.pin(),
             quorums: self.quorums(now),
             unproven: self.trust.unproven(),

@@ -58,21 +58,48 @@ pub(crate) struct Trust {
     asked: Option<Vec<u64>>,
     /// The last question was not answered: the next waits for a tick.
     patient: bool,
+    /// The log has ended: the pin is its final checkpoint.
+    closed: bool,
 }
 
 impl Trust {
-    pub(crate) fn new(log: LogKey) -> Self {
+    pub(crate) const fn new(log: LogKey) -> Self {
         Self {
             log,
-            cache: CheckpointCache::default(),
+            cache: CheckpointCache::new(),
             pin: None,
-            note: Bytes::default(),
+            note: Bytes(Vec::new()),
             waiting: BTreeMap::new(),
             full: false,
             changes: Vec::new(),
             asked: None,
             patient: false,
+            closed: false,
         }
+    }
+
+    /// A log that has ended, with its final checkpoint.
+    pub(crate) fn closed(log: LogKey, last: Option<PinRow>, note: Bytes) -> Self {
+        Self { pin: last, note, closed: true, ..Self::new(log) }
+    }
+
+    pub(crate) fn rename(&mut self, log: LogKey) {
+        self.log = log;
+    }
+
+    pub(crate) const fn note(&self) -> &Bytes {
+        &self.note
+    }
+
+    /// A checkpoint that waits and that a log which ends with this one cannot have signed: its size and note.
+    pub(crate) fn waits_beyond(&self, size: u64, root: &Digest) -> Option<(u64, Bytes)> {
+        let (waits, row) =
+            self.waiting.range(size..).find(|(waits, row)| **waits > size || row.root != *root)?;
+        Some((*waits, row.note.clone()))
+    }
+
+    pub(crate) fn into_waiting(self) -> BTreeMap<u64, WaitingRow> {
+        self.waiting
     }
 
     pub(crate) const fn log(&self) -> &LogKey {
@@ -134,9 +161,8 @@ impl Trust {
         self.waiting.len()
     }
 
-    /// Reads a receipt and checks signature and inclusion; says nothing about consistency yet.
-    pub(crate) fn receipt(&mut self, bytes: &[u8]) -> Result<(VerifiedReceipt, Signed), ReceiptError> {
-        let receipt = Receipt::parse(bytes)?;
+    /// Checks signature and inclusion of a receipt; says nothing about consistency yet.
+    pub(crate) fn receipt(&mut self, receipt: Receipt) -> Result<(VerifiedReceipt, Signed), ReceiptError> {
         let verified = receipt.verify(&self.log, &mut self.cache)?;
         let signed = Signed { checkpoint: verified.checkpoint.clone(), note: receipt.checkpoint };
         Ok((verified, signed))
@@ -177,6 +203,10 @@ impl Trust {
             Some((known, note)) => Err(Fork {
                 detail: format!("two roots for {size} entries: {known} and {root}"),
                 notes: vec![note.clone(), signed.note.clone()],
+            }),
+            None if self.closed && size > pin.size => Err(Fork {
+                detail: format!("{} ended with {} entries, but signed {size}", self.log.origin, pin.size),
+                notes: vec![self.note.clone(), signed.note.clone()],
             }),
             // Every log extends the empty one, whose root is fixed: nothing is to be proved.
             None if size == 0 => Ok(None),
@@ -281,7 +311,8 @@ impl Trust {
         for size in self.waiting.keys().copied().take(EAGER) {
             sizes.push(size);
             // How many fit depends on how large the numbers are; the rest is for the next question.
-            if (FetchConsistency { sizes: sizes.clone() }).to_frame().is_err() {
+            let origin = self.log.origin.clone();
+            if (FetchConsistency { origin, sizes: sizes.clone() }).to_frame().is_err() {
                 sizes.pop();
                 break;
             }
@@ -519,6 +550,6 @@ mod tests {
             trust.observe(&large(n), NOW).unwrap();
         }
         let sizes = trust.ask(true).unwrap();
-        assert!(sizes.len() >= 2 && FetchConsistency { sizes }.to_frame().is_ok());
+        assert!(sizes.len() >= 2 && FetchConsistency { origin: ORIGIN.into(), sizes }.to_frame().is_ok());
     }
 }

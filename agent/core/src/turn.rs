@@ -9,8 +9,8 @@ use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, Thumbprint};
 use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::wire::{
-    CaseHead, Consume, Cosigned, Decided, Deferred, Entries, FetchEntries, Known, Notices, Offer, Verdict,
-    Welcome, Witnessed,
+    CaseHead, Consume, Cosigned, Decided, Deferred, Entries, FetchEntries, Known, Notices, Offer, Succession,
+    Verdict, Welcome, Witnessed,
 };
 
 use crate::corrections::CorrectRequest;
@@ -188,8 +188,19 @@ pub enum Input {
     Published(u64),
     /// The broker refuses the bundle, for this reason.
     PublishRefused(u16),
+    /// What followed on a log that was asked about; nothing when the broker gives no answer.
+    Succession(Option<Box<Succession>>),
+    /// A person accepts the log of this origin, which the operator began by hand. Answered in [`Turn::answers`].
+    AcceptOrigin {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// The origin.
+        origin: String,
+    },
     /// Consistency proofs for the sizes that were asked for.
     Consistency {
+        /// The log's origin.
+        origin: String,
         /// The sizes.
         sizes: Vec<u64>,
         /// One proof per pair of neighbours.
@@ -280,8 +291,15 @@ pub enum Send {
     },
     /// Ask for what was decided about a case.
     FetchCase(CaseId),
-    /// Ask for consistency proofs between these sizes.
-    FetchConsistency(Vec<u64>),
+    /// Ask for consistency proofs between these sizes, in the log of this origin.
+    FetchConsistency(String, Vec<u64>),
+    /// Ask what followed on a log.
+    FetchSuccession {
+        /// Its origin.
+        origin: String,
+        /// The size that is pinned.
+        size: u64,
+    },
     /// Answer as a witness.
     Cosigned(Cosigned),
 }

@@ -60,6 +60,12 @@ impl Watching {
         self.since = now;
     }
 
+    /// Another log grows: of that one nobody cosigned anything yet.
+    pub(crate) fn another_log(&mut self, now: Timestamp) {
+        self.newest.clear();
+        self.since = now;
+    }
+
     fn head(&self, origin: &str) -> Head {
         self.cosigned.get(origin).map_or_else(Head::default, |row| Head { size: row.size, root: row.root })
     }

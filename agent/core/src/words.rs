@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use seinhuis_shared::acknowledgement::{Acknowledged, Acknowledgement};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::MsgId;
-use seinhuis_shared::receipt::ReceiptError;
+use seinhuis_shared::receipt::{Receipt, ReceiptError};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{Consume, Entries, FetchEntries, Withdrawal, is_code};
 
 use crate::engine::Core;
+use crate::logs::origin_of;
 use crate::minimise::Rejection;
 use crate::ports::Ports;
 use crate::rows::{AlarmKind, ConsumedRow, InboxRow, OutboxRow, Stage, TakeBackRow, Write};
@@ -153,6 +154,9 @@ impl Core {
             msg_id: row.msg_id,
             packet: row.packet,
             accepted: row.link,
+            origin: Receipt::parse(&row.receipt)
+                .map(|receipt| origin_of(&receipt.checkpoint).to_owned())
+                .map_err(|_| Refusal::NotStored)?,
             index: row.index,
             since: known.map_or(now, |known| known.since),
             entry: None,
@@ -216,7 +220,10 @@ impl Core {
         let row = self.words.consumed.get(&position)?;
         let statement =
             Acknowledgement::sign_one(self.settings.oin, row.since, consumed_item(row), ports.signer);
-        Some(Send::Consume { position, consume: Box::new(Consume { statement, accepted: row.index }) })
+        Some(Send::Consume {
+            position,
+            consume: Box::new(Consume { statement, origin: row.origin.clone(), accepted: row.index }),
+        })
     }
 
     /// The broker's answer: the entries that say so, or a refusal's number.

@@ -1,195 +1,204 @@
-//! The entries of the exchange log this organisation is party to, each proved, from the broker.
+//! The exchange logs this agent follows, and going on with one that the operator began by hand.
 
-use clap::{Args, Subcommand};
-use seinhuis_agent_core::Unfetched;
-use seinhuis_shared::entry::{Entry, Kind};
-use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::time::Timestamp;
-use seinhuis_shared::wire::{Entries, FetchEntries};
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::lang::Text;
+use seinhuis_shell::lang::{Lang, Text};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::messages::table;
-use super::request::{Request, ask, moment, read};
-use super::{policy, present};
+use super::request::{From, Look, Request, ask, read};
+use crate::engine::View;
 use crate::home::Home;
 
-/// What `log` takes.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(super) struct Log {
-    #[command(subcommand)]
-    command: Option<Command>,
-    /// Only entries at or after this date or instant, RFC 3339
-    #[arg(long)]
-    from: Option<String>,
-    /// Only entries before this date or instant
-    #[arg(long)]
-    until: Option<String>,
-    /// Only entries of this kind, such as accepted or delivered
-    #[arg(long)]
-    kind: Option<String>,
-    /// Only entries of this flow
-    #[arg(long)]
-    flow: Option<String>,
-    /// At most so many
-    #[arg(short = 'n', long, default_value_t = 1000)]
-    lines: usize,
+/// One log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LogView {
+    /// Its origin.
+    origin: String,
+    /// Entries, as far as proved to this agent; the final number for all but the last.
+    size: Option<u64>,
+    /// Its root.
+    root: Option<String>,
+    /// Whether it was caught contradicting itself.
+    forked: bool,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Show one entry
-    Show {
-        /// Its index
-        index: u64,
-    },
-    /// Print whose cosignatures a covenant asks under the log's checkpoints: its C2SP tlog-policy, for an auditor
-    Policy {
-        /// The first digits of the covenant's hash, when more than one in force asks a quorum
-        covenant: Option<String>,
-    },
+/// A log that the operator began by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OfferedView {
+    /// Its origin.
+    origin: String,
+    /// The log before it.
+    old: String,
+    /// Entries of that log which this agent has proved.
+    believed: u64,
+    /// How many it has in the end, by the broker.
+    last: u64,
+    /// Whether these extend what this agent has proved.
+    consistent: bool,
 }
 
-/// A question, on its way to the running agent.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogText {
-    /// The first index that is looked at.
-    first: u64,
-    /// Whether that one alone is asked for.
-    one: bool,
-    /// Not before, in milliseconds since 1970.
-    from: Option<u64>,
-    /// Before, in milliseconds since 1970.
-    until: Option<u64>,
-    /// The kind.
-    kind: Option<String>,
-    /// The flow.
-    flow: Option<String>,
+/// The logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LogsView {
+    /// From the first.
+    logs: Vec<LogView>,
+    /// What a person can accept.
+    offered: Option<OfferedView>,
 }
 
-impl From<LogText> for FetchEntries {
-    fn from(text: LogText) -> Self {
-        Self {
-            first: text.first,
-            one: text.one,
-            from: text.from.map(Timestamp),
-            until: text.until.map(Timestamp),
-            kind: text.kind,
-            flow: text.flow,
+pub(super) fn view(view: &View<'_>) -> LogsView {
+    let logs = view
+        .core
+        .logs()
+        .map(|(origin, pin)| LogView {
+            origin: origin.to_owned(),
+            size: pin.map(|pin| pin.size),
+            root: pin.map(|pin| pin.root.to_string()),
+            forked: pin.is_some_and(|pin| pin.forked),
+        })
+        .collect();
+    let offered = view.core.offered_log().map(|offered| OfferedView {
+        origin: offered.new.clone(),
+        old: offered.old.clone(),
+        believed: offered.pin.map_or(0, |pin| pin.size),
+        last: offered.last,
+        consistent: offered.consistent,
+    });
+    LogsView { logs, offered }
+}
+
+impl LogsView {
+    fn lines(&self, lang: Lang) -> Vec<String> {
+        let newest = self.logs.len().saturating_sub(1);
+        let mut lines: Vec<String> =
+            self.logs
+                .iter()
+                .enumerate()
+                .map(|(place, log)| {
+                    let size = log.size.unwrap_or_default();
+                    let entries = lang.pick("regels bewezen", "entries proved");
+                    let state = match (place == newest, log.forked) {
+                        (_, true) => lang
+                            .pick("  GESPLITST: niets gaat meer weg", "  FORKED: nothing is sent any more"),
+                        (false, false) => lang.pick("  gesloten", "  closed"),
+                        (true, false) => "",
+                    };
+                    format!("{}  {size} {entries}{state}", log.origin)
+                })
+                .collect();
+        if let Some(offered) = &self.offered {
+            lines.extend(offered.lines(lang));
         }
+        lines
     }
 }
 
-/// A page of the answer.
-#[derive(Debug, Serialize, Deserialize)]
-struct Page {
-    entries: Vec<Value>,
-    next: Option<u64>,
+impl OfferedView {
+    fn lines(&self, lang: Lang) -> Vec<String> {
+        let Self { origin, old, believed, last, consistent } = self;
+        let (begun, lost, what) = match lang {
+            Lang::Nl => (
+                format!(
+                    "De beheerder van de broker is met de hand een nieuw log begonnen: {origin}, na {old}."
+                ),
+                if *consistent {
+                    format!(
+                        "Dat log sluit aan op wat deze agent bewezen heeft: {believed} regels, {last} aan het eind."
+                    )
+                } else {
+                    format!(
+                        "LET OP: dat log sluit NIET aan op wat deze agent bewezen heeft. Van de {believed} regels die deze agent zag kunnen er ontbreken of anders zijn; de broker zegt dat het er {last} waren."
+                    )
+                },
+                format!(
+                    "Vraag de beheerder waarom, vergelijk met andere deelnemers, en ga daarna verder met: seinhuis-agent log accept-origin --origin {origin}"
+                ),
+            ),
+            Lang::En => (
+                format!("The broker's operator began a new log by hand: {origin}, after {old}."),
+                if *consistent {
+                    format!(
+                        "That log extends what this agent has proved: {believed} entries, {last} in the end."
+                    )
+                } else {
+                    format!(
+                        "MIND: that log does NOT extend what this agent has proved. Of the {believed} entries this agent saw some may be missing or different; the broker says there were {last}."
+                    )
+                },
+                format!(
+                    "Ask the operator why, compare with other partners, and then go on with: seinhuis-agent log accept-origin --origin {origin}"
+                ),
+            ),
+        };
+        vec![begun, lost, what]
+    }
 }
 
-pub(super) fn log(home: &Home, log: Log, ui: Ui) -> Result<Outcome, Complaint> {
-    let mut question = match log.command {
-        Some(Command::Policy { covenant }) => return policy::policy(home, covenant.as_deref(), ui),
-        Some(Command::Show { index }) => LogText { first: index, one: true, ..LogText::default() },
-        None => LogText {
-            from: log.from.as_deref().map(moment).transpose()?.map(|at| at.0),
-            until: log.until.as_deref().map(moment).transpose()?.map(|at| at.0),
-            kind: log.kind.as_deref().map(kind).transpose()?,
-            flow: log.flow,
-            ..LogText::default()
-        },
-    };
-    let mut all = Vec::new();
-    while all.len() < log.lines {
-        let (value, _) = ask(home, Request::Log(question.clone()))?;
-        let page: Page = read(value)?;
-        all.extend(page.entries);
-        match page.next {
-            Some(next) => question.first = next,
-            None => break,
-        }
-    }
-    all.truncate(log.lines);
-    let heading = ui.lang.pick(
-        "REGEL TIJD SOORT BERICHT VAN AAN STROOM UITKOMST REDEN",
-        "ENTRY TIME KIND MESSAGE FROM TO FLOW RESULT REASON",
-    );
-    let columns = ["index", "at", "kind", "msg_id", "from", "to", "flow", "result", "refusal"];
-    table(&Value::Array(all), heading, &columns, ui);
+pub(super) fn show(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
+    let (answer, _) = ask(home, Request::Look(Look::Logs))?;
+    tell(&read(answer)?, ui);
     Ok(Outcome::Done)
 }
 
-fn kind(text: &str) -> Result<String, Complaint> {
-    text.parse::<Kind>().map(|kind| kind.as_str().to_owned()).map_err(|_| {
-        let known = Kind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-        Complaint::usage(
-            Text::new(format!("{text} is geen soort logregel."), format!("{text} is no kind of entry.")),
-            Text::new(format!("Kies uit: {known}."), format!("Choose one of: {known}.")),
-        )
-    })
-}
-
-/// The answer of the running agent as JSON.
-pub(super) fn page(answer: Result<Box<Entries>, Unfetched>) -> Result<Value, Complaint> {
-    let entries = answer.map_err(|error| unfetched(&error))?;
-    let shown = entries.entries.iter().filter_map(|one| {
-        let entry = Entry::parse(&one.entry).ok()?;
-        Some(row(one.index, &entry, &String::from_utf8_lossy(&one.entry)))
-    });
-    Ok(json!(Page { entries: shown.collect(), next: entries.next }))
-}
-
-fn row(index: u64, entry: &Entry, text: &str) -> Value {
-    json!({
-        "index": index,
-        "at": entry.time.to_string(),
-        "kind": entry.kind.as_str(),
-        "msg_id": entry.msg_id.map(|id| id.to_string()),
-        "from": entry.from.map(|oin| oin.to_string()),
-        "to": entry.to.map(|oin| oin.to_string()),
-        "subject": entry.subject.map(|oin| oin.to_string()),
-        "flow": entry.flow,
-        "result": entry.result,
-        "refusal": present::reason(entry.reason.unwrap_or_default()),
-        "entry": text,
-    })
-}
-
-fn unfetched(error: &Unfetched) -> Complaint {
-    match error {
-        Unfetched::NotConnected => not_connected(),
-        Unfetched::Refused(number) => match Refusal::from_number(*number) {
-            Some(refusal) => Complaint::from_refusal(refusal),
-            None => Complaint::refused(
-                Text::same(number.to_string()),
-                Text::new("Werk de agent bij.", "Update the agent."),
-            ),
-        },
-        Unfetched::False(detail) => Complaint::refused(
-            Text::new(
-                format!("De broker gaf logregels die niet kloppen: {detail}."),
-                format!("The broker gave log entries that are not right: {detail}."),
-            ),
-            Text::new(
-                "Er is alarm geslagen (zie `status`). Bewaar dit en spreek de beheerder van de broker aan.",
-                "An alarm was raised (see `status`). Keep this and call the broker's operator to account.",
-            ),
-        ),
+/// Shows what can be accepted, or accepts it when its origin is given.
+pub(super) fn accept(home: &Home, origin: Option<String>, ui: Ui) -> Result<Outcome, Complaint> {
+    let (answer, from) = ask(home, Request::Look(Look::Logs))?;
+    let view: LogsView = read(answer)?;
+    if view.offered.is_none() {
+        return Err(nothing(from));
     }
+    let Some(origin) = origin else {
+        tell(&view, ui);
+        return Ok(Outcome::No);
+    };
+    let (answer, _) = ask(home, Request::AcceptOrigin { origin })?;
+    tell(&read(answer)?, ui);
+    Ok(Outcome::Done)
 }
 
-/// The log is at the broker: nothing can be asked without a connection.
-pub(super) fn not_connected() -> Complaint {
-    Complaint::refused(
-        Text::new("Er is geen verbinding met de broker.", "There is no connection with the broker."),
-        Text::new(
-            "Start de agent (`seinhuis-agent run`) en wacht tot `status` een verbinding meldt.",
-            "Start the agent (`seinhuis-agent run`) and wait until `status` reports a connection.",
+fn tell(view: &LogsView, ui: Ui) {
+    let text = |lang| view.lines(lang).join("\n");
+    ui.answer(&Text::new(text(Lang::Nl), text(Lang::En)), &json!(view));
+}
+
+fn nothing(from: From) -> Complaint {
+    let advice = match from {
+        From::Agent => Text::new(
+            "Bekijk met `seinhuis-agent status` of er een sessie met de broker is.",
+            "See with `seinhuis-agent status` whether there is a session with the broker.",
         ),
+        From::Store => Text::new(
+            "Start de agent: hij haalt bij de broker op wat er te aanvaarden is.",
+            "Start the agent: it fetches from the broker what there is to accept.",
+        ),
+    };
+    Complaint::usage(
+        Text::new("Er is geen nieuw log om te aanvaarden.", "There is no new log to accept."),
+        advice,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_sees_what_may_be_lost_before_accepting() {
+        let log = |origin: &str, forked| LogView { origin: origin.into(), size: Some(9), root: None, forked };
+        let offered = OfferedView {
+            origin: "a/b".into(),
+            old: "a/2026".into(),
+            believed: 9,
+            last: 5,
+            consistent: false,
+        };
+        let view = LogsView { logs: vec![log("a/2025", false), log("a/2026", true)], offered: Some(offered) };
+        let nl = view.lines(Lang::Nl).join("\n");
+        let en = view.lines(Lang::En).join("\n");
+        assert!(nl.contains("a/2025  9 regels bewezen  gesloten") && nl.contains("GESPLITST"), "{nl}");
+        assert!(en.contains("does NOT extend") && en.contains("accept-origin --origin a/b"), "{en}");
+        let sound = OfferedView { consistent: true, ..view.offered.unwrap() };
+        assert!(sound.lines(Lang::En).join("\n").contains("extends what this agent has proved"));
+    }
 }

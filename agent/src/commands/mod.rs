@@ -6,9 +6,10 @@ mod correct;
 mod covenant;
 mod doctor;
 mod enrol;
+pub(crate) mod entries;
 mod init;
 mod key;
-pub(crate) mod log;
+mod log;
 mod messages;
 mod policy;
 mod present;
@@ -96,8 +97,9 @@ enum Command {
     /// Receipts: what is proved of a message sent, and whether a file proves it
     #[command(subcommand)]
     Receipt(receipt::Command),
-    /// The log entries this organisation is party to, each proved; `show` for one; `policy`: who watches the log
-    Log(log::Log),
+    /// The log entries this organisation is party to, each proved; `show` for one. The logs themselves: list,
+    /// accept-origin, policy
+    Log(entries::Log),
     /// Messages sent
     #[command(subcommand)]
     Outbox(Outbox),
@@ -320,7 +322,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Outbox(Outbox::List { lines }) => messages::outbox(&home, lines, ui),
         Command::Outbox(Outbox::Withdraw { id, reason }) => messages::take_back(&home, id, reason, ui),
         Command::Receipt(command) => receipt::receipt(&home, command, ui),
-        Command::Log(args) => log::log(&home, args, ui),
+        Command::Log(args) => entries::log(&home, args, ui),
         Command::Outbox(Outbox::Show { id }) => messages::sent(&home, id, ui),
         Command::Consent(command) => consent::consent(&home, command, ui),
         Command::Release(command) => release::release(&home, command, ui),

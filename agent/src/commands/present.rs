@@ -421,6 +421,7 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
         "ldv": { "waiting": status.records, "oldest": time(status.records_since) },
         "corrections": { "open": status.corrections_open, "refused": status.corrections_refused },
         "log": {
+            "origin": status.origin,
             "size": status.pin.map(|pin| pin.size),
             "root": status.pin.map(|pin| pin.root.to_string()),
             "forked": status.pin.is_some_and(|pin| pin.forked),

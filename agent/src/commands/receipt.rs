@@ -237,6 +237,9 @@ fn words(entry: &Entry, lang: Lang) -> String {
             | Kind::Partner
             | Kind::Export
             | Kind::Operator
+            | Kind::Purged
+            | Kind::Closing
+            | Kind::Opening
             | Kind::Start
             | Kind::Stop,
             _,

@@ -21,8 +21,8 @@ use seinhuis_shell::{answer, clock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::log::LogText;
-use super::{correct, log, present, receipt};
+use super::entries::LogText;
+use super::{correct, entries, log, present, receipt};
 use crate::agent::{AgentHandle, PushError, stopped};
 use crate::engine::{Engine, Say, View, outbox_row, provenance_row, store_complaint};
 use crate::home::Home;
@@ -172,6 +172,11 @@ pub enum Request {
         /// At once, without waiting for verdicts on what is sealed.
         urgent: bool,
     },
+    /// Goes on with a log that the broker's operator began by hand.
+    AcceptOrigin {
+        /// Its origin.
+        origin: String,
+    },
 }
 
 /// A decision about a case, as text.
@@ -273,6 +278,8 @@ pub enum Look {
     },
     /// The signing key and how it came to be.
     Key,
+    /// The exchange logs, and one that can be accepted.
+    Logs,
     /// How the agent is doing.
     Status,
 }
@@ -349,12 +356,16 @@ fn directly(mut engine: Engine, request: Request) -> Result<Value, Complaint> {
             say_directly(&mut engine, Say::Consume(position))
                 .and_then(|_| present::received(&engine.view(), position))
         }
-        Request::Log(_) => Err(log::not_connected()),
+        Request::Log(_) => Err(entries::not_connected()),
         Request::Erase { id, ground } => {
             let (position, say) = erase(&engine.view(), &id, &ground)?;
             say_directly(&mut engine, say)?;
             engine.overwrite().map_err(|error| store_complaint(&error))?;
             present::received(&engine.view(), position)
+        }
+        Request::AcceptOrigin { origin } => {
+            say_directly(&mut engine, Say::AcceptOrigin(origin))?;
+            see(&engine.view(), &Look::Logs, None)
         }
         Request::Rotate { urgent } => engine
             .make_next_key()
@@ -536,11 +547,15 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             say(agent, Say::Consume(position)).await?;
             agent.query(move |view| present::received(view, position)).await?
         }
-        Request::Log(question) => log::page(agent.fetch(question.into()).await),
+        Request::Log(question) => entries::page(agent.fetch(question.into()).await),
         Request::Erase { id, ground } => {
             let (position, erasing) = agent.query(move |view| erase(view, &id, &ground)).await??;
             say(agent, erasing).await?;
             agent.query(move |view| present::received(view, position)).await?
+        }
+        Request::AcceptOrigin { origin } => {
+            say(agent, Say::AcceptOrigin(origin)).await?;
+            agent.query(|view| serde_json::json!(log::view(view))).await
         }
         Request::Rotate { urgent } => {
             say(agent, Say::Rotate { urgent }).await?;
@@ -610,6 +625,7 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Pinned { covenant } => Ok(receipt::pinned_text(view, &field("--covenant", covenant)?)),
         Look::Key => Ok(present::key(view)),
         Look::Policies => Ok(present::policies(view)),
+        Look::Logs => Ok(serde_json::json!(log::view(view))),
         Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
         Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
     }

@@ -268,8 +268,9 @@ impl Worker {
             | Send::Decide { .. }
             | Send::Rotate(_)
             | Send::FetchCase(_)
-            | Send::FetchConsistency(_)
-            | Send::Cosigned(_)) => Ok(other),
+            | Send::FetchConsistency(..)
+            | Send::Cosigned(_)
+            | Send::FetchSuccession { .. }) => Ok(other),
         }
     }
 

@@ -15,7 +15,8 @@ use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
     self, Agreements, Cases, Consistency, Cosigned, Entries, FetchCase, FetchConsistency, FetchCovenant,
-    FetchPrekeys, Hello, Message, Notices, NoticesTaken, Offer, Prekeys, Refuse, VERSION, Welcome, Witnessed,
+    FetchPrekeys, FetchSuccession, Hello, Message, Notices, NoticesTaken, Offer, Prekeys, Refuse, VERSION,
+    Welcome, Witnessed,
 };
 use seinhuis_shell::clock::now;
 use seinhuis_shell::lang::Text;
@@ -253,8 +254,13 @@ pub(super) fn dispatch(
         Send::Cosigned(answer) => {
             requests.spawn(cosign(connection.clone(), answer));
         }
-        Send::FetchConsistency(sizes) => {
-            requests.spawn(fetch_consistency(connection.clone(), jobs.clone(), FetchConsistency { sizes }));
+        Send::FetchConsistency(origin, sizes) => {
+            let request = FetchConsistency { origin, sizes };
+            requests.spawn(fetch_consistency(connection.clone(), jobs.clone(), request));
+        }
+        Send::FetchSuccession { origin, size } => {
+            let request = FetchSuccession { origin, size };
+            requests.spawn(fetch_succession(connection.clone(), jobs.clone(), request));
         }
     }
 }
@@ -525,10 +531,25 @@ async fn fetch_consistency(
     };
     let input = match answer {
         Answer::Frame(Kind::Consistency, bytes) => match Consistency::parse(&bytes) {
-            Ok(answer) => Input::Consistency { sizes: request.sizes, proofs: answer.proofs },
+            Ok(answer) => {
+                Input::Consistency { origin: request.origin, sizes: request.sizes, proofs: answer.proofs }
+            }
             Err(_) => Input::ConsistencyFailed,
         },
         Answer::Frame(..) | Answer::Refused(_) | Answer::Nothing => Input::ConsistencyFailed,
     };
     post(&jobs, input).err()
+}
+
+/// Asks what followed on a log. No answer is asked for again by the core.
+async fn fetch_succession(
+    connection: Connection,
+    jobs: Sender<Job>,
+    request: FetchSuccession,
+) -> Option<Gone> {
+    let answer = match ask(&connection, &request.to_frame().ok()?).await {
+        Answer::Frame(Kind::Succession, bytes) => wire::Succession::parse(&bytes).ok().map(Box::new),
+        Answer::Frame(..) | Answer::Refused(_) | Answer::Nothing => None,
+    };
+    post(&jobs, Input::Succession(answer)).err()
 }

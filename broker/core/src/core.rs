@@ -12,6 +12,7 @@ use seinhuis_shared::limits::{
 };
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::tree::Frontier;
 use seinhuis_shared::wire::{self, CONSISTENCY_SIZES_MAX, Hello, Refuse, Welcome};
@@ -21,6 +22,7 @@ use crate::input::{Ask, ConnId, Input, RequestId};
 use crate::operator::QueueRow;
 use crate::sequencer::Sealed;
 use crate::session::{Session, Sessions};
+use crate::shards::{Next, Shard};
 use crate::start::Start;
 use crate::state::{Ending, State};
 use crate::turn::{Pick, Planned, ReceiptSource, Send, Turn};
@@ -35,10 +37,10 @@ const SWEEP_PER_TURN: usize = 8192;
 /// What the core needs to know of its set-up.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The exchange log's origin.
+    /// The origin of this broker's first exchange log. One that ends in a year is followed by the next year's.
     pub origin: String,
-    /// The log's verifier key, as agents are told it.
-    pub log_key: String,
+    /// The public half of the key that signs the logs.
+    pub log_key: PublicKey,
     /// Name and version of this software.
     pub software: String,
     /// Most packets waiting for one recipient.
@@ -53,14 +55,16 @@ pub struct Config {
     pub notices_kept: usize,
     /// How old the newest quorum of witnesses may be before packets under its covenant are put off; none for ever.
     pub stop_unwitnessed: Option<Span>,
+    /// Days that texts of the log's entries are kept at least, when that is longer than every covenant's term.
+    pub log_retention_days: Option<u32>,
 }
 
 impl Config {
     /// The defaults for a log.
-    pub fn new(origin: &str, log_key: &str, software: &str) -> Self {
+    pub fn new(origin: &str, log_key: PublicKey, software: &str) -> Self {
         Self {
             origin: origin.to_owned(),
-            log_key: log_key.to_owned(),
+            log_key,
             software: software.to_owned(),
             mailbox_packets: MAILBOX_PACKETS,
             mailbox_bytes: MAILBOX_BYTES,
@@ -68,6 +72,7 @@ impl Config {
             sweep_packets: SWEEP_PER_TURN,
             notices_kept: NOTICES_KEPT,
             stop_unwitnessed: None,
+            log_retention_days: None,
         }
     }
 }
@@ -84,11 +89,23 @@ pub enum RestoreError {
     /// The log's tree is not the one its head is of.
     #[error("the log's entries do not lead to its head's root: the store is damaged or was tampered with")]
     Root,
+    /// The log was begun under another origin than the one that is configured.
+    #[error(
+        "this broker's first log is {found}, not the log_origin that is configured: put that back; another log is begun with `seinhuis-broker log new-origin`"
+    )]
+    Origin {
+        /// The first log's.
+        found: String,
+    },
 }
 
 /// How things stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {
+    /// The logs, from the first.
+    pub logs: Vec<Shard>,
+    /// Whether the clock is more than a year past the log's, so that no new one is begun by itself.
+    pub year_refused: bool,
     /// Number of log entries.
     pub log_size: u64,
     /// Root of the log.
@@ -117,21 +134,29 @@ pub struct Core {
     pub(crate) taken: BTreeMap<Oin, u64>,
     pub(crate) witnesses: Witnesses,
     pub(crate) start: Start,
+    /// The log that is to be begun.
+    pub(crate) next: Option<Next>,
+    /// The latest time a partner signed in a packet that was accepted, since the start.
+    pub(crate) witnessed: Timestamp,
+    pub(crate) year_refused: bool,
 }
 
 impl Core {
     /// A broker that remembers nothing yet.
     pub fn new(config: Config) -> Self {
-        let witnesses = Witnesses::new(&config.log_key);
-        let (state, sessions) = (State::default(), Sessions::default());
+        let mut state = State::default();
+        state.log.shards.push(Shard::first(config.origin.clone()));
         Self {
             config,
             state,
-            sessions,
+            sessions: Sessions::default(),
             sweep: None,
             taken: BTreeMap::new(),
-            witnesses,
+            witnesses: Witnesses::default(),
             start: Start::default(),
+            next: None,
+            witnessed: Timestamp(0),
+            year_refused: false,
         }
     }
 
@@ -151,6 +176,9 @@ impl Core {
             if !core.state.apply(&write) {
                 return Err(RestoreError::Row { table });
             }
+        }
+        if let Some(first) = core.shards().first().filter(|first| first.origin != core.config.origin) {
+            return Err(RestoreError::Origin { found: first.origin.clone() });
         }
         let (size, root) =
             core.state.log.head.as_ref().map_or((0, None), |head| (head.size, Some(head.root)));
@@ -176,6 +204,7 @@ impl Core {
 
     /// Takes one input at `now`; what it leads to is added to `turn`.
     pub fn handle(&mut self, input: Input, now: Timestamp, turn: &mut Turn) {
+        let clock = now;
         // The log's time never goes back, and what is judged is judged at the time the log will say.
         let now = now.max(self.state.log.time);
         let Some(input) = self.hold(input, now, turn) else { return };
@@ -190,11 +219,12 @@ impl Core {
             Input::Acknowledged { conn, examined } => self.acknowledged(conn, examined, now, turn),
             Input::NoticesTaken { conn, cursor } => self.notices_taken(conn, cursor, turn),
             Input::Request { conn, request, ask } => self.request(conn, request, ask, now, turn),
-            Input::Operator { id, command } => self.operate(id, command, now, turn),
-            Input::Published { size } => self.published(size, turn),
+            Input::Operator { id, command } => self.operate(id, command, (now, clock), turn),
+            Input::Published { end } => self.published(end, turn),
             Input::HeadMoved => self.ask_witnesses(now, turn),
             Input::OutsideAnswered { key, answer } => self.witness_answered(&key, answer.as_ref(), now, turn),
             Input::Tick => {
+                self.look_at_year(clock);
                 self.tick(now, turn);
                 self.ask_witnesses(now, turn);
             }
@@ -203,9 +233,8 @@ impl Core {
 
     /// Closes a turn: its entries get their place in the log. The shell signs the new head if there is one.
     pub fn seal(&mut self, turn: &mut Turn) -> Sealed {
-        let log = &self.state.log;
         let (entries, leaves) = (core::mem::take(&mut turn.entries), core::mem::take(&mut turn.leaves));
-        Sealed::new(&log.frontier, log.time, entries, leaves)
+        Sealed::new(&self.state.log, self.origin(), entries, leaves)
     }
 
     /// Adds to a sealed turn what depends on the signed checkpoint `note`; gives all its writes, for one
@@ -218,9 +247,10 @@ impl Core {
                 Head { size: sealed.size(), root: sealed.root(), time: sealed.time, note: Bytes::from(note) };
             self.record(turn, Write::Head(head));
             self.keep_notices(turn, sealed, note);
+            self.record_step(turn, sealed, note);
             if let Some(keep_until) = turn.keep_until {
                 let note = Arc::new(note.to_vec());
-                self.record(turn, Write::Note { size: sealed.size(), note, keep_until });
+                self.record(turn, Write::Note { end: sealed.end(), note, keep_until });
                 let outcomes = core::mem::take(&mut turn.outcomes).into_values().collect();
                 self.record(turn, Write::Outcomes { first: sealed.first(), keep_until, outcomes });
             }
@@ -232,7 +262,6 @@ impl Core {
     pub fn committed(&mut self, turn: Turn, sealed: &Sealed, note: &[u8]) -> Vec<Send> {
         self.state.log.frontier = sealed.tree.tip().clone();
         let current = self.state.log.head.as_ref().map(|head| head.note.clone()).unwrap_or_default();
-        let size = self.state.log.frontier.size();
         let holders = &self.state.holders;
         let mut sends: Vec<Send> = turn
             .sends
@@ -256,9 +285,6 @@ impl Core {
                     let receipt = ReceiptSource::Fresh(sealed.receipt(item.index, 1, note));
                     Send::Offer { conn, item, bytes: Some(bytes), receipt }
                 }
-                Planned::Entries { conn, request, pick } => {
-                    Send::Entries { conn, request, pick, size, note: current.to_vec() }
-                }
             })
             .collect();
         self.tell(&turn.told, &mut sends);
@@ -278,10 +304,15 @@ impl Core {
         Entry::new(kind, log.time, turn.salt())
     }
 
-    /// The index the next entry of this turn gets.
+    /// The index in its log that the next entry of this turn gets.
     pub(crate) fn next_index(&self, turn: &Turn) -> u64 {
         let pending = u64::try_from(turn.entries.len()).unwrap_or(u64::MAX);
         self.state.log.frontier.size().saturating_add(pending)
+    }
+
+    /// The position the next entry of this turn gets.
+    pub(crate) fn next_position(&self, turn: &Turn) -> u64 {
+        self.state.log.base().saturating_add(self.next_index(turn))
     }
 
     fn connected(&mut self, conn: ConnId, peer: Oin, hello: &Hello, now: Timestamp, turn: &mut Turn) {
@@ -305,8 +336,8 @@ impl Core {
         let welcome = Welcome {
             version: wire::VERSION,
             software: self.config.software.clone(),
-            origin: self.config.origin.clone(),
-            log_key: self.config.log_key.clone(),
+            origin: self.origin().to_owned(),
+            log_key: self.log_key_text(),
             now,
             checkpoint: Bytes::default(),
             agreements: self.state.directory.agreements_of(&peer),
@@ -376,12 +407,12 @@ impl Core {
             session.offered(item.index, item.size);
             if let Some(bytes) = turn.fresh.get(&item.packet) {
                 turn.sends.push(Planned::Offer { conn, item: item.clone(), bytes: Arc::clone(bytes) });
-            } else if let Some((size, note)) = self.state.log.note_for(item.index) {
+            } else if let Some((end, note)) = self.state.log.note_for(item.index) {
                 turn.send(Send::Offer {
                     conn,
                     item: item.clone(),
                     bytes: None,
-                    receipt: ReceiptSource::Stored { first: item.index, count: 1, size, note },
+                    receipt: ReceiptSource::Stored { first: item.index, count: 1, end, note },
                 });
             }
             // Notes outlive what they prove, so there is no third case; it would go unoffered rather than unproved.
@@ -427,7 +458,7 @@ impl Core {
                 self.case((conn, &peer), case, now).map(|decisions| Send::Case { conn, request, decisions })
             }
             Ask::Withdraw(word) => match word.and_then(|word| self.take_back(&peer, &word, now, turn)) {
-                Ok(these) => return self.give(conn, request, Pick::These(these), turn),
+                Ok(these) => Ok(Send::Entries { conn, request, pick: Pick::These(these) }),
                 Err(refusal) => {
                     if refusal != Refusal::TooLateToTakeBack {
                         self.refuse_connection(peer, refusal, "withdraw", now, turn);
@@ -435,17 +466,17 @@ impl Core {
                     Err(refusal)
                 }
             },
-            Ask::Consume(word) => match word.and_then(|word| self.consumed(&peer, *word, now, turn)) {
-                Ok(entry) => return self.give(conn, request, Pick::These(vec![entry]), turn),
-                Err(refusal) => Err(refusal),
-            },
-            Ask::FetchEntries(ask) => return self.give(conn, request, Pick::Party(peer, ask), turn),
+            Ask::Consume(word) => word
+                .and_then(|word| self.consumed(&peer, *word, now, turn))
+                .map(|entry| Send::Entries { conn, request, pick: Pick::These(vec![entry]) }),
+            Ask::FetchEntries(ask) => Ok(Send::Entries { conn, request, pick: Pick::Party(peer, ask) }),
             Ask::Cosigned(answer) => {
                 self.agent_cosigned(conn, &answer, now, turn).map(|()| Send::Done { conn, request })
             }
-            Ask::FetchConsistency(sizes) => {
-                self.consistent_sizes(&sizes).map(|()| Send::Consistency { conn, request, sizes })
-            }
+            Ask::FetchConsistency(origin, sizes) => self
+                .consistent_sizes(&origin, &sizes)
+                .map(|log| Send::Consistency { conn, request, log, sizes }),
+            Ask::FetchSuccession(origin, size) => self.successor((conn, request), &origin, size),
         };
         match answer {
             Ok(send) => turn.send(send),
@@ -453,15 +484,6 @@ impl Core {
                 turn.send(Send::Refuse { conn, request: Some(request), refuse: refuse(refusal, None) });
             }
         }
-    }
-
-    /// Answers with log entries, once the turn is durable.
-    fn give(&self, conn: ConnId, request: RequestId, pick: Pick, turn: &mut Turn) {
-        if self.next_index(turn) == 0 {
-            let refuse = refuse(Refusal::NotFound, None);
-            return turn.send(Send::Refuse { conn, request: Some(request), refuse });
-        }
-        turn.sends.push(Planned::Entries { conn, request, pick });
     }
 
     fn publish_prekeys(
@@ -508,25 +530,29 @@ impl Core {
             .collect())
     }
 
-    fn consistent_sizes(&self, sizes: &[u64]) -> Result<(), Refusal> {
+    /// The number of the log, if proofs between these sizes can be given.
+    fn consistent_sizes(&self, origin: &str, sizes: &[u64]) -> Result<usize, Refusal> {
+        let log = &self.state.log;
+        let (number, shard) = log.shard(origin).ok_or(Refusal::UnknownLog)?;
+        let size = shard.closing.as_ref().map_or(log.frontier.size(), |closing| closing.size);
         let rising = sizes.windows(2).all(|pair| matches!(pair, [small, large] if small < large));
         let last = sizes.last().copied().unwrap_or_default();
         let bounded = (2..=CONSISTENCY_SIZES_MAX).contains(&sizes.len());
-        if bounded && rising && sizes.first() != Some(&0) && last <= self.state.log.frontier.size() {
-            Ok(())
+        if bounded && rising && sizes.first() != Some(&0) && last <= size {
+            Ok(number)
         } else {
             Err(Refusal::NotFound)
         }
     }
 
-    fn published(&mut self, size: u64, turn: &mut Turn) {
+    fn published(&mut self, end: u64, turn: &mut Turn) {
         // A row goes when its last entry is in a file; one across the edge is published twice, harmlessly.
         let done: Vec<u64> = self
             .state
             .log
             .unpublished
             .iter()
-            .take_while(|(_, end)| **end <= size)
+            .take_while(|(_, after)| **after <= end)
             .map(|(first, _)| *first)
             .collect();
         for first in done {
@@ -546,7 +572,7 @@ impl Core {
             let outcomes = self.state.seen.len();
             match ending {
                 Ending::Outcomes(first) => self.record(turn, Write::Forget { first }),
-                Ending::Note(size) => self.record(turn, Write::ForgetNote { size }),
+                Ending::Note(end) => self.record(turn, Write::ForgetNote { end }),
                 Ending::Notice(to, first) => self.record(turn, Write::NoticeGone { to, first }),
                 Ending::End(recipient, index) => {
                     self.record(turn, Write::ForgetEnd { recipient, index });
@@ -582,6 +608,8 @@ impl Core {
                 all
             });
         Overview {
+            logs: self.state.log.shards.clone(),
+            year_refused: self.year_refused,
             log_size: self.state.log.frontier.size(),
             log_root: self.state.log.head.as_ref().map(|head| head.root),
             partners: directory.partners.values().filter(|partner| partner.revoked.is_none()).count(),

@@ -28,7 +28,7 @@ use crate::write::Write;
 pub struct End {
     how: u8,
     packet: Digest,
-    /// The index of the entry that says so.
+    /// The position of the entry that says so.
     entry: u64,
     /// Until when it is remembered.
     pub(crate) until: Timestamp,
@@ -52,23 +52,24 @@ pub struct Consumed {
     statement: Statement,
     batch: Batch,
     signer: Thumbprint,
-    /// Index and content of the packet's accepted entry.
+    /// Position and content of the packet's accepted entry.
     accepted: (u64, Entry),
 }
 
 impl Consumed {
-    /// Checks signature and links. `entry` are the bytes of the log's entry that the frame names, if there is one.
+    /// Checks signature and links. `entry` are position and bytes of the log's entry that the frame names, if there
+    /// is one.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] when that is not the accepted entry of this packet for `peer`;
     /// [`Refusal::StatementUnlinked`]; [`Refusal::SenderNotConnection`]; those of [`Statement::verify`].
     pub fn examine(
         consume: Consume,
-        entry: Option<&[u8]>,
+        entry: Option<(u64, &[u8])>,
         peer: &Oin,
         directory: &Directory,
     ) -> Result<Self, Refusal> {
-        let Consume { statement, accepted } = consume;
+        let Consume { statement, .. } = consume;
         let item = statement.item;
         // A list of one: its root is the item's hash, and no other sender's item is behind it.
         if statement.index != 0 || !statement.path.is_empty() || item.said != Said::Consumed {
@@ -82,7 +83,7 @@ impl Consumed {
         if signed.recipient != *peer {
             return Err(Refusal::SenderNotConnection);
         }
-        let bytes = entry.ok_or(Refusal::NotFound)?;
+        let (position, bytes) = entry.ok_or(Refusal::NotFound)?;
         let entry = Entry::parse(bytes).map_err(|_| Refusal::NotFound)?;
         let own = entry.kind == Kind::Accepted
             && entry.to == Some(*peer)
@@ -102,7 +103,7 @@ impl Consumed {
             leaves: vec![item.hash()],
         };
         let signer = signer.ok_or(Refusal::UnknownKey)?;
-        Ok(Self { statement, batch, signer, accepted: (accepted, entry) })
+        Ok(Self { statement, batch, signer, accepted: (position, entry) })
     }
 }
 
@@ -133,7 +134,7 @@ impl TakeBack {
 }
 
 impl Core {
-    /// A recipient's application took a message over. Gives the index of the entry that says so.
+    /// A recipient's application took a message over. Gives the position of the entry that says so.
     pub(crate) fn consumed(
         &mut self,
         peer: &Oin,
@@ -156,7 +157,7 @@ impl Core {
             None => {}
         }
         let item = consumed.statement.item;
-        let at = self.next_index(turn);
+        let at = self.next_position(turn);
         let mut entry = self.entry(Kind::Consumed, now, turn);
         entry.msg_id = accepted.msg_id;
         entry.from = accepted.from;
@@ -211,7 +212,7 @@ impl Core {
             })
             .collect();
         for (recipient, mail) in waiting {
-            let at = self.next_index(turn);
+            let at = self.next_position(turn);
             let mut entry = self.leaving(Kind::Withdrawn, &mail, &recipient, now, turn);
             entry.statement = Some(*digest);
             entry.result = Some("withdrawn".to_owned());
@@ -227,8 +228,8 @@ impl Core {
         if entries.is_empty() { Err(Refusal::TooLateToTakeBack) } else { Ok(entries) }
     }
 
-    /// Tells the sender of a packet how it ended without being delivered, and remembers that. `at` is the index
-    /// of its entry.
+    /// Tells the sender of a packet how it ended without being delivered, and remembers that. `at` is the
+    /// position of its entry.
     pub(crate) fn ended(
         &mut self,
         recipient: &Oin,

@@ -73,7 +73,7 @@ impl Cause {
     }
 }
 
-/// What is to be said of a packet that is erased: its reason, and the tree size at which that took hold.
+/// What is to be said of a packet that is erased: its reason, and the position in the log at which that took hold.
 type Doom = (Refusal, u64);
 
 /// What one step of the sweep found in a mailbox.
@@ -92,9 +92,9 @@ pub(crate) struct Lapse {
     pub(crate) fate: Fate,
     /// What a packet would be refused with now.
     pub(crate) reason: Refusal,
-    /// The size of the log's tree at which it took hold; none as long as no entry says so, which is between
-    /// the end of a version and the next tick.
-    pub(crate) size: Option<u64>,
+    /// The position after the entry that says so; none as long as there is none, which is between the end of a
+    /// version and the next tick.
+    pub(crate) end: Option<u64>,
 }
 
 /// What packets of one sender for one recipient under one version rest on.
@@ -110,15 +110,14 @@ pub(crate) struct Ground {
 impl Ground {
     /// Why the packet with this index is not offered, if it is not: the strictest, and of these the first.
     pub(crate) fn lapse(&self, index: u64) -> Option<Lapse> {
-        let earlier =
-            self.before.iter().flatten().filter(|lapse| lapse.size.is_some_and(|size| index < size));
+        let earlier = self.before.iter().flatten().filter(|lapse| lapse.end.is_some_and(|end| index < end));
         stricter(self.now.iter().chain(earlier).copied())
     }
 
     /// Why the packet with this index is to be erased, if it is.
     fn doom(&self, index: u64) -> Option<Doom> {
         let lapse = self.lapse(index).filter(|lapse| lapse.fate == Fate::Shred)?;
-        Some((lapse.reason, lapse.size?))
+        Some((lapse.reason, lapse.end?))
     }
 
     fn add(&mut self, lapse: Lapse) {
@@ -129,7 +128,7 @@ impl Ground {
 }
 
 fn stricter(lapses: impl Iterator<Item = Lapse>) -> Option<Lapse> {
-    lapses.max_by_key(|lapse| (lapse.fate, Reverse(lapse.size.unwrap_or(u64::MAX))))
+    lapses.max_by_key(|lapse| (lapse.fate, Reverse(lapse.end.unwrap_or(u64::MAX))))
 }
 
 impl State {
@@ -138,11 +137,11 @@ impl State {
         let mut ground = Ground::default();
         let Ok(agreement) = self.directory.covenant(covenant) else {
             // No packet is accepted under what is not known, and no version is forgotten.
-            ground.add(Lapse { fate: Fate::Freeze, reason: Refusal::UnknownCovenant, size: None });
+            ground.add(Lapse { fate: Fate::Freeze, reason: Refusal::UnknownCovenant, end: None });
             return ground;
         };
         let fates = agreement.compiled().covenant().in_flight;
-        let size = |cause| self.lapses.get(&cause).copied();
+        let end = |cause| self.lapses.get(&cause).copied();
         for (party, ended) in agreement.withdrawals() {
             let reason = if party == *from || party == *recipient {
                 Refusal::NotSigned
@@ -151,17 +150,17 @@ impl State {
             } else {
                 continue;
             };
-            let size = size(Cause::Withdrawn { covenant: *covenant, party });
-            ground.add(Lapse { fate: fates.withdrawn, reason, size });
+            let end = end(Cause::Withdrawn { covenant: *covenant, party });
+            ground.add(Lapse { fate: fates.withdrawn, reason, end });
         }
         if agreement.runs_out() <= now {
-            let size = size(Cause::RanOut { covenant: *covenant });
-            ground.add(Lapse { fate: fates.superseded, reason: Refusal::CovenantNotInForce, size });
+            let end = end(Cause::RanOut { covenant: *covenant });
+            ground.add(Lapse { fate: fates.superseded, reason: Refusal::CovenantNotInForce, end });
         }
         let ends = [(from, Refusal::PartnerRevoked), (recipient, Refusal::RecipientRevoked)];
         for (place, (partner, reason)) in ends.into_iter().enumerate() {
-            let size = size(Cause::Revoked { partner: *partner });
-            let lapse = Lapse { fate: fates.revoked, reason, size };
+            let end = end(Cause::Revoked { partner: *partner });
+            let lapse = Lapse { fate: fates.revoked, reason, end };
             if self.directory.partner(partner).is_err() {
                 ground.add(lapse);
             } else if let (Fate::Shred, Some(before)) = (fates.revoked, ground.before.get_mut(place)) {
@@ -187,8 +186,8 @@ impl State {
 impl Core {
     /// Packets lost what they rested on; the entry that says so is the newest of this turn.
     pub(crate) fn lapsed(&mut self, cause: Cause, now: Timestamp, turn: &mut Turn) {
-        let size = self.next_index(turn);
-        self.record(turn, Write::Lapsed { cause, size });
+        let end = self.next_position(turn);
+        self.record(turn, Write::Lapsed { cause, end });
         self.retract(now, turn);
         self.begin_sweep();
         self.sweep(now, turn);
@@ -316,15 +315,15 @@ impl Core {
         &mut self,
         recipient: &Oin,
         mail: &MailItem,
-        (reason, size): Doom,
+        (reason, end): Doom,
         now: Timestamp,
         turn: &mut Turn,
     ) {
-        let at = self.next_index(turn);
+        let at = self.next_position(turn);
         let mut entry = self.leaving(Kind::Shredded, mail, recipient, now, turn);
         entry.result = Some("shredded".to_owned());
         entry.reason = Some(reason.number());
-        entry.detail = Some(size.to_string());
+        entry.detail = Some(self.state.log.size_text(end));
         turn.entry(&entry);
         self.ended(recipient, mail, Kind::Shredded, at, now, turn);
         self.take_out(recipient, mail, turn);

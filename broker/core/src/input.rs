@@ -89,10 +89,10 @@ pub enum Input {
         /// The command.
         command: Command,
     },
-    /// Log entries below this index stand in files that are on stable storage.
+    /// Log entries before this position stand in files that are on stable storage.
     Published {
-        /// How many.
-        size: u64,
+        /// The position.
+        end: u64,
     },
     /// The log has a new head: it is to be cosigned. Brought a few times a second at most.
     HeadMoved,
@@ -137,8 +137,10 @@ pub enum Ask {
     Consume(Result<Box<Consumed>, Refusal>),
     /// Asks for log entries.
     FetchEntries(FetchEntries),
-    /// Asks for consistency proofs.
-    FetchConsistency(Vec<u64>),
+    /// Asks for consistency proofs in the log of an origin.
+    FetchConsistency(String, Vec<u64>),
+    /// Asks what followed on the log of an origin, of which a tree of this size is pinned.
+    FetchSuccession(String, u64),
     /// Answers as a witness.
     Cosigned(Cosigned),
 }

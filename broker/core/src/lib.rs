@@ -25,11 +25,13 @@ mod packets;
 mod rotations;
 mod sequencer;
 mod session;
+mod shards;
 mod start;
 mod state;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod upkeep;
 mod witnesses;
 mod write;
 
@@ -43,7 +45,9 @@ pub use mailbox::MailItem;
 pub use notices::{NoticeRow, PartRow};
 pub use operator::{Answer, Command, CommandId, PartnerRow, QueueRow};
 pub use sequencer::Sealed;
+pub use shards::{Closing, Shard};
 pub use start::{Claim, Contradiction, Heard, hear};
 pub use turn::{Pick, Question, ReceiptSource, Send, Turn};
+pub use upkeep::{Grant, Retention};
 pub use witnesses::{CovenantWatch, Watch, WitnessWatch};
 pub use write::{Change, Head, Outcome, Table, WitnessedRow, Write};

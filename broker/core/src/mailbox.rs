@@ -6,10 +6,10 @@ use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::time::Timestamp;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
-/// One packet waiting for one recipient. Named by the index of its *accepted* entry in the log.
+/// One packet waiting for one recipient. Named by the position of its *accepted* entry in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct MailItem {
-    /// Index of the entry that says it was accepted for this recipient.
+    /// Position of the entry that says it was accepted for this recipient.
     pub index: u64,
     /// The hash of that entry, as a leaf of the log.
     pub leaf: Digest,

@@ -25,12 +25,12 @@ use crate::write::Write;
 pub struct NoticeRow {
     /// Until when it is kept.
     pub until: Timestamp,
-    /// The size of the log's tree with that turn.
-    pub size: u64,
-    /// The signed checkpoint of that size.
+    /// The position after that turn's last entry.
+    pub end: u64,
+    /// The signed checkpoint with that turn.
     pub note: Bytes,
-    /// The entries' indexes, rising.
-    pub indexes: Vec<u64>,
+    /// The entries' positions, rising, in one log.
+    pub positions: Vec<u64>,
     /// What recipients signed.
     pub parts: Vec<PartRow>,
 }
@@ -65,7 +65,7 @@ pub(crate) struct Told {
     pub(crate) item: Option<(usize, u16)>,
 }
 
-/// What waits for one partner, by the index of the first entry.
+/// What waits for one partner, by the position of the first entry.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Untold {
     pub(crate) rows: BTreeMap<u64, Arc<NoticeRow>>,
@@ -75,13 +75,13 @@ pub(crate) struct Untold {
 
 impl Untold {
     pub(crate) fn insert(&mut self, first: u64, row: &Arc<NoticeRow>) {
-        self.count = self.count.saturating_add(row.indexes.len());
+        self.count = self.count.saturating_add(row.positions.len());
         self.rows.insert(first, Arc::clone(row));
     }
 
     pub(crate) fn remove(&mut self, first: u64) -> Option<Arc<NoticeRow>> {
         let row = self.rows.remove(&first)?;
-        self.count = self.count.saturating_sub(row.indexes.len());
+        self.count = self.count.saturating_sub(row.positions.len());
         Some(row)
     }
 }
@@ -117,9 +117,9 @@ impl Core {
                 let Some(first) = told.first().map(|one| one.index) else { continue };
                 let row = NoticeRow {
                     until: sealed.time.plus(NOTICE_TTL),
-                    size: sealed.size(),
+                    end: sealed.end(),
                     note: Bytes::from(note),
-                    indexes: told.iter().map(|one| one.index).collect(),
+                    positions: told.iter().map(|one| one.index).collect(),
                     parts: parts(told, &batches),
                 };
                 self.record(turn, Write::Notice { to, first, row: Arc::new(row) });

@@ -1,5 +1,6 @@
 //! What the operator asks for and gets to know.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::covenant::{Agreement, Compiled};
@@ -13,6 +14,7 @@ use crate::core::Core;
 use crate::directory::Partner;
 use crate::in_flight::Cause;
 use crate::turn::{Send, Turn};
+use crate::upkeep::{Grant, Retention};
 use crate::write::Write;
 
 /// A command that waits for its answer; named by the shell.
@@ -20,10 +22,6 @@ use crate::write::Write;
 pub struct CommandId(pub u64);
 
 /// A command.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "commands are rare; a box would cost more to read than it saves"
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// The broker has started. Answered only once it may serve.
@@ -59,12 +57,57 @@ pub enum Command {
         /// SHA-256 of the purpose that was given: the text itself may say too much.
         purpose: Digest,
     },
+    /// Begins the log of the clock's year, however many years are passed over. Answered when it is begun.
+    RollOver,
+    /// Begins a log under another origin. Answered when it is begun.
+    NewOrigin {
+        /// The origin.
+        origin: String,
+        /// SHA-256 of the reason that was given.
+        reason: Digest,
+    },
+    /// The texts of a log's first entries are past their term and are to be removed.
+    Purge {
+        /// The log's number, from the first.
+        log: usize,
+        /// How many.
+        entries: u64,
+        /// When the last of them was logged.
+        last: Timestamp,
+    },
+    /// Gives leave to read entries over HTTP.
+    Grant {
+        /// SHA-256 of the token.
+        token: Digest,
+        /// SHA-256 of the purpose that was given.
+        purpose: Digest,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Ends leave to read entries.
+    RevokeGrant {
+        /// Its number.
+        number: u32,
+    },
+    /// The log's files are not what they were.
+    SelfCheckFailed,
+    /// Asks who may read entries over HTTP.
+    Grants,
+    /// Asks for the term of the log.
+    Retention,
+    /// Asks up to which index the texts of each log are removed.
+    Purged,
     /// Asks for the partners.
     Partners,
     /// Asks for the covenants.
     Covenants,
     /// Asks how things stand.
     Overview,
+    /// Asks for what is kept of a log's witnessed checkpoints.
+    WitnessHistory {
+        /// The log's origin.
+        origin: String,
+    },
     /// Asks how the witnesses of the log stand.
     Witnesses,
 }
@@ -117,16 +160,48 @@ pub enum Answer {
     Partners(Vec<PartnerRow>),
     /// The covenants with what their parties said of them.
     Covenants(Vec<Agreement>),
+    /// Who may read entries over HTTP.
+    Grants(Vec<Grant>),
+    /// The term of the log.
+    Retention(Retention),
+    /// Up to which index the texts of a log are removed, by its number.
+    Purged(BTreeMap<usize, u64>),
     /// How things stand.
     Overview(crate::core::Overview),
+    /// What is kept of a log's witnessed checkpoints, by rising size.
+    WitnessHistory(Vec<crate::write::WitnessedRow>),
     /// How the witnesses of the log stand.
     Witnesses(Box<crate::witnesses::Watch>),
 }
 
 impl Core {
-    pub(crate) fn operate(&mut self, id: CommandId, command: Command, now: Timestamp, turn: &mut Turn) {
+    pub(crate) fn operate(
+        &mut self,
+        id: CommandId,
+        command: Command,
+        (now, clock): (Timestamp, Timestamp),
+        turn: &mut Turn,
+    ) {
         let answer = match command {
             Command::Started { without_witnesses } => Ok(self.started(without_witnesses, now, turn)),
+            Command::RollOver => match self.roll_over(id, clock) {
+                Ok(()) => return,
+                Err(refusal) => Err(refusal),
+            },
+            Command::NewOrigin { origin, reason } => match self.new_origin(id, (origin, reason), now, turn) {
+                Ok(()) => return,
+                Err(refusal) => Err(refusal),
+            },
+            Command::Purge { log, entries, last } => self.purge((log, entries, last), clock, turn),
+            Command::Grant { token, purpose, until } => self.grant((token, purpose), until, now, turn),
+            Command::RevokeGrant { number } => self.revoke_grant(number, now, turn),
+            Command::SelfCheckFailed => {
+                Ok(self.note_operation(Kind::Operator, None, "self-check-failed", now, turn))
+            }
+            Command::Grants => Ok(Answer::Grants(self.grants().to_vec())),
+            Command::Purged => Ok(Answer::Purged(self.purged().collect())),
+            Command::Retention => Ok(Answer::Retention(self.retention(clock))),
+            Command::WitnessHistory { origin } => Ok(Answer::WitnessHistory(self.witness_history(&origin))),
             Command::Stopping => Ok(self.note_operation(Kind::Stop, None, "stopping", now, turn)),
             Command::AddPartner { oin, name, key } => self.add_partner(oin, name, key, now, turn),
             Command::RevokePartner { oin } => self.revoke_partner(oin, now, turn),
@@ -167,12 +242,8 @@ impl Core {
     }
 
     fn note_export(&mut self, complete: bool, purpose: Digest, now: Timestamp, turn: &mut Turn) -> Answer {
-        let index = self.next_index(turn);
-        let mut entry = self.entry(Kind::Export, now, turn);
-        entry.detail = Some(if complete { "complete" } else { "selection" }.to_owned());
-        entry.statement = Some(purpose);
-        turn.entry(&entry);
-        Answer::Recorded { index }
+        let detail = if complete { "complete" } else { "selection" };
+        Answer::Recorded { index: self.note_access(detail, purpose, now, turn) }
     }
 
     fn add_partner(

@@ -71,7 +71,7 @@ impl Core {
             return self.reject(conn, lane, &packet.reject(Refusal::Equivocation), now, turn);
         }
         let (first, count) = (seen.first, seen.count);
-        if first >= self.state.log.frontier.size() {
+        if first >= self.state.log.end() {
             // Its first answer is in this very turn.
             turn.sends.push(Planned::Verdict {
                 conn,
@@ -81,8 +81,8 @@ impl Core {
                 first,
                 count,
             });
-        } else if let Some((size, note)) = self.state.log.note_for(first) {
-            let receipt = ReceiptSource::Stored { first, count, size, note };
+        } else if let Some((end, note)) = self.state.log.note_for(first) {
+            let receipt = ReceiptSource::Stored { first, count, end, note };
             turn.send(Send::Verdict { conn, lane, packet: seen.packet, outcome: seen.outcome, receipt });
         }
     }
@@ -105,13 +105,14 @@ impl Core {
     fn accept(&mut self, conn: ConnId, lane: LaneId, permitted: &Permitted, now: Timestamp, turn: &mut Turn) {
         let packet = permitted.packet();
         let context = packet.context().clone();
-        let first = self.next_index(turn);
+        self.witness(context.issued, now);
+        let first = self.next_position(turn);
         let digest = packet.digest();
         let size = u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX);
         self.record(turn, Write::Blob { packet: digest, bytes: Arc::clone(packet.bytes()) });
         turn.fresh.insert(digest, Arc::clone(packet.bytes()));
         for recipient in &context.recipients {
-            let index = self.next_index(turn);
+            let index = self.next_position(turn);
             let mut entry = self.entry(Kind::Accepted, now, turn);
             describe(&mut entry, &context);
             entry.to = Some(recipient.oin);
@@ -163,7 +164,7 @@ impl Core {
     }
 
     fn reject(&mut self, conn: ConnId, lane: LaneId, rejected: &Rejected, now: Timestamp, turn: &mut Turn) {
-        let first = self.next_index(turn);
+        let first = self.next_position(turn);
         let outcome = rejected.refusal.number();
         let mut entry = self.entry(Kind::Refused, now, turn);
         if let Some(context) = &rejected.signed {
@@ -278,7 +279,7 @@ impl Core {
             }
             return;
         };
-        let index = self.next_index(turn);
+        let index = self.next_position(turn);
         let mut entry = self.leaving(Kind::Delivered, &mail, peer, now, turn);
         entry.statement = Some(item.hash());
         if item.outcome == 0 {
@@ -298,12 +299,12 @@ impl Core {
         else {
             return;
         };
-        let at = self.next_index(turn);
+        let at = self.next_position(turn);
         let mut entry = self.leaving(Kind::Expired, &mail, &recipient, now, turn);
         entry.result = Some("expired".to_owned());
         if let Some(lapse) = self.state.ground(&recipient, &mail.covenant, &mail.from, now).lapse(index) {
             entry.reason = Some(lapse.reason.number());
-            entry.detail = lapse.size.map(|size| size.to_string());
+            entry.detail = lapse.end.map(|end| self.state.log.size_text(end));
         }
         turn.entry(&entry);
         self.ended(&recipient, &mail, Kind::Expired, at, now, turn);

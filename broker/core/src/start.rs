@@ -149,7 +149,7 @@ impl Core {
 
     /// The newest witnessed checkpoints of this log that are kept.
     pub fn witnessed_here(&self) -> impl Iterator<Item = &WitnessedRow> {
-        let own = self.state.witnessed.iter().filter(|((_, origin), _)| *origin == self.config.origin);
+        let own = self.state.witnessed.iter().filter(|((_, origin), _)| *origin == self.origin());
         own.map(|(_, row)| row)
     }
 
@@ -222,17 +222,30 @@ impl Core {
             Command::Started { without_witnesses: false } => self.start.waiting.push(id),
             Command::Started { without_witnesses: true } => {
                 self.serve(now, turn);
-                self.operate(id, command, now, turn);
+                self.operate(id, command, (now, now), turn);
             }
             Command::Stopping => {
                 turn.send(Send::Answer { id, answer: Ok(crate::operator::Answer::Unchanged) });
             }
-            Command::Partners | Command::Covenants | Command::Overview | Command::Witnesses => {
-                self.operate(id, command, now, turn);
+            Command::Partners
+            | Command::Covenants
+            | Command::Grants
+            | Command::Purged
+            | Command::Retention
+            | Command::Overview
+            | Command::WitnessHistory { .. }
+            | Command::Witnesses => {
+                self.operate(id, command, (now, now), turn);
             }
             Command::AddPartner { .. }
             | Command::RevokePartner { .. }
             | Command::LoadCovenant { .. }
+            | Command::RollOver
+            | Command::NewOrigin { .. }
+            | Command::Purge { .. }
+            | Command::Grant { .. }
+            | Command::RevokeGrant { .. }
+            | Command::SelfCheckFailed
             | Command::Export { .. } => {
                 turn.send(Send::Answer { id, answer: Err(Refusal::AwaitingWitnesses) });
             }
@@ -243,7 +256,7 @@ impl Core {
     fn serve(&mut self, now: Timestamp, turn: &mut Turn) {
         self.start.holding = false;
         for id in core::mem::take(&mut self.start.waiting) {
-            self.operate(id, Command::Started { without_witnesses: false }, now, turn);
+            self.operate(id, Command::Started { without_witnesses: false }, (now, now), turn);
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::in_flight::Cause;
 use crate::mailbox::Mailbox;
 use crate::notices::Untold;
 use crate::sequencer::Log;
+use crate::upkeep::Grant;
 use crate::write::{Outcome, WitnessedRow, Write};
 
 /// Something that ends by itself.
@@ -46,7 +47,7 @@ pub(crate) struct State {
     /// How many mailboxes hold a packet; its bytes are erased with the last.
     pub(crate) holders: BTreeMap<Digest, u16>,
     pub(crate) endings: BTreeSet<(Timestamp, Ending)>,
-    /// The size of the log's tree at which packets lost what they rested on.
+    /// The position after the entry by which packets lost what they rested on.
     pub(crate) lapses: BTreeMap<Cause, u64>,
     /// What partners have not been told.
     pub(crate) untold: BTreeMap<Oin, Untold>,
@@ -57,8 +58,11 @@ pub(crate) struct State {
     pub(crate) log: Log,
     /// The newest witnessed checkpoint, by covenant and origin.
     pub(crate) witnessed: BTreeMap<(Digest, String), WitnessedRow>,
-    /// The last day of which one is kept as history.
-    pub(crate) witnessed_days: BTreeMap<(Digest, String), u32>,
+    /// The first of each day, by origin, covenant and day: history, for exports. About a kilobyte a day.
+    pub(crate) witnessed_days: BTreeMap<(String, Digest, u32), WitnessedRow>,
+    /// Up to which index the texts of a log's entries are removed, by its number.
+    pub(crate) purged: BTreeMap<u32, u64>,
+    pub(crate) grants: Vec<Grant>,
 }
 
 impl State {
@@ -80,8 +84,8 @@ impl State {
             Write::Rotation { rotated, .. } => {
                 return self.agreements().restore_rotations(core::slice::from_ref(rotated)).is_ok();
             }
-            Write::Lapsed { cause, size } => {
-                self.lapses.insert(*cause, *size);
+            Write::Lapsed { cause, end } => {
+                self.lapses.insert(*cause, *end);
             }
             Write::Decision { decided, .. } => return self.decide(decided).is_ok(),
             Write::Prekeys { oin, seq, bytes } => {
@@ -101,13 +105,13 @@ impl State {
                 self.mailboxes.entry(*recipient).or_default().deposit(item.clone());
             }
             Write::Remove { recipient, index } => self.remove(*recipient, *index),
-            Write::Note { size, note, keep_until } => {
-                self.endings.insert((*keep_until, Ending::Note(*size)));
-                self.log.notes.insert(*size, (Arc::clone(note), *keep_until));
+            Write::Note { end, note, keep_until } => {
+                self.endings.insert((*keep_until, Ending::Note(*end)));
+                self.log.notes.insert(*end, (Arc::clone(note), *keep_until));
             }
-            Write::ForgetNote { size } => {
-                if let Some((_, keep_until)) = self.log.notes.remove(size) {
-                    self.endings.remove(&(keep_until, Ending::Note(*size)));
+            Write::ForgetNote { end } => {
+                if let Some((_, keep_until)) = self.log.notes.remove(end) {
+                    self.endings.remove(&(keep_until, Ending::Note(*end)));
                 }
             }
             Write::Notice { to, first, row } => {
@@ -128,6 +132,11 @@ impl State {
                     }
                 }
             }
+            Write::Purged { log, entries } => {
+                self.purged.insert(*log, *entries);
+            }
+            Write::Grant { number, grant } => return self.grant(*number, grant),
+            Write::Shard { number, shard } => return self.log.learn(*number, shard),
             Write::Head(head) => {
                 self.log.time = head.time;
                 self.log.head = Some(head.clone());
@@ -144,10 +153,22 @@ impl State {
             Write::Witnessed { covenant, origin, row } => {
                 self.witnessed.insert((*covenant, origin.clone()), (**row).clone());
             }
-            Write::WitnessedDay { covenant, origin, day, .. } => {
-                let last = self.witnessed_days.entry((*covenant, origin.clone())).or_insert(*day);
-                *last = (*last).max(*day);
+            Write::WitnessedDay { covenant, origin, day, row } => {
+                self.witnessed_days.insert((origin.clone(), *covenant, *day), (**row).clone());
             }
+        }
+        true
+    }
+
+    fn grant(&mut self, number: u32, grant: &Grant) -> bool {
+        let Ok(place) = usize::try_from(number) else { return false };
+        if place > self.grants.len() {
+            return false;
+        }
+        if let Some(known) = self.grants.get_mut(place) {
+            known.clone_from(grant);
+        } else {
+            self.grants.push(grant.clone());
         }
         true
     }

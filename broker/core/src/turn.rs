@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seinhuis_shared::acknowledgement::Batch;
+use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::Agreement;
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
@@ -19,6 +20,7 @@ use crate::input::{ConnId, LaneId, RequestId};
 use crate::mailbox::MailItem;
 use crate::notices::{NoticeRow, Told};
 use crate::operator::{Answer, CommandId};
+use crate::shards::Step;
 use crate::write::{Outcome, Write};
 
 /// Where a receipt comes from.
@@ -26,15 +28,15 @@ use crate::write::{Outcome, Write};
 pub enum ReceiptSource {
     /// Made in this turn: the bytes.
     Fresh(Arc<Vec<u8>>),
-    /// To be put together again from the log: entries `first..first + count`, proved in the tree of
-    /// `size` with the checkpoint `note`. Gives the same bytes as when it was fresh.
+    /// To be put together again from the log: entries `first..first + count`, proved in the tree that ends
+    /// at `end` with the checkpoint `note`. Gives the same bytes as when it was fresh.
     Stored {
-        /// Index of the first entry.
+        /// Position of the first entry.
         first: u64,
         /// Number of entries.
         count: u8,
-        /// Tree size.
-        size: u64,
+        /// Position after the last entry of the tree.
+        end: u64,
         /// The signed checkpoint of that size.
         note: Arc<Vec<u8>>,
     },
@@ -43,7 +45,7 @@ pub enum ReceiptSource {
 /// Which entries of the log a peer is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pick {
-    /// The ones with these indexes, rising.
+    /// The ones at these positions, rising: those of them that stand in the log of the last.
     These(Vec<u64>),
     /// Those the organisation asks for and is party to, for the shell to look for.
     Party(Oin, FetchEntries),
@@ -186,10 +188,6 @@ pub enum Send {
         request: RequestId,
         /// Which.
         pick: Pick,
-        /// The size of the tree they are proved in.
-        size: u64,
-        /// The signed checkpoint of that size.
-        note: Vec<u8>,
     },
     /// What became of packets, to be proved by the shell from the log.
     Notices {
@@ -206,6 +204,8 @@ pub enum Send {
         conn: ConnId,
         /// The request.
         request: RequestId,
+        /// The log's number, from the first.
+        log: usize,
         /// The sizes.
         sizes: Vec<u64>,
     },
@@ -232,6 +232,23 @@ pub enum Send {
         /// The message.
         witnessed: Witnessed,
     },
+    /// What followed on a log; the shell adds the consistency proof.
+    Succession {
+        /// On which connection.
+        conn: ConnId,
+        /// The request.
+        request: RequestId,
+        /// The number of the log that ended, from the first.
+        log: usize,
+        /// The sizes between which consistency is to be proved.
+        proof: Option<(u64, u64)>,
+        /// The next log's origin.
+        origin: String,
+        /// Receipt of the closing entry.
+        closing: Bytes,
+        /// Receipt of the opening entry.
+        opening: Bytes,
+    },
     /// The answer to an operator's command.
     Answer {
         /// Who waits for it.
@@ -248,7 +265,6 @@ pub(crate) enum Planned {
     Welcome { conn: ConnId, welcome: Welcome },
     Verdict { conn: ConnId, lane: LaneId, packet: Digest, outcome: u16, first: u64, count: u8 },
     Offer { conn: ConnId, item: MailItem, bytes: Arc<Vec<u8>> },
-    Entries { conn: ConnId, request: RequestId, pick: Pick },
 }
 
 /// What a number of inputs lead to.
@@ -272,6 +288,8 @@ pub struct Turn {
     pub(crate) batches: Vec<Batch>,
     /// Partners that may have to be told something.
     pub(crate) told: BTreeSet<Oin>,
+    /// What it does to the logs.
+    pub(crate) step: Option<Step>,
     /// How much waiting mail this turn looked at for what is to be shredded.
     pub(crate) swept: usize,
     entropy: [u8; 32],
@@ -293,6 +311,7 @@ impl Turn {
             notices: BTreeMap::new(),
             batches: Vec::new(),
             told: BTreeSet::new(),
+            step: None,
             swept: 0,
             entropy,
             salts: 0,

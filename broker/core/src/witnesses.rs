@@ -174,10 +174,6 @@ pub struct WitnessWatch {
 }
 
 impl Witnesses {
-    pub(crate) fn new(log_key: &str) -> Self {
-        Self { log: log_key.parse().ok(), ..Self::default() }
-    }
-
     /// Whether a quorum is asked at all.
     pub(crate) fn asked_for(&self) -> bool {
         !self.asking.is_empty()
@@ -234,7 +230,12 @@ impl Witnesses {
 impl Core {
     /// Brings who is asked in line with the covenants in force.
     pub(crate) fn know_witnesses(&mut self, now: Timestamp) {
-        let Some(log) = self.witnesses.log.clone() else { return };
+        let log: Option<VerifierKey> = self.log_key_text().parse().ok();
+        if self.witnesses.log != log {
+            // Another log was begun: nobody has cosigned anything of it.
+            self.witnesses = Witnesses { log: log.clone(), changed: true, ..Witnesses::default() };
+        }
+        let Some(log) = log else { return };
         let asks = self
             .state
             .directory
@@ -304,11 +305,13 @@ impl Core {
     }
 
     fn next_round(&mut self, head: &Head, now: Timestamp) {
+        let origin = self.origin().to_owned();
         let witnesses = &mut self.witnesses;
         if let Some(round) = &witnesses.round {
             let age = now.since(round.started);
             let reached = |hash: &Digest| {
-                self.state.witnessed.iter().any(|((of, _), row)| of == hash && row.size >= round.size)
+                let newest = self.state.witnessed.get(&(*hash, origin.clone()));
+                newest.is_some_and(|row| row.size >= round.size)
             };
             let settled = witnesses.asking.keys().all(reached);
             let due = if round.size == head.size {
@@ -428,7 +431,7 @@ impl Core {
     /// Takes in which quorums the round reached.
     fn count_quorums(&mut self, now: Timestamp, turn: &mut Turn) {
         let Some(round) = &self.witnesses.round else { return };
-        let origin = self.config.origin.clone();
+        let origin = self.origin().to_owned();
         let mut reached = Vec::new();
         for (hash, asking) in &mut self.witnesses.asking {
             let lines: Vec<(usize, &NoteSignature)> = (0..)
@@ -463,22 +466,32 @@ impl Core {
     }
 
     fn keep_witnessed(&mut self, covenant: Digest, row: WitnessedRow, turn: &mut Turn) {
-        let origin = self.config.origin.clone();
+        let origin = self.origin().to_owned();
         if let Some(asking) = self.witnesses.asking.get_mut(&covenant) {
             asking.kept = row.reached;
         }
         let day = u32::try_from(row.reached.0.checked_div(DAY).unwrap_or_default()).unwrap_or(u32::MAX);
-        let last = self.state.witnessed_days.get(&(covenant, origin.clone()));
-        if last.is_none_or(|last| *last < day) {
+        let days = (origin.clone(), covenant, 0)..=(origin.clone(), covenant, u32::MAX);
+        let last = self.state.witnessed_days.range(days).next_back().map(|((_, _, last), _)| *last);
+        if last.is_none_or(|last| last < day) {
             let (origin, row) = (origin.clone(), Box::new(row.clone()));
             self.record(turn, Write::WitnessedDay { covenant, origin, day, row });
         }
         self.record(turn, Write::Witnessed { covenant, origin, row: Box::new(row) });
     }
 
+    /// What is kept of a log's witnessed checkpoints: the newest and one of each day, by rising size.
+    pub(crate) fn witness_history(&self, origin: &str) -> Vec<WitnessedRow> {
+        let days = self.state.witnessed_days.iter().filter(|((of, ..), _)| of == origin).map(|(_, row)| row);
+        let newest = self.state.witnessed.iter().filter(|((_, of), _)| of == origin).map(|(_, row)| row);
+        let mut all: Vec<WitnessedRow> = days.chain(newest).cloned().collect();
+        all.sort_by_key(|row| row.size);
+        all
+    }
+
     /// Writes down what came in after a quorum was reached.
     fn keep_more(&mut self, turn: &mut Turn) {
-        let origin = self.config.origin.clone();
+        let origin = self.origin().to_owned();
         let more: Vec<Digest> = {
             let asking = self.witnesses.asking.iter_mut();
             asking.filter_map(|(hash, one)| core::mem::take(&mut one.more).then_some(*hash)).collect()
@@ -516,7 +529,7 @@ impl Core {
         let of_peer = self.witnesses.asking.iter().filter(|(_, asking)| asking.parties.contains(peer));
         let of_peer: Vec<Digest> = of_peer.map(|(hash, _)| *hash).collect();
         for covenant in of_peer {
-            if let Some(row) = self.state.witnessed.get(&(covenant, self.config.origin.clone())) {
+            if let Some(row) = self.state.witnessed.get(&(covenant, self.origin().to_owned())) {
                 let witnessed = Witnessed { covenant, note: row.note.clone() };
                 turn.send(Send::Witnessed { conn, witnessed });
             }
@@ -536,7 +549,7 @@ impl Core {
     }
 
     fn quorum_age(&self, covenant: &Digest, asking: &Asking, now: Timestamp) -> Span {
-        let newest = self.state.witnessed.get(&(*covenant, self.config.origin.clone()));
+        let newest = self.state.witnessed.get(&(*covenant, self.origin().to_owned()));
         now.since(newest.map_or(asking.since, |row| row.reached))
     }
 
@@ -554,7 +567,7 @@ impl Core {
             wanted: asking.wanted,
             of: asking.of,
             policy: asking.policy.to_bytes(),
-            newest: self.state.witnessed.get(&(*hash, self.config.origin.clone())).cloned(),
+            newest: self.state.witnessed.get(&(*hash, self.origin().to_owned())).cloned(),
             age: self.quorum_age(hash, asking, now),
         });
         let reachable = |place: &Place| match place {

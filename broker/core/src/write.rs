@@ -18,6 +18,8 @@ use crate::ends::End;
 use crate::in_flight::Cause;
 use crate::mailbox::MailItem;
 use crate::notices::NoticeRow;
+use crate::shards::Shard;
+use crate::upkeep::Grant;
 
 /// The tables rows are kept in. Numbers are part of the disk format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,21 +31,21 @@ pub enum Table {
     Covenants = 2,
     /// Prekey bundles as signed, by OIN.
     Prekeys = 3,
-    /// Outcomes of packets that may be submitted again: a row for each turn, by its first entry's index.
+    /// Outcomes of packets that may be submitted again: a row for each turn, by its first entry's position.
     Outcomes = 4,
-    /// What waits, by recipient and entry index.
+    /// What waits, by recipient and the position of the entry.
     Mail = 5,
-    /// Log entries that are not yet in a full bundle file: a row for each turn, by its first index.
+    /// Log entries that are not yet in a full bundle file: a row for each turn, by its first position.
     Entries = 6,
-    /// The log's head: one row.
+    /// The head of the newest log: one row.
     Head = 7,
-    /// Signed checkpoints that a receipt may still have to repeat, by tree size.
+    /// Signed checkpoints that a receipt may still have to repeat, by the position after their last entry.
     Notes = 8,
     /// What parties said of covenants, by hash and number.
     Votes = 9,
     /// What parties decided about cases, by case and number.
     Cases = 10,
-    /// The sizes of the log's tree at which waiting packets lost what they rested on, by cause.
+    /// The positions in the log at which waiting packets lost what they rested on, by cause.
     Lapses = 11,
     /// The changes of signing keys, by party and number.
     Rotations = 12,
@@ -56,11 +58,17 @@ pub enum Table {
     /// How packets ended other than by being delivered, or that they were consumed: by recipient and accepted
     /// entry's index.
     Ends = 16,
+    /// The logs of this broker, by number.
+    Shards = 17,
+    /// Who may read entries over HTTP, by number.
+    Grants = 18,
+    /// Up to which index the texts of a log's entries are removed, by the log's number.
+    Purged = 19,
 }
 
 impl Table {
     /// Every table, in the order in which they are read back.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Partners,
         Self::Covenants,
         Self::Rotations,
@@ -68,6 +76,7 @@ impl Table {
         Self::Cases,
         Self::Lapses,
         Self::Prekeys,
+        Self::Shards,
         Self::Head,
         Self::Notes,
         Self::Entries,
@@ -77,6 +86,8 @@ impl Table {
         Self::WitnessedDays,
         Self::Ends,
         Self::Notices,
+        Self::Grants,
+        Self::Purged,
     ];
 
     /// The number on disk.
@@ -110,7 +121,7 @@ pub struct Outcome {
     pub packet: Digest,
     /// 0 when accepted, otherwise the refusal's number.
     pub outcome: u16,
-    /// Index of the first entry that says so.
+    /// Position of the first entry that says so.
     pub first: u64,
     /// How many entries say so, one after the other.
     pub count: u8,
@@ -166,8 +177,8 @@ pub enum Write {
     Lapsed {
         /// By what.
         cause: Cause,
-        /// The size of the log's tree at which it took hold: with the entry that says so.
-        size: u64,
+        /// The position at which it took hold: after the entry that says so.
+        end: u64,
     },
     /// A partner's newest prekey bundle.
     Prekeys {
@@ -180,7 +191,7 @@ pub enum Write {
     },
     /// Packets got their outcomes: those of one turn.
     Outcomes {
-        /// Index of the turn's first entry.
+        /// Position of the turn's first entry.
         first: u64,
         /// Until when the packets may be submitted again and get these answers: the longest of them.
         keep_until: Timestamp,
@@ -189,7 +200,7 @@ pub enum Write {
     },
     /// A turn's outcomes need not be repeated any more.
     Forget {
-        /// Index of the turn's first entry.
+        /// Position of the turn's first entry.
         first: u64,
     },
     /// A packet waits.
@@ -203,7 +214,7 @@ pub enum Write {
     Remove {
         /// For whom it waited.
         recipient: Oin,
-        /// Its entry's index.
+        /// Its entry's position.
         index: u64,
     },
     /// A packet's bytes are to be kept.
@@ -220,22 +231,22 @@ pub enum Write {
     },
     /// The log has new entries: those of one turn.
     Entries {
-        /// Index of the first.
+        /// Position of the first.
         first: u64,
         /// Their bytes, in order.
         entries: Vec<Vec<u8>>,
     },
     /// A turn's entries all stand in bundle files, and their row may go.
     Published {
-        /// Index of the first.
+        /// Position of the first.
         first: u64,
     },
     /// The log has a new head.
     Head(Head),
     /// A signed checkpoint is to be kept for receipts.
     Note {
-        /// Its tree size.
-        size: u64,
+        /// The position after its last entry.
+        end: u64,
         /// The note.
         note: Arc<Vec<u8>>,
         /// Until when it is needed.
@@ -275,8 +286,29 @@ pub enum Write {
     },
     /// A signed checkpoint is no longer needed.
     ForgetNote {
-        /// Its tree size.
-        size: u64,
+        /// The position after its last entry.
+        end: u64,
+    },
+    /// A log is as given.
+    Shard {
+        /// Its number, from 0.
+        number: u32,
+        /// The log.
+        shard: Shard,
+    },
+    /// The texts of a log's first entries are to be removed.
+    Purged {
+        /// The log's number.
+        log: u32,
+        /// How many.
+        entries: u64,
+    },
+    /// Leave to read entries is as given.
+    Grant {
+        /// Its number, from 0.
+        number: u32,
+        /// What it is.
+        grant: Grant,
     },
     /// A checkpoint was cosigned as a covenant asks, and none larger was.
     Witnessed {
@@ -366,6 +398,7 @@ fn pair(oin: &Oin, rest: &[u8]) -> Vec<u8> {
 
 impl Write {
     /// The change of rows or blobs this is kept as.
+    #[expect(clippy::too_many_lines, reason = "an arm for each write")]
     pub fn change(self) -> Change {
         match self {
             Self::Partner { oin, partner } => {
@@ -389,7 +422,7 @@ impl Write {
             Self::Decision { case, seq, decided } => {
                 put(Table::Cases, [&case.0[..], &seq.to_be_bytes()].concat(), cbor::encode(&decided))
             }
-            Self::Lapsed { cause, size } => put(Table::Lapses, cause.to_key(), cbor::encode(&size)),
+            Self::Lapsed { cause, end } => put(Table::Lapses, cause.to_key(), cbor::encode(&end)),
             Self::Prekeys { oin, seq, bytes } => {
                 put(Table::Prekeys, pair(&oin, &[]), cbor::encode(&(seq, Bytes(bytes))))
             }
@@ -409,9 +442,8 @@ impl Write {
             }
             Self::Published { first } => delete(Table::Entries, first.to_be_bytes().to_vec()),
             Self::Head(head) => put(Table::Head, Vec::new(), cbor::encode(&head)),
-            Self::Note { size, note, keep_until } => {
-                let value = cbor::encode(&(Bytes(note.to_vec()), keep_until));
-                put(Table::Notes, size.to_be_bytes().to_vec(), value)
+            Self::Shard { number, shard } => {
+                put(Table::Shards, number.to_be_bytes().to_vec(), cbor::encode(&shard))
             }
             Self::Notice { to, first, row } => {
                 put(Table::Notices, pair(&to, &first.to_be_bytes()), cbor::encode(&*row))
@@ -423,7 +455,6 @@ impl Write {
             Self::ForgetEnd { recipient, index } => {
                 delete(Table::Ends, pair(&recipient, &index.to_be_bytes()))
             }
-            Self::ForgetNote { size } => delete(Table::Notes, size.to_be_bytes().to_vec()),
             Self::Witnessed { covenant, origin, row } => {
                 put(Table::Witnessed, [&covenant.0[..], origin.as_bytes()].concat(), cbor::encode(&*row))
             }
@@ -431,6 +462,17 @@ impl Write {
                 let key = [&covenant.0[..], &day.to_be_bytes(), origin.as_bytes()].concat();
                 put(Table::WitnessedDays, key, cbor::encode(&*row))
             }
+            Self::Purged { log, entries } => {
+                put(Table::Purged, log.to_be_bytes().to_vec(), cbor::encode(&entries))
+            }
+            Self::Grant { number, grant } => {
+                put(Table::Grants, number.to_be_bytes().to_vec(), cbor::encode(&grant))
+            }
+            Self::Note { end, note, keep_until } => {
+                let value = cbor::encode(&(Bytes(note.to_vec()), keep_until));
+                put(Table::Notes, end.to_be_bytes().to_vec(), value)
+            }
+            Self::ForgetNote { end } => delete(Table::Notes, end.to_be_bytes().to_vec()),
         }
     }
 
@@ -468,8 +510,8 @@ impl Write {
                 Some(Self::Decision { case: CaseId::from_slice(case)?, seq, decided })
             }
             Table::Lapses => {
-                let size = cbor::strict(value, limit).ok()?;
-                Some(Self::Lapsed { cause: Cause::from_key(key)?, size })
+                let end = cbor::strict(value, limit).ok()?;
+                Some(Self::Lapsed { cause: Cause::from_key(key)?, end })
             }
             Table::Prekeys => {
                 let (seq, bytes): (u64, Bytes) = cbor::strict(value, limit).ok()?;
@@ -486,7 +528,7 @@ impl Write {
             Table::Notices => {
                 let row: NoticeRow = cbor::strict(value, limit).ok()?;
                 let first = number(rest)?;
-                let same = row.indexes.first() == Some(&first);
+                let same = row.positions.first() == Some(&first);
                 same.then(|| Some(Self::Notice { to: oin?, first, row: Arc::new(row) }))?
             }
             Table::Ends => {
@@ -501,7 +543,16 @@ impl Write {
             Table::Head => key.is_empty().then(|| cbor::strict(value, limit).ok().map(Self::Head))?,
             Table::Notes => {
                 let (note, keep_until): (Bytes, Timestamp) = cbor::strict(value, limit).ok()?;
-                Some(Self::Note { size: number(key)?, note: Arc::new(note.0), keep_until })
+                Some(Self::Note { end: number(key)?, note: Arc::new(note.0), keep_until })
+            }
+            Table::Shards => {
+                Some(Self::Shard { number: small(key)?, shard: cbor::strict(value, limit).ok()? })
+            }
+            Table::Purged => {
+                Some(Self::Purged { log: small(key)?, entries: cbor::strict(value, limit).ok()? })
+            }
+            Table::Grants => {
+                Some(Self::Grant { number: small(key)?, grant: cbor::strict(value, limit).ok()? })
             }
             Table::Witnessed => {
                 let (covenant, origin) = key.split_at_checked(32)?;
@@ -527,6 +578,10 @@ fn split(key: &[u8]) -> (Option<Oin>, &[u8]) {
     }
 }
 
+fn small(key: &[u8]) -> Option<u32> {
+    key.try_into().ok().map(u32::from_be_bytes)
+}
+
 fn number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
@@ -534,6 +589,7 @@ fn number(key: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shards::Closing;
     use seinhuis_shared::signing::SigningKey;
 
     #[test]
@@ -565,7 +621,7 @@ mod tests {
         };
         let head =
             Head { size: 8, root: Digest([4; 32]), time: Timestamp(5), note: Bytes::from(&b"note"[..]) };
-        let lapsed = |cause| Write::Lapsed { cause, size: 12 };
+        let lapsed = |cause| Write::Lapsed { cause, end: 12 };
         for (table, write) in [
             (Table::Partners, Write::Partner { oin, partner }),
             (
@@ -616,7 +672,7 @@ mod tests {
                     row: Box::new(WitnessedRow { size: 8, reached: Timestamp(5), note: Bytes(vec![1]) }),
                 },
             ),
-            (Table::Notes, Write::Note { size: 8, note: Arc::new(vec![4]), keep_until: Timestamp(6) }),
+            (Table::Notes, Write::Note { end: 8, note: Arc::new(vec![4]), keep_until: Timestamp(6) }),
         ] {
             let Change::Put { table: number, key, value } = write.clone().change() else {
                 panic!("{table:?} is a row");
@@ -624,6 +680,42 @@ mod tests {
             assert_eq!(number, table.number());
             assert_eq!(Write::from_row(table, &key, &value), Some(write));
             assert_eq!(Write::from_row(table, b"short", &[0xff]), None, "{table:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_log_is_over_the_years_reads_back_into_its_writes() {
+        let closing = Closing {
+            size: 8,
+            root: Digest([4; 32]),
+            receipt: Bytes(vec![1]),
+            next: "broker.example/2027".into(),
+            by_hand: false,
+        };
+        let shard = Shard {
+            origin: "broker.example/2026".into(),
+            base: 7,
+            opening: Bytes(vec![2]),
+            closing: Some(closing),
+        };
+        let grant = Grant {
+            token: Digest([1; 32]),
+            purpose: Digest([2; 32]),
+            at: Timestamp(1),
+            until: Timestamp(2),
+            ended: Some(Timestamp(1)),
+        };
+        for (table, write) in [
+            (Table::Shards, Write::Shard { number: 3, shard }),
+            (Table::Purged, Write::Purged { log: 1, entries: 512 }),
+            (Table::Grants, Write::Grant { number: 2, grant }),
+        ] {
+            let Change::Put { table: number, key, value } = write.clone().change() else {
+                panic!("{table:?} is a row");
+            };
+            assert_eq!(number, table.number());
+            assert_eq!(Write::from_row(table, &key, &value), Some(write));
+            assert_eq!(Write::from_row(table, b"short", &value), None, "{table:?}");
         }
     }
 

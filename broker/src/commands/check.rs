@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::request::{Request, ask};
 use crate::config::Config;
 use crate::home::Home;
+use crate::upkeep::Checker;
 
 pub(super) fn config(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
     home.load_config()?;
@@ -37,15 +38,62 @@ pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
     let (size, connected, partners) = (number("/log/size"), number("/connected"), number("/partners"));
     let (turns, disk) = (number("/turns"), number("/disk_bytes") >> 20);
     let frozen = frozen(&answer);
-    let witnesses = witnesses(&answer);
+    let (logs, witnesses) = (logs(&answer), witnesses(&answer));
     ui.answer(
         &Text::new(
-            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}", frozen.nl, witnesses.nl),
-            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}", frozen.en, witnesses.en),
+            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}{}", frozen.nl, logs.nl, witnesses.nl),
+            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}{}", frozen.en, logs.en, witnesses.en),
         ),
         &answer,
     );
     Ok(Outcome::Done)
+}
+
+/// What there is to say of the logs: a year that is not begun, the last whole self-check, what it found.
+fn logs(status: &Value) -> Text {
+    let mut said = Text::new("", "");
+    let mut say = |nl: String, en: String| {
+        said.nl = format!("{}\n{nl}", said.nl);
+        said.en = format!("{}\n{en}", said.en);
+    };
+    if status.pointer("/log/year_refused") == Some(&Value::Bool(true)) {
+        say(
+            "LET OP: de klok is meer dan een jaar verder dan het log; er begint vanzelf geen nieuw log. Zet de klok goed, of geef `seinhuis-broker log roll-over`.".into(),
+            "MIND: the clock is more than a year past the log; no new log is begun by itself. Set the clock, or give `seinhuis-broker log roll-over`.".into(),
+        );
+    }
+    if let Some(at) = status.pointer("/log/self_check/last_pass").and_then(Value::as_str) {
+        say(
+            format!("Logbestanden voor het laatst geheel nagelezen: {at}."),
+            format!("Log files last read and checked as a whole: {at}."),
+        );
+    }
+    for failure in status.pointer("/log/self_check/failures").and_then(Value::as_array).into_iter().flatten()
+    {
+        let text = |key| failure.get(key).and_then(Value::as_str).unwrap_or_default();
+        say(format!("BESCHADIGD: {}", text("nl")), format!("DAMAGED: {}", text("en")));
+    }
+    said
+}
+
+/// What the self-check found wrong, from the running broker or as it was left.
+fn self_check(home: &Home) -> Result<Text, Complaint> {
+    let state = Checker::open(home.log().join("self-check.json")).state();
+    if let Some(failure) = state.failures.first() {
+        return Err(Complaint::usage(
+            Text::new(failure.what.0.clone(), failure.what.1.clone()),
+            Text::new(
+                "Draai `seinhuis-broker log verify`; zet de bestanden terug uit een reservekopie en meld het de partners.",
+                "Run `seinhuis-broker log verify`; put the files back from a backup and tell the partners.",
+            ),
+        ));
+    }
+    Ok(match state.last_pass {
+        Some(at) => {
+            Text::new(format!("geheel nagelezen op {at}"), format!("read and checked as a whole at {at}"))
+        }
+        None => Text::new("nog niet geheel nagelezen", "not yet read and checked as a whole"),
+    })
 }
 
 /// A line for each mailbox of which packets are held back, as their covenant says of mail in flight.
@@ -136,6 +184,7 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
         Text::new("Configuratie", "Configuration"),
         config.as_ref().map(|_| Text::same(home.config().display().to_string())).map_err(Clone::clone),
     ));
+    findings.push((Text::new("Logbestanden", "Log files"), self_check(home)));
     if let Ok(config) = &config {
         findings.push((Text::new("Broker", "Broker"), running(home, config)));
     }
@@ -216,6 +265,23 @@ fn running(home: &Home, config: &Config) -> Result<Text, Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_logs_gets_a_line() {
+        let quiet =
+            json!({ "log": { "year_refused": false, "self_check": { "last_pass": null, "failures": [] } } });
+        assert_eq!(logs(&quiet), Text::new("", ""));
+        let loud = json!({ "log": { "year_refused": true, "self_check": {
+            "last_pass": "2026-03-01", "failures": [{ "nl": "bundel 1 klopt niet", "en": "bundle 1 is wrong" }],
+        } } });
+        let said = logs(&loud);
+        assert!(said.nl.contains("roll-over") && said.nl.contains("BESCHADIGD: bundel 1"), "{}", said.nl);
+        assert!(
+            said.en.contains("whole: 2026-03-01") && said.en.contains("DAMAGED: bundle 1"),
+            "{}",
+            said.en
+        );
+    }
 
     #[test]
     fn a_mailbox_with_frozen_packets_gets_a_line() {

@@ -31,6 +31,9 @@ pub(super) struct Export {
     /// The file to write; it must not exist
     #[arg(long)]
     out: PathBuf,
+    /// Of which log: its origin, or the name of its folder, such as 2026; the one that grows when left out
+    #[arg(long)]
+    log: Option<String>,
     /// From this date or instant on, such as 2026-01-01 or 2026-01-01T12:00:00Z
     #[arg(long, value_parser = instant)]
     from: Option<Timestamp>,
@@ -68,9 +71,9 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 pub(super) fn export(home: &Home, asked: Export, ui: Ui) -> Result<Outcome, Complaint> {
     let out =
         std::path::absolute(&asked.out).map_err(|error| Complaint::io(Doing::Write, &asked.out, &error))?;
-    let (resume, views) = (asked.resume, !asked.without_views);
+    let (log, resume, views) = (asked.log.clone(), asked.resume, !asked.without_views);
     let question = question(asked)?;
-    let request = Request::Export { question, out: out.clone(), resume, views };
+    let request = Request::Export { log, question, out: out.clone(), resume, views };
     let answer = watch::while_waiting(ui, &out, || ask(home, &request))?;
     let number = |key: &str| answer.get(key).and_then(Value::as_u64).unwrap_or_default();
     let complete = answer.get("complete").and_then(Value::as_bool) == Some(true);
@@ -97,9 +100,14 @@ fn wrong(nl: &str, en: &str, nl_advice: &str, en_advice: &str) -> Complaint {
     Complaint::usage(Text::new(nl, en), Text::new(nl_advice, en_advice))
 }
 
+/// Whether a text says why something is done, as far as its form goes.
+pub(super) fn is_purpose(text: &str) -> bool {
+    PURPOSE.contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
 /// Checks what people wrote in their own words.
 fn sentences(purpose: &str, asked_by: Option<&str>) -> Result<(), Complaint> {
-    if !PURPOSE.contains(&purpose.len()) || purpose.chars().any(char::is_control) {
+    if !is_purpose(purpose) {
         return Err(wrong(
             "Het doel is geen zin van 10 tot 256 tekens.",
             "The purpose is no sentence of 10 to 256 characters.",
@@ -133,6 +141,7 @@ fn question(asked: Export) -> Result<Question, Complaint> {
         result,
         case,
         out: _,
+        log: _,
         without_views: _,
         resume: _,
     } = asked;

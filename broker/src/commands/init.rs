@@ -87,7 +87,8 @@ fn configuration(init: &Init, origin: &str) -> String {
 
 pub(super) fn card(home: &Home, out: Option<&Path>, ui: Ui) -> Result<Outcome, Complaint> {
     let config = home.load_config()?;
-    let bytes = home.make_card(&config)?.to_bytes();
+    let log = super::log::identities(home)?.pop().ok_or_else(|| Complaint::bug("a broker without a log"))?;
+    let bytes = home.make_card(&config, &log).to_bytes();
     let path = out.map_or_else(|| home.card(), Path::to_path_buf);
     files::write(&path, &bytes, Existing::Replace)?;
     let fingerprint = grant::fingerprint(&bytes);

@@ -112,7 +112,46 @@ enum Log {
     /// Hash every entry again and compare with tiles and root
     Verify,
     /// Show the key that signs the log, with which exports are checked
-    Key,
+    Key {
+        /// Under the name of every log, from the first
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show the logs, from the first
+    List,
+    /// Begin this year's log by hand, when the clock is more than a year past the last one
+    RollOver,
+    /// Begin a log under another origin, after a fork or a backup that was put back; partners follow by hand alone
+    NewOrigin {
+        /// The new origin, such as broker.example/uitwisseling/2026-b
+        #[arg(long)]
+        origin: String,
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Remove the texts of entries that are past their term; their hashes stay. A running broker does so by itself
+    Purge {
+        /// Only show what is due
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Give somebody leave to read entries over HTTP for some days; prints a token once
+    Grant {
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        purpose: String,
+        /// For how many days
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3660))]
+        days: u32,
+    },
+    /// Show who may read entries over HTTP
+    Grants,
+    /// End somebody's leave to read entries
+    RevokeGrant {
+        /// Its number, as shown by grants
+        number: u32,
+    },
 }
 
 /// Runs the program; the first of `args` is its name.
@@ -134,13 +173,26 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Covenant(Covenant::Show) => covenant::show(&home, ui),
         Command::Covenant(Covenant::Review(args)) => covenants::review(&args, ui),
         Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
-        Command::Log(Log::Tail { lines }) => log::tail(&home, lines, ui),
-        Command::Log(Log::Key) => log::key(&home, ui),
-        Command::Log(Log::Verify) => log::verify(&home, ui),
+        Command::Log(command) => logs(&home, command, ui),
         Command::Export(asked) => export::export(&home, asked, ui),
         Command::Card { out } => init::card(&home, out.as_deref(), ui),
         Command::Status => check::status(&home, ui),
         Command::CheckConfig => check::config(&home, ui),
         Command::Doctor => Ok(check::doctor(&home, ui)),
+    }
+}
+
+fn logs(home: &Home, command: Log, ui: Ui) -> Result<Outcome, Complaint> {
+    match command {
+        Log::Tail { lines } => log::tail(home, lines, ui),
+        Log::Verify => log::verify(home, ui),
+        Log::Key { all } => log::key(home, all, ui),
+        Log::List => log::list(home, ui),
+        Log::RollOver => log::roll_over(home, ui),
+        Log::NewOrigin { origin, reason } => log::new_origin(home, &origin, &reason, ui),
+        Log::Purge { dry_run } => log::purge(home, dry_run, ui),
+        Log::Grant { purpose, days } => log::grant(home, &purpose, days, ui),
+        Log::Grants => log::grants(home, ui),
+        Log::RevokeGrant { number } => log::revoke_grant(home, number, ui),
     }
 }

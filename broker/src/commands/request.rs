@@ -10,6 +10,7 @@ use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::limits::COVENANT_MAX;
 use seinhuis_shared::signing::PublicKey;
+use seinhuis_shared::time::Span;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, Answered};
 use seinhuis_shell::lang::Text;
@@ -18,8 +19,10 @@ use seinhuis_shell::{answer, clock, covenants, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::export::{self, How, Question, Source, Witnessed};
+use crate::export::{self, How, Question, Source};
+use crate::fork;
 use crate::home::Home;
+use crate::logs::OneLog;
 use crate::service::{EngineThread, Service};
 
 /// How long a command waits for the running broker.
@@ -62,10 +65,44 @@ pub enum Request {
         /// How many.
         lines: u64,
     },
-    /// Checks the whole log.
+    /// Checks every log as a whole.
     Verify,
+    /// The logs, from the first.
+    Logs,
+    /// Begins the log of this year, however many years are passed over.
+    RollOver,
+    /// Begins a log under another origin.
+    NewOrigin {
+        /// The origin.
+        origin: String,
+        /// SHA-256 of the reason.
+        reason: [u8; 32],
+    },
+    /// Removes texts that are past their term.
+    Purge {
+        /// Only tells what is due.
+        dry_run: bool,
+    },
+    /// Gives leave to read entries over HTTP.
+    Grant {
+        /// SHA-256 of the token.
+        token: [u8; 32],
+        /// SHA-256 of the purpose.
+        purpose: [u8; 32],
+        /// For how many days.
+        days: u32,
+    },
+    /// Who may read entries over HTTP.
+    Grants,
+    /// Ends leave to read entries.
+    RevokeGrant {
+        /// Its number.
+        number: u32,
+    },
     /// Writes an export of the log.
     Export {
+        /// Of which log, by origin or folder; the one that grows when left out.
+        log: Option<String>,
         /// What is asked.
         question: Question,
         /// Where to, a path that does not depend on anybody's folder.
@@ -82,13 +119,19 @@ impl Request {
     const fn patience(&self) -> Duration {
         match self {
             // A large log is read from disk twice.
-            Self::Export { .. } | Self::Verify => Duration::from_hours(6),
+            Self::Export { .. } | Self::Verify | Self::Purge { .. } => Duration::from_hours(6),
             Self::AddPartner { .. }
             | Self::RevokePartner { .. }
             | Self::LoadCovenant { .. }
             | Self::Partners
             | Self::Covenants
             | Self::Status
+            | Self::Logs
+            | Self::RollOver
+            | Self::NewOrigin { .. }
+            | Self::Grant { .. }
+            | Self::Grants
+            | Self::RevokeGrant { .. }
             | Self::Tail { .. } => PATIENCE,
         }
     }
@@ -96,10 +139,18 @@ impl Request {
 
 /// Has a request answered: by the running broker, else directly.
 pub(crate) fn ask(home: &Home, request: &Request) -> Result<Value, Complaint> {
-    let open = || Service::open(home, &home.load_config()?);
+    // What lies beyond the store is set aside by nothing but this: it is how to go on after a backup was put back.
+    let aside = matches!(request, Request::NewOrigin { .. });
+    let open = || Service::open_with(home, &home.load_config()?, aside);
     match control::call_or_open(("seinhuis-broker", &home.socket()), request, request.patience(), open)? {
         Answered::Running(value) => answer::decode(value),
-        Answered::Opened((service, thread)) => directly(service, thread, request.clone()),
+        Answered::Opened((service, thread)) => {
+            let answer = directly(service, thread, request.clone())?;
+            if aside {
+                fork::settled(home)?;
+            }
+            Ok(answer)
+        }
     }
 }
 
@@ -127,10 +178,21 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::Partners => Command::Partners,
         Request::Covenants => Command::Covenants,
         Request::Status => return status(service).await,
+        Request::Logs => return Ok(logs(service)),
+        Request::Purge { dry_run } => return service.purge(dry_run).await,
+        Request::RollOver => Command::RollOver,
+        Request::NewOrigin { origin, reason } => Command::NewOrigin { origin, reason: Digest(reason) },
+        Request::Grant { token, purpose, days } => Command::Grant {
+            token: Digest(token),
+            purpose: Digest(purpose),
+            until: clock::now().plus(Span::days(days.into())),
+        },
+        Request::Grants => Command::Grants,
+        Request::RevokeGrant { number } => Command::RevokeGrant { number },
         Request::Tail { lines } => return tail(service, lines).await,
         Request::Verify => return verify(service).await,
-        Request::Export { question, out, resume, views } => {
-            return export(service, question, out, How { resume, views }).await;
+        Request::Export { log, question, out, resume, views } => {
+            return export(service, log, question, out, How { resume, views }).await;
         }
     };
     service.command(command).await.map(|answer| show(service, answer))
@@ -146,6 +208,18 @@ async fn status(service: &Service) -> Result<Value, Complaint> {
     Ok(value)
 }
 
+/// Every log with its key, size and folder.
+fn logs(service: &Service) -> Value {
+    let row = |one: OneLog| {
+        let key = service.logs.key(&one.origin).map(|(_, log)| log.key.to_string()).ok();
+        json!({
+            "origin": one.origin, "key": key, "folder": one.folder, "size": one.log.size(),
+            "closed": one.closed, "removed": one.log.purged(),
+        })
+    };
+    service.logs.all().into_iter().map(row).collect()
+}
+
 fn compile(file: &Path) -> Result<Arc<Compiled>, Complaint> {
     let bytes = files::read(file, COVENANT_MAX)?;
     let compiled = Covenant::from_bytes(&bytes).and_then(Compiled::new);
@@ -153,7 +227,7 @@ fn compile(file: &Path) -> Result<Arc<Compiled>, Complaint> {
 }
 
 async fn tail(service: &Service, lines: u64) -> Result<Value, Complaint> {
-    let log = service.log.clone();
+    let log = service.logs.current()?.log;
     let read = move || {
         let size = log.size();
         (size.saturating_sub(lines.min(TAIL_MAX))..size)
@@ -181,34 +255,44 @@ fn unreadable(index: u64, error: &str) -> Complaint {
 }
 
 async fn verify(service: &Service) -> Result<Value, Complaint> {
-    let log = service.log.clone();
-    let checked = tokio::task::spawn_blocking(move || log.recheck())
-        .await
-        .map_err(|error| Complaint::bug(error.to_string()))??;
-    Ok(json!({ "checked": checked }))
+    let logs = service.logs.all();
+    let check = move || logs.iter().try_fold(0, |sum, one| Ok(sum + one.log.recheck()?));
+    let checked: Result<u64, Complaint> =
+        tokio::task::spawn_blocking(check).await.map_err(|error| Complaint::bug(error.to_string()))?;
+    Ok(json!({ "checked": checked? }))
 }
 
-/// Logs that part of the log is exported, then exports it: that entry is the last it can hold. What goes on with an
-/// interrupted one is logged again, as it hands out again; the bundle is the one that was begun.
+/// Logs that part of the log is exported, then exports it: in the log that grows that entry is the last it can hold,
+/// and witnesses get a moment to cosign it. What goes on with an interrupted one is logged again, as it hands out
+/// again; the bundle is the one that was begun.
 async fn export(
     service: &Service,
+    log: Option<String>,
     question: Question,
     out: std::path::PathBuf,
     how: How,
 ) -> Result<Value, Complaint> {
     export::check(&out, how.resume)?;
+    let one = match &log {
+        Some(name) => service.logs.named(name)?,
+        None => service.logs.current()?,
+    };
     let purpose = seinhuis_shared::signing::sha256(question.purpose.as_bytes());
     service.command(Command::Export { complete: question.is_period(), purpose }).await?;
+    let (witnessed, earlier) = service.for_export(&one).await?;
+    let begin =
+        move |most: u64| earlier.iter().rev().find(|row| row.size <= most).map(|row| row.note.0.clone());
     let service = service.clone();
     let write = move || {
         let directory = service.engine.directory();
         let covenant = |hash: &Digest| Some(directory.covenant(hash).ok()?.compiled().covenant().to_bytes());
+        let key = service.logs.key(&one.origin)?;
         let source = Source {
-            log: &service.log,
-            key: &service.log_key,
+            log: &one.log,
+            key: &key,
             covenant: &covenant,
-            witnessed: Witnessed::default(),
-            begin: &|_| None,
+            witnessed,
+            begin: &begin,
             now: clock::now(),
         };
         export::write(&source, &question, &out, how)
@@ -236,6 +320,22 @@ fn show(service: &Service, answer: Answer) -> Value {
                 })
             })
             .collect(),
+        Answer::WitnessHistory(rows) => rows.iter().map(|row| json!({ "size": row.size })).collect(),
+        Answer::Purged(purged) => json!(purged),
+        Answer::Retention(retention) => json!({ "days": retention.days }),
+        Answer::Grants(grants) => (0_u32..)
+            .zip(grants)
+            .map(|(number, grant)| {
+                json!({
+                    "number": number,
+                    "purpose": grant.purpose.to_string(),
+                    "at": grant.at.to_string(),
+                    "until": grant.until.to_string(),
+                    "ended": grant.ended.map(|at| at.to_string()),
+                    "holds": grant.holds(clock::now()),
+                })
+            })
+            .collect(),
         Answer::Covenants(all) => {
             json!(all.iter().map(|one| CovenantView::new(one, clock::now())).collect::<Vec<_>>())
         }
@@ -255,7 +355,14 @@ fn show(service: &Service, answer: Answer) -> Value {
         Answer::Overview(overview) => {
             let counts = service.engine.counts();
             json!({
-                "log": { "size": overview.log_size, "root": overview.log_root.map(|root| root.to_string()) },
+                "log": {
+                    "origin": overview.logs.last().map(|log| log.origin.clone()),
+                    "logs": overview.logs.len(),
+                    "size": overview.log_size,
+                    "root": overview.log_root.map(|root| root.to_string()),
+                    "year_refused": overview.year_refused,
+                    "self_check": service.checker.show(),
+                },
                 "partners": overview.partners,
                 "connected": overview.connected,
                 "covenants": overview.covenants,
@@ -288,9 +395,14 @@ mod tests {
             ("revoke-partner", Request::RevokePartner { oin }),
             ("load-covenant", Request::LoadCovenant { file: "covenant.cbor".into() }),
             ("tail", Request::Tail { lines: 1 }),
+            ("new-origin", Request::NewOrigin { origin: "a/b".into(), reason: [1; 32] }),
+            ("grant", Request::Grant { token: [1; 32], purpose: [2; 32], days: 3 }),
+            ("revoke-grant", Request::RevokeGrant { number: 1 }),
+            ("purge", Request::Purge { dry_run: true }),
             (
                 "export",
                 Request::Export {
+                    log: None,
                     question: Question::default(),
                     out: "x.zip".into(),
                     resume: false,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use seinhuis_broker_core::Command;
@@ -20,6 +21,7 @@ use crate::engine::EngineError;
 use crate::fork;
 use crate::home::Home;
 use crate::link::Server;
+use crate::publish::Publication;
 use crate::service::Service;
 
 #[derive(Debug, Args)]
@@ -50,9 +52,17 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             tokio::spawn(service.clone().tick());
             tokio::spawn(crate::witness::nudge(service.clone()));
             tokio::spawn(crate::witness::outside(service.clone(), http));
-            let after = std::time::Duration::from_secs(config.witnesses.warn_after);
+            let after = Duration::from_secs(config.witnesses.warn_after);
             tokio::spawn(crate::witness::warn(service.clone(), after));
             let started = tokio::spawn(start(service.clone(), options.without_witnesses));
+            let period = Duration::from_hours(u64::from(config.log.self_check_hours));
+            tokio::spawn(service.clone().check(period));
+            tokio::spawn(service.clone().retain());
+            if let Some(address) = config.publish.listen {
+                let publication = Publication::bind(address, service.clone()).await?;
+                tracing::info!(%address, "the logs are published over HTTP");
+                tokio::spawn(publication.run());
+            }
             let watching = tokio::spawn({
                 let (server, stopping) = (Arc::clone(&server), stopping.clone());
                 async move { server.watch(stopping).await }

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Digest;
-use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::Text;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -54,12 +56,15 @@ pub(super) fn find(
     runs: &Path,
     progress: &mut Progress,
 ) -> Result<Found, Complaint> {
-    let begin = question.from.map_or(Ok(0), |from| first_at(log, size, from))?;
+    let begin = question.from.map_or(Ok(log.purged()), |from| first_at(log, size, from))?;
     let end = question.until.map_or(Ok(size), |until| first_at(log, size, until))?.max(begin);
     let mut out = Runs::create(runs)?;
     if question.is_period() {
         // The neighbours on both sides show that nothing before or after belongs to it.
-        let first = if question.from.is_some() { begin.saturating_sub(1) } else { begin };
+        let first = if question.from.is_some() { begin.saturating_sub(1) } else { 0 };
+        if first < log.purged() {
+            return Err(purged(log)?);
+        }
         let last = if question.until.is_some() { end.saturating_add(1).min(size) } else { end };
         out.add(Run { first, count: last.saturating_sub(first) })?;
         return out.end();
@@ -78,10 +83,31 @@ pub(super) fn find(
     out.end()
 }
 
-/// The first entry at or after an instant; times never fall.
+/// A period reaches into what was removed after its term, or has no neighbour left that shows where it begins.
+fn purged(log: &Log) -> Result<Complaint, Complaint> {
+    let advice = match log.first_left()? {
+        // With an entry before it, a period is complete.
+        Some((_, at)) => {
+            let at = at.plus(Span(1));
+            Text::new(
+                format!("Vraag de periode vanaf {at} (--from), of een selectie: die zoekt in wat er nog is."),
+                format!(
+                    "Ask for the period from {at} on (--from), or a selection: that searches what is left."
+                ),
+            )
+        }
+        None => Text::new(
+            "Van dit log is niets meer over dan de hashes; kies met --log een later log.",
+            "Nothing but the hashes is left of this log; choose a later one with --log.",
+        ),
+    };
+    Ok(Complaint::from_refusal(Refusal::EntriesPurged).advise(advice))
+}
+
+/// The first entry at or after an instant, of those whose texts are there; times never fall.
 fn first_at(log: &Log, size: u64, at: Timestamp) -> Result<u64, Complaint> {
     let mut reader = log.reader();
-    let (mut low, mut high) = (0, size);
+    let (mut low, mut high) = (log.purged().min(size), size);
     while low < high {
         let middle = low + (high - low) / 2;
         let entry = Entry::parse(reader.entry(middle)?).map_err(|error| log.damaged(&error.to_string()))?;

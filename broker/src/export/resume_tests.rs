@@ -83,7 +83,7 @@ fn it_goes_on_after_any_member_and_ends_as_the_same_file() {
         let case = interrupted(question);
         let count = case.state["members"].as_array().unwrap().len();
         assert!(count >= 9, "{count}");
-        case.log.append(vec![b"a later entry".to_vec()]);
+        case.log.append(vec![b"a later entry".to_vec()], b"");
         for keep in 0..=count {
             let mut state = case.state.clone();
             state["members"].as_array_mut().unwrap().truncate(keep);

@@ -33,7 +33,7 @@ pub(super) fn log(dir: &Path, size: u64) -> Log {
         entry.covenant = (number == 4).then_some(Digest([4; 32]));
         entry.to_bytes().unwrap()
     });
-    log.append(entries.collect());
+    log.append(entries.collect(), b"note\n");
     log
 }
 
@@ -255,4 +255,34 @@ fn the_views_say_that_they_prove_nothing_and_can_be_left_out() {
         bundle.names().all(|name| !name.contains("csv") && name != "report.html" && name != "entries.xlsx")
     );
     assert!(!bundle.text("README.txt").contains("csv"));
+}
+
+#[test]
+fn what_was_removed_is_in_no_complete_export_and_a_selection_searches_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(dir.path(), 700);
+    log.publish().unwrap();
+    log.purge(256).unwrap();
+    let second = |number| Some(BEGIN.plus(Span::seconds(number)));
+    let try_write = |from, until| {
+        let (out, key) = (tempfile::tempdir().unwrap(), key());
+        let question = ask(|ask| (ask.from, ask.until) = (from, until));
+        write(&source(&log, &key, &|_| None), &question, &out.path().join("export.zip"), FRESH)
+    };
+    let left = BEGIN.plus(Span::seconds(256)).plus(Span(1)).to_string();
+    for (from, until) in [(None, None), (second(10), second(20)), (second(100), None), (second(256), None)] {
+        let complaint = try_write(from, until).unwrap_err();
+        assert_eq!(complaint.refusal, Some(Refusal::EntriesPurged));
+        assert!(complaint.advice.en.contains(&left), "{}", complaint.advice.en);
+    }
+    let from = BEGIN.plus(Span::seconds(256)).plus(Span(1));
+    let (bundle, written) = Bundle::of(&log, &ask(|ask| ask.from = Some(from)));
+    assert!(
+        written.complete && bundle.indexes() == (256..700).collect::<Vec<_>>(),
+        "what was named can be asked"
+    );
+    bundle.holds();
+    let (bundle, _) = Bundle::of(&log, &ask(|ask| ask.kind = Some("refused".into())));
+    assert_eq!(bundle.indexes(), (256..700).filter(|n| n % 3 == 0).collect::<Vec<_>>());
+    bundle.holds();
 }

@@ -6,50 +6,80 @@ use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::ENTRIES_PAGE;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shared::tlog::note::Note;
 use seinhuis_shared::wire::{Entries, FetchEntries, Notices};
 use seinhuis_shell::complaint::Complaint;
 
 use crate::log::Log;
+use crate::logs::Logs;
 
 /// Most entries one request looks at; the answer says where to go on.
 const LOOKED_AT: u64 = 4096;
 
 /// A row of notices with its proof; the same bytes each time.
-pub(super) fn notices(log: &Log, cursor: u64, row: &NoticeRow) -> Result<Notices, Complaint> {
-    let entries =
-        row.indexes.iter().map(|index| log.entry(*index).map(Bytes)).collect::<Result<_, Complaint>>()?;
+pub(super) fn notices(logs: &Logs, cursor: u64, row: &NoticeRow) -> Result<Notices, Complaint> {
+    let one = logs.at(cursor)?;
+    let elsewhere = || Complaint::bug("notices of two logs");
+    let indexes: Vec<u64> = row
+        .positions
+        .iter()
+        .map(|position| position.checked_sub(one.base).ok_or_else(elsewhere))
+        .collect::<Result<_, _>>()?;
+    let size = row.end.checked_sub(one.base).ok_or_else(elsewhere)?;
+    let entries = indexes.iter().map(|index| one.log.entry(*index).map(Bytes)).collect::<Result<_, _>>()?;
     let mut proof = Vec::new();
-    log.subset_proof(row.indexes.iter().copied(), row.size, &mut |hash| proof.push(hash))?;
+    one.log.subset_proof(indexes.iter().copied(), size, &mut |hash| proof.push(hash))?;
     Ok(Notices {
         cursor,
         checkpoint: row.note.clone(),
-        indexes: row.indexes.clone(),
+        indexes,
         entries,
         proof,
         parts: row.parts.iter().map(PartRow::part).collect(),
     })
 }
 
-/// The entries that were picked, each proved in the tree of `size`.
+/// The entries that were picked, each proved in the tree of its log's newest checkpoint.
 ///
 /// # Errors
-/// [`Refusal::NotFound`] for one entry that is not there or not the asker's: the same for both.
-/// [`Refusal::StorageFailed`] when the log cannot be read.
-pub(super) fn picked(log: &Log, pick: Pick, size: u64, note: &[u8]) -> Result<Entries, Refusal> {
+/// [`Refusal::NotFound`] for a log that is not there, and for one entry that is not there or not the asker's: the
+/// same for both. [`Refusal::StorageFailed`] when the log cannot be read.
+pub(super) fn picked(logs: &Logs, pick: Pick) -> Result<Entries, Refusal> {
     let damaged = |complaint: Complaint| {
         tracing::error!("{}", complaint.what.en);
         Refusal::StorageFailed
     };
+    let one = match &pick {
+        Pick::These(positions) => {
+            logs.at(positions.last().copied().ok_or(Refusal::NotFound)?).map_err(damaged)?
+        }
+        Pick::Party(_, FetchEntries { origin: Some(origin), .. }) => {
+            logs.all().into_iter().find(|one| one.origin == *origin).ok_or(Refusal::NotFound)?
+        }
+        Pick::Party(..) => logs.current().map_err(damaged)?,
+    };
+    let note = one.log.note();
+    let size = size_of(&note).ok_or(Refusal::StorageFailed)?;
     let (indexes, next) = match pick {
-        Pick::These(indexes) => (indexes, None),
-        Pick::Party(peer, ask) => look(log, peer, &ask, size).map_err(damaged)?.ok_or(Refusal::NotFound)?,
+        Pick::These(positions) => {
+            (positions.iter().filter_map(|position| position.checked_sub(one.base)).collect(), None)
+        }
+        Pick::Party(peer, ask) => {
+            look(&one.log, peer, &ask, size).map_err(damaged)?.ok_or(Refusal::NotFound)?
+        }
     };
     let entries = indexes
         .into_iter()
-        .map(|index| log.proved(index, size))
+        .map(|index| one.log.proved(index, size))
         .collect::<Result<_, Complaint>>()
         .map_err(damaged)?;
-    Ok(Entries { checkpoint: Bytes::from(note), entries, next })
+    Ok(Entries { checkpoint: Bytes(note), entries, next })
+}
+
+/// The size a checkpoint of this broker says.
+fn size_of(note: &[u8]) -> Option<u64> {
+    Some(Checkpoint::parse(Note::parse(note).ok()?.text()).ok()?.size())
 }
 
 /// What a party gets of what it asks for, and where to go on.
@@ -58,12 +88,15 @@ type Found = (Vec<u64>, Option<u64>);
 /// Looks for entries of `peer`. None when it asks for one that is not its own or not there.
 fn look(log: &Log, peer: Oin, ask: &FetchEntries, size: u64) -> Result<Option<Found>, Complaint> {
     if ask.one {
-        let own = ask.first < size && ask.wants(&log.parsed(ask.first)?, peer);
+        let there = (log.purged()..size).contains(&ask.first);
+        let own = there && ask.wants(&log.parsed(ask.first)?, peer);
         return Ok(own.then(|| (vec![ask.first], None)));
     }
+    // What was removed after its term is nobody's any more.
+    let first = ask.first.max(log.purged());
     let begin = match ask.from {
-        Some(from) => ask.first.max(first_where(size, |index| Ok(log.parsed(index)?.time >= from))?),
-        None => ask.first,
+        Some(from) => first_where((first, size), |index| Ok(log.parsed(index)?.time >= from))?,
+        None => first,
     };
     let mut found = Vec::new();
     let end = size.min(begin.saturating_add(LOOKED_AT));
@@ -83,9 +116,11 @@ fn look(log: &Log, peer: Oin, ask: &FetchEntries, size: u64) -> Result<Option<Fo
     Ok(Some((found, (end < size).then_some(end))))
 }
 
-/// The first index below `size` for which something holds that holds for all after it; `size` when for none.
-fn first_where(size: u64, holds: impl Fn(u64) -> Result<bool, Complaint>) -> Result<u64, Complaint> {
-    let (mut low, mut high) = (0, size);
+/// The first index in a range for which something holds that holds for all after it; its end when for none.
+fn first_where(
+    (mut low, mut high): (u64, u64),
+    holds: impl Fn(u64) -> Result<bool, Complaint>,
+) -> Result<u64, Complaint> {
     while low < high {
         let middle = low + (high - low) / 2;
         if holds(middle)? {
@@ -116,12 +151,12 @@ mod tests {
             entry.to = Some(oin(if index.is_multiple_of(3) { 1 } else { 3 }));
             entry.to_bytes().unwrap()
         };
-        log.append((0..size).map(entry).collect());
+        log.append((0..size).map(entry).collect(), b"");
         log
     }
 
     fn ask(first: u64) -> FetchEntries {
-        FetchEntries { first, one: false, from: None, until: None, kind: None, flow: None }
+        FetchEntries { origin: None, first, one: false, from: None, until: None, kind: None, flow: None }
     }
 
     fn all(log: &Log, peer: Oin, mut ask: FetchEntries, size: u64) -> Vec<u64> {
@@ -169,8 +204,6 @@ mod tests {
         assert_eq!(look(&log, oin(1), &one(3), 10).unwrap(), Some((vec![3], None)));
         for index in [4, 10, u64::MAX] {
             assert_eq!(look(&log, oin(1), &one(index), 10).unwrap(), None);
-            let refused = picked(&log, Pick::Party(oin(1), one(index)), 10, b"note");
-            assert_eq!(refused, Err(Refusal::NotFound));
         }
     }
 }

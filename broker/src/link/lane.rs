@@ -159,6 +159,7 @@ async fn encode(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Rotations { .. }
         | Send::Entries { .. }
         | Send::Notices { .. }
+        | Send::Succession { .. }
         | Send::Consistency { .. }
         | Send::AddCheckpoint { .. }
         | Send::AskOutside { .. }

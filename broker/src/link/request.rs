@@ -8,13 +8,15 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Header, Kind};
+use seinhuis_shared::ids::Digest;
 use seinhuis_shared::limits::BUNDLE_MAX;
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
     self, Case, Consistency, Consume, Cosigned, FetchCase, FetchConsistency, FetchCovenant, FetchEntries,
-    FetchPrekeys, Message as _, Prekeys, Rotations,
+    FetchPrekeys, FetchSuccession, Message as _, Prekeys, Rotations,
 };
+use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
 use tokio::sync::oneshot;
@@ -71,13 +73,20 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         Kind::Rotate => Ok(Ask::Rotate(payload)),
         Kind::FetchCase => Ok(Ask::FetchCase(FetchCase::parse(&payload)?.case)),
         Kind::Cosigned => Ok(Ask::Cosigned(Cosigned::parse(&payload)?)),
-        Kind::FetchConsistency => Ok(Ask::FetchConsistency(FetchConsistency::parse(&payload)?.sizes)),
         Kind::FetchEntries => Ok(Ask::FetchEntries(FetchEntries::parse(&payload)?)),
         Kind::Withdraw => {
             let directory = peer.shared.service.engine.directory();
             Ok(Ask::Withdraw(TakeBack::examine(&payload, &peer.oin, &directory).map(Box::new)))
         }
         Kind::Consume => Ok(Ask::Consume(consumed(peer, &payload).await)),
+        Kind::FetchConsistency => {
+            let FetchConsistency { origin, sizes } = FetchConsistency::parse(&payload)?;
+            Ok(Ask::FetchConsistency(origin, sizes))
+        }
+        Kind::FetchSuccession => {
+            let FetchSuccession { origin, size } = FetchSuccession::parse(&payload)?;
+            Ok(Ask::FetchSuccession(origin, size))
+        }
         Kind::Hello
         | Kind::Welcome
         | Kind::Refuse
@@ -98,6 +107,7 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         | Kind::Notices
         | Kind::NoticesTaken
         | Kind::Entries
+        | Kind::Succession
         | Kind::Consistency => Err(Refusal::UnexpectedMessage),
     }
 }
@@ -105,15 +115,20 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
 /// Checks that a message was consumed as its recipient says, against the log.
 async fn consumed(peer: &Peer, payload: &[u8]) -> Result<Box<Consumed>, Refusal> {
     let consume = Consume::parse(payload)?;
-    let (log, index) = (peer.shared.service.log.clone(), consume.accepted);
-    let read = move || if index < log.size() { log.entry(index).map(Some) } else { Ok(None) };
+    let (logs, origin, index) = (peer.shared.service.logs.clone(), consume.origin.clone(), consume.accepted);
+    let read = move || {
+        let found = logs.all().into_iter().find(|one| one.origin == origin);
+        let found = found.filter(|one| (one.log.purged()..one.log.size()).contains(&index));
+        found.map(|one| Ok((one.base + index, one.log.entry(index)?))).transpose()
+    };
     let entry = tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::StorageFailed)?;
-    let entry = entry.map_err(|complaint| {
+    let entry = entry.map_err(|complaint: Complaint| {
         tracing::error!("{}", complaint.what.en);
         Refusal::StorageFailed
     })?;
     let directory = peer.shared.service.engine.directory();
-    Consumed::examine(consume, entry.as_deref(), &peer.oin, &directory).map(Box::new)
+    let entry = entry.as_ref().map(|(position, bytes): &(u64, Vec<u8>)| (*position, bytes.as_slice()));
+    Consumed::examine(consume, entry, &peer.oin, &directory).map(Box::new)
 }
 
 /// Reads and indexes a proposed version, which may take a while, away from whatever else is going on.
@@ -139,31 +154,24 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         }
         Send::Rotations { rotations, .. } => Rotations { rotations }.to_frame(),
         Send::Case { decisions, .. } => Case { decisions }.to_frame(),
-        Send::Entries { pick, size, note, .. } => {
-            let log = peer.shared.service.log.clone();
-            tokio::task::spawn_blocking(move || entries::picked(&log, pick, size, &note))
+        Send::Entries { pick, .. } => {
+            let logs = peer.shared.service.logs.clone();
+            tokio::task::spawn_blocking(move || entries::picked(&logs, pick))
                 .await
                 .map_err(|_| Refusal::StorageFailed)??
                 .to_frame()
         }
-        Send::Consistency { sizes, .. } => {
-            let log = peer.shared.service.log.clone();
-            let proofs = tokio::task::spawn_blocking(move || {
-                sizes
-                    .windows(2)
-                    .filter_map(|pair| match pair {
-                        [old, new] => Some(log.consistency(*old, *new)),
-                        _ => None,
-                    })
-                    .collect::<Result<Vec<_>, _>>()
-            })
-            .await
-            .map_err(|_| Refusal::StorageFailed)?
-            .map_err(|complaint| {
-                tracing::error!("{}", complaint.what.en);
-                Refusal::StorageFailed
-            })?;
+        Send::Consistency { log, sizes, .. } => {
+            let pairs = sizes.windows(2).filter_map(|pair| match pair {
+                [old, new] => Some((*old, *new)),
+                _ => None,
+            });
+            let proofs = proofs(peer, log, pairs.collect()).await?;
             Consistency { proofs }.to_frame()
+        }
+        Send::Succession { log, proof, origin, closing, opening, .. } => {
+            let proof = proofs(peer, log, proof.into_iter().collect()).await?.pop().unwrap_or_default();
+            wire::Succession { origin, closing, opening, proof }.to_frame()
         }
         Send::Refuse { refuse, .. } => refuse.to_frame(),
         Send::Welcome { .. }
@@ -179,4 +187,16 @@ async fn write(peer: &Peer, answer: Send) -> Result<Vec<u8>, Refusal> {
         | Send::Witnessed { .. }
         | Send::Answer { .. } => Err(Refusal::UnexpectedMessage),
     }
+}
+
+/// Consistency proofs between pairs of sizes, read from the tiles of a log.
+async fn proofs(peer: &Peer, log: usize, pairs: Vec<(u64, u64)>) -> Result<Vec<Vec<Digest>>, Refusal> {
+    let logs = peer.shared.service.logs.clone();
+    let read = move || pairs.into_iter().map(|(old, new)| logs.consistency(log, old, new)).collect();
+    let read: Result<Vec<_>, Complaint> =
+        tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::StorageFailed)?;
+    read.map_err(|complaint| {
+        tracing::error!("{}", complaint.what.en);
+        Refusal::StorageFailed
+    })
 }

@@ -139,8 +139,8 @@ async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>)
             } else if let Send::Cases { cases, .. } = send {
                 buffer.extend(Cases { cases }.to_frame()?);
             } else if let Send::Notices { cursor, row, .. } = send {
-                let log = peer.shared.service.log.clone();
-                let made = tokio::task::spawn_blocking(move || entries::notices(&log, cursor, &row)).await;
+                let logs = peer.shared.service.logs.clone();
+                let made = tokio::task::spawn_blocking(move || entries::notices(&logs, cursor, &row)).await;
                 match made.map_err(|error| Complaint::bug(error.to_string())).flatten() {
                     Ok(notices) => buffer.extend(notices.to_frame()?),
                     // Damaged storage, as below.
@@ -204,9 +204,9 @@ async fn offer(
 pub(crate) async fn resolve(peer: &Peer, source: ReceiptSource) -> Result<Arc<Vec<u8>>, Complaint> {
     match source {
         ReceiptSource::Fresh(bytes) => Ok(bytes),
-        ReceiptSource::Stored { first, count, size, note } => {
-            let log = peer.shared.service.log.clone();
-            tokio::task::spawn_blocking(move || log.receipt(first, count, size, &note))
+        ReceiptSource::Stored { first, count, end, note } => {
+            let logs = peer.shared.service.logs.clone();
+            tokio::task::spawn_blocking(move || logs.receipt(first, count, end, &note))
                 .await
                 .map_err(|error| Complaint::bug(error.to_string()))?
                 .map(Arc::new)

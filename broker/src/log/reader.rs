@@ -104,14 +104,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = Log::open(dir.path(), 0, Vec::new()).unwrap();
         let entry = |index: u64| format!("entry {index}").into_bytes();
-        log.append((0..600).map(entry).collect());
+        log.append((0..600).map(entry).collect(), b"");
         log.publish().unwrap();
         let mut reader = log.checking_reader();
         for index in [0, 1, 255, 256, 599, 511, 512, 0] {
             assert_eq!(reader.entry(index).unwrap(), entry(index));
         }
         assert!(reader.entry(600).is_err(), "after the last");
-        log.append(vec![entry(600)]);
+        log.append(vec![entry(600)], b"");
         assert_eq!(reader.entry(600).unwrap(), entry(600), "what came after the bundle was held");
         let path = dir.path().join("tile/entries/001");
         let mut bytes = std::fs::read(&path).unwrap();

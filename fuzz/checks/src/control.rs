@@ -80,6 +80,7 @@ fn to_agent(request: &AgentRequest) -> bool {
         | AgentRequest::Consumed { .. }
         | AgentRequest::Log(_)
         | AgentRequest::Decide { .. }
+        | AgentRequest::AcceptOrigin { .. }
         | AgentRequest::Rotate { .. } => true,
     }
 }
@@ -128,6 +129,13 @@ fn to_broker(request: &BrokerRequest) -> bool {
         | BrokerRequest::Status
         | BrokerRequest::Tail { .. }
         | BrokerRequest::Verify
+        | BrokerRequest::Logs
+        | BrokerRequest::RollOver
+        | BrokerRequest::NewOrigin { .. }
+        | BrokerRequest::Purge { .. }
+        | BrokerRequest::Grant { .. }
+        | BrokerRequest::Grants
+        | BrokerRequest::RevokeGrant { .. }
         | BrokerRequest::Export { .. } => true,
     }
 }

@@ -18,8 +18,8 @@ use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{
     Acknowledgement, Agreements, Case, Cases, Consistency, Consume, Covenant, Deferred, Entries, FetchCase,
-    FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys, Hello, Message, Notices, NoticesTaken,
-    Offer, Prekeys, Refuse, Rotations, Verdict, Welcome, Withdrawal,
+    FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys, FetchSuccession, Hello, Message, Notices,
+    NoticesTaken, Offer, Prekeys, Refuse, Rotations, Succession, Verdict, Welcome, Withdrawal,
 };
 
 use crate::{Check, known};
@@ -61,7 +61,7 @@ fn message<M: Message>(payload: &[u8]) -> bool {
 
 /// Every message; an acknowledgement also as a payload that the known key signs.
 pub fn wire(data: &[u8]) -> bool {
-    let each: [Check; 22] = [
+    let each: [Check; 24] = [
         message::<Hello>,
         message::<Welcome>,
         message::<Refuse>,
@@ -84,6 +84,8 @@ pub fn wire(data: &[u8]) -> bool {
         message::<FetchEntries>,
         message::<Entries>,
         message::<Consistency>,
+        message::<FetchSuccession>,
+        message::<Succession>,
     ];
     let mut accepted = each.iter().filter(|check| check(data)).count() > 0;
     if let Ok(batch) = Acknowledgement::verify(data, &[known::signer().public()]) {

@@ -32,6 +32,7 @@ use crate::ids::{Digest, MsgId, Oin};
 use crate::limits::{RECIPIENTS_MAX, ROTATION_MAX, ROTATIONS_MAX};
 use crate::refusal::{Lang, Refusal};
 use crate::rotation::{Keys, Rotated};
+use crate::succession;
 use crate::time::Timestamp;
 use crate::tlog::hash::leaf_hash;
 use crate::tlog::note::from_base64;
@@ -327,14 +328,17 @@ impl ReceiptFile {
         (log, covenant, keys): (&LogKey, Option<&Compiled>, &Keys),
     ) -> Result<Vec<ProvedStep>, FileError> {
         let mut proved: Vec<ProvedStep> = Vec::new();
-        // The hash that the recipient's next statement has to name.
-        let mut link = None;
+        // The hash that the recipient's next statement has to name, and the place of the entry before.
+        let (mut link, mut last) = (None, None);
         for (at, step) in (1..).zip(&block.steps) {
             let entry = Entry::parse(step.entry.as_bytes());
             let entry = entry.ok().filter(|entry| self.is_about(entry, block.to, proved.first()));
             let entry = entry.ok_or(FileError::Entry { block: number, step: at })?;
-            let before = proved.last();
-            let rises = before.is_none_or(|before| before.index < step.proof.index);
+            let (before, own) = (proved.last(), log_of(&step.proof, log));
+            let place = (own.origin.clone(), step.proof.index);
+            // Origins of one log through the years differ in four digits at the end.
+            let rises = last.as_ref().is_none_or(|last| *last < place);
+            last = Some(place);
             if !rises || !follows(before.map(|before| &before.entry), &entry) {
                 return Err(FileError::Order { block: number, step: at });
             }
@@ -343,7 +347,7 @@ impl ReceiptFile {
             if step.proof.extra.is_some() {
                 return Err(why("extra".to_owned()));
             }
-            step.proof.verify(&leaf, &log.origin, &log.key).map_err(|error| why(error.to_string()))?;
+            step.proof.verify(&leaf, &own.origin, &own.key).map_err(|error| why(error.to_string()))?;
             let mut signed = None;
             if matches!(entry.kind, Kind::Delivered | Kind::Consumed) {
                 let unlinked = FileError::Link { block: number, step: at };
@@ -376,6 +380,15 @@ impl ReceiptFile {
     }
 }
 
+/// The log that a proof names: this one, or the same one in another year, which has the same key.
+fn log_of(proof: &ProofFile, log: &LogKey) -> LogKey {
+    let origin = proof.checkpoint.lines().next().unwrap_or_default();
+    let prefix = |origin| succession::year_of(origin).map(|(prefix, _)| prefix);
+    let same = prefix(origin).is_some_and(|named| prefix(&log.origin) == Some(named));
+    let own = if same { succession::log_key(origin, log).ok() } else { None };
+    own.unwrap_or_else(|| log.clone())
+}
+
 /// Checks who signed a statement; gives when.
 fn check_statement(
     statement: &Statement,
@@ -406,6 +419,9 @@ fn follows(before: Option<&Entry>, entry: &Entry) -> bool {
         | Kind::Partner
         | Kind::Export
         | Kind::Operator
+        | Kind::Purged
+        | Kind::Closing
+        | Kind::Opening
         | Kind::Start
         | Kind::Stop => false,
     }

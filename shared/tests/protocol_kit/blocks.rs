@@ -369,7 +369,7 @@ fn witness(story: &Story) -> String {
 }
 
 fn consistency(story: &Story) -> String {
-    let ask = FetchConsistency { sizes: vec![1, 3] };
+    let ask = FetchConsistency { origin: ORIGIN.into(), sizes: vec![1, 3] };
     let answer = Consistency { proofs: vec![story.consistency.clone()] };
     Block::new()
         .text("checkpoint of size 1", &story.notes[0])
@@ -390,7 +390,11 @@ fn delivery(story: &Story) -> String {
     let part = Part::new(batch.signed.clone(), &batch.leaves, vec![0], vec![item]);
     let consumed =
         Acknowledgement::sign_one(oin(GEMEENTE), NOON.plus(Span(900)), item.consumed(), &key(GEMEENTE));
-    let consume = Consume { statement: consumed.clone(), accepted: story.receipt.entries[0].index };
+    let consume = Consume {
+        statement: consumed.clone(),
+        origin: ORIGIN.into(),
+        accepted: story.receipt.entries[0].index,
+    };
     Block::new()
         .with("Offer frame", &offer.to_frame().unwrap(), &[("packet", &story.packet), ("receipt", &receipt)])
         .hex("hash of entry 2, as a leaf", &accepted.0)

@@ -48,6 +48,8 @@ const fn place(kind: Kind) -> (&'static str, &'static str) {
         Kind::Propose => ("agent, request stream", "`covenant`"),
         Kind::Vote => ("agent, request stream", "COSE_Sign1 over `vote`"),
         Kind::FetchConsistency => ("agent, request stream", "`fetch-consistency`"),
+        Kind::FetchSuccession => ("agent, request stream", "`fetch-succession`"),
+        Kind::Succession => ("broker, request stream", "`succession`"),
         Kind::Consistency => ("broker, request stream", "`consistency`"),
     }
 }

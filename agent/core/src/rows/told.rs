@@ -63,7 +63,9 @@ pub struct ConsumedRow {
     pub packet: Digest,
     /// The hash of the entry with which it was accepted for this organisation.
     pub accepted: Digest,
-    /// That entry's index.
+    /// The log it stands in.
+    pub origin: String,
+    /// That entry's index in it.
     pub index: u64,
     /// Since when.
     pub since: Timestamp,

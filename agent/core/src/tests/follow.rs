@@ -89,6 +89,7 @@ fn each_recipient_is_followed_from_accepted_to_consumed_also_over_a_restart() {
     assert_eq!(taken(&mut sent.nodes[0]), [stored.cursor], "kept, then confirmed");
     sent.nodes[0].restart(NOW);
     assert_eq!(sent.reached(), [Reached::Stored, Reached::Accepted], "read back");
+    sent.broker.connect(&mut sent.nodes[0], NOW);
     let consumed = sent.told(0, sent.item(0, 0).consumed(), 2, &signer(2));
     sent.give(&consumed);
     assert_eq!(sent.reached(), [Reached::Consumed, Reached::Accepted]);
@@ -426,7 +427,8 @@ fn entries_count_only_when_proved_asked_for_and_own() {
     let verdict = sent.broker.accept(&packet, NOW);
     // Youth work's signal is for the municipality; the police's copy of the inquiry is not youth work's.
     let (own, foreign) = (Receipt::parse(&verdict.receipt).unwrap().entries[0].index, sent.accepted[0]);
-    let ask = FetchEntries { first: 1, one: false, from: None, until: None, kind: None, flow: None };
+    let ask =
+        FetchEntries { origin: None, first: 1, one: false, from: None, until: None, kind: None, flow: None };
     let answer = |node: &mut Node, ask: &FetchEntries, entries| {
         let input = Input::Entries { token: 8, ask: ask.clone(), answer: Ok(Box::new(entries)) };
         node.step([input], NOW).fetched.remove(0).1

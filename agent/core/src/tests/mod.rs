@@ -5,6 +5,7 @@ mod follow;
 mod inbox;
 mod interleaving;
 mod law;
+mod logs;
 mod minimise;
 mod onward;
 mod outbox;

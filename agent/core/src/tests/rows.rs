@@ -6,6 +6,7 @@ use seinhuis_shared::covenant::{Handling, Step};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::onward::Consent;
 use seinhuis_shared::signing::sha256;
+use seinhuis_shared::succession::Cause;
 use seinhuis_shared::time::Span;
 use seinhuis_shared::tlog::note::Note;
 use seinhuis_shared::tlog::witness::Request;
@@ -90,8 +91,11 @@ fn used() -> Vec<Node> {
     // A tree that was cosigned.
     let request = Request { old: 0, proof: vec![], note: Note::parse(&broker.checkpoint()).unwrap() };
     alone.step([Input::AddCheckpoint(request.to_bytes().unwrap())], NOW);
-    // Seen and not proved yet.
+    // Seen and not proved yet, in a log that has ended meanwhile too.
     broker.connect(&mut town, NOW);
+    broker.connect(&mut police, NOW);
+    broker.succeed("broker.example/uitwisseling/2027", Cause::Year, NOW);
+    broker.connect(&mut police, NOW);
     vec![town, police, youth, officers, alone]
 }
 

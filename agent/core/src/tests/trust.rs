@@ -101,7 +101,7 @@ fn a_proof_that_never_comes_is_asked_for_again() {
     grow(&mut broker, 1);
     broker.connect(&mut town, NOW);
     let asks = |node: &mut Node| {
-        node.take_sends().iter().filter(|send| matches!(send, Send::FetchConsistency(_))).count()
+        node.take_sends().iter().filter(|send| matches!(send, Send::FetchConsistency(..))).count()
     };
     town.step([Input::Tick], NOW);
     assert_eq!(asks(&mut town), 1);
@@ -110,7 +110,7 @@ fn a_proof_that_never_comes_is_asked_for_again() {
     town.step([Input::ConsistencyFailed, Input::Tick], after(Span::seconds(1)));
     assert_eq!(asks(&mut town), 1);
     assert_eq!(town.core.status(NOW).unproven, 1);
-    town.step([Input::Consistency { sizes: vec![1, 2], proofs: vec![] }], NOW);
+    town.step([Input::Consistency { origin: ORIGIN.into(), sizes: vec![1, 2], proofs: vec![] }], NOW);
     assert_eq!(town.alarms(), [AlarmKind::LogForked], "an empty answer is a failed proof");
 }
 

@@ -10,6 +10,7 @@ use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::cosignature::WitnessKey;
 use seinhuis_shared::tlog::note::Note;
 use seinhuis_shared::tlog::policy::Policy;
+use seinhuis_shared::tlog::tree::consistency_proof;
 use seinhuis_shared::tlog::witness::{Answer, Request, read_answer};
 use seinhuis_shared::wire::{Cosigned, Witnessed};
 
@@ -39,7 +40,7 @@ fn request(broker: &Broker, old: u64) -> Request {
     let proof = match old {
         0 => Vec::new(),
         old if old == size(broker) => Vec::new(),
-        old => broker.consistency(&[old, size(broker)]).remove(0),
+        old => consistency_proof(old, size(broker), &broker.tree).unwrap(),
     };
     Request { old, proof, note: note(broker) }
 }

@@ -32,14 +32,18 @@ use crate::{
 pub(super) const ORIGIN: &str = "broker.example/uitwisseling/2026";
 pub(super) const LANE: LaneId = LaneId(1);
 
-fn log_signer() -> SigningKey {
+pub(super) fn log_signer() -> SigningKey {
     SigningKey::from_seed(&[99; 32])
 }
 
 pub(super) fn log_key() -> LogKey {
-    let text = KeyText::new(ORIGIN, ED25519, &log_signer().public().to_bytes()).unwrap();
-    let key = VerifierKey::new(ORIGIN, text.ed25519(ED25519).unwrap()).unwrap();
-    LogKey { origin: ORIGIN.into(), key }
+    log_key_of(ORIGIN)
+}
+
+pub(super) fn log_key_of(origin: &str) -> LogKey {
+    let text = KeyText::new(origin, ED25519, &log_signer().public().to_bytes()).unwrap();
+    let key = VerifierKey::new(origin, text.ed25519(ED25519).unwrap()).unwrap();
+    LogKey { origin: origin.into(), key }
 }
 
 /// What one turn did.
@@ -74,7 +78,8 @@ pub(super) struct Broker {
     pub(super) rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
     pub(super) blobs: BTreeMap<[u8; 32], Arc<Vec<u8>>>,
     pub(super) log: Vec<Vec<u8>>,
-    nodes: BTreeMap<(u8, u64), Digest>,
+    /// The nodes of each log's tree.
+    nodes: Vec<BTreeMap<(u8, u64), Digest>>,
     /// Everything ever submitted, to check receipts against.
     submitted: BTreeMap<Digest, Vec<u8>>,
     peers: BTreeMap<ConnId, Oin>,
@@ -84,7 +89,7 @@ pub(super) struct Broker {
 impl Broker {
     /// A broker without partners or covenant.
     pub(super) fn bare(now: Timestamp) -> Self {
-        Self::with(Config::new(ORIGIN, "log key", "broker/1"), now)
+        Self::with(Config::new(ORIGIN, log_signer().public(), "broker/1"), now)
     }
 
     pub(super) fn with(config: Config, now: Timestamp) -> Self {
@@ -95,7 +100,7 @@ impl Broker {
             rows: BTreeMap::new(),
             blobs: BTreeMap::new(),
             log: Vec::new(),
-            nodes: BTreeMap::new(),
+            nodes: vec![BTreeMap::new()],
             submitted: BTreeMap::new(),
             peers: BTreeMap::new(),
             next: 0,
@@ -177,15 +182,37 @@ impl Broker {
         for input in inputs {
             self.core.handle(input, self.now, &mut turn);
         }
+        let mut did = self.finish(turn);
+        while self.core.succession_due() {
+            let next = self.succeed();
+            did.sends.extend(next.sends);
+            did.entries.extend(next.entries);
+        }
+        did
+    }
+
+    /// Runs the next turn of a succession.
+    pub(super) fn succeed(&mut self) -> Did {
+        let mut turn = Turn::new(sha256(&self.fresh_number().to_be_bytes()).0);
+        assert!(self.core.succession(self.now, &mut turn), "there is one to run");
+        self.finish(turn)
+    }
+
+    fn finish(&mut self, mut turn: Turn) -> Did {
         let directory_changed = turn.directory_changed();
         let durable = turn.is_durable();
         let entries = turn.entry_count();
         let before = self.log.len();
         let sealed = self.core.seal(&mut turn);
-        let note = if sealed.has_entries() { sign(sealed.size(), sealed.root()) } else { Vec::new() };
+        let note = if sealed.has_entries() {
+            sign_for(sealed.origin(), sealed.size(), sealed.root())
+        } else {
+            Vec::new()
+        };
         let writes = self.core.sign(&mut turn, &sealed, &note);
         assert_eq!(durable, !writes.is_empty(), "a turn is durable when it has writes or entries");
-        self.nodes.extend(sealed.tree.new_nodes());
+        self.nodes.resize_with(self.core.shards().len(), BTreeMap::new);
+        self.nodes.last_mut().unwrap().extend(sealed.tree.new_nodes());
         for write in writes {
             self.store(write.change());
         }
@@ -229,7 +256,7 @@ impl Broker {
 
     /// The root over the first `size` entries.
     pub(super) fn root(&self, size: u64) -> Digest {
-        seinhuis_shared::tlog::tree::root(size, &self.nodes).unwrap()
+        seinhuis_shared::tlog::tree::root(size, self.nodes.last().unwrap()).unwrap()
     }
 
     /// The proof that the log continues its first `old` entries up to `size`.
@@ -237,7 +264,7 @@ impl Broker {
         if old == 0 || old == size {
             return Vec::new();
         }
-        seinhuis_shared::tlog::tree::consistency_proof(old, size, &self.nodes).unwrap()
+        seinhuis_shared::tlog::tree::consistency_proof(old, size, self.nodes.last().unwrap()).unwrap()
     }
 
     /// Says hello with the checkpoint that was cosigned last.
@@ -245,7 +272,7 @@ impl Broker {
         let (conn, input) = self.hello(org);
         let Input::Connected { peer, hello, .. } = input else { panic!("a hello") };
         let log = log_key();
-        let size = u64::try_from(self.log.len()).unwrap();
+        let size = u64::try_from(self.log.len()).unwrap() - self.base();
         let heard =
             crate::hear(cosigned, (ORIGIN, &log.key), size, |size| Ok::<_, ()>(self.root(size))).unwrap();
         let did = self.turn([Input::Connected { conn, peer, hello, heard }]);
@@ -254,8 +281,21 @@ impl Broker {
 
     /// A core made from what is stored, as at start-up.
     pub(super) fn restored(&self) -> Core {
-        let frontier = Frontier::load(u64::try_from(self.log.len()).unwrap(), &self.nodes).unwrap();
+        let size = u64::try_from(self.log.len()).unwrap() - self.base();
+        let frontier = Frontier::load(size, self.nodes.last().unwrap()).unwrap();
         Core::restore(self.config.clone(), self.stored(), frontier).unwrap()
+    }
+
+    /// The position of the first entry of the log that grows, as far as it is stored.
+    pub(super) fn base(&self) -> u64 {
+        let shards = self.rows.iter().filter(|((table, _), _)| *table == Table::Shards);
+        let read = |((table, key), value): (&(Table, Vec<u8>), &Vec<u8>)| match crate::Write::from_row(
+            *table, key, value,
+        ) {
+            Some(crate::Write::Shard { shard, .. }) => shard.base,
+            other => panic!("{other:?} is no log"),
+        };
+        shards.last().map_or(0, read)
     }
 
     /// All rows, in the order in which a store gives them back.
@@ -391,12 +431,15 @@ impl Broker {
     pub(super) fn receipt(&self, source: &ReceiptSource) -> Vec<u8> {
         match source {
             ReceiptSource::Fresh(bytes) => bytes.to_vec(),
-            ReceiptSource::Stored { first, count, size, note } => {
+            ReceiptSource::Stored { first, count, end, note } => {
+                let shards = self.core.shards();
+                let place = shards.iter().rposition(|shard| shard.base <= *first).unwrap();
+                let base = shards[place].base;
                 let entries = (*first..*first + u64::from(*count))
-                    .map(|index| ProvedEntry {
-                        index,
-                        entry: Bytes(self.log[usize::try_from(index).unwrap()].clone()),
-                        path: inclusion_proof(index, *size, &self.nodes).unwrap(),
+                    .map(|position| ProvedEntry {
+                        index: position - base,
+                        entry: Bytes(self.log[usize::try_from(position).unwrap()].clone()),
+                        path: inclusion_proof(position - base, end - base, &self.nodes[place]).unwrap(),
                     })
                     .collect();
                 Receipt { version: 1, checkpoint: Bytes(note.to_vec()), entries }.to_bytes()
@@ -438,15 +481,19 @@ impl Broker {
     }
 
     fn made(&self, cursor: u64, row: &NoticeRow) -> Notices {
+        let shards = self.core.shards();
+        let place = shards.iter().rposition(|shard| shard.base <= cursor).unwrap();
+        let base = shards[place].base;
+        let indexes: Vec<u64> = row.positions.iter().map(|position| position - base).collect();
+        let (size, nodes) = (row.end - base, &self.nodes[place]);
         let mut proof = Vec::new();
-        let indexes = row.indexes.clone();
-        subset_proof(indexes.iter().copied(), row.size, &self.nodes, &mut |hash| proof.push(hash)).unwrap();
-        let entry = |index: &u64| Bytes(self.log[usize::try_from(*index).unwrap()].clone());
+        subset_proof(indexes.iter().copied(), size, nodes, &mut |hash| proof.push(hash)).unwrap();
+        let entry = |position: &u64| Bytes(self.log[usize::try_from(*position).unwrap()].clone());
         Notices {
             cursor,
             checkpoint: row.note.clone(),
-            entries: indexes.iter().map(entry).collect(),
             indexes,
+            entries: row.positions.iter().map(entry).collect(),
             proof,
             parts: row.parts.iter().map(PartRow::part).collect(),
         }
@@ -484,9 +531,17 @@ impl Broker {
                 assert!(once.insert((end, entry.to, entry.packet)), "once per recipient: {entry:?}");
             }
         }
+        for pair in self.core.shards().windows(2) {
+            let [old, new] = pair else { unreachable!("windows of two") };
+            let opening = usize::try_from(new.base).unwrap();
+            assert_eq!(old.end(), Some(new.base), "one log begins where the other ends");
+            let kinds = [opening - 1, opening].map(|at| Entry::parse(&self.log[at]).unwrap().kind);
+            assert_eq!(kinds, [Kind::Closing, Kind::Opening]);
+        }
         if let Some(head) = self.core.head() {
-            let checkpoint = Checkpoint::verify(&head.note, ORIGIN, &log_key().key).unwrap();
-            assert_eq!(checkpoint.size(), u64::try_from(self.log.len()).unwrap());
+            let key = log_key_of(self.core.origin());
+            let checkpoint = Checkpoint::verify(&head.note, &key.origin, &key.key).unwrap();
+            assert_eq!(checkpoint.size(), u64::try_from(self.log.len()).unwrap() - self.base());
             assert_eq!(*checkpoint.root(), self.core.state.log.frontier.root());
         }
     }
@@ -537,12 +592,12 @@ impl Broker {
     }
 
     fn check_sends(&self, sends: &[Send]) {
-        let log = log_key();
         let mut cache = CheckpointCache::default();
         for send in sends {
             if let Send::Notices { conn, cursor, row } = send {
                 let notices = self.made(*cursor, row);
-                let (_, entries) = notices.verify(&log, &mut cache).unwrap();
+                let origin = core::str::from_utf8(&notices.checkpoint).unwrap().lines().next().unwrap();
+                let (_, entries) = notices.verify(&log_key_of(origin), &mut cache).unwrap();
                 let peer = Some(self.peers[conn]);
                 let own =
                     |entry: &Entry| entry.from == peer || (entry.kind == Kind::Withdrawn && entry.to == peer);
@@ -557,9 +612,11 @@ impl Broker {
             };
             let peer = self.peers[conn];
             let receipt = Receipt::parse(&self.receipt(receipt)).unwrap();
-            let proved = receipt.verify(&log, &mut cache).unwrap();
+            let origin = core::str::from_utf8(&receipt.checkpoint).unwrap().lines().next().unwrap();
+            let proved = receipt.verify(&log_key_of(origin), &mut cache).unwrap();
+            let base = self.core.shards().iter().find(|shard| shard.origin == origin).unwrap().base;
             for own in &receipt.entries {
-                assert_eq!(own.entry.0, self.log[usize::try_from(own.index).unwrap()]);
+                assert_eq!(own.entry.0, self.log[usize::try_from(base + own.index).unwrap()]);
             }
             match send {
                 Send::Verdict { packet, outcome: 0, .. } => {
@@ -582,8 +639,16 @@ impl Broker {
 }
 
 pub(super) fn sign(size: u64, root: Digest) -> Vec<u8> {
-    let checkpoint = Checkpoint::new(ORIGIN, size, root).unwrap();
-    checkpoint.sign_with(&log_key().key, |bytes| log_signer().sign(bytes)).unwrap().to_string().into_bytes()
+    sign_for(ORIGIN, size, root)
+}
+
+pub(super) fn sign_for(origin: &str, size: u64, root: Digest) -> Vec<u8> {
+    let checkpoint = Checkpoint::new(origin, size, root).unwrap();
+    checkpoint
+        .sign_with(&log_key_of(origin).key, |bytes| log_signer().sign(bytes))
+        .unwrap()
+        .to_string()
+        .into_bytes()
 }
 
 /// Everything but the sessions, which a restart ends.
@@ -601,6 +666,8 @@ pub(super) fn same_state(one: &Core, other: &Core) {
     assert_eq!((&a.untold, &a.ends, &a.taken_back), (&b.untold, &b.ends, &b.taken_back));
     assert_eq!((&a.log.frontier, &a.log.head), (&b.log.frontier, &b.log.head));
     assert_eq!((a.log.time, &a.log.notes), (b.log.time, &b.log.notes));
+    assert_eq!((&a.log.shards, &a.log.unpublished), (&b.log.shards, &b.log.unpublished));
+    assert_eq!((&a.purged, &a.grants), (&b.purged, &b.grants));
     let items = |core: &Core| {
         let mut all = Vec::new();
         for (oin, mailbox) in &core.state.mailboxes {

@@ -9,7 +9,7 @@ use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::{Acknowledged, Acknowledgement};
 
 use super::admission::{question, signal};
-use super::broker::{Broker, Did, ORIGIN};
+use super::broker::{Broker, Did, ORIGIN, log_signer};
 use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, msg_id};
 use crate::{Config, ConnId, Input, Send};
 
@@ -301,7 +301,7 @@ fn acknowledging_after_expiry_changes_nothing() {
 }
 
 fn small(packets: usize, bytes: u64) -> Broker {
-    let mut config = Config::new(ORIGIN, "log key", "broker/1");
+    let mut config = Config::new(ORIGIN, log_signer().public(), "broker/1");
     config.mailbox_packets = packets;
     config.mailbox_bytes = bytes;
     Broker::with(config, NOON).populated()

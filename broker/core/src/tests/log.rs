@@ -70,9 +70,9 @@ fn published_entries_leave_the_rows_and_stay_in_the_log() {
     let rows = |broker: &Broker| broker.rows.keys().filter(|(table, _)| *table == Table::Entries).count();
     let before = rows(&broker);
     assert!(before > 1, "a row for each turn");
-    broker.turn([Input::Published { size: 0 }]);
+    broker.turn([Input::Published { end: 0 }]);
     assert_eq!(rows(&broker), before, "nothing is published yet");
-    broker.turn([Input::Published { size: u64::try_from(broker.log.len()).unwrap() }]);
+    broker.turn([Input::Published { end: u64::try_from(broker.log.len()).unwrap() }]);
     assert_eq!(rows(&broker), 0);
     broker.restart();
     broker.command(Command::Started { without_witnesses: false });

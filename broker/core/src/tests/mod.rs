@@ -19,4 +19,6 @@ mod replay;
 mod rotations;
 mod sequences;
 mod sessions;
+mod shards;
+mod upkeep;
 mod witnesses;

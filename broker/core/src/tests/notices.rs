@@ -8,11 +8,11 @@ use seinhuis_shared::packet::Packet;
 use seinhuis_shared::receipt::CheckpointCache;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
-use seinhuis_shared::time::{Span, Timestamp};
-use seinhuis_shared::wire::{Consume, FetchEntries, Notices, Withdrawal};
+use seinhuis_shared::time::Span;
+use seinhuis_shared::wire::{Consume, Notices, Withdrawal};
 
 use super::admission::signal;
-use super::broker::{Broker, Did, ORIGIN, log_key};
+use super::broker::{Broker, Did, ORIGIN, log_key, log_signer};
 use super::fixture::{Draft, Gem, Jw, NOON, Org, Pol};
 use crate::{Ask, Command, Config, ConnId, Consumed, Input, Pick, RequestId, Send, TakeBack};
 
@@ -78,12 +78,14 @@ fn consume(broker: &Broker, org: Org, of: Org, bytes: &[u8]) -> Consume {
     });
     let stored = Acknowledged::stored(packet.context().msg_id, digest, 0, broker.link(of, &digest));
     let statement = Acknowledgement::sign_one(org.oin(), NOON, stored.consumed(), &org.key());
-    Consume { statement, accepted: u64::try_from(accepted.unwrap()).unwrap() }
+    Consume { statement, origin: ORIGIN.into(), accepted: u64::try_from(accepted.unwrap()).unwrap() }
 }
 
 fn examined(broker: &Broker, org: Org, consume: Consume) -> Result<Box<Consumed>, Refusal> {
-    let entry = usize::try_from(consume.accepted).ok().and_then(|index| broker.log.get(index));
-    Consumed::examine(consume, entry.map(Vec::as_slice), &org.oin(), &broker.core.directory()).map(Box::new)
+    let position = consume.accepted;
+    let entry = usize::try_from(position).ok().and_then(|index| broker.log.get(index));
+    let entry = entry.map(|bytes| (position, bytes.as_slice()));
+    Consumed::examine(consume, entry, &org.oin(), &broker.core.directory()).map(Box::new)
 }
 
 pub(super) fn say_consumed(broker: &mut Broker, conn: ConnId, org: Org, bytes: &[u8]) -> Did {
@@ -177,7 +179,7 @@ fn a_cursor_counts_for_what_was_told_on_its_own_connection_alone() {
 
 #[test]
 fn what_waits_for_a_sender_that_stays_away_is_bounded_in_number_and_time() {
-    let mut config = Config::new(ORIGIN, "log key", "broker/1");
+    let mut config = Config::new(ORIGIN, log_signer().public(), "broker/1");
     config.notices_kept = 5;
     let mut broker = Broker::with(config, NOON).populated();
     let (gem, pol) = (broker.connect(Gem), broker.connect(Pol));
@@ -292,10 +294,10 @@ fn nobody_consumes_what_is_anothers_or_what_it_never_had() {
     );
     let item = Acknowledged { previous: Digest([1; 32]), ..anothers.statement.item };
     let unlinked = Acknowledgement::sign_one(Pol.oin(), NOON, item, &Pol.key());
-    let consume = Consume { statement: unlinked, accepted: anothers.accepted };
+    let consume = Consume { statement: unlinked, origin: ORIGIN.into(), accepted: anothers.accepted };
     assert_eq!(examined(&broker, Pol, consume), Err(Refusal::StatementUnlinked));
     let stolen = Acknowledgement::sign_one(Gem.oin(), NOON, anothers.statement.item, &Pol.key());
-    let consume = Consume { statement: stolen, accepted: anothers.accepted };
+    let consume = Consume { statement: stolen, origin: ORIGIN.into(), accepted: anothers.accepted };
     assert_eq!(examined(&broker, Pol, consume), Err(Refusal::SenderNotConnection));
     // What expired was never there.
     let pol2 = signal().seal();
@@ -381,23 +383,4 @@ fn only_its_sender_takes_a_packet_back_and_each_attempt_of_others_is_logged() {
         assert_eq!(refused(&did), Some(refusal.number()));
     }
     assert_eq!(broker.waiting(Gem), 1);
-}
-
-#[test]
-fn entries_are_given_under_the_newest_head() {
-    let mut broker = Broker::started(NOON);
-    let pol = broker.connect(Pol);
-    let ask =
-        FetchEntries { first: 0, one: false, from: Some(Timestamp(0)), until: None, kind: None, flow: None };
-    let did =
-        broker.turn([Input::Request { conn: pol, request: REQUEST, ask: Ask::FetchEntries(ask.clone()) }]);
-    let head = broker.core.head().unwrap().clone();
-    let want = Send::Entries {
-        conn: pol,
-        request: REQUEST,
-        pick: Pick::Party(Pol.oin(), ask),
-        size: head.size,
-        note: head.note.to_vec(),
-    };
-    assert_eq!(did.sends, [want]);
 }

@@ -13,7 +13,7 @@ use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::time::Span;
 
-use super::broker::{Broker, ORIGIN};
+use super::broker::{Broker, ORIGIN, log_signer};
 use super::cases::walk;
 use super::fixture::{Draft, Gem, NOON, Org, Pol, covenant, vote};
 use super::notices::{say_consumed, take_back, word};
@@ -52,6 +52,8 @@ enum Step {
     Taken(usize),
     /// Which party withdraws, which ends the covenant.
     Withdraw(usize),
+    /// The next log, by hand: what a new year is too.
+    NextLog,
     Restart,
 }
 
@@ -71,6 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (org.clone(), 0..8_usize).prop_map(|(org, which)| Step::Consume { org, which }),
         3 => org.clone().prop_map(Step::Taken),
         1 => org.prop_map(Step::Withdraw),
+        2 => Just(Step::NextLog),
         3 => Just(Step::Restart),
     ]
 }
@@ -205,6 +208,11 @@ fn run(broker: &mut Broker, seen: &mut Seen, step: &Step) {
             let ask = Ask::Vote(vote(covenant().hash(), org(index), Word::Withdraw, broker.now));
             broker.turn([Input::Request { conn, request: RequestId(2), ask }])
         }
+        Step::NextLog => {
+            let origin = format!("{ORIGIN}-{}", broker.core.shards().len());
+            let command = Command::NewOrigin { origin, reason: Digest([1; 32]) };
+            broker.turn([Input::Operator { id: crate::CommandId(1), command }])
+        }
         Step::Restart => {
             broker.restart();
             seen.conns.clear();
@@ -219,7 +227,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_the_invariants_hold(steps in vec(step(), 1..60)) {
-        let mut config = Config::new(ORIGIN, "log key", "broker/1");
+        let mut config = Config::new(ORIGIN, log_signer().public(), "broker/1");
         config.mailbox_packets = 5;
         let mut broker = Broker::with(config, NOON).populated();
         walk(&mut broker, CaseId([9; 16]), seinhuis_shared::covenant::Step::S3);
@@ -245,7 +253,7 @@ fn the_steps_lead_to_every_outcome() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let steps = vec(step(), 2400..2401).new_tree(&mut runner).unwrap().current();
-    let mut broker = Broker::with(Config::new(ORIGIN, "log key", "broker/1"), NOON).populated();
+    let mut broker = Broker::with(Config::new(ORIGIN, log_signer().public(), "broker/1"), NOON).populated();
     walk(&mut broker, CaseId([9; 16]), seinhuis_shared::covenant::Step::S3);
     let mut seen = Seen::default();
     // One withdrawal ends the covenant, and with it what this test counts.

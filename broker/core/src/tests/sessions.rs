@@ -9,7 +9,7 @@ use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::{CONSISTENCY_SIZES_MAX, Hello, Known, VERSION};
 
 use super::admission::signal;
-use super::broker::{Broker, Did};
+use super::broker::{Broker, Did, ORIGIN, log_key};
 use super::fixture::{Absent, Gem, Jw, NOON, Org, Pol, Stranger, compiled, covenant};
 use crate::{Ask, Command, ConnId, Heard, Input, RequestId, Send};
 
@@ -77,7 +77,7 @@ fn the_welcome_tells_how_the_log_stands() {
             panic!("welcome: {:?}", did.sends);
         };
         assert_eq!((*told, welcome.version, welcome.now), (conn, VERSION, NOON));
-        assert_eq!((&welcome.origin, &welcome.log_key), (&broker.config.origin, &broker.config.log_key));
+        assert_eq!((&welcome.origin, &welcome.log_key), (&broker.config.origin, &log_key().key.to_string()));
         assert_eq!(welcome.checkpoint, broker.core.head().unwrap().note);
         assert_eq!(welcome.agreements, agreements);
     }
@@ -238,14 +238,14 @@ fn consistency_is_proved_between_rising_sizes_of_the_log() {
     let mut broker = Broker::started(NOON);
     let conn = broker.connect(Gem);
     let size = u64::try_from(broker.log.len()).unwrap();
-    let did = ask(&mut broker, conn, Ask::FetchConsistency(vec![1, 2, size]));
+    let did = ask(&mut broker, conn, Ask::FetchConsistency(ORIGIN.into(), vec![1, 2, size]));
     let [Send::Consistency { sizes, .. }] = did.sends.as_slice() else { panic!("them: {:?}", did.sends) };
     assert_eq!(*sizes, [1, 2, size]);
     let many = u64::try_from(CONSISTENCY_SIZES_MAX).unwrap() + 1;
     for sizes in
         [vec![], vec![1], vec![0, 1], vec![2, 2], vec![2, 1], vec![1, size + 1], (1..=many).collect()]
     {
-        let did = ask(&mut broker, conn, Ask::FetchConsistency(sizes));
+        let did = ask(&mut broker, conn, Ask::FetchConsistency(ORIGIN.into(), sizes));
         refused_with(&did, Refusal::NotFound);
     }
 }

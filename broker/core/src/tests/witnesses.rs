@@ -15,7 +15,7 @@ use seinhuis_shared::tlog::policy::Policy;
 use seinhuis_shared::tlog::witness::{Head, KnownLog, OK, Request, add_checkpoint};
 use seinhuis_shared::wire::Cosigned;
 
-use super::broker::{Broker, Did, ORIGIN, log_key};
+use super::broker::{Broker, Did, ORIGIN, log_key, log_signer};
 use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, covenant};
 use crate::{
     Answer, Ask, Command, CommandId, Config, ConnId, Core, Input, Question, RequestId, Send, Table, Watch,
@@ -49,7 +49,7 @@ fn watched_outside() -> Covenant {
 }
 
 fn config() -> Config {
-    Config::new(ORIGIN, &log_key().key.to_string(), "broker/1")
+    Config::new(ORIGIN, log_signer().public(), "broker/1")
 }
 
 fn broker_under(covenant: Covenant, config: Config) -> Broker {

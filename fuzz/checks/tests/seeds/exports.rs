@@ -20,7 +20,7 @@ fn bundle(policy: Option<&str>, edit: impl FnOnce(&mut Question)) -> Vec<u8> {
         entry.reason = (kind == Kind::Refused).then_some(404);
         entry.to_bytes().unwrap()
     };
-    log.append((0..5).map(entry).collect());
+    log.append((0..5).map(entry).collect(), b"");
     let key = (SigningKey::from_seed(&[9; 32]), known::log().clone());
     let source = Source {
         log: &log,

@@ -202,9 +202,9 @@ fn agent_rows() -> Vec<Seed> {
 fn broker_later() -> [Seed; 4] {
     let recipient = [known::oin().as_str().as_bytes(), &7_u64.to_be_bytes()].concat();
     let notice =
-        NoticeRow { until: Timestamp(9), size: 8, note: Bytes(vec![1; 9]), indexes: vec![7], parts: vec![] };
+        NoticeRow { until: Timestamp(9), end: 8, note: Bytes(vec![1; 9]), positions: vec![7], parts: vec![] };
     let end = cbor::encode(&(3, Digest([2; 32]), 7, Timestamp(9)));
-    let other = NoticeRow { indexes: vec![6, 7], ..notice.clone() };
+    let other = NoticeRow { positions: vec![6, 7], ..notice.clone() };
     [
         ok("broker_rows", "notice", row(15, &recipient, &cbor::encode(&notice))),
         ok("broker_rows", "end", row(16, &recipient, &end)),

@@ -20,8 +20,8 @@ use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{
     Acknowledged, Acknowledgement, Agreements, Case, CaseHead, Cases, Consistency, Consume, Covenant,
     Decided, Deferred, Entries, FetchCase, FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys,
-    Hello, Known, Message as _, Notices, NoticesTaken, Offer, Prekeys, Refuse, Rotations, Verdict, Welcome,
-    Withdrawal,
+    FetchSuccession, Hello, Known, Message as _, Notices, NoticesTaken, Offer, Prekeys, Refuse, Rotations,
+    Succession, Verdict, Welcome, Withdrawal,
 };
 use zeroize::Zeroizing;
 
@@ -263,6 +263,7 @@ fn afterwards() -> Vec<Framed> {
     };
     let entries = Entries { checkpoint: proved.checkpoint, entries: proved.entries, next: Some(9) };
     let fetch = FetchEntries {
+        origin: Some(known::ORIGIN.into()),
         first: 7,
         one: false,
         from: Some(Timestamp(known::NOON)),
@@ -273,10 +274,35 @@ fn afterwards() -> Vec<Framed> {
     vec![
         ("notices", notices.to_frame()),
         ("notices-taken", NoticesTaken { cursor: 300 }.to_frame()),
-        ("consume", Consume { statement, accepted: 300 }.to_frame()),
+        ("consume", Consume { statement, origin: known::ORIGIN.into(), accepted: 300 }.to_frame()),
         ("fetch-entries", fetch.to_frame()),
         ("entries", entries.to_frame()),
         ("acknowledge", frame::encode(Kind::Acknowledge, &acknowledgement(2).sign(&known::signer()))),
+    ]
+}
+
+/// What agent and broker say of logs.
+fn logs() -> [(&'static str, Result<Vec<u8>, Refusal>); 3] {
+    [
+        (
+            "fetch-consistency",
+            FetchConsistency { origin: "broker.example/uitwisseling/2026".into(), sizes: vec![1, 300] }
+                .to_frame(),
+        ),
+        (
+            "fetch-succession",
+            FetchSuccession { origin: "broker.example/uitwisseling/2026".into(), size: 300 }.to_frame(),
+        ),
+        (
+            "succession",
+            Succession {
+                origin: "broker.example/uitwisseling/2027".into(),
+                closing: Bytes(vec![1, 2]),
+                opening: Bytes(vec![3]),
+                proof: vec![Digest([4; 32])],
+            }
+            .to_frame(),
+        ),
     ]
 }
 
@@ -316,11 +342,10 @@ fn messages() -> Vec<Seed> {
         ("case", Case { decisions: vec![decided] }.to_frame()),
         ("covenant", covenant.to_frame()),
         ("rotations", Rotations { rotations: vec![rotated] }.to_frame()),
-        ("fetch-consistency", FetchConsistency { sizes: vec![1, 300] }.to_frame()),
         ("consistency", Consistency { proofs: vec![vec![digest], vec![]] }.to_frame()),
     ];
     let mut seeds = Vec::new();
-    for (name, frame) in framed.into_iter().chain(afterwards()) {
+    for (name, frame) in framed.into_iter().chain(afterwards()).chain(logs()) {
         let frame = frame.unwrap();
         seeds.push(ok("wire", name, &frame[frame::HEADER_LEN..]));
         seeds.push(ok("frame", name, frame));

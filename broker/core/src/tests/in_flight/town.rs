@@ -10,7 +10,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Span;
 
-use crate::tests::broker::{Broker, Did, LANE, ORIGIN};
+use crate::tests::broker::{Broker, Did, LANE, ORIGIN, log_signer};
 use crate::tests::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, covenant, vote};
 use crate::{Ask, Command, CommandId, Config, ConnId, Input, RequestId};
 
@@ -87,7 +87,7 @@ pub(super) struct Town {
 
 impl Town {
     pub(super) fn new(covenant: Covenant, sweep_packets: usize) -> Self {
-        let mut config = Config::new(ORIGIN, "log key", "broker/1");
+        let mut config = Config::new(ORIGIN, log_signer().public(), "broker/1");
         config.sweep_packets = sweep_packets;
         let mut broker = Broker::with(config, NOON);
         for org in Org::PARTIES {

@@ -1,0 +1,139 @@
+//! One log after another, with real processes: a year that passes while a partner is away, and a log that the
+//! operator begins by hand.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+mod common;
+
+use std::fs::File;
+
+use common::{Scene, wait_for_inbox};
+use seinhuis_shared::entry::Kind;
+use seinhuis_shell::clock;
+use seinhuis_tests::samples::{self, Sample};
+use seinhuis_tests::stage::{PATIENCE, text};
+use seinhuis_tests::{Stage, process};
+use seinhuis_verify::{Key, Proves, Verdict};
+use serde_json::Value;
+
+const CAST: [&str; 4] = ["gemeente", "politie", "jongerenwerk", "boa"];
+
+fn sample(flow: &str) -> Sample {
+    samples::among(&CAST).unwrap().into_iter().find(|sample| sample.flow == flow).unwrap()
+}
+
+/// Pushes a sample; the packet's state in the end.
+fn push(stage: &Stage, flow: &str) -> String {
+    let sample = sample(flow);
+    let args = ["push", &sample.path.to_string_lossy(), "--wait", "60"];
+    text(&stage.agent(stage.member(&sample.from), &args).unwrap(), "state").to_owned()
+}
+
+fn origin(status: &Value) -> String {
+    text(&status["log"], "origin").to_owned()
+}
+
+/// Waits until an agent has a session under this origin.
+fn until_with(stage: &Stage, role: &str, wanted: &str) {
+    process::until("the agent is with the log", PATIENCE, || {
+        let status = stage.agent(stage.member(role), &["status"]).unwrap();
+        origin(&status) == wanted && status["link"]["connected"] == true
+    })
+    .unwrap();
+}
+
+fn alarms(stage: &Stage, role: &str) -> Vec<String> {
+    let status = stage.agent(stage.member(role), &["status"]).unwrap();
+    status["alarms"].as_array().unwrap().iter().map(|alarm| text(alarm, "kind").to_owned()).collect()
+}
+
+#[test]
+fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
+    let scene = Scene::last_year(&CAST);
+    let stage = &scene.stage;
+    let broker = scene.broker();
+    let mut agents = scene.agents();
+    let old = origin(&stage.broker(&["status"]).unwrap());
+    let year = clock::now().year();
+    let new = old.replace(&(year - 1).to_string(), &year.to_string());
+    assert_ne!(old, new);
+    agents.remove(0).kill().unwrap();
+    assert_eq!(push(stage, "F02"), "accepted", "in the old year's log, and it waits");
+    process::until("the year is over", PATIENCE, || origin(&stage.broker(&["status"]).unwrap()) == new)
+        .unwrap();
+    until_with(stage, "politie", &new);
+    assert_eq!(push(stage, "F02"), "accepted", "in the new year's log");
+    agents.insert(0, scene.agent("gemeente"));
+    wait_for_inbox(stage, stage.member("gemeente"), 2);
+    until_with(stage, "gemeente", &new);
+    for role in CAST {
+        until_with(stage, role, &new);
+        assert!(alarms(stage, role).is_empty(), "{role}: {:?}", alarms(stage, role));
+        let logs = stage.agent(stage.member(role), &["log", "list"]).unwrap();
+        assert_eq!(logs["logs"].as_array().unwrap().len(), 2, "{logs}");
+    }
+    // Both logs can be exported, each under its own key, and both say how one follows on the other.
+    let logs = stage.broker(&["log", "list"]).unwrap();
+    let kinds = ["old.zip", "new.zip"].map(|name| {
+        let one = &logs[usize::from(name == "new.zip")];
+        let out = stage.dir.join(name);
+        let place = out.to_string_lossy();
+        let purpose = "Controle van de jaarwisseling";
+        stage
+            .broker(&["export", "--purpose", purpose, "--log", text(one, "folder"), "--out", &place])
+            .unwrap();
+        let key = Key::parse(text(one, "key")).unwrap();
+        let Verdict::Good(good) = seinhuis_verify::verify(File::open(&out).unwrap(), &key, None).unwrap()
+        else {
+            unreachable!("{name} is good")
+        };
+        assert_eq!(good.proves, Proves::Complete);
+        let other = Key::parse(text(&logs[usize::from(name != "new.zip")], "key")).unwrap();
+        let wrong = seinhuis_verify::verify(File::open(&out).unwrap(), &other, None).unwrap();
+        assert!(!matches!(wrong, Verdict::Good(_)), "a key counts for one log");
+        (good.count, one["closed"] == true)
+    });
+    assert!(kinds[0].1 && !kinds[1].1 && kinds[0].0 > 0);
+    let first = stage.log_tail(10_000).unwrap().remove(0);
+    assert_eq!((first.kind, first.detail.as_deref()), (Kind::Opening, Some("year")));
+    // A restart finds all of it again.
+    broker.stop(PATIENCE).unwrap();
+    stage.broker(&["log", "verify"]).unwrap();
+    let _broker = scene.broker();
+    until_with(stage, "politie", &new);
+    assert_eq!(push(stage, "F02"), "accepted");
+    wait_for_inbox(stage, stage.member("gemeente"), 3);
+}
+
+#[test]
+fn a_log_begun_by_hand_is_followed_by_hand() {
+    let scene = Scene::with(&CAST);
+    let stage = &scene.stage;
+    let _broker = scene.broker();
+    let _agents = scene.agents();
+    let origin = "broker.voorbeeldstad.example/na-herstel";
+    let reason = "Reservekopie teruggezet na een schijfstoring";
+    stage.broker(&["log", "new-origin", "--origin", origin, "--reason", reason]).unwrap();
+    let police = stage.member("politie");
+    process::until("the agent is told", PATIENCE, || alarms(stage, "politie").contains(&"other-log".into()))
+        .unwrap();
+    let status = stage.agent(police, &["status"]).unwrap();
+    assert!(status["link"]["connected"] == false, "{status}");
+    let shown = stage.try_agent(police, &["log", "accept-origin"]).unwrap();
+    assert_eq!(shown.code, 1, "shown, not done");
+    assert_eq!(text(&shown.json()["offered"], "origin"), origin);
+    let wrong =
+        stage.try_agent(police, &["log", "accept-origin", "--origin", "another.example/log"]).unwrap();
+    assert_ne!(wrong.code, 0);
+    for role in CAST {
+        process::until("it is offered", PATIENCE, || alarms(stage, role).contains(&"other-log".into()))
+            .unwrap();
+        stage.agent(stage.member(role), &["log", "accept-origin", "--origin", origin]).unwrap();
+        until_with(stage, role, origin);
+    }
+    assert_eq!(push(stage, "F02"), "accepted");
+    wait_for_inbox(stage, stage.member("gemeente"), 1);
+    let card = stage.dir.join("card.json");
+    stage.broker(&["card", "--out", &card.to_string_lossy()]).unwrap();
+    let card: Value = serde_json::from_slice(&std::fs::read(card).unwrap()).unwrap();
+    assert_eq!(text(&card, "log_origin"), origin, "who comes now begins with the new log");
+}
