@@ -267,7 +267,7 @@ async fn texts_past_their_term_go_and_proofs_stay() {
     let log = Log::begin(dir.path());
     let entry = |n: u64| {
         let at = seinhuis_shared::time::Timestamp(n);
-        seinhuis_shared::entry::Entry::new(seinhuis_shared::entry::Kind::Start, at, [1; 16])
+        Entry::new(seinhuis_shared::entry::Kind::Start, at, [1; 16])
             .to_bytes()
             .unwrap()
     };
@@ -350,9 +350,9 @@ fn folders_are_named_after_origins_and_never_shared() {
         let folder = logs.folder(origin);
         assert!(folder.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.'), "{folder}");
         let log = Log::begin(&dir.path().join(&folder));
-        let (origin, folder) = (origin.into(), folder.clone());
+        names.push(folder.clone());
+        let origin = origin.into();
         logs.push(OneLog { number: 0, origin, folder, base: 0, closed: false, by_hand: false, log });
-        names.push(folder);
     }
     assert_eq!(names[..3], ["2026", "2026.1", "log"]);
     let once: std::collections::BTreeSet<_> = names.iter().collect();

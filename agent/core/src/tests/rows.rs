@@ -90,13 +90,14 @@ fn used() -> Vec<Node> {
     officers.step([Input::Rotate { token: 4, urgent: false }], NOW);
     // A tree that was cosigned.
     let request = Request { old: 0, proof: vec![], note: Note::parse(&broker.checkpoint()).unwrap() };
-    alone.step([Input::AddCheckpoint(request.to_bytes().unwrap())], NOW);
+    let mut watcher = Node::new(4);
+    watcher.step([Input::AddCheckpoint(request.to_bytes().unwrap())], NOW);
     // Seen and not proved yet, in a log that has ended meanwhile too.
     broker.connect(&mut town, NOW);
     broker.connect(&mut police, NOW);
     broker.succeed("broker.example/uitwisseling/2027", Cause::Year, NOW);
     broker.connect(&mut police, NOW);
-    vec![town, police, youth, officers, alone]
+    vec![town, police, youth, officers, alone, watcher]
 }
 
 #[test]
