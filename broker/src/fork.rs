@@ -34,8 +34,9 @@ pub(crate) fn settled(home: &Home) -> Result<(), Complaint> {
     if !place.exists() {
         return Ok(());
     }
-    let kept =
-        (1_u32..).map(|number| place.with_extension(format!("{number}.txt"))).find(|kept| !kept.exists());
+    let kept = (1..=u16::MAX)
+        .map(|number| place.with_extension(format!("{number}.txt")))
+        .find(|kept| !kept.exists());
     let kept = kept.ok_or_else(|| Complaint::bug("no name is free"))?;
     std::fs::rename(&place, &kept).map_err(|error| Complaint::io(Doing::Write, &kept, &error))
 }

@@ -257,10 +257,9 @@ impl Logs {
         let key = self.key(&one.origin)?.1;
         let heard = hear(cosigned, (&key.origin, &key.key), one.log.size(), |size| one.log.root(size))?;
         Ok(match (heard, next) {
-            (heard, None) => heard,
             (Heard::Fits { .. }, Some(_)) => Heard::Nothing,
             (Heard::Contradicts { .. }, Some(next)) if next.by_hand => Heard::Nothing,
-            (heard, Some(_)) => heard,
+            (heard, _) => heard,
         })
     }
 

@@ -62,8 +62,24 @@ pub(crate) fn counts(home: &Path) -> Result<Counts, Complaint> {
         refused: number("/outbox/refused") + number("/outbox/expired") + number("/outbox/denied"),
         stored: number("/inbox/stored"),
         quarantined: number("/inbox/quarantined"),
-        alarms: status.get("alarms").and_then(Value::as_array).map_or(0, Vec::len),
+        alarms: alarms(&status, |kind| kind != STRANGER),
     })
+}
+
+/// The alarm of an agent that is told of a packet which it did not send itself: scene 4 causes it, and tells.
+const STRANGER: &str = "unknown-notice";
+
+/// Whether an agent raised that alarm.
+///
+/// # Errors
+/// The agent's complaint.
+pub(crate) fn was_impersonated(home: &Path) -> Result<bool, Complaint> {
+    Ok(alarms(&ask(home, &json!({ "look": "status" }))?, |kind| kind == STRANGER) > 0)
+}
+
+fn alarms(status: &Value, counts: impl Fn(&str) -> bool) -> usize {
+    let all = status.get("alarms").and_then(Value::as_array).into_iter().flatten();
+    all.filter(|alarm| counts(alarm.get("kind").and_then(Value::as_str).unwrap_or_default())).count()
 }
 
 /// What an agent counts.
@@ -77,6 +93,6 @@ pub(crate) struct Counts {
     pub(crate) stored: u64,
     /// Received and found wanting.
     pub(crate) quarantined: u64,
-    /// Alarms.
+    /// Alarms, but for the one that scene 4 causes.
     pub(crate) alarms: usize,
 }

@@ -2,15 +2,19 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use seinhuis_tests::export::tampered;
 use seinhuis_verify::say::{Language, sentence};
-use seinhuis_verify::{Code, Key, Verdict};
+use seinhuis_verify::{Code, Key, Policy, Verdict};
 
 use crate::show::{Show, text};
 use crate::trouble::{Told, Trouble, check};
 
-/// Exports the whole log, has it verified, and has a changed copy refused.
+/// The other verifier, written apart from this one.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../verify/verify.py");
+
+/// Exports the whole log, has it verified with the trust policy of a partner, and has a changed copy refused.
 ///
 /// # Errors
 /// When a good export is refused, or a changed one is not.
@@ -23,24 +27,41 @@ pub(crate) fn play(show: &mut Show) -> Told {
     show.stage.broker(&["export", "--purpose", purpose, "--out", &place])?;
     let said = show.stage.broker(&["log", "key"])?;
     let key = Key::parse(text(&said, "key")).map_err(|_| Trouble::bug())?;
-    let verdict = verify(&out, &key)?;
+    let partner = show.stage.members.first().ok_or_else(Trouble::bug)?;
+    let policy = show.stage.agent(partner, &["log", "policy"])?;
+    let policy = text(&policy, "policy").to_owned();
+    std::fs::write(show.stage.dir.join("policy.txt"), &policy)?;
+    let policy = Policy::parse(policy.as_bytes()).map_err(|_| Trouble::bug())?;
+    let verdict = verify(&out, &key, &policy)?;
     let Verdict::Good(good) = &verdict else {
         return Err(Trouble::new("De export is afgekeurd.", "The export was refused."));
     };
     let told = sentence(&verdict, language);
     show.teller.right(format!("seinhuis-verify: good. {told}"), format!("seinhuis-verify: good. {told}"));
+    by_the_script(show, &out, text(&said, "key"), Code::Good)?;
     let changed = show.stage.dir.join("export-changed.zip");
-    tampered(&out, &changed, "entries.jsonl", |lines| lines.replacen("\"refused\"", "\"expired\"", 1))?;
-    let verdict = verify(&changed, &key)?;
+    let mut line = 0;
+    tampered(&out, &changed, "entries.jsonl", |lines| {
+        line = lines.lines().position(|line| line.contains("\"refused\"")).unwrap_or_default() + 1;
+        lines.replacen("\"refused\"", "\"expired\"", 1)
+    })?;
+    let verdict = verify(&changed, &key, &policy)?;
     check(
         verdict.code() == Code::BadSums,
         "Een veranderde export is niet afgekeurd.",
         "A changed export was not refused.",
     )?;
     show.teller.right(
-        format!("een kopie waarin één weigering is weggewerkt: {}", sentence(&verdict, language)),
-        format!("a copy in which one refusal was covered up: {}", sentence(&verdict, language)),
+        format!(
+            "een kopie waarin de weigering op regel {line} is weggewerkt: {}",
+            sentence(&verdict, language)
+        ),
+        format!(
+            "a copy in which the refusal on line {line} was covered up: {}",
+            sentence(&verdict, language)
+        ),
     );
+    by_the_script(show, &changed, text(&said, "key"), verdict.code())?;
     let count = good.count;
     show.sum(
         ("export", format!("{count} logregels, volledig, los van de broker nagerekend")),
@@ -49,6 +70,32 @@ pub(crate) fn play(show: &mut Show) -> Told {
     Ok(())
 }
 
-fn verify(bundle: &Path, key: &Key) -> Told<Verdict> {
-    Ok(seinhuis_verify::verify(File::open(bundle)?, key, None)?)
+fn verify(bundle: &Path, key: &Key, policy: &Policy) -> Told<Verdict> {
+    Ok(seinhuis_verify::verify(File::open(bundle)?, key, Some(policy))?)
+}
+
+/// Has the script judge a bundle too, where Python and `cryptography` are at hand. It has to say the same.
+fn by_the_script(show: &mut Show, bundle: &Path, key: &str, expected: Code) -> Told {
+    let mut probe = Command::new("python3");
+    let there = probe.args(["-c", "import cryptography"]).stderr(Stdio::null()).status();
+    if !there.is_ok_and(|status| status.success()) {
+        show.teller.line(
+            "verify.py: niet gedraaid, want python3 met `cryptography` is er niet",
+            "verify.py: not run, because there is no python3 with `cryptography`",
+        );
+        return Ok(());
+    }
+    let policy = show.stage.dir.join("policy.txt");
+    let mut script = Command::new("python3");
+    let said = script.args(["-B", SCRIPT, "--key", key, "--policy"]).arg(policy).arg(bundle).output()?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    let word = said.split_whitespace().next().unwrap_or_default().to_owned();
+    check(
+        word == expected.as_str(),
+        "De twee controleprogramma's zeggen niet hetzelfde.",
+        "The two verifiers do not say the same.",
+    )?;
+    show.teller
+        .right(format!("verify.py zegt hetzelfde: {word}"), format!("verify.py says the same: {word}"));
+    Ok(())
 }

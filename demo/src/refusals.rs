@@ -11,7 +11,8 @@ use seinhuis_shared::wire::{FetchPrekeys, Message as _, Prekeys, Verdict};
 use seinhuis_shell::clock;
 use seinhuis_tests::raw::RawError;
 use seinhuis_tests::samples::Sample;
-use seinhuis_tests::{Forge, Member, Raw};
+use seinhuis_tests::stage::PATIENCE;
+use seinhuis_tests::{Forge, Member, Raw, process};
 use serde_json::{Value, json};
 
 use crate::control;
@@ -283,6 +284,13 @@ async fn tampered(show: &mut Show) -> Told {
         entry,
         "Hetzelfde pakket zonder dat bit werd daarna aangenomen en bezorgd.",
         "The same packet without that flip was then accepted and delivered.",
+    );
+    let told = || control::was_impersonated(&om.home).unwrap_or_default();
+    process::until("OM's agent notices", PATIENCE, told)?;
+    note(
+        show,
+        "De agent van OM slaat alarm: de broker meldt de bezorging van een pakket dat hij niet zelf stuurde.",
+        "OM's agent raises an alarm: the broker tells of the delivery of a packet that it did not send itself.",
     );
     Ok(())
 }

@@ -11,7 +11,12 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn tampered(bundle: &Path, out: &Path, member: &str, edit: impl Fn(String) -> String) -> io::Result<()> {
+pub fn tampered(
+    bundle: &Path,
+    out: &Path,
+    member: &str,
+    mut edit: impl FnMut(String) -> String,
+) -> io::Result<()> {
     let mut from = ZipArchive::new(File::open(bundle)?)?;
     let mut to = ZipWriter::new(File::create(out)?);
     for index in 0..from.len() {

@@ -159,6 +159,9 @@ fn an_agent_that_dies_in_the_middle_of_a_rotation_comes_out_with_the_key_that_co
         issued: clock::now(),
     };
     let runtime = Runtime::new().unwrap();
+    // The two agents that run are enough witnesses, once they are back.
+    let serves = || runtime.block_on(Raw::open(&police.home)).is_ok();
+    process::until("the broker serves", PATIENCE, serves).unwrap();
     let raw = runtime.block_on(Raw::open(&police.home)).unwrap();
     let said = rotation.sign(&old, &new);
     let answer = runtime.block_on(raw.request(frame::Kind::Rotate, &said, frame::Kind::Rotations)).unwrap();

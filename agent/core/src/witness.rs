@@ -189,6 +189,10 @@ impl Core {
 
     /// Takes in a checkpoint that is said to be witnessed, if it is.
     pub(crate) fn take_witnessed(&mut self, told: &Witnessed, now: Timestamp, turn: &mut Turn) {
+        if !self.connected {
+            // Still on the way to the log it is of.
+            return;
+        }
         let judged = self.witness_policy(&told.covenant).and_then(|policy| {
             let judged = policy.judge(&Note::parse(&told.note).ok()?).ok()?;
             judged.witnessed.then_some(judged)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seinhuis_broker_core::{Answer, Command};
+use seinhuis_broker_core::{Answer, Command, Overview};
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, Oin};
@@ -352,34 +352,36 @@ fn show(service: &Service, answer: Answer) -> Value {
             })).collect::<Vec<_>>(),
             "waiting_for": watch.waiting_for,
         }),
-        Answer::Overview(overview) => {
-            let counts = service.engine.counts();
-            json!({
-                "log": {
-                    "origin": overview.logs.last().map(|log| log.origin.clone()),
-                    "logs": overview.logs.len(),
-                    "size": overview.log_size,
-                    "root": overview.log_root.map(|root| root.to_string()),
-                    "year_refused": overview.year_refused,
-                    "self_check": service.checker.show(),
-                },
-                "partners": overview.partners,
-                "connected": overview.connected,
-                "covenants": overview.covenants,
-                "remembered": overview.remembered,
-                "queues": overview.queues.iter().map(|queue| json!({
-                    "oin": queue.oin, "packets": queue.packets, "bytes": queue.bytes, "inflight": queue.inflight,
-                    "frozen": queue.frozen,
-                })).collect::<Vec<_>>(),
-                "turns": counts.turns,
-                "inputs": counts.inputs,
-                "fsyncs": counts.store.syncs,
-                "disk_bytes": counts.store.disk_bytes,
-                "live_bytes": counts.store.live_bytes,
-                "segments": counts.store.segments,
-            })
-        }
+        Answer::Overview(overview) => show_overview(service, &overview),
     }
+}
+
+fn show_overview(service: &Service, overview: &Overview) -> Value {
+    let counts = service.engine.counts();
+    json!({
+        "log": {
+            "origin": overview.logs.last().map(|log| log.origin.clone()),
+            "logs": overview.logs.len(),
+            "size": overview.log_size,
+            "root": overview.log_root.map(|root| root.to_string()),
+            "year_refused": overview.year_refused,
+            "self_check": service.checker.show(),
+        },
+        "partners": overview.partners,
+        "connected": overview.connected,
+        "covenants": overview.covenants,
+        "remembered": overview.remembered,
+        "queues": overview.queues.iter().map(|queue| json!({
+            "oin": queue.oin, "packets": queue.packets, "bytes": queue.bytes, "inflight": queue.inflight,
+            "frozen": queue.frozen,
+        })).collect::<Vec<_>>(),
+        "turns": counts.turns,
+        "inputs": counts.inputs,
+        "fsyncs": counts.store.syncs,
+        "disk_bytes": counts.store.disk_bytes,
+        "live_bytes": counts.store.live_bytes,
+        "segments": counts.store.segments,
+    })
 }
 
 #[cfg(test)]

@@ -267,9 +267,7 @@ async fn texts_past_their_term_go_and_proofs_stay() {
     let log = Log::begin(dir.path());
     let entry = |n: u64| {
         let at = seinhuis_shared::time::Timestamp(n);
-        Entry::new(seinhuis_shared::entry::Kind::Start, at, [1; 16])
-            .to_bytes()
-            .unwrap()
+        Entry::new(seinhuis_shared::entry::Kind::Start, at, [1; 16]).to_bytes().unwrap()
     };
     let size = 600;
     log.append((0..size).map(entry).collect(), b"note\n");

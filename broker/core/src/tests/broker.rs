@@ -288,14 +288,14 @@ impl Broker {
 
     /// The position of the first entry of the log that grows, as far as it is stored.
     pub(super) fn base(&self) -> u64 {
-        let shards = self.rows.iter().filter(|((table, _), _)| *table == Table::Shards);
+        let mut shards = self.rows.iter().filter(|((table, _), _)| *table == Table::Shards);
         let read = |((table, key), value): (&(Table, Vec<u8>), &Vec<u8>)| match crate::Write::from_row(
             *table, key, value,
         ) {
             Some(crate::Write::Shard { shard, .. }) => shard.base,
             other => panic!("{other:?} is no log"),
         };
-        shards.last().map_or(0, read)
+        shards.next_back().map_or(0, read)
     }
 
     /// All rows, in the order in which a store gives them back.
