@@ -256,7 +256,7 @@ fn a_broker_with_another_log_key_or_origin_serves_nothing() {
 
 #[test]
 fn an_agent_whose_card_has_another_log_key_refuses_the_broker_and_says_so() {
-    let scene = Scene::with(&PAIR);
+    let scene = Scene::unwatched(&PAIR);
     let stage = &scene.stage;
     let member = stage.member("jongerenwerk");
     let _broker = scene.broker();
@@ -360,7 +360,7 @@ fn a_flipped_byte_in_the_journal_is_named_with_file_and_place() {
 
 #[test]
 fn a_flipped_byte_in_the_logs_files_is_found() {
-    let scene = Scene::with(&PAIR);
+    let scene = Scene::unwatched(&PAIR);
     let stage = &scene.stage;
     let running = scene.broker();
     let runtime = Runtime::new().unwrap();
@@ -424,7 +424,8 @@ impl Drop for Disk {
 
 /// A scene whose broker keeps its store on a disk of a few MiB.
 fn on_small_disk(mib: u32) -> Option<(Scene, Disk)> {
-    let scene = Scene::unsigned(&["gemeente", "politie"]);
+    let mut scene = Scene::unsigned(&["gemeente", "politie"]);
+    scene.stage.watched = false;
     let stage = &scene.stage;
     append(&stage.broker_home().join("broker.toml"), "\n[store]\nsegment_mib = 1\n");
     let store = stage.broker_home().join("store");
