@@ -1,7 +1,7 @@
 //! Exports of the exchange log: a bundle that anybody can check without this broker (docs/log.md).
 //!
 //! A bundle is written member by member, each read from the log as it is written: memory does not grow with the log.
-//! What was interrupted goes on after the last member that is whole ([`state`]).
+//! What was interrupted goes on after the last member that is whole (`state`).
 
 mod archive;
 mod bundle;
