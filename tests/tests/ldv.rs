@@ -38,21 +38,32 @@ fn port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn collector(port: u16, out: &Path) -> Collector {
-    let place = Command::new("python3")
-        .args(["-c", "import os, rotel; print(os.path.dirname(rotel.__file__))"])
-        .output()
-        .unwrap();
-    let place = PathBuf::from(String::from_utf8(place.stdout).unwrap().trim()).join("rotel-agent");
+fn collector(program: &Path, port: u16, out: &Path) -> Collector {
     let [http, grpc] = [port, self::port()].map(|port| format!("127.0.0.1:{port}"));
-    let child = Command::new(place)
+    let child = Command::new(program)
         .args(["start", "--otlp-http-endpoint", &http, "--otlp-grpc-endpoint", &grpc])
         .args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"])
         .stdin(Stdio::null())
         .stdout(File::create(out).unwrap())
         .stderr(Stdio::null())
         .spawn();
-    Collector(child.expect("this test needs the collector Rotel: python3 -m pip install rotel"))
+    Collector(child.unwrap())
+}
+
+/// Where the collector is. Where it has to be, its absence is a failure; elsewhere it is said.
+fn rotel() -> Option<PathBuf> {
+    let place = Command::new("python3")
+        .args(["-c", "import os, rotel; print(os.path.dirname(rotel.__file__))"])
+        .output()
+        .unwrap();
+    let place = PathBuf::from(String::from_utf8(place.stdout).unwrap().trim()).join("rotel-agent");
+    if place.is_file() {
+        return Some(place);
+    }
+    let advice = "this test needs the collector Rotel: python3 -m pip install rotel";
+    assert!(std::env::var_os("SEINHUIS_COLLECTOR_REQUIRED").is_none(), "{advice}");
+    eprintln!("NOT RUN: {advice}");
+    None
 }
 
 /// A span as the collector printed it: its own fields and its attributes.
@@ -111,6 +122,7 @@ fn until(what: &str, check: impl FnMut() -> bool) {
 
 #[test]
 fn a_real_collector_gets_a_span_for_each_person_from_both_sides_and_nothing_else() {
+    let Some(rotel) = rotel() else { return };
     let scene = Scene::with(&["gemeente", "politie"]);
     let stage = &scene.stage;
     let (town, police) = (stage.member("gemeente"), stage.member("politie"));
@@ -135,7 +147,7 @@ fn a_real_collector_gets_a_span_for_each_person_from_both_sides_and_nothing_else
     assert_eq!(waiting(stage, police), 1);
 
     // The collector comes: what waits arrives.
-    let _collector = collector(port, &printed);
+    let _collector = collector(&rotel, port, &printed);
     until("the police's record is told", || waiting(stage, police) == 0);
     // It does not take what comes to another address: an alarm, and the record stays.
     until("the town is refused", || alarms(stage, town).contains(&"records-refused".to_owned()));
