@@ -121,7 +121,27 @@ fn a_store_restored_from_an_old_copy_is_found_by_what_agents_cosigned() {
     // For good, also without witnesses.
     let (told, code) = run_to_its_end(stage, &stage.broker_home(), &["--without-witnesses"]);
     assert!(code == Some(2) && told.contains("fork-evidence.txt"), "{told}");
+    // The way on is another origin, for everybody to see: no agent goes there before a person says so.
+    let origin = "broker.example/uitwisseling/na-herstel";
+    let reason = "Reservekopie teruggezet na een schijffout";
+    stage.broker(&["log", "new-origin", "--origin", origin, "--reason", reason]).unwrap();
+    let home = stage.broker_home();
+    assert!(!home.join("fork-evidence.txt").exists() && home.join("fork-evidence.1.txt").exists());
+    let broker = scene.broker();
+    for member in &stage.members {
+        let offered = || {
+            let status = stage.agent(member, &["status"]).unwrap();
+            status["alarms"].as_array().unwrap().iter().any(|alarm| alarm["kind"] == "other-log")
+        };
+        process::until("the agent stops before the new log", PATIENCE, offered).unwrap();
+    }
+    for member in &stage.members {
+        stage.agent(member, &["log", "accept-origin", "--origin", origin]).unwrap();
+    }
+    push(stage, 2);
+    assert!(wait_for_quorum(stage) > 2);
     stop(agents);
+    broker.stop(PATIENCE).unwrap();
 }
 
 #[test]
