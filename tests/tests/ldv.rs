@@ -1,11 +1,6 @@
 //! Processings told to a real OpenTelemetry collector: Rotel, which takes in OTLP over HTTP, decodes it and prints
 //! each span. What is asserted is what it printed, never what an agent says it sent.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on says so"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
 mod common;
 
