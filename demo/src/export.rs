@@ -8,6 +8,7 @@ use seinhuis_tests::export::tampered;
 use seinhuis_verify::say::{Language, sentence};
 use seinhuis_verify::{Code, Key, Policy, Verdict};
 
+use crate::partnership;
 use crate::show::{Show, text};
 use crate::trouble::{Told, Trouble, check};
 
@@ -20,6 +21,11 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../verify/verify.py")
 /// When a good export is refused, or a changed one is not.
 pub(crate) fn play(show: &mut Show) -> Told {
     show.teller.scene(8, "Export voor een auditor", "An export for an auditor");
+    partnership::start_agents(show, &mut || ())?;
+    show.teller.line(
+        "De agents draaien weer: zij tekenen het log mee waarop de export rust.",
+        "The agents are running again: they cosign the log that the export rests on.",
+    );
     let language = if show.teller.pick("nl", "en") == "nl" { Language::Dutch } else { Language::English };
     let out = show.stage.dir.join("export.zip");
     let place = out.to_string_lossy().into_owned();
@@ -34,7 +40,11 @@ pub(crate) fn play(show: &mut Show) -> Told {
     let policy = Policy::parse(policy.as_bytes()).map_err(|_| Trouble::bug())?;
     let verdict = verify(&out, &key, &policy)?;
     let Verdict::Good(good) = &verdict else {
-        return Err(Trouble::new("De export is afgekeurd.", "The export was refused."));
+        let told = sentence(&verdict, language);
+        return Err(Trouble::new(
+            format!("De export is afgekeurd: {told}"),
+            format!("The export was refused: {told}"),
+        ));
     };
     let told = sentence(&verdict, language);
     show.teller.right(format!("seinhuis-verify: good. {told}"), format!("seinhuis-verify: good. {told}"));

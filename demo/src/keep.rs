@@ -1,8 +1,7 @@
-//! After the last scene: everything runs again, and people try for themselves.
+//! After the last scene: everything runs on, and people try for themselves.
 
 use std::path::Path;
 
-use crate::partnership;
 use crate::show::Show;
 use crate::trouble::{Told, check};
 
@@ -13,16 +12,15 @@ fn typed(path: &Path) -> String {
     relative.unwrap_or_else(|| path.to_path_buf()).display().to_string()
 }
 
-/// Starts the agents again and prints commands to try.
+/// Prints commands to try.
 ///
 /// # Errors
-/// When an agent does not start again.
+/// When a process has ended.
 pub(crate) fn open(show: &Show) -> Told {
-    partnership::start_agents(show, &mut || ())?;
     check(
         show.running.alive().len() == show.stage.members.len() + 1,
-        "Niet alle processen draaien weer.",
-        "Not all processes are running again.",
+        "Niet alle processen draaien nog.",
+        "Not all processes are still running.",
     )?;
     show.teller.scene(10, "Zelf proberen", "Try it yourself");
     let demo = typed(&std::env::current_exe()?);
