@@ -78,7 +78,8 @@ impl Logs {
             let folder = logs.folder(&shard.origin);
             let path = dir.join(&folder);
             files::make_private_dir(&path)?;
-            if aside {
+            // A log that ended has its last, partial files for good.
+            if aside && shard.closing.is_none() {
                 let moved = set_aside(&path, size)?;
                 if moved > 0 {
                     tracing::warn!(moved, folder, "files that the store does not know of were set aside");
@@ -253,13 +254,13 @@ impl Logs {
         let Some(place) = all.iter().position(|one| Some(&one.origin) == origin.as_ref()) else {
             return Ok(Heard::Unreadable);
         };
-        let (one, next) = (&all[place], all.get(place + 1));
+        let (one, later) = (&all[place], &all[place + 1..]);
         let key = self.key(&one.origin)?.1;
         let heard = hear(cosigned, (&key.origin, &key.key), one.log.size(), |size| one.log.root(size))?;
-        Ok(match (heard, next) {
-            (Heard::Fits { .. }, Some(_)) => Heard::Nothing,
-            (Heard::Contradicts { .. }, Some(next)) if next.by_hand => Heard::Nothing,
-            (heard, _) => heard,
+        Ok(match heard {
+            Heard::Fits { .. } if !later.is_empty() => Heard::Nothing,
+            Heard::Contradicts { .. } if later.iter().any(|one| one.by_hand) => Heard::Nothing,
+            heard => heard,
         })
     }
 

@@ -384,6 +384,8 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
+        // An answer about a log that has ended meanwhile is nothing of the one that grows.
+        self.know_witnesses(now);
         let largest = self.state.log.head.as_ref().map_or(0, |head| head.size);
         let Some(one) = self.witnesses.all.get_mut(key) else { return };
         let Some(asked) = one.asked.take() else { return };

@@ -334,6 +334,10 @@ async fn a_store_put_back_from_a_backup_goes_on_under_another_origin_alone() {
     let (service, thread) = Service::open(&home, &config).unwrap();
     assert_eq!(service.logs.current().unwrap().origin, "broker.example/b");
     stop(service, thread);
+    // What is at the edge of a log that ended is never beyond it.
+    let (service, thread) = Service::open_with(&home, &config, true).unwrap();
+    assert_eq!(is_a_log(&home.log().join("2020"), &service.logs.key(ORIGIN).unwrap().1), 12);
+    stop(service, thread);
 }
 
 #[test]

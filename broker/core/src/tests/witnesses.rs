@@ -6,6 +6,7 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::witnesses::party_witness;
 use seinhuis_shared::covenant::{Covenant, Outside};
 use seinhuis_shared::entry::Kind;
+use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::{Span, Timestamp};
@@ -320,6 +321,30 @@ fn an_outsider_is_asked_and_takes_nobodys_place() {
     let note = Note::parse(&view.covenants[0].newest.as_ref().unwrap().note).unwrap();
     let judged = Policy::parse(&view.covenants[0].policy).unwrap().judge(&note).unwrap();
     assert_eq!(judged.cosigned.len(), 3, "its line stands beside those of the parties");
+}
+
+#[test]
+fn an_answer_about_a_log_that_has_ended_counts_for_nothing_in_the_next() {
+    let mut broker = broker_under(watched_outside(), config());
+    let mut agents = Agents::default();
+    agents.join(&mut broker, Gem);
+    agents.join(&mut broker, Om);
+    agents.tick(&mut broker, Span::seconds(1));
+    agents.tick(&mut broker, Span::seconds(2));
+    broker.command(Command::SelfCheckFailed);
+    let mut did = broker.tick_until(broker.now.plus(Span::seconds(2)));
+    let asked = did.sends.iter().position(|send| matches!(send, Send::AskOutside { .. })).unwrap();
+    let Send::AskOutside { key, question, .. } = did.sends.remove(asked) else { unreachable!() };
+    let (secret, own) = outsider();
+    let answer = Some(agents.answer(&broker, &secret, &own, &question));
+    agents.serve(&mut broker, did);
+    assert_eq!(watch(&mut broker).covenants[0].newest.as_ref().map(|row| row.size), Some(size(&broker)));
+    let next = "broker.example/other";
+    broker.command(Command::NewOrigin { origin: next.into(), reason: Digest([1; 32]) });
+    assert_eq!(broker.core.origin(), next);
+    broker.turn([Input::OutsideAnswered { key, answer }]);
+    let history = broker.command(Command::WitnessHistory { origin: next.into() });
+    assert_eq!(history, Answer::WitnessHistory(Vec::new()));
 }
 
 #[test]
