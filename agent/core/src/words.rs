@@ -341,6 +341,10 @@ impl Core {
     fn check_entries(&mut self, ask: &FetchEntries, entries: &Entries) -> Result<Signed, String> {
         let own = self.settings.oin;
         let (all, signed) = self.trust.entries(entries).map_err(|error| error.to_string())?;
+        let asked = ask.origin.as_deref().unwrap_or(&self.trust.log().origin);
+        if signed.checkpoint.origin() != asked {
+            return Err(format!("the entries are of {}, not of {asked}", signed.checkpoint.origin()));
+        }
         if let Some((index, _)) = all.iter().find(|(_, entry)| !ask.wants(entry, own)) {
             return Err(format!("entry {index} is not this organisation's, or was not asked for"));
         }

@@ -441,8 +441,10 @@ fn entries_count_only_when_proved_asked_for_and_own() {
     let only = FetchEntries { one: true, first: own, ..ask.clone() };
     let kind = FetchEntries { kind: Some("delivered".into()), ..ask.clone() };
     let late = FetchEntries { first: own + 1, ..ask.clone() };
+    let elsewhere = FetchEntries { origin: Some("broker.example/uitwisseling/2025".into()), ..ask.clone() };
     let mut seen = BTreeSet::new();
     for (name, ask, entries) in [
+        ("of another log", &elsewhere, sent.broker.proved(&[own], None)),
         ("somebody else's", &ask, sent.broker.proved(&[foreign], None)),
         ("not proved", &ask, unproved),
         ("another kind", &kind, sent.broker.proved(&[own], None)),
