@@ -260,7 +260,9 @@ impl Logs {
         Ok(match heard {
             Heard::Fits { .. } if !later.is_empty() => Heard::Nothing,
             Heard::Contradicts { .. } if later.iter().any(|one| one.by_hand) => Heard::Nothing,
-            heard => heard,
+            heard @ (Heard::Nothing | Heard::Fits { .. } | Heard::Contradicts { .. } | Heard::Unreadable) => {
+                heard
+            }
         })
     }
 
