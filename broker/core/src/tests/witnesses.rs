@@ -442,7 +442,7 @@ fn a_store_that_is_older_than_what_was_cosigned_ends_the_broker() {
 fn another_history_of_the_same_length_ends_the_broker() {
     let (mut broker, agents) = stopped();
     let (head, _) = agents.heads[&secret(Gem).public().to_bytes()];
-    let other = super::broker::sign(head.size, seinhuis_shared::ids::Digest([7; 32]));
+    let other = super::broker::sign(head.size, Digest([7; 32]));
     broker.connect_having(Gem, &other);
     let found = broker.core.contradiction().unwrap();
     assert!(found.claim.to_string().contains(&head.root.to_string()), "{found:?}");
@@ -452,7 +452,7 @@ fn another_history_of_the_same_length_ends_the_broker() {
 fn a_clone_is_found_by_a_running_broker_too() {
     let (mut broker, mut agents) = stopped();
     start(&mut broker, true);
-    let root = seinhuis_shared::ids::Digest([7; 32]);
+    let root = Digest([7; 32]);
     let larger = super::broker::sign(size(&broker) + 5, root);
     agents.heads.insert(secret(Om).public().to_bytes(), (Head { size: 1, root }, larger));
     let did = agents.join(&mut broker, Om);
