@@ -291,7 +291,7 @@ fn an_agent_whose_card_has_another_log_key_refuses_the_broker_and_says_so() {
 
 #[test]
 fn a_broker_put_back_to_an_older_state_is_caught_by_its_agents() {
-    let scene = Scene::with(&PAIR);
+    let scene = Scene::unwatched(&PAIR);
     let stage = &scene.stage;
     let member = stage.member("jongerenwerk");
     let file = sample("F01").path.to_string_lossy().into_owned();
