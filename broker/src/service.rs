@@ -195,13 +195,13 @@ impl Service {
             return Ok((Witnessed::default(), earlier));
         }
         let watch = Arc::clone(&self.engine.watch().borrow());
-        // A policy has one quorum: with more covenants than one, whoever checks brings that of its own.
-        let policy = match watch.covenants.as_slice() {
-            [only] => String::from_utf8(only.policy.clone()).ok(),
-            _ => None,
-        };
+        // A policy has one quorum, and a partner of two covenants could be in one group only: each has its own.
+        let policies = watch.covenants.iter();
+        let policies =
+            policies.filter_map(|one| Some((one.covenant, String::from_utf8(one.policy.clone()).ok()?)));
+        let policies = policies.collect();
         let rows = watch.covenants.iter().filter_map(|one| one.newest.as_ref());
-        Ok((Witnessed { checkpoint: joined(rows), policy }, earlier))
+        Ok((Witnessed { checkpoint: joined(rows), policies }, earlier))
     }
 
     /// Writes complete parts of the log to files, for as long as the engine runs.
