@@ -72,8 +72,8 @@ fn first(page: &mut Page, source: &Source<'_>, pins: &Pins, tally: &Tally, count
     page.say(nl, en);
     page.raw("</div>");
     page.say(
-        "Dit verslag is een weergave en bewijst niets. Het bewijs zijn entries.jsonl, runs.txt, proof.txt en checkpoint.txt in hetzelfde bestand; controleer het met seinhuis-verify of verify.py en met een sleutel uit een andere bron.",
-        "This report is a view and proves nothing. The evidence is entries.jsonl, runs.txt, proof.txt and checkpoint.txt in the same file; check it with seinhuis-verify or verify.py, with a key from another source.",
+        "Dit verslag is een weergave en bewijst niets. Het bewijs zijn entries.jsonl, runs.txt, proof.txt, leaves.bin en checkpoint.txt in hetzelfde bestand; controleer het met seinhuis-verify of verify.py en met een sleutel uit een andere bron.",
+        "This report is a view and proves nothing. The evidence is entries.jsonl, runs.txt, proof.txt, leaves.bin and checkpoint.txt in the same file; check it with seinhuis-verify or verify.py, with a key from another source.",
     );
     let rows = asked(pins).into_iter().map(|(nl, en, value)| vec![format!("{nl} · {en}"), value]);
     page.table(
