@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
+use std::thread;
 
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::time::Timestamp;
@@ -12,13 +13,13 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{self, Archive, Method, Open};
+use super::book::{Made, Making};
 use super::csv::Style;
 use super::find::{self, Found};
 use super::progress::Progress;
 use super::report::{self, Tally};
 use super::row::{Row, problem};
 use super::state::{Begun, Paths, Pins, State};
-use super::xlsx::{Limits, Workbook};
 use super::{Source, failed, readme};
 use crate::log::Reader;
 
@@ -109,9 +110,7 @@ impl Job<'_> {
         self.whole("proof.txt", |job, member| job.proof(member))?;
         self.whole(LEAVES, |job, member| job.leaves(member))?;
         if pins.views {
-            self.table("entries.csv", Style::Plain)?;
-            self.table("entries-excel.csv", Style::Excel)?;
-            self.workbook(found.count)?;
+            self.tables(found.count)?;
         }
         let covenants = self.report(&pins, found.count)?;
         self.covenants(&covenants)?;
@@ -249,21 +248,27 @@ impl Job<'_> {
         self.keep()
     }
 
-    /// The workbook is an archive of its own, with sizes in front of its members: it is made beside the bundle.
-    fn workbook(&mut self, count: u64) -> Result<(), Complaint> {
+    /// The tables, and the workbook: an archive of its own, with sizes in front of its members, made beside the bundle.
+    fn tables(&mut self, count: u64) -> Result<(), Complaint> {
+        let (source, paths, aside) = (self.source, self.paths, self.progress.aside());
+        let about = readme::about(&self.state.pins, &source.key.1.origin, count);
+        thread::scope(|scope| {
+            let book =
+                (!self.has(WORKBOOK)).then(|| Making::new(source, paths, about, aside.clone()).start(scope));
+            let tables = self
+                .table("entries.csv", Style::Plain)
+                .and_then(|()| self.table("entries-excel.csv", Style::Excel));
+            if tables.is_err() {
+                aside.end();
+            }
+            let made = book.map_or(Ok(()), Made::wait);
+            tables.and(made)
+        })?;
         self.whole(WORKBOOK, |job, member| {
-            let fail = |error: io::Error| failed(&job.paths.workbook, &error);
-            let mut options = File::options();
-            options.read(true).write(true).create(true).truncate(true);
-            let file = options.open(&job.paths.workbook).map_err(fail)?;
-            let mut book = Workbook::new(BufWriter::with_capacity(1 << 20, file), Limits::default());
-            let about = readme::about(job.pins, &job.source.key.1.origin, count);
-            job.sheets(&mut book)?;
-            let done = book.finish(&about).map_err(fail)?;
-            let mut file = done.into_inner().map_err(|error| fail(error.into_error()))?;
-            file.seek(SeekFrom::Start(0)).map_err(fail)?;
-            let mut copied = io::BufReader::with_capacity(1 << 20, file);
-            io::copy(&mut copied, member).map(drop).map_err(fail)
+            let book = File::open(&job.paths.workbook);
+            let copied =
+                book.and_then(|book| io::copy(&mut io::BufReader::with_capacity(1 << 20, book), member));
+            copied.map(drop).map_err(|error| failed(&job.paths.workbook, &error))
         })
     }
 
@@ -364,29 +369,10 @@ impl Part<'_> {
         }
         Ok(())
     }
-
-    /// Fills a workbook sheet after sheet.
-    fn sheets(&mut self, book: &mut Workbook<Out>) -> Result<(), Complaint> {
-        let fail = |error: io::Error| failed(&self.paths.workbook, &error);
-        let mut reader = self.source.log.reader();
-        let mut indexes = find::indexes(&self.paths.runs, 0).map_err(fail)?;
-        let mut next = indexes.next().transpose().map_err(fail)?;
-        while next.is_some() {
-            let Some(mut sheet) = book.sheet().map_err(fail)? else { return Ok(()) };
-            while let Some(index) = next.filter(|_| sheet.has_room()) {
-                let entry = reader.entry(index)?;
-                let (row, time) = read(entry).ok_or_else(|| self.source.log.damaged(&problem(entry)))?;
-                sheet.row(index, time, &row).map_err(fail)?;
-                self.progress.tick(1);
-                next = indexes.next().transpose().map_err(fail)?;
-            }
-            sheet.end().map_err(fail)?;
-        }
-        Ok(())
-    }
 }
 
-fn read(entry: &[u8]) -> Option<(Row<'_>, u64)> {
+/// An entry's fields and its time; nothing for what is none.
+pub(super) fn read(entry: &[u8]) -> Option<(Row<'_>, u64)> {
     let row = Row::read(entry)?;
     Some((row, row.time()?))
 }

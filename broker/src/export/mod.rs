@@ -4,6 +4,7 @@
 //! What was interrupted goes on after the last member that is whole, and in long ones after the last cut (`state`).
 
 mod archive;
+mod book;
 mod bundle;
 mod csv;
 mod find;

@@ -245,6 +245,11 @@ fn the_views_say_that_they_prove_nothing_and_can_be_left_out() {
         Refusal::from_number(407).unwrap().what(Lang::Nl),
         "@media print",
         "Neighbours outside the period",
+        // No column without rows, and what is English says so.
+        "<p>Per stroom: geen.</p>\n<p lang=\"en\">By flow: none.</p>",
+        "<th scope=\"col\"><span lang=\"en\">Reason</span></th>",
+        &format!("<td lang=\"en\">{}</td>", Refusal::from_number(407).unwrap().what(Lang::En)),
+        "<th scope=\"row\">Doel · <span lang=\"en\">Purpose</span></th>",
     ] {
         assert!(page.contains(part) || page.contains(&part.replace("&#39;", "'")), "{part}\n{page}");
     }
