@@ -105,7 +105,8 @@ impl<W: Write + Seek> Archive<W> {
 
     fn open(&mut self, member: Member) -> Open<'_, W> {
         let sums = self.form == Form::Bundle;
-        let packed = Packed { to: &mut self.to, count: 0, sum: sums.then(Sha256::new) };
+        // What is stored has one sum.
+        let packed = Packed { to: &mut self.to, count: 0, sum: (sums && !member.stored).then(Sha256::new) };
         let packer = (!member.stored).then(Packer::new);
         let (at, members, form) = (&mut self.at, &mut self.members, self.form);
         Open {
@@ -202,6 +203,8 @@ pub(super) struct Open<'a, W: Write + Seek> {
 #[derive(Debug)]
 struct Packer {
     deflate: Compress,
+    /// What waits to be packed: an entry at a time would cost more in calls than in packing.
+    waiting: Vec<u8>,
     room: Vec<u8>,
 }
 
@@ -209,24 +212,37 @@ impl Packer {
     const ROOM: usize = 64 << 10;
 
     fn new() -> Self {
-        Self { deflate: Compress::new(EFFORT, false), room: Vec::with_capacity(Self::ROOM) }
+        let deflate = Compress::new(EFFORT, false);
+        Self { deflate, waiting: Vec::with_capacity(Self::ROOM), room: vec![0; Self::ROOM] }
     }
 
-    /// Packs bytes; with [`FlushCompress::Sync`] up to a byte's end, with [`FlushCompress::Finish`] to the last.
-    fn pack(&mut self, mut bytes: &[u8], how: FlushCompress, to: &mut impl Write) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8], to: &mut impl Write) -> io::Result<()> {
+        if self.waiting.len() + bytes.len() > Self::ROOM {
+            self.pack(FlushCompress::None, to)?;
+        }
+        self.waiting.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Packs what waits; with [`FlushCompress::Sync`] up to a byte's end, with [`FlushCompress::Finish`] to the last.
+    fn pack(&mut self, how: FlushCompress, to: &mut impl Write) -> io::Result<()> {
+        let waiting = core::mem::take(&mut self.waiting);
+        let mut bytes = waiting.as_slice();
         loop {
-            self.room.clear();
-            let before = self.deflate.total_in();
-            let status = self.deflate.compress_vec(bytes, &mut self.room, how)?;
-            let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(usize::MAX);
-            bytes = bytes.get(taken..).unwrap_or_default();
-            to.write_all(&self.room)?;
+            let before = (self.deflate.total_in(), self.deflate.total_out());
+            let status = self.deflate.compress(bytes, &mut self.room, how)?;
+            let past = |now: u64, before: u64| usize::try_from(now - before).unwrap_or(usize::MAX);
+            bytes = bytes.get(past(self.deflate.total_in(), before.0)..).unwrap_or_default();
+            let given = past(self.deflate.total_out(), before.1);
+            to.write_all(self.room.get(..given).unwrap_or_default())?;
             let done = if matches!(how, FlushCompress::Finish) {
                 status == Status::StreamEnd
             } else {
-                bytes.is_empty() && self.room.len() < self.room.capacity()
+                bytes.is_empty() && given < self.room.len()
             };
             if done {
+                self.waiting = waiting;
+                self.waiting.clear();
                 return Ok(());
             }
         }
@@ -274,7 +290,7 @@ impl<W: Write> Write for Packed<'_, W> {
 impl<W: Write + Seek> Write for Open<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.packer {
-            Some(packer) => packer.pack(bytes, FlushCompress::None, &mut self.packed)?,
+            Some(packer) => packer.write(bytes, &mut self.packed)?,
             None => self.packed.write_all(bytes)?,
         }
         self.note(bytes);
@@ -310,7 +326,7 @@ impl<W: Write + Seek> Open<'_, W> {
             size: self.size,
             packed: self.packed.count,
             sum: digest(&self.sum),
-            packed_sum: digest(&self.packed.sum),
+            packed_sum: digest(if self.member.stored { &self.sum } else { &self.packed.sum }),
             ..self.member.clone()
         }
     }
@@ -319,7 +335,7 @@ impl<W: Write + Seek> Open<'_, W> {
     /// as who never stopped. What is in it up to here.
     pub(super) fn cut(&mut self) -> io::Result<Member> {
         if let Some(packer) = &mut self.packer {
-            packer.pack(&[], FlushCompress::Sync, &mut self.packed)?;
+            packer.pack(FlushCompress::Sync, &mut self.packed)?;
             *packer = Packer::new();
         }
         Ok(self.so_far())
@@ -333,7 +349,7 @@ impl<W: Write + Seek> Open<'_, W> {
     /// Ends the member and writes its sizes in front of it.
     pub(super) fn end(mut self) -> io::Result<()> {
         if let Some(packer) = &mut self.packer {
-            packer.pack(&[], FlushCompress::Finish, &mut self.packed)?;
+            packer.pack(FlushCompress::Finish, &mut self.packed)?;
         }
         let member = self.so_far();
         let header = local(&member, self.form)?;

@@ -79,11 +79,13 @@ impl Style {
     /// A cell. What a spreadsheet would take for a formula gets an apostrophe in front; in the form for spreadsheets
     /// what it would take for a number and round too, such as an OIN.
     fn cell(self, out: &mut Vec<u8>, text: &str) {
-        let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+        let formula = matches!(text.as_bytes().first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'));
         let number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'e' | b'E');
         let long = self == Self::Excel && text.len() > 11 && text.bytes().all(number);
         let mark: &[u8] = if formula || long { b"'" } else { b"" };
-        if text.bytes().any(|byte| matches!(byte, b',' | b';' | b'"' | b'\n' | b'\r')) {
+        // All of it is looked at, many bytes at a time.
+        let special = |byte: u8| matches!(byte, b',' | b';' | b'"' | b'\n' | b'\r');
+        if text.bytes().fold(false, |found, byte| found | special(byte)) {
             for part in [b"\"", mark, text.replace('"', "\"\"").as_bytes(), b"\""] {
                 out.extend_from_slice(part);
             }

@@ -207,10 +207,11 @@ const STYLES: &str = r#"<styleSheet xmlns="http://schemas.openxmlformats.org/spr
 fn cell(out: &mut String, text: &str, style: &str) {
     out.push_str(style);
     // White space at the ends would be trimmed; to say so of every cell is a fifth of all that has to be packed.
-    let trimmed = text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace);
+    let trimmed = text.trim().len() < text.len();
     out.push_str(if trimmed { r#"<t xml:space="preserve">"# } else { "<t>" });
     let plain = |byte: u8| (0x20..0x7f).contains(&byte) && !matches!(byte, b'&' | b'<' | b'>' | b'_');
-    if text.bytes().all(plain) {
+    // All of it is looked at, many bytes at a time.
+    if text.bytes().fold(true, |all, byte| all & plain(byte)) {
         out.push_str(text);
     } else {
         // `_x0041_` is how a spreadsheet writes a character by its number: a text that looks so is kept as it is.
