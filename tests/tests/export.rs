@@ -178,7 +178,7 @@ fn killed(stage: &Stage, dir: &Path) -> String {
             return out;
         }
     }
-    panic!("no export was ended before its end");
+    unreachable!("no export was ended before its end");
 }
 
 #[test]

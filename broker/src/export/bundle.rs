@@ -223,6 +223,8 @@ impl Job<'_> {
             file.seek(SeekFrom::Start(archive::inside(part))).map_err(fail)?;
             self.archive.reopen(part, file).map_err(fail)?
         } else {
+            // A cut keeps what is before this member too.
+            self.state.members = self.archive.members().to_vec();
             let mut member = self.archive.begin(name, Method::Deflated).map_err(fail)?;
             member.write_all(head).map_err(fail)?;
             member
