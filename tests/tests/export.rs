@@ -168,17 +168,15 @@ fn whole_members(out: &str) -> Vec<String> {
 
 /// Exports and ends the exporting process, by its number, once it wrote the entries; again until it was in the middle.
 fn killed(stage: &Stage, dir: &Path) -> String {
-    for attempt in 0..100 {
-        let out = dir.join(format!("out-{attempt}.zip")).to_string_lossy().into_owned();
+    let attempt = |number: u32| {
+        let out = dir.join(format!("out-{number}.zip")).to_string_lossy().into_owned();
         let log = dir.join("killed.log");
         let mut process = stage.programs.start(Program::Broker, words(stage, &out), &log).unwrap();
         while process.runs() && whole_members(&out).is_empty() {}
         process.kill().unwrap();
-        if !Path::new(&out).exists() && !whole_members(&out).is_empty() {
-            return out;
-        }
-    }
-    unreachable!("no export was ended before its end");
+        (!Path::new(&out).exists() && !whole_members(&out).is_empty()).then_some(out)
+    };
+    (0..100).find_map(attempt).expect("an export that was ended before its end")
 }
 
 #[test]
