@@ -4,7 +4,7 @@
 //! bundle and its tiles, flushes them, and tells the core, which then drops the rows. Until then the
 //! entries are in the journal and, for reading, in the tail.
 
-mod beyond;
+pub(crate) mod beyond;
 mod check;
 mod damage;
 mod edge;
@@ -27,7 +27,6 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
 
-pub(crate) use beyond::set_aside;
 use edge::Edge;
 
 use crate::tile_tree::TileTree;
@@ -49,6 +48,8 @@ struct Tail {
     size: u64,
     /// The signed checkpoint of that size; empty when it is not known.
     note: Vec<u8>,
+    /// The same with the lines of witnesses, once the log has ended and they cosigned that.
+    cosigned: Option<Vec<u8>>,
     /// Whether the log has ended.
     closed: bool,
     /// Per level the hashes after the last full tile.
@@ -188,7 +189,20 @@ impl Log {
     ///
     /// # Errors
     /// A sentence when files and rows do not make up the log.
-    pub fn open(dir: &Path, size: u64, mut rows: Vec<(u64, Vec<u8>)>) -> Result<Self, Complaint> {
+    pub fn open(dir: &Path, size: u64, rows: Vec<(u64, Vec<u8>)>) -> Result<Self, Complaint> {
+        no_longer_than(dir, size)?;
+        Self::open_within(dir, size, rows)
+    }
+
+    /// As [`Log::open`], whatever files there are beyond `size`.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub(crate) fn open_within(
+        dir: &Path,
+        size: u64,
+        mut rows: Vec<(u64, Vec<u8>)>,
+    ) -> Result<Self, Complaint> {
         let edge = rows.first().map_or(size, |(index, _)| *index).next_multiple_of(WIDTH);
         rows.retain(|(index, _)| *index >= edge);
         let first = rows.first().map_or(size, |(index, _)| *index);
@@ -197,7 +211,6 @@ impl Log {
         if !follow || !complete || !first.is_multiple_of(WIDTH) {
             return Err(broken(dir, "entries are missing from the journal"));
         }
-        no_longer_than(dir, size)?;
         let log = Self::begin(dir);
         log.load_levels(first)?;
         {
@@ -268,6 +281,14 @@ impl Log {
     /// The checkpoint of the log as it is.
     pub(crate) fn set_note(&self, note: &[u8]) {
         self.write().note = note.to_vec();
+    }
+
+    /// What is published as the checkpoint of a log that has ended, when witnesses cosigned it.
+    pub(crate) fn set_cosigned(&self, note: Option<Vec<u8>>) {
+        if note.is_some() {
+            self.write().cosigned = note;
+            self.edge.lock().unwrap_or_else(PoisonError::into_inner).again();
+        }
     }
 
     /// The signed checkpoint of the whole log; empty when it is not known.

@@ -254,27 +254,46 @@ impl Broker {
         }
     }
 
-    /// The root over the first `size` entries.
-    pub(super) fn root(&self, size: u64) -> Digest {
-        seinhuis_shared::tlog::tree::root(size, self.nodes.last().unwrap()).unwrap()
+    /// The nodes and the size of the log of this origin, as far as it is stored.
+    fn tree_of(&self, origin: &str) -> Option<(&BTreeMap<(u8, u64), Digest>, u64)> {
+        let shards = self.core.shards();
+        let place = shards.iter().position(|shard| shard.origin == origin)?;
+        let end = shards[place].end().unwrap_or(u64::try_from(self.log.len()).unwrap());
+        Some((&self.nodes[place], end - shards[place].base))
     }
 
-    /// The proof that the log continues its first `old` entries up to `size`.
-    pub(super) fn continues(&self, old: u64, size: u64) -> Vec<Digest> {
+    /// The proof that a log continues its first `old` entries up to `size`.
+    pub(super) fn continues(&self, origin: &str, old: u64, size: u64) -> Vec<Digest> {
         if old == 0 || old == size {
             return Vec::new();
         }
-        seinhuis_shared::tlog::tree::consistency_proof(old, size, self.nodes.last().unwrap()).unwrap()
+        let (nodes, _) = self.tree_of(origin).unwrap();
+        seinhuis_shared::tlog::tree::consistency_proof(old, size, nodes).unwrap()
+    }
+
+    /// What a checkpoint says about the log it is of, as the shell finds it out.
+    pub(super) fn hear(&self, cosigned: &[u8]) -> Heard {
+        let Some(origin) = core::str::from_utf8(cosigned).unwrap().lines().next() else {
+            return Heard::Nothing;
+        };
+        let Ok(text) = KeyText::new(origin, ED25519, &log_signer().public().to_bytes()) else {
+            return Heard::Unreadable;
+        };
+        let key = text.to_string().parse().unwrap();
+        match self.tree_of(origin) {
+            Some((nodes, size)) => {
+                let root = |size| Ok::<_, ()>(seinhuis_shared::tlog::tree::root(size, nodes).unwrap());
+                crate::hear(cosigned, (origin, &key), size, root).unwrap()
+            }
+            None => crate::hear_unknown(cosigned, (origin, &key)),
+        }
     }
 
     /// Says hello with the checkpoint that was cosigned last.
     pub(super) fn connect_having(&mut self, org: Org, cosigned: &[u8]) -> (ConnId, Did) {
         let (conn, input) = self.hello(org);
         let Input::Connected { peer, hello, .. } = input else { panic!("a hello") };
-        let log = log_key();
-        let size = u64::try_from(self.log.len()).unwrap() - self.base();
-        let heard =
-            crate::hear(cosigned, (ORIGIN, &log.key), size, |size| Ok::<_, ()>(self.root(size))).unwrap();
+        let heard = self.hear(cosigned);
         let did = self.turn([Input::Connected { conn, peer, hello, heard }]);
         (conn, did)
     }
