@@ -311,7 +311,7 @@ fn known(rows: &[TableRow], origin: &str) -> Result<Vec<Known>, Complaint> {
         let rows = entries.extract_if(.., |row| own(row)).collect();
         let witnessed = witnessed.remove(&shard.origin).unwrap_or_default();
         let purged = purged.remove(&number).unwrap_or_default();
-        known.push(Known { size, note, witnessed, rows, purged, shard });
+        known.push(Known { shard, size, note, witnessed, rows, purged });
     }
     if entries.is_empty() { Ok(known) } else { Err(damaged()) }
 }

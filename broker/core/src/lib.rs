@@ -22,6 +22,7 @@ mod mailbox;
 mod notices;
 mod operator;
 mod packets;
+mod requests;
 mod rotations;
 mod sequencer;
 mod session;

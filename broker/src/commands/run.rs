@@ -192,14 +192,14 @@ mod tests {
         let started = tokio::spawn(start(service.clone(), false, Duration::from_secs(1)));
         let size = service.logs.current().unwrap().log.size();
         // Longer than the first step of a check takes.
-        watched::until(&service, &mut [], async || service.engine.counts().inputs > 60).await;
+        watched::until(&service, &mut [], || service.engine.counts().inputs > 60).await;
         assert_eq!(service.logs.current().unwrap().log.size(), size, "nothing is logged");
         for (party, conn) in parties.iter_mut().zip(21..) {
             party.join(&service, conn).await;
         }
         let log = service.logs.current().unwrap().log;
         let found = |at| log.parsed(at).is_ok_and(|one| one.detail.as_deref() == Some("self-check-failed"));
-        watched::until(&service, &mut [], async || (size..log.size()).any(found)).await;
+        watched::until(&service, &mut [], || (size..log.size()).any(found)).await;
         assert_eq!(log.parsed(size).unwrap().detail.as_deref(), Some("started"));
         started.abort();
         _ = started.await;

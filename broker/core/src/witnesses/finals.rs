@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use seinhuis_shared::covenant::Agreement;
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::Receipt;
@@ -57,7 +58,7 @@ impl Core {
         let Ok(log) = self.log_key_text_of(&shard.origin).parse() else { return BTreeMap::new() };
         let agreements = &self.state.directory.agreements;
         let asking = self.witnesses.asking.keys().filter_map(|hash| agreements.get(hash).ok());
-        let then = asking.filter(|one| one.in_force(at)).map(|one| one.compiled());
+        let then = asking.filter(|one| one.in_force(at)).map(Agreement::compiled);
         let lacking = then.filter(|one| !self.has_final(&shard.origin, closing.size, &one.hash()));
         lacking.filter_map(|one| Some((one.hash(), one.covenant().witness_policy(&log)?))).collect()
     }

@@ -101,7 +101,9 @@ pub(crate) async fn agree(service: &Service, dir: &Path, parties: &mut [Party]) 
     let mut text = String::from(
         "[partnership]\nid = \"proef\"\nversion = 1\ntitle = \"Proef\"\nowner = \"00000099000000001000\"\nvalid_from = \"2020-01-01\"\nvalid_until = \"2100-01-01\"\nevaluation = \"2090-01-01\"\ncontact = \"a@b.example\"\n",
     );
-    parties.iter().for_each(|party| text.push_str(&party.part()));
+    for party in parties.iter() {
+        text.push_str(&party.part());
+    }
     fs::write(&part, text).unwrap();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../covenants/model.toml");
     let compiled = Compiled::new(seinhuis_shell::covenants::load(&[model, part]).unwrap()).unwrap();
@@ -126,14 +128,14 @@ pub(crate) async fn agree(service: &Service, dir: &Path, parties: &mut [Party]) 
 }
 
 /// Lets the agents cosign until something is so.
-pub(crate) async fn until(service: &Service, parties: &mut [Party], so: impl AsyncFn() -> bool) {
+pub(crate) async fn until(service: &Service, parties: &mut [Party], so: impl Fn() -> bool) {
     for _ in 0..1000 {
         service.engine.bring(None, Some(Input::Tick), 0).await;
         service.command(Command::Partners).await.unwrap();
         for party in parties.iter_mut() {
             party.answer(service).await;
         }
-        if so().await {
+        if so() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -142,7 +144,7 @@ pub(crate) async fn until(service: &Service, parties: &mut [Party], so: impl Asy
 }
 
 /// Whether the whole log that grows is cosigned by both.
-pub(crate) async fn is_witnessed(service: &Service) -> bool {
+pub(crate) fn is_witnessed(service: &Service) -> bool {
     let current = service.logs.current().unwrap();
     let watch = Arc::clone(&service.engine.watch().borrow());
     let [of] = &watch.covenants[..] else { return false };
@@ -161,7 +163,7 @@ async fn the_end_of_a_log_is_cosigned_shown_and_what_exports_rest_on() {
     let (service, thread) = Service::open(&home, &config).unwrap();
     let mut parties = parties();
     agree(&service, dir.path(), &mut parties).await;
-    until(&service, &mut parties, async || is_witnessed(&service).await).await;
+    until(&service, &mut parties, || is_witnessed(&service)).await;
     let grows = service.logs.current().unwrap();
     let (rests, _) = service.for_export(&grows).await.unwrap();
     let policy = rests.policy.unwrap();
@@ -172,8 +174,8 @@ async fn the_end_of_a_log_is_cosigned_shown_and_what_exports_rest_on() {
     }
     // The next log is larger and witnessed; nothing of that is of the log that ended.
     fill(&service, grows.log.size() + 5).await;
-    until(&service, &mut parties, async || is_witnessed(&service).await).await;
-    let reached = async || service.engine.watch().borrow().finals.iter().all(|one| one.reached);
+    until(&service, &mut parties, || is_witnessed(&service)).await;
+    let reached = || service.engine.watch().borrow().finals.iter().all(|one| one.reached);
     until(&service, &mut parties, reached).await;
     // As it was looked up before it ended.
     let (rests, earlier) = service.for_export(&grows).await.unwrap();
@@ -216,7 +218,7 @@ async fn a_roll_over_during_an_export_ends_the_wait_for_a_quorum_of_that_log() {
         party.join(&service, conn).await;
     }
     fill(&service, grows.log.size() + 5).await;
-    until(&service, &mut parties, async || is_witnessed(&service).await).await;
+    until(&service, &mut parties, || is_witnessed(&service)).await;
     let (rests, _) = asking.await.unwrap().unwrap();
     assert_eq!((rests.checkpoint, rests.policy), (None, None), "none of that log, and none of another");
     stop(service, thread);
