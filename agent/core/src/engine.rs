@@ -11,6 +11,7 @@ use seinhuis_shared::wire::{Offer, Welcome};
 use crate::agreed::Agreed;
 use crate::corrections::Corrections;
 use crate::follow::Follow;
+use crate::following::Following;
 use crate::inbox::Inbox;
 use crate::logs::{Logs, Place};
 use crate::marks::Marks;
@@ -55,6 +56,7 @@ pub struct Core {
     pub(crate) records: Records,
     pub(crate) retention: Retention,
     pub(crate) trust: Logs,
+    pub(crate) following: Option<Following>,
     pub(crate) prekeys: Prekeys,
     pub(crate) turning: Turning,
     pub(crate) watching: Watching,
@@ -82,6 +84,7 @@ impl Core {
             records: Records::default(),
             retention: Retention::default(),
             trust,
+            following: None,
             prekeys: Prekeys::default(),
             turning: Turning::default(),
             watching: Watching::default(),
@@ -275,7 +278,7 @@ impl Core {
             Input::Prekeys(bundles) => self.keys_came(bundles, now, ports, turn),
             Input::Published(seq) => self.published(seq, turn),
             Input::PublishRefused(reason) => self.publish_refused(reason, now, ports, turn),
-            Input::Succession(answer) => self.succeeded(answer.as_deref(), now, ports, turn),
+            Input::Succession(answer) => self.succeeded(answer, now, ports, turn),
             Input::AcceptOrigin { token, origin } => {
                 let result = self.accept_origin(&origin, now, ports, turn);
                 turn.answers.push((token, result));
@@ -298,7 +301,7 @@ impl Core {
         self.turning.session();
         self.follow.session();
         self.words.session();
-        self.trust.session();
+        self.following = None;
         self.outbox.disconnected();
         self.unproved(now, turn);
     }
@@ -345,7 +348,7 @@ impl Core {
         self.turning.session();
         self.follow.session();
         self.words.session();
-        self.trust.session();
+        self.following = None;
         self.trust.unanswered();
         match self.trust.place(&welcome.origin, &welcome.log_key) {
             Place::Current => self.welcomed(&welcome, now, ports, turn),
@@ -448,11 +451,14 @@ impl Core {
     pub(crate) fn settle(&mut self, outcome: Result<Option<PinRow>, Fork>, now: Timestamp, turn: &mut Turn) {
         turn.writes.append(&mut self.trust.take_changes());
         match outcome {
-            Ok(pin) => turn.writes.extend(pin.map(Write::Pin)),
+            Ok(pin) => {
+                turn.writes.extend(pin.map(Write::Pin));
+                self.quorums_proved();
+            }
             Err(fork) => {
                 if !self.trust.forked() {
                     // The first contradiction is the evidence; a later one must not replace it.
-                    turn.writes.extend((1..).zip(fork.notes).map(|(place, note)| Write::Note(place, note)));
+                    turn.writes.append(&mut self.trust.evidence(fork.notes));
                 }
                 turn.writes.extend(self.trust.fork().map(Write::Pin));
                 self.alarm(AlarmKind::LogForked, fork.detail, now, turn);

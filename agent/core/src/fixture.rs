@@ -756,7 +756,8 @@ impl Broker {
                         Input::Consistency { origin, sizes, proofs }
                     }
                     Send::FetchSuccession { origin, size } => {
-                        Input::Succession(self.succession(&origin, size).map(Box::new))
+                        let answer = self.succession(&origin, size).map(Box::new);
+                        Input::Succession(answer.ok_or(Refusal::UnknownLog.number()))
                     }
                     Send::FetchCase(case) => Input::Case(case, self.cases.get(&case).cloned()),
                     Send::Submit { .. }

@@ -590,8 +590,8 @@ pub enum Write {
     Rotation(Option<Box<RotationRow>>),
     /// A party's changes of its signing key, in order.
     Keys(Oin, Vec<Rotated>),
-    /// A signed note: 0 is that of the pin; from 1 on those that contradict each other, when the log was
-    /// caught. Together they show to anybody what the log signed.
+    /// A signed note: 0 is that of the pin; from 1 on, two for each time that a log was caught, those that
+    /// contradict each other. Together they show to anybody what the log signed.
     Note(u8, Bytes),
     /// An exchange log, by its number from 0.
     Log(u32, Box<LogRow>),

@@ -188,8 +188,8 @@ pub enum Input {
     Published(u64),
     /// The broker refuses the bundle, for this reason.
     PublishRefused(u16),
-    /// What followed on a log that was asked about; nothing when the broker gives no answer.
-    Succession(Option<Box<Succession>>),
+    /// What followed on the log that was asked about, or a refusal's number.
+    Succession(Result<Box<Succession>, u16>),
     /// A person accepts the log of this origin, which the operator began by hand. Answered in [`Turn::answers`].
     AcceptOrigin {
         /// Leads the answer back to who asked.
