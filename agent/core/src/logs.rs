@@ -21,8 +21,8 @@ use crate::trust::{Fork, Signed, Trust};
 /// How many contradictions are kept with their notes.
 const FORKS_KEPT: u8 = 16;
 
-/// The origin that a checkpoint names, before anything is verified.
-pub(crate) fn origin_of(note: &[u8]) -> &str {
+/// The origin that a checkpoint names, before anything is verified; empty when it cannot be read.
+pub fn origin_of(note: &[u8]) -> &str {
     let line = note.split(|byte| *byte == b'\n').next().unwrap_or_default();
     core::str::from_utf8(line).unwrap_or_default()
 }
