@@ -113,7 +113,7 @@ impl Core {
             records_since,
             origin: self.trust.log().origin.clone(),
             pin: self.trust.pin(),
-            caught: self.trust.caught().map(|origin| origin.to_owned()).collect(),
+            caught: self.trust.caught().map(str::to_owned).collect(),
             quorums: self.quorums(now),
             unproven: self.trust.unproven(),
             bundle: self.prekeys.own_bundle(),
