@@ -234,7 +234,7 @@ impl Core {
                 self.retry_corrections(token, about, now, ports, turn);
             }
             Input::Erase { token, position, ground } => {
-                self.erase_by_hand(token, position, ground, now, turn);
+                self.erase_by_hand(token, position, ground, now, ports, turn);
             }
             Input::TakeBack { token, about, reason, sent } => {
                 let result = self.take_back(about, reason, sent.as_deref(), now, turn);
@@ -242,6 +242,10 @@ impl Core {
             }
             Input::Consume { token, position, row } => {
                 let result = self.consume(position, &row, now, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Read { token, row, subjects } => {
+                let result = self.read(&row, subjects, now, ports, turn);
                 turn.answers.push((token, result));
             }
             Input::TakenBack(position, answer) => self.taken_back(position, &answer, now, turn),
@@ -404,7 +408,7 @@ impl Core {
         self.expire_held(now, turn);
         self.seal_drafts(now, ports, turn);
         self.correct_again(now, ports, turn);
-        self.retain(now, turn);
+        self.retain(now, ports, turn);
         self.watch_quorum(now, turn);
         self.fetch_prekeys(now, turn);
         if self.connected

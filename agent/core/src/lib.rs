@@ -58,9 +58,9 @@ pub use records::pseudonym;
 pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, ConsumedRow, CorrectionKind, CorrectionRow, CorrectionState,
-    CosignedRow, ErasedRow, Ground, InboxRow, LogRow, MarkRow, Noted, NoticesRow, OutboxRow, ProposalRow,
-    ProvenanceRow, Reached, RecordRow, ReleaseRow, Remark, RestoreError, RotationRow, Row, Stage, SubjectRow,
-    TakeBackRow, WordRow, Write,
+    CosignedRow, ErasedRow, Ground, InboxRow, LogRow, MarkRow, Noted, NoticesRow, Operation, OutboxRow,
+    ProposalRow, ProvenanceRow, Reached, RecordRow, ReleaseRow, Remark, RestoreError, RotationRow, Row,
+    Stage, SubjectRow, TakeBackRow, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn, Unfetched};

@@ -53,7 +53,7 @@ mod write;
 pub use later::{CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedRow, Ground, MarkRow, Noted};
 pub use log::{AlarmKind, AlarmRow, CosignedRow, LogRow, PinRow, WaitingRow};
 pub use message::{ChainRow, InboxRow, OutboxRow, ProvenanceRow, ReleaseRow, Remark, Stage};
-pub use record::{RecordRow, SubjectRow};
+pub use record::{Operation, RecordRow, SubjectRow};
 pub use said::{ActRow, BundleRow, OwnPrekeyRow, PeerRow, ProposalRow, RotationRow, WordRow};
 pub use told::{ConsumedRow, NoticesRow, Reached, TakeBackRow};
 pub use write::{Row, Write, position_key};

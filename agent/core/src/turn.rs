@@ -16,7 +16,7 @@ use seinhuis_shared::wire::{
 use crate::corrections::CorrectRequest;
 use crate::minimise::{PushRequest, Rejection};
 use crate::outbox::Release;
-use crate::rows::{AlarmRow, Ground, InboxRow, OutboxRow, Reached, Stage, Write};
+use crate::rows::{AlarmRow, Ground, InboxRow, OutboxRow, Reached, Stage, SubjectRow, Write};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -106,6 +106,16 @@ pub enum Input {
         position: u64,
         /// Its row.
         row: Box<InboxRow>,
+    },
+    /// The body of a received message is about to be handed to a person or an application. Answered in
+    /// [`Turn::answers`]; what is refused must not be handed out.
+    Read {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// The message's row.
+        row: Box<InboxRow>,
+        /// The persons its body is about: see [`crate::Core::subjects_in`].
+        subjects: Vec<SubjectRow>,
     },
     /// The broker's answer to a word that takes back the message at this position: entries, or a refusal's number.
     TakenBack(u64, Result<Box<Entries>, u16>),

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::onward::Provenance;
 use seinhuis_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -151,6 +151,8 @@ pub struct InboxRow {
     pub accepted: Timestamp,
     /// When it was stored here.
     pub stored: Timestamp,
+    /// The trace of the message: the same at everybody who has to do with it.
+    pub trace: Option<TraceId>,
     /// The accepted entry's place in the log that the receipt names.
     pub index: u64,
     /// The accepted entry's hash, as a leaf of the log: what this organisation's statement links to.

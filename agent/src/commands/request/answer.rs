@@ -26,7 +26,13 @@ pub(super) fn directly(mut engine: Engine, request: Request) -> Result<Value, Co
             request.source = source(&engine.view(), push.source.as_ref())?;
             push_directly(&mut engine, request)
         }
-        Request::Look(look) => see(&engine.view(), &look, None),
+        Request::Look(look) => {
+            let value = see(&engine.view(), &look, None)?;
+            if let Some(position) = handed_out(&look, &value) {
+                say_directly(&mut engine, Say::Read(position))?;
+            }
+            Ok(value)
+        }
         Request::Propose { document } => say_directly(&mut engine, propose(&document)?),
         Request::Speak { covenant, word, reason } => {
             say_directly(&mut engine, speak(&covenant, &word, reason)?)
@@ -179,7 +185,12 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
                 agent.look_at(field("CASE", case)?);
             }
             let link = agent.link();
-            agent.query(move |view| see(view, &look, Some(&link))).await?
+            let asked = look.clone();
+            let value = agent.query(move |view| see(view, &look, Some(&link))).await??;
+            if let Some(position) = handed_out(&asked, &value) {
+                say(agent, Say::Read(position)).await?;
+            }
+            Ok(value)
         }
     }
 }
@@ -212,6 +223,13 @@ pub(super) fn rejected(rejection: &Rejection) -> Complaint {
         complaint.what = Text::new(numbered(nl), numbered(en));
     }
     complaint
+}
+
+/// The position of the received message whose body is in this answer: that it is read is on record before the answer
+/// goes out.
+fn handed_out(look: &Look, value: &Value) -> Option<u64> {
+    let read = matches!(look, Look::Read { .. }) && value.get("body").is_some();
+    value.get("position").filter(|_| read)?.as_u64()
 }
 
 fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value, Complaint> {
