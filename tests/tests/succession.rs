@@ -8,6 +8,8 @@ use std::fs::File;
 
 use common::{Scene, copy, put_back, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
+use seinhuis_shared::tlog::note::Note;
+use seinhuis_shared::tlog::policy::Policy;
 use seinhuis_shell::clock;
 use seinhuis_tests::samples::{self, Sample};
 use seinhuis_tests::stage::{PATIENCE, text};
@@ -71,6 +73,7 @@ fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
         let logs = stage.agent(stage.member(role), &["log", "list"]).unwrap();
         assert_eq!(logs["logs"].as_array().unwrap().len(), 2, "{logs}");
     }
+    end_is_cosigned(stage, &old, &new);
     // Both logs can be exported, each under its own key, and both say how one follows on the other.
     let logs = stage.broker(&["log", "list"]).unwrap();
     let kinds = ["old.zip", "new.zip"].map(|name| {
@@ -102,6 +105,28 @@ fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
     until_with(stage, "politie", &new);
     assert_eq!(push(stage, "F02"), "accepted");
     wait_for_inbox(stage, stage.member("gemeente"), 3);
+}
+
+/// The final checkpoint of the old log is cosigned by as many as the covenant asks, and that is what the log's folder
+/// shows: by the policy that a partner gives, with the old log's key in it.
+fn end_is_cosigned(stage: &Stage, old: &str, new: &str) {
+    let logs = stage.broker(&["log", "list"]).unwrap();
+    let of = |origin: &str| {
+        let one = logs.as_array().unwrap().iter().find(|one| text(one, "origin") == origin);
+        one.unwrap().clone()
+    };
+    let shown = stage.agent(stage.member("politie"), &["log", "policy"]).unwrap();
+    let policy = text(&shown, "policy").replace(text(&of(new), "key"), text(&of(old), "key"));
+    let policy = Policy::parse(policy.as_bytes()).unwrap();
+    let checkpoint = stage.broker_home().join("log").join(text(&of(old), "folder")).join("checkpoint");
+    process::until("the end of the old log is cosigned", PATIENCE, || {
+        let note = Note::parse(&std::fs::read(&checkpoint).unwrap()).unwrap();
+        let judged = policy.judge(&note);
+        judged.is_ok_and(|judged| judged.witnessed && of(old)["size"] == judged.checkpoint.size())
+    })
+    .unwrap();
+    let finals = stage.broker(&["status"]).unwrap()["witnesses"]["finals"].clone();
+    assert!(finals.as_array().unwrap().iter().all(|one| one["reached"] == true), "{finals}");
 }
 
 /// What a member last sent is proved in this log, which its broker's card does not name: to itself by the logs it knows, to
