@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Scene, town::sample, wait_for_inbox};
+use common::{Scene, copy, put_back, town::sample, wait_for_inbox};
 use seinhuis_agent::{Agent, AgentOptions};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::tlog::note::{Note, VerifierKey};
