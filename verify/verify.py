@@ -748,6 +748,8 @@ def read_entry(line):
     for name, value in entry.items():
         if name not in FIELDS or not is_of(FIELDS[name], value):
             raise ValueError(f"{name}: is no key of an entry, or has a value it may not have")
+        if name == "reason" and value == 0:
+            raise ValueError("reason: is no number of a refusal")
         if isinstance(value, str):
             if len(value.encode()) > LONGEST.get(name, 256) or FORBIDDEN.search(value):
                 raise ValueError(f"{name}: is too long or has a character it may not have")

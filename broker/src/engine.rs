@@ -336,6 +336,10 @@ impl Worker {
             *self.grants.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
                 Arc::new(self.core.grants().to_vec());
         }
+        for origin in self.core.take_finals() {
+            let rows: Vec<_> = self.core.witness_history(&origin).into_iter().map(|(_, row)| row).collect();
+            self.logs.cosigned(&origin, &rows);
+        }
         let sends = self.core.committed(turn, &sealed, &note);
         self.show_watch();
         self.count(inputs, durable);

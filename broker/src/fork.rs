@@ -83,6 +83,9 @@ fn dutch(claim: &Claim) -> String {
         Claim::Other { size, root, own } => format!(
             "hij tekende {size} regels mee met wortel {root}; de eerste {size} van dit log hebben wortel {own}"
         ),
+        Claim::Unknown { origin, size, root } => format!(
+            "hij tekende {size} regels mee met wortel {root} van {origin}, een log van deze broker dat zijn opslag niet kent"
+        ),
         Claim::SaysLarger { size, own } => {
             format!("hij zegt dat hij {size} regels meetekende; dit log heeft er {own}")
         }

@@ -4,13 +4,15 @@
 //! bundle and its tiles, flushes them, and tells the core, which then drops the rows. Until then the
 //! entries are in the journal and, for reading, in the tail.
 
-mod beyond;
+pub(crate) mod beyond;
+mod cache;
 mod check;
 mod damage;
 mod edge;
 mod purge;
+mod reader;
+mod tail;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -27,14 +29,12 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
 
-pub(crate) use beyond::set_aside;
+use cache::{CACHED_BUNDLES, Cache, remember};
 use edge::Edge;
+pub use reader::Reader;
+use tail::Tail;
 
 use crate::tile_tree::TileTree;
-
-mod reader;
-
-pub use reader::Reader;
 
 const WIDTH: u64 = 256;
 const TILE_BYTES: usize = 256 * 32;
@@ -42,103 +42,6 @@ const BUNDLE_MAX: usize = 256 * (2 + 65_535);
 
 /// A file of the log that is complete: its path below the log's folder, and its bytes.
 type LogFile = (String, Vec<u8>);
-
-/// What is not, or not yet, in files.
-#[derive(Debug, Default)]
-struct Tail {
-    size: u64,
-    /// The signed checkpoint of that size; empty when it is not known.
-    note: Vec<u8>,
-    /// Whether the log has ended.
-    closed: bool,
-    /// Per level the hashes after the last full tile.
-    levels: Vec<TileTree>,
-    /// Entries after the last full bundle.
-    entries: Vec<Vec<u8>>,
-    /// Full tiles and bundles that the publisher has not flushed yet.
-    tiles: BTreeMap<(u8, u64), TileTree>,
-    bundles: BTreeMap<u64, Vec<Vec<u8>>>,
-}
-
-impl Tail {
-    fn append(&mut self, entry: Vec<u8>) {
-        let leaf = leaf_hash(&entry);
-        self.entries.push(entry);
-        self.size += 1;
-        self.push(0, leaf);
-        if self.size.is_multiple_of(WIDTH) {
-            let entries = std::mem::take(&mut self.entries);
-            self.bundles.insert(self.size / WIDTH - 1, entries);
-        }
-    }
-
-    fn push(&mut self, level: u8, hash: Digest) {
-        let place = usize::from(level);
-        if self.levels.len() <= place {
-            self.levels.resize_with(place + 1, TileTree::default);
-        }
-        let row = &mut self.levels[place];
-        row.push(hash);
-        if let Some(above) = row.root() {
-            let full = std::mem::take(row);
-            let index = (self.size >> (8 * (u32::from(level) + 1))) - 1;
-            self.tiles.insert((level, index), full);
-            self.push(level + 1, above);
-        }
-    }
-
-    /// A tile that is wholly or partly in memory.
-    fn tile(&self, level: u8, index: u64) -> Option<&TileTree> {
-        if let Some(full) = self.tiles.get(&(level, index)) {
-            return Some(full);
-        }
-        let edge = self.size.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0);
-        (index == edge).then(|| self.levels.get(usize::from(level)))?
-    }
-
-    /// The entries of a bundle that is wholly or partly in memory.
-    fn bundle(&self, index: u64) -> Option<&[Vec<u8>]> {
-        match self.bundles.get(&index) {
-            Some(entries) => Some(entries),
-            None => (index == self.size / WIDTH).then_some(&self.entries),
-        }
-    }
-}
-
-/// What was read from files lately. Full tiles and bundles never change, so nothing in here grows stale.
-#[derive(Debug, Default)]
-struct Cache {
-    /// Tiles of leaves, and apart from them those above: one of these leads to 256 times as many entries or more, and is
-    /// not to make room for what the next proof will not ask for.
-    leaves: BTreeMap<(u8, u64), Arc<TileTree>>,
-    above: BTreeMap<(u8, u64), Arc<TileTree>>,
-    bundles: BTreeMap<u64, Arc<Vec<Vec<u8>>>>,
-}
-
-/// Most tiles of leaves remembered: 4 MiB.
-const CACHED_LEAVES: usize = 256;
-/// Most tiles above them remembered: 32 MiB, and only a log of more than a hundred million entries has so many.
-const CACHED_ABOVE: usize = 2048;
-/// Most bundles remembered: about 3 MiB.
-const CACHED_BUNDLES: usize = 16;
-
-/// Remembers something; forgets all the rest when there is too much, which is cheap to read again.
-fn remember<K: Ord, V>(cache: &mut BTreeMap<K, V>, limit: usize, key: K, value: V) {
-    if cache.len() >= limit {
-        cache.clear();
-    }
-    cache.insert(key, value);
-}
-
-impl Cache {
-    /// Where tiles of a level are remembered, and how many.
-    const fn of(&mut self, level: u8) -> (&mut BTreeMap<(u8, u64), Arc<TileTree>>, usize) {
-        match level {
-            0 => (&mut self.leaves, CACHED_LEAVES),
-            _ => (&mut self.above, CACHED_ABOVE),
-        }
-    }
-}
 
 /// A handle on a log; cheap to clone, readable from any thread.
 #[derive(Debug, Clone)]
@@ -188,7 +91,20 @@ impl Log {
     ///
     /// # Errors
     /// A sentence when files and rows do not make up the log.
-    pub fn open(dir: &Path, size: u64, mut rows: Vec<(u64, Vec<u8>)>) -> Result<Self, Complaint> {
+    pub fn open(dir: &Path, size: u64, rows: Vec<(u64, Vec<u8>)>) -> Result<Self, Complaint> {
+        no_longer_than(dir, size)?;
+        Self::open_within(dir, size, rows)
+    }
+
+    /// As [`Log::open`], whatever files there are beyond `size`.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub(crate) fn open_within(
+        dir: &Path,
+        size: u64,
+        mut rows: Vec<(u64, Vec<u8>)>,
+    ) -> Result<Self, Complaint> {
         let edge = rows.first().map_or(size, |(index, _)| *index).next_multiple_of(WIDTH);
         rows.retain(|(index, _)| *index >= edge);
         let first = rows.first().map_or(size, |(index, _)| *index);
@@ -197,7 +113,6 @@ impl Log {
         if !follow || !complete || !first.is_multiple_of(WIDTH) {
             return Err(broken(dir, "entries are missing from the journal"));
         }
-        no_longer_than(dir, size)?;
         let log = Self::begin(dir);
         log.load_levels(first)?;
         {
@@ -268,6 +183,14 @@ impl Log {
     /// The checkpoint of the log as it is.
     pub(crate) fn set_note(&self, note: &[u8]) {
         self.write().note = note.to_vec();
+    }
+
+    /// What is published as the checkpoint of a log that has ended, when witnesses cosigned it.
+    pub(crate) fn set_cosigned(&self, note: Option<Vec<u8>>) {
+        if note.is_some() {
+            self.write().cosigned = note;
+            self.edge.lock().unwrap_or_else(PoisonError::into_inner).again();
+        }
     }
 
     /// The signed checkpoint of the whole log; empty when it is not known.
@@ -570,106 +493,4 @@ fn broken(path: &Path, what: &str) -> Complaint {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use seinhuis_shared::tlog::proof::{verify_consistency, verify_inclusion};
-
-    fn entry(index: u64) -> Vec<u8> {
-        format!("entry {index}").into_bytes()
-    }
-
-    fn grown(dir: &Path, size: u64) -> Log {
-        let log = Log::open(dir, 0, Vec::new()).unwrap();
-        log.append((0..size).map(entry).collect(), b"note\n");
-        log
-    }
-
-    #[test]
-    fn proofs_are_the_same_from_memory_files_and_after_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let size = 256 * 3 + 17;
-        let log = grown(dir.path(), size);
-        let root = log.frontier().unwrap().root();
-        let before: Vec<_> = (0..size).map(|i| log.receipt(i, 1, size, b"note").unwrap()).collect();
-        assert_eq!(log.publish().unwrap(), 768);
-        assert_eq!(log.publish().unwrap(), 768);
-        let rows = (768..size).map(|index| (index, entry(index))).collect();
-        let again = Log::open(dir.path(), size, rows).unwrap();
-        assert_eq!(again.frontier().unwrap().root(), root);
-        assert_eq!(again.recheck().unwrap(), size);
-        for index in 0..size {
-            for log in [&log, &again] {
-                assert_eq!(log.entry(index).unwrap(), entry(index));
-                assert_eq!(
-                    log.receipt(index, 1, size, b"note").unwrap(),
-                    before[usize::try_from(index).unwrap()]
-                );
-            }
-            let path = tree::inclusion_proof(index, size, &again.nodes(size)).unwrap();
-            verify_inclusion(index, size, &leaf_hash(&entry(index)), &path, &root).unwrap();
-        }
-        let old = Frontier::load(300, &again.nodes(300)).unwrap().root();
-        verify_consistency(300, size, &again.consistency(300, size).unwrap(), &old, &root).unwrap();
-    }
-
-    #[test]
-    fn a_restart_across_a_full_level_one_tile_finds_the_same_root() {
-        let dir = tempfile::tempdir().unwrap();
-        let size = 256 * 256 + 256 + 3;
-        let log = grown(dir.path(), size);
-        let root = log.frontier().unwrap().root();
-        log.publish().unwrap();
-        let rows = (256 * 257..size).map(|index| (index, entry(index))).collect();
-        let again = Log::open(dir.path(), size, rows).unwrap();
-        assert_eq!(again.frontier().unwrap().root(), root);
-    }
-
-    #[test]
-    fn a_changed_entry_is_found_and_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = grown(dir.path(), 512);
-        log.publish().unwrap();
-        let path = dir.path().join("tile/entries/001");
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[5] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        let complaint = log.recheck().unwrap_err();
-        assert!(complaint.what.en.contains("bundle 1"), "{}", complaint.what.en);
-    }
-
-    #[test]
-    fn a_store_that_knows_less_than_the_files_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        grown(dir.path(), 600).publish().unwrap();
-        for size in [0, 100, 256, 300] {
-            let first = size / 256 * 256;
-            let rows = (first..size).map(|index| (index, entry(index))).collect();
-            let complaint = Log::open(dir.path(), size, rows).unwrap_err();
-            assert!(complaint.what.en.contains("older, or gone"), "{size}: {}", complaint.what.en);
-        }
-    }
-
-    #[test]
-    fn a_file_with_other_content_is_never_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = grown(dir.path(), 256);
-        log.publish().unwrap();
-        let path = dir.path().join("tile/0/000");
-        assert_eq!(put(&path, &std::fs::read(&path).unwrap()), Ok(()));
-        assert!(put(&path, b"another history").is_err());
-    }
-
-    #[test]
-    fn missing_rows_are_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        grown(dir.path(), 300).publish().unwrap();
-        assert!(Log::open(dir.path(), 300, (257..300).map(|i| (i, entry(i))).collect()).is_err());
-        assert!(
-            Log::open(dir.path(), 300, (200..300).filter(|i| *i != 260).map(|i| (i, entry(i))).collect())
-                .is_err()
-        );
-        assert!(Log::open(dir.path(), 300, (200..300).map(|i| (i, entry(i))).collect()).is_ok());
-        assert!(Log::open(dir.path(), 300, (256..299).map(|i| (i, entry(i))).collect()).is_err());
-        assert!(Log::open(dir.path(), 300, (256..300).map(|i| (i, entry(i))).collect()).is_ok());
-    }
-}
+mod tests;

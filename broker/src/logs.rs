@@ -5,18 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use seinhuis_broker_core::{Heard, Sealed, Shard, hear};
-use seinhuis_shared::entry::Entry;
+use seinhuis_broker_core::{Heard, Sealed, Shard, WitnessedRow, hear, hear_unknown};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::{LogKey, Receipt};
 use seinhuis_shared::signing::{SigningKey, sha256};
-use seinhuis_shared::succession::{self, Cause};
+use seinhuis_shared::succession;
 use seinhuis_shared::tlog::note::Note;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files;
 use seinhuis_shell::lang::Text;
 
-use crate::log::{Log, set_aside};
+use crate::log::{Log, beyond};
 
 /// One log.
 #[derive(Debug, Clone)]
@@ -31,8 +30,6 @@ pub struct OneLog {
     pub base: u64,
     /// Whether it has ended.
     pub closed: bool,
-    /// Whether the operator began it by hand, so that the log before it may have had another history.
-    pub by_hand: bool,
     /// The log.
     pub log: Log,
 }
@@ -53,6 +50,8 @@ pub(crate) struct Known {
     pub(crate) size: u64,
     /// The signed checkpoint of that size.
     pub(crate) note: Vec<u8>,
+    /// The newest checkpoints that witnesses cosigned.
+    pub(crate) witnessed: Vec<WitnessedRow>,
     /// Entries that are still rows, by position.
     pub(crate) rows: Vec<(u64, Vec<u8>)>,
     /// Up to which index the texts are removed.
@@ -61,7 +60,7 @@ pub(crate) struct Known {
 
 impl Logs {
     /// Opens every log the store knows of, and checks that files and store belong together. With `aside`, files that
-    /// the store does not know of are set aside instead of refused.
+    /// the store does not know of are left where they are instead of refused, until [`Logs::set_aside`].
     ///
     /// # Errors
     /// A sentence when they do not make up the logs.
@@ -72,49 +71,87 @@ impl Logs {
         aside: bool,
     ) -> Result<Self, Complaint> {
         let logs = Self { dir: Arc::new(dir.to_path_buf()), key: Arc::new(key), all: Arc::default() };
-        let mut by_hand = false;
         for one in known {
-            let Known { shard, size, note, rows, purged } = one;
+            let Known { shard, size, note, witnessed, rows, purged } = one;
             let folder = logs.folder(&shard.origin);
             let path = dir.join(&folder);
             files::make_private_dir(&path)?;
-            // A log that ended has its last, partial files for good.
-            if aside && shard.closing.is_none() {
-                let moved = set_aside(&path, size)?;
-                if moved > 0 {
-                    tracing::warn!(moved, folder, "files that the store does not know of were set aside");
-                }
-            }
             let rows: Vec<_> =
                 rows.into_iter().map(|(position, entry)| (position - shard.base, entry)).collect();
-            let log = if shard.closing.is_some() && rows.is_empty() {
-                Log::open_closed(&path, size, purged)?
-            } else {
-                let log = Log::open(&path, size, rows)?.with_purged(purged);
-                if shard.closing.is_some() {
-                    log.close();
-                }
+            let log = if shard.closing.is_some() {
+                let log = if rows.is_empty() {
+                    Log::open_closed(&path, size, purged)?
+                } else {
+                    Log::open(&path, size, rows)?.with_purged(purged)
+                };
+                log.close();
                 log
+            } else {
+                let log = if aside {
+                    Log::open_within(&path, size, rows)?
+                } else {
+                    beyond::check(&path)?;
+                    Log::open(&path, size, rows)?
+                };
+                log.with_purged(purged)
             };
             log.set_note(&note);
-            if let Some(closing) = &shard.closing
-                && log.root(size)? != closing.root
-            {
-                return Err(other_root(&path));
+            if let Some(closing) = &shard.closing {
+                if log.root(size)? != closing.root {
+                    return Err(other_root(&path));
+                }
+                log.set_cosigned(joined(witnessed.iter().filter(|row| row.size == size)));
             }
             let closed = shard.closing.is_some();
-            logs.push(OneLog {
-                number: 0,
-                origin: shard.origin,
-                folder,
-                base: shard.base,
-                closed,
-                by_hand,
-                log,
-            });
-            by_hand = shard.closing.is_some_and(|closing| closing.by_hand);
+            logs.push(OneLog { number: 0, origin: shard.origin, folder, base: shard.base, closed, log });
+        }
+        if !aside {
+            beyond::check_others(dir, &logs.folders())?;
         }
         Ok(logs)
+    }
+
+    /// Moves aside what the store does not know of: files of the log that grows, and whole logs. Before anything is
+    /// added to a log of such a store, and after everything that may refuse that.
+    ///
+    /// # Errors
+    /// A sentence when a file cannot be moved: the broker then does not start before this was done in full.
+    pub(crate) fn set_aside(&self) -> Result<(), Complaint> {
+        let current = self.current()?;
+        // A log that ended has its last, partial files for good.
+        let moved =
+            if current.closed { 0 } else { beyond::set_aside(current.log.dir(), current.log.size())? };
+        let others = beyond::others(&self.dir, &self.folders());
+        for folder in &others {
+            beyond::set_log_aside(&self.dir, folder, (current.log.dir(), current.log.size()))?;
+        }
+        if moved > 0 || !others.is_empty() {
+            tracing::warn!(
+                moved,
+                ?others,
+                folder = current.folder,
+                "files and logs that the store does not know of were set aside"
+            );
+        }
+        Ok(())
+    }
+
+    /// The origins of the logs whose files are here and that the store does not know of.
+    pub(crate) fn lost(&self) -> Vec<String> {
+        let others = beyond::others(&self.dir, &self.folders());
+        others.iter().filter_map(|folder| beyond::origin_of(&self.dir.join(folder))).collect()
+    }
+
+    fn folders(&self) -> Vec<String> {
+        self.read().iter().map(|one| one.folder.clone()).collect()
+    }
+
+    /// Witnesses cosigned the final checkpoint of a log: that is shown from now on.
+    pub(crate) fn cosigned(&self, origin: &str, rows: &[WitnessedRow]) {
+        if let Some(one) = self.all().iter().find(|one| one.closed && one.origin == origin) {
+            let size = one.log.size();
+            one.log.set_cosigned(joined(rows.iter().filter(|row| row.size == size)));
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Vec<OneLog>> {
@@ -202,9 +239,7 @@ impl Logs {
                 let folder = self.folder(sealed.origin());
                 let log = Log::begin(&self.dir.join(&folder));
                 let (origin, base, log_here) = (sealed.origin().to_owned(), sealed.base(), log.clone());
-                let by_hand = sealed.entries().first().is_some_and(|entry| begun_by_hand(entry));
-                let closed = false;
-                self.push(OneLog { number: 0, origin, folder, base, closed, by_hand, log: log_here });
+                self.push(OneLog { number: 0, origin, folder, base, closed: false, log: log_here });
                 log
             }
         };
@@ -239,8 +274,7 @@ impl Logs {
         one.ok_or_else(|| Complaint::bug("a log that is not there"))?.log.consistency(old, new)
     }
 
-    /// Holds the checkpoint that an agent says it cosigned against the log it is of. What it saw of a log that ended is
-    /// nothing of the one that grows; and a log that the operator ended by hand may be contradicted.
+    /// Holds the checkpoint that an agent says it cosigned against the log it is of.
     ///
     /// # Errors
     /// A sentence when the log's files cannot be read.
@@ -250,20 +284,14 @@ impl Logs {
         }
         let origin =
             Note::parse(cosigned).ok().and_then(|note| note.text().lines().next().map(str::to_owned));
-        let all = self.all();
-        let Some(place) = all.iter().position(|one| Some(&one.origin) == origin.as_ref()) else {
+        let Some((_, key)) = origin.and_then(|origin| self.key(&origin).ok()) else {
             return Ok(Heard::Unreadable);
         };
-        let (one, later) = (&all[place], &all[place + 1..]);
-        let key = self.key(&one.origin)?.1;
-        let heard = hear(cosigned, (&key.origin, &key.key), one.log.size(), |size| one.log.root(size))?;
-        Ok(match heard {
-            Heard::Fits { .. } if !later.is_empty() => Heard::Nothing,
-            Heard::Contradicts { .. } if later.iter().any(|one| one.by_hand) => Heard::Nothing,
-            heard @ (Heard::Nothing | Heard::Fits { .. } | Heard::Contradicts { .. } | Heard::Unreadable) => {
-                heard
-            }
-        })
+        let as_of = (key.origin.as_str(), &key.key);
+        match self.all().into_iter().find(|one| one.origin == key.origin) {
+            Some(one) => hear(cosigned, as_of, one.log.size(), |size| one.log.root(size)),
+            None => Ok(hear_unknown(cosigned, as_of)),
+        }
     }
 
     /// Writes what is complete and what is at the edges; the position before which everything is in files for good.
@@ -282,9 +310,22 @@ impl Logs {
     }
 }
 
-/// Whether an opening entry says that the operator began its log by hand.
-fn begun_by_hand(entry: &[u8]) -> bool {
-    Entry::parse(entry).is_ok_and(|entry| entry.detail.as_deref() == Some(Cause::NewOrigin.as_str()))
+/// The largest of these checkpoints, with the lines of all that are of the same text.
+pub(crate) fn joined<'a>(rows: impl Iterator<Item = &'a WitnessedRow>) -> Option<Vec<u8>> {
+    let mut largest: Option<(u64, Note)> = None;
+    for row in rows {
+        let note = Note::parse(&row.note).ok()?;
+        match &mut largest {
+            Some((size, known)) if *size == row.size && known.text() == note.text() => {
+                for line in note.signatures() {
+                    known.add(line.clone()).ok()?;
+                }
+            }
+            Some((size, _)) if *size >= row.size => {}
+            other => *other = Some((row.size, note)),
+        }
+    }
+    largest.map(|(_, note)| note.to_string().into_bytes())
 }
 
 /// The signed checkpoint in a receipt.

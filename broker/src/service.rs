@@ -1,13 +1,13 @@
 //! The broker as a whole: store, core, log and engine put together, with or without a network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use seinhuis_broker_core::{
-    Answer, Command, CommandId, Core, CovenantWatch, Heard, Input, Question, Watch, WitnessedRow,
+    Answer, Command, CommandId, Core, CovenantWatch, Heard, Input, Question, WitnessedRow,
 };
 use seinhuis_journal::{IndexRecovery, JournalStore, Options, Recovery, Store};
 use seinhuis_shared::cbor::Bytes;
@@ -31,7 +31,7 @@ use crate::export::Witnessed;
 use crate::fork;
 use crate::home::Home;
 use crate::log::Log;
-use crate::logs::{Known, Logs, OneLog, note_of};
+use crate::logs::{Known, Logs, OneLog, joined, note_of};
 use crate::store::{self, TableRow};
 use crate::upkeep::Checker;
 
@@ -61,18 +61,18 @@ impl Service {
     /// # Errors
     /// A sentence naming file, fault and fix; nothing is served then.
     pub fn open(home: &Home, config: &Config) -> Result<(Self, EngineThread), Complaint> {
-        Self::open_with(home, config, false)
+        Self::open_with(home, config, None)
     }
 
-    /// As [`Service::open`]; with `aside`, log files of a history the store does not know are set aside instead of
-    /// refused. For nobody but who begins a log under another origin.
+    /// As [`Service::open`], for who begins a log under the origin `next`: log files of a history the store does not
+    /// know are set aside instead of refused, after everything that may refuse that origin.
     ///
     /// # Errors
     /// As [`Service::open`].
     pub(crate) fn open_with(
         home: &Home,
         config: &Config,
-        aside: bool,
+        next: Option<&str>,
     ) -> Result<(Self, EngineThread), Complaint> {
         let log_key = home.log_identity(&config.log_origin)?;
         let options = Options {
@@ -80,7 +80,7 @@ impl Service {
             index_interval: Duration::from_millis(config.store.index_interval_ms),
             ..Options::default()
         };
-        if !aside {
+        if next.is_none() {
             fork::check(home)?;
         }
         seinhuis_shell::files::make_private_dir(&home.store())?;
@@ -92,7 +92,7 @@ impl Service {
         let settings = core_config(config, log_key.0.public());
         let known = known(&rows, &config.log_origin)?;
         check_origin(&known, config, home)?;
-        let logs = Logs::open(&home.log(), log_key, known, aside)?;
+        let logs = Logs::open(&home.log(), log_key, known, next.is_some())?;
         let current = logs.current()?;
         let root = head_root(&rows);
         let mut core = Core::restore(settings, rows, current.log.frontier()?).map_err(|error| {
@@ -113,7 +113,13 @@ impl Service {
         })?;
         check_head(&core, &logs.key(&current.origin)?.1)?;
         current.log.damage(root.as_ref()).map_or(Ok(()), Err)?;
-        if !aside {
+        if let Some(next) = next {
+            core.may_begin(next).map_err(Complaint::from_refusal)?;
+            if logs.lost().iter().any(|lost| lost == next) {
+                return Err(Complaint::from_refusal(Refusal::BadOrigin));
+            }
+            logs.set_aside()?;
+        } else {
             check_witnessed(&core, &current.log)?;
             core.begin(clock::now());
         }
@@ -169,39 +175,61 @@ impl Service {
         watch.covenants.iter().find(|one| one.covenant == *covenant && one.newest.is_some()).cloned()
     }
 
-    /// Waits until every covenant that asks a quorum has one over a tree of at least `size` entries. `false` when that
-    /// takes longer than `patience`, or the engine stops.
-    pub async fn wait_witnessed(&self, size: u64, patience: Duration) -> bool {
+    /// Waits until every covenant that asks a quorum has one over a tree of this log of at least `size` entries. `false`
+    /// when that takes longer than `patience`, another log grows meanwhile, or the engine stops.
+    pub async fn wait_witnessed(&self, origin: &str, size: u64, patience: Duration) -> bool {
         let mut watch = self.engine.watch();
-        let reached = |watch: &Arc<Watch>| {
-            let of = |one: &CovenantWatch| one.newest.as_ref().is_some_and(|row| row.size >= size);
-            watch.covenants.iter().all(of)
-        };
-        let waiting = watch.wait_for(reached);
-        matches!(tokio::time::timeout(patience, waiting).await, Ok(Ok(_)))
+        let of = |one: &CovenantWatch| one.origin == origin;
+        let reached = |one: &CovenantWatch| one.newest.as_ref().is_some_and(|row| row.size >= size);
+        let waiting = watch.wait_for(|watch| {
+            watch.covenants.iter().all(|one| of(one) && reached(one))
+                || watch.covenants.iter().any(|one| !of(one))
+        });
+        let Ok(Ok(watch)) = tokio::time::timeout(patience, waiting).await else { return false };
+        watch.covenants.iter().all(of)
     }
 
     /// What witnesses saw of a log, for an export of all it holds at the moment: the newest checkpoint that as many
-    /// cosigned as is asked, if one of that size comes within a moment, and the earlier ones that are kept.
+    /// cosigned as is asked, and the earlier ones that are kept. Of the log that grows the newest gets a moment to
+    /// come; of a log that ended it is the final one, if that was cosigned.
     ///
     /// # Errors
     /// When the engine has stopped.
     pub async fn for_export(&self, one: &OneLog) -> Result<(Witnessed, Vec<WitnessedRow>), Complaint> {
+        // It may have ended since it was looked up: the entry that tells of the export is of the next log then.
+        let closed = self.logs.named(&one.origin)?.closed;
+        let (size, asks) = (one.log.size(), !self.engine.watch().borrow().covenants.is_empty());
+        let reached = closed || (asks && self.wait_witnessed(&one.origin, size, EXPORT_PATIENCE).await);
         let answer = self.command(Command::WitnessHistory { origin: one.origin.clone() }).await?;
-        let Answer::WitnessHistory(earlier) = answer else { return Err(Complaint::bug("another answer")) };
-        let size = one.log.size();
-        let asks = !self.engine.watch().borrow().covenants.is_empty();
-        if one.closed || !asks || !self.wait_witnessed(size, EXPORT_PATIENCE).await {
-            return Ok((Witnessed::default(), earlier));
-        }
-        let watch = Arc::clone(&self.engine.watch().borrow());
-        // A policy has one quorum, and a partner of two covenants could be in one group only: each has its own.
-        let policies = watch.covenants.iter();
-        let policies =
-            policies.filter_map(|one| Some((one.covenant, String::from_utf8(one.policy.clone()).ok()?)));
-        let policies = policies.collect();
-        let rows = watch.covenants.iter().filter_map(|one| one.newest.as_ref());
-        Ok((Witnessed { checkpoint: joined(rows), policies }, earlier))
+        let Answer::WitnessHistory(rows) = answer else { return Err(Complaint::bug("another answer")) };
+        let newest: Vec<(Digest, WitnessedRow)> = if closed {
+            rows.iter().filter(|(_, row)| row.size == size).cloned().collect()
+        } else {
+            let watch = Arc::clone(&self.engine.watch().borrow());
+            let own = watch.covenants.iter().filter(|watch| reached && watch.origin == one.origin);
+            own.filter_map(|watch| Some((watch.covenant, watch.newest.clone()?))).collect()
+        };
+        let checkpoint = joined(newest.iter().map(|(_, row)| row));
+        let policies = self.policies(&one.origin, &newest)?;
+        Ok((Witnessed { checkpoint, policies }, rows.into_iter().map(|(_, row)| row).collect()))
+    }
+
+    /// The policies by which these are witnessed. A policy has one quorum, and a partner of two covenants could be in one
+    /// group of it only: each covenant has its own.
+    fn policies(
+        &self,
+        origin: &str,
+        rows: &[(Digest, WitnessedRow)],
+    ) -> Result<BTreeMap<Digest, String>, Complaint> {
+        let covenants: BTreeSet<Digest> = rows.iter().map(|(covenant, _)| *covenant).collect();
+        let log = self.logs.key(origin)?.1;
+        let directory = self.engine.directory();
+        let policy = |covenant: Digest| {
+            let version = directory.covenant(&covenant).ok()?;
+            let policy = version.compiled().covenant().witness_policy(&log.key)?;
+            Some((covenant, String::from_utf8(policy.to_bytes()).ok()?))
+        };
+        Ok(covenants.into_iter().filter_map(policy).collect())
     }
 
     /// Writes complete parts of the log to files, for as long as the engine runs.
@@ -239,24 +267,6 @@ impl Service {
     }
 }
 
-/// The largest of these checkpoints, with the lines of all that are of the same text.
-fn joined<'a>(rows: impl Iterator<Item = &'a WitnessedRow>) -> Option<Vec<u8>> {
-    let mut largest: Option<(u64, Note)> = None;
-    for row in rows {
-        let note = Note::parse(&row.note).ok()?;
-        match &mut largest {
-            Some((size, known)) if *size == row.size && known.text() == note.text() => {
-                for line in note.signatures() {
-                    known.add(line.clone()).ok()?;
-                }
-            }
-            Some((size, _)) if *size >= row.size => {}
-            other => *other = Some((row.size, note)),
-        }
-    }
-    largest.map(|(_, note)| note.to_string().into_bytes())
-}
-
 /// The core's settings.
 fn core_config(config: &Config, log_key: PublicKey) -> seinhuis_broker_core::Config {
     let mut settings = seinhuis_broker_core::Config::new(&config.log_origin, log_key, SOFTWARE);
@@ -275,9 +285,11 @@ fn known(rows: &[TableRow], origin: &str) -> Result<Vec<Known>, Complaint> {
     let mut shards: Vec<Shard> = Vec::new();
     let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
     let mut purged: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut witnessed: BTreeMap<String, Vec<WitnessedRow>> = BTreeMap::new();
     let (mut size, mut note) = (0, Vec::new());
     for (table, key, value) in rows {
-        if !matches!(table, Table::Entries | Table::Head | Table::Shards | Table::Purged) {
+        let of_logs = [Table::Entries, Table::Head, Table::Shards, Table::Purged, Table::Witnessed];
+        if !of_logs.contains(table) {
             continue;
         }
         match Write::from_row(*table, key, value) {
@@ -285,6 +297,7 @@ fn known(rows: &[TableRow], origin: &str) -> Result<Vec<Known>, Complaint> {
             Some(Write::Head(head)) => (size, note) = (head.size, head.note.0),
             Some(Write::Shard { shard, .. }) => shards.push(shard),
             Some(Write::Purged { log, entries }) => drop(purged.insert(log, entries)),
+            Some(Write::Witnessed { origin, row, .. }) => witnessed.entry(origin).or_default().push(*row),
             Some(_) | None => return Err(damaged()),
         }
     }
@@ -301,7 +314,9 @@ fn known(rows: &[TableRow], origin: &str) -> Result<Vec<Known>, Complaint> {
         let end = shard.base.saturating_add(size);
         let own = |(position, _): &(u64, Vec<u8>)| (shard.base..end).contains(position);
         let rows = entries.extract_if(.., |row| own(row)).collect();
-        known.push(Known { size, note, rows, purged: purged.remove(&number).unwrap_or_default(), shard });
+        let witnessed = witnessed.remove(&shard.origin).unwrap_or_default();
+        let purged = purged.remove(&number).unwrap_or_default();
+        known.push(Known { shard, size, note, witnessed, rows, purged });
     }
     if entries.is_empty() { Ok(known) } else { Err(damaged()) }
 }

@@ -209,7 +209,7 @@ pub struct Entry {
     pub statement: Option<Digest>,
     /// `result`: outcome in one word from a closed list.
     pub result: Option<String>,
-    /// `reason`: number of the refusal in the refusal table.
+    /// `reason`: number of the refusal in the refusal table, never 0.
     pub reason: Option<u16>,
     /// `trace`: W3C trace id, the link to the partners' own processing logs.
     pub trace: Option<TraceId>,
@@ -258,9 +258,13 @@ impl Entry {
     ///
     /// # Errors
     /// [`EntryError::BadValue`] for a text that is empty, too long, or holds a control character or line
-    /// separator, or an integer over 2^53 − 1; [`EntryError::TooLong`] past [`ENTRY_MAX`] bytes.
+    /// separator, an integer over 2^53 − 1, or a `reason` of 0; [`EntryError::TooLong`] past [`ENTRY_MAX`] bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, EntryError> {
         check_codes(self.categories.as_deref(), self.detail.as_deref())?;
+        if self.reason == Some(0) {
+            // No refusal has that number; what was not refused has no reason.
+            return Err(EntryError::BadValue("reason"));
+        }
         let mut out = Writer::new();
         // In the order of their names, as RFC 8785 §3.2.3 asks; the reader refuses any other.
         out.text("activity", self.activity.as_deref())?;

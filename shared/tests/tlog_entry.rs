@@ -128,7 +128,8 @@ fn another_way_of_writing_is_refused() {
         BARE.replace(salt, r#""salt":"""#),
         BARE.replace("1772366400000", "9007199254740992"),
         BARE.replace("1772366400000", "18446744073709551616"),
-        BARE.replace(r#""time""#, r#""reason":65536,"time""#),
+        BARE.replace(r#""salt""#, r#""reason":65536,"salt""#),
+        BARE.replace(r#""salt""#, r#""reason":0,"salt""#),
         BARE.replace(r#""kind""#, r#""from":"1","kind""#),
         BARE.replace(r#""kind""#, r#""flow":"","kind""#),
         BARE.replace(r#""kind""#, r#""flow":7,"kind""#),
@@ -175,6 +176,9 @@ fn texts_and_numbers_have_bounds() {
         let entry = Entry { detail: Some(text.to_owned()), ..bare() };
         assert_eq!(entry.to_bytes(), Err(EntryError::BadValue("detail")), "{text:?}");
     }
+    assert_eq!(Entry { reason: Some(0), ..bare() }.to_bytes(), Err(EntryError::BadValue("reason")));
+    let entry = Entry { reason: Some(1), ..bare() };
+    assert_eq!(Entry::parse(&entry.to_bytes().unwrap()), Ok(entry));
     for text in ["", " a", "a ", "a  b", &"x".repeat(MAX_CATEGORIES_BYTES + 1)] {
         let entry = Entry { categories: Some(text.to_owned()), ..bare() };
         assert_eq!(entry.to_bytes(), Err(EntryError::BadValue("categories")), "{text:?}");

@@ -1,17 +1,19 @@
 //! One log after another, with real processes: a year that passes while a partner is away, and a log that the
 //! operator begins by hand.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
 mod common;
 
 use std::fs::File;
 
-use common::{Scene, wait_for_inbox};
+use common::{Scene, copy, put_back, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
+use seinhuis_shared::tlog::note::Note;
+use seinhuis_shared::tlog::policy::Policy;
 use seinhuis_shell::clock;
 use seinhuis_tests::samples::{self, Sample};
 use seinhuis_tests::stage::{PATIENCE, text};
-use seinhuis_tests::{Stage, process};
+use seinhuis_tests::{Member, Stage, process};
 use seinhuis_verify::{Key, Proves, Verdict};
 use serde_json::Value;
 
@@ -71,6 +73,7 @@ fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
         let logs = stage.agent(stage.member(role), &["log", "list"]).unwrap();
         assert_eq!(logs["logs"].as_array().unwrap().len(), 2, "{logs}");
     }
+    end_is_cosigned(stage, &old, &new);
     // Both logs can be exported, each under its own key, and both say how one follows on the other.
     let logs = stage.broker(&["log", "list"]).unwrap();
     let kinds = ["old.zip", "new.zip"].map(|name| {
@@ -104,6 +107,52 @@ fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
     wait_for_inbox(stage, stage.member("gemeente"), 3);
 }
 
+/// The final checkpoint of the old log is cosigned by as many as the covenant asks, and that is what the log's folder
+/// shows: by the policy that a partner gives, with the old log's key in it.
+fn end_is_cosigned(stage: &Stage, old: &str, new: &str) {
+    let logs = stage.broker(&["log", "list"]).unwrap();
+    let of = |origin: &str| {
+        let one = logs.as_array().unwrap().iter().find(|one| text(one, "origin") == origin);
+        one.unwrap().clone()
+    };
+    let shown = stage.agent(stage.member("politie"), &["log", "policy"]).unwrap();
+    let policy = text(&shown, "policy").replace(text(&of(new), "key"), text(&of(old), "key"));
+    let policy = Policy::parse(policy.as_bytes()).unwrap();
+    let checkpoint = stage.broker_home().join("log").join(text(&of(old), "folder")).join("checkpoint");
+    process::until("the end of the old log is cosigned", PATIENCE, || {
+        let note = Note::parse(&std::fs::read(&checkpoint).unwrap()).unwrap();
+        let judged = policy.judge(&note);
+        judged.is_ok_and(|judged| judged.witnessed && of(old)["size"] == judged.checkpoint.size())
+    })
+    .unwrap();
+    let finals = stage.broker(&["status"]).unwrap()["witnesses"]["finals"].clone();
+    assert!(finals.as_array().unwrap().iter().all(|one| one["reached"] == true), "{finals}");
+}
+
+/// What a member last sent is proved in this log, which its broker's card does not name: to itself by the logs it knows, to
+/// others by the keys of those logs.
+fn receipts_verify_in(stage: &Stage, member: &Member, origin: &str) {
+    let sent = stage.agent(member, &["outbox", "list"]).unwrap();
+    let id = text(sent.as_array().unwrap().last().unwrap(), "msg_id").to_owned();
+    let [file, covenant] =
+        ["bewijs.txt", "convenant.cbor"].map(|name| stage.dir.join(name).to_string_lossy().into_owned());
+    stage.agent(member, &["receipt", "save", &id, "--out", &file]).unwrap();
+    let shown = stage.agent(member, &["receipt", "verify", &file]).unwrap();
+    assert_eq!(shown["logs"], serde_json::json!([origin]), "{shown}");
+    assert_eq!(text(&shown["recipients"][0]["steps"][0], "log"), origin);
+    let hash = text(&stage.agent(member, &["outbox", "show", &id]).unwrap(), "covenant").to_owned();
+    stage.agent(member, &["covenant", "export", &hash, "--out", &covenant]).unwrap();
+    let keys = stage.broker(&["log", "list"]).unwrap();
+    let keys: Vec<&str> = keys.as_array().unwrap().iter().map(|log| text(log, "key")).collect();
+    let [first, last] = keys[..] else { panic!("two logs: {keys:?}") };
+    let verify = |keys: &[&str]| {
+        let keys = keys.iter().flat_map(|key| ["--log-key", key]);
+        let args = ["receipt", "verify", &file].into_iter().chain(keys).chain(["--covenant", &covenant]);
+        stage.try_agent(member, &args.collect::<Vec<_>>()).unwrap().code
+    };
+    assert_eq!((verify(&[first, last]), verify(&[last]), verify(&[first])), (0, 0, 1));
+}
+
 #[test]
 fn a_log_begun_by_hand_is_followed_by_hand() {
     let scene = Scene::with(&CAST);
@@ -132,8 +181,52 @@ fn a_log_begun_by_hand_is_followed_by_hand() {
     }
     assert_eq!(push(stage, "F02"), "accepted");
     wait_for_inbox(stage, stage.member("gemeente"), 1);
+    receipts_verify_in(stage, police, origin);
     let card = stage.dir.join("card.json");
     stage.broker(&["card", "--out", &card.to_string_lossy()]).unwrap();
     let card: Value = serde_json::from_slice(&std::fs::read(card).unwrap()).unwrap();
     assert_eq!(text(&card, "log_origin"), origin, "who comes now begins with the new log");
+}
+
+#[test]
+fn agents_that_are_ahead_of_a_broker_that_was_put_back_go_on_by_hand() {
+    let scene = Scene::unwatched_last_year(&CAST);
+    let stage = &scene.stage;
+    let old = origin(&stage.broker(&["status"]).unwrap());
+    let kept = stage.dir.join("kept");
+    copy(&stage.broker_home(), &kept);
+    let broker = scene.broker();
+    let _agents = scene.agents();
+    assert_eq!(push(stage, "F02"), "accepted");
+    let year = clock::now().year();
+    let lost = old.replace(&(year - 1).to_string(), &year.to_string());
+    for role in CAST {
+        until_with(stage, role, &lost);
+    }
+    broker.stop(PATIENCE).unwrap();
+    put_back(stage, &kept);
+    let begun = "broker.voorbeeldstad.example/na-herstel";
+    let reason = "Reservekopie van voor de jaarwisseling teruggezet";
+    stage.broker(&["log", "new-origin", "--origin", begun, "--reason", reason]).unwrap();
+    let _broker = scene.broker();
+    for role in CAST {
+        let member = stage.member(role);
+        let mut offered = Value::Null;
+        process::until("it is offered", PATIENCE, || {
+            offered = stage.agent(member, &["log", "list"]).unwrap()["offered"].clone();
+            !offered.is_null()
+        })
+        .unwrap();
+        assert_eq!((text(&offered, "old"), text(&offered, "origin")), (old.as_str(), begun));
+        assert_eq!(
+            (&offered["consistent"], &offered["unknown"]),
+            (&false.into(), &vec![lost.as_str()].into())
+        );
+        stage.agent(member, &["log", "accept-origin", "--origin", begun]).unwrap();
+        until_with(stage, role, begun);
+        let status = stage.agent(member, &["status"]).unwrap();
+        assert_eq!(status["log"]["caught"], serde_json::json!([old, lost]), "{status}");
+    }
+    assert_eq!(push(stage, "F02"), "accepted");
+    wait_for_inbox(stage, stage.member("gemeente"), 2);
 }

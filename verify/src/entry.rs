@@ -88,6 +88,9 @@ impl<'a> Entry<'a> {
                 return Err("has a value it may not have".to_owned());
             }
             let number = if let Value::Number(number) = &value { Some(*number) } else { None };
+            if key == "reason" && number == Some(0) {
+                return Err("is no number of a refusal".to_owned());
+            }
             match key {
                 "v" => version = number,
                 "time" => time = number,

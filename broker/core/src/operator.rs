@@ -168,8 +168,8 @@ pub enum Answer {
     Purged(BTreeMap<usize, u64>),
     /// How things stand.
     Overview(crate::core::Overview),
-    /// What is kept of a log's witnessed checkpoints, by rising size.
-    WitnessHistory(Vec<crate::write::WitnessedRow>),
+    /// What is kept of a log's witnessed checkpoints, each with its covenant, by rising size.
+    WitnessHistory(Vec<(Digest, crate::write::WitnessedRow)>),
     /// How the witnesses of the log stand.
     Witnesses(Box<crate::witnesses::Watch>),
 }

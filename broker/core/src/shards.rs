@@ -152,7 +152,12 @@ impl Core {
 
     /// The verifier key of the current log.
     pub(crate) fn log_key_text(&self) -> String {
-        KeyText::new(self.origin(), ED25519, &self.config.log_key.to_bytes())
+        self.log_key_text_of(self.origin())
+    }
+
+    /// The verifier key of a log of this broker; empty for an origin that cannot have one.
+    pub(crate) fn log_key_text_of(&self, origin: &str) -> String {
+        KeyText::new(origin, ED25519, &self.config.log_key.to_bytes())
             .map(|key| key.to_string())
             .unwrap_or_default()
     }
@@ -191,6 +196,19 @@ impl Core {
         Ok(())
     }
 
+    /// Whether a log can be begun by hand under this origin now.
+    ///
+    /// # Errors
+    /// [`Refusal::BadOrigin`] for what is no name of a log, or is one of this broker's already or next.
+    pub fn may_begin(&self, origin: &str) -> Result<(), Refusal> {
+        let named = KeyText::new(origin, ED25519, &self.config.log_key.to_bytes()).is_ok()
+            && origin.len() <= ORIGIN_MAX
+            && origin.bytes().all(|byte| byte.is_ascii_graphic());
+        let closing = self.state.log.current().and_then(|shard| shard.closing.as_ref());
+        let taken = self.state.log.shard(origin).is_some() || closing.is_some_and(|end| end.next == origin);
+        if !named || taken || self.next.is_some() { Err(Refusal::BadOrigin) } else { Ok(()) }
+    }
+
     /// The operator has a log begun under another origin. Why, goes into the log as a hash.
     pub(crate) fn new_origin(
         &mut self,
@@ -199,12 +217,7 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<(), Refusal> {
-        let named = KeyText::new(&origin, ED25519, &self.config.log_key.to_bytes()).is_ok()
-            && origin.len() <= ORIGIN_MAX
-            && origin.bytes().all(|byte| byte.is_ascii_graphic());
-        if !named || self.next.is_some() || self.state.log.shard(&origin).is_some() {
-            return Err(Refusal::BadOrigin);
-        }
+        self.may_begin(&origin)?;
         let mut entry = self.entry(Kind::Operator, now, turn);
         entry.detail = Some(Cause::NewOrigin.as_str().to_owned());
         entry.statement = Some(reason);
@@ -213,9 +226,15 @@ impl Core {
         Ok(())
     }
 
-    /// Whether [`Core::succession`] has a turn to make.
+    /// Whether the newest log has ended and has no next yet.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.log.current().is_some_and(|shard| shard.closing.is_some())
+    }
+
+    /// Whether [`Core::succession`] has a turn to make. A log that ended before a crash has its next when enough
+    /// witnesses were heard.
     pub fn succession_due(&self) -> bool {
-        self.next.is_some() || self.state.log.current().is_some_and(|shard| shard.closing.is_some())
+        self.next.is_some() || (self.is_closed() && self.start.may_open()) || self.start.owes_an_answer()
     }
 
     /// Makes the next turn of a succession in the empty `turn`: to be made durable before anything else is
@@ -224,6 +243,7 @@ impl Core {
         let now = clock.max(self.state.log.time);
         let closed = self.state.log.current().and_then(|shard| shard.closing.clone());
         match (closed, self.next.clone()) {
+            (Some(_), _) if !self.start.may_open() => false,
             (Some(closing), next) => {
                 self.open_next(&closing, now, turn);
                 if let Some(id) = next.and_then(|next| next.asked) {
@@ -238,6 +258,10 @@ impl Core {
                 entry.statement = Some(succession::naming(&next.origin));
                 turn.entry(&entry);
                 turn.step = Some(Step::Closes(next));
+                true
+            }
+            (None, None) if self.start.owes_an_answer() => {
+                self.serve(now, turn);
                 true
             }
             (None, None) => false,
@@ -263,6 +287,8 @@ impl Core {
             self.close(conn, now, turn);
             turn.send(Send::Close { conn, reason: Refusal::LogSucceeded });
         }
+        self.start.opened();
+        self.know_witnesses(now);
     }
 
     /// The writes by which the logs are what they are after a signed turn.

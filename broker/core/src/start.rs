@@ -4,11 +4,16 @@
 //! Where a covenant in force asks a quorum, a broker that starts appends nothing, not even that it started, and accepts
 //! nothing, until so many witnesses said what they cosigned last, and all of it is in its log. Sessions are turned away
 //! with [`Refusal::AwaitingWitnesses`]; what their hello said counts all the same. A checkpoint that this log signed and
-//! that is not in it ends the broker, at the start and at any time after.
+//! that is not in it ends the broker, at the start and at any time after; so does one of a log of this broker that its
+//! store does not know.
+//!
+//! After a crash between the end of a log and the beginning of the next, the next one is begun when the waiting is over,
+//! and before that the start is logged.
 
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::succession::year_of;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::note::VerifierKey;
@@ -42,6 +47,18 @@ pub enum Claim {
         /// The root here.
         own: Digest,
     },
+    /// It cosigned a tree of a log of this broker that the broker does not know: of one that followed on its own.
+    #[error(
+        "it cosigned {size} entries with root {root} of {origin}, a log of this broker that its store does not know"
+    )]
+    Unknown {
+        /// The log.
+        origin: String,
+        /// The size it cosigned.
+        size: u64,
+        /// The root of that.
+        root: Digest,
+    },
     /// It says, without proof, that it cosigned a larger tree.
     #[error("it says that it cosigned {size} entries; this log has {own}")]
     SaysLarger {
@@ -65,19 +82,23 @@ pub enum Claim {
 pub enum Heard {
     /// It cosigned none.
     Nothing,
-    /// It is in this log.
+    /// It is in its log.
     Fits {
+        /// The log.
+        origin: String,
         /// Its size.
         size: u64,
     },
-    /// This log signed it, and it is not in this log.
+    /// This broker signed it, and it is in none of its logs.
     Contradicts {
+        /// The log it is of.
+        origin: String,
         /// What does not hold.
         claim: Claim,
-        /// The checkpoint, as this log signed it.
+        /// The checkpoint, as the log signed it.
         note: Bytes,
     },
-    /// It is no checkpoint of this log, or not signed by it: it says nothing.
+    /// It is no checkpoint, or not signed by this broker: it says nothing.
     Unreadable,
 }
 
@@ -96,16 +117,26 @@ pub fn hear<E>(
     }
     let Ok(checkpoint) = Checkpoint::verify(note, log.0, log.1) else { return Ok(Heard::Unreadable) };
     let (theirs, seen) = (checkpoint.size(), checkpoint.root());
-    let contradicts = |claim| Heard::Contradicts { claim, note: Bytes::from(note) };
+    let origin = log.0.to_owned();
+    let contradicts = |claim| Heard::Contradicts { origin: origin.clone(), claim, note: Bytes::from(note) };
     if theirs > size {
         return Ok(contradicts(Claim::Larger { size: theirs, root: *seen, own: size }));
     }
     let own = root(theirs)?;
     Ok(if own == *seen {
-        Heard::Fits { size: theirs }
+        Heard::Fits { origin, size: theirs }
     } else {
         contradicts(Claim::Other { size: theirs, root: *seen, own })
     })
+}
+
+/// The same for a log that this broker does not know, under the name and key that it would have here: if it signed that,
+/// it was ahead of what its store says.
+pub fn hear_unknown(note: &[u8], log: (&str, &VerifierKey)) -> Heard {
+    let Ok(checkpoint) = Checkpoint::verify(note, log.0, log.1) else { return Heard::Unreadable };
+    let (origin, size, root) = (log.0.to_owned(), checkpoint.size(), *checkpoint.root());
+    let claim = Claim::Unknown { origin: origin.clone(), size, root };
+    Heard::Contradicts { origin, claim, note: Bytes::from(note) }
 }
 
 /// Why this broker must not go on.
@@ -123,14 +154,31 @@ pub struct Contradiction {
 #[derive(Debug, Default)]
 pub(crate) struct Start {
     holding: bool,
-    /// Who waits to be told that the broker serves.
-    waiting: Vec<CommandId>,
+    /// Whether the waiting is over as soon as the log that ended has its next.
+    heard: bool,
+    /// Who waits to be told that the broker serves, and whether without its witnesses.
+    waiting: Vec<(CommandId, bool)>,
     contradiction: Option<Contradiction>,
 }
 
 impl Start {
     pub(crate) const fn is_holding(&self) -> bool {
         self.holding
+    }
+
+    /// Whether the log that ended may have its next now.
+    pub(crate) const fn may_open(&self) -> bool {
+        !self.holding || self.heard
+    }
+
+    /// The log that ended has its next.
+    pub(crate) const fn opened(&mut self) {
+        self.holding = false;
+    }
+
+    /// Whether the broker serves and somebody waits to be told so.
+    pub(crate) const fn owes_an_answer(&self) -> bool {
+        !self.holding && !self.waiting.is_empty()
     }
 
     /// The first contradiction is the one that is told.
@@ -160,7 +208,8 @@ impl Core {
 
     /// Lets an input through, or answers it here while the broker waits for its witnesses.
     pub(crate) fn hold(&mut self, input: Input, now: Timestamp, turn: &mut Turn) -> Option<Input> {
-        if let Input::Connected { peer, heard: Heard::Contradicts { claim, note }, .. } = &input {
+        let input = self.weigh(input);
+        if let Input::Connected { peer, heard: Heard::Contradicts { claim, note, .. }, .. } = &input {
             let own = self.state.log.head.as_ref().map(|head| head.note.clone());
             let notes = own.into_iter().chain([note.clone()]).collect();
             let witness = self.witnesses.name_of(peer);
@@ -175,6 +224,8 @@ impl Core {
         let passed = self.held(input, now, turn);
         if self.start.contradiction.is_none() && self.witnesses.enough_heard() {
             self.serve(now, turn);
+        }
+        if !self.start.holding {
             return passed;
         }
         match passed {
@@ -195,7 +246,8 @@ impl Core {
             Input::Connected { conn, peer, hello, heard } => {
                 // Only an organisation that may take part is heard.
                 if self.state.directory.partner(&peer).is_ok() {
-                    self.witnesses.hear(&peer, &heard);
+                    let origin = self.origin().to_owned();
+                    self.witnesses.hear(&peer, &origin, &heard);
                 }
                 return Some(Input::Connected { conn, peer, hello, heard });
             }
@@ -219,10 +271,11 @@ impl Core {
 
     fn held_command(&mut self, id: CommandId, command: Command, now: Timestamp, turn: &mut Turn) {
         match command {
-            Command::Started { without_witnesses: false } => self.start.waiting.push(id),
-            Command::Started { without_witnesses: true } => {
-                self.serve(now, turn);
-                self.operate(id, command, (now, now), turn);
+            Command::Started { without_witnesses } => {
+                self.start.waiting.push((id, without_witnesses));
+                if without_witnesses {
+                    self.serve(now, turn);
+                }
             }
             Command::Stopping => {
                 turn.send(Send::Answer { id, answer: Ok(crate::operator::Answer::Unchanged) });
@@ -252,11 +305,42 @@ impl Core {
         }
     }
 
-    /// The waiting is over.
-    fn serve(&mut self, now: Timestamp, turn: &mut Turn) {
-        self.start.holding = false;
-        for id in core::mem::take(&mut self.start.waiting) {
-            self.operate(id, Command::Started { without_witnesses: false }, (now, now), turn);
+    /// The waiting is over. A log that ended takes no entry any more: its next is begun first, in a turn of its own.
+    pub(crate) fn serve(&mut self, now: Timestamp, turn: &mut Turn) {
+        if self.is_closed() {
+            self.start.heard = true;
+            return;
         }
+        self.start.holding = false;
+        for (id, without_witnesses) in core::mem::take(&mut self.start.waiting) {
+            self.operate(id, Command::Started { without_witnesses }, (now, now), turn);
+        }
+    }
+
+    /// What a hello says, as far as it is about the log that grows: that was found out before its turn came, and
+    /// another log may have been begun meanwhile.
+    fn weigh(&self, input: Input) -> Input {
+        let Input::Connected { conn, peer, hello, heard } = input else { return input };
+        let heard = match heard {
+            Heard::Fits { origin, .. } if origin != self.origin() => Heard::Nothing,
+            Heard::Contradicts { origin, .. } if self.left_by_hand(&origin) => Heard::Nothing,
+            heard @ (Heard::Nothing | Heard::Fits { .. } | Heard::Contradicts { .. } | Heard::Unreadable) => {
+                heard
+            }
+        };
+        Input::Connected { conn, peer, hello, heard }
+    }
+
+    /// Whether the operator went on by hand after this log, for everybody to see: what was seen of it may be another
+    /// history. A log that is not known followed on the last one of its name; one of another name, on any.
+    fn left_by_hand(&self, origin: &str) -> bool {
+        let shards = self.shards();
+        let own = shards.iter().position(|shard| shard.origin == origin);
+        let name = |origin| year_of(origin).map(|(name, _)| name);
+        let like =
+            || shards.iter().rposition(|shard| name(origin).is_some() && name(&shard.origin) == name(origin));
+        let after = own.or_else(like).unwrap_or_default();
+        let ends = shards.iter().skip(after).filter_map(|shard| shard.closing.as_ref());
+        ends.into_iter().any(|closing| closing.by_hand)
     }
 }

@@ -101,12 +101,15 @@ impl Core {
         Ok(Answer::Recorded { index })
     }
 
-    /// Whether no receipt has to be made any more of an entry before this position, and it is in a file.
+    /// Whether no receipt or notice has to be made any more of an entry before this position, no recipient's word may
+    /// still be held against one, and it is in a file.
     fn is_settled(&self, end: u64) -> bool {
         let kept = |first: Option<u64>| first.is_none_or(|first| end <= first);
         kept(self.state.decided.keys().next().copied())
             && kept(self.state.log.unpublished.keys().next().copied())
             && self.state.mailboxes.values().all(|mailbox| kept(mailbox.from(0).map(|item| item.index)))
+            && self.state.untold.values().all(|untold| kept(untold.rows.keys().next().copied()))
+            && self.state.ends.keys().all(|(_, accepted)| kept(Some(*accepted)))
     }
 
     /// Whoever may read entries over HTTP, and who could.

@@ -2,7 +2,12 @@
 //! covenants ask.
 //!
 //! A round is one checkpoint that everybody is asked about, so that the answers make one note. The next round begins when
-//! the head has moved and the last one has its quorums, or has had its time. Nothing here happens per packet.
+//! the head has moved and the last one has its quorums, or has had its time. Nothing here happens per packet. A log that
+//! ended has one round more, over its final checkpoint (`finals`): a witness is asked one thing at a time, and of the log
+//! that grows first.
+
+mod finals;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +26,8 @@ use crate::input::ConnId;
 use crate::start::{Claim, Contradiction, Heard};
 use crate::turn::{Question, Send, Turn};
 use crate::write::{Head, WitnessedRow, Write};
+use finals::Final;
+pub use watch::{CovenantWatch, FinalWatch, Watch, WitnessWatch};
 
 /// How far apart rounds start at least.
 const ROUNDS_APART: Span = Span(200);
@@ -53,6 +60,8 @@ enum Place {
 /// A question that waits for its answer.
 #[derive(Debug)]
 struct Asked {
+    /// The log it is about.
+    origin: String,
     old: u64,
     size: u64,
     note: Note,
@@ -60,17 +69,24 @@ struct Asked {
     conn: Option<ConnId>,
 }
 
+/// How far a witness is with one log.
+#[derive(Debug, Default)]
+struct Standing {
+    /// The size it cosigned last, as far as is known.
+    latest: Option<u64>,
+    tries: u8,
+    not_before: Timestamp,
+    failures: u32,
+}
+
 #[derive(Debug)]
 struct Witness {
     name: String,
     key: WitnessKey,
     place: Place,
-    /// The size it cosigned last, as far as is known.
-    latest: Option<u64>,
     asked: Option<Asked>,
-    tries: u8,
-    not_before: Timestamp,
-    failures: u32,
+    /// By the origin of the log.
+    standings: BTreeMap<String, Standing>,
     refused: u64,
     remark: Option<String>,
     suspect: Option<String>,
@@ -79,10 +95,31 @@ struct Witness {
 }
 
 impl Witness {
-    fn failed(&mut self, remark: String, now: Timestamp) {
-        let wait = BACK_OFF.0.0.saturating_mul(1_u64.checked_shl(self.failures.min(16)).unwrap_or(1));
-        self.not_before = now.plus(Span(wait.min(BACK_OFF.1.0)));
-        self.failures = self.failures.saturating_add(1);
+    fn new(name: String, key: WitnessKey, place: Place) -> Self {
+        Self {
+            name,
+            key,
+            place,
+            asked: None,
+            standings: BTreeMap::new(),
+            refused: 0,
+            remark: None,
+            suspect: None,
+            heard: false,
+        }
+    }
+
+    fn standing(&mut self, origin: &str) -> &mut Standing {
+        self.standings.entry(origin.to_owned()).or_default()
+    }
+
+    /// An answer about a log, or its absence, was of no use: it is asked again later.
+    fn failed(&mut self, origin: &str, remark: String, now: Timestamp) {
+        let standing = self.standing(origin);
+        let wait = BACK_OFF.0.0.saturating_mul(1_u64.checked_shl(standing.failures.min(16)).unwrap_or(1));
+        standing.not_before = now.plus(Span(wait.min(BACK_OFF.1.0)));
+        standing.failures = standing.failures.saturating_add(1);
+        standing.tries = 0;
         self.refused = self.refused.saturating_add(1);
         self.remark = Some(remark);
     }
@@ -114,63 +151,40 @@ struct Round {
     started: Timestamp,
 }
 
+impl Round {
+    const fn new(size: u64, note: Note, started: Timestamp) -> Self {
+        Self { size, note, lines: BTreeMap::new(), started }
+    }
+
+    /// The checkpoint with the lines of a policy's witnesses, if they are as many as it asks.
+    fn witnessed(&self, policy: &Policy) -> Option<Bytes> {
+        let lines: Vec<(usize, &NoteSignature)> = (0..)
+            .zip(policy.witnesses())
+            .filter_map(|(at, one)| Some((at, self.lines.get(one.key.key().as_bytes())?)))
+            .collect();
+        if !policy.reached_by(&lines.iter().map(|(at, _)| *at).collect::<Vec<_>>()) {
+            return None;
+        }
+        let own = self.note.signatures().iter();
+        let all = own.chain(lines.into_iter().map(|(_, line)| line)).cloned().collect();
+        let note = Note::new(self.note.text(), all).ok()?;
+        Some(Bytes(note.to_string().into_bytes()))
+    }
+}
+
 /// Who watches the log.
 #[derive(Debug, Default)]
 pub(crate) struct Witnesses {
     log: Option<VerifierKey>,
     asking: BTreeMap<Digest, Asking>,
     all: BTreeMap<Key, Witness>,
+    /// Of the log that grows.
     round: Option<Round>,
+    /// Of logs that ended, by origin.
+    finals: BTreeMap<String, Final>,
+    /// Logs whose final checkpoint got lines that are not published yet.
+    published: BTreeSet<String>,
     changed: bool,
-}
-
-/// How the witnesses stand, for the operator and for exports.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Watch {
-    /// The covenants in force that ask a quorum.
-    pub covenants: Vec<CovenantWatch>,
-    /// The witnesses.
-    pub witnesses: Vec<WitnessWatch>,
-    /// Who has not said yet what it cosigned, while the broker waits for that before it serves.
-    pub waiting_for: Option<Vec<String>>,
-}
-
-/// One covenant that asks a quorum.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CovenantWatch {
-    /// Its hash.
-    pub covenant: Digest,
-    /// Its name.
-    pub id: String,
-    /// Its version.
-    pub version: u32,
-    /// How many parties have to cosign.
-    pub wanted: u8,
-    /// How many can.
-    pub of: usize,
-    /// The trust policy as text (C2SP tlog-policy).
-    pub policy: Vec<u8>,
-    /// The newest checkpoint that was cosigned so.
-    pub newest: Option<WitnessedRow>,
-    /// How long ago that was, or since the covenant asks.
-    pub age: Span,
-}
-
-/// One witness.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WitnessWatch {
-    /// Its name: of a party its OIN, of another `outside-` and its code.
-    pub name: String,
-    /// The size it cosigned last, as far as is known.
-    pub size: Option<u64>,
-    /// Whether it can be asked now.
-    pub reachable: bool,
-    /// How many of its answers were of no use.
-    pub refused: u64,
-    /// What was wrong with the last one.
-    pub remark: Option<String>,
-    /// What it said that may mean that there are two histories of this log.
-    pub suspect: Option<String>,
 }
 
 impl Witnesses {
@@ -202,17 +216,24 @@ impl Witnesses {
         }
     }
 
-    /// An agent said what it cosigned last.
-    pub(crate) fn hear(&mut self, peer: &Oin, heard: &Heard) {
+    /// An agent said what it cosigned last of the log that grows.
+    pub(crate) fn hear(&mut self, peer: &Oin, origin: &str, heard: &Heard) {
         for one in self.all.values_mut().filter(|one| one.place == Place::Party(*peer)) {
-            match heard {
-                Heard::Nothing => (one.latest, one.heard) = (Some(0), true),
-                Heard::Fits { size } => (one.latest, one.heard) = (Some(*size), true),
-                Heard::Unreadable => one.remark = Some("what it says it cosigned is not of this log".into()),
-                Heard::Contradicts { .. } => {}
-            }
             // Whatever it was asked in an earlier session it is asked again.
-            (one.asked, one.failures, one.not_before, one.tries) = (None, 0, Timestamp(0), 0);
+            one.asked = None;
+            let known = one.standings.remove(origin).and_then(|standing| standing.latest);
+            one.standings.clear();
+            let latest = match heard {
+                Heard::Nothing => Some(0),
+                Heard::Fits { size, .. } => Some(*size),
+                Heard::Unreadable => {
+                    one.remark = Some("what it says it cosigned is not of this log".into());
+                    known
+                }
+                Heard::Contradicts { .. } => known,
+            };
+            one.heard |= matches!(heard, Heard::Nothing | Heard::Fits { .. });
+            one.standing(origin).latest = latest;
         }
     }
 
@@ -222,8 +243,24 @@ impl Witnesses {
         own.map_or_else(|| peer.to_string(), |one| one.name.clone())
     }
 
-    fn missing_line(&self, key: &Key) -> bool {
-        self.round.as_ref().is_some_and(|round| !round.lines.contains_key(key))
+    /// What is asked about a log now: of the one that grows its round, of one that ended its last.
+    fn round_of(&self, origin: &str) -> Option<&Round> {
+        let ended = || self.finals.get(origin).map(|one| &one.round);
+        if self.grows(origin) { self.round.as_ref() } else { ended() }
+    }
+
+    fn grows(&self, origin: &str) -> bool {
+        self.log.as_ref().is_some_and(|log| log.name() == origin)
+    }
+
+    /// Another log was begun: nobody has cosigned anything of it. What is on its way to witnesses over HTTP may still be
+    /// answered, as what it was asked.
+    fn begin_log(&mut self, log: Option<VerifierKey>) {
+        (self.log, self.round) = (log, None);
+        self.asking.clear();
+        for one in self.all.values_mut() {
+            (one.heard, one.suspect, one.remark) = (false, None, None);
+        }
     }
 }
 
@@ -231,9 +268,9 @@ impl Core {
     /// Brings who is asked in line with the covenants in force.
     pub(crate) fn know_witnesses(&mut self, now: Timestamp) {
         let log: Option<VerifierKey> = self.log_key_text().parse().ok();
-        if self.witnesses.log != log {
-            // Another log was begun: nobody has cosigned anything of it.
-            self.witnesses = Witnesses { log: log.clone(), changed: true, ..Witnesses::default() };
+        let another = self.witnesses.log != log;
+        if another {
+            self.witnesses.begin_log(log.clone());
         }
         let Some(log) = log else { return };
         let asks = self
@@ -244,7 +281,7 @@ impl Core {
             .filter(|one| one.in_force(now) && one.compiled().covenant().asks_quorum());
         let asks: BTreeMap<Digest, _> = asks.map(|one| (one.compiled().hash(), one.compiled())).collect();
         let witnesses = &mut self.witnesses;
-        if asks.keys().eq(witnesses.asking.keys()) {
+        if asks.keys().eq(witnesses.asking.keys()) && !another {
             return;
         }
         witnesses.changed = true;
@@ -260,20 +297,8 @@ impl Core {
                 let url = || String::from_utf8_lossy(one.url.as_deref().unwrap_or_default()).into_owned();
                 let place = party.unwrap_or_else(|| Place::Outside(url()));
                 named.insert(key);
-                witnesses.all.entry(key).or_insert_with(|| Witness {
-                    name,
-                    key: one.key.clone(),
-                    place,
-                    latest: None,
-                    asked: None,
-                    tries: 0,
-                    not_before: Timestamp(0),
-                    failures: 0,
-                    refused: 0,
-                    remark: None,
-                    suspect: None,
-                    heard: false,
-                });
+                let witness = || Witness::new(name, one.key.clone(), place);
+                witnesses.all.entry(key).or_insert_with(witness);
             }
             witnesses.asking.entry(*hash).or_insert_with(|| Asking {
                 id: covenant.id.clone(),
@@ -288,6 +313,7 @@ impl Core {
             });
         }
         witnesses.all.retain(|key, _| named.contains(key));
+        self.know_finals(now);
     }
 
     /// Asks whoever can be asked about the head, when it is time.
@@ -296,11 +322,13 @@ impl Core {
         let Some(head) = self.state.log.head.clone().filter(|_| self.witnesses.asked_for()) else { return };
         self.keep_more(turn);
         self.next_round(&head, now);
-        let Some(round) = &self.witnesses.round else { return };
-        let (size, note) = (round.size, round.note.clone());
         let keys: Vec<Key> = self.witnesses.all.keys().copied().collect();
-        for key in keys {
-            self.ask_witness(&key, size, &note, now, turn);
+        let ended = self.witnesses.finals.keys().cloned();
+        let origins: Vec<String> = core::iter::once(self.origin().to_owned()).chain(ended).collect();
+        for origin in origins {
+            for key in &keys {
+                self.ask_witness(key, &origin, now, turn);
+            }
         }
     }
 
@@ -324,22 +352,25 @@ impl Core {
             }
         }
         let Ok(note) = Note::parse(&head.note) else { return };
-        witnesses.round = Some(Round { size: head.size, note, lines: BTreeMap::new(), started: now });
-        witnesses.all.values_mut().for_each(|one| one.tries = 0);
+        witnesses.round = Some(Round::new(head.size, note, now));
+        witnesses.all.values_mut().for_each(|one| one.standing(&origin).tries = 0);
     }
 
-    fn ask_witness(&mut self, key: &Key, size: u64, note: &Note, now: Timestamp, turn: &mut Turn) {
-        if !self.witnesses.missing_line(key) {
+    /// Asks a witness about the round of a log, if it has no question open and did not answer that one.
+    fn ask_witness(&mut self, key: &Key, origin: &str, now: Timestamp, turn: &mut Turn) {
+        let Some(round) = self.witnesses.round_of(origin).filter(|round| !round.lines.contains_key(key))
+        else {
             return;
-        }
+        };
+        let (size, note) = (round.size, round.note.clone());
         let holding = self.start.is_holding();
         let Some(one) = self.witnesses.all.get_mut(key) else { return };
-        if one.asked.as_ref().is_some_and(|asked| asked.at.plus(PATIENCE) <= now) {
-            one.asked = None;
-            one.failed("no answer in time".into(), now);
+        if let Some(asked) = one.asked.take_if(|asked| asked.at.plus(PATIENCE) <= now) {
+            one.failed(&asked.origin, "no answer in time".into(), now);
         }
-        let old = one.latest.unwrap_or(size);
-        if one.asked.is_some() || one.tries >= TRIES || one.not_before > now || old > size {
+        let standing = one.standing(origin);
+        let old = standing.latest.unwrap_or(size);
+        if standing.tries >= TRIES || standing.not_before > now || old > size || one.asked.is_some() {
             return;
         }
         let question = Question { old, size, note: note.clone() };
@@ -357,8 +388,9 @@ impl Core {
                 None
             }
         };
-        one.tries = one.tries.saturating_add(1);
-        one.asked = Some(Asked { old, size, note: note.clone(), at: now, conn });
+        let standing = one.standing(origin);
+        standing.tries = standing.tries.saturating_add(1);
+        one.asked = Some(Asked { origin: origin.to_owned(), old, size, note, at: now, conn });
     }
 
     /// An agent answers as a witness.
@@ -386,47 +418,84 @@ impl Core {
     ) {
         // An answer about a log that has ended meanwhile is nothing of the one that grows.
         self.know_witnesses(now);
-        let largest = self.state.log.head.as_ref().map_or(0, |head| head.size);
         let Some(one) = self.witnesses.all.get_mut(key) else { return };
         let Some(asked) = one.asked.take() else { return };
         self.witnesses.changed = true;
-        let Some(answer) = answer else { return one.failed("no answer".into(), now) };
+        self.take_answer(key, &asked, answer, now, turn);
+        for origin in [self.origin().to_owned(), asked.origin] {
+            self.ask_witness(key, &origin, now, turn);
+        }
+    }
+
+    fn take_answer(
+        &mut self,
+        key: &Key,
+        asked: &Asked,
+        answer: Option<&Cosigned>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let (origin, grows) = (asked.origin.as_str(), self.witnesses.grows(&asked.origin));
+        let largest = match (grows, self.witnesses.finals.get(origin)) {
+            (true, _) => self.state.log.head.as_ref().map_or(0, |head| head.size),
+            (false, Some(ended)) => ended.round.size,
+            (false, None) => return,
+        };
+        let Some(one) = self.witnesses.all.get_mut(key) else { return };
+        let Some(answer) = answer else { return one.failed(origin, "no answer".into(), now) };
         match read_answer(answer.status, &answer.body, &asked.note, &one.key) {
             Ok(Answer::Cosigned(line, _)) => {
-                (one.latest, one.failures, one.heard) = (Some(asked.size), 0, true);
-                if let Some(round) = self.witnesses.round.as_mut().filter(|round| round.size == asked.size) {
-                    round.lines.insert(*key, line);
-                    self.count_quorums(now, turn);
+                let standing = one.standing(origin);
+                (standing.latest, standing.failures) = (Some(asked.size), 0);
+                one.heard |= grows;
+                if grows {
+                    self.cosigned(key, asked.size, line, now, turn);
+                } else {
+                    self.final_cosigned(key, asked, line, now, turn);
                 }
             }
             Ok(Answer::Conflict(size)) if size > largest => {
-                self.suspect(key, Claim::SaysLarger { size, own: largest }, now);
+                self.suspect(key, origin, Claim::SaysLarger { size, own: largest }, now);
             }
             Ok(Answer::Conflict(size)) if size == asked.old => {
-                one.failed("names the very size it was asked from".into(), now);
+                one.failed(origin, "names the very size it was asked from".into(), now);
             }
-            Ok(Answer::Conflict(size)) => one.latest = Some(size),
+            Ok(Answer::Conflict(size)) => {
+                let standing = one.standing(origin);
+                standing.latest = Some(size);
+                if standing.tries >= TRIES {
+                    one.failed(origin, "names another size each time".into(), now);
+                }
+            }
             Ok(Answer::Inconsistent) => {
-                self.suspect(key, Claim::SaysOther { size: asked.size, old: asked.old }, now);
+                self.suspect(key, origin, Claim::SaysOther { size: asked.size, old: asked.old }, now);
             }
-            Ok(Answer::Refused(status)) => one.failed(format!("answered {status}"), now),
-            Err(error) => one.failed(error.to_string(), now),
-        }
-        if let Some(round) = &self.witnesses.round {
-            let (size, note) = (round.size, round.note.clone());
-            self.ask_witness(key, size, &note, now, turn);
+            Ok(Answer::Refused(status)) => one.failed(origin, format!("answered {status}"), now),
+            Err(error) => one.failed(origin, error.to_string(), now),
         }
     }
 
     /// A witness says what may mean that there are two histories. It does not prove it: whoever claims so without a
-    /// signature of the log stops nothing but a start.
-    fn suspect(&mut self, key: &Key, claim: Claim, now: Timestamp) {
+    /// signature of the log stops nothing but a start. Of a log that was left by hand that is no news.
+    fn suspect(&mut self, key: &Key, origin: &str, claim: Claim, now: Timestamp) {
+        let left = self.witnesses.finals.get(origin).is_some_and(|ended| ended.by_hand);
         let Some(one) = self.witnesses.all.get_mut(key) else { return };
-        one.failed(claim.to_string(), now);
+        one.failed(origin, claim.to_string(), now);
+        if left {
+            return;
+        }
         one.suspect = Some(claim.to_string());
         one.heard = false;
         if self.start.is_holding() {
             self.start.contradicted(Contradiction { witness: one.name.clone(), claim, notes: Vec::new() });
+        }
+    }
+
+    /// A witness cosigned a checkpoint of the log that grows.
+    fn cosigned(&mut self, key: &Key, size: u64, line: NoteSignature, now: Timestamp, turn: &mut Turn) {
+        if let Some(round) = self.witnesses.round.as_mut().filter(|round| round.size == size) {
+            round.lines.insert(*key, line);
+            self.count_quorums(now, turn);
         }
     }
 
@@ -436,17 +505,7 @@ impl Core {
         let origin = self.origin().to_owned();
         let mut reached = Vec::new();
         for (hash, asking) in &mut self.witnesses.asking {
-            let lines: Vec<(usize, &NoteSignature)> = (0..)
-                .zip(asking.policy.witnesses())
-                .filter_map(|(at, one)| Some((at, round.lines.get(one.key.key().as_bytes())?)))
-                .collect();
-            if !asking.policy.reached_by(&lines.iter().map(|(at, _)| *at).collect::<Vec<_>>()) {
-                continue;
-            }
-            let own = round.note.signatures().iter();
-            let all = own.chain(lines.into_iter().map(|(_, line)| line)).cloned().collect();
-            let Ok(note) = Note::new(round.note.text(), all) else { continue };
-            let note = Bytes(note.to_string().into_bytes());
+            let Some(note) = round.witnessed(&asking.policy) else { continue };
             let known = self.state.witnessed.get(&(*hash, origin.clone()));
             let same = known.filter(|known| known.size == round.size && known.reached >= round.started);
             asking.more |= same.is_some() && asking.kept >= round.started;
@@ -457,7 +516,7 @@ impl Core {
         }
         for (covenant, row, keep, first) in reached {
             if keep {
-                self.keep_witnessed(covenant, row.clone(), turn);
+                self.keep_witnessed(covenant, &origin, row.clone(), turn);
             } else {
                 self.state.witnessed.insert((covenant, origin.clone()), row.clone());
             }
@@ -467,11 +526,12 @@ impl Core {
         }
     }
 
-    fn keep_witnessed(&mut self, covenant: Digest, row: WitnessedRow, turn: &mut Turn) {
-        let origin = self.origin().to_owned();
-        if let Some(asking) = self.witnesses.asking.get_mut(&covenant) {
+    fn keep_witnessed(&mut self, covenant: Digest, origin: &str, row: WitnessedRow, turn: &mut Turn) {
+        let grows = self.witnesses.grows(origin);
+        if let Some(asking) = self.witnesses.asking.get_mut(&covenant).filter(|_| grows) {
             asking.kept = row.reached;
         }
+        let origin = origin.to_owned();
         let day = u32::try_from(row.reached.0.checked_div(DAY).unwrap_or_default()).unwrap_or(u32::MAX);
         let days = (origin.clone(), covenant, 0)..=(origin.clone(), covenant, u32::MAX);
         let last = self.state.witnessed_days.range(days).next_back().map(|((_, _, last), _)| *last);
@@ -480,15 +540,6 @@ impl Core {
             self.record(turn, Write::WitnessedDay { covenant, origin, day, row });
         }
         self.record(turn, Write::Witnessed { covenant, origin, row: Box::new(row) });
-    }
-
-    /// What is kept of a log's witnessed checkpoints: the newest and one of each day, by rising size.
-    pub(crate) fn witness_history(&self, origin: &str) -> Vec<WitnessedRow> {
-        let days = self.state.witnessed_days.iter().filter(|((of, ..), _)| of == origin).map(|(_, row)| row);
-        let newest = self.state.witnessed.iter().filter(|((_, of), _)| of == origin).map(|(_, row)| row);
-        let mut all: Vec<WitnessedRow> = days.chain(newest).cloned().collect();
-        all.sort_by_key(|row| row.size);
-        all
     }
 
     /// Writes down what came in after a quorum was reached.
@@ -500,7 +551,7 @@ impl Core {
         };
         for covenant in more {
             if let Some(row) = self.state.witnessed.get(&(covenant, origin.clone())).cloned() {
-                self.keep_witnessed(covenant, row, turn);
+                self.keep_witnessed(covenant, &origin, row, turn);
             }
         }
     }
@@ -527,7 +578,7 @@ impl Core {
             return;
         }
         self.know_witnesses(now);
-        self.witnesses.hear(peer, heard);
+        self.witnesses.hear(peer, self.state.log.current().map_or("", |shard| &shard.origin), heard);
         let of_peer = self.witnesses.asking.iter().filter(|(_, asking)| asking.parties.contains(peer));
         let of_peer: Vec<Digest> = of_peer.map(|(hash, _)| *hash).collect();
         for covenant in of_peer {
@@ -536,55 +587,5 @@ impl Core {
                 turn.send(Send::Witnessed { conn, witnessed });
             }
         }
-    }
-
-    /// Whether packets under a covenant may be accepted, as far as its quorum of witnesses goes.
-    ///
-    /// # Errors
-    /// [`Refusal::Unwitnessed`].
-    pub(crate) fn watched(&self, covenant: &Digest, now: Timestamp) -> Result<(), Refusal> {
-        let (Some(limit), Some(asking)) = (self.config.stop_unwitnessed, self.witnesses.asking.get(covenant))
-        else {
-            return Ok(());
-        };
-        if self.quorum_age(covenant, asking, now) > limit { Err(Refusal::Unwitnessed) } else { Ok(()) }
-    }
-
-    fn quorum_age(&self, covenant: &Digest, asking: &Asking, now: Timestamp) -> Span {
-        let newest = self.state.witnessed.get(&(*covenant, self.origin().to_owned()));
-        now.since(newest.map_or(asking.since, |row| row.reached))
-    }
-
-    /// Whether something about the witnesses changed since the last call.
-    pub fn take_watch_change(&mut self) -> bool {
-        core::mem::take(&mut self.witnesses.changed)
-    }
-
-    /// How the witnesses stand.
-    pub fn witness_watch(&self, now: Timestamp) -> Watch {
-        let covenants = self.witnesses.asking.iter().map(|(hash, asking)| CovenantWatch {
-            covenant: *hash,
-            id: asking.id.clone(),
-            version: asking.version,
-            wanted: asking.wanted,
-            of: asking.of,
-            policy: asking.policy.to_bytes(),
-            newest: self.state.witnessed.get(&(*hash, self.origin().to_owned())).cloned(),
-            age: self.quorum_age(hash, asking, now),
-        });
-        let reachable = |place: &Place| match place {
-            Place::Party(oin) => !self.sessions.of(oin).is_empty(),
-            Place::Outside(_) => true,
-        };
-        let witnesses = self.witnesses.all.values().map(|one| WitnessWatch {
-            name: one.name.clone(),
-            size: one.latest,
-            reachable: reachable(&one.place),
-            refused: one.refused,
-            remark: one.remark.clone(),
-            suspect: one.suspect.clone(),
-        });
-        let waiting_for = self.start.is_holding().then(|| self.witnesses.missing());
-        Watch { covenants: covenants.collect(), witnesses: witnesses.collect(), waiting_for }
     }
 }

@@ -141,6 +141,14 @@ fn witnesses(status: &Value) -> Text {
             "\n{id} v{version}: quorum {wanted} of {of}, the newest over {size} entries, {age} s old."
         ));
     }
+    for one in list("finals").iter().filter(|one| one.get("reached") != Some(&Value::Bool(true))) {
+        let origin = word(one, "origin").unwrap_or_default();
+        let [size, cosigned] = ["size", "cosigned"].map(|key| number(one, key).unwrap_or_default());
+        nl.push(format!("\nHet einde van {origin} ({size} regels) is nog niet door genoeg getuigen meegetekend: door {cosigned}."));
+        en.push(format!(
+            "\nThe end of {origin} ({size} entries) is not cosigned by enough witnesses yet: by {cosigned}."
+        ));
+    }
     for one in list("witnesses") {
         let name = word(&one, "name").unwrap_or_default();
         let size = number(&one, "size").map_or_else(|| "-".to_owned(), |size| size.to_string());
@@ -278,6 +286,21 @@ mod tests {
         assert!(said.nl.contains("roll-over") && said.nl.contains("BESCHADIGD: bundel 1"), "{}", said.nl);
         assert!(
             said.en.contains("whole: 2026-03-01") && said.en.contains("DAMAGED: bundle 1"),
+            "{}",
+            said.en
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_log_gets_a_line_until_enough_cosigned_it() {
+        let of = |reached| {
+            let one = json!({ "origin": "a/2026", "size": 9, "cosigned": 1, "reached": reached });
+            witnesses(&json!({ "witnesses": { "finals": [one] } }))
+        };
+        assert_eq!(of(true), Text::new("", ""));
+        let said = of(false);
+        assert!(
+            said.nl.contains("a/2026 (9 regels)") && said.en.contains("a/2026 (9 entries)"),
             "{}",
             said.en
         );

@@ -140,13 +140,13 @@ impl Request {
 /// Has a request answered: by the running broker, else directly.
 pub(crate) fn ask(home: &Home, request: &Request) -> Result<Value, Complaint> {
     // What lies beyond the store is set aside by nothing but this: it is how to go on after a backup was put back.
-    let aside = matches!(request, Request::NewOrigin { .. });
-    let open = || Service::open_with(home, &home.load_config()?, aside);
+    let next = if let Request::NewOrigin { origin, .. } = request { Some(origin.as_str()) } else { None };
+    let open = || Service::open_with(home, &home.load_config()?, next);
     match control::call_or_open(("seinhuis-broker", &home.socket()), request, request.patience(), open)? {
         Answered::Running(value) => answer::decode(value),
         Answered::Opened((service, thread)) => {
             let answer = directly(service, thread, request.clone())?;
-            if aside {
+            if next.is_some() {
                 fork::settled(home)?;
             }
             Ok(answer)
@@ -320,7 +320,7 @@ fn show(service: &Service, answer: Answer) -> Value {
                 })
             })
             .collect(),
-        Answer::WitnessHistory(rows) => rows.iter().map(|row| json!({ "size": row.size })).collect(),
+        Answer::WitnessHistory(rows) => rows.iter().map(|row| json!({ "size": row.1.size })).collect(),
         Answer::Purged(purged) => json!(purged),
         Answer::Retention(retention) => json!({ "days": retention.days }),
         Answer::Grants(grants) => (0_u32..)
@@ -349,6 +349,9 @@ fn show(service: &Service, answer: Answer) -> Value {
             "witnesses": watch.witnesses.iter().map(|one| json!({
                 "name": one.name, "size": one.size, "reachable": one.reachable, "refused": one.refused,
                 "remark": one.remark, "suspect": one.suspect,
+            })).collect::<Vec<_>>(),
+            "finals": watch.finals.iter().map(|one| json!({
+                "origin": one.origin, "size": one.size, "cosigned": one.cosigned, "reached": one.reached,
             })).collect::<Vec<_>>(),
             "waiting_for": watch.waiting_for,
         }),

@@ -54,10 +54,8 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             tokio::spawn(crate::witness::outside(service.clone(), http));
             let after = Duration::from_secs(config.witnesses.warn_after);
             tokio::spawn(crate::witness::warn(service.clone(), after));
-            let started = tokio::spawn(start(service.clone(), options.without_witnesses));
             let period = Duration::from_hours(u64::from(config.log.self_check_hours));
-            tokio::spawn(service.clone().check(period));
-            tokio::spawn(service.clone().retain());
+            let started = tokio::spawn(start(service.clone(), options.without_witnesses, period));
             if let Some(address) = config.publish.listen {
                 let publication = Publication::bind(address, service.clone()).await?;
                 tracing::info!(%address, "the logs are published over HTTP");
@@ -98,9 +96,9 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
         })
 }
 
-/// Has the start logged once the broker may serve, and says who is waited for until then. Files of the log are
-/// written from then on.
-async fn start(service: Service, without_witnesses: bool) {
+/// Has the start logged once the broker may serve, and says who is waited for until then. From then on files of the log
+/// are written, checked every `period` and removed at their term: what is found then can be logged.
+async fn start(service: Service, without_witnesses: bool, period: Duration) {
     let waiting = service.engine.watch().borrow().waiting_for.clone();
     if let Some(waiting) = waiting.filter(|_| !without_witnesses) {
         let waiting = waiting.join(", ");
@@ -109,7 +107,7 @@ async fn start(service: Service, without_witnesses: bool) {
     match service.command(Command::Started { without_witnesses }).await {
         Ok(_) => {
             tracing::info!("serving");
-            service.publish().await;
+            tokio::join!(service.clone().check(period), service.clone().retain(), service.publish());
         }
         Err(complaint) => tracing::error!("{}", complaint.what.en),
     }
@@ -169,4 +167,42 @@ pub(super) fn stopped(error: &EngineError) -> Complaint {
             "Nothing was accepted that is not recorded. Repair the disk and start again.",
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::tests::{fill, home, publish, stop, watched};
+
+    #[tokio::test]
+    async fn what_the_self_check_finds_while_the_broker_waits_for_its_witnesses_is_logged_after_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, config) = home(dir.path());
+        let (service, thread) = Service::open(&home, &config).unwrap();
+        let mut parties = watched::parties();
+        watched::agree(&service, dir.path(), &mut parties).await;
+        fill(&service, 300).await;
+        publish(&service).await;
+        stop(service, thread);
+        let (service, thread) = Service::open(&home, &config).unwrap();
+        let bundle = home.log().join("2020/tile/entries/000");
+        let mut bytes = std::fs::read(&bundle).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(&bundle, bytes).unwrap();
+        let started = tokio::spawn(start(service.clone(), false, Duration::from_secs(1)));
+        let size = service.logs.current().unwrap().log.size();
+        // Longer than the first step of a check takes.
+        watched::until(&service, &mut [], || service.engine.counts().inputs > 60).await;
+        assert_eq!(service.logs.current().unwrap().log.size(), size, "nothing is logged");
+        for (party, conn) in parties.iter_mut().zip(21..) {
+            party.join(&service, conn).await;
+        }
+        let log = service.logs.current().unwrap().log;
+        let found = |at| log.parsed(at).is_ok_and(|one| one.detail.as_deref() == Some("self-check-failed"));
+        watched::until(&service, &mut [], || (size..log.size()).any(found)).await;
+        assert_eq!(log.parsed(size).unwrap().detail.as_deref(), Some("started"));
+        started.abort();
+        _ = started.await;
+        stop(service, thread);
+    }
 }

@@ -16,7 +16,7 @@ use seinhuis_shell::files::{self, Existing};
 use super::{Log, LogFile, WIDTH};
 
 /// The name of the checkpoint's file.
-const CHECKPOINT: &str = "checkpoint";
+pub(super) const CHECKPOINT: &str = "checkpoint";
 
 /// What is in the folder besides full tiles and bundles.
 #[derive(Debug, Default)]
@@ -52,7 +52,8 @@ impl Log {
             return Ok(None);
         }
         let parts = self.partial_files(tail)?;
-        Ok(Some(Moment { size: tail.size, note: tail.note.clone(), parts, last: tail.closed }))
+        let note = tail.cosigned.as_ref().unwrap_or(&tail.note).clone();
+        Ok(Some(Moment { size: tail.size, note, parts, last: tail.closed }))
     }
 
     /// Writes the partial files of a moment, and its checkpoint after them.

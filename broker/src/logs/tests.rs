@@ -1,10 +1,14 @@
 //! Logs with a real core, store and engine.
 
+mod aside;
+pub(crate) mod watched;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use seinhuis_broker_core::{Answer, Command};
+use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::tile;
@@ -304,42 +308,6 @@ async fn texts_past_their_term_go_and_proofs_stay() {
     assert!(again.entry(599).is_err() && again.first_left().unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_store_put_back_from_a_backup_goes_on_under_another_origin_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let (home, config) = home(dir.path());
-    let (service, thread) = Service::open(&home, &config).unwrap();
-    fill(&service, 10).await;
-    stop(service, thread);
-    let backup = files_of(&home.store());
-    let (service, thread) = Service::open(&home, &config).unwrap();
-    fill(&service, 300).await;
-    publish(&service).await;
-    stop(service, thread);
-    fs::remove_dir_all(home.store()).unwrap();
-    for (name, bytes) in backup {
-        let path = home.store().join(name);
-        files::make_private_dir(&files::parent(&path)).unwrap();
-        files::write_private(&path, &bytes, files::Existing::Keep).unwrap();
-    }
-    assert!(Service::open(&home, &config).unwrap_err().what.en.contains("older, or gone"));
-    let (service, thread) = Service::open_with(&home, &config, true).unwrap();
-    let command = Command::NewOrigin { origin: "broker.example/b".into(), reason: Digest([1; 32]) };
-    assert!(matches!(service.command(command).await.unwrap(), Answer::Recorded { .. }));
-    publish(&service).await;
-    let aside = files_of(&home.log().join("2020/beyond"));
-    assert!(aside.keys().any(|name| name.ends_with("tile/entries/000")), "{:?}", aside.keys());
-    assert_eq!(is_a_log(&home.log().join("2020"), &service.logs.key(ORIGIN).unwrap().1), 12);
-    stop(service, thread);
-    let (service, thread) = Service::open(&home, &config).unwrap();
-    assert_eq!(service.logs.current().unwrap().origin, "broker.example/b");
-    stop(service, thread);
-    // What is at the edge of a log that ended is never beyond it.
-    let (service, thread) = Service::open_with(&home, &config, true).unwrap();
-    assert_eq!(is_a_log(&home.log().join("2020"), &service.logs.key(ORIGIN).unwrap().1), 12);
-    stop(service, thread);
-}
-
 #[test]
 fn folders_are_named_after_origins_and_never_shared() {
     let dir = tempfile::tempdir().unwrap();
@@ -354,7 +322,7 @@ fn folders_are_named_after_origins_and_never_shared() {
         let log = Log::begin(&dir.path().join(&folder));
         names.push(folder.clone());
         let origin = origin.into();
-        logs.push(OneLog { number: 0, origin, folder, base: 0, closed: false, by_hand: false, log });
+        logs.push(OneLog { number: 0, origin, folder, base: 0, closed: false, log });
     }
     assert_eq!(names[..3], ["2026", "2026.1", "log"]);
     let once: std::collections::BTreeSet<_> = names.iter().collect();

@@ -1,5 +1,7 @@
 //! A broker that runs turns like the shell does, with its store in memory, and checks after every turn
-//! what must hold after every turn.
+//! what must hold after every turn (`checks`).
+
+mod checks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,6 +48,9 @@ pub(super) fn log_key_of(origin: &str) -> LogKey {
     LogKey { origin: origin.into(), key }
 }
 
+/// The nodes of a tree, by height and index.
+type Nodes = BTreeMap<(u8, u64), Digest>;
+
 /// What one turn did.
 #[derive(Debug)]
 pub(super) struct Did {
@@ -79,7 +84,7 @@ pub(super) struct Broker {
     pub(super) blobs: BTreeMap<[u8; 32], Arc<Vec<u8>>>,
     pub(super) log: Vec<Vec<u8>>,
     /// The nodes of each log's tree.
-    nodes: Vec<BTreeMap<(u8, u64), Digest>>,
+    nodes: Vec<Nodes>,
     /// Everything ever submitted, to check receipts against.
     submitted: BTreeMap<Digest, Vec<u8>>,
     peers: BTreeMap<ConnId, Oin>,
@@ -254,27 +259,46 @@ impl Broker {
         }
     }
 
-    /// The root over the first `size` entries.
-    pub(super) fn root(&self, size: u64) -> Digest {
-        seinhuis_shared::tlog::tree::root(size, self.nodes.last().unwrap()).unwrap()
+    /// The nodes and the size of the log of this origin, as far as it is stored.
+    fn tree_of(&self, origin: &str) -> Option<(&Nodes, u64)> {
+        let shards = self.core.shards();
+        let place = shards.iter().position(|shard| shard.origin == origin)?;
+        let end = shards[place].end().unwrap_or(u64::try_from(self.log.len()).unwrap());
+        Some((&self.nodes[place], end - shards[place].base))
     }
 
-    /// The proof that the log continues its first `old` entries up to `size`.
-    pub(super) fn continues(&self, old: u64, size: u64) -> Vec<Digest> {
+    /// The proof that a log continues its first `old` entries up to `size`.
+    pub(super) fn continues(&self, origin: &str, old: u64, size: u64) -> Vec<Digest> {
         if old == 0 || old == size {
             return Vec::new();
         }
-        seinhuis_shared::tlog::tree::consistency_proof(old, size, self.nodes.last().unwrap()).unwrap()
+        let (nodes, _) = self.tree_of(origin).unwrap();
+        seinhuis_shared::tlog::tree::consistency_proof(old, size, nodes).unwrap()
+    }
+
+    /// What a checkpoint says about the log it is of, as the shell finds it out.
+    pub(super) fn hear(&self, cosigned: &[u8]) -> Heard {
+        let Some(origin) = core::str::from_utf8(cosigned).unwrap().lines().next() else {
+            return Heard::Nothing;
+        };
+        let Ok(text) = KeyText::new(origin, ED25519, &log_signer().public().to_bytes()) else {
+            return Heard::Unreadable;
+        };
+        let key = text.to_string().parse().unwrap();
+        match self.tree_of(origin) {
+            Some((nodes, size)) => {
+                let root = |size| Ok::<_, ()>(seinhuis_shared::tlog::tree::root(size, nodes).unwrap());
+                crate::hear(cosigned, (origin, &key), size, root).unwrap()
+            }
+            None => crate::hear_unknown(cosigned, (origin, &key)),
+        }
     }
 
     /// Says hello with the checkpoint that was cosigned last.
     pub(super) fn connect_having(&mut self, org: Org, cosigned: &[u8]) -> (ConnId, Did) {
         let (conn, input) = self.hello(org);
         let Input::Connected { peer, hello, .. } = input else { panic!("a hello") };
-        let log = log_key();
-        let size = u64::try_from(self.log.len()).unwrap() - self.base();
-        let heard =
-            crate::hear(cosigned, (ORIGIN, &log.key), size, |size| Ok::<_, ()>(self.root(size))).unwrap();
+        let heard = self.hear(cosigned);
         let did = self.turn([Input::Connected { conn, peer, hello, heard }]);
         (conn, did)
     }
@@ -507,135 +531,6 @@ impl Broker {
     pub(super) fn waiting(&self, org: Org) -> usize {
         self.core.state.mailboxes.get(&org.oin()).map_or(0, crate::mailbox::Mailbox::len)
     }
-
-    // What must hold.
-
-    fn check(&self) {
-        self.check_log();
-        self.check_mail();
-        same_state(&self.core, &self.restored());
-    }
-
-    fn check_log(&self) {
-        let mut time = Timestamp(0);
-        let mut once = BTreeSet::new();
-        for entry in self.entries() {
-            assert!(entry.time >= time, "the log's time never goes back");
-            time = entry.time;
-            if matches!(
-                entry.kind,
-                Kind::Accepted | Kind::Delivered | Kind::Expired | Kind::Shredded | Kind::Withdrawn
-            ) {
-                // Delivered, expired, shredded or taken back, never two of them: each is the end.
-                let end = entry.kind != Kind::Accepted;
-                assert!(once.insert((end, entry.to, entry.packet)), "once per recipient: {entry:?}");
-            }
-        }
-        for pair in self.core.shards().windows(2) {
-            let [old, new] = pair else { unreachable!("windows of two") };
-            let opening = usize::try_from(new.base).unwrap();
-            assert_eq!(old.end(), Some(new.base), "one log begins where the other ends");
-            let kinds = [opening - 1, opening].map(|at| Entry::parse(&self.log[at]).unwrap().kind);
-            assert_eq!(kinds, [Kind::Closing, Kind::Opening]);
-        }
-        if let Some(head) = self.core.head() {
-            let key = log_key_of(self.core.origin());
-            let checkpoint = Checkpoint::verify(&head.note, &key.origin, &key.key).unwrap();
-            assert_eq!(checkpoint.size(), u64::try_from(self.log.len()).unwrap() - self.base());
-            assert_eq!(*checkpoint.root(), self.core.state.log.frontier.root());
-        }
-    }
-
-    fn check_mail(&self) {
-        let mut waiting = BTreeSet::new();
-        for (oin, mailbox) in &self.core.state.mailboxes {
-            assert!(mailbox.len() > 0, "an empty mailbox is none");
-            let mut bytes = 0;
-            let mut at = 0;
-            while let Some(item) = mailbox.from(at) {
-                let kept = self.blobs.get(&item.packet.0).unwrap();
-                assert!(Packet::parse(kept).unwrap().context().is_for(oin), "a mailbox holds its own only");
-                let entry = Entry::parse(&self.log[usize::try_from(item.index).unwrap()]).unwrap();
-                assert_eq!((entry.kind, entry.to), (Kind::Accepted, Some(*oin)));
-                assert_eq!(entry.packet, Some(item.packet));
-                waiting.insert(item.packet.0);
-                bytes += item.size;
-                at = item.index + 1;
-            }
-            assert_eq!(bytes, mailbox.bytes());
-        }
-        let kept: BTreeSet<_> = self.blobs.keys().copied().collect();
-        assert_eq!(kept, waiting, "what waits is kept and nothing else");
-    }
-
-    /// What is offered rests on something, or the covenant says that it is delivered all the same.
-    fn check_ground(&self, context: &Context, to: Oin) {
-        let directory = self.core.directory();
-        let agreement = directory.covenant(&context.covenant).unwrap();
-        let document = agreement.compiled().covenant();
-        let left = |oin| matches!(agreement.standing(oin), Some(Standing::Withdrawn(..)));
-        let ends = [context.sender, to];
-        let withdrawn = document
-            .parties
-            .iter()
-            .any(|party| left(party.oin) && (!party.may_be_absent || ends.contains(&party.oin)));
-        let overlap = Span::days(document.overlap_days.into());
-        let superseded = document.valid_until <= self.now
-            || agreement.superseded().is_some_and(|at| at.plus(overlap) <= self.now);
-        let revoked = ends.iter().any(|oin| directory.partner(oin).is_err());
-        let fates = document.in_flight;
-        for (lapsed, fate) in
-            [(withdrawn, fates.withdrawn), (superseded, fates.superseded), (revoked, fates.revoked)]
-        {
-            assert!(!lapsed || fate == Fate::Deliver, "offered without ground: {context:?}");
-        }
-    }
-
-    fn check_sends(&self, sends: &[Send]) {
-        let mut cache = CheckpointCache::default();
-        for send in sends {
-            if let Send::Notices { conn, cursor, row } = send {
-                let notices = self.made(*cursor, row);
-                let origin = core::str::from_utf8(&notices.checkpoint).unwrap().lines().next().unwrap();
-                let (_, entries) = notices.verify(&log_key_of(origin), &mut cache).unwrap();
-                let peer = Some(self.peers[conn]);
-                let own =
-                    |entry: &Entry| entry.from == peer || (entry.kind == Kind::Withdrawn && entry.to == peer);
-                assert!(entries.iter().all(|(_, entry)| own(entry)), "a partner is told of its own alone");
-                for item in notices.parts.iter().flat_map(|part| &part.items) {
-                    let named = |(_, entry): &(u64, Entry)| entry.statement == Some(item.hash());
-                    assert!(entries.iter().any(named), "and given what its entries rest on alone");
-                }
-            }
-            let (Send::Verdict { conn, receipt, .. } | Send::Offer { conn, receipt, .. }) = send else {
-                continue;
-            };
-            let peer = self.peers[conn];
-            let receipt = Receipt::parse(&self.receipt(receipt)).unwrap();
-            let origin = core::str::from_utf8(&receipt.checkpoint).unwrap().lines().next().unwrap();
-            let proved = receipt.verify(&log_key_of(origin), &mut cache).unwrap();
-            let base = self.core.shards().iter().find(|shard| shard.origin == origin).unwrap().base;
-            for own in &receipt.entries {
-                assert_eq!(own.entry.0, self.log[usize::try_from(base + own.index).unwrap()]);
-            }
-            match send {
-                Send::Verdict { packet, outcome: 0, .. } => {
-                    let packet = Packet::parse(&self.submitted[packet]).unwrap();
-                    proved.says_accepted(&packet).unwrap();
-                }
-                Send::Verdict { packet, outcome, .. } => {
-                    proved.says_refused(packet, &peer, *outcome).unwrap();
-                }
-                Send::Offer { item, bytes, .. } => {
-                    let kept = bytes.as_ref().or_else(|| self.blobs.get(&item.packet.0)).unwrap();
-                    let packet = Packet::parse(kept).unwrap();
-                    proved.says_accepted_for(&packet, &peer).unwrap();
-                    self.check_ground(packet.context(), peer);
-                }
-                _ => {}
-            }
-        }
-    }
 }
 
 pub(super) fn sign(size: u64, root: Digest) -> Vec<u8> {
@@ -649,36 +544,4 @@ pub(super) fn sign_for(origin: &str, size: u64, root: Digest) -> Vec<u8> {
         .unwrap()
         .to_string()
         .into_bytes()
-}
-
-/// Everything but the sessions, which a restart ends.
-pub(super) fn same_state(one: &Core, other: &Core) {
-    let (a, b) = (&one.state, &other.state);
-    assert_eq!(a.directory.partners, b.directory.partners);
-    assert!(a.directory.agreements.iter().eq(b.directory.agreements.iter()));
-    assert_eq!(a.directory.agreements.keys(), b.directory.agreements.keys());
-    assert_eq!(a.directory.proposers, b.directory.proposers);
-    assert_eq!(a.prekeys, b.prekeys);
-    assert_eq!(a.seen, b.seen);
-    assert_eq!(a.holders, b.holders);
-    assert_eq!(a.endings, b.endings);
-    assert_eq!(a.lapses, b.lapses);
-    assert_eq!((&a.untold, &a.ends, &a.taken_back), (&b.untold, &b.ends, &b.taken_back));
-    assert_eq!((&a.log.frontier, &a.log.head), (&b.log.frontier, &b.log.head));
-    assert_eq!((a.log.time, &a.log.notes), (b.log.time, &b.log.notes));
-    assert_eq!((&a.log.shards, &a.log.unpublished), (&b.log.shards, &b.log.unpublished));
-    assert_eq!((&a.purged, &a.grants), (&b.purged, &b.grants));
-    let items = |core: &Core| {
-        let mut all = Vec::new();
-        for (oin, mailbox) in &core.state.mailboxes {
-            let mut at = 0;
-            while let Some(item) = mailbox.from(at) {
-                at = item.index + 1;
-                assert_eq!(mailbox.find(&item.packet), Some(item));
-                all.push((*oin, item.clone()));
-            }
-        }
-        all
-    };
-    assert_eq!(items(one), items(other));
 }

@@ -10,6 +10,7 @@ mod cases;
 mod clock;
 mod covenants;
 mod delivery;
+mod ended;
 mod fixture;
 mod in_flight;
 mod log;

@@ -109,6 +109,61 @@ fn what_a_receipt_may_still_be_made_of_stays() {
     broker.turn([Input::Published { end: 256 }]);
     assert_eq!(broker.try_command(purge(256)).unwrap_err(), Refusal::NotDue, "a packet waits");
     broker.log_and_tick(now);
+    assert_eq!(broker.try_command(purge(256)).unwrap_err(), Refusal::NotDue, "how it ended is remembered");
+    let now = now.plus(Span::days(40));
+    broker.log_and_tick(now);
+    broker.command(purge(256));
+}
+
+/// A broker under a term of one day, with a packet from Pol to Gem at the beginning of a full bundle that stands in a
+/// file.
+fn short(end: impl FnOnce(&mut Broker, &[u8])) -> Broker {
+    let mut document = super::fixture::covenant();
+    document.log_retention_days = 1;
+    let hash = document.hash();
+    let mut broker = Broker::with_covenant(NOON, document);
+    let pol = broker.connect(Pol);
+    let bytes = Draft::new(Pol, &[Gem], "F01", 1, NOON).with(|draft| draft.context.covenant = hash).seal();
+    broker.accept(pol, Pol, &bytes);
+    broker.turn([Input::Disconnected { conn: pol }]);
+    end(&mut broker, &bytes);
+    while broker.log.len() < 300 {
+        broker.command(Command::Started { without_witnesses: false });
+    }
+    broker.turn([Input::Published { end: 256 }]);
+    broker
+}
+
+/// The day on which nothing but what is owed keeps texts: outcomes and mail have ended.
+fn later(broker: &mut Broker, days: u64) {
+    let now = NOON.plus(Span::days(days));
+    broker.log_and_tick(now);
+    hear(broker, now);
+}
+
+#[test]
+fn what_a_partner_has_not_been_told_yet_stays() {
+    let mut broker = short(|broker, bytes| {
+        let gem = broker.connect(Gem);
+        broker.acknowledge(gem, Gem, &[(bytes, 0)]);
+    });
+    later(&mut broker, 3);
+    assert_eq!(broker.try_command(purge(256)).unwrap_err(), Refusal::NotDue, "its sender was not there");
+    let (pol, did) = broker.connect_with(Pol);
+    let [(_, notices)] = &broker.notices(&did)[..] else { panic!("told: {:?}", did.sends) };
+    broker.turn([Input::NoticesTaken { conn: pol, cursor: notices.cursor }, Input::Tick]);
+    broker.command(purge(256));
+}
+
+#[test]
+fn what_a_word_of_a_recipient_is_held_against_stays() {
+    let mut broker = short(|_, _| {});
+    later(&mut broker, 2);
+    let (pol, did) = broker.connect_with(Pol);
+    let [(_, notices)] = &broker.notices(&did)[..] else { panic!("told that it expired: {:?}", did.sends) };
+    broker.turn([Input::NoticesTaken { conn: pol, cursor: notices.cursor }, Input::Tick]);
+    assert_eq!(broker.try_command(purge(256)).unwrap_err(), Refusal::NotDue, "its recipient may still ask");
+    later(&mut broker, 40);
     broker.command(purge(256));
 }
 

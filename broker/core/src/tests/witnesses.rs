@@ -16,13 +16,13 @@ use seinhuis_shared::tlog::policy::Policy;
 use seinhuis_shared::tlog::witness::{Head, KnownLog, OK, Request, add_checkpoint};
 use seinhuis_shared::wire::Cosigned;
 
-use super::broker::{Broker, Did, ORIGIN, log_key, log_signer};
+use super::broker::{Broker, Did, ORIGIN, log_key_of, log_signer};
 use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, covenant};
 use crate::{
     Answer, Ask, Command, CommandId, Config, ConnId, Core, Input, Question, RequestId, Send, Table, Watch,
 };
 
-fn secret(org: Org) -> SigningKey {
+pub(super) fn secret(org: Org) -> SigningKey {
     SigningKey::from_seed(&[org.key().public().to_bytes()[0] ^ 0x55; 32])
 }
 
@@ -33,7 +33,7 @@ fn outsider() -> (SigningKey, WitnessKey) {
 }
 
 /// The fixture's covenant with a witness key for each of the four; two have to cosign.
-fn watched() -> Covenant {
+pub(super) fn watched() -> Covenant {
     let mut covenant = covenant();
     for org in [Gem, Pol, Jw, Om] {
         let party = covenant.parties.iter_mut().find(|party| party.oin == org.oin()).unwrap();
@@ -42,36 +42,39 @@ fn watched() -> Covenant {
     covenant
 }
 
-fn watched_outside() -> Covenant {
+pub(super) fn watched_outside() -> Covenant {
     let (_, key) = outsider();
     let witness =
         Outside { name: "inspectie".into(), vkey: key.to_string(), url: "https://getuige.example".into() };
     Covenant { witnesses: vec![witness], ..watched() }
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config::new(ORIGIN, log_signer().public(), "broker/1")
 }
 
-fn broker_under(covenant: Covenant, config: Config) -> Broker {
+pub(super) fn broker_under(covenant: Covenant, config: Config) -> Broker {
     let compiled = std::sync::Arc::new(seinhuis_shared::covenant::Compiled::new(covenant).unwrap());
     Broker::with(config, NOON).populated_with(compiled)
 }
 
-fn broker() -> Broker {
+pub(super) fn broker() -> Broker {
     broker_under(watched(), config())
 }
 
 /// The agents and their memory as witnesses.
 #[derive(Default)]
-struct Agents {
-    conns: BTreeMap<ConnId, Org>,
-    heads: BTreeMap<[u8; 32], (Head, Vec<u8>)>,
-    asked: usize,
+pub(super) struct Agents {
+    pub(super) conns: BTreeMap<ConnId, Org>,
+    /// What is said in a hello: of the log that grows.
+    pub(super) heads: BTreeMap<[u8; 32], (Head, Vec<u8>)>,
+    /// What was cosigned last, by key and origin.
+    last: BTreeMap<([u8; 32], String), Head>,
+    pub(super) asked: usize,
 }
 
 impl Agents {
-    fn join(&mut self, broker: &mut Broker, org: Org) -> Did {
+    pub(super) fn join(&mut self, broker: &mut Broker, org: Org) -> Did {
         let known = self.heads.get(&secret(org).public().to_bytes()).map(|(_, note)| note.clone());
         let (conn, did) = broker.connect_having(org, &known.unwrap_or_default());
         self.conns.insert(conn, org);
@@ -87,15 +90,20 @@ impl Agents {
         question: &Question,
     ) -> Cosigned {
         self.asked += 1;
-        let proof = broker.continues(question.old, question.size);
+        let origin = question.note.text().lines().next().unwrap().to_owned();
+        let proof = broker.continues(&origin, question.old, question.size);
         let request = Request { old: question.old, proof, note: question.note.clone() };
         let bytes = secret.public().to_bytes();
-        let head = self.heads.get(&bytes).map_or_else(Head::default, |(head, _)| *head);
-        let known = [KnownLog::of_key(log_key().key)];
+        let known = [KnownLog::of_key(log_key_of(&origin).key)];
+        let last = (bytes, origin.clone());
+        let head = self.last.get(&last).copied().unwrap_or_default();
         match add_checkpoint(&request.to_bytes().unwrap(), &known, |_| head) {
             Ok(accepted) => {
                 let line = accepted.answer(key, broker.now.0 / 1000, |bytes| secret.sign(bytes)).unwrap();
-                self.heads.insert(bytes, (accepted.head, question.note.to_string().into_bytes()));
+                self.last.insert(last, accepted.head);
+                if origin == broker.core.origin() {
+                    self.heads.insert(bytes, (accepted.head, question.note.to_string().into_bytes()));
+                }
                 Cosigned { status: OK, body: Bytes(format!("{line}\n").into_bytes()) }
             }
             Err(refused) => Cosigned { status: refused.status(), body: Bytes(refused.body().into_bytes()) },
@@ -103,7 +111,7 @@ impl Agents {
     }
 
     /// Answers what was asked until nothing more is.
-    fn serve(&mut self, broker: &mut Broker, did: Did) -> Vec<Send> {
+    pub(super) fn serve(&mut self, broker: &mut Broker, did: Did) -> Vec<Send> {
         let mut rest = Vec::new();
         let mut sends: Vec<Send> = did.sends;
         while !sends.is_empty() {
@@ -132,7 +140,7 @@ impl Agents {
         rest
     }
 
-    fn tick(&mut self, broker: &mut Broker, span: Span) -> Vec<Send> {
+    pub(super) fn tick(&mut self, broker: &mut Broker, span: Span) -> Vec<Send> {
         let now = broker.now.plus(span);
         let did = broker.tick_until(now);
         self.serve(broker, did)
@@ -147,7 +155,7 @@ fn signal(broker: &Broker, number: u64) -> Vec<u8> {
     draft.seal()
 }
 
-fn watch(broker: &mut Broker) -> Watch {
+pub(super) fn watch(broker: &mut Broker) -> Watch {
     match broker.command(Command::Witnesses) {
         Answer::Witnesses(watch) => *watch,
         other => panic!("{other:?}"),
@@ -376,7 +384,7 @@ fn stopped() -> (Broker, Agents) {
     (broker, agents)
 }
 
-fn start(broker: &mut Broker, without_witnesses: bool) -> Did {
+pub(super) fn start(broker: &mut Broker, without_witnesses: bool) -> Did {
     broker.turn([Input::Operator { id: CommandId(1), command: Command::Started { without_witnesses } }])
 }
 

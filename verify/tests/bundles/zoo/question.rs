@@ -77,6 +77,7 @@ fn values() -> Vec<Beast> {
         replaced("C1 control in a text", "\"level\":\"G\"", "\"level\":\"\u{85}\""),
         replaced("line separator in a text", "\"level\":\"G\"", "\"level\":\"\u{2028}\""),
         replaced("surrogate", "\"level\":\"G\"", "\"level\":\"\\ud800\""),
+        replaced("reason 0", "\"recipients\":1", "\"reason\":0,\"recipients\":1"),
         replaced("salt in upper case", salt, "\"salt\":\"A"),
         replaced("salt too short", salt, "\"salt\":\"\",\"step\":\""),
         replaced("OIN in lower case", GEMEENTE, "0000009900000000100a"),
