@@ -1,8 +1,9 @@
 //! How fast a large log is exported and its export checked, and how much memory each takes.
 //!
 //! `cargo bench -p seinhuis-broker --bench export -- [ENTRIES] [FOLDER]`: a million entries in a temporary folder unless
-//! said otherwise. Each step is a process of its own, so that its peak of memory is its own. The evidence is
-//! written once more by a process that is ended, by its number, inside the entries and gone on with. `verify.py` gets 100,000 entries at most.
+//! said otherwise. Each step is a process of its own, so that its peak of memory is its own. The evidence is written
+//! once more by a process that is ended, by its number, inside the entries, and gone on with. `verify.py` gets 100,000
+//! entries at most.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on says so")]
 
 use std::fs::File;
