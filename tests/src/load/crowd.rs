@@ -369,11 +369,15 @@ async fn push(agent: &AgentHandle, to: Oin, body: &Arc<Vec<u8>>, id: MsgId) -> R
     }
 }
 
-fn histogram() -> Result<Histogram<u64>, StageError> {
+pub(crate) fn histogram() -> Result<Histogram<u64>, StageError> {
     Histogram::new_with_bounds(1, 600_000_000, 3).map_err(|error| io::Error::other(error.to_string()).into())
 }
 
-fn record(histogram: &mut Histogram<u64>, from: Instant, to: Option<&Instant>) -> Result<(), StageError> {
+pub(crate) fn record(
+    histogram: &mut Histogram<u64>,
+    from: Instant,
+    to: Option<&Instant>,
+) -> Result<(), StageError> {
     let to = to.ok_or_else(|| io::Error::other("a packet without an end"))?;
     let micros = u64::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX);
     histogram.record(micros.max(1)).map_err(|error| io::Error::other(error.to_string()).into())

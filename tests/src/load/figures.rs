@@ -54,6 +54,10 @@ pub struct Figures {
     pub paced_ack: Latency,
     /// Latency end to end at that rate.
     pub paced_end: Latency,
+    /// Rate of the run beside which the witnesses were watched.
+    pub watched_rate: f64,
+    /// From an entry in the log to a quorum of witnesses over it.
+    pub quorum: Latency,
     /// Broker's flushes per packet at full speed.
     pub broker_fsyncs: f64,
     /// Broker's turns a second at full speed.
@@ -107,6 +111,10 @@ impl Figures {
         self.paced_end = Latency::of(&outcome.end_to_end);
     }
 
+    pub(crate) fn quorum(&mut self, waits: &Histogram<u64>) {
+        self.quorum = Latency::of(waits);
+    }
+
     /// For machines.
     pub fn to_json(&self) -> Value {
         json!({
@@ -121,6 +129,7 @@ impl Figures {
                 "rate": self.paced_rate, "delivered_per_second": self.paced_delivered,
                 "acknowledged": self.paced_ack.to_json(), "end_to_end": self.paced_end.to_json(),
             },
+            "watched": { "rate": self.watched_rate, "quorum": self.quorum.to_json() },
             "per_packet": {
                 "broker_fsyncs": self.broker_fsyncs, "agent_fsyncs": self.agent_fsyncs,
                 "broker_cpu_us": self.broker_cpu, "agents_cpu_us": self.agents_cpu,
@@ -157,6 +166,8 @@ impl Figures {
         );
         row("  acknowledgement p50 / p99 / max", ms(self.paced_ack));
         row("  end to end      p50 / p99 / max", ms(self.paced_end));
+        row("at a tenth, appointed times", format!("{:.0}/s", self.watched_rate));
+        row("  quorum over it  p50 / p99 / max", ms(self.quorum));
         row(
             "fsyncs per packet: broker, all agents",
             format!("{:.3}, {:.3}", self.broker_fsyncs, self.agent_fsyncs),

@@ -3,6 +3,7 @@
 mod crowd;
 mod figures;
 mod gauges;
+mod quorum;
 
 use std::io;
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::stage::{Member, Stage, StageError};
 use crowd::Crowd;
 pub use figures::Figures;
 use gauges::Usage;
+use quorum::Watch;
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -42,7 +44,16 @@ pub fn run(plan: &Plan, dir: Option<&Path>) -> Result<Figures, StageError> {
     let stage = Stage::set_with(programs, dir, members(dir, plan.pairs), &mut |step| eprintln!("· {step}"))?;
     let broker = stage.start_broker()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(measure(plan, &stage, &broker))
+    let watch = Watch::default();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| watch.follow(&stage));
+        let measured = runtime.block_on(measure(plan, &stage, &broker, &watch));
+        watch.end();
+        let waits = waits.join().map_err(|_| io::Error::other("the watch over the quorum broke"))?;
+        let mut figures = measured?;
+        figures.quorum(&waits?);
+        Ok(figures)
+    })
 }
 
 fn members(dir: &Path, pairs: u8) -> Vec<Member> {
@@ -53,7 +64,7 @@ fn members(dir: &Path, pairs: u8) -> Vec<Member> {
     (1..=pairs).flat_map(|n| [one("jongerenwerk", 13, n), one("gemeente", 11, n)]).collect()
 }
 
-async fn measure(plan: &Plan, stage: &Stage, broker: &Process) -> Result<Figures, StageError> {
+async fn measure(plan: &Plan, stage: &Stage, broker: &Process, watch: &Watch) -> Result<Figures, StageError> {
     let mut figures = Figures { plan: Some(plan.clone()), ..Figures::default() };
     figures.idle_rss = Usage::of(broker.id())?.rss;
     let mut crowd = Crowd::gather(stage, plan).await?;
@@ -82,6 +93,13 @@ async fn measure(plan: &Plan, stage: &Stage, broker: &Process) -> Result<Figures
     figures.paced(rate, &paced);
     let usage = Usage::of(broker.id())?;
     figures.loaded_rss = usage.peak_rss;
+
+    eprintln!("· a tenth of it, for the witnesses");
+    figures.watched_rate = figures.packets_per_second / 10.0;
+    watch.begin();
+    crowd.paced(figures.watched_rate, Duration::from_secs(plan.seconds)).await?;
+    watch.end();
+    watch.done().await;
     crowd.leave().await?;
     settle(stage).await?;
     figures.settled_rss = Usage::of(broker.id())?.rss;
