@@ -16,8 +16,8 @@ use seinhuis_agent_core::rows::{
     InboxRow, NoticesRow, OutboxRow, ProvenanceRow, ReleaseRow, position_key, table,
 };
 use seinhuis_agent_core::{
-    Core, CorrectRequest, Event, Ground, Input, PushRequest, Pushed, Rejection, Release, RestoreError, Send,
-    Settings, Stage, Turn, Unfetched, Write,
+    Core, CorrectRequest, Event, Ground, Input, Locker as _, PushRequest, Pushed, Rejection, Release,
+    RestoreError, Send, Settings, Stage, Turn, Unfetched, Write,
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
 use seinhuis_shared::case::Act;
@@ -122,6 +122,8 @@ pub enum Say {
     TakeBack(MsgId, String),
     /// Its application took the message at this position of the inbox over.
     Consume(u64),
+    /// A person or application in it reads the message at this position of the inbox.
+    Read(u64),
     /// It gives up its signing key for the next one; at once, or when what is sealed has its verdicts.
     Rotate {
         /// At once.
@@ -143,6 +145,14 @@ impl Say {
             Self::Consume(position) => {
                 let row = Box::new(inbox_row(view.store, position)?);
                 Input::Consume { token, position, row }
+            }
+            Self::Read(position) => {
+                let row = Box::new(inbox_row(view.store, position)?);
+                let key = position_key(position);
+                let locked = view.store.get(table::BODY, &key).ok().flatten();
+                let body = locked.and_then(|locked| view.vault.unlock(table::BODY, &key, &locked));
+                let subjects = body.map(|body| view.core.subjects_in(&row, &body, view.vault.ports()));
+                Input::Read { token, row, subjects: subjects.unwrap_or_default() }
             }
             Self::Correct(mut request) => {
                 let position = view.core.find(&request.about).map(|(position, _)| position);

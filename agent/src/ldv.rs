@@ -1,4 +1,4 @@
-//! Tells this organisation's log of processings what was sent and received: OTLP over HTTP, in the background.
+//! Tells this organisation's log of processings what was sent, received, read and erased: OTLP over HTTP, in the background.
 //!
 //! The engine never waits for it. What is told comes out of the store and leaves it when the log has said that it took
 //! it in; after a crash it is told again, with the same span ids.
@@ -17,9 +17,10 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message as _;
-use seinhuis_agent_core::{Input, RecordRow, SubjectRow};
-use seinhuis_shared::ids::Oin;
+use seinhuis_agent_core::{Input, Operation, RecordRow, SubjectRow};
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::operation;
+use seinhuis_shared::signing::sha256;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::http::{Answer, Http};
 use tokio::sync::{oneshot, watch};
@@ -181,6 +182,20 @@ impl Teller {
         row.others.iter().flat_map(of).collect()
     }
 
+    /// The other side's span about the same person.
+    fn foreign(&self, row: &RecordRow, other: Oin, place: u32) -> [KeyValue; 3] {
+        let page = self.config.partners.get(other.as_str()).cloned();
+        let foreign = operation::span_id(&row.packet, other, self.oin, place);
+        [
+            attribute("dpl.core.foreign_operation.trace_id", HEXLOWER.encode(&row.trace.0)),
+            attribute("dpl.core.foreign_operation.span_id", HEXLOWER.encode(&foreign)),
+            attribute(
+                "dpl.core.foreign_operation.processor",
+                page.unwrap_or_else(|| operation::organisation(other)),
+            ),
+        ]
+    }
+
     fn span(&self, row: &RecordRow, other: Oin, place: u32, subject: Option<&SubjectRow>) -> Span {
         let activities = &self.config.activities;
         let activity = activities
@@ -189,31 +204,30 @@ impl Teller {
             .filter(|uri| !uri.is_empty());
         let activity =
             activity.cloned().unwrap_or_else(|| operation::activity(Some(&row.covenant), Some(&row.flow)));
-        let page = self.config.partners.get(other.as_str()).cloned();
-        let foreign = operation::span_id(&row.packet, other, self.oin, place);
-        let mut attributes = vec![
-            attribute("dpl.core.processing_activity_id", activity),
-            attribute("dpl.core.foreign_operation.trace_id", HEXLOWER.encode(&row.trace.0)),
-            attribute("dpl.core.foreign_operation.span_id", HEXLOWER.encode(&foreign)),
-            attribute(
-                "dpl.core.foreign_operation.processor",
-                page.unwrap_or_else(|| operation::organisation(other)),
-            ),
-        ];
+        let mut attributes = vec![attribute("dpl.core.processing_activity_id", activity)];
+        let kind = match row.operation {
+            Operation::Sent => SpanKind::Producer,
+            Operation::Received => SpanKind::Consumer,
+            // Nobody else has part in it.
+            Operation::Read | Operation::Erased => SpanKind::Internal,
+        };
+        let received = operation::span_id(&row.packet, self.oin, other, place);
+        let (span_id, parent) = if kind == SpanKind::Internal {
+            (operation::span_id(&occasion(row), self.oin, other, place), received.to_vec())
+        } else {
+            attributes.extend(self.foreign(row, other, place));
+            (received, Vec::new())
+        };
         if let Some(subject) = subject {
             attributes.push(attribute("dpl.core.data_subject_id", subject.pseudonym.to_string()));
             attributes.push(attribute("dpl.core.data_subject_id_type", subject.kind.clone()));
         }
-        let (name, kind) = if row.received {
-            ("ontvangen", SpanKind::Consumer)
-        } else {
-            ("verstrekken", SpanKind::Producer)
-        };
         let nanos = |at: seinhuis_shared::time::Timestamp| at.0.saturating_mul(1_000_000);
         Span {
             trace_id: row.trace.0.to_vec(),
-            span_id: operation::span_id(&row.packet, self.oin, other, place).to_vec(),
-            name: format!("{name} {}", row.flow),
+            span_id: span_id.to_vec(),
+            parent_span_id: parent,
+            name: format!("{} {}", row.operation, row.flow),
             kind: kind.into(),
             start_time_unix_nano: nanos(row.start),
             end_time_unix_nano: nanos(row.end),
@@ -222,6 +236,11 @@ impl Teller {
             ..Span::default()
         }
     }
+}
+
+/// What stands for the packet in the span ids of an operation that can happen to it more than once.
+fn occasion(row: &RecordRow) -> Digest {
+    sha256(&[&row.packet.0[..], &[row.operation.into()], &row.start.0.to_be_bytes()].concat())
 }
 
 /// How many spans an answer in JSON says were rejected: a 64-bit number, which may be written as text (`ProtoJSON`).
@@ -254,11 +273,11 @@ mod tests {
         Teller::new(oin.parse().unwrap(), config).unwrap()
     }
 
-    fn row(received: bool, subjects: u8, others: &[&str]) -> RecordRow {
+    fn row(operation: Operation, subjects: u8, others: &[&str]) -> RecordRow {
         RecordRow {
             msg_id: MsgId([1; 16]),
             packet: Digest([2; 32]),
-            received,
+            operation,
             due: true,
             covenant: Digest([0; 32]),
             flow: "F09".into(),
@@ -282,8 +301,8 @@ mod tests {
 
     #[test]
     fn the_spans_of_both_sides_name_each_other() {
-        let sent = teller(POLITIE, Encoding::Json).spans(&row(false, 2, &[GEMEENTE]));
-        let received = teller(GEMEENTE, Encoding::Json).spans(&row(true, 2, &[POLITIE]));
+        let sent = teller(POLITIE, Encoding::Json).spans(&row(Operation::Sent, 2, &[GEMEENTE]));
+        let received = teller(GEMEENTE, Encoding::Json).spans(&row(Operation::Received, 2, &[POLITIE]));
         assert_eq!((sent.len(), received.len()), (2, 2), "one for each person");
         for (sent, received) in sent.iter().zip(&received) {
             assert_eq!(sent.trace_id, received.trace_id);
@@ -300,11 +319,36 @@ mod tests {
 
     #[test]
     fn a_message_about_nobody_is_one_span_a_recipient_without_a_subject() {
-        let spans =
-            teller(POLITIE, Encoding::Protobuf).spans(&row(false, 0, &[GEMEENTE, "00000099000000003000"]));
+        let spans = teller(POLITIE, Encoding::Protobuf).spans(&row(
+            Operation::Sent,
+            0,
+            &[GEMEENTE, "00000099000000003000"],
+        ));
         assert_eq!(spans.len(), 2);
         assert_ne!(spans[0].span_id, spans[1].span_id);
         assert!(spans.iter().all(|span| text(span, "dpl.core.data_subject_id").is_none()));
+    }
+
+    #[test]
+    fn reading_and_erasing_are_spans_of_their_own_below_the_one_of_receiving() {
+        let teller = teller(GEMEENTE, Encoding::Json);
+        let received = teller.spans(&row(Operation::Received, 2, &[POLITIE]));
+        let read = teller.spans(&row(Operation::Read, 2, &[POLITIE]));
+        let later = teller.spans(&RecordRow { start: Timestamp(9), ..row(Operation::Read, 2, &[POLITIE]) });
+        let erased = teller.spans(&row(Operation::Erased, 0, &[POLITIE]));
+        assert_eq!((read[0].name.as_str(), erased[0].name.as_str()), ("raadplegen F09", "vernietigen F09"));
+        for (received, read) in received.iter().zip(&read) {
+            assert_eq!((&read.trace_id, &read.parent_span_id), (&received.trace_id, &received.span_id));
+            assert_eq!(read.kind, i32::from(SpanKind::Internal));
+            let subject = "dpl.core.data_subject_id";
+            assert_eq!(text(read, subject), text(received, subject));
+            assert_eq!(text(read, "dpl.core.foreign_operation.span_id"), None, "nobody else has part in it");
+        }
+        assert_eq!(erased[0].parent_span_id, received[0].span_id);
+        let ids: std::collections::BTreeSet<_> =
+            [&received, &read, &later, &erased].into_iter().flatten().map(|span| &span.span_id).collect();
+        assert_eq!(ids.len(), 7, "each occasion its own");
+        assert_eq!(teller.spans(&row(Operation::Read, 2, &[POLITIE])), read, "the same when told again");
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn file() -> (ReceiptFile, World) {
 }
 
 fn verify(text: &str, world: &World) -> Result<Proved, FileError> {
-    ReceiptFile::parse(text)?.verify(&log(), Some(&world.covenant), &Keys::default())
+    ReceiptFile::parse(text)?.verify(&[log()], Some(&world.covenant), &Keys::default())
 }
 
 #[test]
@@ -243,18 +243,18 @@ fn who_signed_and_which_log_and_covenant_counts() {
     let (thief, world) = file_by(&GEM.key());
     assert_eq!(verify(&thief.to_string(), &world), Err(wrong(Refusal::UnknownKey)));
     let (file, world) = file();
-    let none = file.verify(&log(), None, &Keys::default());
+    let none = file.verify(&[log()], None, &Keys::default());
     assert_eq!(none, Err(FileError::Covenant { wanted: world.covenant.hash() }));
     let next = case_kit::successor(&world.covenant, |_| ());
-    let other = file.verify(&log(), Some(&next), &Keys::default());
+    let other = file.verify(&[log()], Some(&next), &Keys::default());
     assert_eq!(other, Err(FileError::Covenant { wanted: world.covenant.hash() }));
     let key = VerifierKey::new(ORIGIN, log_signer(8).verifying_key()).unwrap();
     let elsewhere = LogKey { origin: ORIGIN.into(), key };
-    let other = file.verify(&elsewhere, Some(&world.covenant), &Keys::default());
+    let other = file.verify(&[elsewhere], Some(&world.covenant), &Keys::default());
     assert!(matches!(other, Err(FileError::Proof { block: 1, step: 1, .. })));
     let key = VerifierKey::new("other.example/log", log_signer(9).verifying_key()).unwrap();
     let renamed = LogKey { origin: "other.example/log".into(), key };
-    let other = file.verify(&renamed, Some(&world.covenant), &Keys::default());
+    let other = file.verify(&[renamed], Some(&world.covenant), &Keys::default());
     assert!(matches!(other, Err(FileError::Proof { block: 1, step: 1, .. })));
     let mut extra = file;
     extra.blocks[0].steps[0].proof.extra = Some(vec![1]);
@@ -287,7 +287,7 @@ fn a_key_counts_until_it_is_given_up_and_the_next_from_then_on() {
         let mut keys = Keys::default();
         keys.restore(&file.rotations).unwrap();
         file.rotations.clear();
-        assert_eq!(file.verify(&log(), Some(&world.covenant), &keys).is_ok(), good);
+        assert_eq!(file.verify(&[log()], Some(&world.covenant), &keys).is_ok(), good);
     }
 }
 
@@ -299,8 +299,46 @@ fn a_refusal_is_a_file_too() {
     let index = world.add(&one);
     let block = Block { to: None, steps: vec![world.step(index, None)] };
     let mut file = ReceiptFile { message: MESSAGE, packet: PACKET, rotations: vec![], blocks: vec![block] };
-    let proved = file.verify(&log(), None, &Keys::default()).unwrap();
+    let proved = file.verify(&[log()], None, &Keys::default()).unwrap();
     assert_eq!(proved.blocks[0].1[0].entry.reason, Some(404));
     file.blocks[0].to = Some(POL.oin());
     assert_eq!(verify(&file.to_string(), &world), Err(FileError::Recipients));
+}
+
+/// The file, with what the police took over last standing in a log of its own.
+fn over_two_logs(origin: &str) -> (ReceiptFile, World) {
+    let (mut file, world) = file();
+    let step = file.blocks[0].steps.last_mut().unwrap();
+    let mut tree = BatchTree::default();
+    tree.append(leaf_hash(step.entry.as_bytes())).unwrap();
+    let note = Checkpoint::new(origin, 1, tree.root()).unwrap().sign(&log_signer(9)).unwrap();
+    step.proof = ProofFile { extra: None, index: 0, path: vec![], checkpoint: note.to_string() };
+    (file, world)
+}
+
+#[test]
+fn steps_may_stand_in_every_log_whose_key_is_given_in_the_order_of_the_logs() {
+    let other = "broker.example/na-herstel";
+    let (file, world) = over_two_logs(other);
+    let key =
+        LogKey { origin: other.into(), key: VerifierKey::new(other, log_signer(9).verifying_key()).unwrap() };
+    let verify = |logs: &[LogKey]| file.verify(logs, Some(&world.covenant), &Keys::default());
+    let proved = verify(&[log(), key.clone()]).unwrap();
+    let origins: Vec<&str> = proved.blocks[0].1.iter().map(|step| step.origin.as_str()).collect();
+    assert_eq!(origins, [ORIGIN, ORIGIN, other]);
+    assert!(
+        matches!(verify(&[log()]), Err(FileError::Proof { block: 1, step: 3, why }) if why.contains(other))
+    );
+    assert!(matches!(verify(&[]), Err(FileError::Proof { block: 1, step: 1, .. })));
+    assert_eq!(verify(&[key.clone(), log()]), Err(FileError::Order { block: 1, step: 3 }));
+    let forged = LogKey { key: VerifierKey::new(other, log_signer(8).verifying_key()).unwrap(), ..key };
+    assert!(matches!(verify(&[log(), forged]), Err(FileError::Proof { block: 1, step: 3, .. })));
+    // Years of one name go by the year, whichever keys are given.
+    let (prefix, year) = seinhuis_shared::succession::year_of(ORIGIN).unwrap();
+    let later = format!("{prefix}/{}", year + 1);
+    let (file, world) = over_two_logs(&later);
+    let later = seinhuis_shared::succession::log_key(&later, &log()).unwrap();
+    for logs in [vec![log()], vec![later.clone()], vec![log(), later.clone()], vec![later, log()]] {
+        file.verify(&logs, Some(&world.covenant), &Keys::default()).unwrap();
+    }
 }

@@ -1,6 +1,6 @@
 //! One log after another, with real processes: a year that passes while a partner is away, and a log that the
 //! operator begins by hand.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
 mod common;
 
@@ -11,7 +11,7 @@ use seinhuis_shared::entry::Kind;
 use seinhuis_shell::clock;
 use seinhuis_tests::samples::{self, Sample};
 use seinhuis_tests::stage::{PATIENCE, text};
-use seinhuis_tests::{Stage, process};
+use seinhuis_tests::{Member, Stage, process};
 use seinhuis_verify::{Key, Proves, Verdict};
 use serde_json::Value;
 
@@ -104,6 +104,30 @@ fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
     wait_for_inbox(stage, stage.member("gemeente"), 3);
 }
 
+/// What a member last sent is proved in this log, which its broker's card does not name: to itself by the logs it knows, to
+/// others by the keys of those logs.
+fn receipts_verify_in(stage: &Stage, member: &Member, origin: &str) {
+    let sent = stage.agent(member, &["outbox", "list"]).unwrap();
+    let id = text(sent.as_array().unwrap().last().unwrap(), "msg_id").to_owned();
+    let [file, covenant] =
+        ["bewijs.txt", "convenant.cbor"].map(|name| stage.dir.join(name).to_string_lossy().into_owned());
+    stage.agent(member, &["receipt", "save", &id, "--out", &file]).unwrap();
+    let shown = stage.agent(member, &["receipt", "verify", &file]).unwrap();
+    assert_eq!(shown["logs"], serde_json::json!([origin]), "{shown}");
+    assert_eq!(text(&shown["recipients"][0]["steps"][0], "log"), origin);
+    let hash = text(&stage.agent(member, &["outbox", "show", &id]).unwrap(), "covenant").to_owned();
+    stage.agent(member, &["covenant", "export", &hash, "--out", &covenant]).unwrap();
+    let keys = stage.broker(&["log", "list"]).unwrap();
+    let keys: Vec<&str> = keys.as_array().unwrap().iter().map(|log| text(log, "key")).collect();
+    let [first, last] = keys[..] else { panic!("two logs: {keys:?}") };
+    let verify = |keys: &[&str]| {
+        let keys = keys.iter().flat_map(|key| ["--log-key", key]);
+        let args = ["receipt", "verify", &file].into_iter().chain(keys).chain(["--covenant", &covenant]);
+        stage.try_agent(member, &args.collect::<Vec<_>>()).unwrap().code
+    };
+    assert_eq!((verify(&[first, last]), verify(&[last]), verify(&[first])), (0, 0, 1));
+}
+
 #[test]
 fn a_log_begun_by_hand_is_followed_by_hand() {
     let scene = Scene::with(&CAST);
@@ -132,6 +156,7 @@ fn a_log_begun_by_hand_is_followed_by_hand() {
     }
     assert_eq!(push(stage, "F02"), "accepted");
     wait_for_inbox(stage, stage.member("gemeente"), 1);
+    receipts_verify_in(stage, police, origin);
     let card = stage.dir.join("card.json");
     stage.broker(&["card", "--out", &card.to_string_lossy()]).unwrap();
     let card: Value = serde_json::from_slice(&std::fs::read(card).unwrap()).unwrap();

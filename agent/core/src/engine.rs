@@ -11,6 +11,7 @@ use seinhuis_shared::wire::{Offer, Welcome};
 use crate::agreed::Agreed;
 use crate::corrections::Corrections;
 use crate::follow::Follow;
+use crate::following::Following;
 use crate::inbox::Inbox;
 use crate::logs::{Logs, Place};
 use crate::marks::Marks;
@@ -55,6 +56,7 @@ pub struct Core {
     pub(crate) records: Records,
     pub(crate) retention: Retention,
     pub(crate) trust: Logs,
+    pub(crate) following: Option<Following>,
     pub(crate) prekeys: Prekeys,
     pub(crate) turning: Turning,
     pub(crate) watching: Watching,
@@ -82,6 +84,7 @@ impl Core {
             records: Records::default(),
             retention: Retention::default(),
             trust,
+            following: None,
             prekeys: Prekeys::default(),
             turning: Turning::default(),
             watching: Watching::default(),
@@ -231,7 +234,7 @@ impl Core {
                 self.retry_corrections(token, about, now, ports, turn);
             }
             Input::Erase { token, position, ground } => {
-                self.erase_by_hand(token, position, ground, now, turn);
+                self.erase_by_hand(token, position, ground, now, ports, turn);
             }
             Input::TakeBack { token, about, reason, sent } => {
                 let result = self.take_back(about, reason, sent.as_deref(), now, turn);
@@ -239,6 +242,10 @@ impl Core {
             }
             Input::Consume { token, position, row } => {
                 let result = self.consume(position, &row, now, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Read { token, row, subjects } => {
+                let result = self.read(&row, subjects, now, ports, turn);
                 turn.answers.push((token, result));
             }
             Input::TakenBack(position, answer) => self.taken_back(position, &answer, now, turn),
@@ -275,7 +282,7 @@ impl Core {
             Input::Prekeys(bundles) => self.keys_came(bundles, now, ports, turn),
             Input::Published(seq) => self.published(seq, turn),
             Input::PublishRefused(reason) => self.publish_refused(reason, now, ports, turn),
-            Input::Succession(answer) => self.succeeded(answer.as_deref(), now, ports, turn),
+            Input::Succession(answer) => self.succeeded(answer, now, ports, turn),
             Input::AcceptOrigin { token, origin } => {
                 let result = self.accept_origin(&origin, now, ports, turn);
                 turn.answers.push((token, result));
@@ -298,7 +305,7 @@ impl Core {
         self.turning.session();
         self.follow.session();
         self.words.session();
-        self.trust.session();
+        self.following = None;
         self.outbox.disconnected();
         self.unproved(now, turn);
     }
@@ -345,7 +352,7 @@ impl Core {
         self.turning.session();
         self.follow.session();
         self.words.session();
-        self.trust.session();
+        self.following = None;
         self.trust.unanswered();
         match self.trust.place(&welcome.origin, &welcome.log_key) {
             Place::Current => self.welcomed(&welcome, now, ports, turn),
@@ -401,7 +408,7 @@ impl Core {
         self.expire_held(now, turn);
         self.seal_drafts(now, ports, turn);
         self.correct_again(now, ports, turn);
-        self.retain(now, turn);
+        self.retain(now, ports, turn);
         self.watch_quorum(now, turn);
         self.fetch_prekeys(now, turn);
         if self.connected
@@ -448,11 +455,14 @@ impl Core {
     pub(crate) fn settle(&mut self, outcome: Result<Option<PinRow>, Fork>, now: Timestamp, turn: &mut Turn) {
         turn.writes.append(&mut self.trust.take_changes());
         match outcome {
-            Ok(pin) => turn.writes.extend(pin.map(Write::Pin)),
+            Ok(pin) => {
+                turn.writes.extend(pin.map(Write::Pin));
+                self.quorums_proved();
+            }
             Err(fork) => {
                 if !self.trust.forked() {
                     // The first contradiction is the evidence; a later one must not replace it.
-                    turn.writes.extend((1..).zip(fork.notes).map(|(place, note)| Write::Note(place, note)));
+                    turn.writes.append(&mut self.trust.evidence(fork.notes));
                 }
                 turn.writes.extend(self.trust.fork().map(Write::Pin));
                 self.alarm(AlarmKind::LogForked, fork.detail, now, turn);

@@ -22,7 +22,7 @@ use crate::marks::says_more;
 use crate::minimise::MEDIA_TYPE;
 use crate::onward::Held;
 use crate::ports::Ports;
-use crate::rows::{AlarmKind, ChainRow, InboxRow, Remark, Write, position_key, table};
+use crate::rows::{AlarmKind, ChainRow, InboxRow, Operation, Remark, Write, position_key, table};
 use crate::service::is_evidence;
 use crate::turn::{Event, Send, Turn};
 
@@ -142,14 +142,13 @@ impl Core {
             Ok(packet) => {
                 describe(&mut row, packet.context());
                 let (remark, last) = self.inbox.follow(packet.context(), digest);
-                let trace = packet.context().trace;
-                self.judge(packet, digest, entry.time, ports).map(|good| (good, remark, last, trace))
+                self.judge(packet, digest, entry.time, ports).map(|good| (good, remark, last))
             }
         };
         let position = self.inbox.next;
         let (mut noticed, mut source) = (None, None);
         match judged {
-            Ok((good, remark, last, trace)) => {
+            Ok((good, remark, last)) => {
                 row.media_type.clone_from(&good.opened.media_type);
                 row.retention_days = good.permit.retention_days();
                 let body = zeroize::Zeroizing::new(good.opened.body);
@@ -157,7 +156,8 @@ impl Core {
                     // Unanswered, so that the broker keeps it and offers it again in the next session.
                     return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
                 };
-                self.record_received(&row, (trace, &body), now, ports, turn);
+                let subjects = self.subjects_in(&row, &body, ports);
+                self.record_opened(Operation::Received, (&row, subjects), now, ports, turn);
                 source = good.opened.provenance.source;
                 if good.told {
                     turn.writes.push(Write::Provenance(position, good.opened.provenance));
@@ -361,6 +361,7 @@ fn blank_row(
         issued: Timestamp(0),
         accepted: entry.time,
         stored: now,
+        trace: None,
         index,
         link,
         remark: Remark::InOrder,
@@ -380,4 +381,5 @@ fn describe(row: &mut InboxRow, context: &Context) {
     row.level = context.declared.level.to_string();
     row.in_reply_to = context.in_reply_to;
     row.issued = context.issued;
+    row.trace = Some(context.trace);
 }

@@ -7,7 +7,7 @@
 //!
 //! [`Agreed`] holds the covenants and what the parties said of them · [`Cases`] what they decided about cases ·
 //! [`minimise`] judges a body before it is sealed · `outbox` keeps packets until a verdict is proved, and `outbox::release` until a person decides · `inbox` repeats every check on what arrives · [`onward`] says where a body comes from and keeps consents ·
-//! `corrections` tells every earlier recipient that a message is wrong, `marks` takes that in · `retention` erases bodies at their term · `records` keeps processings for this organisation's own log of them · `trust` pins the exchange log, `witness` cosigns it · `prekeys` makes and
+//! `corrections` tells every earlier recipient that a message is wrong, `marks` takes that in · `retention` erases bodies at their term · `records` keeps processings for this organisation's own log of them · `trust` pins the exchange log, `logs` and `following` go from one to the next, `witness` cosigns it · `prekeys` makes and
 //! fetches encryption keys · [`backoff`] says how long to wait · [`rows`] is what is durable.
 #![warn(missing_docs, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
@@ -18,6 +18,7 @@ mod cases;
 mod corrections;
 mod engine;
 mod follow;
+mod following;
 mod inbox;
 mod logs;
 mod marks;
@@ -47,7 +48,8 @@ pub use cases::Cases;
 pub use corrections::CorrectRequest;
 pub use engine::{Core, Settings};
 pub use follow::{Step, Track};
-pub use logs::OfferedLog;
+pub use following::OfferedLog;
+pub use logs::origin_of;
 pub use minimise::{PushRequest, Rejection, Target};
 pub use onward::{Grant, Source};
 pub use outbox::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release, WINDOW_BYTES, WINDOW_PACKETS};
@@ -56,9 +58,9 @@ pub use records::pseudonym;
 pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, ConsumedRow, CorrectionKind, CorrectionRow, CorrectionState,
-    CosignedRow, ErasedRow, Ground, InboxRow, LogRow, MarkRow, Noted, NoticesRow, OutboxRow, ProposalRow,
-    ProvenanceRow, Reached, RecordRow, ReleaseRow, Remark, RestoreError, RotationRow, Row, Stage, SubjectRow,
-    TakeBackRow, WordRow, Write,
+    CosignedRow, ErasedRow, Ground, InboxRow, LogRow, MarkRow, Noted, NoticesRow, Operation, OutboxRow,
+    ProposalRow, ProvenanceRow, Reached, RecordRow, ReleaseRow, Remark, RestoreError, RotationRow, Row,
+    Stage, SubjectRow, TakeBackRow, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn, Unfetched};

@@ -3,76 +3,28 @@
 //! The last one grows. Those before it are closed: their pin is their final checkpoint, and any other statement of
 //! them has to fit it. An agent goes from one to the next by itself when the year is over and both logs prove it;
 //! never when the operator began a log by hand, because there the new one follows on what this agent may have
-//! reason to doubt. That takes a person ([`crate::Input::AcceptOrigin`]).
-
-use std::collections::VecDeque;
+//! reason to doubt. That takes a person ([`crate::Input::AcceptOrigin`]). How it gets there is in `following`.
 
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Digest;
-use seinhuis_shared::limits::{INFLIGHT_BYTES, INFLIGHT_MAX};
 use seinhuis_shared::receipt::{LogKey, Receipt, ReceiptError, VerifiedReceipt};
-use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::succession::{self, Cause, Succession};
+use seinhuis_shared::succession;
 use seinhuis_shared::time::Timestamp;
-use seinhuis_shared::tlog::checkpoint::Checkpoint;
-use seinhuis_shared::tlog::proof::verify_consistency;
 use seinhuis_shared::tlog::witness::Head;
-use seinhuis_shared::wire::{self, Entries, Notices, Offer, Welcome};
+use seinhuis_shared::wire::{Entries, Notices};
 
-use crate::engine::Core;
-use crate::minimise::Rejection;
-use crate::ports::Ports;
-use crate::rows::{AlarmKind, LogRow, PinRow, WaitingRow, Write};
+use crate::following::Way;
+use crate::rows::{LogRow, PinRow, WaitingRow, Write};
 use crate::trust::{Fork, Signed, Trust};
-use crate::turn::{Send, Turn};
 
-/// Ticks after which a question about a succession that was not answered is asked again.
-const AGAIN: u8 = 30;
+/// How many contradictions are kept with their notes.
+const FORKS_KEPT: u8 = 16;
 
-/// The origin that a checkpoint names, before anything is verified.
-pub(crate) fn origin_of(note: &[u8]) -> &str {
+/// The origin that a checkpoint names, before anything is verified; empty when it cannot be read.
+pub fn origin_of(note: &[u8]) -> &str {
     let line = note.split(|byte| *byte == b'\n').next().unwrap_or_default();
     core::str::from_utf8(line).unwrap_or_default()
-}
-
-/// A log begun by hand, which a person can accept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OfferedLog {
-    /// The log this agent is with.
-    pub old: String,
-    /// What it believes of it.
-    pub pin: Option<PinRow>,
-    /// How many entries that log has in the end, by the broker that begins another.
-    pub last: u64,
-    /// Whether these are proved to extend what this agent believes. If not, entries this agent has seen are gone.
-    pub consistent: bool,
-    /// The log that was begun.
-    pub new: String,
-}
-
-/// On the way from one log to the next.
-#[derive(Debug)]
-struct Following {
-    /// The welcome of this session, which is of a later log.
-    welcome: Welcome,
-    /// Ticks since the question; none while no answer is waited for.
-    asked: Option<u8>,
-    /// What was proved, and waits for a person.
-    offered: Option<(OfferedLog, Box<Succession>)>,
-    /// Packets that came meanwhile, with their length together.
-    held: VecDeque<Offer>,
-    bytes: usize,
-}
-
-/// Why a succession is not followed.
-enum Stop {
-    /// The old log contradicts itself.
-    Fork(Fork),
-    /// The broker proves nothing.
-    Unproved(String),
-    /// A person has to decide.
-    ByHand(Box<(OfferedLog, Box<Succession>)>),
 }
 
 /// Where the log of a welcome stands to the ones that are known.
@@ -92,13 +44,14 @@ pub(crate) struct Logs {
     current: Trust,
     /// Whether the name of the current one is kept.
     named: bool,
-    following: Option<Following>,
+    /// How many notes are kept as evidence.
+    evidence: u8,
 }
 
 impl Logs {
     /// With the log that the broker's card names.
     pub(crate) const fn new(log: LogKey) -> Self {
-        Self { older: Vec::new(), current: Trust::new(log), named: false, following: None }
+        Self { older: Vec::new(), current: Trust::new(log), named: false, evidence: 0 }
     }
 
     pub(crate) const fn log(&self) -> &LogKey {
@@ -118,7 +71,11 @@ impl Logs {
     }
 
     pub(crate) fn restore_note(&mut self, place: u8, note: Bytes) {
-        self.current.restore_note(place, note);
+        if place == 0 {
+            self.current.restore_note(note);
+        } else {
+            self.evidence = self.evidence.max(place);
+        }
     }
 
     /// `None` for a log out of its order, or of a name that cannot be one.
@@ -232,14 +189,14 @@ impl Logs {
         self.of(signed.checkpoint.origin()).remembers(signed)
     }
 
-    /// See [`Trust::continued`]; of the log that grows alone.
+    /// See [`Trust::continued`].
     pub(crate) fn continued(
         &mut self,
         from: &Head,
         to: &Signed,
         now: Timestamp,
     ) -> Result<Option<PinRow>, Fork> {
-        self.current.continued(from, to, now)
+        self.of(to.checkpoint.origin()).continued(from, to, now)
     }
 
     /// See [`Trust::contradicts`].
@@ -255,9 +212,9 @@ impl Logs {
         self.current.waits(size)
     }
 
-    /// The tree that is pinned of the log that grows, and the note that says so.
-    pub(crate) fn pinned(&self) -> Option<(Head, &Bytes)> {
-        self.current.pinned()
+    /// See [`Trust::is_pinned`]; of the log that grows.
+    pub(crate) fn is_pinned(&self, signed: &Signed) -> bool {
+        self.current.is_pinned(signed)
     }
 
     /// Records that a log was caught: the one that grows, or one before it, on which it follows.
@@ -304,87 +261,75 @@ impl Logs {
         }
     }
 
-    /// The log that a person can accept.
-    pub(crate) fn offered(&self) -> Option<&OfferedLog> {
-        self.following.as_ref()?.offered.as_ref().map(|(offered, _)| offered)
-    }
-
     /// The origins of all logs, from the first, with what is believed of each.
     pub(crate) fn known(&self) -> impl Iterator<Item = (&str, Option<PinRow>)> {
         self.older.iter().chain([&self.current]).map(|trust| (trust.log().origin.as_str(), trust.pin()))
     }
 
-    /// The session is over, and with it the way to another log.
-    pub(crate) fn session(&mut self) {
-        self.following = None;
+    /// The origins of the logs that ended and were caught, from the first.
+    pub(crate) fn caught(&self) -> impl Iterator<Item = &str> {
+        self.older.iter().filter(|trust| trust.forked()).map(|trust| trust.log().origin.as_str())
     }
 
-    /// Checks the broker's answer about what followed on the current log.
-    fn check(&self, answer: &wire::Succession) -> Result<Box<Succession>, Stop> {
-        let unproved = |error: String| Stop::Unproved(error);
-        let old = self.log();
-        let new = succession::log_key(&answer.origin, old).map_err(|error| unproved(error.to_string()))?;
-        if self.older.iter().any(|older| older.log().origin == new.origin) {
-            return Err(unproved(format!("{} is an older log", new.origin)));
-        }
-        let proved = succession::verify((&answer.closing, &answer.opening), old, &new)
-            .map_err(|error| unproved(error.to_string()))?;
-        let consistent = self.consistent(&proved, &answer.proof);
-        if proved.cause == Cause::NewOrigin {
-            let offered = OfferedLog {
-                old: old.origin.clone(),
-                pin: self.pin(),
-                last: proved.last.size(),
-                consistent: consistent.is_ok(),
-                new: new.origin,
-            };
-            return Err(Stop::ByHand(Box::new((offered, Box::new(proved)))));
-        }
-        consistent.map_err(Stop::Fork)?;
-        Ok(Box::new(proved))
+    /// The keys of all logs, from the first.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &LogKey> {
+        self.older.iter().chain([&self.current]).map(Trust::log)
     }
 
-    /// Whether the final checkpoint of the current log extends what is believed of it.
-    fn consistent(&self, proved: &Succession, proof: &[Digest]) -> Result<(), Fork> {
-        let (size, root) = (proved.last.size(), proved.last.root());
-        let fork = |detail: String, note: &Bytes| Fork {
-            detail,
-            notes: vec![note.clone(), Bytes(proved.last_note.clone())],
-        };
-        if let Some((waits, row)) = self.current.waits_beyond(size, root) {
-            return Err(fork(format!("closed at {size} entries ({root}), but signed one of {waits}"), &row));
-        }
-        let Some(pin) = self.pin().filter(|pin| pin.size > 0) else { return Ok(()) };
-        let note = self.current.note();
-        let proof = if pin.size == size { &[] } else { proof };
-        verify_consistency(pin.size, size, proof, &pin.root, root).map_err(|error| {
-            fork(
-                format!("no proof from {} ({}) to the last {size} ({root}): {error}", pin.size, pin.root),
-                note,
-            )
-        })
+    /// The log at this place, from the first; the one that grows beyond the last that ended.
+    pub(crate) fn at(&self, place: usize) -> &Trust {
+        self.older.get(place).unwrap_or(&self.current)
     }
 
-    /// Goes on to the next log: the old one is closed at its final checkpoint. What a person accepted takes the
-    /// place of what was believed of the old log, whose notes stay as evidence.
-    fn follow(&mut self, proved: &Succession, by_hand: Option<Timestamp>, now: Timestamp) -> Vec<Write> {
+    /// The place of the log that grows.
+    pub(crate) const fn newest_place(&self) -> usize {
+        self.older.len()
+    }
+
+    /// The log of this origin, if it is one of these.
+    pub(crate) fn with_origin(&self, origin: &str) -> Option<&Trust> {
+        self.all().find(|trust| trust.log().origin == origin)
+    }
+
+    /// Keeps the notes of a contradiction, apart from those of others before it. There is room for [`FORKS_KEPT`]: the
+    /// first ones stay, and the last is always the newest.
+    pub(crate) fn evidence(&mut self, notes: [Bytes; 2]) -> Vec<Write> {
+        let first = self.evidence.min(FORKS_KEPT.saturating_sub(1).saturating_mul(2)).saturating_add(1);
+        self.evidence = first.saturating_add(1);
+        (first..).zip(notes).map(|(place, note)| Write::Note(place, note)).collect()
+    }
+
+    /// Goes on to the next log: the one it follows on is closed at its final checkpoint. What a person accepted takes
+    /// the place of what was believed of that log, whose notes stay as evidence.
+    pub(crate) fn follow(&mut self, way: &Way, by_hand: Option<Timestamp>, now: Timestamp) -> Vec<Write> {
         let mut writes = self.take_changes();
+        let proved = &way.proved;
         let Ok(next) = succession::log_key(proved.first.origin(), self.log()) else { return writes };
-        let old = core::mem::replace(&mut self.current, Trust::new(next));
-        let place = number(self.older.len());
-        let pin = PinRow { size: proved.last.size(), root: *proved.last.root(), forked: false };
-        let note = Bytes(proved.last_note.clone());
-        let origin = old.log().origin.clone();
-        let mut closed = Trust::closed(old.log().clone(), Some(pin), note.clone());
-        writes.push(Write::Log(place, Box::new(LogRow { origin, closed: Some(pin), note, by_hand: None })));
-        for (size, row) in old.into_waiting() {
-            writes.push(Write::Waiting(size, None));
-            if by_hand.is_none() && size < pin.size {
-                writes.push(Write::OlderWaiting(place, size, Some(Box::new(row.clone()))));
-                closed.restore_waiting(size, row);
-            }
+        let caught = self.at(way.place).forked();
+        if let Some(fork) = way.fork.as_ref().filter(|_| !caught) {
+            writes.append(&mut self.evidence(fork.notes.clone()));
         }
-        self.older.push(closed);
+        if way.place < self.newest_place() {
+            writes.append(&mut self.leave(way.place));
+        }
+        let pin = PinRow {
+            size: proved.last.size(),
+            root: *proved.last.root(),
+            forked: caught || way.fork.is_some(),
+        };
+        let closed =
+            Trust::closed(self.at(way.place).log().clone(), Some(pin), Bytes(proved.last_note.clone()));
+        let row = ended(&closed);
+        writes.extend(row.map(|row| Write::Log(number(way.place), Box::new(row))));
+        let fresh = Trust::new(next);
+        if let Some(old) = self.older.get_mut(way.place) {
+            *old = closed;
+            self.current = fresh;
+        } else {
+            let old = core::mem::replace(&mut self.current, fresh);
+            self.older.push(closed);
+            writes.append(&mut self.keep_waiting(old, way.place, by_hand.is_none()));
+        }
         self.named = true;
         writes.push(Write::Log(number(self.older.len()), Box::new(self.name(by_hand))));
         let first = Signed { checkpoint: proved.first.clone(), note: Bytes(proved.first_note.clone()) };
@@ -395,154 +340,55 @@ impl Logs {
         }
         writes
     }
+
+    /// What waits for a proof of a log that ended in this turn: it still has to get it, unless a person accepted its
+    /// end.
+    fn keep_waiting(&mut self, old: Trust, place: usize, keep: bool) -> Vec<Write> {
+        let mut writes = Vec::new();
+        for (size, row) in old.into_waiting() {
+            writes.push(Write::Waiting(size, None));
+            let closed = self.older.get_mut(place).filter(|_| keep);
+            if let Some(closed) = closed.filter(|closed| closed.pin().is_some_and(|pin| size < pin.size)) {
+                writes.push(Write::OlderWaiting(number(place), size, Some(Box::new(row.clone()))));
+                closed.restore_waiting(size, row);
+            }
+        }
+        writes
+    }
+
+    /// Ends, where they are pinned, the logs after the one at this place, of which the broker knows nothing any more.
+    /// Their notes stay; what waits for a proof there, and in the log itself, is dropped.
+    fn leave(&mut self, place: usize) -> Vec<Write> {
+        let mut writes = Vec::new();
+        let newest = self.newest_place();
+        let (pin, note) = (self.current.pin(), self.current.note().clone());
+        for size in self.current.drop_waiting() {
+            writes.push(Write::Waiting(size, None));
+        }
+        if pin.is_some() {
+            self.older.push(Trust::closed(self.current.log().clone(), pin, note));
+        }
+        for (at, trust) in self.older.iter_mut().enumerate().skip(place) {
+            if at < newest {
+                let dropped = trust.drop_waiting().into_iter();
+                writes.extend(dropped.map(|size| Write::OlderWaiting(number(at), size, None)));
+            }
+            if at > place {
+                trust.mark_forked();
+                let row = ended(trust);
+                writes.extend(row.map(|row| Write::Log(number(at), Box::new(row))));
+            }
+        }
+        writes
+    }
+}
+
+/// The row of a log that has ended.
+fn ended(trust: &Trust) -> Option<LogRow> {
+    let closed = Some(trust.pin()?);
+    Some(LogRow { origin: trust.log().origin.clone(), closed, note: trust.note().clone(), by_hand: None })
 }
 
 fn number(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
-}
-
-impl Core {
-    /// A log that the operator began by hand and that a person can accept, in this session.
-    pub fn offered_log(&self) -> Option<&OfferedLog> {
-        self.trust.offered()
-    }
-
-    /// The origins of all logs, from the first, with what is believed of each.
-    pub fn logs(&self) -> impl Iterator<Item = (&str, Option<PinRow>)> {
-        self.trust.known()
-    }
-
-    /// The broker is with a later log than this agent: it has to prove how it came there.
-    pub(crate) fn follow_to(&mut self, welcome: Welcome, turn: &mut Turn) {
-        self.trust.following =
-            Some(Following { welcome, asked: None, offered: None, held: VecDeque::new(), bytes: 0 });
-        self.ask_succession(turn);
-    }
-
-    fn ask_succession(&mut self, turn: &mut Turn) {
-        let origin = self.trust.log().origin.clone();
-        let size = self.trust.pin().map_or(0, |pin| pin.size);
-        if let Some(following) = &mut self.trust.following {
-            following.asked = Some(0);
-            turn.sends.push(Send::FetchSuccession { origin, size });
-        }
-    }
-
-    /// Time passes: a question that was not answered is asked again.
-    pub(crate) fn follow_on(&mut self, turn: &mut Turn) {
-        let Some(following) = &mut self.trust.following else { return };
-        let Some(ticks) = following.asked.as_mut() else { return };
-        *ticks = ticks.saturating_add(1);
-        if *ticks >= AGAIN {
-            self.ask_succession(turn);
-        }
-    }
-
-    /// Keeps a packet that came before this agent is with the broker's log. Gives it back when it is.
-    pub(crate) fn hold_back(&mut self, offer: Offer) -> Option<Offer> {
-        let Some(following) = &mut self.trust.following else { return Some(offer) };
-        let bytes = following.bytes.saturating_add(offer.packet.len());
-        // A broker has no more than this under way; what comes beyond it is offered again in the next session.
-        if following.held.len() < INFLIGHT_MAX && (following.held.is_empty() || bytes <= 2 * INFLIGHT_BYTES) {
-            following.bytes = bytes;
-            following.held.push_back(offer);
-        }
-        None
-    }
-
-    /// The broker's answer about what followed on the current log; none when it gives none.
-    pub(crate) fn succeeded(
-        &mut self,
-        answer: Option<&wire::Succession>,
-        now: Timestamp,
-        ports: Ports<'_>,
-        turn: &mut Turn,
-    ) {
-        let Some(following) = &self.trust.following else { return };
-        if following.asked.is_none() {
-            return;
-        }
-        let wanted = following.welcome.origin.clone();
-        let Some(answer) = answer else {
-            let old = &self.trust.log().origin;
-            let detail = format!("{wanted}: the broker does not show that it follows on {old}");
-            return self.alarm(AlarmKind::OtherLog, detail, now, turn);
-        };
-        if let Some(following) = &mut self.trust.following {
-            following.asked = None;
-        }
-        // A log that was caught is left by hand alone.
-        let forked = self.trust.forked();
-        match self.trust.check(answer) {
-            Ok(proved) if !forked => self.go_on(&proved, None, now, ports, turn),
-            Ok(_) => self.alarm(AlarmKind::OtherLog, format!("{wanted}: after a fork"), now, turn),
-            Err(Stop::Fork(fork)) => self.settle(Err(fork), now, turn),
-            Err(Stop::Unproved(detail)) => {
-                self.alarm(AlarmKind::OtherLog, format!("{wanted}: {detail}"), now, turn);
-            }
-            Err(Stop::ByHand(offered)) => {
-                let detail = format!("{} was begun by hand after {}", offered.0.new, offered.0.old);
-                self.alarm(AlarmKind::OtherLog, detail, now, turn);
-                if let Some(following) = &mut self.trust.following {
-                    following.offered = Some(*offered);
-                }
-            }
-        }
-    }
-
-    /// A person accepts the log that the operator began by hand.
-    ///
-    /// # Errors
-    /// [`Refusal::UnknownLog`] unless this session offers just that one.
-    pub(crate) fn accept_origin(
-        &mut self,
-        origin: &str,
-        now: Timestamp,
-        ports: Ports<'_>,
-        turn: &mut Turn,
-    ) -> Result<(), Rejection> {
-        let following = self.trust.following.as_mut();
-        let offered = following.and_then(|one| one.offered.take_if(|(offered, _)| offered.new == origin));
-        let (offered, proved) = offered.ok_or(Refusal::UnknownLog)?;
-        let believed = offered.pin.map_or(0, |pin| pin.size);
-        let detail = format!(
-            "{origin} accepted by hand after {} ({believed} entries believed, {} taken over)",
-            offered.old, offered.last
-        );
-        self.alarm(AlarmKind::OtherLog, detail, now, turn);
-        self.go_on(&proved, Some(now), now, ports, turn);
-        Ok(())
-    }
-
-    fn go_on(
-        &mut self,
-        proved: &Succession,
-        by_hand: Option<Timestamp>,
-        now: Timestamp,
-        ports: Ports<'_>,
-        turn: &mut Turn,
-    ) {
-        turn.writes.append(&mut self.trust.follow(proved, by_hand, now));
-        self.watching.another_log(now);
-        let Some(following) = self.trust.following.take() else { return };
-        if following.welcome.origin != self.trust.log().origin {
-            // There are more logs in between.
-            self.trust.following = Some(following);
-            return self.ask_succession(turn);
-        }
-        self.welcomed(&following.welcome, now, ports, turn);
-        if self.connected {
-            for offer in following.held {
-                self.offered(offer, now, ports, turn);
-            }
-        }
-    }
-
-    /// Reads the checkpoint of a welcome to the current log.
-    pub(crate) fn welcome_checkpoint(&self, welcome: &Welcome) -> Result<Signed, String> {
-        let log = self.trust.log();
-        Checkpoint::verify(&welcome.checkpoint, &log.origin, &log.key)
-            .map(|checkpoint| Signed { checkpoint, note: welcome.checkpoint.clone() })
-            .map_err(|error| error.to_string())
-    }
 }

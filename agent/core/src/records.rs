@@ -15,7 +15,8 @@ use seinhuis_shared::time::Timestamp;
 use crate::engine::Core;
 use crate::minimise::Rejection;
 use crate::ports::{Ports, Pseudonyms};
-use crate::rows::{AlarmKind, InboxRow, OutboxRow, RecordRow, Stage, SubjectRow, Write};
+use crate::retention::Kept;
+use crate::rows::{AlarmKind, InboxRow, Operation, OutboxRow, RecordRow, Stage, SubjectRow, Write};
 use crate::turn::Turn;
 
 #[derive(Debug, Default)]
@@ -120,7 +121,7 @@ impl Core {
         let record = RecordRow {
             msg_id: row.msg_id,
             packet,
-            received: false,
+            operation: Operation::Sent,
             due: false,
             covenant: row.covenant,
             flow: row.flow.clone(),
@@ -133,21 +134,29 @@ impl Core {
         self.record(record, now, ports, turn);
     }
 
-    /// Records a packet that is stored in this turn.
-    pub(crate) fn record_received(
+    /// The persons in the body of a received message, under their pseudonyms; nothing where processings are not recorded.
+    pub fn subjects_in(&self, row: &InboxRow, body: &[u8], ports: Ports<'_>) -> Vec<SubjectRow> {
+        let (Some(how), Some(covenant)) = (ports.recording, row.covenant) else { return Vec::new() };
+        let about = (&covenant, row.message_type.as_str());
+        self.subjects(about, (row.case, &row.msg_id), body, how.pseudonyms)
+    }
+
+    /// Records what is done in this turn with a message that was received, and of whom its body is.
+    pub(crate) fn record_opened(
         &mut self,
-        row: &InboxRow,
-        (trace, body): (TraceId, &[u8]),
+        operation: Operation,
+        (row, subjects): (&InboxRow, Vec<SubjectRow>),
         now: Timestamp,
         ports: Ports<'_>,
         turn: &mut Turn,
     ) {
-        let (Some(how), Some(covenant)) = (ports.recording, row.covenant) else { return };
-        let about = (&covenant, row.message_type.as_str());
+        let (Some(_), Some(covenant), Some(trace)) = (ports.recording, row.covenant, row.trace) else {
+            return;
+        };
         let record = RecordRow {
             msg_id: row.msg_id,
             packet: row.packet,
-            received: true,
+            operation,
             due: true,
             covenant,
             flow: row.flow.clone(),
@@ -155,7 +164,49 @@ impl Core {
             trace,
             start: now,
             end: now,
-            subjects: self.subjects(about, (row.case, &row.msg_id), body, how.pseudonyms),
+            subjects,
+        };
+        self.record(record, now, ports, turn);
+    }
+
+    /// The body of a message is about to be handed to a person or an application.
+    ///
+    /// # Errors
+    /// [`Refusal::NotRecordable`] when that has to be recorded and cannot be.
+    pub(crate) fn read(
+        &mut self,
+        row: &InboxRow,
+        subjects: Vec<SubjectRow>,
+        now: Timestamp,
+        ports: Ports<'_>,
+        turn: &mut Turn,
+    ) -> Result<(), Rejection> {
+        self.check_recording(ports)?;
+        self.record_opened(Operation::Read, (row, subjects), now, ports, turn);
+        Ok(())
+    }
+
+    /// Records that a body is erased in this turn. The records of what was done with it before name its persons, in the
+    /// same trace.
+    pub(crate) fn record_erased(&mut self, kept: &Kept, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        let (Some(_), Some(covenant), Some(trace)) = (ports.recording, kept.covenant, kept.trace) else {
+            return;
+        };
+        if kept.quarantined {
+            return;
+        }
+        let record = RecordRow {
+            msg_id: kept.msg_id,
+            packet: kept.packet,
+            operation: Operation::Erased,
+            due: true,
+            covenant,
+            flow: kept.flow.clone(),
+            others: kept.sender.into_iter().collect(),
+            trace,
+            start: now,
+            end: now,
+            subjects: Vec::new(),
         };
         self.record(record, now, ports, turn);
     }

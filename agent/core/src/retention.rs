@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::Role;
-use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
@@ -44,19 +44,22 @@ const CONFIRMATION: &str = "vernietigingsbevestiging";
 
 /// What has to be known of a message whose body is kept, or was a moment ago.
 #[derive(Debug, Clone)]
-struct Kept {
-    msg_id: MsgId,
-    packet: Digest,
+pub(crate) struct Kept {
+    pub(crate) msg_id: MsgId,
+    pub(crate) packet: Digest,
+    pub(crate) sender: Option<Oin>,
+    pub(crate) flow: String,
+    pub(crate) trace: Option<TraceId>,
     /// The packet in which its origin sent what is in it: its own, unless it was passed on.
     source: Digest,
     /// By the log entry.
     accepted: Timestamp,
-    covenant: Option<Digest>,
+    pub(crate) covenant: Option<Digest>,
     step: String,
     case: Option<CaseId>,
     until: Option<Timestamp>,
     /// It was never opened: its packet is kept as evidence until a person erases it.
-    quarantined: bool,
+    pub(crate) quarantined: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,9 @@ impl Retention {
         let kept = Kept {
             msg_id: row.msg_id,
             packet: row.packet,
+            sender: row.sender,
+            flow: row.flow.clone(),
+            trace: row.trace,
             source: row.packet,
             accepted: row.accepted,
             covenant: row.covenant,
@@ -250,20 +256,28 @@ impl Core {
     }
 
     /// Erases what is past its term; called with every tick.
-    pub(crate) fn retain(&mut self, now: Timestamp, turn: &mut Turn) {
+    pub(crate) fn retain(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         if self.retention.witnessed != Timestamp::default() {
             self.retention.witnessed = self.retention.witnessed.plus(Span::seconds(1));
         }
         let mut gone = BTreeSet::new();
         for (position, ground) in self.retention.due(&self.agreed.cases, now) {
-            gone.extend(self.erase(position, ground, now, turn));
+            gone.extend(self.erase(position, ground, now, ports, turn));
         }
         self.end_passed_on(&gone, now, turn);
     }
 
     /// The source of what it erased: nothing may be passed on from it any more.
-    fn erase(&mut self, position: u64, ground: Ground, now: Timestamp, turn: &mut Turn) -> Option<Digest> {
+    fn erase(
+        &mut self,
+        position: u64,
+        ground: Ground,
+        now: Timestamp,
+        ports: Ports<'_>,
+        turn: &mut Turn,
+    ) -> Option<Digest> {
         let kept = self.retention.take(position)?;
+        self.record_erased(&kept, now, ports, turn);
         let source = kept.source;
         let row = ErasedRow { at: now, ground, overwritten: None, confirmation: None, outcome: 0 };
         turn.writes.push(Write::Body(position, None));
@@ -283,9 +297,10 @@ impl Core {
         position: u64,
         ground: Ground,
         now: Timestamp,
+        ports: Ports<'_>,
         turn: &mut Turn,
     ) {
-        let source = self.erase(position, ground, now, turn);
+        let source = self.erase(position, ground, now, ports, turn);
         let known = source.is_some();
         self.end_passed_on(&source.into_iter().collect(), now, turn);
         let gone = Rejection::new(

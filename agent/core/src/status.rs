@@ -66,6 +66,8 @@ pub struct Status {
     pub origin: String,
     /// What is believed of it.
     pub pin: Option<PinRow>,
+    /// The logs that ended and were caught contradicting themselves, or that the broker does not know any more.
+    pub caught: Vec<String>,
     /// For each covenant that asks a quorum of witnesses and binds this organisation, what is known of it.
     pub quorums: Vec<Quorum>,
     /// Signed checkpoints whose place in the log's history is not proved yet.
@@ -111,6 +113,7 @@ impl Core {
             records_since,
             origin: self.trust.log().origin.clone(),
             pin: self.trust.pin(),
+            caught: self.trust.caught().map(str::to_owned).collect(),
             quorums: self.quorums(now),
             unproven: self.trust.unproven(),
             bundle: self.prekeys.own_bundle(),

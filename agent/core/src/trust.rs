@@ -40,7 +40,7 @@ pub(crate) struct Fork {
     /// Which, for the operator and as a pointer to the evidence.
     pub(crate) detail: String,
     /// The signed notes, as far as they are at hand.
-    pub(crate) notes: Vec<Bytes>,
+    pub(crate) notes: [Bytes; 2],
 }
 
 #[derive(Debug)]
@@ -118,10 +118,27 @@ impl Trust {
         self.waiting.insert(size, row);
     }
 
-    pub(crate) fn restore_note(&mut self, place: u8, note: Bytes) {
-        if place == 0 {
-            self.note = note;
+    pub(crate) fn restore_note(&mut self, note: Bytes) {
+        self.note = note;
+    }
+
+    /// Whether the log has ended.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.closed
+    }
+
+    /// Of a log that has ended: it was caught, as far as a person or this agent could tell.
+    pub(crate) const fn mark_forked(&mut self) {
+        if let Some(pin) = &mut self.pin {
+            pin.forked = true;
         }
+    }
+
+    /// Drops what waits for a proof that will not come; the sizes.
+    pub(crate) fn drop_waiting(&mut self) -> Vec<u64> {
+        self.full = false;
+        self.asked = None;
+        core::mem::take(&mut self.waiting).into_keys().collect()
     }
 
     /// What changed since the last call and is to become durable.
@@ -186,7 +203,7 @@ impl Trust {
         match self.pin {
             Some(pin) if size < pin.size => Err(Fork {
                 detail: format!("shrank from {} to {size} entries", pin.size),
-                notes: vec![self.note.clone(), signed.note.clone()],
+                notes: [self.note.clone(), signed.note.clone()],
             }),
             _ => self.observe(signed, now),
         }
@@ -202,11 +219,11 @@ impl Trust {
             Some((known, _)) if *known == root => Ok(None),
             Some((known, note)) => Err(Fork {
                 detail: format!("two roots for {size} entries: {known} and {root}"),
-                notes: vec![note.clone(), signed.note.clone()],
+                notes: [note.clone(), signed.note.clone()],
             }),
             None if self.closed && size > pin.size => Err(Fork {
                 detail: format!("{} ended with {} entries, but signed {size}", self.log.origin, pin.size),
-                notes: vec![self.note.clone(), signed.note.clone()],
+                notes: [self.note.clone(), signed.note.clone()],
             }),
             // Every log extends the empty one, whose root is fixed: nothing is to be proved.
             None if size == 0 => Ok(None),
@@ -246,7 +263,7 @@ impl Trust {
     }
 
     /// Moves the pin to a tree that was proved to continue the one of `from`, if that is the one pinned; takes it in
-    /// as any other checkpoint if it is not.
+    /// as any other checkpoint if it is not, or if the log has ended.
     pub(crate) fn continued(
         &mut self,
         from: &Head,
@@ -255,7 +272,9 @@ impl Trust {
     ) -> Result<Option<PinRow>, Fork> {
         let (size, root) = (to.checkpoint.size(), *to.checkpoint.root());
         match self.pin {
-            Some(pin) if (pin.size, pin.root) == (from.size, from.root) && size > pin.size => {
+            Some(pin)
+                if !self.closed && (pin.size, pin.root) == (from.size, from.root) && size > pin.size =>
+            {
                 self.contradicts(to)?;
                 if self.waiting.remove(&size).is_some() {
                     self.changes.push(Write::Waiting(size, None));
@@ -276,10 +295,17 @@ impl Trust {
         match self.known(size) {
             Some((known, note)) if known != root => Err(Fork {
                 detail: format!("two roots for {size} entries: {known} and {root}"),
-                notes: vec![note.clone(), signed.note.clone()],
+                notes: [note.clone(), signed.note.clone()],
             }),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether a checkpoint is of the history that is pinned, without a proof that is still owed: it is the pin, or
+    /// empty.
+    pub(crate) fn is_pinned(&self, signed: &Signed) -> bool {
+        let (size, root) = (signed.checkpoint.size(), signed.checkpoint.root());
+        size == 0 || self.pin.is_some_and(|pin| (pin.size, pin.root) == (size, *root))
     }
 
     /// Whether the checkpoint of this size waits for its proof.
@@ -347,7 +373,7 @@ impl Trust {
             let proof = steps.next().map(Vec::as_slice).unwrap_or_default();
             verify_consistency(old, new, proof, old_root, new_root).map_err(|error| Fork {
                 detail: format!("no proof from {old} ({old_root}) to {new} ({new_root}) entries: {error}"),
-                notes: vec![old_note.clone(), new_note.clone()],
+                notes: [old_note.clone(), new_note.clone()],
             })?;
         }
         let known = |size: &u64| self.known(*size).map(|(root, note)| (*size, *root, note.clone()));
@@ -410,8 +436,8 @@ mod tests {
                 trust.restore(*pin);
             } else if let Write::Waiting(size, Some(row)) = row {
                 trust.restore_waiting(*size, (**row).clone());
-            } else if let Write::Note(place, note) = row {
-                trust.restore_note(*place, note.clone());
+            } else if let Write::Note(0, note) = row {
+                trust.restore_note(note.clone());
             }
         }
         trust

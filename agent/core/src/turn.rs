@@ -16,7 +16,7 @@ use seinhuis_shared::wire::{
 use crate::corrections::CorrectRequest;
 use crate::minimise::{PushRequest, Rejection};
 use crate::outbox::Release;
-use crate::rows::{AlarmRow, Ground, InboxRow, OutboxRow, Reached, Stage, Write};
+use crate::rows::{AlarmRow, Ground, InboxRow, OutboxRow, Reached, Stage, SubjectRow, Write};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -107,6 +107,16 @@ pub enum Input {
         /// Its row.
         row: Box<InboxRow>,
     },
+    /// The body of a received message is about to be handed to a person or an application. Answered in
+    /// [`Turn::answers`]; what is refused must not be handed out.
+    Read {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// The message's row.
+        row: Box<InboxRow>,
+        /// The persons its body is about: see [`crate::Core::subjects_in`].
+        subjects: Vec<SubjectRow>,
+    },
     /// The broker's answer to a word that takes back the message at this position: entries, or a refusal's number.
     TakenBack(u64, Result<Box<Entries>, u16>),
     /// The same, about the message at this position of the inbox that was consumed.
@@ -188,8 +198,8 @@ pub enum Input {
     Published(u64),
     /// The broker refuses the bundle, for this reason.
     PublishRefused(u16),
-    /// What followed on a log that was asked about; nothing when the broker gives no answer.
-    Succession(Option<Box<Succession>>),
+    /// What followed on the log that was asked about, or a refusal's number.
+    Succession(Result<Box<Succession>, u16>),
     /// A person accepts the log of this origin, which the operator began by hand. Answered in [`Turn::answers`].
     AcceptOrigin {
         /// Leads the answer back to who asked.

@@ -160,6 +160,7 @@ impl Core {
             index: row.index,
             since: known.map_or(now, |known| known.since),
             entry: None,
+            entry_origin: String::new(),
             refused: 0,
         };
         self.words.restore_consumed(position, row.clone());
@@ -242,7 +243,7 @@ impl Core {
         };
         match self.word_answered(answer, about, now, turn) {
             Answered::Later => return self.words.answered(word, true),
-            Answered::Said(_) => (row.done, row.refused) = (true, 0),
+            Answered::Said(..) => (row.done, row.refused) = (true, 0),
             Answered::Refused(number) => (row.done, row.refused) = (false, number),
         }
         self.words.answered(word, false);
@@ -266,7 +267,9 @@ impl Core {
         };
         match self.word_answered(answer, about, now, turn) {
             Answered::Later => return self.words.answered(word, true),
-            Answered::Said(index) => (row.entry, row.refused) = (Some(index), 0),
+            Answered::Said(origin, index) => {
+                (row.entry, row.entry_origin, row.refused) = (Some(index), origin, 0);
+            }
             Answered::Refused(number) => row.refused = number,
         }
         self.words.answered(word, false);
@@ -297,7 +300,10 @@ impl Core {
         });
         match read {
             Ok((entries, signed)) if self.observe(&signed, now, turn) => {
-                entries.first().map_or(Answered::Later, |(index, _)| Answered::Said(*index))
+                let origin = signed.checkpoint.origin();
+                entries
+                    .first()
+                    .map_or(Answered::Later, |(index, _)| Answered::Said(origin.to_owned(), *index))
             }
             Ok(_) => Answered::Later,
             Err(error) => {
@@ -362,8 +368,8 @@ impl Core {
 enum Answered {
     /// To be said again.
     Later,
-    /// The log says so, at this index.
-    Said(u64),
+    /// The log of this origin says so, at this index.
+    Said(String, u64),
     Refused(u16),
 }
 

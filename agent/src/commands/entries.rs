@@ -1,7 +1,7 @@
 //! The entries of the exchange log this organisation is party to, each proved, from the broker.
 
 use clap::{Args, Subcommand};
-use seinhuis_agent_core::Unfetched;
+use seinhuis_agent_core::{Unfetched, origin_of};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
@@ -106,12 +106,14 @@ impl From<LogText> for FetchEntries {
 /// A page of the answer.
 #[derive(Debug, Serialize, Deserialize)]
 struct Page {
+    /// The log's origin.
+    log: String,
     entries: Vec<Value>,
     next: Option<u64>,
 }
 
 pub(super) fn log(home: &Home, args: Log, ui: Ui) -> Result<Outcome, Complaint> {
-    let mut question = match args.command {
+    let question = match args.command {
         Some(Command::List) => return log::show(home, ui),
         Some(Command::AcceptOrigin { origin }) => return log::accept(home, origin, ui),
         Some(Command::Policy { covenant }) => return policy::policy(home, covenant.as_deref(), ui),
@@ -127,24 +129,40 @@ pub(super) fn log(home: &Home, args: Log, ui: Ui) -> Result<Outcome, Complaint> 
             ..LogText::default()
         },
     };
-    let mut all = Vec::new();
-    while all.len() < args.lines {
-        let (value, _) = ask(home, Request::Log(question.clone()))?;
-        let page: Page = read(value)?;
-        all.extend(page.entries);
-        match page.next {
-            Some(next) => question.first = next,
-            None => break,
-        }
-    }
-    all.truncate(args.lines);
+    let page = |question: &LogText| read(ask(home, Request::Log(question.clone()))?.0);
+    let all = pages(question, args.lines, page, || log::origins(home))?;
     let heading = ui.lang.pick(
-        "REGEL TIJD SOORT BERICHT VAN AAN STROOM UITKOMST REDEN",
-        "ENTRY TIME KIND MESSAGE FROM TO FLOW RESULT REASON",
+        "LOG REGEL TIJD SOORT BERICHT VAN AAN STROOM UITKOMST REDEN",
+        "LOG ENTRY TIME KIND MESSAGE FROM TO FLOW RESULT REASON",
     );
-    let columns = ["index", "at", "kind", "msg_id", "from", "to", "flow", "result", "refusal"];
+    let columns = ["log", "index", "at", "kind", "msg_id", "from", "to", "flow", "result", "refusal"];
     table(&Value::Array(all), heading, &columns, ui);
     Ok(Outcome::Done)
+}
+
+/// Page after page, in one log: the one that was asked for, or the one that grew at the first page. When that has ended
+/// meanwhile it goes on in the one after it.
+fn pages(
+    mut question: LogText,
+    lines: usize,
+    mut page: impl FnMut(&LogText) -> Result<Page, Complaint>,
+    mut logs: impl FnMut() -> Result<Vec<String>, Complaint>,
+) -> Result<Vec<Value>, Complaint> {
+    let on = question.origin.is_none() && !question.one;
+    let mut all = Vec::new();
+    while all.len() < lines {
+        let Page { log, entries, next } = page(&question)?;
+        all.extend(entries);
+        let place = match next {
+            Some(next) => Some((log, next)),
+            None if on => logs()?.into_iter().skip_while(|one| *one != log).nth(1).map(|log| (log, 0)),
+            None => None,
+        };
+        let Some((log, first)) = place else { break };
+        (question.origin, question.first) = (Some(log), first);
+    }
+    all.truncate(lines);
+    Ok(all)
 }
 
 fn kind(text: &str) -> Result<String, Complaint> {
@@ -160,15 +178,17 @@ fn kind(text: &str) -> Result<String, Complaint> {
 /// The answer of the running agent as JSON.
 pub(super) fn page(answer: Result<Box<Entries>, Unfetched>) -> Result<Value, Complaint> {
     let entries = answer.map_err(|error| unfetched(&error))?;
+    let log = origin_of(&entries.checkpoint).to_owned();
     let shown = entries.entries.iter().filter_map(|one| {
         let entry = Entry::parse(&one.entry).ok()?;
-        Some(row(one.index, &entry, &String::from_utf8_lossy(&one.entry)))
+        Some(row(&log, one.index, &entry, &String::from_utf8_lossy(&one.entry)))
     });
-    Ok(json!(Page { entries: shown.collect(), next: entries.next }))
+    Ok(json!(Page { log: log.clone(), entries: shown.collect(), next: entries.next }))
 }
 
-fn row(index: u64, entry: &Entry, text: &str) -> Value {
+fn row(log: &str, index: u64, entry: &Entry, text: &str) -> Value {
     json!({
+        "log": log,
         "index": index,
         "at": entry.time.to_string(),
         "kind": entry.kind.as_str(),
@@ -215,4 +235,39 @@ pub(super) fn not_connected() -> Complaint {
             "Start the agent (`seinhuis-agent run`) and wait until `status` reports a connection.",
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two entries a page of a log with this many.
+    fn of(log: &str, size: u64, question: &LogText) -> Page {
+        let end = (question.first + 2).min(size);
+        let entries = (question.first..end).map(|index| json!([log, index])).collect();
+        Page { log: log.to_owned(), entries, next: (end < size).then_some(end) }
+    }
+
+    #[test]
+    fn pages_go_on_in_the_next_log_when_theirs_ends_meanwhile() {
+        let mut asked = 0;
+        let rolls_over = |question: &LogText| {
+            // The log that grows is another one after the first page.
+            asked += 1;
+            let grows = if asked == 1 { "2026" } else { "2027" };
+            Ok(match question.origin.as_deref().unwrap_or(grows) {
+                "2026" => of("2026", 5, question),
+                _ => of("2027", 1, question),
+            })
+        };
+        let known = || Ok(["2025", "2026", "2027"].map(str::to_owned).to_vec());
+        let all = pages(LogText::default(), 100, rolls_over, known).unwrap();
+        let numbers = [0, 1, 2, 3, 4].map(|index| json!(["2026", index]));
+        assert_eq!(all, [&numbers[..], &[json!(["2027", 0])]].concat());
+        // A log that was asked for by name is that one alone, and a bound is one.
+        let one = LogText { origin: Some("2025".into()), ..LogText::default() };
+        assert_eq!(pages(one, 100, |asked| Ok(of("2025", 3, asked)), known).unwrap().len(), 3);
+        let few = pages(LogText::default(), 3, |asked| Ok(of("2026", 9, asked)), known).unwrap();
+        assert_eq!(few.len(), 3);
+    }
 }

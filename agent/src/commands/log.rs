@@ -36,6 +36,10 @@ pub(super) struct OfferedView {
     last: u64,
     /// Whether these extend what this agent has proved.
     consistent: bool,
+    /// Whether the operator began it by hand; otherwise a year was over.
+    by_hand: bool,
+    /// Logs this agent was with since, and that the broker does not know.
+    unknown: Vec<String>,
 }
 
 /// The logs.
@@ -64,6 +68,8 @@ pub(super) fn view(view: &View<'_>) -> LogsView {
         believed: offered.pin.map_or(0, |pin| pin.size),
         last: offered.last,
         consistent: offered.consistent,
+        by_hand: offered.by_hand,
+        unknown: offered.unknown.clone(),
     });
     LogsView { logs, offered }
 }
@@ -79,8 +85,12 @@ impl LogsView {
                     let size = log.size.unwrap_or_default();
                     let entries = lang.pick("regels bewezen", "entries proved");
                     let state = match (place == newest, log.forked) {
-                        (_, true) => lang
+                        (true, true) => lang
                             .pick("  GESPLITST: niets gaat meer weg", "  FORKED: nothing is sent any more"),
+                        (false, true) => lang.pick(
+                            "  gesloten; GESPLITST: het bewijs is bewaard",
+                            "  closed; FORKED: the evidence is kept",
+                        ),
                         (false, false) => lang.pick("  gesloten", "  closed"),
                         (true, false) => "",
                     };
@@ -96,43 +106,64 @@ impl LogsView {
 
 impl OfferedView {
     fn lines(&self, lang: Lang) -> Vec<String> {
-        let Self { origin, old, believed, last, consistent } = self;
-        let (begun, lost, what) = match lang {
-            Lang::Nl => (
+        let Self { origin, old, believed, last, .. } = self;
+        let begun = match (self.by_hand, lang) {
+            (true, Lang::Nl) => {
                 format!(
                     "De beheerder van de broker is met de hand een nieuw log begonnen: {origin}, na {old}."
-                ),
-                if *consistent {
-                    format!(
-                        "Dat log sluit aan op wat deze agent bewezen heeft: {believed} regels, {last} aan het eind."
-                    )
-                } else {
-                    format!(
-                        "LET OP: dat log sluit NIET aan op wat deze agent bewezen heeft. Van de {believed} regels die deze agent zag kunnen er ontbreken of anders zijn; de broker zegt dat het er {last} waren."
-                    )
-                },
-                format!(
-                    "Vraag de beheerder waarom, vergelijk met andere deelnemers, en ga daarna verder met: seinhuis-agent log accept-origin --origin {origin}"
-                ),
+                )
+            }
+            (true, Lang::En) => {
+                format!("The broker's operator began a new log by hand: {origin}, after {old}.")
+            }
+            (false, Lang::Nl) => format!(
+                "Het jaar van {old} is voorbij en {origin} volgt erop. Deze agent gaat daar niet vanzelf heen."
             ),
-            Lang::En => (
-                format!("The broker's operator began a new log by hand: {origin}, after {old}."),
-                if *consistent {
-                    format!(
-                        "That log extends what this agent has proved: {believed} entries, {last} in the end."
-                    )
-                } else {
-                    format!(
-                        "MIND: that log does NOT extend what this agent has proved. Of the {believed} entries this agent saw some may be missing or different; the broker says there were {last}."
-                    )
-                },
-                format!(
-                    "Ask the operator why, compare with other partners, and then go on with: seinhuis-agent log accept-origin --origin {origin}"
-                ),
+            (false, Lang::En) => format!(
+                "The year of {old} is over and {origin} follows on it. This agent does not go there by itself."
             ),
         };
-        vec![begun, lost, what]
+        let lost = match (self.consistent, lang) {
+            (true, Lang::Nl) => format!(
+                "Dat log sluit aan op wat deze agent bewezen heeft: {believed} regels, {last} aan het eind."
+            ),
+            (false, Lang::Nl) => format!(
+                "LET OP: dat log sluit NIET aan op wat deze agent bewezen heeft. Van de {believed} regels die deze agent zag kunnen er ontbreken of anders zijn; de broker zegt dat het er {last} waren."
+            ),
+            (true, Lang::En) => {
+                format!("That log extends what this agent has proved: {believed} entries, {last} in the end.")
+            }
+            (false, Lang::En) => format!(
+                "MIND: that log does NOT extend what this agent has proved. Of the {believed} entries this agent saw some may be missing or different; the broker says there were {last}."
+            ),
+        };
+        let unknown = self.unknown.join(", ");
+        let given_up = match lang {
+            Lang::Nl => format!(
+                "LET OP: deze agent was al in {unknown}. De broker kent dat niet meer; wat hier ervan bekend is blijft als bewijs bewaard."
+            ),
+            Lang::En => format!(
+                "MIND: this agent was in {unknown} already. The broker does not know it any more; what is known of it here is kept as evidence."
+            ),
+        };
+        let what = match lang {
+            Lang::Nl => format!(
+                "Vraag de beheerder waarom, vergelijk met andere deelnemers, en ga daarna verder met: seinhuis-agent log accept-origin --origin {origin}"
+            ),
+            Lang::En => format!(
+                "Ask the operator why, compare with other partners, and then go on with: seinhuis-agent log accept-origin --origin {origin}"
+            ),
+        };
+        let given_up = Some(given_up).filter(|_| !self.unknown.is_empty());
+        [begun, lost].into_iter().chain(given_up).chain([what]).collect()
     }
+}
+
+/// The origins of all logs, from the first.
+pub(super) fn origins(home: &Home) -> Result<Vec<String>, Complaint> {
+    let (answer, _) = ask(home, Request::Look(Look::Logs))?;
+    let view: LogsView = read(answer)?;
+    Ok(view.logs.into_iter().map(|log| log.origin).collect())
 }
 
 pub(super) fn show(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
@@ -192,13 +223,22 @@ mod tests {
             believed: 9,
             last: 5,
             consistent: false,
+            by_hand: true,
+            unknown: vec![],
         };
         let view = LogsView { logs: vec![log("a/2025", false), log("a/2026", true)], offered: Some(offered) };
         let nl = view.lines(Lang::Nl).join("\n");
         let en = view.lines(Lang::En).join("\n");
         assert!(nl.contains("a/2025  9 regels bewezen  gesloten") && nl.contains("GESPLITST"), "{nl}");
         assert!(en.contains("does NOT extend") && en.contains("accept-origin --origin a/b"), "{en}");
+        assert!(!nl.contains("was al in"), "{nl}");
         let sound = OfferedView { consistent: true, ..view.offered.unwrap() };
         assert!(sound.lines(Lang::En).join("\n").contains("extends what this agent has proved"));
+        let ahead = OfferedView { by_hand: false, unknown: vec!["a/2027".into()], ..sound };
+        let (nl, en) = (ahead.lines(Lang::Nl).join("\n"), ahead.lines(Lang::En).join("\n"));
+        assert!(nl.contains("was al in a/2027") && nl.contains("niet vanzelf"), "{nl}");
+        assert!(en.contains("was in a/2027 already") && en.contains("accept-origin --origin a/b"), "{en}");
+        let left = LogsView { logs: vec![log("a/2026", true), log("a/b", false)], offered: None };
+        assert!(left.lines(Lang::Nl).join("\n").contains("gesloten; GESPLITST: het bewijs is bewaard"));
     }
 }

@@ -230,6 +230,7 @@ fn heading(value: &Value, nl: bool) -> String {
         ("oorspronkelijk pakket", "original packet", "source"),
         ("verzegeld", "sealed", "sealed"),
         ("aangenomen", "accepted", "accepted"),
+        ("log", "log", "log"),
         ("logregel", "log entry", "entry"),
         ("volgorde", "order", "remark"),
         ("herzien", "revised", "revised"),

@@ -2,7 +2,7 @@
 
 use data_encoding::{BASE64, HEXLOWER};
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
-use seinhuis_agent_core::{Held, Locker as _, MarkRow, Status, Track, Write};
+use seinhuis_agent_core::{Held, Locker as _, MarkRow, Status, Track, Write, origin_of};
 use seinhuis_journal::{Stats, Store};
 use seinhuis_shared::case::{CaseState, Stage};
 use seinhuis_shared::cbor;
@@ -56,7 +56,8 @@ fn receipt(bytes: &[u8]) -> Value {
     match Receipt::parse(bytes) {
         Ok(receipt) => {
             let indexes: Vec<u64> = receipt.entries.iter().map(|proved| proved.index).collect();
-            json!({ "entries": indexes, "bytes": bytes.len() })
+            let log = origin_of(&receipt.checkpoint);
+            json!({ "log": log, "entries": indexes, "bytes": bytes.len() })
         }
         Err(_) => Value::Null,
     }
@@ -64,13 +65,16 @@ fn receipt(bytes: &[u8]) -> Value {
 
 /// How far a packet is at one recipient, with the place and time of the entry that says so.
 fn reached(track: &Track, store: &dyn Store) -> Value {
-    let entry = track.steps.last().and_then(|step| {
+    let found = track.steps.last().and_then(|step| {
         let notices: Notices = cbor::strict(&notices_row(store, step.row)?.notices, NOTICES_MAX).ok()?;
-        Entry::parse(notices.entries.get(usize::from(step.place))?).ok()
+        let entry = Entry::parse(notices.entries.get(usize::from(step.place))?).ok()?;
+        Some((origin_of(&notices.checkpoint).to_owned(), entry))
     });
+    let (log, entry) = found.unzip();
     json!({
         "to": track.to.to_string(),
         "reached": track.reached().as_str(),
+        "log": log,
         "entry": track.steps.last().map(|step| step.index),
         "at": entry.as_ref().map(|entry| entry.time.to_string()),
         "refusal": reason(entry.and_then(|entry| entry.reason).unwrap_or_default()),
@@ -259,9 +263,11 @@ fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
         "sealed": row.issued.to_string(),
         "accepted": row.accepted.to_string(),
         "stored": row.stored.to_string(),
+        "log": Receipt::parse(&row.receipt).ok().map(|receipt| origin_of(&receipt.checkpoint).to_owned()),
         "entry": row.index,
         "remark": row.remark.as_str(),
         "consumed": view.core.consumed_row(position).map(|row| row.since.to_string()),
+        "consumed_log": view.core.consumed_row(position).filter(|row| row.entry.is_some()).map(|row| row.entry_origin.clone()),
         "consumed_entry": view.core.consumed_row(position).and_then(|row| row.entry),
         "consumed_refusal": reason(view.core.consumed_row(position).map_or(0, |row| row.refused)),
         "revised": revised(&mark),
@@ -425,6 +431,7 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
             "size": status.pin.map(|pin| pin.size),
             "root": status.pin.map(|pin| pin.root.to_string()),
             "forked": status.pin.is_some_and(|pin| pin.forked),
+            "caught": status.caught,
             "unproven": status.unproven,
             "quorums": status.quorums.iter().map(|quorum| json!({
                 "covenant": quorum.covenant.to_string(), "wanted": quorum.wanted, "stale": quorum.stale,

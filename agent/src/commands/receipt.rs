@@ -16,6 +16,7 @@ use seinhuis_shared::receipt::file::{Block, FILE_MAX, FileError, Proved, Receipt
 use seinhuis_shared::receipt::{LogKey, ProvedEntry, Receipt};
 use seinhuis_shared::refusal::{Lang, Refusal};
 use seinhuis_shared::rotation::{Keys, Rotated};
+use seinhuis_shared::succession;
 use seinhuis_shared::tlog::note::VerifierKey;
 use seinhuis_shared::tlog::proof_file::ProofFile;
 use seinhuis_shared::wire::Notices;
@@ -27,8 +28,8 @@ use seinhuis_shell::lang::Text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::present;
 use super::request::{Look, Request, ask, read};
+use super::{log, present};
 use crate::engine::{View, notices_row, outbox_row};
 use crate::home::Home;
 
@@ -52,9 +53,10 @@ pub(super) enum Command {
     Verify {
         /// The file
         file: PathBuf,
-        /// The exchange log's verifier key, instead of the one on the broker's card
+        /// The exchange log's verifier key, instead of the logs this agent knows; again for each further log, in the
+        /// order in which they followed one another. A key counts for every year of its log
         #[arg(long, value_name = "VKEY", requires = "covenant")]
-        log_key: Option<String>,
+        log_key: Vec<String>,
         /// The covenant the message was sent under: canonical bytes, or TOML files that make up one document
         #[arg(long, num_args = 1.., value_name = "FILE", requires = "log_key")]
         covenant: Vec<PathBuf>,
@@ -81,9 +83,10 @@ pub(super) fn receipt(home: &Home, command: Command, ui: Ui) -> Result<Outcome, 
         }
         Command::Verify { file, log_key, covenant } => {
             let text = files::read_text(&file, FILE_MAX)?;
-            let pinned = match log_key {
-                Some(key) => Pinned::of_files(&key, &covenant)?,
-                None => Pinned::of_home(home)?,
+            let pinned = if log_key.is_empty() {
+                Pinned::of_home(home)?
+            } else {
+                Pinned::of_files(&log_key, &covenant)?
             };
             check(&text, &pinned, ui)
         }
@@ -97,7 +100,8 @@ fn of_message(home: &Home, message: String) -> Result<String, Complaint> {
 
 /// What a file is checked against.
 struct Pinned {
-    log: LogKey,
+    /// The logs, from the first.
+    logs: Vec<LogKey>,
     covenants: Source,
 }
 
@@ -116,26 +120,19 @@ pub(super) struct PinnedText {
 
 impl Pinned {
     fn of_home(home: &Home) -> Result<Self, Complaint> {
-        Ok(Self { log: home.settings()?.log, covenants: Source::Home(home.clone()) })
+        let card = home.settings()?.log;
+        let key = |origin: String| {
+            succession::log_key(&origin, &card).map_err(|error| Complaint::bug(error.to_string()))
+        };
+        let logs = log::origins(home)?.into_iter().map(key).collect::<Result<_, _>>()?;
+        Ok(Self { logs, covenants: Source::Home(home.clone()) })
     }
 
-    fn of_files(key: &str, covenant: &[PathBuf]) -> Result<Self, Complaint> {
-        let key: VerifierKey = key.parse().map_err(|error| {
-            Complaint::usage(
-                Text::new(
-                    format!("De logsleutel is onbruikbaar: {error}"),
-                    format!("The log key cannot be used: {error}"),
-                ),
-                Text::new(
-                    "Neem hem over van de brokerkaart of van `seinhuis-broker log key`.",
-                    "Take it from the broker's card or from `seinhuis-broker log key`.",
-                ),
-            )
-        })?;
+    fn of_files(keys: &[String], covenant: &[PathBuf]) -> Result<Self, Complaint> {
+        let logs = keys.iter().map(|key| log_key(key)).collect::<Result<_, _>>()?;
         let compiled = Compiled::new(covenants::load(covenant)?);
         let compiled = compiled.map_err(|error| covenants::wrong(&error.to_string()))?;
-        let log = LogKey { origin: key.name().to_owned(), key };
-        Ok(Self { log, covenants: Source::One(Arc::new(compiled)) })
+        Ok(Self { logs, covenants: Source::One(Arc::new(compiled)) })
     }
 
     /// The covenant with this hash, if it is at hand, and the rotations that are known.
@@ -153,6 +150,23 @@ impl Pinned {
             }
         }
     }
+}
+
+/// A log by its verifier key.
+fn log_key(text: &str) -> Result<LogKey, Complaint> {
+    let key: VerifierKey = text.parse().map_err(|error| {
+        Complaint::usage(
+            Text::new(
+                format!("De logsleutel is onbruikbaar: {error}"),
+                format!("The log key cannot be used: {error}"),
+            ),
+            Text::new(
+                "Neem hem over van de brokerkaart of van `seinhuis-broker log key --all`.",
+                "Take it from the broker's card or from `seinhuis-broker log key --all`.",
+            ),
+        )
+    })?;
+    Ok(LogKey { origin: key.name().to_owned(), key })
 }
 
 fn pinned(text: &PinnedText) -> Result<(Compiled, Keys), Complaint> {
@@ -195,14 +209,14 @@ fn verified(text: &str, pinned: &Pinned) -> Result<(ReceiptFile, Proved), Compla
     };
     let file = ReceiptFile::parse(text).map_err(wrong)?;
     let (covenant, keys) = pinned.covenant(file.covenant())?;
-    let proved = file.verify(&pinned.log, covenant.as_deref(), &keys).map_err(wrong)?;
+    let proved = file.verify(&pinned.logs, covenant.as_deref(), &keys).map_err(wrong)?;
     Ok((file, proved))
 }
 
 fn check(text: &str, pinned: &Pinned, ui: Ui) -> Result<Outcome, Complaint> {
     let (file, proved) = verified(text, pinned)?;
-    let shown = |lang| report(&file, &proved, &pinned.log, lang);
-    ui.answer(&Text::new(shown(Lang::Nl), shown(Lang::En)), &to_json(&file, &proved, &pinned.log));
+    let shown = |lang| report(&file, &proved, lang);
+    ui.answer(&Text::new(shown(Lang::Nl), shown(Lang::En)), &to_json(&file, &proved));
     Ok(Outcome::Done)
 }
 
@@ -248,12 +262,24 @@ fn words(entry: &Entry, lang: Lang) -> String {
     format!("{what}{reason}")
 }
 
-fn report(file: &ReceiptFile, proved: &Proved, log: &LogKey, lang: Lang) -> String {
+/// The logs of all steps, each once, in the order in which they are met.
+fn logs(proved: &Proved) -> Vec<&str> {
+    let mut logs: Vec<&str> = Vec::new();
+    for step in proved.blocks.iter().flat_map(|(_, steps)| steps) {
+        if !logs.contains(&step.origin.as_str()) {
+            logs.push(&step.origin);
+        }
+    }
+    logs
+}
+
+fn report(file: &ReceiptFile, proved: &Proved, lang: Lang) -> String {
+    let logs = logs(proved);
     let mut lines = vec![
         format!("{} {}", lang.pick("bericht ", "message "), file.message),
         format!("{} {}", lang.pick("pakket  ", "packet  "), file.packet),
         format!("{} {}", lang.pick("afzender", "sender  "), proved.sender),
-        format!("log      {}", log.origin),
+        format!("log      {}", logs.join(", ")),
     ];
     for (to, steps) in &proved.blocks {
         lines.push(String::new());
@@ -261,7 +287,17 @@ fn report(file: &ReceiptFile, proved: &Proved, log: &LogKey, lang: Lang) -> Stri
         lines.push(format!("{} {to}", lang.pick("ontvanger", "recipient")));
         for step in steps {
             let (time, what) = (step.entry.time, words(&step.entry, lang));
-            lines.push(format!("  {time}  {what}, {} {}", lang.pick("logregel", "log entry"), step.index));
+            // Numbers are of one log each.
+            let of = if logs.len() > 1 {
+                format!(" {} {}", lang.pick("van", "of"), step.origin)
+            } else {
+                String::new()
+            };
+            lines.push(format!(
+                "  {time}  {what}, {} {}{of}",
+                lang.pick("logregel", "log entry"),
+                step.index
+            ));
         }
     }
     lines.push(String::new());
@@ -275,12 +311,13 @@ fn report(file: &ReceiptFile, proved: &Proved, log: &LogKey, lang: Lang) -> Stri
     lines.join("\n")
 }
 
-fn to_json(file: &ReceiptFile, proved: &Proved, log: &LogKey) -> Value {
+fn to_json(file: &ReceiptFile, proved: &Proved) -> Value {
     let steps = |steps: &Vec<seinhuis_shared::receipt::file::ProvedStep>| {
         let shown = steps.iter().map(|step| {
             json!({
                 "kind": step.entry.kind.as_str(),
                 "time": step.entry.time.to_string(),
+                "log": step.origin,
                 "entry": step.index,
                 "refusal": present::reason(step.entry.reason.unwrap_or_default()),
                 "signed": step.signed.map(|at| at.to_string()),
@@ -295,7 +332,7 @@ fn to_json(file: &ReceiptFile, proved: &Proved, log: &LogKey) -> Value {
         "message": file.message.to_string(),
         "packet": file.packet.to_string(),
         "sender": proved.sender.to_string(),
-        "log": log.origin,
+        "logs": logs(proved),
         "recipients": blocks.collect::<Vec<_>>(),
     })
 }

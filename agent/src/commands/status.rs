@@ -94,6 +94,7 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
             pick("stand(en) wachten op bewijs", "checkpoint(s) waiting for proof"),
         ),
     ));
+    rows.extend(caught(value, nl));
     rows.extend(quorums(value, nl));
     rows.push((pick("ontvangstsleutels tot", "prekeys until"), word(value, "/prekeys/until")));
     for partner in value.get("partners").and_then(Value::as_array).into_iter().flatten() {
@@ -108,6 +109,16 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         ));
     }
     format!("{}{}", aligned(&rows), alarms(value, nl))
+}
+
+/// The logs before this one that were caught; nothing when none was.
+fn caught(value: &Value, nl: bool) -> Option<(&'static str, String)> {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    let logs = value.pointer("/log/caught").and_then(Value::as_array)?;
+    let logs: Vec<&str> = logs.iter().filter_map(Value::as_str).collect();
+    let kept = pick("het bewijs is bewaard", "the evidence is kept");
+    let text = format!("{}; {kept}", logs.join(", "));
+    (!logs.is_empty()).then(|| (pick("eerder gesplitst", "forked before"), text))
 }
 
 /// How old the newest quorum of witnesses is, of each covenant that asks one.

@@ -541,15 +541,18 @@ async fn fetch_consistency(
     post(&jobs, input).err()
 }
 
-/// Asks what followed on a log. No answer is asked for again by the core.
+/// Asks what followed on a log. Without an answer that can be read it is as if the broker were too busy.
 async fn fetch_succession(
     connection: Connection,
     jobs: Sender<Job>,
     request: FetchSuccession,
 ) -> Option<Gone> {
     let answer = match ask(&connection, &request.to_frame().ok()?).await {
-        Answer::Frame(Kind::Succession, bytes) => wire::Succession::parse(&bytes).ok().map(Box::new),
-        Answer::Frame(..) | Answer::Refused(_) | Answer::Nothing => None,
+        Answer::Frame(Kind::Succession, bytes) => {
+            wire::Succession::parse(&bytes).map(Box::new).map_err(Refusal::number)
+        }
+        Answer::Refused(refuse) => Err(refuse.reason),
+        Answer::Frame(..) | Answer::Nothing => Err(Refusal::TooBusy.number()),
     };
     post(&jobs, Input::Succession(answer)).err()
 }

@@ -225,7 +225,9 @@ fn at(lang: Lang, block: usize, step: usize, (nl, en): (&str, &str)) -> String {
 /// A step that is proved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvedStep {
-    /// The entry's index in the log.
+    /// The log it stands in.
+    pub origin: String,
+    /// The entry's index in that log.
     pub index: u64,
     /// The entry.
     pub entry: Entry,
@@ -292,15 +294,15 @@ impl ReceiptFile {
         Entry::parse(step.entry.as_bytes()).ok()?.covenant
     }
 
-    /// Checks everything: that each entry is in the log that `log` names, is about this packet and follows the one
-    /// before it; that what recipients said is signed by their keys in `covenant`, of which `keys` are the changes
+    /// Checks everything: that each entry is in one of `logs`, which are in the order in which one followed on another,
+    /// or in one of them in another year; that it is about this packet and follows the one before it; that what recipients said is signed by their keys in `covenant`, of which `keys` are the changes
     /// that are known besides those in the file; and that it is linked.
     ///
     /// # Errors
     /// [`FileError`], by what is wrong first.
     pub fn verify(
         &self,
-        log: &LogKey,
+        logs: &[LogKey],
         covenant: Option<&Compiled>,
         keys: &Keys,
     ) -> Result<Proved, FileError> {
@@ -309,7 +311,7 @@ impl ReceiptFile {
         let mut blocks = Vec::new();
         let mut sender = None;
         for (number, block) in (1..).zip(&self.blocks) {
-            let steps = self.block(number, block, (log, covenant, &keys))?;
+            let steps = self.block(number, block, (logs, covenant, &keys))?;
             let from = steps.first().and_then(|step: &ProvedStep| step.entry.from);
             if from.is_none() || sender.is_some_and(|sender| Some(sender) != from) {
                 return Err(FileError::Entry { block: number, step: 1 });
@@ -325,7 +327,7 @@ impl ReceiptFile {
         &self,
         number: usize,
         block: &Block,
-        (log, covenant, keys): (&LogKey, Option<&Compiled>, &Keys),
+        (logs, covenant, keys): (&[LogKey], Option<&Compiled>, &Keys),
     ) -> Result<Vec<ProvedStep>, FileError> {
         let mut proved: Vec<ProvedStep> = Vec::new();
         // The hash that the recipient's next statement has to name, and the place of the entry before.
@@ -334,8 +336,10 @@ impl ReceiptFile {
             let entry = Entry::parse(step.entry.as_bytes());
             let entry = entry.ok().filter(|entry| self.is_about(entry, block.to, proved.first()));
             let entry = entry.ok_or(FileError::Entry { block: number, step: at })?;
-            let (before, own) = (proved.last(), log_of(&step.proof, log));
-            let place = (own.origin.clone(), step.proof.index);
+            let why = |why: String| FileError::Proof { block: number, step: at, why };
+            let (nth, own) = log_of(&step.proof, logs).map_err(why)?;
+            let before = proved.last();
+            let place = (nth, own.origin.clone(), step.proof.index);
             // Origins of one log through the years differ in four digits at the end.
             let rises = last.as_ref().is_none_or(|last| *last < place);
             last = Some(place);
@@ -343,7 +347,6 @@ impl ReceiptFile {
                 return Err(FileError::Order { block: number, step: at });
             }
             let leaf = leaf_hash(step.entry.as_bytes());
-            let why = |why: String| FileError::Proof { block: number, step: at, why };
             if step.proof.extra.is_some() {
                 return Err(why("extra".to_owned()));
             }
@@ -363,7 +366,7 @@ impl ReceiptFile {
             } else {
                 link = Some(leaf);
             }
-            proved.push(ProvedStep { index: step.proof.index, entry, signed });
+            proved.push(ProvedStep { origin: own.origin, index: step.proof.index, entry, signed });
         }
         Ok(proved)
     }
@@ -380,13 +383,23 @@ impl ReceiptFile {
     }
 }
 
-/// The log that a proof names: this one, or the same one in another year, which has the same key.
-fn log_of(proof: &ProofFile, log: &LogKey) -> LogKey {
+/// The log that a proof names: one of these, or one of them in another year, which has the same key. With the place of
+/// the first of these that is the same one through the years.
+fn log_of(proof: &ProofFile, logs: &[LogKey]) -> Result<(usize, LogKey), String> {
     let origin = proof.checkpoint.lines().next().unwrap_or_default();
-    let prefix = |origin| succession::year_of(origin).map(|(prefix, _)| prefix);
-    let same = prefix(origin).is_some_and(|named| prefix(&log.origin) == Some(named));
-    let own = if same { succession::log_key(origin, log).ok() } else { None };
-    own.unwrap_or_else(|| log.clone())
+    let same = |log: &&LogKey| log.origin == origin || is_another_year(origin, &log.origin);
+    let own = logs.iter().find(|log| log.origin == origin).or_else(|| logs.iter().find(same));
+    let own = own.and_then(|like| succession::log_key(origin, like).ok());
+    let place = logs.iter().position(|log| same(&log));
+    place.zip(own).ok_or_else(|| format!("the key of the log {origin:?} is not among those given"))
+}
+
+/// Whether two origins are of one log through the years.
+fn is_another_year(origin: &str, other: &str) -> bool {
+    match (succession::year_of(origin), succession::year_of(other)) {
+        (Some((name, _)), Some((same, _))) => name == same,
+        _ => false,
+    }
 }
 
 /// Checks who signed a statement; gives when.

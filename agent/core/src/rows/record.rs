@@ -1,7 +1,10 @@
 //! Processings that wait to be told to this organisation's log of them.
 
+use core::fmt;
+
 use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 /// A data subject, under a pseudonym.
@@ -13,15 +16,29 @@ pub struct SubjectRow {
     pub pseudonym: Digest,
 }
 
-/// A message that was sent or received. Holds nothing of its body.
+coded! {
+    /// What is done with a message, in the words of the log of processings.
+    Operation {
+        /// It was sent and accepted.
+        Sent = 0 "verstrekken",
+        /// It was received and stored.
+        Received = 1 "ontvangen",
+        /// Its body was handed to a person or an application.
+        Read = 2 "raadplegen",
+        /// Its body was erased.
+        Erased = 3 "vernietigen",
+    }
+}
+
+/// Something done with a message. Holds nothing of its body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct RecordRow {
     /// The message.
     pub msg_id: MsgId,
     /// SHA-256 of the packet.
     pub packet: Digest,
-    /// Whether it was received; sent otherwise.
-    pub received: bool,
+    /// What was done.
+    pub operation: Operation,
     /// Whether it is to be told: not while a sent packet has no verdict.
     pub due: bool,
     /// The covenant version.
@@ -36,6 +53,6 @@ pub struct RecordRow {
     pub start: Timestamp,
     /// When it ended.
     pub end: Timestamp,
-    /// The persons it is about.
+    /// The persons it is about; none of a body that is erased, which nobody opens for it.
     pub subjects: Vec<SubjectRow>,
 }

@@ -71,6 +71,8 @@ pub struct ConsumedRow {
     pub since: Timestamp,
     /// The index of the entry that says so, once it is proved.
     pub entry: Option<u64>,
+    /// The log that entry stands in; empty before.
+    pub entry_origin: String,
     /// The number with which the broker refused it, or 0.
     pub refused: u16,
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::succession::Cause;
 use seinhuis_shared::wire::{self, Offer};
 
 use crate::fixture::{Broker, NOW, Node, ORIGIN, oin, partnership, signal};
 use crate::rows::table;
-use crate::{AlarmKind, Input, Send};
+use crate::{AlarmKind, Input, Send, Write};
 
 const NEXT: &str = "broker.example/uitwisseling/2027";
 const AFTER: &str = "broker.example/uitwisseling/2029";
@@ -35,7 +37,7 @@ fn answered(broker: &Broker, node: &mut Node, change: impl FnOnce(&mut wire::Suc
     let (origin, size) = asked.unwrap();
     let mut answer = broker.succession(&origin, size).unwrap();
     change(&mut answer);
-    node.step([Input::Succession(Some(Box::new(answer)))], NOW);
+    node.step([Input::Succession(Ok(Box::new(answer)))], NOW);
 }
 
 #[test]
@@ -137,7 +139,8 @@ fn an_end_that_does_not_extend_the_pin_is_a_fork() {
     grow(&mut other, 7);
     other.succeed(NEXT, Cause::Year, NOW);
     other.connect(&mut town, NOW);
-    assert_eq!(town.alarms(), [AlarmKind::LogForked], "another history");
+    let caught = [AlarmKind::LogForked, AlarmKind::OtherLog];
+    assert_eq!(town.alarms(), caught, "another history");
     assert_eq!(logs(&town).len(), 1);
     assert!(!town.core.is_connected());
     // Shorter than what was pinned.
@@ -148,14 +151,14 @@ fn an_end_that_does_not_extend_the_pin_is_a_fork() {
     youth.step([Input::Tick], NOW);
     broker.serve(&mut youth, NOW);
     shrunk.connect(&mut youth, NOW);
-    assert_eq!(youth.alarms(), [AlarmKind::LogForked], "shrunk");
+    assert_eq!(youth.alarms(), caught, "shrunk");
     // A checkpoint that waits beyond the end.
     for fill in 3..6 {
         grow(&mut broker, fill);
     }
     broker.connect(&mut boa, NOW);
     shrunk.connect(&mut boa, NOW);
-    assert_eq!(boa.alarms(), [AlarmKind::LogForked], "signed beyond its end");
+    assert_eq!(boa.alarms(), caught, "signed beyond its end");
 }
 
 #[test]
@@ -179,14 +182,18 @@ fn what_is_not_proved_is_not_followed() {
     grow(&mut broker, 1);
     broker.succeed(NEXT, Cause::Year, NOW);
     answered(&broker, &mut town, |answer| answer.proof.clear());
-    assert_eq!(town.alarms(), [AlarmKind::LogForked], "the end is not proved to extend the pin");
+    let caught = [AlarmKind::LogForked, AlarmKind::OtherLog];
+    assert_eq!(town.alarms(), caught, "the end is not proved to extend the pin");
 }
 
 #[test]
 fn a_broker_that_shows_nothing_is_asked_again_and_gets_nothing() {
     let (mut broker, [_, _, mut youth, _]) = partnership();
     broker.succeed(NEXT, Cause::Year, NOW);
-    youth.step([Input::Connected(Box::new(broker.welcome(NOW))), Input::Succession(None)], NOW);
+    youth.step(
+        [Input::Connected(Box::new(broker.welcome(NOW))), Input::Succession(Err(Refusal::TooBusy.number()))],
+        NOW,
+    );
     youth.take_sends();
     youth.push(signal(1), NOW).unwrap();
     assert!(youth.submitted().is_empty());
@@ -273,6 +280,159 @@ fn a_fork_is_left_by_hand_alone_and_then_all_goes_on() {
     youth.restart(NOW);
     assert!(!youth.core.status(NOW).pin.unwrap().forked);
     assert_eq!(youth.core.status(NOW).unproven, 0, "what waited in the other history is dropped");
+}
+
+/// A person's word.
+fn accept(node: &mut Node, origin: &str) -> bool {
+    let turn = node.step([Input::AcceptOrigin { token: 1, origin: origin.into() }], NOW);
+    matches!(turn.answers.as_slice(), [(1, Ok(()))])
+}
+
+/// The notes that are kept as evidence.
+fn evidence(node: &Node) -> Vec<Bytes> {
+    let notes = node.rows.iter().filter(|((of, key), _)| *of == table::NOTE && key != &[0]);
+    notes.map(|(_, note)| cbor::strict(note, 4096).unwrap()).collect()
+}
+
+fn pinned(broker: &mut Broker, node: &mut Node) {
+    broker.connect(node, NOW);
+    node.step([Input::Tick], NOW);
+    broker.serve(node, NOW);
+}
+
+/// Any leaf.
+fn grown(fills: core::ops::Range<u8>) -> Broker {
+    let mut broker = Broker::new();
+    fills.for_each(|fill| grow(&mut broker, fill));
+    broker
+}
+
+#[test]
+fn a_log_that_was_caught_is_left_log_by_log_also_when_a_year_follows_on_it_first() {
+    let (_, [mut town, ..]) = partnership();
+    pinned(&mut grown(0..3), &mut town);
+    let mut restored = grown(10..15);
+    pinned(&mut restored, &mut town);
+    assert!(town.core.status(NOW).pin.unwrap().forked);
+    restored.succeed(NEXT, Cause::Year, NOW);
+    restored.succeed(BY_HAND, Cause::NewOrigin, NOW);
+    restored.connect(&mut town, NOW);
+    let offered = town.core.offered_log().unwrap();
+    assert_eq!((offered.new.as_str(), offered.consistent, offered.by_hand), (NEXT, false, false));
+    assert!(logs(&town).len() == 1 && !town.core.is_connected(), "nobody said so");
+    assert!(!accept(&mut town, BY_HAND), "not before the one it follows on");
+    assert!(accept(&mut town, NEXT));
+    restored.serve(&mut town, NOW);
+    let offered = town.core.offered_log().unwrap();
+    assert_eq!((offered.new.as_str(), offered.consistent, offered.by_hand), (BY_HAND, true, true));
+    assert!(accept(&mut town, BY_HAND));
+    assert!(town.core.is_connected());
+    for _ in 0..2 {
+        let status = town.core.status(NOW);
+        assert_eq!((status.caught, status.origin.as_str()), (vec![ORIGIN.to_owned()], BY_HAND));
+        assert!(!status.pin.unwrap().forked);
+        town.restart(NOW);
+    }
+}
+
+#[test]
+fn an_agent_that_is_ahead_of_its_broker_is_offered_what_follows_on_an_older_log() {
+    let (mut broker, [mut town, ..]) = partnership();
+    grow(&mut broker, 1);
+    broker.succeed(NEXT, Cause::Year, NOW);
+    grow(&mut broker, 2);
+    pinned(&mut broker, &mut town);
+    grow(&mut broker, 3);
+    broker.connect(&mut town, NOW);
+    let (ahead, ended) = (logs(&town), broker.closed[ORIGIN].0.size());
+    assert_eq!(ahead, said(&[(ORIGIN, ended), (NEXT, 2)]));
+    let known =
+        |node: &Node| Write::read(table::LOG, &[0; 4], &node.rows[&(table::LOG, vec![0; 4])]).unwrap();
+    let Write::Log(_, before) = known(&town) else { panic!("the row of a log") };
+    // The store is put back from before the year was over, and a log is begun by hand.
+    let mut restored = grown(20..22);
+    restored.succeed(BY_HAND, Cause::NewOrigin, NOW);
+    restored.connect(&mut town, NOW);
+    let offered = town.core.offered_log().unwrap().clone();
+    assert_eq!((offered.old.as_str(), offered.new.as_str()), (ORIGIN, BY_HAND));
+    assert_eq!((offered.consistent, &offered.unknown[..]), (false, &[NEXT.to_owned()][..]));
+    assert!(!town.core.is_connected() && logs(&town) == ahead, "never by itself");
+    assert!(accept(&mut town, BY_HAND));
+    assert!(town.core.is_connected());
+    let last = restored.closed[ORIGIN].0.size();
+    let Write::Log(_, after) = known(&town) else { panic!("the row of a log") };
+    assert_eq!(evidence(&town), [before.note, after.note], "both ends of the one log");
+    for _ in 0..2 {
+        assert_eq!(logs(&town), said(&[(ORIGIN, last), (NEXT, 2), (BY_HAND, 1)]));
+        let status = town.core.status(NOW);
+        assert_eq!((status.caught, status.unproven), (vec![ORIGIN.to_owned(), NEXT.to_owned()], 0));
+        town.restart(NOW);
+    }
+    assert!(!town.rows.keys().any(|(of, _)| [table::WAITING, table::OLDER_WAITING].contains(of)));
+    grow(&mut restored, 1);
+    pinned(&mut restored, &mut town);
+    assert_eq!(town.core.status(NOW).pin.unwrap().size, 2, "it goes on");
+}
+
+#[test]
+fn what_follows_on_an_older_log_is_a_persons_to_accept_also_when_it_is_a_year() {
+    let (mut broker, [mut town, ..]) = partnership();
+    broker.succeed(NEXT, Cause::Year, NOW);
+    broker.connect(&mut town, NOW);
+    let mut restored = grown(20..22);
+    restored.succeed(AFTER, Cause::Year, NOW);
+    restored.connect(&mut town, NOW);
+    assert_eq!(town.core.offered_log().unwrap().new, AFTER);
+    assert!(!town.core.is_connected() && logs(&town).len() == 2);
+    // A broker that knows nothing of any log is asked again, from the newest on.
+    let mut stranger = Broker::new();
+    stranger.origin = AFTER.into();
+    stranger.connect(&mut town, NOW);
+    assert!(town.core.offered_log().is_none());
+    for _ in 0..30 {
+        town.step([Input::Tick], NOW);
+    }
+    let asked = town
+        .take_sends()
+        .into_iter()
+        .find_map(|send| if let Send::FetchSuccession { origin, .. } = send { Some(origin) } else { None });
+    assert_eq!(asked.as_deref(), Some(NEXT));
+}
+
+#[test]
+fn the_notes_of_every_fork_are_kept() {
+    let (_, [mut town, ..]) = partnership();
+    let mut first = grown(0..3);
+    pinned(&mut first, &mut town);
+    let kept = first.checkpoint();
+    let mut restored = grown(10..15);
+    pinned(&mut restored, &mut town);
+    let notes = vec![kept, restored.checkpoint()];
+    assert_eq!(evidence(&town), notes);
+    restored.succeed(BY_HAND, Cause::NewOrigin, NOW);
+    restored.connect(&mut town, NOW);
+    assert!(accept(&mut town, BY_HAND));
+    town.restart(NOW);
+    grow(&mut restored, 1);
+    pinned(&mut restored, &mut town);
+    let kept = restored.checkpoint();
+    // The log that was begun by hand is caught too.
+    let mut again = grown(10..15);
+    again.succeed(BY_HAND, Cause::NewOrigin, NOW);
+    grow(&mut again, 2);
+    again.connect(&mut town, NOW);
+    assert!(town.core.status(NOW).pin.unwrap().forked);
+    assert_eq!(evidence(&town), [notes, vec![kept, again.checkpoint()]].concat());
+}
+
+#[test]
+fn the_notes_of_forks_are_bounded_and_the_first_and_the_last_are_kept() {
+    let (_, [mut town, ..]) = partnership();
+    let places = |writes: Vec<Write>| -> Vec<u8> { writes.iter().map(|write| write.row().key[0]).collect() };
+    let written: Vec<Vec<u8>> =
+        (0..40).map(|_| places(town.core.trust.evidence([Bytes::default(), Bytes::default()]))).collect();
+    assert_eq!(written[..2], [[1, 2], [3, 4]]);
+    assert_eq!(written[15..18], [[31, 32], [31, 32], [31, 32]]);
 }
 
 #[test]

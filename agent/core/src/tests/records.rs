@@ -6,11 +6,11 @@ use seinhuis_shared::covenant::Step;
 use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::time::Span;
+use seinhuis_shared::time::{Span, Timestamp};
 
 use crate::fixture::{Broker, CASE, NOW, Node, after, moved, oin, partnership, request, sample, signal};
-use crate::rows::table;
-use crate::{AlarmKind, Input, PushRequest, RecordRow, Stage};
+use crate::rows::{position_key, table};
+use crate::{AlarmKind, Ground, InboxRow, Input, Operation, PushRequest, RecordRow, Rejection, Stage, Write};
 
 const NAMES: &str = "09-F09-politie-namen.json";
 
@@ -61,7 +61,7 @@ fn both_sides_record_the_same_trace_and_each_person_under_its_own_name() {
     gemeente.step([Input::Offer(Box::new(broker.offer(&packet, oin(1), NOW)))], NOW);
     let [sent, received] = [&politie, &gemeente].map(|node| records(node).remove(0));
     assert_eq!((sent.trace, received.trace), (trace, trace));
-    assert_eq!((sent.received, received.received), (false, true));
+    assert_eq!((sent.operation, received.operation), (Operation::Sent, Operation::Received));
     assert_eq!((sent.others, received.others), (vec![oin(1)], vec![oin(2)]));
     assert_eq!((sent.start, sent.end), (NOW, after(Span::seconds(2))));
     assert!(!sent.subjects.is_empty());
@@ -176,4 +176,74 @@ fn without_a_log_of_processings_nothing_is_recorded() {
     let (mut broker, [_, _, mut youth, _]) = partnership();
     accepted(&mut broker, &mut youth, signal(1));
     assert_eq!(kept(&youth), 0);
+}
+
+/// The town's row of the one message it received.
+fn received(node: &Node) -> InboxRow {
+    let (_, row) = node.rows.iter().find(|((of, _), _)| *of == table::INBOX).unwrap();
+    let Write::Inbox(_, row) = Write::read(table::INBOX, &position_key(0), row).unwrap() else {
+        panic!("a row of the inbox")
+    };
+    *row
+}
+
+/// A person reads it; whether that is recorded, or need not be.
+fn read(node: &mut Node, at: Timestamp) -> Result<(), Rejection> {
+    let row = received(node);
+    let subjects = node.core.subjects_in(&row, &sample(NAMES), node.ports());
+    let turn = node.step([Input::Read { token: 4, row: Box::new(row), subjects }], at);
+    let [(4, answer)] = &turn.answers[..] else { panic!("one answer") };
+    answer.clone()
+}
+
+fn erase(node: &mut Node) {
+    let erase = Input::Erase { token: 1, position: 0, ground: Ground::Subject };
+    let turn = node.step([erase], after(Span::minutes(2)));
+    assert!(matches!(turn.answers[..], [(1, Ok(()))]));
+}
+
+#[test]
+fn reading_and_erasing_are_recorded_in_the_trace_of_the_message() {
+    let (mut broker, [mut gemeente, mut politie, ..]) = town();
+    recording(&mut gemeente, 10, true);
+    let packet = accepted(&mut broker, &mut politie, names(1));
+    gemeente.step([Input::Offer(Box::new(broker.offer(&packet, oin(1), NOW)))], NOW);
+    for minute in [1, 1] {
+        read(&mut gemeente, after(Span::minutes(minute))).unwrap();
+    }
+    // What is to be told of it is there after a restart too, and so is what an erasure is told with.
+    gemeente.restart(NOW);
+    erase(&mut gemeente);
+    let records = records(&gemeente);
+    let operations: Vec<Operation> = records.iter().map(|row| row.operation).collect();
+    assert_eq!(operations, [Operation::Received, Operation::Read, Operation::Read, Operation::Erased]);
+    let [first, read, _, erased] = &records[..] else { panic!("four records") };
+    for row in &records {
+        assert_eq!((row.trace, row.packet, &row.others), (first.trace, first.packet, &first.others));
+        assert_eq!((&row.flow, row.covenant), (&first.flow, first.covenant));
+    }
+    assert_eq!((&read.subjects, read.start), (&first.subjects, after(Span::minutes(1))));
+    assert!(!read.subjects.is_empty() && erased.subjects.is_empty(), "no pseudonym is kept for it");
+    assert_eq!(erased.start, after(Span::minutes(2)));
+    assert_eq!(kept(&gemeente), 4);
+}
+
+#[test]
+fn what_cannot_be_recorded_is_not_read_where_that_is_asked_and_is_erased_all_the_same() {
+    let (mut broker, [mut gemeente, mut politie, ..]) = town();
+    recording(&mut gemeente, 1, true);
+    let packet = accepted(&mut broker, &mut politie, names(1));
+    gemeente.step([Input::Offer(Box::new(broker.offer(&packet, oin(1), NOW)))], NOW);
+    assert_eq!(read(&mut gemeente, NOW).unwrap_err().refusal, Refusal::NotRecordable);
+    recording(&mut gemeente, 1, false);
+    read(&mut gemeente, NOW).unwrap();
+    assert_eq!(gemeente.alarms(), [AlarmKind::RecordsFull], "a gap is said");
+    recording(&mut gemeente, 1, true);
+    erase(&mut gemeente);
+    assert_eq!(records(&gemeente).last().unwrap().operation, Operation::Erased);
+    gemeente.recording = None;
+    assert!(
+        read(&mut gemeente, NOW).is_ok() && kept(&gemeente) == 2,
+        "nothing is recorded where it is not asked"
+    );
 }

@@ -5,6 +5,7 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::witnesses::party_witness;
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::Digest;
+use seinhuis_shared::succession::Cause;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::cosignature::WitnessKey;
@@ -14,8 +15,10 @@ use seinhuis_shared::tlog::tree::consistency_proof;
 use seinhuis_shared::tlog::witness::{Answer, Request, read_answer};
 use seinhuis_shared::wire::{Cosigned, Witnessed};
 
-use crate::fixture::{Broker, NOW, Node, WATCHED, accepted, after, log_key, oin, partnership, witness};
-use crate::rows::table;
+use crate::fixture::{
+    Broker, NOW, Node, ORIGIN, WATCHED, accepted, after, log_key, oin, partnership, witness,
+};
+use crate::rows::{CosignedRow, WaitingRow, table};
 use crate::witness::QUORUM_AGE;
 use crate::{AlarmKind, Input, Send, Write};
 
@@ -169,6 +172,17 @@ fn told(broker: &Broker, by: &[u8], at: Timestamp) -> Input {
     Input::Witnessed(Witnessed { covenant: WATCHED.hash(), note: cosigned(broker, by, at) })
 }
 
+/// What the broker tells, and the proof it owes for it.
+fn told_and_proved(node: &mut Node, broker: &mut Broker, by: &[u8], at: Timestamp, now: Timestamp) {
+    node.step([told(broker, by, at)], now);
+    node.step([Input::Tick], now);
+    broker.serve(node, now);
+}
+
+fn newest(node: &Node) -> Option<(u64, Timestamp)> {
+    node.core.status(NOW).quorums[0].newest
+}
+
 fn watched() -> (Broker, Node) {
     let (broker, [mut town, ..]) = partnership();
     town.step([accepted(&WATCHED)], NOW);
@@ -203,12 +217,223 @@ fn a_quorum_that_grows_old_while_connected_is_an_alarm() {
     assert_eq!(town.alarms(), [AlarmKind::Unwitnessed]);
     assert!(town.core.status(at(Span::seconds(1))).quorums[0].stale);
     grow(&mut broker, 1);
-    town.step([told(&broker, &[1, 4], at(Span(0)))], at(Span::seconds(1)));
+    told_and_proved(&mut town, &mut broker, &[1, 4], at(Span(0)), at(Span::seconds(1)));
     assert!(!town.core.status(at(Span::seconds(1))).quorums[0].stale);
     // A clock of others that runs ahead makes nothing younger than now.
     grow(&mut broker, 2);
-    town.step([told(&broker, &[1, 4], at(Span::days(9)))], at(Span::seconds(2)));
-    assert_eq!(town.core.status(at(Span::seconds(2))).quorums[0].newest.unwrap().1, at(Span::seconds(2)));
+    let later = at(Span::minutes(2));
+    told_and_proved(&mut town, &mut broker, &[1, 4], at(Span::days(9)), later);
+    assert_eq!(newest(&town).unwrap().1, later);
+}
+
+#[test]
+fn a_quorum_counts_once_its_tree_is_proved_to_be_of_the_history_that_is_pinned() {
+    let (mut broker, mut town) = watched();
+    grow(&mut broker, 1);
+    town.step([told(&broker, &[3, 4], NOW)], NOW);
+    assert_eq!(newest(&town), None, "two others say so, and nothing is proved");
+    town.step([Input::Tick], NOW);
+    broker.serve(&mut town, NOW);
+    assert_eq!(newest(&town), Some((size(&broker), NOW)));
+    assert_eq!(town.core.status(NOW).pin.unwrap().size, size(&broker));
+    // Of what this agent cosigned itself nothing is to be proved.
+    grow(&mut broker, 2);
+    let from = size(&broker) - 1;
+    assert!(matches!(ask(&mut town, &broker, from), Answer::Cosigned(..)));
+    town.step([told(&broker, &[3, 4], NOW)], NOW);
+    assert_eq!(newest(&town), Some((size(&broker), NOW)));
+    assert!(town.alarms().is_empty());
+}
+
+#[test]
+fn a_quorum_that_sides_with_a_split_view_is_a_fork_with_both_notes() {
+    let (mut broker, mut town) = watched();
+    grow(&mut broker, 1);
+    assert!(matches!(ask(&mut town, &broker, 1), Answer::Cosigned(..)));
+    let own = broker.checkpoint();
+    // Another history, of a size this agent knows nothing of, which others cosigned.
+    let mut clone = Broker::new();
+    for fill in 5..9 {
+        grow(&mut clone, fill);
+    }
+    town.step([told(&clone, &[3, 4], NOW)], NOW);
+    assert_eq!(newest(&town), None);
+    town.step([Input::Tick], NOW);
+    let asked = |send: &Send| matches!(send, Send::FetchConsistency(_, sizes) if sizes == &[2, size(&clone)]);
+    assert!(town.sends.iter().any(asked), "{:?}", town.sends);
+    clone.serve(&mut town, NOW);
+    assert_eq!(town.alarms(), [AlarmKind::LogForked]);
+    for (place, note) in [(1, own), (2, clone.checkpoint())] {
+        assert_eq!(town.rows.get(&(table::NOTE, vec![place])), Some(&seinhuis_shared::cbor::encode(&note)));
+    }
+    // Whatever is told after that makes nothing newer.
+    town.step([told(&broker, &[3, 4], NOW)], NOW);
+    assert_eq!(newest(&town), None);
+    let late = after(QUORUM_AGE).plus(Span(1));
+    town.step([Input::Tick], late);
+    assert!(town.core.status(late).quorums[0].stale);
+    assert!(town.alarms().contains(&AlarmKind::Unwitnessed));
+}
+
+#[test]
+fn a_split_view_that_is_never_proved_leaves_the_quorum_too_old() {
+    let (_, mut town) = watched();
+    let mut clone = Broker::new();
+    for fill in 5..9 {
+        grow(&mut clone, fill);
+    }
+    let late = after(QUORUM_AGE).plus(Span(1));
+    for at in [NOW, late] {
+        town.step([told(&clone, &[3, 4], at), Input::Tick, Input::ConsistencyFailed, Input::Tick], at);
+    }
+    assert!(town.core.status(late).quorums[0].stale);
+    assert_eq!(town.alarms(), [AlarmKind::Unwitnessed, AlarmKind::LogUnproven]);
+}
+
+#[test]
+fn many_quorums_take_no_room_from_other_checkpoints_that_wait() {
+    let (mut broker, mut town) = watched();
+    let unproven = |node: &Node| node.core.status(NOW).unproven;
+    for _ in 0..50 {
+        for fill in 0..50 {
+            grow(&mut broker, fill);
+            town.step([told(&broker, &[3, 4], NOW)], NOW);
+        }
+        assert_eq!(unproven(&town), 1, "one at a time");
+    }
+    town.step([Input::Tick], NOW);
+    broker.serve(&mut town, NOW);
+    assert_eq!(unproven(&town), 0);
+    for (at, waiting) in [(NOW, 0), (after(Span::seconds(59)), 0), (after(Span::minutes(1)), 1)] {
+        grow(&mut broker, 7);
+        town.step([told(&broker, &[3, 4], at)], at);
+        assert_eq!(unproven(&town), waiting, "once a minute: {at}");
+    }
+    // Another session begins with one.
+    town.step([Input::Tick], after(Span::minutes(1)));
+    broker.serve(&mut town, after(Span::minutes(1)));
+    town.step(
+        [Input::Disconnected, Input::Connected(Box::new(broker.welcome(NOW)))],
+        after(Span::minutes(1)),
+    );
+    grow(&mut broker, 8);
+    let before = unproven(&town);
+    town.step([told(&broker, &[3, 4], NOW)], after(Span::minutes(1)));
+    assert_eq!(unproven(&town), before + 1);
+}
+
+const NEXT: &str = "broker.example/uitwisseling/2027";
+
+/// The final checkpoint of the log that ended.
+fn last(broker: &Broker) -> Request {
+    let tree = &broker.closed[ORIGIN].0;
+    let checkpoint = Checkpoint::new(ORIGIN, tree.size(), tree.root()).unwrap();
+    Request { old: tree.size(), proof: vec![], note: checkpoint.sign(&broker.signer).unwrap() }
+}
+
+/// A log that ended after this agent cosigned some of it, and the next one that it followed to.
+fn ended() -> (Broker, Node) {
+    let (mut broker, [mut town, ..]) = partnership();
+    grow(&mut broker, 1);
+    assert!(matches!(ask(&mut town, &broker, 1), Answer::Cosigned(..)));
+    broker.succeed(NEXT, Cause::Year, NOW);
+    broker.connect(&mut town, NOW);
+    assert!(town.core.is_connected());
+    (broker, town)
+}
+
+#[test]
+fn the_final_checkpoint_of_a_log_that_ended_is_cosigned_also_after_a_restart() {
+    let (mut broker, mut town) = ended();
+    let request = last(&broker);
+    let end = request.old;
+    assert_eq!(
+        ask_with(&mut town, &Request { old: 2, ..request.clone() }).body,
+        Bytes(format!("{end}\n").into_bytes())
+    );
+    for _ in 0..2 {
+        let answer = ask_with(&mut town, &request);
+        let answer = read_answer(answer.status, &answer.body, &request.note, &key(1)).unwrap();
+        assert!(matches!(answer, Answer::Cosigned(..)), "{answer:?}");
+        let row = town.rows.get(&(table::COSIGNED, ORIGIN.into())).unwrap();
+        let Write::Cosigned(_, row) = Write::read(table::COSIGNED, ORIGIN.as_bytes(), row).unwrap() else {
+            panic!("a cosigned row")
+        };
+        assert_eq!(row.size, end, "kept as any other");
+        town.restart(NOW);
+    }
+    broker.connect(&mut town, NOW);
+    assert!(town.alarms().is_empty());
+    // The log that grows is cosigned as before.
+    grow(&mut broker, 2);
+    assert!(matches!(ask(&mut town, &broker, 1), Answer::Cosigned(..)));
+}
+
+#[test]
+fn anything_but_the_final_checkpoint_of_a_log_that_ended_is_a_fork() {
+    let other = |size: u64, old: u64| {
+        let mut clone = Broker::new();
+        while clone.tree.size() < size {
+            grow(&mut clone, 9);
+        }
+        Request { old, proof: vec![], note: note(&clone) }
+    };
+    let (broker, _) = ended();
+    let end = last(&broker).old;
+    let mut longer = broker.closed[ORIGIN].0.clone();
+    longer.append(Digest([1; 32])).unwrap();
+    let checkpoint = Checkpoint::new(ORIGIN, longer.size(), longer.root()).unwrap();
+    let continues = Request {
+        old: end,
+        proof: consistency_proof(end, longer.size(), &longer).unwrap(),
+        note: checkpoint.sign(&broker.signer).unwrap(),
+    };
+    let cases = [
+        ("another root", other(end, end)),
+        ("a longer one that continues", continues.clone()),
+        ("a longer one, asked from elsewhere", Request { old: 1, ..continues }),
+        ("a longer one of another history", other(end + 2, end)),
+    ];
+    for (name, request) in cases {
+        let (_, mut town) = ended();
+        assert_eq!(ask_with(&mut town, &request).status, 422, "{name}");
+        assert_eq!(town.alarms(), [AlarmKind::LogForked], "{name}");
+        let notes = town.rows.keys().filter(|(of, key)| *of == table::NOTE && key[0] > 0).count();
+        assert_eq!(notes, 2, "{name}");
+        // It cosigns nothing more, not the end it knows either.
+        assert_eq!(ask_with(&mut town, &last(&broker)).status, 422, "{name}");
+    }
+    // A smaller one says nothing.
+    let (_, mut town) = ended();
+    assert_eq!(ask_with(&mut town, &other(2, 2)).status, 409);
+    assert!(town.alarms().is_empty());
+}
+
+#[test]
+fn nothing_is_cosigned_while_it_is_not_known_that_what_is_pinned_continues_it() {
+    let (mut broker, [mut town, ..]) = partnership();
+    grow(&mut broker, 1);
+    let earlier = broker.checkpoint();
+    let tree = broker.tree.clone();
+    grow(&mut broker, 2);
+    broker.connect(&mut town, NOW);
+    town.step([Input::Tick], NOW);
+    broker.serve(&mut town, NOW);
+    assert_eq!(town.core.status(NOW).pin.unwrap().size, 3);
+    // As a store has it in which the one was cosigned, and the other pinned, before either was proved to fit.
+    let row = CosignedRow { size: 2, root: tree.root(), note: earlier.clone() };
+    let waiting = WaitingRow { root: tree.root(), since: NOW, note: earlier };
+    for write in [Write::Cosigned(ORIGIN.into(), Box::new(row)), Write::Waiting(2, Some(Box::new(waiting)))] {
+        let row = write.row();
+        town.rows.insert((row.table, row.key), row.value.unwrap());
+    }
+    town.restart(NOW);
+    broker.connect(&mut town, NOW);
+    grow(&mut broker, 3);
+    assert_eq!(ask(&mut town, &broker, 2), Answer::Refused(503));
+    town.step([Input::Tick], NOW);
+    broker.serve(&mut town, NOW);
+    assert_eq!(ask(&mut town, &broker, 2), Answer::Conflict(3));
 }
 
 #[test]
