@@ -8,6 +8,7 @@ use std::fs::File;
 
 use common::{Scene, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
+use seinhuis_shared::receipt::file::ReceiptFile;
 use seinhuis_shell::clock;
 use seinhuis_tests::samples::{self, Sample};
 use seinhuis_tests::stage::{PATIENCE, text};
@@ -102,6 +103,99 @@ fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
     until_with(stage, "politie", &new);
     assert_eq!(push(stage, "F02"), "accepted");
     wait_for_inbox(stage, stage.member("gemeente"), 3);
+}
+
+/// The file with two steps of its block proved by what proves the other.
+fn proofs_swapped(file: &ReceiptFile, one: usize, other: usize) -> ReceiptFile {
+    let mut swapped = file.clone();
+    let steps = &mut swapped.blocks[0].steps;
+    let proof = steps[one].proof.clone();
+    steps[one].proof = core::mem::replace(&mut steps[other].proof, proof);
+    swapped
+}
+
+#[test]
+fn a_receipt_whose_parts_are_of_two_years_proves_itself_and_no_part_counts_for_the_other_year() {
+    let scene = Scene::last_year(&CAST);
+    let (stage, broker) = (&scene.stage, scene.broker());
+    let mut agents = scene.agents();
+    let [town, police, youth] = ["gemeente", "politie", "jongerenwerk"].map(|role| stage.member(role));
+    let old = origin(&stage.broker(&["status"]).unwrap());
+    agents.remove(0).kill().unwrap();
+    assert_eq!(push(stage, "F02"), "accepted", "in the old year's log, and it waits");
+    process::until("the year is over", PATIENCE, || origin(&stage.broker(&["status"]).unwrap()) != old)
+        .unwrap();
+    let new = origin(&stage.broker(&["status"]).unwrap());
+    agents.insert(0, scene.agent("gemeente"));
+    let id = text(&wait_for_inbox(stage, town, 1)[0], "msg_id").to_owned();
+    stage.agent(town, &["inbox", "consumed", &id]).unwrap();
+    let reached =
+        || stage.agent(police, &["outbox", "show", &id]).unwrap()["recipients"][0]["reached"].clone();
+    process::until("the sender is told", PATIENCE, || reached() == "consumed").unwrap();
+
+    let [file, covenant, other] = ["bewijs.txt", "convenant.cbor", "ander.txt"]
+        .map(|name| stage.dir.join(name).to_string_lossy().into_owned());
+    stage.agent(police, &["receipt", "save", &id, "--out", &file]).unwrap();
+    let hash = text(&stage.agent(police, &["outbox", "show", &id]).unwrap(), "covenant").to_owned();
+    stage.agent(police, &["covenant", "export", &hash, "--out", &covenant]).unwrap();
+    let keys = stage.broker(&["log", "list"]).unwrap();
+    let keys: Vec<&str> = keys.as_array().unwrap().iter().map(|log| text(log, "key")).collect();
+    drop(agents);
+    drop(broker);
+    // Who has the file, one of the keys and the covenant: no broker, no agent, no store.
+    let nobody = Member { home: stage.dir.join("niemand"), ..youth.clone() };
+    let verify = |file: &str, key: &str| {
+        let args = ["receipt", "verify", file, "--log-key", key, "--covenant", &covenant];
+        stage.try_agent(&nobody, &args).unwrap()
+    };
+    for key in &keys {
+        let ran = verify(&file, key);
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        let steps = ran.json()["recipients"][0]["steps"].clone();
+        let steps: Vec<(&str, &str)> =
+            steps.as_array().unwrap().iter().map(|step| (text(step, "kind"), text(step, "log"))).collect();
+        assert_eq!(steps, [("accepted", &*old), ("delivered", &*new), ("consumed", &*new)]);
+    }
+    let good = ReceiptFile::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let proof = |nth: usize| good.blocks[0].steps[nth].proof.clone();
+    let with = |change: &dyn Fn(&mut ReceiptFile)| {
+        let mut changed = good.clone();
+        change(&mut changed);
+        changed
+    };
+    let renamed = |nth: usize, from: &str, to: &str| {
+        with(&|file| {
+            let checkpoint = &mut file.blocks[0].steps[nth].proof.checkpoint;
+            *checkpoint = checkpoint.replace(from, to);
+        })
+    };
+    for (what, forged) in [
+        ("accepted and stored, each by the other's proof", proofs_swapped(&good, 0, 1)),
+        ("accepted and taken over, each by the other's proof", proofs_swapped(&good, 0, 2)),
+        (
+            "the acceptance by a checkpoint of the new year",
+            with(&|file| {
+                file.blocks[0].steps[0].proof.checkpoint = proof(1).checkpoint;
+            }),
+        ),
+        (
+            "what was stored by a checkpoint of the old year",
+            with(&|file| {
+                file.blocks[0].steps[1].proof.checkpoint = proof(0).checkpoint;
+            }),
+        ),
+        ("the old year's checkpoint under the new name", renamed(0, &old, &new)),
+        ("the new year's checkpoint under the old name", renamed(1, &new, &old)),
+        ("the new year before the old one", with(&|file| file.blocks[0].steps.swap(0, 1))),
+        ("no acceptance", with(&|file| drop(file.blocks[0].steps.remove(0)))),
+    ] {
+        std::fs::write(&other, forged.to_string()).unwrap();
+        for key in &keys {
+            let ran = verify(&other, key);
+            assert_eq!(ran.code, 1, "{what}: {}{}", ran.stdout, ran.stderr);
+            assert!(ran.stderr.contains("proves nothing"), "{what}: {}", ran.stderr);
+        }
+    }
 }
 
 /// What a member last sent is proved in this log, which its broker's card does not name: to itself by the logs it knows, to
