@@ -22,3 +22,4 @@ mod sessions;
 mod shards;
 mod upkeep;
 mod witnesses;
+mod years;
