@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Scene, town::sample, wait_for_inbox};
+use common::{Scene, copy, put_back, town::sample, wait_for_inbox};
 use seinhuis_agent::{Agent, AgentOptions};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::tlog::note::{Note, VerifierKey};
@@ -40,29 +40,6 @@ fn wait_for_quorum(stage: &Stage) -> u64 {
     })
     .unwrap();
     size
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else if entry.file_type().unwrap().is_file() {
-            fs::copy(entry.path(), &target).unwrap();
-        }
-    }
-}
-
-/// Puts back the store and log of an earlier copy.
-fn put_back(stage: &Stage, copied: &Path) {
-    let home = stage.broker_home();
-    for part in ["store", "log"] {
-        fs::remove_dir_all(home.join(part)).unwrap();
-        copy(&copied.join(part), &home.join(part));
-    }
 }
 
 /// Starts a broker that has to end by itself; what it says and its exit code.

@@ -174,6 +174,19 @@ fn a_real_collector_gets_a_span_for_each_person_from_both_sides_and_nothing_else
     assert!(sent.iter().any(|span| span.get("dpl.core.data_subject_id") == text(&found, "data_subject_id")));
     not_a_word_of(&output, &names.value["body"]);
     in_the_broker_s_view(stage, sent[0].get("Trace ID"));
+    reading_and_erasing(stage, town, &printed, persons.len());
+    not_a_word_of(&fs::read_to_string(&printed).unwrap(), &names.value["body"]);
+}
+
+/// That the town reads the message and erases it is told too: of each person, and of none.
+fn reading_and_erasing(stage: &Stage, town: &Member, printed: &Path, persons: usize) {
+    stage.agent(town, &["inbox", "read", "0"]).unwrap();
+    stage.agent(town, &["inbox", "erase", "0", "--reason", "verzoek_betrokkene"]).unwrap();
+    until("both are printed", || {
+        let spans = spans(&fs::read_to_string(printed).unwrap());
+        let named = |name: &str| spans.iter().filter(|span| span.get("Name") == name).count();
+        (named("raadplegen F09"), named("vernietigen F09")) == (persons, 1)
+    });
 }
 
 /// The broker's own record of it, made from a real export, is in the same trace and leads to the sender's span.

@@ -6,7 +6,7 @@ mod common;
 
 use std::fs::File;
 
-use common::{Scene, wait_for_inbox};
+use common::{Scene, copy, put_back, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::receipt::file::ReceiptFile;
 use seinhuis_shell::clock;
@@ -255,4 +255,47 @@ fn a_log_begun_by_hand_is_followed_by_hand() {
     stage.broker(&["card", "--out", &card.to_string_lossy()]).unwrap();
     let card: Value = serde_json::from_slice(&std::fs::read(card).unwrap()).unwrap();
     assert_eq!(text(&card, "log_origin"), origin, "who comes now begins with the new log");
+}
+
+#[test]
+fn agents_that_are_ahead_of_a_broker_that_was_put_back_go_on_by_hand() {
+    let scene = Scene::unwatched_last_year(&CAST);
+    let stage = &scene.stage;
+    let old = origin(&stage.broker(&["status"]).unwrap());
+    let kept = stage.dir.join("kept");
+    copy(&stage.broker_home(), &kept);
+    let broker = scene.broker();
+    let _agents = scene.agents();
+    assert_eq!(push(stage, "F02"), "accepted");
+    let year = clock::now().year();
+    let lost = old.replace(&(year - 1).to_string(), &year.to_string());
+    for role in CAST {
+        until_with(stage, role, &lost);
+    }
+    broker.stop(PATIENCE).unwrap();
+    put_back(stage, &kept);
+    let begun = "broker.voorbeeldstad.example/na-herstel";
+    let reason = "Reservekopie van voor de jaarwisseling teruggezet";
+    stage.broker(&["log", "new-origin", "--origin", begun, "--reason", reason]).unwrap();
+    let _broker = scene.broker();
+    for role in CAST {
+        let member = stage.member(role);
+        let mut offered = Value::Null;
+        process::until("it is offered", PATIENCE, || {
+            offered = stage.agent(member, &["log", "list"]).unwrap()["offered"].clone();
+            !offered.is_null()
+        })
+        .unwrap();
+        assert_eq!((text(&offered, "old"), text(&offered, "origin")), (old.as_str(), begun));
+        assert_eq!(
+            (&offered["consistent"], &offered["unknown"]),
+            (&false.into(), &vec![lost.as_str()].into())
+        );
+        stage.agent(member, &["log", "accept-origin", "--origin", begun]).unwrap();
+        until_with(stage, role, begun);
+        let status = stage.agent(member, &["status"]).unwrap();
+        assert_eq!(status["log"]["caught"], serde_json::json!([old, lost]), "{status}");
+    }
+    assert_eq!(push(stage, "F02"), "accepted");
+    wait_for_inbox(stage, stage.member("gemeente"), 2);
 }

@@ -29,8 +29,10 @@ use crate::witness::Watching;
 use crate::words::Words;
 
 /// Most alarms that are kept; what comes after is told but not stored, so that a hostile broker cannot fill
-/// the disk. A fork is always stored.
+/// the disk.
 const ALARMS_MAX: usize = 256;
+/// How many forks are stored beyond that: the alarms before them must not hide them.
+const FORKS_BEYOND: usize = 64;
 
 /// What does not change while an agent runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -474,7 +476,8 @@ impl Core {
         let row = AlarmRow { kind, at: now, detail };
         turn.events.push(Event::Alarm(row.clone()));
         let repeated = self.alarms.values().any(|other| other.kind == kind && other.detail == row.detail);
-        if repeated || (self.alarms.len() >= ALARMS_MAX && kind != AlarmKind::LogForked) {
+        let beyond = if kind == AlarmKind::LogForked { FORKS_BEYOND } else { 0 };
+        if repeated || self.alarms.len() >= ALARMS_MAX.saturating_add(beyond) {
             return;
         }
         let at = self.next_alarm;

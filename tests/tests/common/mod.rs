@@ -4,6 +4,7 @@
 
 pub(crate) mod town;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use seinhuis_tests::stage::PATIENCE;
@@ -44,13 +45,26 @@ impl Scene {
 
     /// As [`Self::with`], with a broker whose log is that of the year before this one: a year passes in the test.
     pub(crate) fn last_year(roles: &[&str]) -> Self {
+        let scene = Self::founded_last_year(roles);
+        scene.stage.agree().unwrap_or_else(|error| panic!("{error}"));
+        scene
+    }
+
+    /// As [`Self::last_year`], with a covenant that asks no witnesses: for a broker that is put back.
+    pub(crate) fn unwatched_last_year(roles: &[&str]) -> Self {
+        let mut scene = Self::founded_last_year(roles);
+        scene.stage.watched = false;
+        scene.stage.agree().unwrap_or_else(|error| panic!("{error}"));
+        scene
+    }
+
+    fn founded_last_year(roles: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap();
         let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
         let members = Stage::cast(dir.path(), roles);
         let year = seinhuis_shell::clock::now().year() - 1;
         let stage = Stage::found_in(year, programs, dir.path(), members, &mut |_| ())
             .unwrap_or_else(|error| panic!("{error}"));
-        stage.agree().unwrap_or_else(|error| panic!("{error}"));
         Self { stage, _dir: dir }
     }
 
@@ -70,6 +84,30 @@ impl Scene {
                 .unwrap();
         }
         agents
+    }
+}
+
+/// Copies a folder with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
+
+/// Puts back the store and log of an earlier copy.
+pub(crate) fn put_back(stage: &Stage, copied: &Path) {
+    let home = stage.broker_home();
+    for part in ["store", "log"] {
+        fs::remove_dir_all(home.join(part)).unwrap();
+        copy(&copied.join(part), &home.join(part));
     }
 }
 
@@ -112,14 +150,14 @@ pub(crate) fn search<'a>(dir: &Path, words: impl Iterator<Item = &'a str>) -> Ve
     let mut folders = vec![dir.to_path_buf()];
     let mut files = 0;
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
+        for entry in fs::read_dir(&folder).unwrap() {
             let entry = entry.unwrap();
             let kind = entry.file_type().unwrap();
             if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() {
                 files += 1;
-                let bytes = std::fs::read(entry.path()).unwrap();
+                let bytes = fs::read(entry.path()).unwrap();
                 for word in &words {
                     if memchr::memmem::find(&bytes, word.as_bytes()).is_some() {
                         found.push(format!("{}: {word}", entry.path().display()));

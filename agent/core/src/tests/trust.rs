@@ -133,6 +133,19 @@ fn alarms_are_bounded_and_repeated_once() {
         town.step([Input::Offer(Box::new(other))], NOW);
     }
     assert_eq!(town.alarms().len(), 256);
+    // A fork is stored all the same; a broker that is caught again and again fills no disk with it either.
+    let mut forked = Broker::new();
+    for fill in 0..100 {
+        grow(&mut forked, fill);
+        forked.connect(&mut town, NOW);
+        let mut other = Broker::new();
+        while other.tree.size() < forked.tree.size() {
+            grow(&mut other, 200);
+        }
+        other.connect(&mut town, NOW);
+    }
+    let forks = town.alarms().into_iter().filter(|kind| *kind == AlarmKind::LogForked).count();
+    assert_eq!((town.alarms().len(), forks), (256 + 64, 64));
 }
 
 #[test]

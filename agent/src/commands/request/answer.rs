@@ -180,19 +180,20 @@ async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complai
             }
             hand_over(agent, request).await
         }
-        Request::Look(look) => {
-            if let Look::Case { case } = &look {
-                agent.look_at(field("CASE", case)?);
-            }
-            let link = agent.link();
-            let asked = look.clone();
-            let value = agent.query(move |view| see(view, &look, Some(&link))).await??;
-            if let Some(position) = handed_out(&asked, &value) {
-                say(agent, Say::Read(position)).await?;
-            }
-            Ok(value)
-        }
+        Request::Look(look) => show(agent, look).await,
     }
+}
+
+async fn show(agent: &AgentHandle, look: Look) -> Result<Value, Complaint> {
+    if let Look::Case { case } = &look {
+        agent.look_at(field("CASE", case)?);
+    }
+    let (link, asked) = (agent.link(), look.clone());
+    let value = agent.query(move |view| see(view, &look, Some(&link))).await??;
+    if let Some(position) = handed_out(&asked, &value) {
+        say(agent, Say::Read(position)).await?;
+    }
+    Ok(value)
 }
 
 async fn hand_over(agent: &AgentHandle, request: PushRequest) -> Result<Value, Complaint> {
