@@ -8,7 +8,7 @@ use std::fs::File;
 
 use common::{Scene, copy, put_back, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
-use seinhuis_shared::receipt::file::ReceiptFile;
+use seinhuis_shared::receipt::file::{ReceiptFile, Step};
 use seinhuis_shell::clock;
 use seinhuis_tests::samples::{self, Sample};
 use seinhuis_tests::stage::{PATIENCE, text};
@@ -105,13 +105,32 @@ fn a_year_passes_while_a_partner_is_away_and_nothing_is_lost() {
     wait_for_inbox(stage, stage.member("gemeente"), 3);
 }
 
-/// The file with two steps of its block proved by what proves the other.
-fn proofs_swapped(file: &ReceiptFile, one: usize, other: usize) -> ReceiptFile {
-    let mut swapped = file.clone();
-    let steps = &mut swapped.blocks[0].steps;
-    let proof = steps[one].proof.clone();
-    steps[one].proof = core::mem::replace(&mut steps[other].proof, proof);
-    swapped
+/// Files that are none: parts of one year where those of the other stand.
+fn mixed_up(good: &ReceiptFile, old: &str, new: &str) -> Vec<(&'static str, ReceiptFile)> {
+    let with = |change: &dyn Fn(&mut Vec<Step>)| {
+        let mut changed = good.clone();
+        change(&mut changed.blocks[0].steps);
+        changed
+    };
+    let swapped = |one: usize, other: usize| {
+        with(&|steps| {
+            let proof = steps[one].proof.clone();
+            steps[one].proof = core::mem::replace(&mut steps[other].proof, proof);
+        })
+    };
+    let under =
+        |nth: usize, checkpoint: String| with(&|steps| steps[nth].proof.checkpoint.clone_from(&checkpoint));
+    let note = |nth: usize| good.blocks[0].steps[nth].proof.checkpoint.clone();
+    vec![
+        ("accepted and stored, each by the other's proof", swapped(0, 1)),
+        ("accepted and taken over, each by the other's proof", swapped(0, 2)),
+        ("the acceptance under a checkpoint of the new year", under(0, note(1))),
+        ("what was stored under a checkpoint of the old year", under(1, note(0))),
+        ("the old year's checkpoint under the new name", under(0, note(0).replace(old, new))),
+        ("the new year's checkpoint under the old name", under(1, note(1).replace(new, old))),
+        ("the new year before the old one", with(&|steps| steps.swap(0, 1))),
+        ("no acceptance", with(&|steps| drop(steps.remove(0)))),
+    ]
 }
 
 #[test]
@@ -157,38 +176,7 @@ fn a_receipt_whose_parts_are_of_two_years_proves_itself_and_no_part_counts_for_t
         assert_eq!(steps, [("accepted", &*old), ("delivered", &*new), ("consumed", &*new)]);
     }
     let good = ReceiptFile::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
-    let proof = |nth: usize| good.blocks[0].steps[nth].proof.clone();
-    let with = |change: &dyn Fn(&mut ReceiptFile)| {
-        let mut changed = good.clone();
-        change(&mut changed);
-        changed
-    };
-    let renamed = |nth: usize, from: &str, to: &str| {
-        with(&|file| {
-            let checkpoint = &mut file.blocks[0].steps[nth].proof.checkpoint;
-            *checkpoint = checkpoint.replace(from, to);
-        })
-    };
-    for (what, forged) in [
-        ("accepted and stored, each by the other's proof", proofs_swapped(&good, 0, 1)),
-        ("accepted and taken over, each by the other's proof", proofs_swapped(&good, 0, 2)),
-        (
-            "the acceptance by a checkpoint of the new year",
-            with(&|file| {
-                file.blocks[0].steps[0].proof.checkpoint = proof(1).checkpoint;
-            }),
-        ),
-        (
-            "what was stored by a checkpoint of the old year",
-            with(&|file| {
-                file.blocks[0].steps[1].proof.checkpoint = proof(0).checkpoint;
-            }),
-        ),
-        ("the old year's checkpoint under the new name", renamed(0, &old, &new)),
-        ("the new year's checkpoint under the old name", renamed(1, &new, &old)),
-        ("the new year before the old one", with(&|file| file.blocks[0].steps.swap(0, 1))),
-        ("no acceptance", with(&|file| drop(file.blocks[0].steps.remove(0)))),
-    ] {
+    for (what, forged) in mixed_up(&good, &old, &new) {
         std::fs::write(&other, forged.to_string()).unwrap();
         for key in &keys {
             let ran = verify(&other, key);
