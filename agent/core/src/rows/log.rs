@@ -104,7 +104,7 @@ pub struct CosignedRow {
 pub struct LogRow {
     /// Its origin.
     pub origin: String,
-    /// Its final size and root; none for the one that grows, whose pin is in [`table::PIN`].
+    /// Its final size and root; none for the one that grows, whose pin is in [`super::table::PIN`].
     pub closed: Option<PinRow>,
     /// The final checkpoint as signed; empty for the one that grows.
     pub note: Bytes,
