@@ -111,6 +111,19 @@ impl Logs {
         Ok(logs)
     }
 
+    /// Refuses a store in which the checkpoint that the log's folder shows is not: that was signed after its entries
+    /// were durable. One that cannot be read says nothing, and is written again.
+    ///
+    /// # Errors
+    /// A sentence that says so.
+    pub(crate) fn check_shown(&self) -> Result<(), Complaint> {
+        let Some(one) = self.read().last().cloned() else { return Ok(()) };
+        match self.hear(&beyond::shown(one.log.dir()))? {
+            Heard::Contradicts { .. } => Err(beyond::not_what_is_shown(one.log.dir(), one.log.size())),
+            Heard::Nothing | Heard::Fits { .. } | Heard::Unreadable => Ok(()),
+        }
+    }
+
     /// Moves aside what the store does not know of: files of the log that grows, and whole logs. Before anything is
     /// added to a log of such a store, and after everything that may refuse that.
     ///

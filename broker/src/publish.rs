@@ -8,8 +8,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,8 +18,6 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use seinhuis_broker_core::Grant;
 use seinhuis_shared::signing::sha256;
@@ -30,22 +26,12 @@ use seinhuis_shared::tlog::tile::{FULL_WIDTH, TilePath};
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::files;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use seinhuis_shell::serve::{self, Bounds};
+use tokio::net::TcpListener;
 
 use crate::logs::OneLog;
 use crate::service::Service;
 
-/// Most connections at one time.
-const CONNECTIONS: usize = 128;
-/// How long a request's head may take, and a connection may stay without one.
-const HEAD_WAIT: Duration = Duration::from_secs(10);
-/// How long a connection may last, whatever it does.
-const CONNECTION_MAX: Duration = Duration::from_mins(2);
-/// Most bytes of a request's head.
-const HEAD_MAX: usize = 8 * 1024;
-/// Most header fields of a request.
-const HEADERS_MAX: usize = 32;
 /// Most bytes of a file that is served: a bundle of 256 of the longest entries.
 const FILE_MAX: usize = 256 * (2 + 65_535);
 /// Most characters of a token.
@@ -82,41 +68,8 @@ impl Publication {
     pub async fn run(self) {
         let engine = self.service.engine.clone();
         let router = Router::new().fallback(answer).with_state(self.service);
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
-        loop {
-            let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-            let accepted = tokio::select! {
-                () = engine.stopped() => return,
-                accepted = self.listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    let router = router.clone();
-                    tokio::spawn(async move {
-                        // A connection that lasts too long is cut; its client asks again.
-                        _ = tokio::time::timeout(CONNECTION_MAX, converse(stream, router)).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be taken");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, router: Router) {
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WAIT)
-        .max_buf_size(HEAD_MAX)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection broke off");
+        let service = TowerToHyperService::new(router);
+        serve::serve(&self.listener, service, Bounds::default(), engine.stopped()).await;
     }
 }
 
@@ -151,7 +104,7 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
         Wanted::Checkpoint => one.log.dir().join("checkpoint"),
         Wanted::File(path) => one.log.dir().join(path.to_string()),
     };
-    serve(path, &wanted).await
+    send(path, &wanted).await
 }
 
 /// The log and file that a path names, which is written in the one right way.
@@ -183,7 +136,7 @@ fn admit(headers: &HeaderMap, grants: &[Grant], now: Timestamp) -> Result<(), Bo
     if admitted { Ok(()) } else { Err(Box::new(status(StatusCode::FORBIDDEN))) }
 }
 
-async fn serve(path: PathBuf, wanted: &Wanted) -> Response {
+async fn send(path: PathBuf, wanted: &Wanted) -> Response {
     let (kind, cache) = match wanted {
         Wanted::Checkpoint => ("text/plain; charset=utf-8", "no-cache"),
         Wanted::File(TilePath::Hashes(tile)) if tile.is_full() => {
@@ -314,11 +267,11 @@ mod tests {
         }
         assert_eq!(get(at, "/2020/checkpoint", "Content-Length: 5\r\n").0, 400);
         assert_eq!(get(at, "/2020/checkpoint", "Transfer-Encoding: chunked\r\n").0, 400);
-        let long = format!("X: {}\r\n", "x".repeat(2 * HEAD_MAX));
+        let long = format!("X: {}\r\n", "x".repeat(2 * Bounds::default().head));
         assert!(matches!(get(at, "/2020/checkpoint", &long).0, 0 | 400..=499), "a head that is too long");
-        let many: String = "X-Field: 1\r\n".repeat(HEADERS_MAX + 1);
+        let many: String = "X-Field: 1\r\n".repeat(Bounds::default().fields + 1);
         assert!(matches!(get(at, "/2020/checkpoint", &many).0, 0 | 400..=499), "too many fields");
-        assert!(!matches!(get(at, &format!("/{}", "x".repeat(2 * HEAD_MAX)), "").0, 200..=399));
+        assert!(!matches!(get(at, &format!("/{}", "x".repeat(2 * Bounds::default().head)), "").0, 200..=399));
         serving.abort();
         _ = serving.await;
         stop(service, thread);

@@ -120,6 +120,7 @@ impl Service {
             }
             logs.set_aside()?;
         } else {
+            logs.check_shown()?;
             check_witnessed(&core, &current.log)?;
             core.begin(clock::now());
         }
@@ -166,13 +167,6 @@ impl Service {
             request.to_bytes().ok_or_else(|| Complaint::bug("a request to cosign is too large"))
         };
         tokio::task::spawn_blocking(make).await.map_err(|error| Complaint::bug(error.to_string()))?
-    }
-
-    /// The newest checkpoint that was cosigned as a covenant asks, with the policy that says so; none while the
-    /// covenant asks no quorum, is not in force, or none was reached.
-    pub fn witnessed(&self, covenant: &Digest) -> Option<CovenantWatch> {
-        let watch = Arc::clone(&self.engine.watch().borrow());
-        watch.covenants.iter().find(|one| one.covenant == *covenant && one.newest.is_some()).cloned()
     }
 
     /// Waits until every covenant that asks a quorum has one over a tree of this log of at least `size` entries. `false`

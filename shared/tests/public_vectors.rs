@@ -6,34 +6,21 @@
 use std::collections::BTreeMap;
 
 use data_encoding::{BASE64, HEXLOWER};
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::SigningKey;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::note::{KeyText, Note, NoteSignature, VerifierKey};
 use seinhuis_shared::tlog::proof::{verify_consistency, verify_inclusion};
+use seinhuis_shared::tlog::proof_file::ProofFile;
 use seinhuis_shared::tlog::tile::{Bundle, Tile, TilePath, TileReader, decode_bundle, decode_tile};
 use seinhuis_shared::tlog::tree::{BatchTree, consistency_proof, inclusion_proof};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-fn text(name: &str) -> String {
-    std::fs::read_to_string(format!("{}/vectors/public/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
-}
-
-fn json<T: DeserializeOwned>(name: &str) -> T {
-    serde_json::from_str(&text(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-fn string(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("not a text: {value}"))
-}
-
-fn list(value: &Value) -> &Vec<Value> {
-    value.as_array().unwrap_or_else(|| panic!("not a list: {value}"))
-}
+mod public_kit;
+use public_kit::{json, list, string, text};
 
 /// A hash in base64, if it is one: a proof with a "hash" of another length is refused where it is read.
 fn hash(base64: &str) -> Option<Digest> {
@@ -305,7 +292,7 @@ fn the_examples_of_the_standards() {
         text: String,
     }
     let all: Vec<Example> = json("c2sp-examples.json");
-    assert_eq!(all.len(), 7);
+    assert_eq!(all.len(), 10);
     let find = |document: &str, what: &str| {
         &all.iter().find(|one| one.document == document && one.what.starts_with(what)).unwrap().text
     };
@@ -323,68 +310,19 @@ fn the_examples_of_the_standards() {
     assert_eq!((submitted.text(), submitted.signatures().len()), (signed.text(), 2));
     assert_eq!(submitted.signatures()[0], signed.signatures()[0]);
 
-    let mut proof = find("tlog-proof.md", "a proof").splitn(3, "\n\n");
+    let verse = find("signed-note.md", "a note with an empty line");
+    let read = Note::parse(verse.as_bytes()).unwrap();
+    assert!(read.text().contains("\n\n") && read.to_string() == *verse);
+
+    let abridged = find("tlog-proof.md", "a proof");
+    assert!(ProofFile::parse(abridged).is_err(), "its signatures are no base64");
+    let (head, _) = abridged.split_once("\n— ").unwrap();
+    let whole = format!("{head}\n{}\n", signed.signatures()[0]);
+    let proof = ProofFile::parse(&whole).unwrap();
+    assert_eq!((proof.index, proof.path.len(), proof.to_string()), (73_894, 5, whole));
+    assert!(proof.extra.is_some_and(|extra| extra.starts_with(b"age-v1.2.1-darwin-arm64.tar.gz")));
+    let mut proof = abridged.splitn(3, "\n\n");
     let hashes = proof.next().unwrap().lines().skip(3);
     assert_eq!(hashes.filter_map(hash).count(), 5);
     assert_eq!(Checkpoint::parse(&format!("{}\n", proof.next().unwrap())).unwrap().size(), 109_482);
-}
-
-/// What a witness has to check of a checkpoint, with the state it keeps of the log.
-struct Witnessed {
-    key: VerifierKey,
-    origin: String,
-    size: u64,
-    root: Digest,
-}
-
-impl Witnessed {
-    /// The status of the answer, and the size it names.
-    fn add(&mut self, body: &str) -> (u64, Option<u64>) {
-        let (head, note) = body.split_once("\n\n").unwrap();
-        let mut lines = head.lines();
-        let old: u64 = lines.next().unwrap().strip_prefix("old ").unwrap().parse().unwrap();
-        let proof: Vec<Digest> = lines.map(|line| hash(line).unwrap()).collect();
-        let Ok(new) = Checkpoint::verify(note.as_bytes(), &self.origin, &self.key) else {
-            return (403, None);
-        };
-        if old != self.size {
-            return (409, Some(self.size));
-        }
-        if verify_consistency(old, new.size(), &proof, &self.root, new.root()).is_err() {
-            return (422, None);
-        }
-        (self.size, self.root) = (new.size(), *new.root());
-        (200, None)
-    }
-}
-
-/// The key and origin of the log that a script is about.
-fn logged(script: &Value) -> (VerifierKey, String) {
-    if let Some(vkey) = script.get("log_vkey") {
-        return (string(vkey).parse().unwrap(), "go.sum database tree".to_owned());
-    }
-    let public = HEXLOWER.decode(string(&script["sigsum_log_key"]).as_bytes()).unwrap();
-    // Sigsum names a log after the hash of its key.
-    let origin = format!("sigsum.org/v1/tree/{}", sha256(&public));
-    let public = VerifyingKey::from_bytes(public.as_slice().try_into().unwrap()).unwrap();
-    (VerifierKey::new(&origin, public).unwrap(), origin)
-}
-
-#[test]
-fn the_witness_scripts_of_torchwood() {
-    let all: Vec<Value> = json("torchwood-witness.json");
-    let mut steps = 0;
-    for script in &all {
-        let (key, origin) = logged(script);
-        let mut witnessed = Witnessed { key, origin, size: 0, root: BatchTree::default().root() };
-        for step in list(&script["steps"]) {
-            let (status, size) = witnessed.add(string(&step["body"]));
-            assert_eq!(Value::from(status), step["status"], "{step}");
-            if let Some(answer) = step.get("is") {
-                assert_eq!(size.map(|size| format!("{size}\n")).as_deref(), answer.as_str());
-            }
-            steps += 1;
-        }
-    }
-    assert_eq!((all.len(), steps), (2, 10));
 }

@@ -19,5 +19,6 @@ pub mod keys;
 pub mod lang;
 pub mod pace;
 pub mod quic;
+pub mod serve;
 pub mod standing;
 pub mod tls;

@@ -342,7 +342,7 @@ fn an_outside_witness_and_the_parties_stand_in_one_note_that_an_auditor_can_judg
     let witness = seinhuis_witness::Witness::open("getuige.example", secret, &[log], &state).unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    runtime.spawn(seinhuis_witness::serve(listener, witness));
+    runtime.spawn(seinhuis_witness::serve(listener, witness, seinhuis_witness::Bounds::default()));
     scene.stage.more =
         format!("\n[[witnesses]]\nname = \"inspectie\"\nvkey = \"{}\"\nurl = \"{url}\"\n", key.unwrap());
     scene.stage.agree().unwrap();

@@ -8,6 +8,7 @@ use std::fs::File;
 
 use common::{Scene, copy, put_back, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
+use seinhuis_shared::receipt::file::{ReceiptFile, Step};
 use seinhuis_shared::tlog::note::Note;
 use seinhuis_shared::tlog::policy::Policy;
 use seinhuis_shell::clock;
@@ -129,6 +130,87 @@ fn end_is_cosigned(stage: &Stage, old: &str, new: &str) {
     assert!(finals.as_array().unwrap().iter().all(|one| one["reached"] == true), "{finals}");
 }
 
+/// Files that are none: parts of one year where those of the other stand.
+fn mixed_up(good: &ReceiptFile, old: &str, new: &str) -> Vec<(&'static str, ReceiptFile)> {
+    let with = |change: &dyn Fn(&mut Vec<Step>)| {
+        let mut changed = good.clone();
+        change(&mut changed.blocks[0].steps);
+        changed
+    };
+    let swapped = |one: usize, other: usize| {
+        with(&|steps| {
+            let proof = steps[one].proof.clone();
+            steps[one].proof = core::mem::replace(&mut steps[other].proof, proof);
+        })
+    };
+    let under =
+        |nth: usize, checkpoint: String| with(&|steps| steps[nth].proof.checkpoint.clone_from(&checkpoint));
+    let note = |nth: usize| good.blocks[0].steps[nth].proof.checkpoint.clone();
+    vec![
+        ("accepted and stored, each by the other's proof", swapped(0, 1)),
+        ("accepted and taken over, each by the other's proof", swapped(0, 2)),
+        ("the acceptance under a checkpoint of the new year", under(0, note(1))),
+        ("what was stored under a checkpoint of the old year", under(1, note(0))),
+        ("the old year's checkpoint under the new name", under(0, note(0).replace(old, new))),
+        ("the new year's checkpoint under the old name", under(1, note(1).replace(new, old))),
+        ("the new year before the old one", with(&|steps| steps.swap(0, 1))),
+        ("no acceptance", with(&|steps| drop(steps.remove(0)))),
+    ]
+}
+
+#[test]
+fn a_receipt_whose_parts_are_of_two_years_proves_itself_and_no_part_counts_for_the_other_year() {
+    let scene = Scene::last_year(&CAST);
+    let (stage, broker) = (&scene.stage, scene.broker());
+    let mut agents = scene.agents();
+    let [town, police, youth] = ["gemeente", "politie", "jongerenwerk"].map(|role| stage.member(role));
+    let old = origin(&stage.broker(&["status"]).unwrap());
+    agents.remove(0).kill().unwrap();
+    assert_eq!(push(stage, "F02"), "accepted", "in the old year's log, and it waits");
+    process::until("the year is over", PATIENCE, || origin(&stage.broker(&["status"]).unwrap()) != old)
+        .unwrap();
+    let new = origin(&stage.broker(&["status"]).unwrap());
+    agents.insert(0, scene.agent("gemeente"));
+    let id = text(&wait_for_inbox(stage, town, 1)[0], "msg_id").to_owned();
+    stage.agent(town, &["inbox", "consumed", &id]).unwrap();
+    let reached =
+        || stage.agent(police, &["outbox", "show", &id]).unwrap()["recipients"][0]["reached"].clone();
+    process::until("the sender is told", PATIENCE, || reached() == "consumed").unwrap();
+
+    let [file, covenant, other] = ["bewijs.txt", "convenant.cbor", "ander.txt"]
+        .map(|name| stage.dir.join(name).to_string_lossy().into_owned());
+    stage.agent(police, &["receipt", "save", &id, "--out", &file]).unwrap();
+    let hash = text(&stage.agent(police, &["outbox", "show", &id]).unwrap(), "covenant").to_owned();
+    stage.agent(police, &["covenant", "export", &hash, "--out", &covenant]).unwrap();
+    let keys = stage.broker(&["log", "list"]).unwrap();
+    let keys: Vec<&str> = keys.as_array().unwrap().iter().map(|log| text(log, "key")).collect();
+    drop(agents);
+    drop(broker);
+    // Who has the file, one of the keys and the covenant: no broker, no agent, no store.
+    let nobody = Member { home: stage.dir.join("niemand"), ..youth.clone() };
+    let verify = |file: &str, key: &str| {
+        let args = ["receipt", "verify", file, "--log-key", key, "--covenant", &covenant];
+        stage.try_agent(&nobody, &args).unwrap()
+    };
+    for key in &keys {
+        let ran = verify(&file, key);
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        let steps = ran.json()["recipients"][0]["steps"].clone();
+        let steps: Vec<(&str, &str)> =
+            steps.as_array().unwrap().iter().map(|step| (text(step, "kind"), text(step, "log"))).collect();
+        assert_eq!(steps, [("accepted", &*old), ("delivered", &*new), ("consumed", &*new)]);
+    }
+    let good = ReceiptFile::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    for (what, forged) in mixed_up(&good, &old, &new) {
+        std::fs::write(&other, forged.to_string()).unwrap();
+        for key in &keys {
+            let ran = verify(&other, key);
+            assert_eq!(ran.code, 1, "{what}: {}{}", ran.stdout, ran.stderr);
+            assert!(ran.stderr.contains("proves nothing"), "{what}: {}", ran.stderr);
+        }
+    }
+}
+
 /// What a member last sent is proved in this log, which its broker's card does not name: to itself by the logs it knows, to
 /// others by the keys of those logs.
 fn receipts_verify_in(stage: &Stage, member: &Member, origin: &str) {
@@ -190,7 +272,7 @@ fn a_log_begun_by_hand_is_followed_by_hand() {
 
 #[test]
 fn agents_that_are_ahead_of_a_broker_that_was_put_back_go_on_by_hand() {
-    let scene = Scene::unwatched_last_year(&CAST);
+    let scene = Scene::last_year(&CAST);
     let stage = &scene.stage;
     let old = origin(&stage.broker(&["status"]).unwrap());
     let kept = stage.dir.join("kept");

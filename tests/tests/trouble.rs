@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Scene, town::sample};
+use common::{Scene, copy, put_back, town::sample};
 use seinhuis_shared::covenant::Step;
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::Oin;
@@ -68,11 +68,6 @@ fn flip(path: &Path, offset: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     bytes[offset] ^= 0x10;
     std::fs::write(path, bytes).unwrap();
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
-    assert!(done.success());
 }
 
 // Configuration and other files.
@@ -298,14 +293,13 @@ fn a_broker_put_back_to_an_older_state_is_caught_by_its_agents() {
     let running = scene.broker();
     let _agents = scene.agents();
     running.stop(PATIENCE).unwrap();
-    let (store, old) = (stage.broker_home().join("store"), stage.dir.join("old"));
-    copy_folder(&store, &old);
+    let old = stage.dir.join("old");
+    copy(&stage.broker_home(), &old);
     let running = scene.broker();
     let pushed = stage.agent(member, &["push", &file, "--wait", "60"]).unwrap();
     assert_eq!(text(&pushed, "state"), "accepted", "{pushed}");
     running.stop(PATIENCE).unwrap();
-    std::fs::remove_dir_all(&store).unwrap();
-    copy_folder(&old, &store);
+    put_back(stage, &old);
     let _running = scene.broker();
     process::until("the agent catches the log", 2 * PATIENCE, || {
         // A status that tells of it ends with 1.

@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::Bounds;
 use crate::config::Config;
 use crate::state::Witness;
 
@@ -161,7 +162,7 @@ fn serve(home: &Path, address_file: Option<&Path>, ui: Ui) -> Result<Outcome, Co
         );
         let mut terminate = signal(SignalKind::terminate()).map_err(socket)?;
         tokio::select! {
-            ended = crate::serve(listener, witness) => ended.map_err(socket),
+            () = crate::serve(listener, witness, Bounds::default()) => Ok(()),
             _ = tokio::signal::ctrl_c() => Ok(()),
             _ = terminate.recv() => Ok(()),
         }

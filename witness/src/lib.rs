@@ -3,6 +3,9 @@
 //! It answers with the handler the agents have ([`seinhuis_shared::tlog::witness`]), and keeps for each log that it knows
 //! the largest checkpoint it cosigned, on stable storage before the answer goes out. Whoever can reach it may ask: a
 //! request counts by the signature of its log.
+//!
+//! Plain HTTP: a cosignature proves itself and a request counts by its signature, so that TLS hides who asks and proves
+//! nothing more. The web server that others reach it through brings TLS.
 
 mod commands;
 mod config;
@@ -16,40 +19,35 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{Response, StatusCode, header};
 use axum::routing::post;
+use hyper_util::service::TowerToHyperService;
 use seinhuis_shared::tlog::witness::{MAX_REQUEST_BYTES, SIZE_TYPE};
 use seinhuis_shell::clock;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 pub use commands::run;
 pub use config::Config;
+pub use seinhuis_shell::serve::Bounds;
 pub use state::{Answer, Witness};
-
-/// Longest wait for the body of a request.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Most requests at one time; those beyond are told to come back.
-const AT_ONCE: usize = 64;
 
 #[derive(Debug)]
 struct Serving {
     // One request at a time: what is checked is what is kept.
     witness: Mutex<Witness>,
-    places: Semaphore,
+    wait: Duration,
 }
 
-/// Answers on this listener until the task ends.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, witness: Witness) -> std::io::Result<()> {
-    let serving = Arc::new(Serving { witness: Mutex::new(witness), places: Semaphore::new(AT_ONCE) });
+/// Answers on this listener until the task ends. One connection has one request at a time, so that [`Bounds`] also say how
+/// many bodies are in memory.
+pub async fn serve(listener: TcpListener, witness: Witness, bounds: Bounds) {
+    let serving = Arc::new(Serving { witness: Mutex::new(witness), wait: bounds.wait });
     let router = Router::new().route("/add-checkpoint", post(add_checkpoint)).with_state(serving);
-    axum::serve(listener, router).await
+    let service = TowerToHyperService::new(router);
+    seinhuis_shell::serve::serve(&listener, service, bounds, std::future::pending()).await;
 }
 
 async fn add_checkpoint(State(serving): State<Arc<Serving>>, body: Body) -> Response<Body> {
-    let Ok(_place) = serving.places.try_acquire() else { return plain(StatusCode::SERVICE_UNAVAILABLE) };
-    let read = tokio::time::timeout(PATIENCE, to_bytes(body, MAX_REQUEST_BYTES)).await;
+    let read = tokio::time::timeout(serving.wait, to_bytes(body, MAX_REQUEST_BYTES)).await;
     let Ok(read) = read else { return plain(StatusCode::REQUEST_TIMEOUT) };
     let Ok(request) = read else { return plain(StatusCode::PAYLOAD_TOO_LARGE) };
     // Held while the state is written: the flush of one request is short, and no other may come between.

@@ -13,8 +13,9 @@ use seinhuis_shared::tlog::note::{Note, VerifierKey};
 use seinhuis_shared::tlog::tree::{BatchTree, Frontier};
 use seinhuis_shared::tlog::witness::{Answer, MAX_REQUEST_BYTES, Request, SIZE_TYPE, read_answer};
 use seinhuis_shell::http::{self, Http};
-use seinhuis_witness::Witness;
-use tokio::net::TcpListener;
+use seinhuis_witness::{Bounds, Witness};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 const NAME: &str = "getuige.example";
@@ -46,11 +47,15 @@ fn request(old: u64, size: u64, salt: u8) -> Request {
     Request { old, proof, note }
 }
 
-async fn start(dir: &Path) -> (String, JoinHandle<std::io::Result<()>>) {
+async fn start(dir: &Path) -> (String, JoinHandle<()>) {
+    start_with(dir, Bounds::default()).await
+}
+
+async fn start_with(dir: &Path, bounds: Bounds) -> (String, JoinHandle<()>) {
     let witness = Witness::open(NAME, secret(), &[log_key()], dir).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    (address, tokio::spawn(seinhuis_witness::serve(listener, witness)))
+    (address, tokio::spawn(seinhuis_witness::serve(listener, witness, bounds)))
 }
 
 async fn post(address: &str, body: Vec<u8>) -> http::Answer {
@@ -104,6 +109,67 @@ async fn there_is_one_route_and_a_bound() {
     let forged = Checkpoint::parse(&text).unwrap().sign(&stranger).unwrap();
     let forged = Request { old: 0, proof: vec![], note: Note::parse(forged.to_string().as_bytes()).unwrap() };
     assert_eq!(post(&url, forged.to_bytes().unwrap()).await.status, 403);
+    serving.abort();
+}
+
+/// What comes on a connection that sends this and then nothing more.
+async fn after(address: &str, sent: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(sent).await.unwrap();
+    let mut bytes = Vec::new();
+    // Far longer than the witness waits, and shorter than hyper by itself: only a test that fails takes it.
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await;
+    _ = read.unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn nobody_is_waited_for_who_sends_slowly() {
+    let dir = tempfile::tempdir().unwrap();
+    let bounds = Bounds {
+        wait: Duration::from_millis(500),
+        connections: 2,
+        // Not what ends them.
+        connection: Duration::from_hours(1),
+        ..Bounds::default()
+    };
+    let (address, serving) = start_with(dir.path().join("state").as_path(), bounds).await;
+    let head = format!("POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_REQUEST_BYTES}\r\n");
+    for (sent, answer) in [
+        (head.clone(), ""),
+        (format!("{head}\r\n"), "HTTP/1.1 408 "),
+        (format!("{head}\r\nold 0\n"), "HTTP/1.1 408 "),
+    ] {
+        assert!(after(&address, sent.as_bytes()).await.starts_with(answer), "{sent:?}");
+        // Their places are free again.
+        assert_eq!(post(&format!("{address}/add-checkpoint"), b"nonsense".to_vec()).await.status, 400);
+    }
+    // As many as have a place, all of them slow: the next one is served after they were cut off.
+    let slow: Vec<_> = (0..2)
+        .map(|_| {
+            tokio::spawn({
+                let (address, head) = (address.clone(), head.clone());
+                async move { after(&address, head.as_bytes()).await }
+            })
+        })
+        .collect();
+    assert_eq!(post(&format!("{address}/add-checkpoint"), b"nonsense".to_vec()).await.status, 400);
+    for one in slow {
+        assert!(!one.await.unwrap().contains(" 200 "));
+    }
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_say_how_long_it_is_has_the_same_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let (address, serving) = start(dir.path().join("state").as_path()).await;
+    let chunk = format!("{:x}\r\n{}\r\n", 1024, "x".repeat(1024));
+    let endless = format!(
+        "POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{}",
+        chunk.repeat(MAX_REQUEST_BYTES / 1024 + 1)
+    );
+    assert!(after(&address, endless.as_bytes()).await.starts_with("HTTP/1.1 413 "));
     serving.abort();
 }
 

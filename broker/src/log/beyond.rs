@@ -54,11 +54,38 @@ pub(crate) fn check_others(dir: &Path, known: &[String]) -> Result<(), Complaint
             format!("De opslag kent het log in {others} niet: zij is ouder dan dat log, of weg."),
             format!("The store does not know the log in {others}: it is older than that log, or gone."),
         ),
-        Text::new(
-            "Zet de opslag terug die erbij hoort, of ga zichtbaar verder onder een andere naam (`log new-origin`, docs/log.md). Is het een kopie van elders, haal die dan uit deze map.",
-            "Restore the store that belongs with it, or go on for everybody to see under another name (`log new-origin`, docs/log.md). If it is a copy from elsewhere, take it out of this folder.",
-        ),
+        way_on(),
     ))
+}
+
+/// The checkpoint that a log's folder shows; empty when it shows none that can be read.
+pub(crate) fn shown(dir: &Path) -> Vec<u8> {
+    files::read(&dir.join(CHECKPOINT), CHECKPOINT_MAX).unwrap_or_default()
+}
+
+/// The complaint about a log of `own` entries, by the store, that does not have the checkpoint its folder shows.
+pub(crate) fn not_what_is_shown(dir: &Path, own: u64) -> Complaint {
+    let path = dir.join(CHECKPOINT);
+    let path = path.display();
+    Complaint::usage(
+        Text::new(
+            format!(
+                "Het checkpoint in {path} is van een log dat de opslag, met {own} regels, niet heeft: zij is ouder, of een andere."
+            ),
+            format!(
+                "The checkpoint in {path} is of a log that the store, with {own} entries, does not have: it is older, or another one."
+            ),
+        ),
+        way_on(),
+    )
+}
+
+/// What to do about a store that is older than the files of its logs.
+fn way_on() -> Text {
+    Text::new(
+        "Zet de opslag terug die erbij hoort, of ga zichtbaar verder onder een andere naam (`log new-origin`, docs/log.md). Is het een kopie van elders, haal die dan uit deze map.",
+        "Restore the store that belongs with it, or go on for everybody to see under another name (`log new-origin`, docs/log.md). If it is a copy from elsewhere, take it out of this folder.",
+    )
 }
 
 /// The folders in `dir` that hold a log, but for those that are known; in order.

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 #![expect(clippy::missing_panics_doc, reason = "panicking is how a check reports")]
 
+pub mod answers;
 pub mod case;
 pub mod control;
 pub mod covenant;
@@ -30,6 +31,7 @@ pub type Check = fn(&[u8]) -> bool;
 
 /// Every check.
 pub const TARGETS: &[Target] = &[
+    ("acknowledgement", answers::acknowledgement),
     ("add_checkpoint", log::add_checkpoint),
     ("agent_config", shell::agent_config),
     ("agent_rows", rows::agent_rows),
@@ -40,13 +42,16 @@ pub const TARGETS: &[Target] = &[
     ("case_decision", case::decision),
     ("certificate", shell::certificate),
     ("checkpoint", log::checkpoint),
+    ("consent", answers::consent),
     ("content", packet::content),
     ("control", control::control),
+    ("cosignature", answers::cosignature),
     ("covenant", covenant::canonical),
     ("covenant_toml", covenant::source),
     ("csr", shell::csr),
     ("encrypt", packet::encrypt),
     ("enrolment", packet::enrolment),
+    ("entries", answers::entries),
     ("entry", log::entry),
     ("entry_bundle", log::entry_bundle),
     ("export", export::bundle),
@@ -68,6 +73,7 @@ pub const TARGETS: &[Target] = &[
     ("rotation", rotation::rotation),
     ("schema", covenant::schema),
     ("sign1", packet::sign1),
+    ("succession", answers::succession),
     ("tile", log::tile),
     ("tile_path", log::tile_path),
     ("vkey", log::vkey),

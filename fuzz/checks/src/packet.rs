@@ -17,9 +17,10 @@ use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{
-    Acknowledgement, Agreements, Case, Cases, Consistency, Consume, Covenant, Deferred, Entries, FetchCase,
-    FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys, FetchSuccession, Hello, Message, Notices,
-    NoticesTaken, Offer, Prekeys, Refuse, Rotations, Succession, Verdict, Welcome, Withdrawal,
+    Acknowledgement, Agreements, Case, Cases, Consistency, Consume, Cosigned, Covenant, Deferred, Entries,
+    FetchCase, FetchConsistency, FetchCovenant, FetchEntries, FetchPrekeys, FetchSuccession, Hello, Message,
+    Notices, NoticesTaken, Offer, Prekeys, Refuse, Rotations, Succession, Verdict, Welcome, Withdrawal,
+    Witnessed,
 };
 
 use crate::{Check, known};
@@ -59,9 +60,9 @@ fn message<M: Message>(payload: &[u8]) -> bool {
     parsed.is_ok()
 }
 
-/// Every message; an acknowledgement also as a payload that the known key signs.
+/// Every message; a withdrawal also as a payload that the known key signs.
 pub fn wire(data: &[u8]) -> bool {
-    let each: [Check; 24] = [
+    let each: [Check; 26] = [
         message::<Hello>,
         message::<Welcome>,
         message::<Refuse>,
@@ -86,6 +87,8 @@ pub fn wire(data: &[u8]) -> bool {
         message::<Consistency>,
         message::<FetchSuccession>,
         message::<Succession>,
+        message::<Cosigned>,
+        message::<Witnessed>,
     ];
     let mut accepted = each.iter().filter(|check| check(data)).count() > 0;
     if let Ok(batch) = Acknowledgement::verify(data, &[known::signer().public()]) {

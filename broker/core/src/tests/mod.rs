@@ -23,3 +23,4 @@ mod sessions;
 mod shards;
 mod upkeep;
 mod witnesses;
+mod years;

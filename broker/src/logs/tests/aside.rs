@@ -59,6 +59,23 @@ async fn a_store_put_back_from_a_backup_goes_on_under_another_origin_alone() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_older_by_less_than_a_bundle_is_told_by_the_checkpoint_that_was_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, config) = put_back(dir.path(), async |service| fill(service, 12).await).await;
+    let why = refused(&home, &config, None);
+    assert!(why.contains("2020/checkpoint") && why.contains("with 10 entries"), "{why}");
+    // One that cannot be read says nothing.
+    let shown = home.log().join("2020/checkpoint");
+    let newer = fs::read(&shown).unwrap();
+    fs::write(&shown, b"no checkpoint").unwrap();
+    let (service, thread) = Service::open(&home, &config).unwrap();
+    stop(service, thread);
+    fs::write(&shown, newer).unwrap();
+    refused(&home, &config, None);
+    goes_on(&home, &config).await;
+}
+
+#[tokio::test]
 async fn an_origin_that_is_refused_sets_nothing_aside() {
     let dir = tempfile::tempdir().unwrap();
     let (home, config) = put_back(dir.path(), async |service| fill(service, 300).await).await;

@@ -2,6 +2,7 @@
 //!
 //! Files of `fuzz/corpus` that stand not here were found by a fuzzer, or are signed with a key that draws chance.
 
+mod answers;
 mod cases;
 mod covenants;
 mod exports;
@@ -46,6 +47,14 @@ fn changed(text: &str, from: &str, to: &str) -> String {
 
 /// Every seed.
 pub(crate) fn all() -> Vec<Seed> {
-    let all = [signed::all(), cases::all(), log::all(), covenants::all(), exports::all(), files::all()];
+    let all = [
+        answers::all(),
+        signed::all(),
+        cases::all(),
+        log::all(),
+        covenants::all(),
+        exports::all(),
+        files::all(),
+    ];
     all.into_iter().flatten().chain(local::all()).collect()
 }
