@@ -19,6 +19,7 @@ pub fn run(base: &Path, mut open: impl FnMut(&Path) -> Box<dyn Store>) {
     housekeeping(&mut *open(&base.join("housekeeping")));
     readers(open(&base.join("readers")));
     durable(|| open(&base.join("durable")));
+    snapshot(&base.join("snapshot"), &base.join("snapshot-copy"), &mut open);
 }
 
 #[track_caller]
@@ -175,4 +176,26 @@ fn durable(mut open: impl FnMut() -> Box<dyn Store>) {
     check(&*store);
     assert_eq!(ok(store.get(2, b"c")), Some(b"3".to_vec()), "an orderly stop loses nothing either");
     assert!(store.stats().sequence > sequence, "the sequence goes on");
+}
+
+fn snapshot(base: &Path, copy: &Path, open: &mut impl FnMut(&Path) -> Box<dyn Store>) {
+    let mut store = open(base);
+    ok(store.commit(Turn::default().put(1, "a", "1").put(1, "b", "2").blob(id(1), vec![1; 2_000])));
+    ok(store.commit(Turn::default().delete(1, "b")));
+    let snapshot = match store.snapshot() {
+        Err(StoreError::NoFiles) => return,
+        outcome => ok(outcome),
+    };
+    assert_eq!(snapshot.sequence(), store.stats().sequence, "it is of the last confirmed turn");
+    ok(store.commit(Turn::default().put(1, "a", "later").put(1, "c", "3").forget(id(1))));
+    for file in snapshot.files() {
+        let path = copy.join(file.path());
+        let folders = path.parent().map(std::fs::create_dir_all);
+        assert!(folders.is_some_and(|made| made.is_ok()), "the folder of {} is made", path.display());
+        assert!(std::fs::write(&path, ok(file.read())).is_ok(), "{} is written", path.display());
+    }
+    let copied = open(copy);
+    assert_eq!(ok(copied.scan(1)), [row(b"a", b"1")], "the copy has the turns before it and no later one");
+    assert_eq!(ok(copied.blob(&id(1))), Some(vec![1; 2_000]), "blobs too");
+    assert_eq!(ok(store.get(1, b"a")), Some(b"later".to_vec()), "the store goes on");
 }

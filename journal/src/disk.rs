@@ -13,7 +13,7 @@ use crate::journal::{self, Journal, Position, Survey, Table};
 use crate::pool::Pool;
 use crate::record::{Body, Kind, RowRef};
 use crate::segment;
-use crate::{BlobId, BlobReader, BlobSource, Row, Stats, Store, StoreError, Turn};
+use crate::{BlobId, BlobReader, BlobSource, Row, Snapshot, Stats, Store, StoreError, Turn};
 
 /// Settings of a [`JournalStore`].
 #[derive(Debug, Clone)]
@@ -505,6 +505,11 @@ impl Store for JournalStore {
 
     fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.read(&blob_key(id))
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.healthy()?;
+        Ok(self.journal.snapshot())
     }
 
     fn stats(&self) -> Stats {

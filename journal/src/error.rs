@@ -82,6 +82,9 @@ pub enum StoreError {
         /// Which one and why.
         fault: String,
     },
+    /// The store has no files to copy.
+    #[error("this store is kept in memory alone: there are no files to copy")]
+    NoFiles,
     /// A reader outlived its store.
     #[error("the store of this reader is closed. Open the store again and take a new reader")]
     Closed,

@@ -11,7 +11,7 @@ use crate::faults::Faults;
 use crate::pool::{Pool, Spare};
 use crate::record::{self, Body, Encoded, Frame, Kind, Part, Salt, Sum};
 use crate::segment::{self, Scan, SegmentHeader, Tail};
-use crate::{StoreError, narrow, wide};
+use crate::{Snapshot, SnapshotFile, StoreError, narrow, wide};
 
 const PAGE: u64 = 4096;
 
@@ -121,8 +121,12 @@ fn list(folder: &Path) -> Result<Listing, StoreError> {
     Ok(listing)
 }
 
+pub(crate) fn segment_name(number: u64) -> String {
+    format!("segment-{number:016x}")
+}
+
 pub(crate) fn segment_path(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("segment-{number:016x}"))
+    folder.join(segment_name(number))
 }
 
 /// Reads a segment into memory; refuses before allocating when the length is not the one in the header.
@@ -388,6 +392,17 @@ impl Journal {
     pub(crate) fn oldest_sealed(&self) -> Option<(Arc<Segment>, Extent)> {
         let extent = *self.sealed.get(&self.oldest)?;
         find(&self.table, self.oldest).map(|segment| (segment, extent))
+    }
+
+    /// What is durable, for copying while more is appended.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        // Held before anything is named: what is freed from here on keeps its bytes.
+        let hold = self.pool.hold();
+        let sealed = self.sealed.iter().filter_map(|(number, extent)| {
+            find(&self.table, *number).map(|segment| SnapshotFile::new(segment, extent.end))
+        });
+        let active = SnapshotFile::new(Arc::clone(&self.active), self.offset);
+        Snapshot::new(sealed.chain([active]).collect(), self.end.sequence, hold)
     }
 
     /// Number of the segment being written.

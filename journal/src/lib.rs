@@ -15,7 +15,7 @@
 //!
 //! Where to read on: [`record`] (format, what a torn write is and what damage is), [`segment`] (files, and
 //! the scan a start-up does), `journal` (appending, opening), `compact` (how old segments are freed),
-//! `index` (sled and the overlay in front of it), [`faults`] (failing disks for tests).
+//! `index` (sled and the overlay in front of it), `snapshot` (copies of a store in use), [`faults`] (failing disks for tests).
 
 mod compact;
 pub mod conformance;
@@ -28,6 +28,7 @@ mod memory;
 mod pool;
 pub mod record;
 pub mod segment;
+mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ mod tests;
 pub use disk::{Cut, IndexRecovery, JournalStore, Options, RebuildReason, Recovery};
 pub use error::StoreError;
 pub use memory::MemoryStore;
+pub use snapshot::{Snapshot, SnapshotFile};
 pub use store::{BlobId, BlobReader, BlobSource, Row, RowChange, Stats, Store, Turn};
 
 /// A length as a file offset; the two never differ on the platforms this runs on.

@@ -25,6 +25,8 @@ pub(crate) struct Spare {
 struct State {
     ready: Vec<Spare>,
     dirty: VecDeque<PathBuf>,
+    /// How many snapshots may still read what is dirty.
+    holds: usize,
     next_name: u64,
     failed: Option<StoreError>,
     stop: bool,
@@ -38,6 +40,18 @@ struct Shared {
     disk: Faults,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// As long as it exists no freed segment is overwritten.
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<Shared>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.holds = state.holds.saturating_sub(1);
+        self.0.changed.notify_all();
+    }
 }
 
 /// Keeps `keep` spares of `size` bytes ready.
@@ -103,6 +117,13 @@ impl Pool {
         self.shared.changed.notify_all();
     }
 
+    /// Keeps every segment that is in use now, or freed from now on, as it is.
+    pub(crate) fn hold(&self) -> Hold {
+        let mut state = self.shared.lock();
+        state.holds = state.holds.saturating_add(1);
+        Hold(Arc::clone(&self.shared))
+    }
+
     /// Waits until every freed segment is overwritten.
     pub(crate) fn settle(&self) -> Result<(), StoreError> {
         let mut state = self.shared.lock();
@@ -140,7 +161,7 @@ impl Shared {
     fn run(&self) {
         let mut state = self.lock();
         while !state.stop {
-            let dirty = state.dirty.front().cloned();
+            let dirty = state.dirty.front().filter(|_| state.holds == 0).cloned();
             let wanted = dirty.is_some() || state.ready.len() < self.keep;
             if !wanted || state.failed.is_some() {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

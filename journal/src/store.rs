@@ -3,7 +3,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use crate::StoreError;
+use crate::{Snapshot, StoreError};
 
 /// Name of a blob, chosen by the caller (a digest of its content is a good choice).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,6 +139,13 @@ pub trait Store: Send + fmt::Debug {
 
     /// One blob, its checksum verified.
     fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// What is confirmed, as files that can be read from another thread while turns are committed: in a folder of
+    /// their own they make up a store with exactly these turns. As long as it exists, freed space is not given
+    /// back and an erasure waits.
+    fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        Err(StoreError::NoFiles)
+    }
 
     /// Figures as of now.
     fn stats(&self) -> Stats;

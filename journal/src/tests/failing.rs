@@ -26,7 +26,7 @@ fn after_a_failed_write_or_flush_nothing_is_accepted() {
                 let refused = store.commit(turn(n));
                 assert!(matches!(refused, Err(StoreError::Poisoned { .. })), "{site:?} {effect:?}");
             }
-            assert!(store.tidy().is_err() && store.erase().is_err());
+            assert!(store.tidy().is_err() && store.erase().is_err() && store.snapshot().is_err());
             assert_eq!(faults.count(Site::Write), writes, "never tried again");
             assert_eq!(store.blob(&id(1)).unwrap(), Some(noise(1, 300)), "reads go on");
             assert_eq!(store.blob(&id(2)).unwrap(), None, "the unconfirmed turn is not shown");

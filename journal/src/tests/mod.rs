@@ -6,6 +6,7 @@ mod failing;
 mod indexing;
 mod opening;
 mod property;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::fs;
