@@ -22,6 +22,7 @@ use seinhuis_shell::pace::Pace;
 use seinhuis_shell::{clock, keys};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
+use crate::backup::{LogPoint, Point};
 use crate::logs::Logs;
 use crate::store;
 
@@ -49,6 +50,8 @@ pub enum Attach {
     Request(RequestId, oneshot::Sender<Send>),
     /// Who asks witnesses that are no party.
     Outside(mpsc::UnboundedSender<Send>),
+    /// Who copies what is committed.
+    Still(oneshot::Sender<Result<Point, StoreError>>),
     /// A command's caller.
     Command(CommandId, oneshot::Sender<Result<Answer, Refusal>>),
 }
@@ -176,6 +179,7 @@ struct Outs {
     requests: BTreeMap<RequestId, oneshot::Sender<Send>>,
     outside: Option<mpsc::UnboundedSender<Send>>,
     commands: BTreeMap<CommandId, oneshot::Sender<Result<Answer, Refusal>>>,
+    still: Vec<oneshot::Sender<Result<Point, StoreError>>>,
 }
 
 impl Outs {
@@ -186,6 +190,7 @@ impl Outs {
             Attach::LaneClosed(id) => drop(self.lanes.remove(&id)),
             Attach::Request(id, out) => drop(self.requests.insert(id, out)),
             Attach::Outside(out) => drop(self.outside.replace(out)),
+            Attach::Still(out) => self.still.push(out),
             Attach::Command(id, out) => drop(self.commands.insert(id, out)),
         }
     }
@@ -283,10 +288,27 @@ impl Worker {
         self.asked |= matches!(&job.input, Some(Input::Operator { .. }));
         if let Some(attach) = job.attach {
             self.outs.attach(attach);
+            for out in std::mem::take(&mut self.outs.still) {
+                // Who asked may be gone.
+                _ = out.send(self.point());
+            }
         }
         if let Some(input) = job.input {
             self.core.handle(input, clock::now(), turn);
         }
+    }
+
+    /// What is committed: store and logs are those of the last turn, whatever the next one has taken in by now.
+    fn point(&self) -> Result<Point, StoreError> {
+        let logs = self.logs.all().into_iter().map(|one| LogPoint {
+            size: one.log.size(),
+            note: one.log.note(),
+            dir: one.log.dir().to_path_buf(),
+            origin: one.origin,
+            folder: one.folder,
+            closed: one.closed,
+        });
+        Ok(Point { store: self.store.snapshot()?, logs: logs.collect() })
     }
 
     /// Ends the log and begins the next, when that is due: before anything else is taken.

@@ -79,6 +79,11 @@ impl Home {
         self.0.join("log")
     }
 
+    /// Where a backup is put back before it gets its place.
+    pub fn restoring(&self) -> PathBuf {
+        self.0.join("restoring")
+    }
+
     /// The socket on which commands reach the running broker.
     pub fn socket(&self) -> PathBuf {
         self.0.join("broker.sock")

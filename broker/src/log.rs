@@ -8,7 +8,7 @@ pub(crate) mod beyond;
 mod cache;
 mod check;
 mod damage;
-mod edge;
+pub(crate) mod edge;
 mod purge;
 mod reader;
 mod tail;

@@ -224,6 +224,11 @@ impl Logs {
         })
     }
 
+    /// The key that signs, under the name of the first log.
+    pub(crate) fn own_key(&self) -> (SigningKey, LogKey) {
+        (*self.key).clone()
+    }
+
     /// The key of a log, under its name.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The broker as a whole: store, core, log and engine put together, with or without a network.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -22,9 +23,10 @@ use seinhuis_shared::tlog::witness;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::SOFTWARE;
+use crate::backup::{self, Manifest};
 use crate::config::Config;
 use crate::engine::{Attach, Engine, EngineError};
 use crate::export::Witnessed;
@@ -50,6 +52,8 @@ pub struct Service {
     /// Whether the logs' files are what they were.
     pub checker: Checker,
     commands: Arc<AtomicU64>,
+    /// Held while files of the logs have to stay as they are: by a backup, and by who removes texts.
+    pub(crate) still: Arc<Mutex<()>>,
 }
 
 /// The engine's thread, to be joined at the end.
@@ -127,7 +131,7 @@ impl Service {
         let blobs = store.blob_reader();
         let (engine, thread) = Engine::start(core, Box::new(store), logs.clone());
         let checker = Checker::open(home.log().join("self-check.json"));
-        Ok((Self { engine, logs, blobs, checker, commands: Arc::default() }, thread))
+        Ok((Self { engine, logs, blobs, checker, commands: Arc::default(), still: Arc::default() }, thread))
     }
 
     /// Gives the engine a command and waits for the answer, which comes after its record is durable.
@@ -167,6 +171,30 @@ impl Service {
             request.to_bytes().ok_or_else(|| Complaint::bug("a request to cosign is too large"))
         };
         tokio::task::spawn_blocking(make).await.map_err(|error| Complaint::bug(error.to_string()))?
+    }
+
+    /// Writes a backup of what is committed to `out`, which must not exist. Packets go on meanwhile; texts past their
+    /// term stay until it is done.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix; what is in `out` is then no whole backup.
+    pub(crate) async fn backup(&self, out: PathBuf) -> Result<Manifest, Complaint> {
+        let still = Arc::clone(&self.still).lock_owned().await;
+        backup::begin(&out)?;
+        let (tell, told) = oneshot::channel();
+        self.engine.bring(Some(Attach::Still(tell)), None, 0).await;
+        let point = told.await.map_err(|_| Complaint::from_refusal(Refusal::StorageFailed))?;
+        let point = point.map_err(|error| store::complaint(&error))?;
+        let key = self.logs.own_key();
+        let copy = move || {
+            let written = backup::write(&point, &key, &out, clock::now());
+            drop(still);
+            written
+        };
+        let written =
+            tokio::task::spawn_blocking(copy).await.map_err(|error| Complaint::bug(error.to_string()))??;
+        tracing::info!(sequence = written.sequence, files = written.files.len(), "a backup was made");
+        Ok(written)
     }
 
     /// Waits until every covenant that asks a quorum has one over a tree of this log of at least `size` entries. `false`

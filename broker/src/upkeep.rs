@@ -230,6 +230,8 @@ impl Service {
     /// # Errors
     /// A sentence when something cannot be read, logged or removed.
     pub async fn purge(&self, dry: bool) -> Result<Value, Complaint> {
+        // A backup that is under way gets every text it has to have.
+        let _still = if dry { None } else { Some(self.still.lock().await) };
         let Answer::Retention(retention) = self.command(Command::Retention).await? else {
             return Err(Complaint::bug("another answer"));
         };

@@ -1,5 +1,6 @@
 //! What the operator types.
 
+mod backup;
 mod check;
 mod covenant;
 mod export;
@@ -52,6 +53,18 @@ enum Command {
     Log(Log),
     /// Export part of the exchange log as a bundle that anybody can check: docs/audit.md
     Export(export::Export),
+    /// Copy store and logs as of one moment, while the broker runs: docs/log.md. Private keys are not in it
+    Backup {
+        /// The folder to make; it must not exist
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Put a backup back into a folder that has keys and configuration, and neither store nor log
+    Restore {
+        /// The folder of the backup
+        #[arg(long)]
+        from: PathBuf,
+    },
     /// Write the card that partners need to find and recognise this broker
     Card {
         /// Where to write it instead of broker.json in the folder
@@ -175,6 +188,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Log(command) => logs(&home, command, ui),
         Command::Export(asked) => export::export(&home, asked, ui),
+        Command::Backup { out } => backup::backup(&home, &out, ui),
+        Command::Restore { from } => backup::restore(&home, &from, ui),
         Command::Card { out } => init::card(&home, out.as_deref(), ui),
         Command::Status => check::status(&home, ui),
         Command::CheckConfig => check::config(&home, ui),

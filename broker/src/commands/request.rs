@@ -99,6 +99,11 @@ pub enum Request {
         /// Its number.
         number: u32,
     },
+    /// Writes a backup of store and logs.
+    Backup {
+        /// The folder, a path that does not depend on anybody's folder; it must not exist.
+        out: std::path::PathBuf,
+    },
     /// Writes an export of the log.
     Export {
         /// Of which log, by origin or folder; the one that grows when left out.
@@ -118,8 +123,10 @@ impl Request {
     /// How long the running broker may take.
     const fn patience(&self) -> Duration {
         match self {
-            // A large log is read from disk twice.
-            Self::Export { .. } | Self::Verify | Self::Purge { .. } => Duration::from_hours(6),
+            // A large log is read from disk twice, and copied file by file.
+            Self::Export { .. } | Self::Backup { .. } | Self::Verify | Self::Purge { .. } => {
+                Duration::from_hours(6)
+            }
             Self::AddPartner { .. }
             | Self::RevokePartner { .. }
             | Self::LoadCovenant { .. }
@@ -191,6 +198,7 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::RevokeGrant { number } => Command::RevokeGrant { number },
         Request::Tail { lines } => return tail(service, lines).await,
         Request::Verify => return verify(service).await,
+        Request::Backup { out } => return service.backup(out).await.map(|made| super::backup::show(&made)),
         Request::Export { log, question, out, resume, views } => {
             return export(service, log, question, out, How { resume, views }).await;
         }
@@ -403,6 +411,7 @@ mod tests {
             ("new-origin", Request::NewOrigin { origin: "a/b".into(), reason: [1; 32] }),
             ("grant", Request::Grant { token: [1; 32], purpose: [2; 32], days: 3 }),
             ("revoke-grant", Request::RevokeGrant { number: 1 }),
+            ("backup", Request::Backup { out: "copy".into() }),
             ("purge", Request::Purge { dry_run: true }),
             (
                 "export",

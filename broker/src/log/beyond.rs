@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use seinhuis_shared::tlog::tile::{Bundle, Tile, TilePath};
+use seinhuis_shared::tlog::tile::TilePath;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::files;
 use seinhuis_shell::lang::Text;
@@ -16,7 +16,7 @@ use seinhuis_shell::lang::Text;
 use super::edge::CHECKPOINT;
 
 /// The folder, in that of the log, where files are set aside.
-const ASIDE: &str = "beyond";
+pub(crate) const ASIDE: &str = "beyond";
 /// Most bytes of a checkpoint's file that are read for its name.
 const CHECKPOINT_MAX: usize = 64 * 1024;
 
@@ -138,20 +138,17 @@ pub(crate) fn set_aside(dir: &Path, size: u64) -> Result<usize, Complaint> {
 
 fn is_beyond(dir: &Path, path: &Path, size: u64) -> bool {
     let relative = path.strip_prefix(dir).ok().and_then(Path::to_str).unwrap_or_default();
-    let (level, index) = match relative.parse::<TilePath>() {
-        Ok(TilePath::Hashes(tile)) => at(tile),
-        Ok(TilePath::Entries(bundle)) => entries_at(bundle),
-        Err(_) => return false,
-    };
+    let Ok(path) = relative.parse::<TilePath>() else { return false };
+    let (level, index, _) = place(path);
     index >= size.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0)
 }
 
-const fn at(tile: Tile) -> (u8, u64) {
-    (tile.level(), tile.index())
-}
-
-const fn entries_at(bundle: Bundle) -> (u8, u64) {
-    (0, bundle.index())
+/// Level, index and width of what a file holds; bundles are of level 0.
+pub(crate) const fn place(path: TilePath) -> (u8, u64, u16) {
+    match path {
+        TilePath::Hashes(tile) => (tile.level(), tile.index(), tile.width()),
+        TilePath::Entries(bundle) => (0, bundle.index(), bundle.width()),
+    }
 }
 
 fn move_aside(dir: &Path, path: &Path, size: u64) -> Result<(), Complaint> {

@@ -16,7 +16,7 @@ use seinhuis_shell::files::{self, Existing};
 use super::{Log, LogFile, WIDTH};
 
 /// The name of the checkpoint's file.
-pub(super) const CHECKPOINT: &str = "checkpoint";
+pub(crate) const CHECKPOINT: &str = "checkpoint";
 
 /// What is in the folder besides full tiles and bundles.
 #[derive(Debug, Default)]
