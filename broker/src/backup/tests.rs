@@ -199,3 +199,24 @@ fn of_a_log_that_grows_only_what_is_complete_at_that_size_belongs() {
         assert_eq!(of("tile/1/000.p/2", 600, closed), closed);
     }
 }
+
+#[tokio::test]
+async fn no_text_is_removed_while_a_backup_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, config) = made(dir.path());
+    let (service, thread) = Service::open(&home, &config).unwrap();
+    fill(&service, 300).await;
+    let copying = service.still.lock().await;
+    let turns = async {
+        for _ in 0..200 {
+            service.command(Command::Started { without_witnesses: false }).await.unwrap();
+        }
+    };
+    tokio::select! {
+        _ = service.purge(false) => panic!("texts were removed"),
+        () = turns => {}
+    }
+    drop(copying);
+    service.purge(false).await.unwrap();
+    stop(service, thread);
+}
