@@ -26,7 +26,7 @@ use seinhuis_shell::lang::Text;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::SOFTWARE;
-use crate::backup::{self, Manifest};
+use crate::backup::{self, Manifest, Point};
 use crate::config::Config;
 use crate::engine::{Attach, Engine, EngineError};
 use crate::export::Witnessed;
@@ -181,10 +181,7 @@ impl Service {
     pub(crate) async fn backup(&self, out: PathBuf) -> Result<Manifest, Complaint> {
         let still = Arc::clone(&self.still).lock_owned().await;
         backup::begin(&out)?;
-        let (tell, told) = oneshot::channel();
-        self.engine.bring(Some(Attach::Still(tell)), None, 0).await;
-        let point = told.await.map_err(|_| Complaint::from_refusal(Refusal::StorageFailed))?;
-        let point = point.map_err(|error| store::complaint(&error))?;
+        let point = self.point().await?;
         let key = self.logs.own_key();
         let copy = move || {
             let written = backup::write(&point, &key, &out, clock::now());
@@ -195,6 +192,17 @@ impl Service {
             tokio::task::spawn_blocking(copy).await.map_err(|error| Complaint::bug(error.to_string()))??;
         tracing::info!(sequence = written.sequence, files = written.files.len(), "a backup was made");
         Ok(written)
+    }
+
+    /// What is committed now, to be copied while the engine goes on.
+    ///
+    /// # Errors
+    /// A sentence when the store stopped.
+    pub(crate) async fn point(&self) -> Result<Point, Complaint> {
+        let (tell, told) = oneshot::channel();
+        self.engine.bring(Some(Attach::Still(tell)), None, 0).await;
+        let point = told.await.map_err(|_| Complaint::from_refusal(Refusal::StorageFailed))?;
+        point.map_err(|error| store::complaint(&error))
     }
 
     /// Waits until every covenant that asks a quorum has one over a tree of this log of at least `size` entries. `false`

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use seinhuis_broker_core::Command;
 use seinhuis_shared::ids::Digest;
-use seinhuis_shell::{keys, lang::Lang};
+use seinhuis_shell::lang::Lang;
+use seinhuis_shell::{clock, keys};
 
 use super::*;
 use crate::config::Config;
@@ -60,11 +61,15 @@ async fn backed_up(home: &Home, out: &Path) -> Vec<u64> {
     publish(&service).await;
     fill(&service, 290).await;
     let sizes: Vec<u64> = service.logs.all().iter().map(|one| one.log.size()).collect();
-    let made = service.backup(out.to_path_buf()).await.unwrap();
-    assert_eq!(made.logs.iter().map(|log| log.size).collect::<Vec<_>>(), sizes);
-    // What comes after it is not in it, files neither.
+    let point = service.point().await.unwrap();
+    // What comes after it is not in it: files neither, nor that the log ended.
     fill(&service, 600).await;
+    let command = Command::NewOrigin { origin: format!("{NEXT}b"), reason: Digest([8; 32]) };
+    service.command(command).await.unwrap();
     publish(&service).await;
+    begin(out).unwrap();
+    let made = write(&point, &service.logs.own_key(), out, clock::now()).unwrap();
+    assert_eq!(made.logs.iter().map(|log| log.size).collect::<Vec<_>>(), sizes);
     let again = service.backup(out.to_path_buf()).await.unwrap_err();
     assert!(again.what.en.contains("exists already"), "{again}");
     stop(service, thread);
