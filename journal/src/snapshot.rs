@@ -4,7 +4,6 @@
 //! is written behind them is left out. Compaction frees segments meanwhile, but a freed segment is overwritten only
 //! once the last snapshot is gone: it keeps its name and its bytes until then, at the cost of its space.
 
-use core::fmt;
 use std::sync::Arc;
 
 use crate::journal::{Segment, segment_name};
@@ -14,19 +13,11 @@ use crate::{StoreError, narrow};
 
 /// What a [`Store`](crate::Store) held after one turn, as files of which a store can be opened. Freed space is not
 /// overwritten as long as it exists: do not keep it longer than copying takes.
+#[derive(Debug)]
 pub struct Snapshot {
     files: Vec<SnapshotFile>,
     sequence: u64,
     _hold: Hold,
-}
-
-impl fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot")
-            .field("sequence", &self.sequence)
-            .field("files", &self.files.len())
-            .finish()
-    }
 }
 
 impl Snapshot {

@@ -150,8 +150,8 @@ fn in_use(place: &Path) -> Complaint {
             format!("{place} is there already; a backup never goes over it."),
         ),
         Text::new(
-            "Bewaar store en log elders, beide, en geef de opdracht nog eens (docs/log.md). Wat er meer in staat is er anders niet meer.",
-            "Keep store and log elsewhere, both, and give the command again (docs/log.md). What they have more is gone otherwise.",
+            "Zet store en log allebei elders, bewaar ze, en geef de opdracht nog eens (docs/log.md). Wat zij meer hebben dan de reservekopie staat nergens anders.",
+            "Move store and log elsewhere, both, keep them, and give the command again (docs/log.md). What they have more than the backup is nowhere else.",
         ),
     )
 }
