@@ -69,8 +69,12 @@ pub(crate) fn not_what_is_shown(dir: &Path, own: u64) -> Complaint {
     let path = path.display();
     Complaint::usage(
         Text::new(
-            format!("Het checkpoint in {path} is van een log dat de opslag, met {own} regels, niet heeft: zij is ouder, of een andere."),
-            format!("The checkpoint in {path} is of a log that the store, with {own} entries, does not have: it is older, or another one."),
+            format!(
+                "Het checkpoint in {path} is van een log dat de opslag, met {own} regels, niet heeft: zij is ouder, of een andere."
+            ),
+            format!(
+                "The checkpoint in {path} is of a log that the store, with {own} entries, does not have: it is older, or another one."
+            ),
         ),
         way_on(),
     )

@@ -182,6 +182,39 @@ fn who_claims_more_of_a_log_that_ended_is_suspect_unless_it_was_left_by_hand() {
 }
 
 #[test]
+fn a_witness_that_saw_another_history_keeps_no_broker_from_starting_once_the_operator_went_on_by_hand() {
+    let (mut broker, mut agents) = grown(broker_under(watched_outside(), config()));
+    roll_over(&mut broker, &mut agents);
+    broker.command(Command::NewOrigin { origin: "broker.example/b".into(), reason: Digest([1; 32]) });
+    broker.restart();
+    broker.core.begin(broker.now);
+    start(&mut broker, false);
+    let mut asked = Vec::new();
+    for _ in 0..8 {
+        for send in broker.tick_until(broker.now.plus(Span::seconds(2))).sends {
+            let Send::AskOutside { key, question, .. } = send else { continue };
+            let origin = question.note.text().lines().next().unwrap_or_default().to_owned();
+            let status = if origin == broker.core.origin() { 503 } else { 422 };
+            let answer = Some(Cosigned { status, body: Bytes::default() });
+            let did = broker.turn([Input::OutsideAnswered { key, answer }]);
+            asked.extend(did.sends.into_iter().filter_map(|send| match send {
+                Send::AskOutside { key, question, .. } => Some((key, question.note.text().to_owned())),
+                _ => None,
+            }));
+            while let Some((key, text)) = asked.pop() {
+                let status = if text.starts_with("broker.example/b\n") { 503 } else { 422 };
+                let answer = Some(Cosigned { status, body: Bytes::default() });
+                broker.turn([Input::OutsideAnswered { key, answer }]);
+            }
+        }
+    }
+    assert_eq!(broker.core.contradiction(), None);
+    let view = watch(&mut broker);
+    assert!(view.finals.len() == 2 && view.witnesses.iter().all(|one| one.suspect.is_none()), "{view:?}");
+    assert!(view.witnesses.iter().any(|one| one.refused > 2), "it was asked: {view:?}");
+}
+
+#[test]
 fn a_log_that_ended_before_a_quorum_was_asked_is_shown_to_nobody() {
     let mut broker = Broker::with(config(), newyear().minus(Span::days(1)));
     broker.command(Command::Started { without_witnesses: false });
