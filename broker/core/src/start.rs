@@ -333,7 +333,7 @@ impl Core {
 
     /// Whether the operator went on by hand after this log, for everybody to see: what was seen of it may be another
     /// history. A log that is not known followed on the last one of its name; one of another name, on any.
-    fn left_by_hand(&self, origin: &str) -> bool {
+    pub(crate) fn left_by_hand(&self, origin: &str) -> bool {
         let shards = self.shards();
         let own = shards.iter().position(|shard| shard.origin == origin);
         let name = |origin| year_of(origin).map(|(name, _)| name);
