@@ -339,6 +339,37 @@ fn what_followed_on_a_log_that_was_left_by_hand_is_no_contradiction_any_more() {
     assert!(matches!(old.core.contradiction().unwrap().claim, Claim::Unknown { .. }));
 }
 
+#[test]
+fn a_lost_year_is_no_contradiction_of_one_of_the_same_name_that_was_begun_by_hand() {
+    let (mut old, mut agents) = put_back();
+    let origin = NEXT.replace("2027", "2028");
+    old.command(Command::NewOrigin { origin, reason: Digest([1; 32]) });
+    agents.join(&mut old, Gem);
+    assert_eq!(old.core.contradiction(), None);
+    let later = super::broker::sign_for(&NEXT.replace("2027", "2029"), 7, Digest([1; 32]));
+    old.connect_having(Jw, &later);
+    assert!(matches!(old.core.contradiction().unwrap().claim, Claim::Unknown { .. }));
+}
+
+#[test]
+fn what_was_cosigned_of_the_log_before_ends_a_broker_put_back_from_before_that() {
+    let (mut broker, mut agents) = grown(broker());
+    let old = broker.copy();
+    let size = u64::try_from(broker.log.len()).unwrap();
+    roll_over(&mut broker, &mut agents);
+    let last = broker.core.shards()[0].closing.as_ref().unwrap().receipt.clone();
+    let last = seinhuis_shared::receipt::Receipt::parse(&last).unwrap().checkpoint;
+    // It is in its log, and says that nothing of the one that grows was cosigned.
+    let (_, did) = broker.connect_having(Gem, &last);
+    assert!(did.sends.iter().any(|send| matches!(send, Send::Welcome { .. })));
+    let mut old = old;
+    old.core.begin(old.now);
+    start(&mut old, false);
+    old.connect_having(Gem, &last);
+    let found = old.core.contradiction().unwrap();
+    assert!(matches!(found.claim, Claim::Larger { own, .. } if own == size), "{found:?}");
+}
+
 fn say(broker: &mut Broker, org: Org, heard: Heard) -> Did {
     let (_, input) = broker.hello(org);
     let Input::Connected { conn, peer, hello, .. } = input else { panic!("a hello") };
