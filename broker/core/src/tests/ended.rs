@@ -6,13 +6,14 @@ use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::note::Note;
-use seinhuis_shared::wire::Cosigned;
+use seinhuis_shared::wire::{Cosigned, FetchEntries};
 
 use super::broker::{Broker, Did, ORIGIN, log_key};
 use super::fixture::{Gem, Jw, Om, Org, Pol};
 use super::witnesses::{Agents, broker, broker_under, config, start, watch, watched, watched_outside};
 use crate::{
-    Answer, Ask, Claim, Command, CommandId, FinalWatch, Heard, Input, RequestId, Send, Table, WitnessedRow,
+    Answer, Ask, Claim, Command, CommandId, FinalWatch, Heard, Input, Pick, RequestId, Send, Table,
+    WitnessedRow,
 };
 
 const NEXT: &str = "broker.example/uitwisseling/2027";
@@ -395,6 +396,25 @@ fn what_was_heard_of_the_log_before_counts_for_nothing_in_the_one_that_grows() {
     let origin = "broker.example/b".into();
     say(&mut broker, Pol, Heard::Contradicts { origin, claim, note });
     assert!(broker.core.contradiction().is_some());
+}
+
+#[test]
+fn entries_are_of_the_log_that_grew_when_they_were_asked_for() {
+    let mut broker = broker();
+    let gem = broker.connect(Gem);
+    let asked =
+        FetchEntries { origin: None, first: 0, one: false, from: None, until: None, kind: None, flow: None };
+    let ask = Ask::FetchEntries(asked.clone());
+    let did = broker.turn([Input::Request { conn: gem, request: RequestId(7), ask }]);
+    broker.now = newyear();
+    broker.command(Command::RollOver);
+    // Read after the turn, when another log may grow.
+    let pick = did.sends.into_iter().find_map(|send| match send {
+        Send::Entries { pick, .. } => Some(pick),
+        _ => None,
+    });
+    let of = FetchEntries { origin: Some(ORIGIN.into()), ..asked };
+    assert_eq!(pick, Some(Pick::Party(Gem.oin(), of)));
 }
 
 #[test]
