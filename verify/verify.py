@@ -22,11 +22,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 KIB = 1024
-MUST = ["README.txt", "manifest.json", "checkpoint.txt", "entries.jsonl", "runs.txt", "proof.txt"]
-SEEN = ["policy.txt", "begin.txt", "consistency.txt"]
+FIRST = ["README.txt", "manifest.json", "checkpoint.txt"]
+BEGIN = ["begin.txt", "consistency.txt"]
+LARGE = ["entries.jsonl", "runs.txt", "proof.txt", "leaves.bin"]
 VIEWS = ["entries.csv", "entries-excel.csv", "entries.xlsx", "report.html"]
-HEAD = MUST[:3] + SEEN + MUST[3:] + VIEWS
 TAIL = ["SHA256SUMS", "SHA256SUMS.note"]
+MUST = set(FIRST + LARGE + TAIL)
+POLICY = re.compile(r"policies/([0-9a-f]{64})\.txt")
 COVENANT = re.compile(r"covenants/([0-9a-f]{64})\.cbor")
 LARGEST_INTEGER = 2**53 - 1
 
@@ -41,6 +43,8 @@ class Bad(Exception):
     def __init__(self, verdict, file, line, problem):
         super().__init__(problem)
         self.verdict, self.file, self.line, self.problem = verdict, file, line, problem
+        # With a line that is not the log's: the first other check that does not hold.
+        self.also = None
 
 
 # --- the key and signed notes -----------------------------------------------------------------------------------
@@ -270,7 +274,7 @@ class Member:
         return Bad("bad-archive", self.name, None, problem)
 
     def limit(self):
-        if self.name in MUST[:3] + SEEN + TAIL[1:]:
+        if self.name in FIRST + BEGIN + TAIL[1:] or self.name.startswith("policies/"):
             return 64 * KIB
         if self.name == "SHA256SUMS" or self.name.startswith("covenants/"):
             return 1024 * KIB
@@ -382,7 +386,7 @@ class Archive:
                     raise self.bad("has two end records that say different things")
             count, size, start = large[7:]
             end -= 76
-        if not len(MUST) + len(TAIL) <= count <= 4096:
+        if not len(MUST) <= count <= 4096:
             raise self.bad("has too few or too many members")
         if start + size != end or size > 4096 * 256:
             raise self.bad("has a directory that does not end at the end record")
@@ -459,16 +463,19 @@ class Archive:
 
     def check_names(self):
         names = [member.name for member in self.members]
-        head = [name for name in HEAD if name in names]
-        covenants = names[len(head) : -len(TAIL)]
-        if names[: len(head)] != head or names[-len(TAIL) :] != TAIL or not set(MUST) <= set(head):
+        policies = [name for name in names if POLICY.fullmatch(name)]
+        covenants = [name for name in names if COVENANT.fullmatch(name)]
+
+        def there(some):
+            return [name for name in some if name in names]
+
+        order = there(FIRST) + sorted(set(policies)) + there(BEGIN + LARGE + VIEWS) + sorted(set(covenants))
+        if names != order + there(TAIL) or not MUST <= set(names):
             raise self.bad("does not have the members of an export in their order")
-        if ("begin.txt" in head) != ("consistency.txt" in head):
+        if len(policies) > 64:
+            raise self.bad("has more than 64 policies")
+        if ("begin.txt" in names) != ("consistency.txt" in names):
             raise self.bad("has an earlier checkpoint without its proof, or a proof without it")
-        if not all(COVENANT.fullmatch(name) for name in covenants):
-            raise self.bad("has a member an export does not have")
-        if covenants != sorted(set(covenants)):
-            raise self.bad("has covenants twice or out of order")
 
 
 # --- canonical JSON ---------------------------------------------------------------------------------------------
@@ -603,29 +610,30 @@ def checkpoint(note, key):
 
 
 def check_witnesses(archive, key, given):
-    """The policy that counts, and what it says: (whose, witnesses, of, enough)."""
-    policy, whose = given, "given"
-    if "policy.txt" in archive.by_name:
-        text = archive.by_name["policy.txt"].content()
-        try:
-            policy = Policy(text)
-        except PolicyError as error:
-            raise Bad("bad-witnesses", "policy.txt", error.line, error.problem) from None
-        if given is not None and given.text != text:
-            raise Bad("bad-witnesses", "policy.txt", None, "is not the policy that was given")
-        whose = "bundle" if given is None else "given"
-    if policy is None:
-        return None, None
+    """The policies that count, and what they say: [(covenant or None, (witnesses, of, enough))]."""
+    own = []
+    for member in archive.members:
+        match = POLICY.fullmatch(member.name)
+        if match:
+            try:
+                own.append((match.group(1), Policy(member.content())))
+            except PolicyError as error:
+                raise Bad("bad-witnesses", member.name, error.line, error.problem) from None
+    if given is not None:
+        if own and given.text not in (policy.text for _, policy in own):
+            raise Bad("bad-witnesses", "policies/", None, "has not the policy that was given")
+        own = [(None, given)]
+    note = archive.by_name["checkpoint.txt"].content()
     try:
-        found = policy.judge(archive.by_name["checkpoint.txt"].content(), key)
-        if given is not None and not found[2]:
+        found = [(covenant, policy.judge(note, key)) for covenant, policy in own]
+        if given is not None and not found[0][1][2]:
             raise ValueError("does not have the cosignatures that the policy asks for")
     except ValueError as error:
         raise Bad("bad-witnesses", "checkpoint.txt", None, str(error)) from None
-    return policy, (whose, *found)
+    return [policy for _, policy in own], found
 
 
-def check_begin(archive, key, policy, binding, first, size, root):
+def check_begin(archive, key, policies, binding, first, size, root):
     """The size of the earlier checkpoint from which the log has only grown; None when there is none."""
     if "begin.txt" not in archive.by_name:
         return None
@@ -634,7 +642,7 @@ def check_begin(archive, key, policy, binding, first, size, root):
         old, old_root = checkpoint(note, key)
         if old > first:
             raise ValueError("is of a time after the first entry")
-        if policy is not None and not policy.judge(note, key)[2] and binding:
+        if not all([policy.judge(note, key)[2] for policy in policies]) and binding:
             raise ValueError("does not have the cosignatures that the policy asks for")
     except ValueError as error:
         raise Bad("bad-begin", "begin.txt", None, str(error)) from None
@@ -780,8 +788,8 @@ class Entries:
     def fail(self, verdict, file, line, problem):
         self.failures.setdefault(verdict, Bad(verdict, file, line, problem))
 
-    def leaves(self):
-        """The leaf hashes, judged as they pass."""
+    def judge(self):
+        """Judges each entry."""
         time, previous, at = 0, None, 0
         for at, line in enumerate(self.archive.by_name["entries.jsonl"].lines(65_535), 1):
             try:
@@ -801,7 +809,6 @@ class Entries:
             previous = time
             if entry.get("covenant") in self.covenants:
                 self.named.add(entry["covenant"])
-            yield hashlib.sha256(b"\0" + line).digest()
         if self.complete and at:
             self.judge_end(time, at)
 
@@ -831,66 +838,90 @@ class Entries:
 
     def check(self, root):
         self.judge_completeness()
-        leaves = self.leaves()
+        self.judge()
         try:
-            self.prove(leaves, root)
+            prove(self.archive, self.manifest["size"], root)
         except Bad as failure:
-            if failure.verdict != "bad-proof":
-                raise
-            self.failures["bad-proof"] = failure
-        for _ in leaves:
-            pass
+            self.failures[failure.verdict] = failure
         for verdict in ("bad-entry", "bad-order", "bad-question", "bad-proof"):
             if verdict in self.failures:
                 raise self.failures[verdict]
 
-    def prove(self, leaves, root):
-        size = self.manifest["size"]
-        proof = enumerate(self.archive.by_name["proof.txt"].lines(64), 1)
-        places = runs(self.archive, size)
-        place = list(next(places, (size, size)))
-        used = 0
 
-        def bad(line, problem):
-            return Bad("bad-proof", "proof.txt", line, problem)
+def hashes(member):
+    """The hashes in a member, 32 bytes each; a last one may be shorter."""
+    rest = b""
+    for piece in member.pieces():
+        rest += piece
+        whole = len(rest) - len(rest) % 32
+        yield from (rest[at : at + 32] for at in range(0, whole, 32))
+        rest = rest[whole:]
+    if rest:
+        yield rest
 
-        def from_proof():
-            nonlocal used
-            used, line = next(proof, (used + 1, None))
-            if line is None or not re.fullmatch(rb"[0-9a-f]{64}", line):
-                raise bad(used, "is not there, or not 64 lower-case hexadecimal digits and a newline")
-            return bytes.fromhex(line.decode())
 
-        def over(low, high):
-            nonlocal place
-            if place[0] >= high:
-                return from_proof()
-            if high - low == 1:
-                place[0] += 1
-                if place[0] == place[1]:
-                    place = list(next(places, (size, size)))
-                leaf = next(leaves, None)
-                if leaf is None:
-                    raise bad(None, "leads past the entries")
-                return leaf
-            middle = low + (1 << ((high - low - 1).bit_length() - 1))
-            left = over(low, middle)
-            return hashlib.sha256(b"\1" + left + over(middle, high)).digest()
+def prove(archive, size, root):
+    """Bad when the leaves and the proof do not lead to the root."""
+    leaves = hashes(archive.by_name["leaves.bin"])
+    proof = enumerate(archive.by_name["proof.txt"].lines(64), 1)
+    places = runs(archive, size)
+    place = list(next(places, (size, size)))
+    used = 0
 
-        found = over(0, size) if size else hashlib.sha256(b"").digest()
-        if next(proof, None) is not None:
-            raise bad(used + 1, "is left over")
-        if found != root:
-            raise bad(None, "does not lead to the checkpoint's root")
+    def bad(file, line, problem):
+        return Bad("bad-proof", file, line, problem)
+
+    def from_proof():
+        nonlocal used
+        used, line = next(proof, (used + 1, None))
+        if line is None or not re.fullmatch(rb"[0-9a-f]{64}", line):
+            raise bad("proof.txt", used, "is not there, or not 64 lower-case hexadecimal digits and a newline")
+        return bytes.fromhex(line.decode())
+
+    def over(low, high):
+        nonlocal place
+        if place[0] >= high:
+            return from_proof()
+        if high - low == 1:
+            place[0] += 1
+            if place[0] == place[1]:
+                place = list(next(places, (size, size)))
+            leaf = next(leaves, b"")
+            if len(leaf) < 32:
+                raise bad("leaves.bin", None, "has fewer than a hash for each entry")
+            return leaf
+        middle = low + (1 << ((high - low - 1).bit_length() - 1))
+        left = over(low, middle)
+        return hashlib.sha256(b"\1" + left + over(middle, high)).digest()
+
+    found = over(0, size) if size else hashlib.sha256(b"").digest()
+    if next(proof, None) is not None:
+        raise bad("proof.txt", used + 1, "is left over")
+    if next(leaves, None) is not None:
+        raise bad("leaves.bin", None, "has more than a hash for each entry")
+    if found != root:
+        raise bad("proof.txt", None, "does not lead to the checkpoint's root")
+
+
+def changed_line(archive, key):
+    """Bad about the first line that is not the entry the log has there, if the leaves lead to a root of the log."""
+    try:
+        size, root = checkpoint(archive.by_name["checkpoint.txt"].content(), key)
+        prove(archive, size, root)
+    except (ValueError, Bad):
+        return None
+    lines = archive.by_name["entries.jsonl"].lines(65_535)
+    leaves = hashes(archive.by_name["leaves.bin"])
+    for at, (line, leaf) in enumerate(itertools.zip_longest(lines, leaves), 1):
+        if line is None or hashlib.sha256(b"\0" + line).digest() != leaf:
+            return Bad("bad-line", "entries.jsonl", at, "is not the entry the log has at this place")
+    return None
 
 
 # --- the whole --------------------------------------------------------------------------------------------------
 
 
 def check_sums(archive, key):
-    for member in archive.members:
-        for _ in member.pieces():
-            pass
     listed, note = archive.by_name["SHA256SUMS"], archive.by_name["SHA256SUMS.note"]
     expected = "".join(f"{member.sha256}  {member.name}\n" for member in archive.members[:-2]).encode()
     content = listed.content()
@@ -920,21 +951,43 @@ def check_covenants(archive, named):
 def verify(file, key, policy=None):
     """What a good bundle holds; Bad with the first check that does not hold."""
     archive = Archive(file)
+    for member in archive.members:
+        for _ in member.pieces():
+            pass
+    line = changed_line(archive, key)
+    try:
+        found = check_all(archive, key, policy)
+    except Bad as other:
+        if line is None:
+            raise
+        line.also = other
+    if line is not None:
+        raise line
+    return found
+
+
+def check_all(archive, key, given):
+    """Every check after the archive's and that of the lines, in order."""
     check_sums(archive, key)
     manifest = read_manifest(archive, key)
     root = read_checkpoint(archive, key, manifest)
-    binding = policy is not None
-    policy, judged = check_witnesses(archive, key, policy)
+    policies, judged = check_witnesses(archive, key, given)
     places = check_runs(archive, manifest)
     entries = Entries(archive, manifest, places)
     entries.check(root)
     first = manifest["size"] if places[1] is None else places[1]
-    begin = check_begin(archive, key, policy, binding, first, manifest["size"], root)
+    begin = check_begin(archive, key, policies, given is not None, first, manifest["size"], root)
     check_covenants(archive, entries.named)
     found = {"policy": "none"}
-    if judged:
-        whose, witnesses, of, met = judged
-        found = {"policy": whose, "witnesses": witnesses, "witnesses_of": of, "quorum": "met" if met else "not met"}
+    said = [
+        {"witnesses": witnesses, "witnesses_of": of, "quorum": "met" if met else "not met"}
+        for _, (witnesses, of, met) in judged
+    ]
+    if given is not None:
+        found = {"policy": "given", **said[0]}
+    elif said:
+        own = [{"covenant": covenant, **one} for (covenant, _), one in zip(judged, said)]
+        found = {"policy": "bundle", "policies": own}
     return {**manifest, **found, **({} if begin is None else {"begin": begin})}
 
 
@@ -946,12 +999,14 @@ MEANING = {
         "selection": "SELECTIE: deze {count} regels staan zo in het logboek {origin} van {size} regels; of er meer "
         "regels aan de vraag voldoen, is hiermee niet aangetoond.",
         "bad": "De bundel klopt niet.",
+        "also": "Ook",
+        "line": "regel",
         "none": "Getuigen: niet beoordeeld; geef met --policy het beleid van een deelnemer.",
-        "bundle met": "Getuigen: {witnesses} van {witnesses_of} volgens het beleid in de bundel zelf, genoeg; dat is het "
-        "woord van de broker.",
-        "bundle not met": "Getuigen: {witnesses} van {witnesses_of} volgens het beleid in de bundel zelf, niet genoeg; dat "
-        "is het woord van de broker.",
-        "given met": "Getuigen: {witnesses} van {witnesses_of}, genoeg volgens het gegeven beleid.",
+        "bundle": "Getuigen voor convenant {covenant:.16}: {witnesses} van {witnesses_of} volgens het beleid in de "
+        "bundel zelf, {enough}; dat is het woord van de broker.",
+        "met": "genoeg",
+        "not met": "niet genoeg",
+        "given": "Getuigen: {witnesses} van {witnesses_of}, genoeg volgens het gegeven beleid.",
         "begin": " Sinds een controlepunt van {begin} regels is het log alleen gegroeid.",
     },
     "en": {
@@ -960,12 +1015,14 @@ MEANING = {
         "selection": "SELECTION: these {count} entries stand like this in the log {origin} of {size} entries; "
         "whether others fit the question too is not shown.",
         "bad": "The bundle does not hold.",
+        "also": "Also",
+        "line": "line",
         "none": "Witnesses: not judged; give a partner's policy with --policy.",
-        "bundle met": "Witnesses: {witnesses} of {witnesses_of} by the policy in the bundle itself, enough; that is the "
-        "broker's word.",
-        "bundle not met": "Witnesses: {witnesses} of {witnesses_of} by the policy in the bundle itself, not enough; that "
-        "is the broker's word.",
-        "given met": "Witnesses: {witnesses} of {witnesses_of}, enough by the policy given.",
+        "bundle": "Witnesses for covenant {covenant:.16}: {witnesses} of {witnesses_of} by the policy in the bundle "
+        "itself, {enough}; that is the broker's word.",
+        "met": "enough",
+        "not met": "not enough",
+        "given": "Witnesses: {witnesses} of {witnesses_of}, enough by the policy given.",
         "begin": " Since a checkpoint of {begin} entries the log has only grown.",
     },
 }
@@ -977,26 +1034,41 @@ def judge(path, key, policy=None):
         with open(path, "rb") as file:
             manifest = verify(file, key, policy)
     except Bad as bad:
-        where = {"file": bad.file, **({} if bad.line is None else {"line": bad.line})}
-        return {"bundle": path, "verdict": bad.verdict, **where, "problem": bad.problem}
+        found = {"bundle": path, "verdict": bad.verdict, **where(bad), "problem": bad.problem}
+        if bad.also is not None:
+            found["also"] = bad.also.verdict
+            found.update({f"also_{part}": value for part, value in where(bad.also).items()})
+        return found
     except OSError as error:
         raise Unusable(f"{path} cannot be read: {error.strerror}") from None
-    kept = "proves origin size count from until purpose asked_by policy witnesses witnesses_of quorum begin".split()
-    return {"bundle": path, "verdict": "good", **{name: manifest[name] for name in kept if name in manifest}}
+    kept = "proves origin size count from until purpose asked_by policy policies witnesses witnesses_of quorum begin"
+    return {"bundle": path, "verdict": "good", **{name: manifest[name] for name in kept.split() if name in manifest}}
+
+
+def where(bad):
+    return {"file": bad.file, **({} if bad.line is None else {"line": bad.line})}
 
 
 def in_words(found, language, alone):
-    where = ", ".join(str(found[part]) for part in ("file", "line") if found.get(part))
+    says = MEANING[language]
+
+    def place(of):
+        line = f", {says['line']} {found[of + 'line']}" if of + "line" in found else ""
+        return (found.get(of + "file") or "ZIP") + line
+
     if not alone:
-        return "\t".join([found["verdict"], found["bundle"], where])
-    meaning = MEANING[language][found.get("proves", "bad")].format(**found)
+        named = ", ".join(str(found[part]) for part in ("file", "line") if found.get(part))
+        return "\t".join([found["verdict"], found["bundle"], named, found.get("also", "")])
+    meaning = says[found.get("proves", "bad")].format(**found)
     if "problem" in found:
-        return "\n".join([found["verdict"], meaning, f"{where or 'ZIP'}: {found['problem']}"])
-    seen = MEANING[language][" ".join(found[part] for part in ("policy", "quorum") if part in found)]
-    seen += MEANING[language]["begin"] if "begin" in found else ""
+        lines = [found["verdict"], meaning, f"{place('')}: {found['problem']}"]
+        return "\n".join(lines + ([f"{says['also']} {found['also']}: {place('also_')}"] if "also" in found else []))
+    judged = found.get("policies", [found])
+    seen = [says[found["policy"]].format(**one, enough=says.get(one.get("quorum"))) for one in judged]
+    seen[-1] += says["begin"].format(**found) if "begin" in found else ""
     # What others wrote goes to a terminal: nothing in it may steer it.
     purpose = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in found["purpose"])
-    return "\n".join([found["verdict"], meaning, seen.format(**found), f"{LABEL[language]}: {purpose}"])
+    return "\n".join([found["verdict"], meaning, *seen, f"{LABEL[language]}: {purpose}"])
 
 
 def read_policy(path):

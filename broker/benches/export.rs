@@ -1,13 +1,16 @@
 //! How fast a large log is exported and its export checked, and how much memory each takes.
 //!
 //! `cargo bench -p seinhuis-broker --bench export -- [ENTRIES] [FOLDER]`: a million entries in a temporary folder unless
-//! said otherwise. Each step is a process of its own, so that its peak of memory is its own.
+//! said otherwise. Each step is a process of its own, so that its peak of memory is its own. The evidence is written
+//! once more by a process that is ended, by its number, inside the entries, and gone on with. `verify.py` gets 100,000
+//! entries at most.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on says so")]
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use seinhuis_broker::export::{self, How, Question, Source, Witnessed};
 use seinhuis_broker::log::Log;
@@ -64,7 +67,10 @@ fn make(dir: &Path, count: u64) {
     }
 }
 
-fn write(dir: &Path, count: u64, out: &Path, views: bool, selection: bool) {
+/// Entries `verify.py` gets at most: it does some thousands a second.
+const SCRIPT_MOST: u64 = 100_096;
+
+fn write(dir: &Path, count: u64, out: &Path, how: How, selection: bool) {
     let log = Log::open(dir, count, Vec::new()).unwrap();
     let key = key();
     let source = Source {
@@ -77,7 +83,23 @@ fn write(dir: &Path, count: u64, out: &Path, views: bool, selection: bool) {
     };
     let mut question = Question { purpose: "Meting van de snelheid".into(), ..Question::default() };
     question.kind = selection.then(|| Kind::Accepted.as_str().to_owned());
-    export::write(&source, &question, out, How { resume: false, views }).unwrap();
+    export::write(&source, &question, out, how).unwrap();
+}
+
+/// Whether two files have the same bytes.
+fn same(one: &Path, other: &Path) -> bool {
+    let [mut one, mut other] = [one, other].map(|path| File::open(path).unwrap());
+    if one.metadata().unwrap().len() != other.metadata().unwrap().len() {
+        return false;
+    }
+    let (mut piece, mut like) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    loop {
+        let count = one.read(&mut piece).unwrap();
+        other.read_exact(&mut like[..count]).unwrap();
+        if count == 0 || piece[..count] != like[..count] {
+            return count == 0;
+        }
+    }
 }
 
 fn check(out: &Path) {
@@ -105,9 +127,10 @@ fn step(words: &[String], count: u64) {
     let begin = Instant::now();
     match what.as_str() {
         "make" => make(dir, count),
-        "evidence" => write(dir, count, out, false, false),
-        "views" => write(dir, count, out, true, false),
-        "selection" => write(dir, count, out, false, true),
+        "evidence" => write(dir, count, out, How { resume: false, views: false }, false),
+        "views" => write(dir, count, out, How { resume: false, views: true }, false),
+        "resume" => write(dir, count, out, How { resume: true, views: false }, false),
+        "selection" => write(dir, count, out, How { resume: false, views: false }, true),
         "check" => check(out),
         other => panic!("{other}"),
     }
@@ -132,23 +155,45 @@ fn main() {
     let own = tempfile::tempdir().unwrap();
     let folder = words.get(1).map_or_else(|| own.path().to_owned(), PathBuf::from);
     println!("{count} entries");
-    let run = |what: &str, out: &str| {
-        let program = std::env::current_exe().unwrap();
-        let mut command = Command::new(program);
+    let command = |count: u64, what: &str, log: &str, out: &str| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
         command.env("ENTRIES", count.to_string()).args(["step", what]);
-        assert!(command.arg(folder.join("log")).arg(folder.join(out)).status().unwrap().success());
+        command.arg(folder.join(log)).arg(folder.join(out));
+        command
     };
-    run("make", "log");
+    let run = |count: u64, what: &str, log: &str, out: &str| {
+        assert!(command(count, what, log, out).status().unwrap().success());
+    };
+    run(count, "make", "log", "log");
     for (what, out) in [("evidence", "evidence.zip"), ("selection", "selection.zip"), ("views", "views.zip")]
     {
-        run(what, out);
-        run("check", out);
+        run(count, what, "log", out);
+        run(count, "check", "log", out);
     }
+    let mut ended = command(count, "evidence", "log", "resumed.zip").spawn().unwrap();
+    let state = folder.join("resumed.zip.partial.state");
+    while ended.try_wait().unwrap().is_none()
+        && !std::fs::read_to_string(&state).is_ok_and(|text| text.contains("\"begun\":{"))
+    {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    ended.kill().unwrap();
+    ended.wait().unwrap();
+    if folder.join("resumed.zip.partial").exists() {
+        run(count, "resume", "log", "resumed.zip");
+    }
+    assert!(
+        same(&folder.join("evidence.zip"), &folder.join("resumed.zip")),
+        "one went on and is another file"
+    );
+    let count = count.min(SCRIPT_MOST);
+    run(count, "make", "small", "small");
+    run(count, "evidence", "small", "small.zip");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../verify/verify.py");
     let begin = Instant::now();
     let mut python = Command::new("python3");
     python.args(["-B", "-c", "import resource,runpy,sys; sys.argv=sys.argv[1:]\ntry: runpy.run_path(sys.argv[0], run_name='__main__')\nfinally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, 'MiB of memory')"]);
-    python.arg(script).args(["--key", &key().1.key.to_string()]).arg(folder.join("evidence.zip"));
+    python.arg(script).args(["--key", &key().1.key.to_string()]).arg(folder.join("small.zip"));
     assert!(python.status().unwrap().success());
     let rate = f64::from(u32::try_from(count).unwrap()) / begin.elapsed().as_secs_f64();
     println!(" verify.py: {rate:>8.0} entries/s");

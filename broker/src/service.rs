@@ -202,21 +202,26 @@ impl Service {
             own.filter_map(|watch| Some((watch.covenant, watch.newest.clone()?))).collect()
         };
         let checkpoint = joined(newest.iter().map(|(_, row)| row));
-        let policy = self.policy(&one.origin, &newest)?;
-        Ok((Witnessed { checkpoint, policy }, rows.into_iter().map(|(_, row)| row).collect()))
+        let policies = self.policies(&one.origin, &newest)?;
+        Ok((Witnessed { checkpoint, policies }, rows.into_iter().map(|(_, row)| row).collect()))
     }
 
-    /// The policy by which these are witnessed. A policy has one quorum: with more covenants than one, whoever checks
-    /// brings that of its own.
-    fn policy(&self, origin: &str, rows: &[(Digest, WitnessedRow)]) -> Result<Option<String>, Complaint> {
-        let covenants: BTreeSet<&Digest> = rows.iter().map(|(covenant, _)| covenant).collect();
-        let mut covenants = covenants.into_iter();
-        let (Some(only), None) = (covenants.next(), covenants.next()) else { return Ok(None) };
+    /// The policies by which these are witnessed. A policy has one quorum, and a partner of two covenants could be in one
+    /// group of it only: each covenant has its own.
+    fn policies(
+        &self,
+        origin: &str,
+        rows: &[(Digest, WitnessedRow)],
+    ) -> Result<BTreeMap<Digest, String>, Complaint> {
+        let covenants: BTreeSet<Digest> = rows.iter().map(|(covenant, _)| *covenant).collect();
         let log = self.logs.key(origin)?.1;
         let directory = self.engine.directory();
-        let policy =
-            directory.covenant(only).ok().and_then(|one| one.compiled().covenant().witness_policy(&log.key));
-        Ok(policy.and_then(|policy| String::from_utf8(policy.to_bytes()).ok()))
+        let policy = |covenant: Digest| {
+            let version = directory.covenant(&covenant).ok()?;
+            let policy = version.compiled().covenant().witness_policy(&log.key)?;
+            Some((covenant, String::from_utf8(policy.to_bytes()).ok()?))
+        };
+        Ok(covenants.into_iter().filter_map(policy).collect())
     }
 
     /// Writes complete parts of the log to files, for as long as the engine runs.

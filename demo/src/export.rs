@@ -8,6 +8,8 @@ use seinhuis_tests::export::tampered;
 use seinhuis_verify::say::{Language, sentence};
 use seinhuis_verify::{Code, Key, Policy, Verdict};
 
+use serde_json::Value;
+
 use crate::partnership;
 use crate::show::{Show, text};
 use crate::trouble::{Told, Trouble, check};
@@ -48,30 +50,34 @@ pub(crate) fn play(show: &mut Show) -> Told {
     };
     let told = sentence(&verdict, language);
     show.teller.right(format!("seinhuis-verify: good. {told}"), format!("seinhuis-verify: good. {told}"));
-    by_the_script(show, &out, text(&said, "key"), Code::Good)?;
+    by_the_script(show, &out, text(&said, "key"), (Code::Good, None))?;
     let changed = show.stage.dir.join("export-changed.zip");
-    let mut line = 0;
+    let mut line = 0_u64;
     tampered(&out, &changed, "entries.jsonl", |lines| {
-        line = lines.lines().position(|line| line.contains("\"refused\"")).unwrap_or_default() + 1;
+        line =
+            (1..).zip(lines.lines()).find(|(_, line)| line.contains("\"refused\"")).map_or(0, |(at, _)| at);
         lines.replacen("\"refused\"", "\"expired\"", 1)
     })?;
     let verdict = verify(&changed, &key, &policy)?;
+    let named = match &verdict {
+        Verdict::Bad(failure) => failure.line,
+        Verdict::Good(_) => None,
+    };
     check(
-        verdict.code() == Code::BadSums,
-        "Een veranderde export is niet afgekeurd.",
-        "A changed export was not refused.",
+        verdict.code() == Code::BadLine && named == Some(line),
+        "De veranderde regel van een export is niet genoemd.",
+        "The line of an export that was changed was not named.",
     )?;
-    show.teller.right(
-        format!(
-            "een kopie waarin de weigering op regel {line} is weggewerkt: {}",
-            sentence(&verdict, language)
-        ),
-        format!(
-            "a copy in which the refusal on line {line} was covered up: {}",
-            sentence(&verdict, language)
-        ),
+    show.teller.line(
+        "Iemand werkt in een kopie een weigering weg, en verandert verder niets.",
+        "In a copy somebody covers up a refusal, and changes nothing else.",
     );
-    by_the_script(show, &changed, text(&said, "key"), verdict.code())?;
+    let told = sentence(&verdict, language);
+    show.teller.right(
+        format!("seinhuis-verify: {}, regel {line}. {told}", verdict.code()),
+        format!("seinhuis-verify: {}, line {line}. {told}", verdict.code()),
+    );
+    by_the_script(show, &changed, text(&said, "key"), (verdict.code(), named))?;
     let count = good.count;
     show.sum(
         ("export", format!("{count} logregels, volledig, los van de broker nagerekend")),
@@ -85,7 +91,7 @@ fn verify(bundle: &Path, key: &Key, policy: &Policy) -> Told<Verdict> {
 }
 
 /// Has the script judge a bundle too, where Python and `cryptography` are at hand. It has to say the same.
-fn by_the_script(show: &mut Show, bundle: &Path, key: &str, expected: Code) -> Told {
+fn by_the_script(show: &mut Show, bundle: &Path, key: &str, expected: (Code, Option<u64>)) -> Told {
     let mut probe = Command::new("python3");
     let there = probe.args(["-c", "import cryptography"]).stderr(Stdio::null()).status();
     if !there.is_ok_and(|status| status.success()) {
@@ -97,15 +103,19 @@ fn by_the_script(show: &mut Show, bundle: &Path, key: &str, expected: Code) -> T
     }
     let policy = show.stage.dir.join("policy.txt");
     let mut script = Command::new("python3");
-    let said = script.args(["-B", SCRIPT, "--key", key, "--policy"]).arg(policy).arg(bundle).output()?;
-    let said = String::from_utf8_lossy(&said.stdout);
-    let word = said.split_whitespace().next().unwrap_or_default().to_owned();
+    script.args(["-B", SCRIPT, "--json", "--key", key, "--policy"]).arg(policy).arg(bundle);
+    let said: Value = serde_json::from_slice(&script.output()?.stdout).unwrap_or_default();
+    let (code, line) = expected;
     check(
-        word == expected.as_str(),
+        text(&said, "verdict") == code.as_str() && said.get("line").and_then(Value::as_u64) == line,
         "De twee controleprogramma's zeggen niet hetzelfde.",
         "The two verifiers do not say the same.",
     )?;
-    show.teller
-        .right(format!("verify.py zegt hetzelfde: {word}"), format!("verify.py says the same: {word}"));
+    let [nl, en] =
+        line.map_or_else(Default::default, |line| [format!(", regel {line}"), format!(", line {line}")]);
+    show.teller.right(
+        format!("verify.py zegt hetzelfde: {code}{nl}"),
+        format!("verify.py says the same: {code}{en}"),
+    );
     Ok(())
 }

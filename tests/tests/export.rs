@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::town::{Town, town};
+use rustix::process::{Pid, Signal, kill_process};
 use seinhuis_shared::entry::Kind;
+use seinhuis_tests::process::{self, Program};
+use seinhuis_tests::stage::PATIENCE;
+use seinhuis_tests::{Programs, Stage};
 use seinhuis_verify::{Code, Key, Proves, Verdict};
 use serde_json::Value;
 
@@ -33,17 +37,29 @@ fn verdict(bundle: &Path, key: &str) -> Verdict {
     let parsed = Key::parse(key).unwrap();
     let verdict = seinhuis_verify::verify(File::open(bundle).unwrap(), &parsed, None).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../verify/verify.py");
-    let said = Command::new("python3").arg("-B").arg(script).args(["--key", key]).arg(bundle).output();
+    let said =
+        Command::new("python3").arg("-B").arg(script).args(["--json", "--key", key]).arg(bundle).output();
     let said = said.expect("this test needs python3 with `cryptography` (Debian: python3-cryptography)");
-    let text = String::from_utf8_lossy(&said.stdout).into_owned();
-    let code = text.split_whitespace().next().unwrap_or_default().to_owned();
     let errors = String::from_utf8_lossy(&said.stderr);
-    assert_eq!(code, verdict.code().as_str(), "{verdict:?} {text} {errors}");
+    let theirs: Value = serde_json::from_slice(&said.stdout).expect(&errors);
+    assert_eq!(theirs["verdict"], verdict.code().as_str(), "{verdict:?} {theirs} {errors}");
+    if let Verdict::Bad(failure) = &verdict {
+        assert_eq!(theirs.get("line").and_then(Value::as_u64), failure.line, "{failure:?} {theirs}");
+        let also = failure.also.as_ref().map(|also| also.code.as_str());
+        assert_eq!(theirs.get("also").and_then(Value::as_str), also, "{failure:?} {theirs}");
+    }
     verdict
 }
 
+/// The entries of a bundle, a line each.
+fn entries(bundle: &Path) -> String {
+    let mut text = None;
+    tampered(bundle, "read.zip", "entries.jsonl", |own| text.insert(own).clone());
+    text.unwrap()
+}
+
 /// A copy in which one member was changed, and nothing else.
-fn tampered(bundle: &Path, name: &str, member: &str, edit: impl Fn(String) -> String) -> PathBuf {
+fn tampered(bundle: &Path, name: &str, member: &str, edit: impl FnMut(String) -> String) -> PathBuf {
     let out = bundle.with_file_name(name);
     seinhuis_tests::export::tampered(bundle, &out, member, edit).unwrap();
     out
@@ -85,11 +101,19 @@ fn an_export_proves_itself_and_a_changed_one_does_not() {
         edit(&mut lines);
         lines.join("\n") + "\n"
     };
+    let place = entries(&whole).lines().position(|line| line.contains("F99")).unwrap() + 1;
     let changed = tampered(&whole, "changed.zip", "entries.jsonl", |text| text.replacen("F99", "F98", 1));
     let removed =
         tampered(&whole, "removed.zip", "entries.jsonl", |text| lines(text, |all| _ = all.remove(1)));
-    for bundle in [changed, removed] {
-        assert_eq!(verdict(&bundle, &key).code(), Code::BadSums);
+    let swapped = tampered(&whole, "swapped.zip", "entries.jsonl", |text| lines(text, |all| all.swap(2, 4)));
+    for (bundle, line) in [(changed, place), (removed, 2), (swapped, 3)] {
+        let Verdict::Bad(failure) = verdict(&bundle, &key) else { panic!("a changed export: {bundle:?}") };
+        let line = u64::try_from(line).ok();
+        assert_eq!(
+            (failure.code, failure.file.as_str(), failure.line),
+            (Code::BadLine, "entries.jsonl", line)
+        );
+        assert_eq!(failure.also.map(|also| also.code), Some(Code::BadSums));
     }
     let other = town.stage.broker(&["log", "key"]).unwrap()["key"].as_str().unwrap().replace('+', "x+");
     assert!(Key::parse(&other).is_err(), "a key that is none");
@@ -120,4 +144,95 @@ fn a_question_that_makes_no_sense_is_refused_and_nothing_is_written_or_logged() 
     let place = taken.to_string_lossy().into_owned();
     assert!(town.stage.broker(&["export", "--purpose", PURPOSE, "--out", &place]).is_err());
     assert_eq!(std::fs::read(&taken).unwrap(), b"of somebody");
+}
+
+/// A partnership of its own, whose broker may be ended and halted.
+fn alone(dir: &Path) -> Stage {
+    let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
+    Stage::unwatched(programs, dir, &["gemeente", "politie"]).unwrap()
+}
+
+/// The words of an export to this file, as somebody at a terminal gives them.
+fn words(stage: &Stage, out: &str) -> [String; 7] {
+    let home = stage.broker_home().to_string_lossy().into_owned();
+    ["--home", &home, "export", "--purpose", PURPOSE, "--out", out].map(str::to_owned)
+}
+
+/// The names of the members that are whole, of an export under way.
+fn whole_members(out: &str) -> Vec<String> {
+    let state = std::fs::read(format!("{out}.partial.state")).unwrap_or_default();
+    let state: Value = serde_json::from_slice(&state).unwrap_or_default();
+    let members = state["members"].as_array().into_iter().flatten();
+    members.map(|member| member["name"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Exports and ends the exporting process, by its number, once it wrote the entries; again until it was in the middle.
+fn killed(stage: &Stage, dir: &Path) -> String {
+    let attempt = |number: u32| {
+        let out = dir.join(format!("out-{number}.zip")).to_string_lossy().into_owned();
+        let log = dir.join("killed.log");
+        let mut process = stage.programs.start(Program::Broker, words(stage, &out), &log).unwrap();
+        while process.runs() && whole_members(&out).is_empty() {}
+        process.kill().unwrap();
+        (!Path::new(&out).exists() && !whole_members(&out).is_empty()).then_some(out)
+    };
+    (0..100).find_map(attempt).expect("an export that was ended before its end")
+}
+
+#[test]
+fn an_export_whose_process_is_killed_goes_on_by_command_and_ends_as_the_same_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = alone(dir.path());
+    let out = killed(&stage, dir.path());
+    let members = whole_members(&out);
+    assert!(members.iter().any(|name| name == "entries.jsonl"), "{members:?}");
+    assert!(!members.iter().any(|name| name == "SHA256SUMS"), "it was in the middle: {members:?}");
+    let again = words(&stage, &out);
+    let ran = stage.programs.run(Program::Broker, &again).unwrap();
+    assert!(ran.code != 0 && ran.stderr.contains("--resume"), "{ran:?}");
+    // The same export from its beginning, in one go: what was pinned, and nothing written.
+    let begun = std::fs::read(format!("{out}.partial.state")).unwrap();
+    let once = dir.path().join("once.zip").to_string_lossy().into_owned();
+    let mut state: Value = serde_json::from_slice(&begun).unwrap();
+    (state["members"], state["begun"]) = (Value::Array(Vec::new()), Value::Null);
+    (state["found"], state["covenants"]) = (Value::Null, Value::Null);
+    std::fs::write(format!("{once}.partial.state"), state.to_string()).unwrap();
+    std::fs::write(format!("{once}.partial"), b"").unwrap();
+    for out in [&out, &once] {
+        let resumed = [words(&stage, out).as_slice(), &["--resume".to_owned()]].concat();
+        let ran = stage.programs.run(Program::Broker, &resumed).unwrap();
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(!Path::new(&format!("{out}.partial")).exists());
+    }
+    assert!(std::fs::read(&out).unwrap() == std::fs::read(&once).unwrap(), "byte for byte");
+    let key = stage.broker(&["log", "key"]).unwrap()["key"].as_str().unwrap().to_owned();
+    assert_eq!(verdict(Path::new(&out), &key).code(), Code::Good);
+    let ran = stage.programs.run(Program::Broker, [&again[..], &["--resume".to_owned()]].concat()).unwrap();
+    assert!(ran.code != 0 && ran.stderr.contains("exists already"), "{ran:?}");
+}
+
+#[test]
+fn who_waits_for_an_export_is_told_how_far_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = alone(dir.path());
+    let broker = stage.start_broker().unwrap();
+    let signal = |signal| {
+        let id = i32::try_from(broker.id()).ok().and_then(Pid::from_raw).unwrap();
+        kill_process(id, signal).unwrap();
+    };
+    let (out, log) = (dir.path().join("out.zip"), dir.path().join("waiting.log"));
+    let out = out.to_string_lossy().into_owned();
+    // A broker that is halted says nothing of its own: what is told is what stands in the file.
+    signal(Signal::STOP);
+    let mut waiting = stage.programs.start(Program::Broker, words(&stage, &out), &log).unwrap();
+    let told = || std::fs::read_to_string(&log).unwrap_or_default();
+    for (progress, line) in [("30 100\n", "30 % entries read\n"), ("79 100\n", "70 % entries read\n")] {
+        std::fs::write(format!("{out}.partial.progress"), progress).unwrap();
+        process::until("the progress is told", PATIENCE, || told().ends_with(line)).unwrap();
+    }
+    assert!(waiting.runs(), "it waits for the broker");
+    signal(Signal::CONT);
+    assert!(waiting.wait(PATIENCE).unwrap().success(), "{}", told());
+    assert!(told().contains("Written: ") && Path::new(&out).exists(), "{}", told());
+    assert!(!Path::new(&format!("{out}.partial.progress")).exists());
 }

@@ -272,7 +272,7 @@ fn a_log_begun_by_hand_is_followed_by_hand() {
 
 #[test]
 fn agents_that_are_ahead_of_a_broker_that_was_put_back_go_on_by_hand() {
-    let scene = Scene::unwatched_last_year(&CAST);
+    let scene = Scene::last_year(&CAST);
     let stage = &scene.stage;
     let old = origin(&stage.broker(&["status"]).unwrap());
     let kept = stage.dir.join("kept");

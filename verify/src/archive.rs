@@ -5,6 +5,7 @@
 //! record, so that what is checked is what any other program shows.
 
 use core::cell::RefCell;
+use core::iter::Peekable;
 use std::io::{Read, Seek, SeekFrom};
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
@@ -12,28 +13,29 @@ use sha2::{Digest, Sha256};
 
 use crate::{Code, Failure, Stop};
 
-/// The members before the covenants, in order, and whether each has to be there.
-const FIRST: [(&str, bool); 13] = [
-    ("README.txt", true),
-    ("manifest.json", true),
-    ("checkpoint.txt", true),
-    ("policy.txt", false),
+/// The members before the policies, which all have to be there.
+const FIRST: [(&str, bool); 3] = [("README.txt", true), ("manifest.json", true), ("checkpoint.txt", true)];
+/// The members between policies and covenants, in order, and whether each has to be there.
+const MIDDLE: [(&str, bool); 10] = [
     ("begin.txt", false),
     ("consistency.txt", false),
     ("entries.jsonl", true),
     ("runs.txt", true),
     ("proof.txt", true),
+    ("leaves.bin", true),
     ("entries.csv", false),
     ("entries-excel.csv", false),
     ("entries.xlsx", false),
     ("report.html", false),
 ];
 /// As many as have to be there, with the sums and their note.
-const FEWEST: u64 = 8;
+const FEWEST: u64 = 9;
 pub(crate) const SUMS: &str = "SHA256SUMS";
 pub(crate) const NOTE: &str = "SHA256SUMS.note";
 
 const MEMBERS: u64 = 4096;
+/// Each is held in memory.
+const POLICIES: usize = 64;
 const NAME: usize = 128;
 const SMALL: u64 = 64 << 10;
 const MEDIUM: u64 = 1 << 20;
@@ -344,9 +346,9 @@ fn member(header: &Header, name: String, start: u64) -> Result<Member, Stop> {
         _ => return Err(bad_member(&name, "is neither stored nor deflated")),
     };
     let most = match name.as_str() {
-        "README.txt" | "manifest.json" | "checkpoint.txt" | "policy.txt" | "begin.txt"
-        | "consistency.txt" | NOTE => SMALL,
+        "README.txt" | "manifest.json" | "checkpoint.txt" | "begin.txt" | "consistency.txt" | NOTE => SMALL,
         SUMS => MEDIUM,
+        _ if name.starts_with("policies/") => SMALL,
         _ if name.starts_with("covenants/") => MEDIUM,
         _ => header.packed.saturating_mul(RATIO),
     };
@@ -358,40 +360,71 @@ fn member(header: &Header, name: String, start: u64) -> Result<Member, Stop> {
 
 /// The hash in the name of a covenant's member.
 pub(crate) fn covenant(name: &str) -> Option<&str> {
-    let hash = name.strip_prefix("covenants/")?.strip_suffix(".cbor")?;
+    hash_in(name, "covenants/", ".cbor")
+}
+
+/// The covenant's hash in the name of a policy's member.
+pub(crate) fn policy(name: &str) -> Option<&str> {
+    hash_in(name, "policies/", ".txt")
+}
+
+fn hash_in<'a>(name: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let hash = name.strip_prefix(before)?.strip_suffix(after)?;
     (hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
         .then_some(hash)
 }
 
+fn misplaced(name: &str) -> Stop {
+    bad_member(name, "is not a member an export has at that place")
+}
+
 /// The names, each once and in order.
 fn names(members: &[Member]) -> Result<(), Stop> {
-    let wrong = |name: &str| Err(bad_member(name, "is not a member an export has at that place"));
     let mut names = members.iter().map(|member| member.name.as_str()).peekable();
-    for (name, must) in FIRST {
-        if names.next_if_eq(&name).is_none() && must {
-            return wrong(names.peek().copied().unwrap_or(name));
-        }
+    one_each(&mut names, &FIRST)?;
+    if rising(&mut names, policy)? > POLICIES {
+        return Err(misplaced("policies"));
     }
-    let mut before = "";
-    while let Some(name) = names.next_if(|name| covenant(name).is_some()) {
-        if name <= before {
-            return wrong(name);
-        }
-        before = name;
-    }
-    for name in [SUMS, NOTE] {
-        if names.next_if_eq(&name).is_none() {
-            return wrong(names.peek().copied().unwrap_or(name));
-        }
-    }
+    one_each(&mut names, &MIDDLE)?;
+    rising(&mut names, covenant)?;
+    one_each(&mut names, &[(SUMS, true), (NOTE, true)])?;
     if let Some(name) = names.next() {
-        return wrong(name);
+        return Err(misplaced(name));
     }
     let has = |name: &str| members.iter().any(|member| member.name == name);
     if has("begin.txt") != has("consistency.txt") {
-        return wrong("begin.txt");
+        return Err(misplaced("begin.txt"));
     }
     Ok(())
+}
+
+/// Takes these names in their order; those that have to be there are.
+fn one_each<'n>(
+    names: &mut Peekable<impl Iterator<Item = &'n str>>,
+    wanted: &[(&str, bool)],
+) -> Result<(), Stop> {
+    for (name, must) in wanted {
+        if names.next_if_eq(name).is_none() && *must {
+            return Err(misplaced(names.peek().copied().unwrap_or(name)));
+        }
+    }
+    Ok(())
+}
+
+/// Takes the names that have a hash in them, which rises; how many.
+fn rising<'n>(
+    names: &mut Peekable<impl Iterator<Item = &'n str>>,
+    hash: fn(&str) -> Option<&str>,
+) -> Result<usize, Stop> {
+    let (mut before, mut count) = ("", 0);
+    while let Some(name) = names.next_if(|name| hash(name).is_some()) {
+        if name <= before {
+            return Err(misplaced(name));
+        }
+        before = name;
+        count += 1;
+    }
+    Ok(count)
 }
 
 fn read_at<R: Read + Seek>(source: &mut R, at: u64, count: u64) -> Result<Vec<u8>, Stop> {

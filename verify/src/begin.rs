@@ -19,8 +19,8 @@ pub(crate) struct Against<'a> {
     pub(crate) checkpoint: Checkpoint,
     /// The index of its first entry; without entries, of the one that would come next.
     pub(crate) first: u64,
-    pub(crate) policy: Option<&'a Policy>,
-    /// Whether the policy has to be met, or is the bundle's own word.
+    pub(crate) policies: &'a [&'a Policy],
+    /// Whether the policies have to be met, or are the bundle's own word.
     pub(crate) binding: bool,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn check(begin: &[u8], consistency: &[u8], against: &Against<'_>) -> 
     if earlier.size > against.first {
         return Err(bad("is of a time after the first entry"));
     }
-    if let Some(policy) = against.policy {
+    for policy in against.policies {
         let quorum = policy.judge(&note, against.key).map_err(bad)?;
         if against.binding && !quorum.met {
             return Err(bad("does not have the cosignatures that the policy asks for"));

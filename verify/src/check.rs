@@ -2,85 +2,71 @@
 //!
 //! The members are unpacked once, in their order, and judged as they pass by; the judgements are compared at the end.
 
-use std::io::{Read, Seek};
+use std::io::{self, Seek};
 
 use data_encoding::HEXLOWER;
 
-use crate::archive::{Archive, Hash, NOTE, SUMS, covenant};
+use crate::archive::{Archive, Hash, NOTE, SUMS, covenant, policy};
 use crate::begin::{self, Against, BEGIN, CONSISTENCY};
 use crate::manifest::Manifest;
 use crate::note::{Checkpoint, Note};
 use crate::policy::Policy;
-use crate::{Code, Failure, Good, Key, Proves, Stop, Witnesses, entries, runs};
+use crate::runs::{self, Places, RUNS};
+use crate::{Code, Failure, Good, Key, Proves, Stop, Witnesses, entries, tree};
 
-const POLICY: &str = "policy.txt";
 const CHECKPOINT: &str = "checkpoint.txt";
+const POLICIES: &str = "policies/";
 
 /// The small members, which are held in memory.
 struct Small {
     readme: Vec<u8>,
     manifest: Vec<u8>,
     checkpoint: Vec<u8>,
-    policy: Option<Vec<u8>>,
+    /// By the member's name.
+    policies: Vec<(String, Vec<u8>)>,
     begin: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// What a bundle turned out to be, the entries apart.
-struct Judged {
-    witnesses: Witnesses,
-    begin: Result<Option<u64>, Failure>,
-    entries: entries::Found,
+/// What the checkpoint says, and what is in the bundle of its tree.
+struct Read<'a> {
+    note: Note<'a>,
+    checkpoint: Checkpoint,
+    /// Without places that fit the tree, the entries are not read.
+    entries: Result<(Places, entries::Found), Failure>,
 }
 
-/// Checks a bundle.
-pub(crate) fn check<R: Read + Seek>(bundle: R, key: &Key, given: Option<&Policy>) -> Result<Good, Stop> {
+/// Checks a bundle. A line that is not the log's is told of first, whatever else does not hold.
+pub(crate) fn check<R: io::Read + Seek>(bundle: R, key: &Key, given: Option<&Policy>) -> Result<Good, Stop> {
     let archive = Archive::open(bundle)?;
     let mut sums = vec![None; archive.members.len()];
     let small = small(&archive, &mut sums)?;
     let manifest = read_manifest(&small.manifest, &small.readme, key);
-    let judged = match &manifest {
-        Ok(manifest) => judge(&archive, manifest, &small, key, given)?,
-        Err(failure) => Err(failure.clone()),
+    let read = match read_checkpoint(&small.checkpoint, key) {
+        Ok((note, checkpoint)) => {
+            let entries = read_entries(&archive, manifest.as_ref().ok(), &checkpoint, &mut sums)?;
+            Ok(Read { note, checkpoint, entries })
+        }
+        Err(failure) => Err(failure),
     };
-    if let (Ok(found), Some(place)) = (&judged, archive.place(entries::ENTRIES))
-        && let Some(own) = sums.get_mut(place)
-    {
-        *own = Some(found.entries.sum);
-    }
     let last = archive.members.len().saturating_sub(2);
     let mut all = Vec::with_capacity(last);
     for (place, known) in sums.into_iter().enumerate().take(last) {
         all.push(known.map_or_else(|| sum(&archive, place), Ok)?);
     }
-    check_sums(&archive, &all, last, key)?;
-    let (manifest, judged) = (manifest?, judged?);
-    let (unnamed, other) = match judged.entries.failure {
-        Some(failure) if failure.code == Code::BadCovenant => (Some(failure), None),
-        other => (None, other),
-    };
-    if let Some(failure) = other {
-        return Err(failure.into());
+    let signed = check_sums(&archive, &all, last, key)?;
+    let line = read.as_ref().ok().and_then(|read| read.entries.as_ref().ok()?.1.line.clone());
+    let judged = signed.and_then(|()| {
+        let (manifest, read) = (manifest?, read?);
+        judge(manifest, read, &small, key, given, wrong_covenant(&archive, &all))
+    });
+    match line {
+        Some(line) => Err(Failure { also: judged.err().map(Box::new), ..line }.into()),
+        None => Ok(judged?),
     }
-    let begin = judged.begin?;
-    if let Some(failure) = wrong_covenant(&archive, &all).or(unnamed) {
-        return Err(failure.into());
-    }
-    Ok(Good {
-        proves: manifest.proves,
-        origin: key.origin().to_owned(),
-        size: manifest.size,
-        count: manifest.count,
-        from: manifest.question.from,
-        until: manifest.question.until,
-        purpose: manifest.purpose,
-        asked_by: manifest.asked_by,
-        witnesses: judged.witnesses,
-        begin,
-    })
 }
 
 /// Unpacks the small members and notes their sums.
-fn small<R: Read + Seek>(archive: &Archive<R>, sums: &mut [Option<Hash>]) -> Result<Small, Stop> {
+fn small<R: io::Read + Seek>(archive: &Archive<R>, sums: &mut [Option<Hash>]) -> Result<Small, Stop> {
     let mut read = |name: &str| -> Result<Option<Vec<u8>>, Stop> {
         let Some(place) = archive.place(name) else { return Ok(None) };
         let (bytes, sum) = archive.whole(place)?;
@@ -89,16 +75,41 @@ fn small<R: Read + Seek>(archive: &Archive<R>, sums: &mut [Option<Hash>]) -> Res
         }
         Ok(Some(bytes))
     };
+    let mut policies = Vec::new();
+    for member in archive.members.iter().filter(|member| policy(&member.name).is_some()) {
+        policies.push((member.name.clone(), read(&member.name)?.unwrap_or_default()));
+    }
     Ok(Small {
         readme: read("README.txt")?.unwrap_or_default(),
         manifest: read("manifest.json")?.unwrap_or_default(),
         checkpoint: read(CHECKPOINT)?.unwrap_or_default(),
-        policy: read(POLICY)?,
+        policies,
         begin: read(BEGIN)?.zip(read(CONSISTENCY)?),
     })
 }
 
-fn sum<R: Read + Seek>(archive: &Archive<R>, place: usize) -> Result<Hash, Stop> {
+/// Unpacks places, entries and their leaves, and notes their sums.
+fn read_entries<R: io::Read + Seek>(
+    archive: &Archive<R>,
+    manifest: Option<&Manifest>,
+    checkpoint: &Checkpoint,
+    sums: &mut [Option<Hash>],
+) -> Result<Result<(Places, entries::Found), Failure>, Stop> {
+    let places = match runs::places(archive, checkpoint.size) {
+        Ok(places) => places,
+        Err(Stop::Bad(failure)) if failure.code == Code::BadRuns => return Ok(Err(failure)),
+        Err(stop) => return Err(stop),
+    };
+    let found = entries::read(archive, manifest, places, checkpoint)?;
+    for (name, sum) in [(entries::ENTRIES, found.sum), (tree::LEAVES, found.leaves)] {
+        if let Some(own) = archive.place(name).and_then(|place| sums.get_mut(place)) {
+            *own = Some(sum);
+        }
+    }
+    Ok(Ok((places, found)))
+}
+
+fn sum<R: io::Read + Seek>(archive: &Archive<R>, place: usize) -> Result<Hash, Stop> {
     let mut reader = archive.reader(place)?;
     let mut piece = vec![0; 64 << 10];
     while reader.read(&mut piece)? > 0 {}
@@ -118,99 +129,136 @@ fn read_manifest(bytes: &[u8], readme: &[u8], key: &Key) -> Result<Manifest, Fai
     Ok(manifest)
 }
 
-/// Everything but sums and covenants: what fails first, if anything.
-fn judge<R: Read + Seek>(
-    archive: &Archive<R>,
-    manifest: &Manifest,
+fn read_checkpoint<'a>(note: &'a [u8], key: &Key) -> Result<(Note<'a>, Checkpoint), Failure> {
+    let read =
+        Note::parse(note).and_then(|note| Checkpoint::of(&note, key).map(|checkpoint| (note, checkpoint)));
+    read.map_err(|text| Failure::new(Code::BadCheckpoint, CHECKPOINT, text))
+}
+
+/// What comes after sums, manifest and the checkpoint's signature, in order: the first that does not hold.
+fn judge(
+    manifest: Manifest,
+    read: Read<'_>,
     small: &Small,
     key: &Key,
     given: Option<&Policy>,
-) -> Result<Result<Judged, Failure>, Stop> {
-    let bad = |text: &str| Failure::new(Code::BadCheckpoint, CHECKPOINT, text);
-    let read = Note::parse(&small.checkpoint)
-        .and_then(|note| Checkpoint::of(&note, key).map(|checkpoint| (note, checkpoint)));
-    let (note, checkpoint) = match read {
-        Ok(read) => read,
-        Err(text) => return Ok(Err(bad(text))),
-    };
+    wrong_covenant: Option<Failure>,
+) -> Result<Good, Failure> {
+    let Read { note, checkpoint, entries } = read;
     if checkpoint.size != manifest.size {
-        return Ok(Err(bad("is of another size than the manifest says")));
+        let text = "is of another size than the manifest says";
+        return Err(Failure::new(Code::BadCheckpoint, CHECKPOINT, text));
     }
-    let own = match own_policy(small, given) {
-        Ok(own) => own,
-        Err(failure) => return Ok(Err(failure)),
+    let own = own_policies(small, given)?;
+    let witnesses = witnesses(&note, &own, given, key)?;
+    let (places, found) = entries?;
+    if places.count != manifest.count {
+        let text = format!("has places for {} entries, the manifest counts {}", places.count, manifest.count);
+        return Err(Failure::new(Code::BadRuns, RUNS, text));
+    }
+    let (unnamed, other) = match found.failure {
+        Some(failure) if failure.code == Code::BadCovenant => (Some(failure), None),
+        other => (None, other),
     };
-    let policy = given.or(own.as_ref());
-    let witnesses = match witnesses(&note, policy, given.is_some(), key) {
-        Ok(witnesses) => witnesses,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    let places = match runs::places(archive, manifest) {
-        Ok(places) => places,
-        Err(Stop::Bad(failure)) if failure.code == Code::BadRuns => return Ok(Err(failure)),
-        Err(stop) => return Err(stop),
+    if let Some(failure) = other {
+        return Err(failure);
+    }
+    let policies: Vec<&Policy> = match given {
+        Some(given) => vec![given],
+        None => own.iter().map(|(_, policy)| policy).collect(),
     };
     let first = places.first.unwrap_or(manifest.size);
-    let against = Against { key, checkpoint, first, policy, binding: given.is_some() };
+    let against = Against { key, checkpoint, first, policies: &policies, binding: given.is_some() };
     let begin = small.begin.as_ref();
-    let begin = begin.map(|(begin, proof)| begin::check(begin, proof, &against)).transpose();
-    let entries = entries::read(archive, manifest, places, &checkpoint.root)?;
-    Ok(Ok(Judged { witnesses, begin, entries }))
-}
-
-/// The policy in the bundle, which has to be the one that was given.
-fn own_policy(small: &Small, given: Option<&Policy>) -> Result<Option<Policy>, Failure> {
-    let Some(text) = &small.policy else { return Ok(None) };
-    let own = Policy::parse(text).map_err(|error| {
-        let line = Some(error.line).filter(|line| *line > 0);
-        Failure { line, ..Failure::new(Code::BadWitnesses, POLICY, error.text) }
-    })?;
-    if given.is_some_and(|given| given.text() != own.text()) {
-        return Err(Failure::new(Code::BadWitnesses, POLICY, "is not the policy that was given"));
+    let begin = begin.map(|(begin, proof)| begin::check(begin, proof, &against)).transpose()?;
+    if let Some(failure) = wrong_covenant.or(unnamed) {
+        return Err(failure);
     }
-    Ok(Some(own))
+    Ok(Good {
+        proves: manifest.proves,
+        origin: key.origin().to_owned(),
+        size: manifest.size,
+        count: manifest.count,
+        from: manifest.question.from,
+        until: manifest.question.until,
+        purpose: manifest.purpose,
+        asked_by: manifest.asked_by,
+        witnesses,
+        begin,
+    })
 }
 
-fn witnesses(note: &Note<'_>, policy: Option<&Policy>, given: bool, key: &Key) -> Result<Witnesses, Failure> {
-    let Some(policy) = policy else { return Ok(Witnesses::NotJudged) };
+/// The policies in the bundle by the hash of their covenant. What was given has to be one of them, if there are any.
+fn own_policies<'a>(small: &'a Small, given: Option<&Policy>) -> Result<Vec<(&'a str, Policy)>, Failure> {
+    let mut own = Vec::with_capacity(small.policies.len());
+    for (name, text) in &small.policies {
+        let read = Policy::parse(text).map_err(|error| {
+            let line = Some(error.line).filter(|line| *line > 0);
+            Failure { line, ..Failure::new(Code::BadWitnesses, name, error.text) }
+        })?;
+        own.push((policy(name).unwrap_or_default(), read));
+    }
+    let same = |given: &Policy| own.iter().any(|(_, policy)| policy.text() == given.text());
+    if !own.is_empty() && given.is_some_and(|given| !same(given)) {
+        return Err(Failure::new(Code::BadWitnesses, POLICIES, "has not the policy that was given"));
+    }
+    Ok(own)
+}
+
+fn witnesses(
+    note: &Note<'_>,
+    own: &[(&str, Policy)],
+    given: Option<&Policy>,
+    key: &Key,
+) -> Result<Witnesses, Failure> {
     let bad = |text: &str| Failure::new(Code::BadWitnesses, CHECKPOINT, text);
-    let quorum = policy.judge(note, key).map_err(bad)?;
-    match (given, quorum.met) {
-        (true, true) => Ok(Witnesses::Given(quorum)),
-        (true, false) => Err(bad("does not have the cosignatures that the policy asks for")),
-        (false, _) => Ok(Witnesses::Own(quorum)),
+    if let Some(given) = given {
+        let quorum = given.judge(note, key).map_err(bad)?;
+        let met = quorum.met.then_some(Witnesses::Given(quorum));
+        return met.ok_or_else(|| bad("does not have the cosignatures that the policy asks for"));
     }
+    let mut judged = Vec::with_capacity(own.len());
+    for (covenant, policy) in own {
+        judged.push(((*covenant).to_owned(), policy.judge(note, key).map_err(bad)?));
+    }
+    Ok(if judged.is_empty() { Witnesses::NotJudged } else { Witnesses::Own(judged) })
 }
 
 /// The list of sums, which is the member after the last one summed, and the log's signature under it.
-fn check_sums<R: Read + Seek>(
+///
+/// # Errors
+/// When they do not unpack. What does not hold is in the answer.
+fn check_sums<R: io::Read + Seek>(
     archive: &Archive<R>,
     sums: &[Hash],
     place: usize,
     key: &Key,
-) -> Result<(), Stop> {
+) -> Result<Result<(), Failure>, Stop> {
     let (list, list_sum) = archive.whole(place)?;
     let (signed, _) = archive.whole(place + 1)?;
-    let mut rest = list.as_slice();
-    let mut line = 0;
-    for (member, sum) in archive.members.iter().zip(sums) {
-        line += 1;
-        let expected = format!("{}  {}\n", HEXLOWER.encode(sum), member.name);
-        rest = rest.strip_prefix(expected.as_bytes()).ok_or_else(|| {
-            let text = format!("does not have the digest of {} here", member.name);
-            Failure::at(Code::BadSums, SUMS, line, text)
-        })?;
-    }
-    if !rest.is_empty() {
-        return Err(Failure::at(Code::BadSums, SUMS, line + 1, "has something after the last member").into());
-    }
+    let listed = || {
+        let mut rest = list.as_slice();
+        let mut line = 0;
+        for (member, sum) in archive.members.iter().zip(sums) {
+            line += 1;
+            let expected = format!("{}  {}\n", HEXLOWER.encode(sum), member.name);
+            rest = rest.strip_prefix(expected.as_bytes()).ok_or_else(|| {
+                let text = format!("does not have the digest of {} here", member.name);
+                Failure::at(Code::BadSums, SUMS, line, text)
+            })?;
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::at(Code::BadSums, SUMS, line + 1, "has something after the last member"))
+    };
     let expected = format!("{}\nseinhuis/export/1\n{}\n", key.origin(), HEXLOWER.encode(&list_sum));
     let bad = |text: &str| Failure::new(Code::BadSumsSignature, NOTE, text);
-    let note = Note::parse(&signed).map_err(bad)?;
-    if note.signed_by(key).map_err(bad)? != expected {
-        return Err(bad("is a note about something else").into());
-    }
-    Ok(())
+    let noted = || match Note::parse(&signed).and_then(|note| note.signed_by(key)).map_err(bad)? {
+        text if text == expected => Ok(()),
+        _ => Err(bad("is a note about something else")),
+    };
+    Ok(listed().and_then(|()| noted()))
 }
 
 /// The first covenant whose bytes do not have the hash in its name.

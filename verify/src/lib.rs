@@ -16,6 +16,7 @@ mod period;
 mod policy;
 mod runs;
 pub mod say;
+mod tree;
 
 use core::fmt;
 use std::io::{self, Read, Seek};
@@ -28,6 +29,8 @@ pub use policy::{Policy, PolicyError, Quorum};
 pub enum Code {
     /// Not a ZIP as described.
     BadArchive,
+    /// A line is not the entry that the log has at its place.
+    BadLine,
     /// The list of sums is not that of the members.
     BadSums,
     /// The list of sums is not signed by the log's key.
@@ -61,6 +64,7 @@ impl Code {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadArchive => "bad-archive",
+            Self::BadLine => "bad-line",
             Self::BadSums => "bad-sums",
             Self::BadSumsSignature => "bad-sums-signature",
             Self::BadManifest => "bad-manifest",
@@ -95,15 +99,18 @@ pub struct Failure {
     pub line: Option<u64>,
     /// What does not hold, in English.
     pub text: String,
+    /// Of a line that is not the log's: the first other check that does not hold either. Without one, whoever signed
+    /// the sums signed them over the changed line.
+    pub also: Option<Box<Failure>>,
 }
 
 impl Failure {
     fn new(code: Code, file: &str, text: impl Into<String>) -> Self {
-        Self { code, file: file.to_owned(), line: None, text: text.into() }
+        Self { code, file: file.to_owned(), line: None, text: text.into(), also: None }
     }
 
     fn at(code: Code, file: &str, line: u64, text: impl Into<String>) -> Self {
-        Self { code, file: file.to_owned(), line: Some(line), text: text.into() }
+        Self { line: Some(line), ..Self::new(code, file, text) }
     }
 }
 
@@ -117,12 +124,12 @@ pub enum Proves {
 }
 
 /// Who judged whether others than the log have seen the checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Witnesses {
     /// Nobody: the bundle has no policy and none was given.
     NotJudged,
-    /// The policy in the bundle, which is the broker's word.
-    Own(Quorum),
+    /// The policies in the bundle, which are the broker's word: the hash of each one's covenant, and what it says.
+    Own(Vec<(String, Quorum)>),
     /// The policy that was given; it is met.
     Given(Quorum),
 }

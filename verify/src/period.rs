@@ -44,7 +44,7 @@ impl<'a> Asked<'a> {
     }
 
     fn fail(&mut self, line: Option<u64>, file: &str, text: &str) {
-        let failure = Failure { code: Code::BadQuestion, file: file.to_owned(), line, text: text.to_owned() };
+        let failure = Failure { line, ..Failure::new(Code::BadQuestion, file, text) };
         self.failure.get_or_insert(failure);
     }
 

@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use crate::{Code, Good, Proves, Quorum, Verdict, Witnesses};
+use crate::{Code, Failure, Good, Proves, Quorum, Verdict, Witnesses};
 
 /// A language for the sentence that says what a verdict means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,10 @@ const fn bad_sentence(code: Code, language: Language) -> &'static str {
         Code::BadArchive => [
             "Het bestand is geen exportbundel zoals beschreven.",
             "The file is not an export bundle as described.",
+        ],
+        Code::BadLine => [
+            "Een regel is niet de regel die op die plaats in het logboek staat.",
+            "A line is not the entry that stands at its place in the log.",
         ],
         Code::BadSums => [
             "Een onderdeel is veranderd nadat de lijst met controlegetallen is gemaakt.",
@@ -101,29 +105,36 @@ pub fn sentence(verdict: &Verdict, language: Language) -> String {
     }
 }
 
-/// Who has seen the checkpoint, in one plain sentence.
+/// What a policy of the bundle says, by the start of its covenant's hash.
+fn own(covenant: &str, quorum: Quorum) -> [String; 2] {
+    let Quorum { witnesses, of, met } = quorum;
+    let (enough, suffice) = if met { ("genoeg", "enough") } else { ("niet genoeg", "not enough") };
+    let covenant = covenant.get(..16).unwrap_or_default();
+    [
+        format!(
+            "Getuigen voor convenant {covenant}: {witnesses} van {of} volgens het beleid in de bundel zelf, {enough}; dat is het woord van de broker."
+        ),
+        format!(
+            "Witnesses for covenant {covenant}: {witnesses} of {of} by the policy in the bundle itself, {suffice}; that is the broker's word."
+        ),
+    ]
+}
+
+/// Who has seen the checkpoint, a line for each policy.
 fn witnesses(good: &Good, language: Language) -> String {
-    let count = |quorum: Quorum| (quorum.witnesses, quorum.of);
-    let [dutch, english] = match good.witnesses {
+    let [dutch, english] = match &good.witnesses {
         Witnesses::NotJudged => [
             "Getuigen: niet beoordeeld; geef met --policy het beleid van een deelnemer.".to_owned(),
             "Witnesses: not judged; give a partner's policy with --policy.".to_owned(),
         ],
-        Witnesses::Own(quorum) => {
-            let (witnesses, of) = count(quorum);
-            let (enough, suffice) =
-                if quorum.met { ("genoeg", "enough") } else { ("niet genoeg", "not enough") };
-            [
-                format!(
-                    "Getuigen: {witnesses} van {of} volgens het beleid in de bundel zelf, {enough}; dat is het woord van de broker."
-                ),
-                format!(
-                    "Witnesses: {witnesses} of {of} by the policy in the bundle itself, {suffice}; that is the broker's word."
-                ),
-            ]
+        Witnesses::Own(policies) => {
+            let said: Vec<[String; 2]> =
+                policies.iter().map(|(covenant, quorum)| own(covenant, *quorum)).collect();
+            let lines = |pick: fn(&[String; 2]) -> &str| said.iter().map(pick).collect::<Vec<_>>().join("\n");
+            [lines(|[dutch, _]| dutch), lines(|[_, english]| english)]
         }
         Witnesses::Given(quorum) => {
-            let (witnesses, of) = count(quorum);
+            let Quorum { witnesses, of, .. } = quorum;
             [
                 format!("Getuigen: {witnesses} van {of}, genoeg volgens het gegeven beleid."),
                 format!("Witnesses: {witnesses} of {of}, enough by the policy given."),
@@ -149,9 +160,15 @@ pub fn people(verdict: &Verdict, language: Language) -> String {
         }
         Verdict::Bad(failure) => {
             let label = if language == Language::Dutch { ", regel " } else { ", line " };
-            let line = failure.line.map(|line| format!("{label}{line}")).unwrap_or_default();
-            let file = if failure.file.is_empty() { "ZIP" } else { &failure.file };
-            format!("{file}{line}: {}", failure.text)
+            let told = |failure: &Failure| {
+                let line = failure.line.map(|line| format!("{label}{line}")).unwrap_or_default();
+                let file = if failure.file.is_empty() { "ZIP" } else { &failure.file };
+                format!("{file}{line}: {}", failure.text)
+            };
+            let word = if language == Language::Dutch { "Ook" } else { "Also" };
+            let also = failure.also.as_ref();
+            let also = also.map(|also| format!("\n{word} {}: {}", also.code, told(also)));
+            told(failure) + &also.unwrap_or_default()
         }
     };
     format!("{}\n{}\n{detail}\n", verdict.code(), sentence(verdict, language))
@@ -171,28 +188,51 @@ pub fn json(verdict: &Verdict, language: Language) -> String {
             fields.extend(good.until.map(|until| ("until", until.to_string())));
             fields.push(("purpose", quoted(&good.purpose)));
             fields.extend(good.asked_by.as_ref().map(|who| ("asked_by", quoted(who))));
-            let (policy, quorum) = match good.witnesses {
-                Witnesses::NotJudged => ("none", None),
-                Witnesses::Own(quorum) => ("bundle", Some(quorum)),
-                Witnesses::Given(quorum) => ("given", Some(quorum)),
-            };
-            fields.push(("policy", quoted(policy)));
-            if let Some(quorum) = quorum {
-                fields.push(("witnesses", quorum.witnesses.to_string()));
-                fields.push(("witnesses_of", quorum.of.to_string()));
-                fields.push(("quorum", quoted(if quorum.met { "met" } else { "not met" })));
-            }
+            fields.extend(policies(&good.witnesses));
             fields.extend(good.begin.map(|begin| ("begin", begin.to_string())));
         }
         Verdict::Bad(failure) => {
             fields.push(("file", quoted(&failure.file)));
             fields.extend(failure.line.map(|line| ("line", line.to_string())));
             fields.push(("problem", quoted(&failure.text)));
+            if let Some(also) = &failure.also {
+                fields.push(("also", quoted(also.code.as_str())));
+                fields.push(("also_file", quoted(&also.file)));
+                fields.extend(also.line.map(|line| ("also_line", line.to_string())));
+            }
         }
     }
     fields.push(("sentence", quoted(&sentence(verdict, language))));
+    object(&fields) + "\n"
+}
+
+type Fields = Vec<(&'static str, String)>;
+
+fn object(fields: &Fields) -> String {
     let fields: Vec<String> = fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
-    format!("{{{}}}\n", fields.join(","))
+    format!("{{{}}}", fields.join(","))
+}
+
+/// Who judged the witnesses, and what came of it.
+fn policies(witnesses: &Witnesses) -> Fields {
+    let said = |quorum: &Quorum| {
+        vec![
+            ("witnesses", quorum.witnesses.to_string()),
+            ("witnesses_of", quorum.of.to_string()),
+            ("quorum", quoted(if quorum.met { "met" } else { "not met" })),
+        ]
+    };
+    match witnesses {
+        Witnesses::NotJudged => vec![("policy", quoted("none"))],
+        Witnesses::Given(quorum) => [vec![("policy", quoted("given"))], said(quorum)].concat(),
+        Witnesses::Own(policies) => {
+            let each = policies.iter().map(|(covenant, quorum)| {
+                object(&[vec![("covenant", quoted(covenant))], said(quorum)].concat())
+            });
+            let each: Vec<String> = each.collect();
+            vec![("policy", quoted("bundle")), ("policies", format!("[{}]", each.join(",")))]
+        }
+    }
 }
 
 fn quoted(text: &str) -> String {

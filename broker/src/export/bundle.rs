@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
+use std::thread;
 
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::time::Timestamp;
@@ -11,14 +12,14 @@ use seinhuis_shell::complaint::Complaint;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{Archive, Method, Open};
+use super::archive::{self, Archive, Method, Open};
+use super::book::{Made, Making};
 use super::csv::Style;
-use super::find::{self, Found, Run};
+use super::find::{self, Found};
 use super::progress::Progress;
 use super::report::{self, Tally};
 use super::row::{Row, problem};
-use super::state::{Paths, Pins, State};
-use super::xlsx::{Limits, Workbook};
+use super::state::{Begun, Paths, Pins, State};
 use super::{Source, failed, readme};
 use crate::log::Reader;
 
@@ -26,8 +27,12 @@ use crate::log::Reader;
 const FORMAT: &str = "seinhuis/export/1";
 /// Covenant versions in a bundle at most: a bundle has 4,096 members.
 const COVENANTS: usize = 4000;
-/// The one member that is packed already.
+/// A member that is packed already.
 const WORKBOOK: &str = "entries.xlsx";
+/// One of hashes only.
+const LEAVES: &str = "leaves.bin";
+/// What does not get smaller.
+const STORED: [&str; 2] = [WORKBOOK, LEAVES];
 
 type Out = BufWriter<File>;
 type Member<'a> = Open<'a, Out>;
@@ -86,13 +91,14 @@ impl Job<'_> {
         self.text("README.txt", &readme::text(&pins, &origin, found.count))?;
         self.text("manifest.json", &manifest)?;
         self.text("checkpoint.txt", &pins.checkpoint)?;
-        if let Some(policy) = &pins.policy {
-            self.text("policy.txt", policy)?;
+        for (covenant, policy) in &pins.policies {
+            self.text(&format!("policies/{covenant}.txt"), policy)?;
         }
         self.begin()?;
-        self.whole("entries.jsonl", |job, member| {
-            let mut reader = job.source.log.checking_reader();
-            job.each(&mut reader, |_, entry| member.write_all(entry).and_then(|()| member.write_all(b"\n")))
+        self.long("entries.jsonl", b"", self.source.log.checking_reader(), |line, _, entry| {
+            line.extend_from_slice(entry);
+            line.push(b'\n');
+            Some(())
         })?;
         self.whole("runs.txt", |job, member| {
             for run in find::runs(&job.paths.runs).map_err(|error| job.failed(&error))? {
@@ -102,10 +108,9 @@ impl Job<'_> {
             Ok(())
         })?;
         self.whole("proof.txt", |job, member| job.proof(member))?;
+        self.whole(LEAVES, |job, member| job.leaves(member))?;
         if pins.views {
-            self.table("entries.csv", Style::Plain)?;
-            self.table("entries-excel.csv", Style::Excel)?;
-            self.workbook(found.count)?;
+            self.tables(found.count)?;
         }
         let covenants = self.report(&pins, found.count)?;
         self.covenants(&covenants)?;
@@ -138,11 +143,9 @@ impl Job<'_> {
 
     /// What is in the archive is on stable storage, and the state says so.
     fn keep(&mut self) -> Result<(), Complaint> {
-        let out = self.archive.get_mut();
-        out.flush()
-            .and_then(|()| out.get_ref().sync_data())
-            .map_err(|error| failed(&self.paths.bundle, &error))?;
+        stable(self.archive.get_mut()).map_err(|error| failed(&self.paths.bundle, &error))?;
         self.state.members = self.archive.members().to_vec();
+        self.state.begun = None;
         self.state.save(self.paths)
     }
 
@@ -163,7 +166,7 @@ impl Job<'_> {
         if self.has(name) {
             return Ok(());
         }
-        let method = if name == WORKBOOK { Method::Stored } else { Method::Deflated };
+        let method = if STORED.contains(&name) { Method::Stored } else { Method::Deflated };
         let mut member =
             self.archive.begin(name, method).map_err(|error| failed(&self.paths.bundle, &error))?;
         let mut part = Part {
@@ -192,32 +195,82 @@ impl Job<'_> {
     }
 
     fn table(&mut self, name: &str, style: Style) -> Result<(), Complaint> {
-        self.whole(name, |job, member| {
-            member.write_all(style.head().as_bytes()).map_err(|error| job.failed(&error))?;
-            let mut line = String::new();
-            job.rows(|index, time, row| {
-                line.clear();
-                style.row(&mut line, index, &Timestamp(time).to_string(), row);
-                member.write_all(line.as_bytes())
-            })
+        let head = style.head();
+        self.long(name, head.as_bytes(), self.source.log.reader(), |line, index, entry| {
+            let (row, time) = read(entry)?;
+            style.row(line, index, &Timestamp(time).to_string(), &row);
+            Some(())
         })
     }
 
-    /// The workbook is an archive of its own, with sizes in front of its members: it is made beside the bundle.
-    fn workbook(&mut self, count: u64) -> Result<(), Complaint> {
+    /// Writes a member with something for each entry, and keeps it again and again, so that it is gone on with where
+    /// it was cut last. `put` gives nothing for what is no entry.
+    fn long(
+        &mut self,
+        name: &str,
+        head: &[u8],
+        mut reader: Reader<'_>,
+        mut put: impl FnMut(&mut Vec<u8>, u64, &[u8]) -> Option<()>,
+    ) -> Result<(), Complaint> {
+        if self.has(name) {
+            return Ok(());
+        }
+        let fail = |error: io::Error| failed(&self.paths.bundle, &error);
+        let begun = self.state.begun.clone().filter(|begun| begun.part.name == name);
+        let mut done = begun.as_ref().map_or(0, |begun| begun.entries);
+        let mut member = if let Some(Begun { part, .. }) = &begun {
+            let mut file = File::open(&self.paths.bundle).map_err(fail)?;
+            file.seek(SeekFrom::Start(archive::inside(part))).map_err(fail)?;
+            self.archive.reopen(part, file).map_err(fail)?
+        } else {
+            // A cut keeps what is before this member too.
+            self.state.members = self.archive.members().to_vec();
+            let mut member = self.archive.begin(name, Method::Deflated).map_err(fail)?;
+            member.write_all(head).map_err(fail)?;
+            member
+        };
+        let mut line = Vec::new();
+        self.progress.tick(done);
+        for index in find::indexes(&self.paths.runs, done).map_err(fail)? {
+            let index = index.map_err(fail)?;
+            let entry = reader.entry(index)?;
+            line.clear();
+            put(&mut line, index, entry).ok_or_else(|| self.source.log.damaged(&problem(entry)))?;
+            member.write_all(&line).map_err(fail)?;
+            self.progress.tick(1);
+            done += 1;
+            if done.is_multiple_of(self.state.pins.stride) {
+                let part = member.cut().map_err(fail)?;
+                stable(member.get_mut()).map_err(fail)?;
+                self.state.begun = Some(Begun { part, entries: done });
+                self.state.save(self.paths)?;
+            }
+        }
+        member.end().map_err(fail)?;
+        self.keep()
+    }
+
+    /// The tables, and the workbook: an archive of its own, with sizes in front of its members, made beside the bundle.
+    fn tables(&mut self, count: u64) -> Result<(), Complaint> {
+        let (source, paths, aside) = (self.source, self.paths, self.progress.aside());
+        let about = readme::about(&self.state.pins, &source.key.1.origin, count);
+        thread::scope(|scope| {
+            let book =
+                (!self.has(WORKBOOK)).then(|| Making::new(source, paths, about, aside.clone()).start(scope));
+            let tables = self
+                .table("entries.csv", Style::Plain)
+                .and_then(|()| self.table("entries-excel.csv", Style::Excel));
+            if tables.is_err() {
+                aside.end();
+            }
+            let made = book.map_or(Ok(()), Made::wait);
+            tables.and(made)
+        })?;
         self.whole(WORKBOOK, |job, member| {
-            let fail = |error: io::Error| failed(&job.paths.workbook, &error);
-            let mut options = File::options();
-            options.read(true).write(true).create(true).truncate(true);
-            let file = options.open(&job.paths.workbook).map_err(fail)?;
-            let mut book = Workbook::new(BufWriter::with_capacity(1 << 20, file), Limits::default());
-            let about = readme::about(job.pins, &job.source.key.1.origin, count);
-            job.sheets(&mut book)?;
-            let done = book.finish(&about).map_err(fail)?;
-            let mut file = done.into_inner().map_err(|error| fail(error.into_error()))?;
-            file.seek(SeekFrom::Start(0)).map_err(fail)?;
-            let mut copied = io::BufReader::with_capacity(1 << 20, file);
-            io::copy(&mut copied, member).map(drop).map_err(fail)
+            let book = File::open(&job.paths.workbook);
+            let copied =
+                book.and_then(|book| io::copy(&mut io::BufReader::with_capacity(1 << 20, book), member));
+            copied.map(drop).map_err(|error| failed(&job.paths.workbook, &error))
         })
     }
 
@@ -229,10 +282,7 @@ impl Job<'_> {
         }
         let mut tally = Tally::default();
         let mut part = Part { source: self.source, paths: self.paths, pins, progress: &mut self.progress };
-        part.rows(|_, time, row| {
-            tally.add(pins.question.spans(time), time, row);
-            Ok(())
-        })?;
+        part.rows(|time, row| tally.add(pins.question.spans(time), time, row))?;
         let covenants: Vec<Digest> = tally.covenants().take(COVENANTS).collect();
         self.state.covenants = Some(covenants.iter().map(Digest::to_string).collect());
         if pins.views {
@@ -270,6 +320,12 @@ impl Job<'_> {
     }
 }
 
+/// Puts what was written on stable storage.
+fn stable(out: &mut Out) -> io::Result<()> {
+    out.flush()?;
+    out.get_ref().sync_data()
+}
+
 /// What a member is made from.
 struct Part<'a> {
     source: &'a Source<'a>,
@@ -283,43 +339,22 @@ impl Part<'_> {
         failed(&self.paths.bundle, error)
     }
 
-    /// Gives every entry of the answer.
-    fn each(
-        &mut self,
-        reader: &mut Reader<'_>,
-        mut each: impl FnMut(u64, &[u8]) -> io::Result<()>,
-    ) -> Result<(), Complaint> {
-        for run in find::runs(&self.paths.runs).map_err(|error| self.failed(&error))? {
-            let Run { first, count } = run.map_err(|error| self.failed(&error))?;
-            for index in first..first + count {
-                each(index, reader.entry(index)?).map_err(|error| self.failed(&error))?;
-                self.progress.tick(1);
-            }
+    /// Gives every entry of the answer with its time.
+    fn rows(&mut self, mut each: impl FnMut(u64, &Row<'_>)) -> Result<(), Complaint> {
+        let mut reader = self.source.log.reader();
+        for index in find::indexes(&self.paths.runs, 0).map_err(|error| self.failed(&error))? {
+            let entry = reader.entry(index.map_err(|error| self.failed(&error))?)?;
+            let (row, time) = read(entry).ok_or_else(|| self.source.log.damaged(&problem(entry)))?;
+            each(time, &row);
+            self.progress.tick(1);
         }
         Ok(())
     }
 
-    /// Gives every entry of the answer with its time.
-    fn rows(&mut self, mut each: impl FnMut(u64, u64, &Row<'_>) -> io::Result<()>) -> Result<(), Complaint> {
-        let mut reader = self.source.log.reader();
-        let mut damaged = None;
-        let done = self.each(&mut reader, |index, entry| {
-            if let Some((row, time)) = read(entry) {
-                return each(index, time, &row);
-            }
-            damaged = Some(problem(entry));
-            Err(io::ErrorKind::InvalidData.into())
-        });
-        damaged.map_or(done, |problem| Err(self.source.log.damaged(&problem)))
-    }
-
     fn proof(&self, member: &mut Member<'_>) -> Result<(), Complaint> {
-        let mut trouble = None;
-        let runs = find::runs(&self.paths.runs).map_err(|error| self.failed(&error))?;
-        let mut unread = None;
-        let indexes = runs
-            .map_while(|run| run.map_err(|error| unread = Some(error)).ok())
-            .flat_map(|run| run.first..run.first + run.count);
+        let (mut trouble, mut unread) = (None, None);
+        let indexes = find::indexes(&self.paths.runs, 0).map_err(|error| self.failed(&error))?;
+        let indexes = indexes.map_while(|index| index.map_err(|error| unread = Some(error)).ok());
         self.source.log.subset_proof(indexes, self.pins.size, &mut |hash| {
             if trouble.is_none() {
                 trouble = writeln!(member, "{hash}").err();
@@ -328,33 +363,18 @@ impl Part<'_> {
         unread.or(trouble).map_or(Ok(()), |error| Err(self.failed(&error)))
     }
 
-    /// Fills a workbook sheet after sheet.
-    fn sheets(&mut self, book: &mut Workbook<Out>) -> Result<(), Complaint> {
-        let fail = |error: io::Error| failed(&self.paths.workbook, &error);
-        let mut reader = self.source.log.reader();
-        let runs = find::runs(&self.paths.runs).map_err(fail)?;
-        let mut unread = None;
-        let mut indexes = runs
-            .map_while(|run| run.map_err(|error| unread = Some(error)).ok())
-            .flat_map(|run| run.first..run.first + run.count);
-        let mut next = indexes.next();
-        while next.is_some() {
-            let Some(mut sheet) = book.sheet().map_err(fail)? else { return Ok(()) };
-            while let Some(index) = next.filter(|_| sheet.has_room()) {
-                let entry = reader.entry(index)?;
-                let (row, time) = read(entry).ok_or_else(|| self.source.log.damaged(&problem(entry)))?;
-                sheet.row(index, time, &row).map_err(fail)?;
-                self.progress.tick(1);
-                next = indexes.next();
-            }
-            sheet.end().map_err(fail)?;
+    /// The hash of each entry, from the tiles: the log's own word about every line.
+    fn leaves(&self, member: &mut Member<'_>) -> Result<(), Complaint> {
+        for index in find::indexes(&self.paths.runs, 0).map_err(|error| self.failed(&error))? {
+            let leaf = self.source.log.leaf(index.map_err(|error| self.failed(&error))?)?;
+            member.write_all(&leaf.0).map_err(|error| self.failed(&error))?;
         }
-        drop(indexes);
-        unread.map_or(Ok(()), |error| Err(fail(error)))
+        Ok(())
     }
 }
 
-fn read(entry: &[u8]) -> Option<(Row<'_>, u64)> {
+/// An entry's fields and its time; nothing for what is none.
+pub(super) fn read(entry: &[u8]) -> Option<(Row<'_>, u64)> {
     let row = Row::read(entry)?;
     Some((row, row.time()?))
 }

@@ -1,5 +1,7 @@
 //! The entries as tables of text, for programs and for spreadsheets.
 
+use std::io::Write as _;
+
 use super::row::{Field, Row};
 
 /// The columns after the index, in the order of the question an auditor asks: when, what, who, under what.
@@ -41,10 +43,10 @@ pub(super) enum Style {
 }
 
 impl Style {
-    const fn separator(self) -> char {
+    const fn separator(self) -> u8 {
         match self {
-            Self::Plain => ',',
-            Self::Excel => ';',
+            Self::Plain => b',',
+            Self::Excel => b';',
         }
     }
 
@@ -53,37 +55,43 @@ impl Style {
         let mark = if self == Self::Excel { "\u{feff}" } else { "" };
         let mut head = format!("{mark}index");
         for column in COLUMNS {
-            head.push(self.separator());
+            head.push(char::from(self.separator()));
             head.push_str(column.name());
         }
         head + "\r\n"
     }
 
     /// Adds an entry as a row; `time` is its time in words.
-    pub(super) fn row(self, out: &mut String, index: u64, time: &str, row: &Row<'_>) {
-        out.push_str(&index.to_string());
+    pub(super) fn row(self, out: &mut Vec<u8>, index: u64, time: &str, row: &Row<'_>) {
+        // Writing to memory cannot fail.
+        _ = write!(out, "{index}");
         for column in COLUMNS {
             out.push(self.separator());
             if column == Field::Time {
-                out.push_str(time);
+                out.extend_from_slice(time.as_bytes());
             } else if let Some(value) = row.get(column) {
                 self.cell(out, &value);
             }
         }
-        out.push_str("\r\n");
+        out.extend_from_slice(b"\r\n");
     }
 
     /// A cell. What a spreadsheet would take for a formula gets an apostrophe in front; in the form for spreadsheets
     /// what it would take for a number and round too, such as an OIN.
-    fn cell(self, out: &mut String, text: &str) {
-        let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    fn cell(self, out: &mut Vec<u8>, text: &str) {
+        let formula = matches!(text.as_bytes().first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'));
         let number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'e' | b'E');
         let long = self == Self::Excel && text.len() > 11 && text.bytes().all(number);
-        let mark = if formula || long { "'" } else { "" };
-        if text.contains([',', ';', '"', '\n', '\r']) {
-            out.extend(["\"", mark, &text.replace('"', "\"\""), "\""]);
+        let mark: &[u8] = if formula || long { b"'" } else { b"" };
+        // All of it is looked at, many bytes at a time.
+        let special = |byte: u8| matches!(byte, b',' | b';' | b'"' | b'\n' | b'\r');
+        if text.bytes().fold(false, |found, byte| found | special(byte)) {
+            for part in [b"\"", mark, text.replace('"', "\"\"").as_bytes(), b"\""] {
+                out.extend_from_slice(part);
+            }
         } else {
-            out.extend([mark, text]);
+            out.extend_from_slice(mark);
+            out.extend_from_slice(text.as_bytes());
         }
     }
 }
@@ -93,9 +101,9 @@ mod tests {
     use super::*;
 
     fn cell(style: Style, text: &str) -> String {
-        let mut out = String::new();
+        let mut out = Vec::new();
         style.cell(&mut out, text);
-        out
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -118,8 +126,9 @@ mod tests {
         let entry = br#"{"flow":"a,b;c","kind":"start","salt":"00","time":5,"v":1}"#;
         let row = Row::read(entry).unwrap();
         for (style, separator) in [(Style::Plain, ','), (Style::Excel, ';')] {
-            let mut out = String::new();
+            let mut out = Vec::new();
             style.row(&mut out, 7, "1970", &row);
+            let out = String::from_utf8(out).unwrap();
             let quoted = out.replacen("\"a,b;c\"", "flow", 1);
             assert_eq!(quoted.split(separator).count(), style.head().split(separator).count());
             assert!(out.starts_with(&format!("7{separator}1970{separator}start")) && out.ends_with("\r\n"));

@@ -186,6 +186,30 @@ pub(super) fn runs(path: &Path) -> io::Result<impl Iterator<Item = io::Result<Ru
     Ok(std::iter::from_fn(move || next().transpose()))
 }
 
+/// The indexes in a file of runs, in order, without the first `skipped`.
+pub(super) fn indexes(
+    path: &Path,
+    skipped: u64,
+) -> io::Result<impl Iterator<Item = io::Result<u64>> + use<>> {
+    let mut runs = runs(path)?;
+    let (mut run, mut left) = (0..0, skipped);
+    Ok(std::iter::from_fn(move || {
+        loop {
+            if let Some(index) = run.next() {
+                return Some(Ok(index));
+            }
+            match runs.next()? {
+                Ok(Run { first, count }) => {
+                    let skipped = left.min(count);
+                    left -= skipped;
+                    run = first + skipped..first + count;
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }))
+}
+
 /// Whether a file of runs is as it was written.
 pub(super) fn is_whole(path: &Path, found: &Found) -> io::Result<bool> {
     Ok(sum_of(File::open(path)?)?.1 == found.sum)

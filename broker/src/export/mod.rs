@@ -1,9 +1,10 @@
 //! Exports of the exchange log: a bundle that anybody can check without this broker (docs/log.md).
 //!
 //! A bundle is written member by member, each read from the log as it is written: memory does not grow with the log.
-//! What was interrupted goes on after the last member that is whole (`state`).
+//! What was interrupted goes on after the last member that is whole, and in long ones after the last cut (`state`).
 
 mod archive;
+mod book;
 mod bundle;
 mod csv;
 mod find;
@@ -15,6 +16,7 @@ mod row;
 mod state;
 mod xlsx;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
@@ -37,6 +39,11 @@ use crate::log::Log;
 use archive::Archive;
 use progress::Progress;
 use state::{Paths, Pins, State};
+
+/// Entries between two places in a member from which an interrupted export goes on: some 10 MiB as they are packed.
+const STRIDE: u64 = 65_536;
+/// Policies in a bundle at most (docs/log.md).
+const POLICIES: usize = 64;
 
 /// What an export is made from.
 #[expect(missing_debug_implementations, reason = "it holds ways to look something up")]
@@ -61,8 +68,8 @@ pub struct Witnessed {
     /// A checkpoint with the log's signature and the lines of witnesses, as a note: what the export rests on. Without
     /// one it rests on all of the log, signed by the log alone.
     pub checkpoint: Option<Vec<u8>>,
-    /// The policy by which this broker asks for witnesses (C2SP tlog-policy).
-    pub policy: Option<String>,
+    /// The policies by which this broker asks for witnesses (C2SP tlog-policy), by the covenant that says so.
+    pub policies: BTreeMap<Digest, String>,
 }
 
 /// How an export is made.
@@ -152,7 +159,7 @@ pub fn write(source: &Source<'_>, question: &Question, out: &Path, how: How) -> 
         state.save(&paths)?;
         state
     };
-    file.set_len(archive::end_of(&state.members)).map_err(fail)?;
+    file.set_len(state.end()).map_err(fail)?;
     let mut to = BufWriter::with_capacity(1 << 20, file);
     std::io::Seek::seek(&mut to, std::io::SeekFrom::End(0)).map_err(fail)?;
     let mut job = bundle::Job {
@@ -188,6 +195,7 @@ fn pins(source: &Source<'_>, question: &Question, views: bool) -> Result<Pins, C
     if size > source.log.size() || source.log.root(size)? != *checkpoint.root() {
         return Err(source.log.damaged("what witnesses signed is not what it holds"));
     }
+    let policies = source.witnessed.policies.iter().take(POLICIES);
     Ok(Pins {
         question: question.clone(),
         views,
@@ -196,7 +204,8 @@ fn pins(source: &Source<'_>, question: &Question, views: bool) -> Result<Pins, C
         root: *checkpoint.root(),
         created: source.now,
         checkpoint: note.to_string(),
-        policy: source.witnessed.policy.clone(),
+        policies: policies.map(|(covenant, policy)| (covenant.to_string(), policy.clone())).collect(),
+        stride: STRIDE,
     })
 }
 

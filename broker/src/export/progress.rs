@@ -4,6 +4,8 @@
 //! bundle reaches both, and nothing depends on it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often it is written.
@@ -19,12 +21,38 @@ pub(super) struct Progress {
     total: u64,
     shown: Instant,
     looked: u64,
+    aside: Aside,
+}
+
+/// Steps that another thread does, and whether it is to go on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Aside {
+    done: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+}
+
+impl Aside {
+    /// A step was done. `false` when nobody waits for the next.
+    pub(super) fn tick(&self) -> bool {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        !self.over.load(Ordering::Relaxed)
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Progress {
     /// One that is written to `path`.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, done: 0, total: 0, shown: Instant::now(), looked: 0 }
+        Self { path, done: 0, total: 0, shown: Instant::now(), looked: 0, aside: Aside::default() }
+    }
+
+    /// For the steps of another thread.
+    pub(super) fn aside(&self) -> Aside {
+        self.aside.clone()
     }
 
     /// There is more to do than was known.
@@ -42,7 +70,8 @@ impl Progress {
         if self.shown.elapsed() >= PACE {
             self.shown = Instant::now();
             // An export does not fail because nobody can see how far it is.
-            _ = std::fs::write(&self.path, format!("{} {}\n", self.done, self.total));
+            let done = self.done.saturating_add(self.aside.done.load(Ordering::Relaxed));
+            _ = std::fs::write(&self.path, format!("{done} {}\n", self.total));
         }
     }
 }

@@ -50,6 +50,15 @@ impl Interrupted {
         self.dir.path().join("out.zip")
     }
 
+    fn partial_path(&self) -> PathBuf {
+        Paths::of(&self.out()).bundle
+    }
+
+    fn read_state(&self) -> Value {
+        let path = self.dir.path().join("out.zip.partial.state");
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
+
     fn put(&self, state: &Value, partial: &[u8], runs: &[u8]) {
         let put = |end: &str, bytes: &[u8]| {
             std::fs::write(self.dir.path().join(format!("out.zip.partial{end}")), bytes).unwrap();
@@ -158,4 +167,62 @@ fn what_is_not_as_it_was_does_not_go_on() {
     case.resume(&case.question, AGAIN).unwrap();
     std::fs::remove_file(case.out()).unwrap();
     case.refuses(&case.question, AGAIN, "no interrupted export");
+}
+
+/// The same with a cut every hundred entries.
+fn with_cuts() -> Interrupted {
+    let case = interrupted(ask(|_| ()));
+    let mut state = case.state.clone();
+    state["pins"]["stride"] = serde_json::json!(100);
+    state["members"] = serde_json::json!([]);
+    case.put(&state, b"", &case.runs);
+    let key = key();
+    let crash = |_: &Digest| -> Option<Vec<u8>> { panic!("a crash") };
+    let again = || write(&source(&case.log, &key, &crash), &case.question, &case.out(), AGAIN);
+    assert!(catch_unwind(AssertUnwindSafe(again)).is_err());
+    let (state, partial) = (case.read_state(), std::fs::read(case.partial_path()).unwrap());
+    case.resume(&case.question, AGAIN).unwrap();
+    let cut = std::fs::read(case.out()).unwrap();
+    std::fs::remove_file(case.out()).unwrap();
+    assert!(cut != case.whole, "cuts are in the bytes");
+    Interrupted { state, partial, whole: cut, ..case }
+}
+
+#[test]
+fn it_goes_on_inside_a_long_member_and_ends_as_the_same_file() {
+    let case = with_cuts();
+    let members = case.state["members"].as_array().unwrap();
+    let place_of = |name: &str| members.iter().position(|member| member["name"] == name).unwrap();
+    for (name, place) in [
+        // From the beginning, when nothing was kept before.
+        ("entries.jsonl", 0),
+        ("entries.jsonl", place_of("entries.jsonl")),
+        ("entries.csv", place_of("entries.csv")),
+        ("entries-excel.csv", place_of("entries-excel.csv")),
+    ] {
+        let mut state = case.state.clone();
+        state["members"].as_array_mut().unwrap().truncate(place);
+        case.put(&state, &case.partial, &case.runs);
+        let path = case.dir.path().join("log/tile/entries/001");
+        let good = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(case.resume(&case.question, AGAIN).is_err(), "{name}: entry 256 cannot be read");
+        std::fs::write(&path, good).unwrap();
+        let (state, partial) = (case.read_state(), std::fs::read(case.partial_path()).unwrap());
+        assert_eq!(state["begun"]["part"]["name"], name);
+        assert_eq!(state["begun"]["entries"], 200, "{name}");
+        let start = state["begun"]["part"]["start"].as_u64().unwrap();
+        for at in [usize::try_from(start).unwrap(), partial.len() - 1] {
+            let packed = state["begun"]["part"]["packed"].as_u64().unwrap();
+            let mut changed = partial.clone();
+            let last = usize::try_from(start + packed).unwrap();
+            changed[at.min(last)] ^= 1;
+            case.put(&state, &changed, &case.runs);
+            case.refuses(&case.question, AGAIN, "file was changed");
+        }
+        case.put(&state, &partial, &case.runs);
+        case.resume(&case.question, AGAIN).unwrap();
+        assert!(std::fs::read(case.out()).unwrap() == case.whole, "inside {name}");
+        std::fs::remove_file(case.out()).unwrap();
+    }
 }

@@ -70,7 +70,9 @@ impl<'a> Row<'a> {
         let mut values = [None; COUNT];
         let mut next = 0;
         loop {
-            let (name, after) = rest.strip_prefix('"')?.split_once("\":")?;
+            // No name has a quote in it.
+            let (name, after) = rest.strip_prefix('"')?.split_once('"')?;
+            let after = after.strip_prefix(':')?;
             let skipped = NAMES.get(next..)?.iter().position(|known| *known == name)?;
             let (value, after) = value(after)?;
             *values.get_mut(next + skipped)? = Some(value);
@@ -105,13 +107,15 @@ fn value(rest: &str) -> Option<(&str, &str)> {
         let end = rest.find(|c: char| !c.is_ascii_digit())?;
         return rest.split_at_checked(end);
     };
-    let mut escaped = false;
-    let end = text.bytes().position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    })?;
-    Some((text.get(..end)?, text.get(end + 1..)?))
+    let mut end = 0;
+    loop {
+        end += text.get(end..)?.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        if text.as_bytes().get(end) == Some(&b'"') {
+            return Some((text.get(..end)?, text.get(end + 1..)?));
+        }
+        // A backslash and what it stands before.
+        end += 2;
+    }
 }
 
 /// Entries hold no control characters, so that only quotes and backslashes are ever escaped.

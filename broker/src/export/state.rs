@@ -3,6 +3,7 @@
 //! Everything that decides a byte of the bundle is pinned when the export begins: question, size and root of the log,
 //! its signed checkpoint, the time. An export that was resumed is therefore the same file as one that was not.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use super::find::{self, Found};
 use super::question::Question;
 use super::{Source, failed};
 
-const FORMAT: &str = "seinhuis/export-state/1";
+const FORMAT: &str = "seinhuis/export-state/2";
 const STATE_MAX: usize = 4 << 20;
 
 /// What decides the bytes of a bundle.
@@ -33,7 +34,20 @@ pub(super) struct Pins {
     pub(super) root: Digest,
     pub(super) created: Timestamp,
     pub(super) checkpoint: String,
-    pub(super) policy: Option<String>,
+    /// By the hash of their covenant.
+    pub(super) policies: BTreeMap<String, String>,
+    /// Entries between two cuts of a member.
+    pub(super) stride: u64,
+}
+
+/// A member of which a part is on stable storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Begun {
+    /// What is there.
+    pub(super) part: Member,
+    /// Of how many entries.
+    pub(super) entries: u64,
 }
 
 /// The state file.
@@ -49,6 +63,8 @@ pub(super) struct State {
     pub(super) covenants: Option<Vec<String>>,
     /// The members that are whole.
     pub(super) members: Vec<Member>,
+    /// The one after them.
+    pub(super) begun: Option<Begun>,
 }
 
 /// The files an export that is not whole consists of.
@@ -92,10 +108,16 @@ impl Paths {
 }
 
 impl State {
+    /// How many bytes of the bundle are known to be good.
+    pub(super) fn end(&self) -> u64 {
+        let part = self.begun.as_ref().map(|begun| std::slice::from_ref(&begun.part));
+        archive::end_of(part.unwrap_or(&self.members))
+    }
+
     /// Of an export that begins.
     pub(super) fn new(pins: Pins) -> Self {
         let format = FORMAT.to_owned();
-        Self { format, pins, found: None, begin: None, covenants: None, members: Vec::new() }
+        Self { format, pins, found: None, begin: None, covenants: None, members: Vec::new(), begun: None }
     }
 
     /// Puts it on stable storage.
@@ -132,7 +154,9 @@ impl State {
             return Err(changed("het log is een ander", "the log is another one"));
         }
         let fail = |error: std::io::Error| failed(&paths.bundle, &error);
-        let whole = File::open(&paths.bundle).and_then(|file| archive::begins_with(file, &state.members));
+        let part = state.begun.as_ref().map(|begun| &begun.part);
+        let whole =
+            File::open(&paths.bundle).and_then(|file| archive::begins_with(file, &state.members, part));
         let runs =
             state.found.as_ref().is_none_or(|found| find::is_whole(&paths.runs, found).unwrap_or(false));
         if !runs || !whole.map_err(fail)? {

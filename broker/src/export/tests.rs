@@ -180,9 +180,12 @@ fn what_witnesses_signed_is_what_it_rests_on() {
         note.to_string().into_bytes()
     };
     let begin = |most: u64| (most >= 90).then(|| note(90));
-    let policy = "quorum none\n";
+    let (policy, other) = ("quorum none\n", "# of another covenant\nquorum none\n");
     let witnessed = Source {
-        witnessed: Witnessed { checkpoint: Some(note(600)), policy: Some(policy.into()) },
+        witnessed: Witnessed {
+            checkpoint: Some(note(600)),
+            policies: [(Digest([5; 32]), other.into()), (Digest([4; 32]), policy.into())].into(),
+        },
         begin: &begin,
         ..source(&log, &key, &|_| None)
     };
@@ -192,7 +195,12 @@ fn what_witnesses_signed_is_what_it_rests_on() {
     assert_eq!((written.count, written.size), (501, 600));
     let bundle = Bundle::read(&out);
     bundle.holds();
-    assert_eq!(bundle.text("policy.txt"), policy);
+    let policies: Vec<_> = bundle.names().filter(|name| name.starts_with("policies/")).collect();
+    assert_eq!(policies.len(), 2);
+    for ((name, text), byte) in policies.iter().zip([policy, other]).zip([4, 5]) {
+        assert_eq!(*name, format!("policies/{}.txt", Digest([byte; 32])));
+        assert_eq!(bundle.text(name), text);
+    }
     assert_eq!(bundle.text("checkpoint.txt").as_bytes(), note(600));
     assert_eq!(bundle.text("begin.txt").as_bytes(), note(90));
     let proof: Vec<Digest> =
@@ -207,7 +215,7 @@ fn what_witnesses_signed_is_what_it_rests_on() {
     let other = Checkpoint::new(ORIGIN, 600, Digest([1; 32])).unwrap();
     let other = other.sign_with(&key.1.key, |bytes| key.0.sign(bytes)).unwrap().to_string();
     let forked = Source {
-        witnessed: Witnessed { checkpoint: Some(other.into_bytes()), policy: None },
+        witnessed: Witnessed { checkpoint: Some(other.into_bytes()), ..Witnessed::default() },
         begin: &begin,
         ..source(&log, &key, &|_| None)
     };
@@ -237,6 +245,11 @@ fn the_views_say_that_they_prove_nothing_and_can_be_left_out() {
         Refusal::from_number(407).unwrap().what(Lang::Nl),
         "@media print",
         "Neighbours outside the period",
+        // No column without rows, and what is English says so.
+        "<p>Per stroom: geen.</p>\n<p lang=\"en\">By flow: none.</p>",
+        "<th scope=\"col\"><span lang=\"en\">Reason</span></th>",
+        &format!("<td lang=\"en\">{}</td>", Refusal::from_number(407).unwrap().what(Lang::En)),
+        "<th scope=\"row\">Doel · <span lang=\"en\">Purpose</span></th>",
     ] {
         assert!(page.contains(part) || page.contains(&part.replace("&#39;", "'")), "{part}\n{page}");
     }

@@ -32,6 +32,19 @@ impl Log {
     }
 }
 
+impl Log {
+    /// The hash of an entry in the tree, which stays when its text is removed.
+    ///
+    /// # Errors
+    /// A sentence when its tile is missing.
+    pub fn leaf(&self, index: u64) -> Result<Digest, Complaint> {
+        let place = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
+        self.with_tile(0, index / WIDTH, |tile| tile.hashes().get(place).copied())
+            .flatten()
+            .ok_or_else(|| broken(&self.dir, "a hash is missing from its tile"))
+    }
+}
+
 impl Reader<'_> {
     /// The exact bytes of an entry.
     ///

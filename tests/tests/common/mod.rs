@@ -45,26 +45,13 @@ impl Scene {
 
     /// As [`Self::with`], with a broker whose log is that of the year before this one: a year passes in the test.
     pub(crate) fn last_year(roles: &[&str]) -> Self {
-        let scene = Self::founded_last_year(roles);
-        scene.stage.agree().unwrap_or_else(|error| panic!("{error}"));
-        scene
-    }
-
-    /// As [`Self::last_year`], with a covenant that asks no witnesses: for a broker that is put back.
-    pub(crate) fn unwatched_last_year(roles: &[&str]) -> Self {
-        let mut scene = Self::founded_last_year(roles);
-        scene.stage.watched = false;
-        scene.stage.agree().unwrap_or_else(|error| panic!("{error}"));
-        scene
-    }
-
-    fn founded_last_year(roles: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap();
         let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
         let members = Stage::cast(dir.path(), roles);
         let year = seinhuis_shell::clock::now().year() - 1;
         let stage = Stage::found_in(year, programs, dir.path(), members, &mut |_| ())
             .unwrap_or_else(|error| panic!("{error}"));
+        stage.agree().unwrap_or_else(|error| panic!("{error}"));
         Self { stage, _dir: dir }
     }
 

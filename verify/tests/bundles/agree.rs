@@ -20,9 +20,9 @@ fn verify(file: &[u8], policy: Option<&str>) -> Verdict {
 }
 
 /// What the script says of each file, held against a policy each.
-fn script_given(files: &[(&[u8], Option<&str>)]) -> Vec<(String, String)> {
+fn script_given(files: &[(&[u8], Option<&str>)]) -> Vec<[String; 3]> {
     let policies: BTreeSet<_> = files.iter().map(|(_, policy)| *policy).collect();
-    let mut found = vec![(String::new(), String::new()); files.len()];
+    let mut found = vec![[const { String::new() }; 3]; files.len()];
     for policy in policies {
         let (places, some): (Vec<_>, Vec<_>) = files
             .iter()
@@ -37,8 +37,8 @@ fn script_given(files: &[(&[u8], Option<&str>)]) -> Vec<(String, String)> {
     found
 }
 
-/// What the script says of each file: verdict, and the file and line it names.
-fn script(files: &[&[u8]], policy: Option<&str>) -> Vec<(String, String)> {
+/// What the script says of each file: verdict, the file and line it names, and the other verdict it tells of.
+fn script(files: &[&[u8]], policy: Option<&str>) -> Vec<[String; 3]> {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<_> = (0..files.len()).map(|at| folder.path().join(format!("{at}.zip"))).collect();
     for (path, file) in paths.iter().zip(files) {
@@ -69,9 +69,8 @@ fn script(files: &[&[u8]], policy: Option<&str>) -> Vec<(String, String)> {
         .lines()
         .take(files.len())
         .map(|line| {
-            let mut parts = line.split('\t');
-            let verdict = parts.next().unwrap().to_owned();
-            (verdict, parts.nth(1).unwrap().to_owned())
+            let parts: Vec<&str> = line.split('\t').collect();
+            [0, 2, 3].map(|at| parts[at].to_owned())
         })
         .collect();
     assert_eq!(found.len(), files.len());
@@ -85,12 +84,20 @@ fn place(verdict: &Verdict) -> Option<String> {
     }
 }
 
+/// The other verdict that is told of.
+fn also(verdict: &Verdict) -> Option<Code> {
+    match verdict {
+        Verdict::Bad(failure) => failure.also.as_ref().map(|also| also.code),
+        Verdict::Good(_) => None,
+    }
+}
+
 #[test]
 fn both_find_good_bundles_good() {
     let bundles = good::all();
     let files: Vec<&[u8]> = bundles.iter().map(|(_, file)| file.as_slice()).collect();
     let script = script(&files, None);
-    for ((name, file), (theirs, place)) in bundles.iter().zip(script) {
+    for ((name, file), [theirs, place, _]) in bundles.iter().zip(script) {
         let ours = verify(file, None);
         assert_eq!(ours.code(), Code::Good, "{name}: {ours:?}");
         assert_eq!((theirs.as_str(), place.as_str()), ("good", ""), "{name}");
@@ -98,7 +105,7 @@ fn both_find_good_bundles_good() {
     let bundles = good::given();
     let files: Vec<_> =
         bundles.iter().map(|(_, file, policy)| (file.as_slice(), Some(policy.as_str()))).collect();
-    for ((name, file, policy), (theirs, _)) in bundles.iter().zip(script_given(&files)) {
+    for ((name, file, policy), [theirs, ..]) in bundles.iter().zip(script_given(&files)) {
         let ours = verify(file, Some(policy));
         assert!(
             matches!(&ours, Verdict::Good(good) if matches!(good.witnesses, Witnesses::Given(_))),
@@ -114,7 +121,7 @@ fn both_find_the_same_fault_in_bad_bundles() {
     let files: Vec<_> = beasts.iter().map(|beast| (beast.file.as_slice(), beast.policy.as_deref())).collect();
     let script = script_given(&files);
     let mut wrong = Vec::new();
-    for (beast, (theirs, their_place)) in beasts.iter().zip(script) {
+    for (beast, [theirs, their_place, their_also]) in beasts.iter().zip(script) {
         let ours = verify(&beast.file, beast.policy.as_deref());
         let same_place = place(&ours).is_none_or(|place| place == their_place);
         let line = match &ours {
@@ -124,11 +131,13 @@ fn both_find_the_same_fault_in_bad_bundles() {
         if ours.code() != beast.code
             || theirs != beast.code.as_str()
             || !same_place
+            || also(&ours) != beast.also
+            || their_also != beast.also.map_or("", Code::as_str)
             || (beast.line.is_some() && line != beast.line)
         {
             wrong.push(format!(
-                "{}: expected {} at {:?}; program {ours:?}; script {theirs} {their_place}",
-                beast.name, beast.code, beast.line
+                "{}: expected {} at {:?}, {:?}; program {ours:?}; script {theirs} {their_place} {their_also}",
+                beast.name, beast.code, beast.line, beast.also
             ));
         }
     }
@@ -169,10 +178,11 @@ fn changed() -> Vec<Vec<u8>> {
 fn both_agree_on_bundles_changed_anywhere() {
     let files = changed();
     let script = script(&files.iter().map(Vec::as_slice).collect::<Vec<_>>(), None);
-    for (at, (file, (theirs, their_place))) in files.iter().zip(script).enumerate() {
+    for (at, (file, [theirs, their_place, their_also])) in files.iter().zip(script).enumerate() {
         let ours = verify(file, None);
         assert_eq!(ours.code().as_str(), theirs, "file {at}: {ours:?}");
         assert!(place(&ours).is_none_or(|place| place == their_place), "file {at}: {ours:?}, {their_place}");
+        assert_eq!(also(&ours).map_or("", Code::as_str), their_also, "file {at}: {ours:?}");
     }
 }
 
@@ -183,5 +193,5 @@ fn the_zoo_is_large_and_has_every_verdict() {
     assert_eq!(names.len(), beasts.len(), "every defect has its own name");
     assert!(beasts.len() >= 400);
     let codes: BTreeSet<_> = beasts.iter().map(|beast| beast.code).collect();
-    assert_eq!(codes.len(), 13, "{codes:?}");
+    assert_eq!(codes.len(), 14, "{codes:?}");
 }

@@ -205,8 +205,11 @@ pub(crate) struct Parts {
     pub(crate) lines: Vec<String>,
     pub(crate) runs: String,
     pub(crate) proof: Vec<String>,
+    /// The hash of each entry.
+    pub(crate) leaves: Vec<Hash>,
     pub(crate) covenants: Vec<(String, Vec<u8>)>,
-    pub(crate) policy: Option<String>,
+    /// By the hash of their covenant, rising.
+    pub(crate) policies: Vec<(String, String)>,
     /// An earlier checkpoint, and the hashes that lead from it.
     pub(crate) begin: Option<(String, Vec<String>)>,
     /// The views after the first.
@@ -252,8 +255,9 @@ impl Parts {
             lines,
             runs: runs(picked),
             proof: proof(&leaves, picked).iter().map(|hash| HEXLOWER.encode(hash)).collect(),
+            leaves: picked.iter().map(|index| leaves[*index]).collect(),
             covenants,
-            policy: None,
+            policies: Vec::new(),
             begin: None,
             views: Vec::new(),
         }
@@ -286,8 +290,8 @@ impl Parts {
             Member::stored("manifest.json", manifest.as_bytes()),
             Member::stored("checkpoint.txt", self.checkpoint.as_bytes()),
         ];
-        if let Some(policy) = &self.policy {
-            members.push(Member::deflated("policy.txt", policy.as_bytes()));
+        for (covenant, policy) in &self.policies {
+            members.push(Member::deflated(&format!("policies/{covenant}.txt"), policy.as_bytes()));
         }
         if let Some((note, proof)) = &self.begin {
             members.push(Member::stored("begin.txt", note.as_bytes()));
@@ -297,6 +301,7 @@ impl Parts {
             Member::deflated("entries.jsonl", ended(&self.lines).as_bytes()),
             Member::deflated("runs.txt", self.runs.as_bytes()),
             Member::deflated("proof.txt", ended(&self.proof).as_bytes()),
+            Member::stored("leaves.bin", &self.leaves.concat()),
             Member::deflated("entries.csv", csv.as_bytes()),
         ]);
         members.extend(self.views.iter().map(|(name, bytes)| Member::deflated(name, bytes)));

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::build::{Signer, signer};
+use crate::build::{Signer, covenant, signer};
 use crate::good;
+use crate::zip::{self, Around, Member};
 
 fn program(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_seinhuis-verify")).args(arguments).output().unwrap()
@@ -70,17 +71,30 @@ fn the_verdict_comes_first_and_names_file_and_line() {
             "what steers a terminal is escaped: {said}"
         );
     }
-    let mut parts = good::complete(60, None, None);
-    parts.lines[41] = parts.lines[41].replace("\"v\":1", "\"v\":2");
-    std::fs::write(path, parts.file()).unwrap();
+    let mut members = good::complete(60, None, None).seal();
+    let text = String::from_utf8(zip::unpacked(&members[3])).unwrap();
+    let lines: Vec<_> = text
+        .lines()
+        .enumerate()
+        .map(|(at, line)| {
+            let line = if at == 41 { line.replacen("\"v\":1", "\"v\":2", 1) } else { line.to_owned() };
+            line + "\n"
+        })
+        .collect();
+    members[3] = Member::deflated("entries.jsonl", lines.concat().as_bytes());
+    std::fs::write(path, zip::file(&members, &Around::default())).unwrap();
     for run in [program, script] {
         let said = printed(&run(&[path, "--key", &key]));
-        assert!(
-            said.starts_with("bad-entry\n") && said.contains("entries.jsonl") && said.contains("42"),
-            "{said}"
-        );
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!((lines.len(), lines[0]), (4, "bad-line"), "{said}");
+        assert!(lines[2].starts_with("entries.jsonl, line 42: "), "{said}");
+        assert!(lines[3].starts_with("Also bad-sums: SHA256SUMS, line 4"), "{said}");
+        let said = printed(&run(&[path, "--key", &key, "--lang", "nl"]));
+        assert!(said.contains("\nentries.jsonl, regel 42: ") && said.contains("\nOok bad-sums: "), "{said}");
         let json = printed(&run(&[path, "--key", &key, "--json"])).replace(": ", ":");
-        assert!(json.contains(r#""verdict":"bad-entry""#) && json.contains(r#""line":42"#), "{json}");
+        for part in [r#""verdict":"bad-line""#, r#""line":42"#, r#""also":"bad-sums""#, r#""also_line":4"#] {
+            assert!(json.contains(part), "{part} {json}");
+        }
     }
 }
 
@@ -93,12 +107,16 @@ fn both_say_who_judged_the_witnesses() {
     std::fs::write(&policy, good::policy()).unwrap();
     std::fs::write(&broken, "quorum Q\n").unwrap();
     let key = signer().vkey();
-    let own = "Witnesses: 2 of 3 by the policy in the bundle itself, enough; that is the broker's word. Since a checkpoint \
-               of 30 entries the log has only grown.";
+    let whose = |number| format!("Witnesses for covenant {}", &covenant(number).0[..16]);
+    let own = format!(
+        "{}: 2 of 3 by the policy in the bundle itself, enough; that is the broker's word. Since a checkpoint of 30 \
+         entries the log has only grown.",
+        whose(0)
+    );
     let given = "Witnesses: 2 of 3, enough by the policy given. Since a checkpoint of 30 entries the log has only grown.";
     for run in [program, script] {
         let said = printed(&run(&[&bundle, "--key", &key]));
-        assert_eq!(said.lines().nth(2), Some(own));
+        assert_eq!(said.lines().nth(2), Some(own.as_str()));
         let said = printed(&run(&[&bundle, "--key", &key, "--policy", &policy]));
         assert_eq!(said.lines().nth(2), Some(given));
         let json = printed(&run(&[&bundle, "--key", &key, "--policy", &policy, "--json"]))
@@ -114,5 +132,44 @@ fn both_say_who_judged_the_witnesses() {
             let output = run(&[&bundle, "--key", &key, "--policy", unusable]);
             assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{output:?}");
         }
+    }
+}
+
+#[test]
+fn both_say_of_each_covenant_who_judged_the_witnesses() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle.zip");
+    let path = path.to_str().unwrap();
+    let mut parts = good::twice();
+    // Only the first covenant's are enough.
+    let text = good::text_of(&parts.checkpoint);
+    parts.checkpoint =
+        signer().note(&text) + &good::witness(1).cosign(&text, 5) + &good::witness(2).cosign(&text, 6);
+    parts.begin = None;
+    std::fs::write(path, parts.file()).unwrap();
+    let mut said_of: Vec<(String, &str, &str)> = vec![
+        (covenant(0).0, "2 of 3", "met"), //
+        (covenant(1).0, "0 of 2", "not met"),
+    ];
+    said_of.sort();
+    for run in [program, script] {
+        let said = printed(&run(&[path, "--key", &signer().vkey()]));
+        let lines: Vec<&str> = said.lines().skip(2).take(2).collect();
+        for (line, (covenant, count, met)) in lines.iter().zip(&said_of) {
+            let enough = met.replace("met", "enough");
+            let expected = format!("Witnesses for covenant {}: {count} by the", &covenant[..16]);
+            assert!(line.starts_with(&expected) && line.contains(&format!("itself, {enough};")), "{said}");
+        }
+        let json =
+            printed(&run(&[path, "--key", &signer().vkey(), "--json"])).replace(": ", ":").replace(", ", ",");
+        let each = said_of.iter().map(|(covenant, count, met)| {
+            let (witnesses, of) = count.split_once(" of ").unwrap();
+            format!(
+                r#"{{"covenant":"{covenant}","witnesses":{witnesses},"witnesses_of":{of},"quorum":"{met}"}}"#
+            )
+        });
+        let each: Vec<String> = each.collect();
+        let expected = format!(r#""policy":"bundle","policies":[{}]"#, each.join(","));
+        assert!(json.contains(&expected), "{expected} {json}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::build::{Ask, CASE, GEMEENTE, POLITIE, Parts, Signer, entries, signer, time};
+use crate::build::{Ask, CASE, GEMEENTE, POLITIE, Parts, Signer, covenant, entries, signer, time};
 use crate::zip::{self, Around};
 
 /// A complete bundle of the indices `range` and their neighbours' times as the period.
@@ -114,7 +114,7 @@ fn cosigned(text: &str) -> String {
 pub(crate) fn witnessed() -> Parts {
     let mut parts = complete(100, Some(time(80)), None);
     parts.checkpoint = cosigned(&text_of(&parts.checkpoint));
-    parts.policy = Some(policy());
+    parts.policies = vec![(covenant(0).0, policy())];
     parts.begin_at(&entries(100), 30, cosigned);
     parts.set("asked_by", "\"Autoriteit Persoonsgegevens\"");
     let xlsx = zip::file(&[zip::Member::stored("xl/workbook.xml", b"<x/>")], &Around::default());
@@ -126,11 +126,25 @@ pub(crate) fn witnessed() -> Parts {
     parts
 }
 
+/// What a second covenant asks: its parties are others, one of them is in the first too.
+pub(crate) fn second() -> String {
+    let line = |name: &str, number| format!("witness {name} {}\n", witness(number).witness_vkey());
+    format!("log {}\n{}{}group Q any C D\nquorum Q\n", signer().vkey(), line("C", 3), line("D", 4))
+}
+
+/// With a policy for each of two covenants.
+pub(crate) fn twice() -> Parts {
+    let mut parts = witnessed();
+    parts.policies.push((covenant(1).0, second()));
+    parts.policies.sort();
+    parts
+}
+
 /// Good bundles with a policy they are held against.
 pub(crate) fn given() -> Vec<(String, Vec<u8>, String)> {
     let key = |number| witness(number).witness_vkey();
     let mut unnamed = witnessed();
-    unnamed.policy = None;
+    unnamed.policies.clear();
     let (one, three) = (key(1), key(3));
     let two = key(2);
     let nested = format!(
@@ -138,6 +152,8 @@ pub(crate) fn given() -> Vec<(String, Vec<u8>, String)> {
     );
     vec![
         ("the same policy".to_owned(), witnessed().file(), policy()),
+        ("one of two policies".to_owned(), twice().file(), policy()),
+        ("the other of two policies".to_owned(), twice().file(), second()),
         ("no policy in the bundle".to_owned(), unnamed.file(), policy()),
         ("groups of groups, no log named".to_owned(), unnamed.file(), nested),
         ("a witness alone".to_owned(), unnamed.file(), format!("witness \u{e9} {three}\nquorum \u{e9}\n")),
@@ -166,6 +182,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     parts.extend(selections());
     parts.extend(begun());
     parts.push(("every member".to_owned(), witnessed()));
+    parts.push(("two policies".to_owned(), twice()));
     let mut too_few = witnessed();
     too_few.checkpoint = signer().note(&text_of(&too_few.checkpoint));
     parts.push(("its own policy is not met".to_owned(), too_few));

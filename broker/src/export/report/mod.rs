@@ -17,7 +17,7 @@ use super::readme::{asked, proves};
 use super::state::Pins;
 use super::{Source, readme};
 use chart::{Bar, bars};
-use page::{Page, escaped, short};
+use page::{Cell, Page, escaped, short};
 use tally::{Count, Counts};
 
 /// Organisations for which a matrix fits on a page; more of them are a list.
@@ -72,27 +72,31 @@ fn first(page: &mut Page, source: &Source<'_>, pins: &Pins, tally: &Tally, count
     page.say(nl, en);
     page.raw("</div>");
     page.say(
-        "Dit verslag is een weergave en bewijst niets. Het bewijs zijn entries.jsonl, runs.txt, proof.txt en checkpoint.txt in hetzelfde bestand; controleer het met seinhuis-verify of verify.py en met een sleutel uit een andere bron.",
-        "This report is a view and proves nothing. The evidence is entries.jsonl, runs.txt, proof.txt and checkpoint.txt in the same file; check it with seinhuis-verify or verify.py, with a key from another source.",
+        "Dit verslag is een weergave en bewijst niets. Het bewijs zijn entries.jsonl, runs.txt, proof.txt, leaves.bin en checkpoint.txt in hetzelfde bestand; controleer het met seinhuis-verify of verify.py en met een sleutel uit een andere bron.",
+        "This report is a view and proves nothing. The evidence is entries.jsonl, runs.txt, proof.txt, leaves.bin and checkpoint.txt in the same file; check it with seinhuis-verify or verify.py, with a key from another source.",
     );
-    let rows = asked(pins).into_iter().map(|(nl, en, value)| vec![format!("{nl} · {en}"), value]);
+    let said = |nl, en, value: String| vec![Cell::Both(nl, en), Cell::Text(value)];
+    let rows = asked(pins).into_iter().map(|(nl, en, value)| said(nl, en, value));
     page.table(
         ("Wat er gevraagd is", "What was asked"),
         &[("Vraag", "Question"), ("Antwoord", "Answer")],
         2,
         rows,
     );
-    let said = |label: &str, value: String| vec![label.to_owned(), value];
     let mut rows = vec![
-        said("Log · Log", origin.clone()),
-        said("Sleutel · Key", pins.log_key.clone()),
-        said("Regels in het log · Entries in the log", pins.size.to_string()),
-        said("Wortel · Root (SHA-256)", pins.root.to_string()),
-        said("Regels in dit bestand · Entries in this file", count.to_string()),
-        said("Gemaakt · Made", pins.created.to_string()),
+        said("Log", "Log", origin.clone()),
+        said("Sleutel", "Key", pins.log_key.clone()),
+        said("Regels in het log", "Entries in the log", pins.size.to_string()),
+        said("Wortel (SHA-256)", "Root (SHA-256)", pins.root.to_string()),
+        said("Regels in dit bestand", "Entries in this file", count.to_string()),
+        said("Gemaakt", "Made", pins.created.to_string()),
     ];
     if tally.outside > 0 {
-        rows.push(said("Buren buiten de periode, hieronder niet geteld · Neighbours outside the period, not counted below", tally.outside.to_string()));
+        rows.push(said(
+            "Buren buiten de periode, hieronder niet geteld",
+            "Neighbours outside the period, not counted below",
+            tally.outside.to_string(),
+        ));
     }
     page.table(("Waarop het rust", "What it rests on"), &[("Wat", "What"), ("Waarde", "Value")], 2, rows);
     witnesses(page, pins, origin, begin);
@@ -268,14 +272,7 @@ fn flows(page: &mut Page, tally: &Tally, covenants: &Versions) {
         flow.map_or("—", |flow| lang.pick(flow.nl.as_str(), flow.en.as_str())).to_owned()
     };
     chart(page, "Regels per stroom", tally.flows.iter().take(DAY_BARS).map(|(flow, count)| (&**flow, count)));
-    let heads = [
-        ("Stroom", "Flow"),
-        ("Omschrijving", "Omschrijving"),
-        ("Description", "Description"),
-        HEADS[0],
-        HEADS[1],
-        HEADS[2],
-    ];
+    let heads = [("Stroom", "Flow"), ("Omschrijving", ""), ("", "Description"), HEADS[0], HEADS[1], HEADS[2]];
     let rows = tally.flows.iter().map(|(id, count)| {
         numbers(vec![id.to_string(), described(id, Lang::Nl), described(id, Lang::En)], count)
     });
@@ -291,7 +288,7 @@ fn refusals(page: &mut Page, tally: &Tally) {
         "Weigeringen per reden",
         tally.reasons.iter().take(DAY_BARS).map(|(reason, count)| (&**reason, count)),
     );
-    let heads = [("Nummer", "Number"), ("Reden", "Reden"), ("Reason", "Reason"), HEADS[2]];
+    let heads = [("Nummer", "Number"), ("Reden", ""), ("", "Reason"), HEADS[2]];
     let rows = tally.reasons.iter().map(|(reason, count)| {
         let what = |lang| number(reason).map_or("—", |refusal| refusal.what(lang)).to_owned();
         vec![reason.to_string(), what(Lang::Nl), what(Lang::En), count.all.to_string()]

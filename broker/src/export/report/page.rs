@@ -84,22 +84,22 @@ impl Page {
         _ = writeln!(self.0, "<p>{}</p>\n<p lang=\"en\">{}</p>", escaped(nl), escaped(en));
     }
 
-    /// A table: caption and heads in both languages, cells as text. The first cell of a row is its head; what is after
-    /// `texts` cells is a number.
-    pub(super) fn table(
+    /// A table: caption and heads in both languages. A head without Dutch is of a column in English. The first cell of a
+    /// row is its head; what is after `texts` cells is a number. Without rows there is no table, as heads of nothing are
+    /// read out for nothing.
+    pub(super) fn table<C: Into<Cell>>(
         &mut self,
         caption: (&str, &str),
         heads: &[(&str, &str)],
         texts: usize,
-        rows: impl IntoIterator<Item = Vec<String>>,
+        rows: impl IntoIterator<Item = Vec<C>>,
     ) {
-        let both = |(nl, en): (&str, &str)| {
-            if nl == en {
-                escaped(nl)
-            } else {
-                format!("{} · <span lang=\"en\">{}</span>", escaped(nl), escaped(en))
-            }
-        };
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
+            let [nl, en] =
+                [(caption.0, "geen"), (caption.1, "none")].map(|(of, none)| format!("{of}: {none}."));
+            return self.say(&nl, &en);
+        }
         let name = escaped(caption.0);
         // What can be scrolled can be reached with the keyboard.
         _ = write!(
@@ -113,17 +113,47 @@ impl Page {
         self.0.push_str("</tr></thead><tbody>\n");
         for row in rows {
             self.0.push_str("<tr>");
-            for (at, cell) in row.iter().enumerate() {
+            for (at, cell) in row.into_iter().enumerate() {
+                let english = heads.get(at).is_some_and(|(nl, _)| nl.is_empty());
                 let (open, close) = match at {
                     0 => ("<th scope=\"row\">", "</th>"),
+                    _ if english => ("<td lang=\"en\">", "</td>"),
                     _ if at < texts => ("<td>", "</td>"),
                     _ => ("<td class=\"n\">", "</td>"),
                 };
-                _ = write!(self.0, "{open}{}{close}", escaped(cell));
+                let cell = match cell.into() {
+                    Cell::Text(text) => escaped(&text),
+                    Cell::Both(nl, en) => both((nl, en)),
+                };
+                _ = write!(self.0, "{open}{cell}{close}");
             }
             self.0.push_str("</tr>\n");
         }
         self.0.push_str("</tbody></table></div>\n");
+    }
+}
+
+/// What is in a cell.
+pub(super) enum Cell {
+    /// A text as it is.
+    Text(String),
+    /// A text of the report's own, in both languages.
+    Both(&'static str, &'static str),
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// A text in both languages, or in the one there is.
+fn both((nl, en): (&str, &str)) -> String {
+    let english = || format!("<span lang=\"en\">{}</span>", escaped(en));
+    match (nl, en) {
+        ("", _) => english(),
+        (nl, en) if nl == en || en.is_empty() => escaped(nl),
+        (nl, _) => format!("{} · {}", escaped(nl), english()),
     }
 }
 

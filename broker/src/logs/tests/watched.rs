@@ -151,6 +151,12 @@ pub(crate) fn is_witnessed(service: &Service) -> bool {
     of.origin == current.origin && of.newest.as_ref().is_some_and(|newest| newest.size == current.log.size())
 }
 
+/// The policy of the one covenant there is.
+fn only(policies: BTreeMap<Digest, String>) -> String {
+    assert_eq!(policies.len(), 1);
+    policies.into_values().next().unwrap()
+}
+
 fn judged(note: &[u8], policy: &str) -> (String, bool) {
     let judged = Policy::parse(policy.as_bytes()).unwrap().judge(&Note::parse(note).unwrap()).unwrap();
     (judged.checkpoint.origin().to_owned(), judged.witnessed)
@@ -166,7 +172,7 @@ async fn the_end_of_a_log_is_cosigned_shown_and_what_exports_rest_on() {
     until(&service, &mut parties, || is_witnessed(&service)).await;
     let grows = service.logs.current().unwrap();
     let (rests, _) = service.for_export(&grows).await.unwrap();
-    let policy = rests.policy.unwrap();
+    let policy = only(rests.policies);
     assert_eq!(judged(&rests.checkpoint.unwrap(), &policy), (ORIGIN.to_owned(), true));
     service.command(Command::RollOver).await.unwrap();
     for (party, conn) in parties.iter_mut().zip(11..) {
@@ -179,12 +185,12 @@ async fn the_end_of_a_log_is_cosigned_shown_and_what_exports_rest_on() {
     until(&service, &mut parties, reached).await;
     // As it was looked up before it ended.
     let (rests, earlier) = service.for_export(&grows).await.unwrap();
-    let (note, own) = (rests.checkpoint.unwrap(), rests.policy.unwrap());
+    let (note, own) = (rests.checkpoint.unwrap(), only(rests.policies));
     assert_eq!((judged(&note, &own), own == policy), ((ORIGIN.to_owned(), true), true));
     assert_eq!(Some(earlier.last().unwrap().size), service.logs.all().first().map(|one| one.log.size()));
     let current = service.logs.current().unwrap();
     let (rests, _) = service.for_export(&current).await.unwrap();
-    assert_eq!(judged(&rests.checkpoint.unwrap(), &rests.policy.unwrap()), (current.origin, true));
+    assert_eq!(judged(&rests.checkpoint.unwrap(), &only(rests.policies)), (current.origin, true));
     publish(&service).await;
     let shown = |home: &Home| fs::read(home.log().join("2020/checkpoint")).unwrap();
     let key = service.logs.key(ORIGIN).unwrap().1;
@@ -221,6 +227,6 @@ async fn a_roll_over_during_an_export_ends_the_wait_for_a_quorum_of_that_log() {
     fill(&service, grows.log.size() + 5).await;
     until(&service, &mut parties, || is_witnessed(&service)).await;
     let (rests, _) = asking.await.unwrap().unwrap();
-    assert_eq!((rests.checkpoint, rests.policy), (None, None), "none of that log, and none of another");
+    assert_eq!((rests.checkpoint, rests.policies.len()), (None, 0), "none of that log, and none of another");
     stop(service, thread);
 }

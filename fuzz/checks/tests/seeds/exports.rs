@@ -4,6 +4,7 @@ use seinhuis_broker::export::{self, How, Question, Source, Witnessed};
 use seinhuis_broker::log::Log;
 use seinhuis_fuzz_checks::known;
 use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::ids::Digest;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::note::KeyText;
@@ -26,7 +27,10 @@ fn bundle(policy: Option<&str>, edit: impl FnOnce(&mut Question)) -> Vec<u8> {
         log: &log,
         key: &key,
         covenant: &|_| None,
-        witnessed: Witnessed { checkpoint: None, policy: policy.map(str::to_owned) },
+        witnessed: Witnessed {
+            checkpoint: None,
+            policies: policy.map(|policy| (Digest([4; 32]), policy.to_owned())).into_iter().collect(),
+        },
         begin: &|_| None,
         now: Timestamp(known::NOON),
     };

@@ -30,7 +30,7 @@ fn around(name: &str, around: &Around) -> Beast {
 fn names() -> Vec<Beast> {
     let rename = |name: &str, to: &[u8]| {
         let to = to.to_vec();
-        with(&format!("name: {name}"), 6, |member| {
+        with(&format!("name: {name}"), 7, |member| {
             member.name.clone_from(&to);
             member.own_name = to;
         })
@@ -49,41 +49,66 @@ fn names() -> Vec<Beast> {
         rename("129 bytes", &[b'a'; 129]),
         rename("unknown", b"entries.ods"),
         rename("another member's", b"entries.jsonl"),
-        with("name: of a covenant, upper case", 7, |member| {
+        with("name: of a covenant, upper case", 8, |member| {
             member.name = member.name.to_ascii_uppercase();
             member.own_name.clone_from(&member.name);
         }),
-        with("name: of a covenant, one digit short", 7, |member| {
+        with("name: of a covenant, one digit short", 8, |member| {
             member.name.remove(20);
             member.own_name.clone_from(&member.name);
         }),
     ]
 }
 
+fn policy(number: u8, text: &[u8]) -> Member {
+    Member::stored(&format!("policies/{number:064x}.txt"), text)
+}
+
 fn order() -> Vec<Beast> {
     vec![
         members("member twice", |all| all.insert(4, all[3].clone())),
         members("first member twice", |all| all.insert(0, all[0].clone())),
-        members("covenant twice", |all| all.insert(7, all[7].clone())),
+        members("covenant twice", |all| all.insert(8, all[8].clone())),
         members("last member twice", |all| all.push(all.last().unwrap().clone())),
         members("member missing", |all| drop(all.remove(5))),
+        members("leaves missing", |all| drop(all.remove(6))),
+        members("leaves before the proof", |all| all.swap(5, 6)),
         members("signature missing", |all| drop(all.pop())),
-        members("unknown member", |all| all.insert(7, Member::stored("report.htm", b"<p>"))),
+        members("unknown member", |all| all.insert(8, Member::stored("report.htm", b"<p>"))),
         members("unknown member at the end", |all| all.push(Member::stored("report.htm", b"<p>"))),
-        members("a folder", |all| all.insert(7, Member::stored("covenants/", b""))),
+        members("a folder", |all| all.insert(8, Member::stored("covenants/", b""))),
         members("members in another order", |all| all.swap(1, 2)),
-        members("covenants in another order", |all| all.swap(7, 8)),
+        members("covenants in another order", |all| all.swap(8, 9)),
         members("an earlier checkpoint without its proof", |all| {
             all.insert(3, Member::stored("begin.txt", b""));
         }),
         members("the proof of an earlier checkpoint without it", |all| {
             all.insert(3, Member::stored("consistency.txt", b""));
         }),
-        members("a policy after the entries", |all| all.insert(4, Member::stored("policy.txt", b""))),
+        members("a policy after the entries", |all| all.insert(4, policy(1, b""))),
+        members("a policy after an earlier checkpoint", |all| {
+            all.insert(3, Member::stored("begin.txt", b""));
+            all.insert(4, Member::stored("consistency.txt", b""));
+            all.insert(5, policy(1, b""));
+        }),
+        members("policies in another order", |all| {
+            all.insert(3, policy(2, b""));
+            all.insert(4, policy(1, b""));
+        }),
+        members("a policy twice", |all| {
+            all.insert(3, policy(1, b""));
+            all.insert(4, policy(1, b""));
+        }),
+        members("a policy of no covenant", |all| all.insert(3, Member::stored("policy.txt", b""))),
+        members("65 policies", |all| {
+            for number in 0..65 {
+                all.insert(3 + usize::from(number), policy(number, b"quorum none\n"));
+            }
+        }),
         members("a view before the entries", |all| all.insert(3, Member::stored("report.html", b""))),
-        members("views in another order", |all| all.insert(6, Member::stored("report.html", b""))),
-        members("a view twice", |all| all.insert(7, all[6].clone())),
-        members("a view after the covenants", |all| all.insert(9, Member::stored("report.html", b""))),
+        members("views in another order", |all| all.insert(7, Member::stored("report.html", b""))),
+        members("a view twice", |all| all.insert(8, all[7].clone())),
+        members("a view after the covenants", |all| all.insert(10, Member::stored("report.html", b""))),
         members("no members", Vec::clear),
         members("more members than there may be", |all| {
             for number in 0..4096 {
@@ -169,7 +194,7 @@ fn data() -> Vec<Beast> {
             *member = Member::stored("checkpoint.txt", &vec![b'\n'; (64 << 10) + 1]);
         }),
         members("overlong: policy", |all| {
-            all.insert(3, Member::stored("policy.txt", &vec![b'#'; (64 << 10) + 1]));
+            all.insert(3, policy(1, &vec![b'#'; (64 << 10) + 1]));
         }),
         members("overlong: earlier checkpoint", |all| {
             all.insert(3, Member::stored("begin.txt", &vec![b'\n'; (64 << 10) + 1]));
@@ -180,16 +205,17 @@ fn data() -> Vec<Beast> {
             all.insert(4, Member::stored("consistency.txt", &vec![b'\n'; (64 << 10) + 1]));
         }),
         members("bomb: workbook", |all| {
-            all.insert(7, Member::deflated("entries.xlsx", &vec![0; 30 << 20]));
+            all.insert(8, Member::deflated("entries.xlsx", &vec![0; 30 << 20]));
         }),
+        with("bomb: leaves", 6, |member| *member = Member::deflated("leaves.bin", &vec![0; 30 << 20])),
         members("bomb: report", |all| {
-            all.insert(7, Member::deflated("report.html", &vec![b' '; 30 << 20]));
+            all.insert(8, Member::deflated("report.html", &vec![b' '; 30 << 20]));
         }),
-        with("overlong: covenant", 7, |member| {
+        with("overlong: covenant", 8, |member| {
             let name = String::from_utf8(member.name.clone()).unwrap();
             *member = Member::stored(&name, &vec![0; (1 << 20) + 1]);
         }),
-        with("overlong: sums", 9, |member| *member = Member::stored("SHA256SUMS", &vec![0; (1 << 20) + 1])),
+        with("overlong: sums", 10, |member| *member = Member::stored("SHA256SUMS", &vec![0; (1 << 20) + 1])),
     ]
 }
 

@@ -93,48 +93,11 @@ fn values() -> Vec<Beast> {
         entry("bytes after the object", |line| line.to_owned() + "}"),
         entry("cut off", |line| line[..line.len() - 1].to_owned()),
         entry("byte order mark", |line| format!("\u{feff}{line}")),
-        entry("overlong", |line| line.replace("locatie", &"l".repeat(70_000))),
-    ]
-}
-
-/// Faults of the file, not of a line.
-fn files() -> Vec<Beast> {
-    let mut unended = whole();
-    let last = unended.lines.len() as u64;
-    // The builder ends each line: the bytes are changed in the sealed member.
-    unended.set("purpose", "\"x\"");
-    vec![
-        Beast {
-            name: "entry: no newline at the end".to_owned(),
-            file: unended.file_with_entries(|text| text.trim_end().as_bytes().to_vec()),
-            code: Code::BadEntry,
-            line: Some(last),
-            policy: None,
-        },
-        Beast {
-            name: "entry: not UTF-8".to_owned(),
-            file: whole().file_with_entries(|text| {
-                let mut bytes = text.as_bytes().to_vec();
-                let place = text.find("locatie").unwrap();
-                bytes[place] = 0xff;
-                bytes
-            }),
-            code: Code::BadEntry,
-            line: Some(1),
-            policy: None,
-        },
-        Beast {
-            name: "entry: every line ends in CRLF".to_owned(),
-            file: whole().file_with_entries(|text| text.replace('\n', "\r\n").into_bytes()),
-            code: Code::BadEntry,
-            line: Some(1),
-            policy: None,
-        },
     ]
 }
 
 pub(crate) fn entries() -> Vec<Beast> {
-    [forms(), values(), files()].into_iter().flatten().collect()
+    [forms(), values()].into_iter().flatten().collect()
 }
 
 /// A whole log in which two entries stand in each other's place.

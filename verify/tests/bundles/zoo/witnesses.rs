@@ -5,7 +5,7 @@ use seinhuis_verify::Code;
 
 use super::{Beast, beast};
 use crate::build::{self, ORIGIN, Parts, Signer, entries as log, signer};
-use crate::good::{policy, text_of, witness, witnessed};
+use crate::good::{self, policy, text_of, witness, witnessed};
 use crate::zip::{self, Around, Member};
 
 /// A bundle that others cosigned, with an earlier checkpoint, changed before it was sealed.
@@ -13,6 +13,13 @@ fn own(name: &str, code: Code, line: Option<u64>, change: impl FnOnce(&mut Parts
     let mut parts = witnessed();
     change(&mut parts);
     Beast { line, ..beast(name, code, parts.file()) }
+}
+
+/// A bundle with the policies of two covenants, changed before it was sealed.
+fn twice(name: &str, line: Option<u64>, change: impl FnOnce(&mut Parts)) -> Beast {
+    let mut parts = good::twice();
+    change(&mut parts);
+    Beast { line, ..beast(name, Code::BadWitnesses, parts.file()) }
 }
 
 /// The same, held against a policy.
@@ -23,7 +30,7 @@ fn given(name: &str, code: Code, policy: &str, change: impl FnOnce(&mut Parts)) 
 fn policies() -> Vec<Beast> {
     let whole = policy();
     let bad = |name: &str, line: Option<u64>, text: String| {
-        own(&format!("policy: {name}"), Code::BadWitnesses, line, |parts| parts.policy = Some(text))
+        own(&format!("policy: {name}"), Code::BadWitnesses, line, |parts| parts.policies[0].1 = text)
     };
     let lines = |text: &str| whole.replace("quorum Q\n", text);
     let key = |number: u8| witness(number).witness_vkey();
@@ -159,13 +166,33 @@ fn quorums() -> Vec<Beast> {
             });
         }),
         given("policy: not the one given", Code::BadWitnesses, &own_policy, |parts| {
-            parts.policy = Some(format!("# a comment\n{own_policy}"));
+            parts.policies[0].1 = format!("# a comment\n{own_policy}");
         }),
         given("policy: easier than the one given", Code::BadWitnesses, &own_policy, |parts| {
-            parts.policy = Some("quorum none\n".into());
+            parts.policies[0].1 = "quorum none\n".into();
+        }),
+        Beast {
+            policy: Some(own_policy.clone()),
+            ..twice("policy: none of two is the one given", None, |parts| {
+                let own = parts.policies.iter_mut().find(|(_, text)| *text == policy()).unwrap();
+                own.1 = "quorum none\n".into();
+            })
+        },
+        twice("policy: the second of two is none", Some(3), |parts| {
+            parts.policies[1].1 = "\n# two lines before\nquorum Q\n".into();
+        }),
+        twice("policy: the second of two is of another log", None, |parts| {
+            let other = Signer::new(8, ORIGIN).vkey();
+            parts.policies[1].1 = format!("log {other}\nquorum none\n");
+        }),
+        twice("cosignature: of the second of two policies", None, |parts| {
+            noted(parts, |text| {
+                let bad = changed(&witness(4).cosign(text, 5), |bytes| bytes[40] ^= 1);
+                witness(1).cosign(text, 5) + &witness(3).cosign(text, 5) + &bad
+            });
         }),
         given("quorum: no policy in the bundle, nobody cosigned", Code::BadWitnesses, &own_policy, |parts| {
-            parts.policy = None;
+            parts.policies.clear();
             noted(parts, |_| String::new());
         }),
         given(
@@ -173,7 +200,7 @@ fn quorums() -> Vec<Beast> {
             Code::BadWitnesses,
             &format!("log {}\nquorum none\n", Signer::new(8, ORIGIN).vkey()),
             |parts| {
-                parts.policy = None;
+                parts.policies.clear();
             },
         ),
     ]
@@ -259,7 +286,8 @@ fn begins() -> Vec<Beast> {
 fn sealed() -> Vec<Beast> {
     let place =
         |name: &str| witnessed().seal().iter().position(|member| member.name == name.as_bytes()).unwrap();
-    ["policy.txt", "begin.txt", "consistency.txt", "entries-excel.csv", "entries.xlsx", "report.html"]
+    let policy = format!("policies/{}.txt", build::covenant(0).0);
+    [&policy, "begin.txt", "consistency.txt", "entries-excel.csv", "entries.xlsx", "report.html"]
         .map(|name| {
             let mut members = witnessed().seal();
             let mut bytes = zip::unpacked(&members[place(name)]);
