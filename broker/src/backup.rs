@@ -136,23 +136,28 @@ pub(crate) fn begin(out: &Path) -> Result<(), Complaint> {
     files::make_private_dir(out)
 }
 
-/// Copies what there is at a point into `out`, its manifest and note last.
+/// Copies what there is at a point into `out`, its manifest and note last; `go_on` is asked before every file.
 ///
 /// # Errors
-/// A sentence naming the file that is damaged, or cannot be read or written; `out` is then no whole backup.
+/// A sentence naming the file that is damaged, or cannot be read or written, or that it was not to go on; `out` is then
+/// no whole backup.
 pub(crate) fn write(
     point: &Point,
     (secret, log): &(SigningKey, LogKey),
     out: &Path,
     now: Timestamp,
+    go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Manifest, Complaint> {
     let mut copy = Copy { dir: out.to_path_buf(), lines: Vec::new(), folders: BTreeSet::new() };
     for file in point.store.files() {
+        if !go_on() {
+            return Err(cut_off(out));
+        }
         let bytes = file.read().map_err(|error| store::complaint(&error))?;
         copy.put(&format!("store/{}", file.path()), &bytes)?;
     }
     for one in &point.logs {
-        copy.log(one)?;
+        copy.log(one, go_on)?;
     }
     copy.settle()?;
     let logs = point.logs.iter().map(|one| LogLine { origin: one.origin.clone(), size: one.size }).collect();
@@ -176,6 +181,20 @@ pub(crate) fn write(
 /// What the note of a manifest says.
 fn note_text(log: &LogKey, manifest: &[u8]) -> String {
     format!("{}\n{FORMAT}\n{}\n", log.origin, sha256(manifest))
+}
+
+fn cut_off(out: &Path) -> Complaint {
+    let out = out.display();
+    Complaint::usage(
+        Text::new(
+            format!("De broker stopt; de reservekopie in {out} is niet heel."),
+            format!("The broker stops; the backup in {out} is not whole."),
+        ),
+        Text::new(
+            "Verwijder die map en geef de opdracht nog eens, met een andere map of als zij weg is.",
+            "Remove that folder and give the command again, with another folder or when it is gone.",
+        ),
+    )
 }
 
 /// A folder that is being filled.
@@ -207,7 +226,7 @@ impl Copy {
     }
 
     /// Copies the files of a log that belong to its point.
-    fn log(&mut self, one: &LogPoint) -> Result<(), Complaint> {
+    fn log(&mut self, one: &LogPoint, go_on: &mut dyn FnMut() -> bool) -> Result<(), Complaint> {
         let below = format!("log/{}", one.folder);
         let mut found = Vec::new();
         walk(&one.dir, "tile", &mut found)?;
@@ -217,6 +236,9 @@ impl Copy {
             walk(&one.dir, ASIDE, &mut found)?;
         }
         for path in &found {
+            if !go_on() {
+                return Err(cut_off(&self.dir));
+            }
             self.put(&format!("{below}/{path}"), &files::read(&one.dir.join(path), LOG_FILE_MAX)?)?;
         }
         // The one in the folder may be newer than this point; the lines of witnesses come with those of a closed log.

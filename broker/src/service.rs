@@ -23,6 +23,7 @@ use seinhuis_shared::tlog::witness;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::SOFTWARE;
@@ -181,8 +182,11 @@ impl Service {
         backup::begin(&out)?;
         let point = self.point().await?;
         let key = self.logs.own_key();
+        // Dropped with this future when the broker stops: the copying ends at the next file.
+        let (_asked, mut asked) = oneshot::channel::<()>();
         let copy = move || {
-            let written = backup::write(&point, &key, &out, clock::now());
+            let mut go_on = || asked.try_recv() == Err(TryRecvError::Empty);
+            let written = backup::write(&point, &key, &out, clock::now(), &mut go_on);
             drop(still);
             written
         };

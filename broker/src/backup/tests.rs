@@ -68,7 +68,7 @@ async fn backed_up(home: &Home, out: &Path) -> Vec<u64> {
     service.command(command).await.unwrap();
     publish(&service).await;
     begin(out).unwrap();
-    let made = write(&point, &service.logs.own_key(), out, clock::now()).unwrap();
+    let made = write(&point, &service.logs.own_key(), out, clock::now(), &mut || true).unwrap();
     assert_eq!(made.logs.iter().map(|log| log.size).collect::<Vec<_>>(), sizes);
     let again = service.backup(out.to_path_buf()).await.unwrap_err();
     assert!(again.what.en.contains("exists already"), "{again}");
@@ -203,6 +203,35 @@ fn of_a_log_that_grows_only_what_is_complete_at_that_size_belongs() {
         assert_eq!(of("tile/entries/002.p/88", 600, closed), closed);
         assert_eq!(of("tile/1/000.p/2", 600, closed), closed);
     }
+}
+
+#[tokio::test]
+async fn a_backup_that_is_cut_off_at_any_file_is_no_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, config) = made(dir.path());
+    let (service, thread) = Service::open(&home, &config).unwrap();
+    fill(&service, 300).await;
+    publish(&service).await;
+    let (point, key) = (service.point().await.unwrap(), service.logs.own_key());
+    let to = apart(&home, &dir.path().join("again"));
+    let (mut after, mut whole) = (0, false);
+    while !whole {
+        let (out, mut count) = (dir.path().join(format!("copy-{after}")), 0);
+        begin(&out).unwrap();
+        let mut go_on = || {
+            count += 1;
+            count <= after
+        };
+        let written = write(&point, &key, &out, clock::now(), &mut go_on);
+        whole = written.is_ok();
+        if let Err(cut) = written {
+            assert!(cut.what.en.contains("not whole"), "{cut}");
+            assert!(refusal(&to, &out).contains(MANIFEST));
+        }
+        after += 1;
+    }
+    assert!(after > 3, "a segment, a bundle and a tile at least");
+    stop(service, thread);
 }
 
 #[tokio::test]
