@@ -118,6 +118,12 @@ impl Session {
         waits
     }
 
+    /// How many flows and recipients are held.
+    #[cfg(test)]
+    pub(crate) fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
     /// Whether an item of `size` bytes may be offered. One item always may, however large.
     pub(crate) fn has_room(&self, size: u64) -> bool {
         let limit = u64::try_from(INFLIGHT_BYTES).unwrap_or(u64::MAX);
