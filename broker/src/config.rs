@@ -5,7 +5,10 @@ use std::path::Path;
 
 use seinhuis_broker_core::Rate;
 use seinhuis_shared::ids::Oin;
-use seinhuis_shared::limits::{MAILBOX_BYTES, MAILBOX_PACKETS};
+use seinhuis_shared::limits::{
+    MAILBOX_BYTES, MAILBOX_PACKETS, QUOTA_BYTES, QUOTA_BYTES_BURST, QUOTA_PACKETS, QUOTA_PACKETS_BURST,
+    QUOTA_REFUSALS, QUOTA_REFUSALS_BURST, QUOTA_REMEMBERED,
+};
 use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
@@ -95,15 +98,14 @@ pub struct Quota {
 
 impl Default for Quota {
     fn default() -> Self {
-        let quota = seinhuis_broker_core::Quota::default();
         Self {
-            packets: quota.packets.per_minute / 60,
-            packets_burst: quota.packets.burst,
-            bytes: quota.bytes.per_minute / 60,
-            bytes_burst: quota.bytes.burst,
-            refusals: quota.refusals.per_minute,
-            refusals_burst: quota.refusals.burst,
-            remembered: quota.remembered,
+            packets: QUOTA_PACKETS,
+            packets_burst: QUOTA_PACKETS_BURST,
+            bytes: QUOTA_BYTES,
+            bytes_burst: QUOTA_BYTES_BURST,
+            refusals: QUOTA_REFUSALS,
+            refusals_burst: QUOTA_REFUSALS_BURST,
+            remembered: QUOTA_REMEMBERED,
         }
     }
 }

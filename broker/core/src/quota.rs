@@ -13,6 +13,10 @@ use std::collections::BTreeMap;
 
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{MsgId, Oin};
+use seinhuis_shared::limits::{
+    QUOTA_BYTES, QUOTA_BYTES_BURST, QUOTA_PACKETS, QUOTA_PACKETS_BURST, QUOTA_REFUSALS, QUOTA_REFUSALS_BURST,
+    QUOTA_REMEMBERED,
+};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 
@@ -55,10 +59,10 @@ pub struct Quota {
 impl Default for Quota {
     fn default() -> Self {
         Self {
-            packets: Rate { per_minute: 200 * 60, burst: 20_000 },
-            bytes: Rate { per_minute: 60 * 16 * 1024 * 1024, burst: 1024 * 1024 * 1024 },
-            refusals: Rate { per_minute: 120, burst: 10_000 },
-            remembered: 1_000_000,
+            packets: Rate { per_minute: QUOTA_PACKETS.saturating_mul(60), burst: QUOTA_PACKETS_BURST },
+            bytes: Rate { per_minute: QUOTA_BYTES.saturating_mul(60), burst: QUOTA_BYTES_BURST },
+            refusals: Rate { per_minute: QUOTA_REFUSALS, burst: QUOTA_REFUSALS_BURST },
+            remembered: QUOTA_REMEMBERED,
         }
     }
 }

@@ -11,6 +11,7 @@ use seinhuis_shared::wire::{Deferred, Hello, VERSION};
 
 use super::broker::{Broker, Did, ORIGIN, log_signer};
 use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, Stranger};
+use super::notices::{take_back, word};
 use crate::{Config, ConnId, Heard, Input, PutOff, Quota, QuotaRow, Rate, Send};
 
 const fn rate(per_minute: u64, burst: u64) -> Rate {
@@ -217,6 +218,23 @@ fn refused_connections_and_acknowledgements_are_within_the_same_quota() {
     let pol = broker.connect(Pol);
     let did = broker.turn([Input::CertificateRevoked { conn: pol }]);
     assert_eq!(did.entries[0].detail.as_deref(), Some("certificate"));
+}
+
+#[test]
+fn late_words_about_what_was_taken_back_are_within_the_quota_of_refusals() {
+    let mut broker = with(|quota| quota.refusals = rate(1, 2));
+    let pol = broker.connect(Pol);
+    let bytes = signal(Pol, 1, NOON);
+    broker.accept(pol, Pol, &bytes);
+    take_back(&mut broker, pol, Pol, &word(Pol, &bytes, "verkeerde_ontvanger"));
+    let gem = broker.connect(Gem);
+    let late = |broker: &mut Broker| {
+        let entries = broker.acknowledge(gem, Gem, &[(&bytes, 0)]).entries;
+        entries.into_iter().map(|entry| entry.reason.unwrap()).collect::<Vec<_>>()
+    };
+    let logged: Vec<_> = (0..5).map(|_| late(&mut broker)).collect();
+    let (too_late, over) = (Refusal::PacketTakenBack.number(), Refusal::OverQuota.number());
+    assert_eq!(logged, [vec![too_late], vec![too_late], vec![over], vec![], vec![]]);
 }
 
 // What must not cost anything, and what must not overtake.
