@@ -1,5 +1,5 @@
 //! Quotas with real processes: agents that bring too much wait by themselves, and lose nothing.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod common;
 
