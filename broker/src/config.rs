@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use seinhuis_broker_core::Rate;
 use seinhuis_shared::ids::Oin;
-use seinhuis_shared::limits::{MAILBOX_BYTES, MAILBOX_PACKETS};
+use seinhuis_shared::limits::{
+    MAILBOX_BYTES, MAILBOX_PACKETS, QUOTA_BYTES, QUOTA_BYTES_BURST, QUOTA_PACKETS, QUOTA_PACKETS_BURST,
+    QUOTA_REFUSALS, QUOTA_REFUSALS_BURST, QUOTA_REMEMBERED,
+};
 use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
@@ -39,6 +43,9 @@ pub struct Config {
     /// Bounds on what waits.
     #[serde(default)]
     pub mailbox: Mailbox,
+    /// What each partner may bring.
+    #[serde(default)]
+    pub quota: Quota,
     /// Transport settings.
     #[serde(default)]
     pub transport: Transport,
@@ -66,6 +73,68 @@ pub struct Mailbox {
 impl Default for Mailbox {
     fn default() -> Self {
         Self { packets: MAILBOX_PACKETS, bytes: MAILBOX_BYTES }
+    }
+}
+
+/// `[quota]`: what each partner may bring before it has to wait.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// Packets a second.
+    pub packets: u64,
+    /// Most packets at once, after a time with less.
+    pub packets_burst: u64,
+    /// Bytes of packets a second.
+    pub bytes: u64,
+    /// Most bytes at once, after a time with less.
+    pub bytes_burst: u64,
+    /// Refusals a minute that are logged.
+    pub refusals: u64,
+    /// Most refusals at once, after a time with less.
+    pub refusals_burst: u64,
+    /// Most packets whose outcome is remembered.
+    pub remembered: usize,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self {
+            packets: QUOTA_PACKETS,
+            packets_burst: QUOTA_PACKETS_BURST,
+            bytes: QUOTA_BYTES,
+            bytes_burst: QUOTA_BYTES_BURST,
+            refusals: QUOTA_REFUSALS,
+            refusals_burst: QUOTA_REFUSALS_BURST,
+            remembered: QUOTA_REMEMBERED,
+        }
+    }
+}
+
+impl Quota {
+    /// As the core counts it.
+    pub fn of_core(&self) -> seinhuis_broker_core::Quota {
+        let rate = |per_minute, burst| Rate { per_minute, burst };
+        seinhuis_broker_core::Quota {
+            packets: rate(self.packets.saturating_mul(60), self.packets_burst),
+            bytes: rate(self.bytes.saturating_mul(60), self.bytes_burst),
+            refusals: rate(self.refusals, self.refusals_burst),
+            remembered: self.remembered,
+        }
+    }
+
+    /// The first value that lets nothing through, with what it has to be.
+    fn wrong(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        let one = |key, value: u64| (value == 0).then_some((key, "minstens 1", "at least 1"));
+        let packet = ("quota.bytes_burst", "minstens 2 MiB", "at least 2 MiB");
+        one("quota.packets", self.packets)
+            .or_else(|| one("quota.packets_burst", self.packets_burst))
+            .or_else(|| one("quota.bytes", self.bytes))
+            .or_else(|| (self.bytes_burst < 2 * 1024 * 1024).then_some(packet))
+            .or_else(|| one("quota.refusals", self.refusals))
+            .or_else(|| one("quota.refusals_burst", self.refusals_burst))
+            .or_else(|| {
+                (self.remembered < 1000).then_some(("quota.remembered", "minstens 1000", "at least 1000"))
+            })
     }
 }
 
@@ -174,6 +243,8 @@ impl Config {
             ))
         } else if self.mailbox.packets == 0 || self.mailbox.bytes < 2 * 1024 * 1024 {
             Some(("mailbox", "minstens 1 pakket en 2 MiB", "at least 1 packet and 2 MiB"))
+        } else if let Some(wrong) = self.quota.wrong() {
+            Some(wrong)
         } else if self.log.retention_days == Some(0) {
             Some(("log.retention_days", "minstens 1", "at least 1"))
         } else if !(1..=8760).contains(&self.log.self_check_hours) {
@@ -218,6 +289,29 @@ mod tests {
         let basic = parse(BASIC_SAMPLE).unwrap();
         let complete = parse(COMPLETE_SAMPLE).unwrap();
         assert_eq!(basic, complete);
+    }
+
+    #[test]
+    fn the_core_gets_the_quotas_that_are_configured() {
+        assert_eq!(parse(BASIC_SAMPLE).unwrap().quota.of_core(), seinhuis_broker_core::Quota::default());
+        let own = "\n[quota]\npackets = 2\npackets_burst = 3\nbytes = 4\nbytes_burst = 5000000\nrefusals = 6\n\
+                   refusals_burst = 7\nremembered = 8000\n";
+        let quota = parse(&format!("{BASIC_SAMPLE}{own}")).unwrap().quota.of_core();
+        let rate = |per_minute, burst| Rate { per_minute, burst };
+        assert_eq!((quota.packets, quota.bytes), (rate(120, 3), rate(240, 5_000_000)));
+        assert_eq!((quota.refusals, quota.remembered), (rate(6, 7), 8000));
+    }
+
+    #[test]
+    fn a_quota_that_lets_nothing_through_is_named() {
+        for key in
+            ["packets", "packets_burst", "bytes", "bytes_burst", "refusals", "refusals_burst", "remembered"]
+        {
+            let complaint = parse(&format!("{BASIC_SAMPLE}\n[quota]\n{key} = 0\n")).unwrap_err();
+            assert!(complaint.what.en.contains(&format!("quota.{key} ")), "{}", complaint.what.en);
+        }
+        let complaint = parse(&format!("{BASIC_SAMPLE}\n[quota]\nbytes_burst = 1000000\n")).unwrap_err();
+        assert!(complaint.what.en.contains("quota.bytes_burst"), "less than one packet");
     }
 
     #[test]

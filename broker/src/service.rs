@@ -304,6 +304,7 @@ fn core_config(config: &Config, log_key: PublicKey) -> seinhuis_broker_core::Con
     let mut settings = seinhuis_broker_core::Config::new(&config.log_origin, log_key, SOFTWARE);
     settings.mailbox_packets = config.mailbox.packets;
     settings.mailbox_bytes = config.mailbox.bytes;
+    settings.quota = config.quota.of_core();
     let stop_after = config.witnesses.stop_after;
     settings.stop_unwitnessed = (stop_after > 0).then(|| Span::seconds(stop_after));
     settings.log_retention_days = config.log.retention_days;

@@ -114,6 +114,20 @@ pub const ENTRIES_MAX: usize = 8 * SMALL_FRAME_MAX;
 pub const MAILBOX_PACKETS: usize = 100_000;
 /// Most bytes waiting for one recipient.
 pub const MAILBOX_BYTES: u64 = 1024 * 1024 * 1024;
+/// Packets of one sender that a broker accepts, a second.
+pub const QUOTA_PACKETS: u64 = 200;
+/// Most packets of one sender that a broker accepts at once, after a time with less.
+pub const QUOTA_PACKETS_BURST: u64 = 20_000;
+/// Bytes of packets of one sender that a broker accepts, a second.
+pub const QUOTA_BYTES: u64 = 16 * 1024 * 1024;
+/// Most bytes of packets of one sender that a broker accepts at once, after a time with less.
+pub const QUOTA_BYTES_BURST: u64 = 1024 * 1024 * 1024;
+/// Refusals of one organisation that a broker logs, a minute.
+pub const QUOTA_REFUSALS: u64 = 120;
+/// Most refusals of one organisation that a broker logs at once, after a time with less.
+pub const QUOTA_REFUSALS_BURST: u64 = 10_000;
+/// Most outcomes of one sender's packets that a broker remembers.
+pub const QUOTA_REMEMBERED: usize = 1_000_000;
 /// Most hashes of an inclusion or consistency proof: one per bit of a 64-bit tree size, twice.
 pub const PROOF_MAX: usize = 128;
 /// Most bytes of a signed checkpoint.

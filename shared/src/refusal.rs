@@ -381,6 +381,9 @@ refusals! {
     AwaitingWitnesses = 607 "awaiting-witnesses" Passing,
         nl "De broker start en wacht op genoeg getuigen van het logboek." => "De agent probeert het later opnieuw. De beheerder start de broker en ziet met `seinhuis-broker status` op wie gewacht wordt.",
         en "The broker is starting and waits for enough witnesses of the log." => "The agent tries again later. The operator starts the broker and sees with `seinhuis-broker status` who is waited for.";
+    OverQuota = 608 "over-quota" Passing,
+        nl "Deze partner brengt meer tegelijk dan de broker van één partner aanneemt." => "De agent biedt het later vanzelf opnieuw aan; blijft dit, vraag de beheerder om een ruimer quotum.",
+        en "This partner brings more at a time than the broker takes from one partner." => "The agent submits it again later by itself; if it persists, ask the operator for a larger quota.";
 }
 
 impl Refusal {
@@ -428,6 +431,7 @@ impl Refusal {
                 | Self::TooBusy
                 | Self::Unwitnessed
                 | Self::AwaitingWitnesses
+                | Self::OverQuota
                 | Self::LogSucceeded
         )
     }

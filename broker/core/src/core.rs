@@ -16,6 +16,7 @@ use seinhuis_shared::wire::{self, Hello, Refuse, Welcome};
 use crate::directory::Directory;
 use crate::input::{ConnId, Input};
 use crate::operator::QueueRow;
+use crate::quota::{Accounts, Quota, QuotaRow};
 use crate::sequencer::Sealed;
 use crate::session::{Session, Sessions};
 use crate::shards::{Next, Shard};
@@ -43,8 +44,10 @@ pub struct Config {
     pub mailbox_packets: usize,
     /// Most bytes waiting for one recipient.
     pub mailbox_bytes: u64,
-    /// How long a sender waits before it tries again what was put off.
+    /// How long a sender waits before it tries again what was put off for a full mailbox or missing witnesses.
     pub retry_after: Span,
+    /// What each partner may bring.
+    pub quota: Quota,
     /// Most waiting packets that one turn looks at for what is to be shredded.
     pub sweep_packets: usize,
     /// Most notices that wait for one partner.
@@ -65,6 +68,7 @@ impl Config {
             mailbox_packets: MAILBOX_PACKETS,
             mailbox_bytes: MAILBOX_BYTES,
             retry_after: Span::seconds(5),
+            quota: Quota::default(),
             sweep_packets: SWEEP_PER_TURN,
             notices_kept: NOTICES_KEPT,
             stop_unwitnessed: None,
@@ -116,6 +120,8 @@ pub struct Overview {
     pub remembered: usize,
     /// Mailboxes that are not empty.
     pub queues: Vec<QueueRow>,
+    /// Partners of whom something is remembered or was put off.
+    pub quotas: Vec<QuotaRow>,
 }
 
 /// The broker's decisions and all it remembers.
@@ -124,6 +130,7 @@ pub struct Core {
     pub(crate) config: Config,
     pub(crate) state: State,
     pub(crate) sessions: Sessions,
+    pub(crate) accounts: Accounts,
     /// Where the sweep for what is to be shredded goes on, while there is one.
     pub(crate) sweep: Option<(Oin, u64)>,
     /// Up to where partners said that they keep notices, as far as that is not written.
@@ -146,6 +153,7 @@ impl Core {
             config,
             state,
             sessions: Sessions::default(),
+            accounts: Accounts::default(),
             sweep: None,
             taken: BTreeMap::new(),
             witnesses: Witnesses::default(),
@@ -201,6 +209,7 @@ impl Core {
     /// Takes one input at `now`; what it leads to is added to `turn`.
     pub fn handle(&mut self, input: Input, now: Timestamp, turn: &mut Turn) {
         let clock = now;
+        self.accounts.clock = clock;
         // The log's time never goes back, and what is judged is judged at the time the log will say.
         let now = now.max(self.state.log.time);
         let Some(input) = self.hold(input, now, turn) else { return };
@@ -343,7 +352,7 @@ impl Core {
         self.offer(&peer, now, turn);
     }
 
-    /// Records that a whole connection is refused, at `stage`.
+    /// Records that a whole connection is refused, at `stage`, as far as the quota of refusals goes.
     pub(crate) fn refuse_connection(
         &mut self,
         peer: Oin,
@@ -352,6 +361,12 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
+        if self.charge_refusal(peer, false, now, turn).is_ok() {
+            self.note_refused(peer, refusal, stage, now, turn);
+        }
+    }
+
+    fn note_refused(&mut self, peer: Oin, refusal: Refusal, stage: &str, now: Timestamp, turn: &mut Turn) {
         let mut entry = self.entry(Kind::Refused, now, turn);
         entry.from = Some(peer);
         entry.reason = Some(refusal.number());
@@ -362,7 +377,8 @@ impl Core {
 
     fn certificate_revoked(&mut self, conn: ConnId, now: Timestamp, turn: &mut Turn) {
         if let Some(peer) = self.close(conn, now, turn) {
-            self.refuse_connection(peer, Refusal::CertificateRevoked, "certificate", now, turn);
+            // Always in the log: there is one for a connection at most, and no way back.
+            self.note_refused(peer, Refusal::CertificateRevoked, "certificate", now, turn);
             turn.send(Send::Close { conn, reason: Refusal::CertificateRevoked });
             self.offer(&peer, now, turn);
         }
@@ -434,6 +450,7 @@ impl Core {
         self.run_out(now, turn);
         self.sweep(now, turn);
         self.drop_taken(turn);
+        self.tell_all_put_off(now, turn);
         let mut made_room = BTreeSet::new();
         // Bounded, so that one tick never holds up what waits; the next one goes on.
         let mut ended = 0_usize;
@@ -498,6 +515,7 @@ impl Core {
                     frozen: self.state.frozen(oin, mailbox, now),
                 })
                 .collect(),
+            quotas: self.quota_rows(),
         }
     }
 }

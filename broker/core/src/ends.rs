@@ -252,7 +252,8 @@ impl Core {
         self.record(turn, Write::End { recipient: *recipient, index: mail.index, end });
     }
 
-    /// A recipient acknowledges what its sender had taken back: it counts for nothing, and the log says so.
+    /// A recipient acknowledges what its sender had taken back: it counts for nothing, and the log says so
+    /// as far as the quota of refusals goes.
     pub(crate) fn too_late(
         &mut self,
         peer: &Oin,
@@ -260,6 +261,9 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
+        if self.charge_refusal(*peer, false, now, turn).is_err() {
+            return;
+        }
         let mut entry = self.entry(Kind::Refused, now, turn);
         entry.from = Some(*peer);
         entry.msg_id = Some(msg_id);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use seinhuis_shared::acknowledgement::Batch;
 use seinhuis_shared::entry::{Entry, Kind};
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::limits::{CLOCK_SKEW, TTL_MAX};
 use seinhuis_shared::packet::{Context, padding};
 use seinhuis_shared::refusal::Refusal;
@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::input::{ConnId, LaneId};
 use crate::mailbox::MailItem;
 use crate::notices::Told;
+use crate::quota::Off;
 use crate::turn::{Planned, ReceiptSource, Send, Turn};
 use crate::write::{Outcome, Write};
 
@@ -46,12 +47,12 @@ impl Core {
         let directory = self.directory();
         let permitted = packet.fresh(now).and_then(|fresh| fresh.permit(&directory, &self.state.cases, now));
         match permitted {
-            Ok(permitted) => match self
-                .watched(&permitted.permit().covenant(), now)
-                .and_then(|()| self.room_for(conn, permitted.packet(), now))
-            {
+            Ok(permitted) => match self.may_accept(conn, &permitted, now, turn) {
                 Ok(()) => self.accept(conn, lane, &permitted, now, turn),
-                Err(refusal) => self.defer(conn, lane, &permitted, refusal, now, turn),
+                Err(off) => {
+                    let packet = permitted.packet();
+                    self.put_off(conn, lane, (packet.digest(), Some(packet.context())), off, now, turn);
+                }
             },
             Err(rejected) => self.reject(conn, lane, &rejected, now, turn),
         }
@@ -87,11 +88,29 @@ impl Core {
         }
     }
 
-    fn room_for(&mut self, conn: ConnId, packet: &Authentic, now: Timestamp) -> Result<(), Refusal> {
+    /// Whether a packet that has a permit is accepted now. The quotas come last: what is put off for another
+    /// reason takes nothing out of them.
+    fn may_accept(
+        &mut self,
+        conn: ConnId,
+        permitted: &Permitted,
+        now: Timestamp,
+        turn: &Turn,
+    ) -> Result<(), Off> {
+        let packet = permitted.packet();
         // Behind a packet that was put off, in the same flow for the same recipient: first in, first out.
-        if self.sessions.get_mut(conn).is_some_and(|session| session.is_held(packet.context(), now)) {
-            return Err(Refusal::MailboxFull);
+        if let Some(off) =
+            self.sessions.get_mut(conn).and_then(|session| session.is_held(packet.context(), now))
+        {
+            return Err(off);
         }
+        self.watched(&permitted.permit().covenant(), now)
+            .and_then(|()| self.room_for(packet))
+            .map_err(|reason| Off { reason, after: self.config.retry_after })?;
+        self.charge(packet, turn)
+    }
+
+    fn room_for(&self, packet: &Authentic) -> Result<(), Refusal> {
         let size = u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX);
         let full = packet.context().recipients.iter().any(|recipient| {
             self.state.mailboxes.get(&recipient.oin).is_some_and(|mailbox| {
@@ -147,7 +166,7 @@ impl Core {
         conn: ConnId,
         lane: LaneId,
         context: &Context,
-        packet: seinhuis_shared::ids::Digest,
+        packet: Digest,
         (outcome, first, entries): (u16, u64, usize),
         turn: &mut Turn,
     ) {
@@ -164,6 +183,14 @@ impl Core {
     }
 
     fn reject(&mut self, conn: ConnId, lane: LaneId, rejected: &Rejected, now: Timestamp, turn: &mut Turn) {
+        // Equivocation must not replace the outcome of the packet that had the id first.
+        let remembered = rejected
+            .signed
+            .as_ref()
+            .filter(|context| rejected.refusal != Refusal::Equivocation && context.sender == rejected.peer);
+        if let Err(off) = self.charge_refusal(rejected.peer, remembered.is_some(), now, turn) {
+            return self.put_off(conn, lane, (rejected.packet, remembered), off, now, turn);
+        }
         let first = self.next_position(turn);
         let outcome = rejected.refusal.number();
         let mut entry = self.entry(Kind::Refused, now, turn);
@@ -179,36 +206,29 @@ impl Core {
         entry.result = Some("refused".to_owned());
         entry.reason = Some(outcome);
         turn.entry(&entry);
-        match &rejected.signed {
-            // Equivocation must not replace the outcome of the packet that had the id first.
-            Some(context) if rejected.refusal != Refusal::Equivocation && context.sender == rejected.peer => {
-                self.conclude(conn, lane, context, rejected.packet, (outcome, first, 1), turn);
-            }
-            Some(_) | None => {
-                let packet = rejected.packet;
-                turn.sends.push(Planned::Verdict { conn, lane, packet, outcome, first, count: 1 });
-            }
+        if let Some(context) = remembered {
+            self.conclude(conn, lane, context, rejected.packet, (outcome, first, 1), turn);
+        } else {
+            let packet = rejected.packet;
+            turn.sends.push(Planned::Verdict { conn, lane, packet, outcome, first, count: 1 });
         }
     }
 
-    fn defer(
+    /// Nothing is decided about a packet: its sender is to submit it again, and what it has to come before
+    /// waits for it.
+    fn put_off(
         &mut self,
         conn: ConnId,
         lane: LaneId,
-        permitted: &Permitted,
-        refusal: Refusal,
+        (packet, context): (Digest, Option<&Context>),
+        off: Off,
         now: Timestamp,
         turn: &mut Turn,
     ) {
-        let until = now.plus(self.config.retry_after);
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.hold(permitted.packet().context(), until);
+        if let (Some(session), Some(context)) = (self.sessions.get_mut(conn), context) {
+            session.hold(context, off, now);
         }
-        let deferred = Deferred {
-            packet: permitted.packet().digest(),
-            reason: refusal.number(),
-            retry_after: self.config.retry_after.0,
-        };
+        let deferred = Deferred { packet, reason: off.reason.number(), retry_after: off.after.0 };
         turn.send(Send::Deferred { conn, lane, deferred });
     }
 

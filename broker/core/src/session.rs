@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use seinhuis_shared::ids::{CaseId, Oin};
 use seinhuis_shared::limits::{INFLIGHT_BYTES, INFLIGHT_MAX};
 use seinhuis_shared::packet::Context;
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 
 use crate::input::ConnId;
+use crate::quota::Off;
 
 /// One usable connection.
 #[derive(Debug)]
@@ -19,8 +21,8 @@ pub(crate) struct Session {
     inflight_bytes: u64,
     /// Items below this index have been offered on this connection.
     pub(crate) cursor: u64,
-    /// Flows and recipients for which a packet was put off: its number, and until when later ones wait.
-    held: BTreeMap<(String, Oin), (u64, Timestamp)>,
+    /// Flows and recipients for which a packet was put off.
+    held: BTreeMap<(String, Oin), Held>,
     /// Cases that were asked for or decided about on this connection: it is told what happens to them.
     pub(crate) watched: BTreeSet<CaseId>,
     /// Acknowledgements under a key that was given up, since the last right one.
@@ -30,6 +32,19 @@ pub(crate) struct Session {
     /// Notices below this were told here.
     pub(crate) next_notice: u64,
 }
+
+/// A packet that was put off: those behind it wait.
+#[derive(Debug)]
+struct Held {
+    /// Its number.
+    seq: u64,
+    until: Timestamp,
+    reason: Refusal,
+}
+
+/// Most flows and recipients that are held on one session. Who names more in what is put off, which may be
+/// anything when it is to be refused, has no order to keep in the rest.
+const HELD_MAX: usize = 1024;
 
 /// Most acknowledgements under a key that was given up: what may be under way when it is.
 const STALE_MAX: u8 = 8;
@@ -71,27 +86,42 @@ impl Session {
     }
 
     /// A packet is put off: those behind it that are already under way must not overtake it.
-    pub(crate) fn hold(&mut self, context: &Context, until: Timestamp) {
+    pub(crate) fn hold(&mut self, context: &Context, off: Off, now: Timestamp) {
+        let until = now.plus(off.after);
         for recipient in &context.recipients {
-            let held = self.held.entry((context.flow.clone(), recipient.oin)).or_insert((context.seq, until));
-            held.0 = held.0.min(context.seq);
+            let key = (context.flow.clone(), recipient.oin);
+            if let Some(held) = self.held.get_mut(&key) {
+                held.seq = held.seq.min(context.seq);
+            } else if self.held.len() < HELD_MAX {
+                self.held.insert(key, Held { seq: context.seq, until, reason: off.reason });
+            }
         }
     }
 
     /// Whether a packet has to wait for an earlier one, of its flow and for a recipient of its own, that was
-    /// put off. The sender resubmits that one when it was told to; if it does not, the rest goes on.
-    pub(crate) fn is_held(&mut self, context: &Context, now: Timestamp) -> bool {
-        self.held.retain(|_, (_, until)| now < *until);
-        let mut waits = false;
+    /// put off: why, and for how long. The sender resubmits that one when it was told to; if it does not, the
+    /// rest goes on.
+    pub(crate) fn is_held(&mut self, context: &Context, now: Timestamp) -> Option<Off> {
+        self.held.retain(|_, held| now < held.until);
+        let mut waits: Option<Off> = None;
         for recipient in &context.recipients {
             let key = (context.flow.clone(), recipient.oin);
             match self.held.get(&key) {
-                Some((first, _)) if context.seq > *first => waits = true,
+                Some(held) if context.seq > held.seq => {
+                    let off = Off { reason: held.reason, after: held.until.since(now) };
+                    waits = Some(waits.filter(|longest| longest.after >= off.after).unwrap_or(off));
+                }
                 Some(_) => drop(self.held.remove(&key)),
                 None => {}
             }
         }
         waits
+    }
+
+    /// How many flows and recipients are held.
+    #[cfg(test)]
+    pub(crate) fn held_count(&self) -> usize {
+        self.held.len()
     }
 
     /// Whether an item of `size` bytes may be offered. One item always may, however large.

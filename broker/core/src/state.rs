@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) cases: Cases,
     pub(crate) prekeys: BTreeMap<Oin, (u64, Vec<u8>)>,
     pub(crate) seen: BTreeMap<(Oin, MsgId), Outcome>,
+    /// How many of these each sender has.
+    pub(crate) remembered: BTreeMap<Oin, usize>,
     /// Whose outcomes the turn that begins at an entry decided, and until when they are kept.
     pub(crate) decided: BTreeMap<u64, (Timestamp, Vec<(Oin, MsgId)>)>,
     pub(crate) mailboxes: BTreeMap<Oin, Mailbox>,
@@ -93,7 +95,12 @@ impl State {
             }
             Write::Outcomes { first, keep_until, outcomes } => {
                 let keys: Vec<_> = outcomes.iter().map(|one| (one.sender, one.msg_id)).collect();
-                self.seen.extend(keys.iter().copied().zip(outcomes.iter().cloned()));
+                for outcome in outcomes {
+                    if self.seen.insert((outcome.sender, outcome.msg_id), outcome.clone()).is_none() {
+                        let count = self.remembered.entry(outcome.sender).or_default();
+                        *count = count.saturating_add(1);
+                    }
+                }
                 self.decided.insert(*first, (*keep_until, keys));
                 self.endings.insert((*keep_until, Ending::Outcomes(*first)));
             }
@@ -214,7 +221,15 @@ impl State {
         let Some((keep_until, keys)) = self.decided.remove(&first) else { return };
         self.endings.remove(&(keep_until, Ending::Outcomes(first)));
         for key in keys {
-            self.seen.remove(&key);
+            if self.seen.remove(&key).is_none() {
+                continue;
+            }
+            let count = self.remembered.get(&key.0).map_or(0, |count| count.saturating_sub(1));
+            if count == 0 {
+                self.remembered.remove(&key.0);
+            } else {
+                self.remembered.insert(key.0, count);
+            }
         }
     }
 

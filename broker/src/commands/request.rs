@@ -389,6 +389,12 @@ fn show_overview(service: &Service, overview: &Overview) -> Value {
             "oin": queue.oin, "packets": queue.packets, "bytes": queue.bytes, "inflight": queue.inflight,
             "frozen": queue.frozen,
         })).collect::<Vec<_>>(),
+        "quotas": overview.quotas.iter().map(|quota| json!({
+            "oin": quota.oin, "remembered": quota.remembered, "put_off": {
+                "packets": quota.put_off.packets, "bytes": quota.put_off.bytes,
+                "remembered": quota.put_off.remembered, "refusals": quota.put_off.refusals,
+            },
+        })).collect::<Vec<_>>(),
         "turns": counts.turns,
         "inputs": counts.inputs,
         "fsyncs": counts.store.syncs,

@@ -5,7 +5,7 @@ mod figures;
 mod gauges;
 mod quorum;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,16 @@ use crowd::Crowd;
 pub use figures::Figures;
 use gauges::Usage;
 use quorum::Watch;
+
+/// What is measured is the broker, not how long a sender is made to wait.
+const QUOTA: &str = "
+[quota]
+packets = 1000000
+packets_burst = 100000000
+bytes = 10000000000
+bytes_burst = 100000000000
+remembered = 100000000
+";
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -42,6 +52,10 @@ pub fn run(plan: &Plan, dir: Option<&Path>) -> Result<Figures, StageError> {
     let dir = dir.unwrap_or_else(|| temporary.path());
     let programs = Programs(std::env::current_exe()?);
     let stage = Stage::set_with(programs, dir, members(dir, plan.pairs), &mut |step| eprintln!("· {step}"))?;
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(stage.broker_home().join("broker.toml"))?
+        .write_all(QUOTA.as_bytes())?;
     let broker = stage.start_broker()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let watch = Watch::default();

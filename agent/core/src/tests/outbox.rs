@@ -20,6 +20,29 @@ fn defer(packet: &[u8], millis: u64) -> Input {
     Input::Deferred(Deferred { packet, reason: Refusal::MailboxFull.number(), retry_after: millis })
 }
 
+#[test]
+fn what_is_put_off_for_a_quota_is_submitted_again_by_itself_when_the_broker_said() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    youth.push(signal(1), NOW).unwrap();
+    let packets = youth.submitted();
+    let packet = seinhuis_shared::signing::sha256(&packets[0]);
+    let over = |millis| Deferred { packet, reason: Refusal::OverQuota.number(), retry_after: millis };
+    // Again and again, for as long as it takes.
+    let mut now = NOW;
+    for millis in [60_000, 1_000, 3_000] {
+        youth.step([Input::Deferred(over(millis))], now);
+        youth.step([Input::Tick], now.plus(Span(millis - 1)));
+        assert!(youth.submitted().is_empty(), "not before its time");
+        now = now.plus(Span(millis));
+        youth.step([Input::Tick], now);
+        assert_eq!(youth.submitted(), packets, "the same bytes");
+        assert!(youth.alarms().is_empty() && stage(&youth, 1) == Stage::Sealed);
+    }
+    let answer = broker.accept(&packets[0], now);
+    youth.step([Input::Verdict(answer)], now);
+    assert_eq!(stage(&youth, 1), Stage::Done);
+}
+
 fn stage(node: &Node, id: u8) -> Stage {
     node.core.find(&seinhuis_shared::ids::MsgId([id; 16])).unwrap().1
 }

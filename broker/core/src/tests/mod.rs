@@ -16,6 +16,7 @@ mod in_flight;
 mod log;
 mod notices;
 mod operation;
+mod quotas;
 mod replay;
 mod rotations;
 mod sequences;
