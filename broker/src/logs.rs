@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use seinhuis_broker_core::{Heard, Sealed, Shard, WitnessedRow, hear, hear_unknown};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::{LogKey, Receipt};
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::succession;
 use seinhuis_shared::tlog::note::Note;
@@ -149,10 +150,18 @@ impl Logs {
         Ok(())
     }
 
-    /// The origins of the logs whose files are here and that the store does not know of.
-    pub(crate) fn lost(&self) -> Vec<String> {
+    /// Refuses the origin of a log whose files are here, or were set aside, and that the store does not know of: under
+    /// that name there is a history already.
+    ///
+    /// # Errors
+    /// [`Refusal::BadOrigin`], as a sentence.
+    pub(crate) fn check_lost(&self, origin: &str) -> Result<(), Complaint> {
         let others = beyond::others(&self.dir, &self.folders());
-        others.iter().filter_map(|folder| beyond::origin_of(&self.dir.join(folder))).collect()
+        let here = others.iter().map(|folder| self.dir.join(folder));
+        let aside = self.all().into_iter().flat_map(|one| beyond::logs_aside(one.log.dir()));
+        let lost =
+            here.chain(aside).filter_map(|folder| beyond::origin_of(&folder)).any(|lost| lost == origin);
+        if lost { Err(Complaint::from_refusal(Refusal::BadOrigin)) } else { Ok(()) }
     }
 
     fn folders(&self) -> Vec<String> {

@@ -115,9 +115,7 @@ impl Service {
         current.log.damage(root.as_ref()).map_or(Ok(()), Err)?;
         if let Some(next) = next {
             core.may_begin(next).map_err(Complaint::from_refusal)?;
-            if logs.lost().iter().any(|lost| lost == next) {
-                return Err(Complaint::from_refusal(Refusal::BadOrigin));
-            }
+            logs.check_lost(next)?;
             logs.set_aside()?;
         } else {
             logs.check_shown()?;

@@ -341,4 +341,12 @@ fn steps_may_stand_in_every_log_whose_key_is_given_in_the_order_of_the_logs() {
     for logs in [vec![log()], vec![later.clone()], vec![log(), later.clone()], vec![later, log()]] {
         file.verify(&logs, Some(&world.covenant), &Keys::default()).unwrap();
     }
+    // A name may come back, years later: what stands between is between.
+    let back = "broker.example/b/2028";
+    let (file, world) = over_two_logs(back);
+    let key = |origin| seinhuis_shared::succession::log_key(origin, &log()).unwrap();
+    let logs = [key("broker.example/b/2025"), log(), key(back)];
+    file.verify(&logs, Some(&world.covenant), &Keys::default()).unwrap();
+    let [first, own, last] = logs;
+    assert!(file.verify(&[first, last, own], Some(&world.covenant), &Keys::default()).is_err());
 }

@@ -117,9 +117,12 @@ impl Watching {
 type Answer = (u16, String);
 
 impl Core {
-    /// The largest checkpoint this agent cosigned for its broker's log, as the log signed it; empty if there is none.
+    /// The largest checkpoint this agent cosigned of the newest of its broker's logs of which it cosigned one, as the log
+    /// signed it; empty if there is none. Of a log that has just begun nothing is cosigned yet: a broker whose store is
+    /// put back from before that has to hear of the log before.
     pub fn cosigned_note(&self) -> Bytes {
-        self.watching.note(&self.trust.log().origin)
+        let notes = self.trust.keys().map(|log| self.watching.note(&log.origin));
+        notes.filter(|note| !note.is_empty()).last().unwrap_or_default()
     }
 
     /// The trust policy (C2SP tlog-policy) of a covenant for the log of this agent's broker; none when it asks no quorum.

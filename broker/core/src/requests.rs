@@ -72,7 +72,11 @@ impl Core {
             Ask::Consume(word) => word
                 .and_then(|word| self.consumed(&peer, *word, now, turn))
                 .map(|entry| Send::Entries { conn, request, pick: Pick::These(vec![entry]) }),
-            Ask::FetchEntries(ask) => Ok(Send::Entries { conn, request, pick: Pick::Party(peer, ask) }),
+            Ask::FetchEntries(mut ask) => {
+                // Of the log this session is with: they are read after the turn, when another one may grow.
+                ask.origin.get_or_insert_with(|| self.origin().to_owned());
+                Ok(Send::Entries { conn, request, pick: Pick::Party(peer, ask) })
+            }
             Ask::Cosigned(answer) => {
                 self.agent_cosigned(conn, &answer, now, turn).map(|()| Send::Done { conn, request })
             }

@@ -21,6 +21,7 @@ use seinhuis_shared::tlog::note::VerifierKey;
 use crate::core::{Core, refuse};
 use crate::input::Input;
 use crate::operator::{Command, CommandId};
+use crate::shards::Shard;
 use crate::turn::{Send, Turn};
 use crate::write::WitnessedRow;
 
@@ -332,13 +333,16 @@ impl Core {
     }
 
     /// Whether the operator went on by hand after this log, for everybody to see: what was seen of it may be another
-    /// history. A log that is not known followed on the last one of its name; one of another name, on any.
-    fn left_by_hand(&self, origin: &str) -> bool {
+    /// history. A log that is not known followed on the last one of its name from an earlier year; one of another name,
+    /// on any.
+    pub(crate) fn left_by_hand(&self, origin: &str) -> bool {
         let shards = self.shards();
         let own = shards.iter().position(|shard| shard.origin == origin);
-        let name = |origin| year_of(origin).map(|(name, _)| name);
-        let like =
-            || shards.iter().rposition(|shard| name(origin).is_some() && name(&shard.origin) == name(origin));
+        let before = |shard: &Shard| match (year_of(&shard.origin), year_of(origin)) {
+            (Some((name, year)), Some((other, later))) => name == other && year < later,
+            (Some(_) | None, None) | (None, Some(_)) => false,
+        };
+        let like = || shards.iter().rposition(before);
         let after = own.or_else(like).unwrap_or_default();
         let ends = shards.iter().skip(after).filter_map(|shard| shard.closing.as_ref());
         ends.into_iter().any(|closing| closing.by_hand)

@@ -478,7 +478,7 @@ impl Core {
     /// A witness says what may mean that there are two histories. It does not prove it: whoever claims so without a
     /// signature of the log stops nothing but a start. Of a log that was left by hand that is no news.
     fn suspect(&mut self, key: &Key, origin: &str, claim: Claim, now: Timestamp) {
-        let left = self.witnesses.finals.get(origin).is_some_and(|ended| ended.by_hand);
+        let left = self.left_by_hand(origin);
         let Some(one) = self.witnesses.all.get_mut(key) else { return };
         one.failed(origin, claim.to_string(), now);
         if left {

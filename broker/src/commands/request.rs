@@ -181,7 +181,10 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::Logs => return Ok(logs(service)),
         Request::Purge { dry_run } => return service.purge(dry_run).await,
         Request::RollOver => Command::RollOver,
-        Request::NewOrigin { origin, reason } => Command::NewOrigin { origin, reason: Digest(reason) },
+        Request::NewOrigin { origin, reason } => {
+            service.logs.check_lost(&origin)?;
+            Command::NewOrigin { origin, reason: Digest(reason) }
+        }
         Request::Grant { token, purpose, days } => Command::Grant {
             token: Digest(token),
             purpose: Digest(purpose),

@@ -104,6 +104,12 @@ pub(crate) fn origin_of(dir: &Path) -> Option<String> {
     text.lines().next().map(str::to_owned)
 }
 
+/// The folders of logs that were set aside in the folder of the log in `dir`.
+pub(crate) fn logs_aside(dir: &Path) -> Vec<PathBuf> {
+    let folders = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    folders(dir.join(ASIDE)).flat_map(folders).filter(|path| path.is_dir()).collect()
+}
+
 /// Moves the folder of a log that the store does not know of into that of the log that grows, of `size` entries.
 pub(crate) fn set_log_aside(
     dir: &Path,

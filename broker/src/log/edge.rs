@@ -23,21 +23,25 @@ pub(super) const CHECKPOINT: &str = "checkpoint";
 pub(super) struct Edge {
     /// The size of the checkpoint.
     size: u64,
+    /// How often everything had to be written once more.
+    round: u64,
     /// The partial files of that checkpoint, and of the one before.
     files: BTreeSet<String>,
     before: BTreeSet<String>,
 }
 
 impl Edge {
-    /// Everything is to be written once more.
+    /// Everything is to be written once more, also when a moment from before is being written just now.
     pub(super) const fn again(&mut self) {
         self.size = 0;
+        self.round = self.round.wrapping_add(1);
     }
 }
 
 /// The edge of a log at one moment.
 pub(super) struct Moment {
     size: u64,
+    round: u64,
     note: Vec<u8>,
     parts: Vec<LogFile>,
     /// Whether the log has ended, and this is for good.
@@ -47,13 +51,16 @@ pub(super) struct Moment {
 impl Log {
     /// What is to be written of the edge, if the log has grown since the last time.
     pub(super) fn edge_of(&self, tail: &super::Tail) -> Result<Option<Moment>, Complaint> {
-        let written = self.edge.lock().unwrap_or_else(std::sync::PoisonError::into_inner).size;
+        let (written, round) = {
+            let edge = self.edge.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            (edge.size, edge.round)
+        };
         if tail.size == written || tail.note.is_empty() {
             return Ok(None);
         }
         let parts = self.partial_files(tail)?;
         let note = tail.cosigned.as_ref().unwrap_or(&tail.note).clone();
-        Ok(Some(Moment { size: tail.size, note, parts, last: tail.closed }))
+        Ok(Some(Moment { size: tail.size, round, note, parts, last: tail.closed }))
     }
 
     /// Writes the partial files of a moment, and its checkpoint after them.
@@ -85,7 +92,8 @@ impl Log {
                 _ = fs::remove_dir(files::parent(&self.dir.join(gone)));
             }
         }
-        *edge = Edge { size: moment.size, before: std::mem::take(&mut edge.files), files: now };
+        let size = if edge.round == moment.round { moment.size } else { 0 };
+        *edge = Edge { size, round: edge.round, before: std::mem::take(&mut edge.files), files: now };
         Ok(())
     }
 

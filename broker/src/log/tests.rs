@@ -101,3 +101,17 @@ fn missing_rows_are_noticed() {
     assert!(Log::open(dir.path(), 300, (256..299).map(|i| (i, entry(i))).collect()).is_err());
     assert!(Log::open(dir.path(), 300, (256..300).map(|i| (i, entry(i))).collect()).is_ok());
 }
+
+#[test]
+fn what_ends_or_is_cosigned_while_the_edge_is_written_is_written_once_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = grown(dir.path(), 5);
+    let shown = || std::fs::read(dir.path().join("checkpoint")).unwrap();
+    let moment = log.edge_of(&log.read()).unwrap().unwrap();
+    log.close();
+    log.set_cosigned(Some(b"cosigned\n".to_vec()));
+    log.write_edge(moment).unwrap();
+    assert_eq!(shown(), b"note\n");
+    assert_eq!(log.publish().unwrap(), 5, "all of it is in files for good");
+    assert_eq!(shown(), b"cosigned\n", "and that is so");
+}

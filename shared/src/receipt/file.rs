@@ -383,14 +383,15 @@ impl ReceiptFile {
     }
 }
 
-/// The log that a proof names: one of these, or one of them in another year, which has the same key. With the place of
-/// the first of these that is the same one through the years.
+/// The log that a proof names: one of these, or one of them in another year, which has the same key. With its place: that
+/// of the last of these that is the same one through the years, up to its own year.
 fn log_of(proof: &ProofFile, logs: &[LogKey]) -> Result<(usize, LogKey), String> {
     let origin = proof.checkpoint.lines().next().unwrap_or_default();
     let same = |log: &&LogKey| log.origin == origin || is_another_year(origin, &log.origin);
     let own = logs.iter().find(|log| log.origin == origin).or_else(|| logs.iter().find(same));
     let own = own.and_then(|like| succession::log_key(origin, like).ok());
-    let place = logs.iter().position(|log| same(&log));
+    let until = |log: &LogKey| same(&log) && log.origin.as_str() <= origin;
+    let place = logs.iter().rposition(until).or_else(|| logs.iter().position(|log| same(&log)));
     place.zip(own).ok_or_else(|| format!("the key of the log {origin:?} is not among those given"))
 }
 

@@ -370,6 +370,20 @@ fn the_final_checkpoint_of_a_log_that_ended_is_cosigned_also_after_a_restart() {
 }
 
 #[test]
+fn a_broker_is_told_what_was_cosigned_of_the_log_before_until_something_is_of_the_one_that_grows() {
+    let (mut broker, mut town) = ended();
+    let before = town.core.cosigned_note();
+    assert!(before.starts_with(ORIGIN.as_bytes()), "a broker put back from an old copy has to hear of it");
+    assert_eq!(town.restored().cosigned_note(), before);
+    let end = last(&broker);
+    assert_eq!(ask_with(&mut town, &end).status, 200);
+    assert_eq!(town.core.cosigned_note(), Bytes(end.note.to_string().into_bytes()));
+    grow(&mut broker, 2);
+    assert!(matches!(ask(&mut town, &broker, 1), Answer::Cosigned(..)));
+    assert_eq!(town.core.cosigned_note(), broker.checkpoint());
+}
+
+#[test]
 fn anything_but_the_final_checkpoint_of_a_log_that_ended_is_a_fork() {
     let other = |size: u64, old: u64| {
         let mut clone = Broker::new();

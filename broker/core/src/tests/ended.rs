@@ -6,13 +6,14 @@ use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::tlog::note::Note;
-use seinhuis_shared::wire::Cosigned;
+use seinhuis_shared::wire::{Cosigned, FetchEntries};
 
 use super::broker::{Broker, Did, ORIGIN, log_key};
 use super::fixture::{Gem, Jw, Om, Org, Pol};
 use super::witnesses::{Agents, broker, broker_under, config, start, watch, watched, watched_outside};
 use crate::{
-    Answer, Ask, Claim, Command, CommandId, FinalWatch, Heard, Input, RequestId, Send, Table, WitnessedRow,
+    Answer, Ask, Claim, Command, CommandId, FinalWatch, Heard, Input, Pick, RequestId, Send, Table,
+    WitnessedRow,
 };
 
 const NEXT: &str = "broker.example/uitwisseling/2027";
@@ -182,6 +183,31 @@ fn who_claims_more_of_a_log_that_ended_is_suspect_unless_it_was_left_by_hand() {
 }
 
 #[test]
+fn a_witness_that_saw_another_history_keeps_no_broker_from_starting_once_the_operator_went_on_by_hand() {
+    let (mut broker, mut agents) = grown(broker_under(watched_outside(), config()));
+    roll_over(&mut broker, &mut agents);
+    broker.command(Command::NewOrigin { origin: "broker.example/b".into(), reason: Digest([1; 32]) });
+    broker.restart();
+    broker.core.begin(broker.now);
+    start(&mut broker, false);
+    let mut refused = 0;
+    for _ in 0..8 {
+        let mut sends = broker.tick_until(broker.now.plus(Span::seconds(2))).sends;
+        while let Some(send) = sends.pop() {
+            let Send::AskOutside { key, question, .. } = send else { continue };
+            let grows = question.note.text().starts_with("broker.example/b\n");
+            refused += usize::from(!grows);
+            let answer = Cosigned { status: if grows { 503 } else { 422 }, body: Bytes::default() };
+            sends.extend(broker.turn([Input::OutsideAnswered { key, answer: Some(answer) }]).sends);
+        }
+    }
+    assert_eq!(broker.core.contradiction(), None);
+    let view = watch(&mut broker);
+    assert!(view.finals.len() == 2 && view.witnesses.iter().all(|one| one.suspect.is_none()), "{view:?}");
+    assert!(refused >= 2, "it was asked about both that ended");
+}
+
+#[test]
 fn a_log_that_ended_before_a_quorum_was_asked_is_shown_to_nobody() {
     let mut broker = Broker::with(config(), newyear().minus(Span::days(1)));
     broker.command(Command::Started { without_witnesses: false });
@@ -314,6 +340,37 @@ fn what_followed_on_a_log_that_was_left_by_hand_is_no_contradiction_any_more() {
     assert!(matches!(old.core.contradiction().unwrap().claim, Claim::Unknown { .. }));
 }
 
+#[test]
+fn a_lost_year_is_no_contradiction_of_one_of_the_same_name_that_was_begun_by_hand() {
+    let (mut old, mut agents) = put_back();
+    let origin = NEXT.replace("2027", "2028");
+    old.command(Command::NewOrigin { origin, reason: Digest([1; 32]) });
+    agents.join(&mut old, Gem);
+    assert_eq!(old.core.contradiction(), None);
+    let later = super::broker::sign_for(&NEXT.replace("2027", "2029"), 7, Digest([1; 32]));
+    old.connect_having(Jw, &later);
+    assert!(matches!(old.core.contradiction().unwrap().claim, Claim::Unknown { .. }));
+}
+
+#[test]
+fn what_was_cosigned_of_the_log_before_ends_a_broker_put_back_from_before_that() {
+    let (mut broker, mut agents) = grown(broker());
+    let old = broker.copy();
+    let size = u64::try_from(broker.log.len()).unwrap();
+    roll_over(&mut broker, &mut agents);
+    let last = broker.core.shards()[0].closing.as_ref().unwrap().receipt.clone();
+    let last = seinhuis_shared::receipt::Receipt::parse(&last).unwrap().checkpoint;
+    // It is in its log, and says that nothing of the one that grows was cosigned.
+    let (_, did) = broker.connect_having(Gem, &last);
+    assert!(did.sends.iter().any(|send| matches!(send, Send::Welcome { .. })));
+    let mut old = old;
+    old.core.begin(old.now);
+    start(&mut old, false);
+    old.connect_having(Gem, &last);
+    let found = old.core.contradiction().unwrap();
+    assert!(matches!(found.claim, Claim::Larger { own, .. } if own == size), "{found:?}");
+}
+
 fn say(broker: &mut Broker, org: Org, heard: Heard) -> Did {
     let (_, input) = broker.hello(org);
     let Input::Connected { conn, peer, hello, .. } = input else { panic!("a hello") };
@@ -339,6 +396,25 @@ fn what_was_heard_of_the_log_before_counts_for_nothing_in_the_one_that_grows() {
     let origin = "broker.example/b".into();
     say(&mut broker, Pol, Heard::Contradicts { origin, claim, note });
     assert!(broker.core.contradiction().is_some());
+}
+
+#[test]
+fn entries_are_of_the_log_that_grew_when_they_were_asked_for() {
+    let mut broker = broker();
+    let gem = broker.connect(Gem);
+    let asked =
+        FetchEntries { origin: None, first: 0, one: false, from: None, until: None, kind: None, flow: None };
+    let ask = Ask::FetchEntries(asked.clone());
+    let did = broker.turn([Input::Request { conn: gem, request: RequestId(7), ask }]);
+    broker.now = newyear();
+    broker.command(Command::RollOver);
+    // Read after the turn, when another log may grow.
+    let pick = did.sends.into_iter().find_map(|send| match send {
+        Send::Entries { pick, .. } => Some(pick),
+        _ => None,
+    });
+    let of = FetchEntries { origin: Some(ORIGIN.into()), ..asked };
+    assert_eq!(pick, Some(Pick::Party(Gem.oin(), of)));
 }
 
 #[test]

@@ -24,8 +24,6 @@ use crate::write::WitnessedRow;
 /// The last round of a log.
 #[derive(Debug)]
 pub(super) struct Final {
-    /// Whether the operator went on by hand after it: witnesses may have seen another history.
-    pub(super) by_hand: bool,
     pub(super) round: Round,
     /// The trust policies for this log, by covenant.
     pub(super) policies: BTreeMap<Digest, Policy>,
@@ -44,7 +42,7 @@ impl Core {
             }
             let known = self.witnesses.finals.remove(&shard.origin).map(|one| one.round);
             let round = known.unwrap_or_else(|| Round::new(closing.size, note, now));
-            finals.insert(shard.origin.clone(), Final { by_hand: closing.by_hand, round, policies });
+            finals.insert(shard.origin.clone(), Final { round, policies });
         }
         let own = self.origin().to_owned();
         for one in self.witnesses.all.values_mut() {

@@ -4,6 +4,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 
 use super::*;
+use crate::commands::request::{Request, serve};
 
 const OTHER: &str = "broker.example/b";
 
@@ -115,8 +116,22 @@ async fn a_log_that_followed_and_that_the_store_does_not_know_is_named_and_never
     let lost = format!("broker.example/uitwisseling/{year}");
     assert_eq!(refused(&home, &config, Some(&lost)), Complaint::from_refusal(Refusal::BadOrigin).what.en);
     assert!(files_of(&home.log()) == before);
+    // Nor when that was cut off after its files were moved.
+    let aside = home.log().join("2020/beyond/10");
+    files::make_private_dir(&aside).unwrap();
+    fs::rename(home.log().join(&year), aside.join(&year)).unwrap();
+    assert_eq!(refused(&home, &config, Some(&lost)), Complaint::from_refusal(Refusal::BadOrigin).what.en);
+    fs::rename(aside.join(&year), home.log().join(&year)).unwrap();
+    fs::remove_dir_all(home.log().join("2020/beyond")).unwrap();
     goes_on(&home, &config).await;
-    assert!(home.log().join(format!("2020/beyond/10/{year}/checkpoint")).exists());
+    assert!(aside.join(&year).join("checkpoint").exists());
+    // Nor later, also by a broker that runs.
+    assert_eq!(refused(&home, &config, Some(&lost)), Complaint::from_refusal(Refusal::BadOrigin).what.en);
+    let (service, thread) = Service::open(&home, &config).unwrap();
+    let again = Request::NewOrigin { origin: lost, reason: [1; 32] };
+    let why = serve(&service, again).await.unwrap_err().what.en;
+    assert_eq!(why, Complaint::from_refusal(Refusal::BadOrigin).what.en);
+    stop(service, thread);
     // Another folder is nobody's log.
     files::make_private_dir(&home.log().join("notities")).unwrap();
     let (service, thread) = Service::open(&home, &config).unwrap();
