@@ -10,6 +10,7 @@ pub mod load;
 pub mod process;
 pub mod raw;
 pub mod samples;
+pub mod sim;
 pub mod stage;
 
 pub use forge::Forge;

@@ -3,7 +3,6 @@
 
 mod broker;
 mod node;
-mod toy;
 
 use std::sync::{Arc, LazyLock};
 
@@ -21,7 +20,7 @@ use seinhuis_shared::wire::Decided;
 
 pub(crate) use self::broker::Broker;
 pub(crate) use self::node::Node;
-pub(crate) use self::toy::{Toy, ToyNames};
+pub(crate) use crate::toy::{Toy, ToyNames};
 use crate::{Input, PushRequest, Target};
 
 pub(crate) const ORIGIN: &str = "broker.example/uitwisseling/2026";

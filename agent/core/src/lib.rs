@@ -42,6 +42,8 @@ mod words;
 mod fixture;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "testing"))]
+pub mod toy;
 
 pub use agreed::Agreed;
 pub use cases::Cases;

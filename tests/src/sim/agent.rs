@@ -1,0 +1,191 @@
+//! An agent's core with its disk, driven as its shell drives it.
+
+use std::sync::Arc;
+
+use seinhuis_agent_core::backoff::Backoff;
+use seinhuis_agent_core::rows::{OutboxRow, position_key, table};
+use seinhuis_agent_core::toy::Toy;
+use seinhuis_agent_core::{Core, Input, Ports, Send, Settings, Turn, Write};
+use seinhuis_broker_core::Change;
+use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::signing::SigningKey;
+use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::wire::Welcome;
+
+use super::cast;
+use super::disk::{Disk, State};
+use super::oracle::{Broken, Violation};
+
+/// Work for the agent's core.
+#[derive(Debug)]
+pub(super) enum Job {
+    Input(Box<Input>),
+    /// A session began on this connection.
+    Connected(u64, Box<Welcome>),
+    Disconnected,
+    /// A message is taken back.
+    TakeBack(MsgId),
+}
+
+/// One agent.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) oin: Oin,
+    settings: Settings,
+    pub(super) signer: SigningKey,
+    pub(super) toy: Toy,
+    /// None while it does not run.
+    pub(super) core: Option<Core>,
+    pub(super) disk: Disk,
+    pub(super) inbox: Vec<Job>,
+    pending: Option<Turn>,
+    /// The connection that is dialled or open.
+    pub(super) conn: Option<u64>,
+    /// The connection on which a turn's sends go out.
+    pub(super) outgoing: Option<u64>,
+    pub(super) backoff: Backoff,
+}
+
+impl Agent {
+    pub(super) fn new(number: u8, lies: bool) -> Result<Self, Violation> {
+        let oin = cast::oin(number)?;
+        Ok(Self {
+            oin,
+            settings: Settings { oin, log: cast::log_key()? },
+            signer: cast::signer(number),
+            toy: Toy::starting(u64::from(number) << 32),
+            core: None,
+            disk: Disk::new(State::default(), lies),
+            inbox: Vec::new(),
+            pending: None,
+            conn: None,
+            outgoing: None,
+            backoff: Backoff::default(),
+        })
+    }
+
+    /// Starts from what the disk holds.
+    pub(super) fn start(&mut self) -> Result<(), Violation> {
+        let state = &self.disk.live;
+        let of = |of: u8| state.table(of).map(move |(key, value)| (of, key, value));
+        let rows = table::ALL.into_iter().filter(|of| *of != table::BODY).flat_map(of);
+        let core = Core::restore(self.settings.clone(), rows)
+            .map_err(|error| Violation::new(Broken::Start, format!("agent {}: {error}", self.oin)))?;
+        self.core = Some(core);
+        Ok(())
+    }
+
+    /// The process is gone; a turn that waited for its flush is on the disk or is not.
+    pub(super) fn crash(&mut self, written: bool) {
+        if let Some(turn) = self.pending.take().filter(|_| written) {
+            self.disk.flush(changes(&turn));
+        }
+        self.disk.crash();
+        self.core = None;
+        self.inbox.clear();
+        (self.conn, self.outgoing) = (None, None);
+        self.backoff = Backoff::default();
+    }
+
+    /// Runs all that came in as one turn. Tells whether it has to be flushed before [`Self::finish`].
+    pub(super) fn begin(&mut self, now: Timestamp) -> Result<bool, Violation> {
+        let core = self.core.as_mut().ok_or_else(|| cast::setup("the agent does not run"))?;
+        let ports = Ports {
+            crypto: &self.toy,
+            chance: &self.toy,
+            locker: &self.toy,
+            signer: &self.signer,
+            next: None,
+            recording: None,
+            witness: None,
+        };
+        let mut turn = Turn::default();
+        for job in std::mem::take(&mut self.inbox) {
+            let input = match job {
+                Job::Input(input) => *input,
+                Job::Connected(conn, welcome) => {
+                    self.outgoing = Some(conn);
+                    Input::Connected(welcome)
+                }
+                Job::Disconnected => {
+                    self.outgoing = None;
+                    Input::Disconnected
+                }
+                Job::TakeBack(about) => {
+                    let position = core.find(&about).map(|(position, _)| position);
+                    let sent = position.and_then(|at| outbox_row(&self.disk.live, at)).map(Box::new);
+                    Input::TakeBack { token: 0, about, reason: "vergissing".into(), sent }
+                }
+            };
+            core.handle(input, now, ports, &mut turn);
+        }
+        core.finish(now, ports, &mut turn);
+        let durable = !turn.is_read_only();
+        self.pending = Some(turn);
+        Ok(durable)
+    }
+
+    /// The turn is flushed; `twice` stores what came in a second time. What follows from it.
+    pub(super) fn finish(&mut self, twice: bool) -> Turn {
+        let mut turn = self.pending.take().unwrap_or_default();
+        let mut all = changes(&turn);
+        if twice {
+            let again = turn.writes.iter().filter_map(|write| {
+                let Write::Inbox(at, row) = write else { return None };
+                Some(Write::Inbox(at + 1_000_000, row.clone()))
+            });
+            all.extend(rows(&again.collect::<Vec<_>>()));
+        }
+        self.disk.flush(all);
+        let blobs = &self.disk.live.blobs;
+        for send in &mut turn.sends {
+            if let Send::Submit { digest, packet } = send {
+                *packet = blobs.get(&digest.0).map(|bytes| Arc::from(bytes.as_slice()));
+            }
+        }
+        turn
+    }
+
+    /// The row of a message in the outbox.
+    pub(super) fn sent(&self, msg_id: &MsgId) -> Option<OutboxRow> {
+        let (position, _) = self.core.as_ref()?.find(msg_id)?;
+        outbox_row(&self.disk.live, position)
+    }
+
+    /// The packets in the inbox that were found good.
+    pub(super) fn good(&self) -> Result<std::collections::BTreeSet<Digest>, Violation> {
+        let rows = super::oracle::inbox(&self.disk.live)?;
+        Ok(rows.into_iter().filter(|row| row.outcome == 0).map(|row| row.packet).collect())
+    }
+}
+
+fn outbox_row(state: &State, position: u64) -> Option<OutboxRow> {
+    let key = position_key(position);
+    let value = state.rows.get(&(table::OUTBOX, key.clone()))?;
+    match Write::read(table::OUTBOX, &key, value) {
+        Ok(Write::Outbox(_, row)) => Some(*row),
+        _ => None,
+    }
+}
+
+fn rows(writes: &[Write]) -> Vec<Change> {
+    let row = |write: &Write| {
+        let row = write.row();
+        match row.value {
+            Some(value) => Change::Put { table: row.table, key: row.key, value },
+            None => Change::Delete { table: row.table, key: row.key },
+        }
+    };
+    writes.iter().map(row).collect()
+}
+
+fn changes(turn: &Turn) -> Vec<Change> {
+    let mut all = rows(&turn.writes);
+    let keep = |(digest, bytes): &(Digest, Arc<[u8]>)| Change::Keep {
+        blob: digest.0,
+        bytes: Arc::new(bytes.to_vec()),
+    };
+    all.extend(turn.blobs.iter().map(keep));
+    all.extend(turn.drops.iter().map(|digest| Change::Erase { blob: digest.0 }));
+    all
+}

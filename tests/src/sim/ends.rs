@@ -1,0 +1,93 @@
+//! When a history is at its end, and what became of everything by then.
+
+use std::collections::BTreeMap;
+
+use seinhuis_agent_core::Track;
+use seinhuis_agent_core::rows::{Reached, Stage};
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::time::Span;
+
+use super::oracle::{Broken, Oracle, Violation};
+use super::world::World;
+
+/// How long after the last fault everything has to be settled.
+const SETTLED: Span = Span::minutes(20);
+
+impl World {
+    /// What is not settled yet, in a few words.
+    pub(super) fn open_ends(&self) -> Vec<String> {
+        let mut open = Vec::new();
+        for message in &self.messages {
+            let id = message.request.msg_id;
+            let Some(core) = self.agents[message.agent].core.as_ref() else {
+                open.push(format!("agent {} does not run", message.agent + 1));
+                continue;
+            };
+            let stage = core.find(&id).map(|(_, stage)| stage).filter(|_| message.answered);
+            match stage {
+                None => open.push(format!("{id} was not taken in: {:?}", message.rejected)),
+                Some(Stage::Done) => {
+                    let waits = |track: &&Track| track.reached() == Reached::Accepted;
+                    let tracks = core.tracks(&id).iter().filter(waits);
+                    open.extend(tracks.map(|track| format!("{id} did not reach {}", track.to)));
+                }
+                Some(stage) if stage.is_final() => {}
+                Some(stage) => open.push(format!("{id} is {stage}")),
+            }
+        }
+        open
+    }
+
+    /// What the agents complain of.
+    pub(super) fn alarms(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for (number, agent) in (1..).zip(&self.agents) {
+            let alarms = agent.core.as_ref().map(|core| core.status(self.now).alarms).unwrap_or_default();
+            all.extend(alarms.iter().map(|alarm| format!("agent {number}: {} {}", alarm.kind, alarm.detail)));
+        }
+        all
+    }
+
+    /// Whether everything is settled.
+    pub(super) fn look(&mut self) -> Result<bool, Violation> {
+        let Some(calm) = self.calm else { return Ok(false) };
+        let open = self.open_ends();
+        self.summary.settled = self.now.since(calm).0;
+        if !open.is_empty() && self.now.since(calm) > SETTLED {
+            let open: Vec<String> = open.into_iter().chain(self.alarms()).collect();
+            return Err(Violation::new(Broken::Stuck, open.join("; ")));
+        }
+        Ok(open.is_empty())
+    }
+
+    /// Everything is up and settled: what became of what.
+    pub(super) fn judge(&mut self) -> Result<(), Violation> {
+        let mut inboxes = BTreeMap::new();
+        for agent in &self.agents {
+            Oracle::inbox(&agent.disk.live)?;
+            inboxes.insert(agent.oin, agent.good()?);
+        }
+        self.summary.entries = self.broker.log.entries.len();
+        self.summary.ended = self.oracle.ended();
+        for message in &self.messages {
+            let id = message.request.msg_id;
+            let agent = &self.agents[message.agent];
+            let row = agent.sent(&id);
+            let Some(row) = row.filter(|row| row.stage == Stage::Done) else {
+                if self.oracle.told.contains_key(&id) {
+                    let what = format!("{id} was accepted, and its sender knows nothing of it any more");
+                    return Err(Violation::new(Broken::Lost, what));
+                }
+                self.summary.refused += 1;
+                continue;
+            };
+            let tracks = agent.core.as_ref().map(|core| core.tracks(&id)).unwrap_or_default();
+            let reached: BTreeMap<Oin, Reached> =
+                tracks.iter().map(|track| (track.to, track.reached())).collect();
+            self.oracle.told(row.clone())?;
+            self.oracle.fate(&row, &inboxes, &reached)?;
+            self.summary.accepted += 1;
+        }
+        Ok(())
+    }
+}

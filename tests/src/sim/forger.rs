@@ -1,0 +1,100 @@
+//! A partner that submits what the covenant does not let it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seinhuis_agent_core::toy::Toy;
+use seinhuis_shared::covenant::{Compiled, Handling, Step};
+use seinhuis_shared::ids::{Digest, MsgId, Oin, TraceId};
+use seinhuis_shared::limits::TTL_DEFAULT;
+use seinhuis_shared::onward::Provenance;
+use seinhuis_shared::packet::{Context, Plain, Recipient, SealRandomness, VERSION, seal};
+use seinhuis_shared::prekey::{PrekeyBundle, PrekeyPublic};
+use seinhuis_shared::signing::{PublicKey, SigningKey};
+use seinhuis_shared::time::{Span, Timestamp};
+
+use super::cast;
+use super::scenario::Dice;
+
+/// What a forged packet is wrong in.
+const WAYS: u64 = 5;
+
+/// What the forger has to forge with.
+#[derive(Debug)]
+pub(super) struct Forger {
+    compiled: Arc<Compiled>,
+    toy: Toy,
+    prekeys: BTreeMap<Oin, PrekeyPublic>,
+    heard: Option<Arc<[u8]>>,
+}
+
+impl Forger {
+    pub(super) fn new(compiled: Arc<Compiled>) -> Self {
+        Self { compiled, toy: Toy::starting(9 << 32), prekeys: BTreeMap::new(), heard: None }
+    }
+
+    /// A bundle was published.
+    pub(super) fn learn(&mut self, oin: Oin, key: PublicKey, bundle: &[u8]) {
+        let read = PrekeyBundle::verify(bundle, &oin, &[key]).ok();
+        if let Some(prekey) = read.and_then(|bundle| bundle.prekeys.into_iter().next()) {
+            self.prekeys.insert(oin, prekey.public);
+        }
+    }
+
+    /// Another partner submitted a packet, and somebody leaked it.
+    pub(super) fn overhear(&mut self, agent: usize, packet: &Arc<[u8]>) {
+        if agent != 3 {
+            self.heard = Some(Arc::clone(packet));
+        }
+    }
+
+    /// A packet to submit as partner 4, and whether it may never be accepted from anybody.
+    pub(super) fn make(
+        &self,
+        own: &SigningKey,
+        now: Timestamp,
+        dice: &mut Dice,
+    ) -> Option<(Arc<[u8]>, bool)> {
+        let way = dice.between(0, WAYS + 1);
+        if way == WAYS {
+            // Another's packet as it is: its own sender may submit it.
+            return self.heard.clone().map(|packet| (packet, false));
+        }
+        let me = cast::oin(4).ok()?;
+        let (sample, flow, to) = match way {
+            // A flow that is another role's, and one to a recipient that it does not have.
+            0 => ("01-F01-jongerenwerk-signaal.json", "F01", cast::oin(1).ok()?),
+            1 => ("03-F03-boa-signaal.json", "F03", cast::oin(2).ok()?),
+            _ => ("03-F03-boa-signaal.json", "F03", cast::oin(1).ok()?),
+        };
+        let kind = self.compiled.covenant().flows.iter().find(|one| one.id == flow)?;
+        let body = cast::body(sample).ok()?;
+        let declared = self.compiled.declare(flow, kind.types.first()?, Step::S1, None, &body).ok()?;
+        let prekey = self.prekeys.get(&to)?;
+        let issued = if way == 4 { now.minus(Span::days(20)) } else { now };
+        let mut context = Context {
+            version: VERSION,
+            msg_id: MsgId(dice.bytes().first_chunk().copied()?),
+            covenant: if way == 3 { Digest(dice.bytes()) } else { self.compiled.hash() },
+            flow: flow.into(),
+            case: None,
+            declared,
+            sender: if way == 2 { cast::oin(3).ok()? } else { me },
+            signer: own.public().thumbprint(),
+            recipients: vec![Recipient { oin: to, prekey: prekey.id() }],
+            seq: 1,
+            prev: None,
+            issued,
+            expires: issued.plus(TTL_DEFAULT),
+            in_reply_to: None,
+            trace: TraceId(dice.bytes().first_chunk().copied()?),
+            commitment: Digest([0; 32]),
+        };
+        let (key, iv, salt) = (dice.bytes(), dice.bytes(), dice.bytes());
+        let chance = SealRandomness { key, iv: iv.first_chunk().copied()?, salt };
+        let provenance = Provenance::own(context.sender, Handling::Partners);
+        let plain = Plain { media_type: "application/json", provenance: &provenance, body: &body };
+        let sealed = seal(&self.toy, &mut context, &[prekey], plain, &chance, own).ok()?;
+        Some((sealed.bytes.into(), true))
+    }
+}

@@ -1,0 +1,46 @@
+//! Both cores in one process, under a world that is drawn from a seed: clock, network, disks, crashes.
+//!
+//! [`run`] plays one history: a broker and the agents of four partners, as their shells drive them, with
+//! faults for some minutes and then none. [`Oracle`] looks at every turn and every receipt, and at the end at
+//! what became of every packet. The same [`Scenario`] is always the same history, so that its one line of text
+//! is all that is needed to see a failure again. `docs/reliability.md` says what the world can and cannot do.
+
+mod agent;
+mod broker;
+mod cast;
+mod disk;
+mod ends;
+mod faults;
+mod forger;
+mod net;
+mod oracle;
+mod scenario;
+mod traffic;
+mod world;
+
+pub use oracle::{Broken, Oracle, Violation};
+pub use scenario::{Fault, Sabotage, Scenario};
+pub use world::Summary;
+
+use world::World;
+
+/// Plays one history to its end.
+///
+/// # Errors
+/// What broke, first of all.
+pub fn run(scenario: &Scenario) -> Result<Summary, Violation> {
+    World::new(scenario.clone())?.run()
+}
+
+/// A smaller scenario that breaks the same promise, as far as leaving out faults, messages and minutes goes.
+pub fn shrink(failed: &Scenario, broken: Broken) -> Scenario {
+    let still = |candidate: &Scenario| run(candidate).is_err_and(|violation| violation.broken == broken);
+    let mut smallest = failed.clone();
+    loop {
+        let smaller = smallest.smaller().into_iter().find(|candidate| still(candidate));
+        match smaller {
+            Some(smaller) => smallest = smaller,
+            None => return smallest,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Connections, as QUIC gives them: streams are in order, each by itself; what is lost is sent again; a connection
+//! ends, and each side notices when it can.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use seinhuis_agent_core::{Input, Send};
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::wire::{Hello, Welcome};
+
+/// A stream, or the bytes of one in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stream {
+    Session,
+    Lane,
+    Deliveries,
+    Acknowledgements,
+    Request(u64),
+}
+
+/// On its way to the broker.
+#[derive(Debug)]
+pub(super) enum ToBroker {
+    Hello(Hello),
+    Submit(Arc<[u8]>),
+    Acknowledge(Vec<u8>),
+    Taken(u64),
+    /// A request by its number, and what the agent asks.
+    Ask(u64, Box<Send>),
+}
+
+impl ToBroker {
+    pub(super) const fn stream(&self) -> Stream {
+        match self {
+            Self::Hello(_) => Stream::Session,
+            Self::Submit(_) => Stream::Lane,
+            Self::Acknowledge(_) | Self::Taken(_) => Stream::Acknowledgements,
+            Self::Ask(request, _) => Stream::Request(*request),
+        }
+    }
+}
+
+/// On its way to an agent.
+#[derive(Debug)]
+pub(super) enum ToAgent {
+    Welcome(Box<Welcome>),
+    /// The session is refused or closed; why.
+    Refused(u16),
+    /// An answer on the lane, about a packet.
+    Answer(Digest, Box<Input>),
+    /// A message on the stream of deliveries.
+    Delivery(Box<Input>),
+    /// The answer to a request.
+    Done(u64, Box<Input>),
+}
+
+impl ToAgent {
+    pub(super) const fn stream(&self) -> Stream {
+        match self {
+            Self::Welcome(_) | Self::Refused(_) => Stream::Session,
+            Self::Answer(..) => Stream::Lane,
+            Self::Delivery(_) => Stream::Deliveries,
+            Self::Done(request, _) => Stream::Request(*request),
+        }
+    }
+}
+
+/// One end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    Broker,
+    Agent,
+}
+
+/// A connection between an agent and the broker.
+#[derive(Debug)]
+pub(super) struct Conn {
+    /// Whose.
+    pub(super) agent: usize,
+    /// The ends that have not noticed that it is gone.
+    pub(super) open: BTreeSet<Side>,
+    /// Nothing sent from now on arrives.
+    pub(super) dead: bool,
+    /// Whether the agent has its welcome.
+    pub(super) welcomed: bool,
+    /// Deliveries that came before it.
+    pub(super) early: Vec<Input>,
+    /// Until when the broker still looks at what it had read when the connection died.
+    pub(super) late: Timestamp,
+    /// When the last bytes of each stream arrive.
+    pub(super) last: BTreeMap<(Side, Stream), Timestamp>,
+    /// Packets that were submitted on it and have no answer.
+    pub(super) flying: BTreeSet<Digest>,
+}
+
+impl Conn {
+    pub(super) fn new(agent: usize) -> Self {
+        Self {
+            agent,
+            open: [Side::Broker, Side::Agent].into(),
+            dead: false,
+            welcomed: false,
+            early: Vec::new(),
+            late: Timestamp(0),
+            last: BTreeMap::new(),
+            flying: BTreeSet::new(),
+        }
+    }
+
+    /// When bytes arrive at `side` that would do so by themselves at `at`: not before those before them.
+    pub(super) fn arrival(&mut self, side: Side, stream: Stream, at: Timestamp) -> Timestamp {
+        let last = self.last.entry((side, stream)).or_insert(at);
+        *last = at.max(*last);
+        *last
+    }
+}

@@ -1,0 +1,264 @@
+//! What must hold, whatever happens: looked at from outside, with what the parties were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use seinhuis_agent_core::Write;
+use seinhuis_agent_core::rows::{InboxRow, OutboxRow, Reached, table};
+use seinhuis_shared::covenant::Compiled;
+use seinhuis_shared::entry::{Entry, Kind};
+use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt};
+use seinhuis_shared::tlog::hash::leaf_hash;
+use seinhuis_shared::tlog::tree::Frontier;
+
+use super::cast;
+use super::disk::State;
+
+/// Which promise was broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// An accepted packet is neither delivered nor ended in the log with its sender's knowledge.
+    Lost,
+    /// A packet is in an inbox twice.
+    Twice,
+    /// The log shrank or forked, or a receipt does not verify under it.
+    Log,
+    /// A packet outside the covenant was accepted.
+    Covenant,
+    /// Not everything was settled in time after the last fault.
+    Stuck,
+    /// A process did not start from what it made durable.
+    Start,
+    /// The world itself could not be set up.
+    Setup,
+}
+
+/// What broke, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The promise.
+    pub broken: Broken,
+    /// What was seen.
+    pub what: String,
+}
+
+impl Violation {
+    pub(super) fn new(broken: Broken, what: impl Into<String>) -> Self {
+        Self { broken, what: what.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.broken, self.what)
+    }
+}
+
+/// A packet and one of its recipients.
+type Leg = (Digest, Oin);
+
+/// Who may send, and to whom.
+type Route = (BTreeSet<Oin>, BTreeSet<Oin>);
+
+/// All that was said to anybody, held against all that is.
+#[derive(Debug)]
+pub struct Oracle {
+    key: LogKey,
+    covenant: Digest,
+    /// Who may send on a flow and who may receive.
+    routes: BTreeMap<String, Vec<Route>>,
+    log: Vec<Vec<u8>>,
+    tree: Frontier,
+    accepted: BTreeSet<Leg>,
+    ended: BTreeMap<Leg, Kind>,
+    /// The outbox rows of messages of which a sender was told that they were accepted.
+    pub(super) told: BTreeMap<MsgId, OutboxRow>,
+    forbidden: BTreeSet<Digest>,
+    receipts: CheckpointCache,
+}
+
+impl Oracle {
+    /// Sees what was agreed, and nothing else yet.
+    pub(super) fn new(agreed: &Compiled) -> Result<Self, Violation> {
+        let covenant = agreed.covenant();
+        let of = |roles: &[seinhuis_shared::covenant::Role]| {
+            covenant
+                .parties
+                .iter()
+                .filter(|party| roles.contains(&party.role))
+                .map(|party| party.oin)
+                .collect()
+        };
+        let mut routes = BTreeMap::new();
+        for flow in &covenant.flows {
+            let pairs = flow.routes.iter().map(|route| (of(&route.from), of(&route.to)));
+            routes.insert(flow.id.clone(), pairs.collect());
+        }
+        Ok(Self {
+            key: cast::log_key()?,
+            covenant: agreed.hash(),
+            routes,
+            log: Vec::new(),
+            tree: Frontier::default(),
+            accepted: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            told: BTreeMap::new(),
+            forbidden: BTreeSet::new(),
+            receipts: CheckpointCache::default(),
+        })
+    }
+
+    /// The version that packets name; its routes are judged by what was agreed all the same.
+    pub(super) fn trusts(&mut self, covenant: Digest) {
+        self.covenant = covenant;
+    }
+
+    /// A packet that may never be accepted.
+    pub(super) fn forbid(&mut self, packet: Digest) {
+        self.forbidden.insert(packet);
+    }
+
+    /// The number of entries that were seen.
+    pub(super) fn log_size(&self) -> usize {
+        self.log.len()
+    }
+
+    /// How many packets ended at a recipient who never had them.
+    pub(super) fn ended(&self) -> usize {
+        self.ended.len()
+    }
+
+    /// The log as it is now: it has to go on from the log as it was.
+    pub(super) fn log_is(&mut self, entries: &[Vec<u8>], root: Digest) -> Result<(), Violation> {
+        if entries.get(..self.log.len()) != Some(self.log.as_slice()) {
+            let what = format!("{} entries do not continue the {} before", entries.len(), self.log.len());
+            return Err(Violation::new(Broken::Log, what));
+        }
+        for entry in entries.iter().skip(self.log.len()) {
+            self.entry(entry)?;
+        }
+        if self.tree.root() == root {
+            Ok(())
+        } else {
+            Err(Violation::new(Broken::Log, "the head is not of the log's entries"))
+        }
+    }
+
+    fn entry(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        self.tree.append(leaf_hash(bytes)).map_err(cast::setup)?;
+        self.log.push(bytes.to_vec());
+        let entry = Entry::parse(bytes).map_err(|error| Violation::new(Broken::Log, format!("{error:?}")))?;
+        let (Some(packet), Some(to)) = (entry.packet, entry.to) else { return Ok(()) };
+        if entry.kind == Kind::Accepted {
+            self.allowed(&entry, packet, to)?;
+            if !self.accepted.insert((packet, to)) {
+                return Err(Violation::new(Broken::Log, format!("{packet} was accepted twice for {to}")));
+            }
+        } else if matches!(entry.kind, Kind::Expired | Kind::Withdrawn | Kind::Shredded) {
+            self.end((packet, to), entry.kind)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, leg: Leg, kind: Kind) -> Result<(), Violation> {
+        if !self.accepted.contains(&leg) || self.ended.insert(leg, kind).is_some() {
+            let what = format!("{} ended for {} twice, or without a beginning", leg.0, leg.1);
+            return Err(Violation::new(Broken::Log, what));
+        }
+        Ok(())
+    }
+
+    fn allowed(&self, entry: &Entry, packet: Digest, to: Oin) -> Result<(), Violation> {
+        let from = entry.from;
+        let routes = entry.flow.as_ref().and_then(|flow| self.routes.get(flow));
+        let open = routes.into_iter().flatten().any(|(senders, recipients)| {
+            from.is_some_and(|from| senders.contains(&from)) && recipients.contains(&to)
+        });
+        if open && entry.covenant == Some(self.covenant) && !self.forbidden.contains(&packet) {
+            return Ok(());
+        }
+        let what = format!("{packet} was accepted on {:?} from {from:?} to {to}", entry.flow);
+        Err(Violation::new(Broken::Covenant, what))
+    }
+
+    /// A receipt that somebody was given.
+    pub(super) fn receipt(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let bad = |what: String| Violation::new(Broken::Log, what);
+        let receipt = Receipt::parse(bytes).map_err(|error| bad(error.to_string()))?;
+        receipt.verify(&self.key, &mut self.receipts).map_err(|error| bad(error.to_string()))?;
+        for proved in &receipt.entries {
+            let own = usize::try_from(proved.index).ok().and_then(|index| self.log.get(index));
+            if own != Some(&proved.entry.0) {
+                return Err(bad(format!("a receipt proves another entry {} than the log has", proved.index)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A sender was told that a message was accepted, with this row.
+    pub(super) fn told(&mut self, row: OutboxRow) -> Result<(), Violation> {
+        self.receipt(&row.receipt)?;
+        let packet = row.packet.unwrap_or(Digest([0; 32]));
+        if let Some(to) = row.recipients.iter().find(|to| !self.accepted.contains(&(packet, **to))) {
+            let what = format!("{} is said to be accepted for {to}, and the log knows nothing", row.msg_id);
+            return Err(Violation::new(Broken::Log, what));
+        }
+        self.told.insert(row.msg_id, row);
+        Ok(())
+    }
+
+    /// Looks at an inbox.
+    pub(super) fn inbox(state: &State) -> Result<(), Violation> {
+        let mut seen = BTreeSet::new();
+        for row in inbox(state)? {
+            if !seen.insert(row.packet) {
+                let what = format!("{} is in an inbox twice", row.msg_id);
+                return Err(Violation::new(Broken::Twice, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// What became of a message of which its sender was told that it was accepted, at the very end. `inboxes` are
+    /// the good packets of each partner, `reached` what the sender knows.
+    pub(super) fn fate(
+        &self,
+        row: &OutboxRow,
+        inboxes: &BTreeMap<Oin, BTreeSet<Digest>>,
+        reached: &BTreeMap<Oin, Reached>,
+    ) -> Result<(), Violation> {
+        let packet = row.packet.unwrap_or(Digest([0; 32]));
+        for to in &row.recipients {
+            let delivered = inboxes.get(to).is_some_and(|inbox| inbox.contains(&packet));
+            let end = self.ended.get(&(packet, *to)).copied();
+            let knows = reached.get(to).copied().unwrap_or(Reached::Accepted);
+            let told = match end {
+                Some(Kind::Expired) => knows == Reached::Expired,
+                Some(Kind::Withdrawn) => knows == Reached::TakenBack,
+                Some(Kind::Shredded) => knows == Reached::Shredded,
+                _ => delivered && knows == Reached::Stored,
+            };
+            if !told {
+                let what = format!(
+                    "{} to {to}: in the inbox {delivered}, ended {end:?}, its sender knows {knows}",
+                    row.msg_id
+                );
+                return Err(Violation::new(Broken::Lost, what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows of an inbox.
+pub(super) fn inbox(state: &State) -> Result<Vec<InboxRow>, Violation> {
+    let mut rows = Vec::new();
+    for (key, value) in state.table(table::INBOX) {
+        match Write::read(table::INBOX, key, value) {
+            Ok(Write::Inbox(_, row)) => rows.push(*row),
+            other => return Err(Violation::new(Broken::Start, format!("{other:?} is no row of an inbox"))),
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,201 @@
+//! A history in one line of text.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use seinhuis_shared::signing::sha256;
+
+/// Something that goes wrong again and again while a history lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A process dies and starts again; what was not flushed is there whole or not at all.
+    Crash,
+    /// A flush fails, whether it did its work or not: the process stops and starts again.
+    Flush,
+    /// A connection ends and both sides notice soon; what was read before is still looked at.
+    Reset,
+    /// A connection ends and one side notices after its idle time.
+    HalfOpen,
+    /// Nothing passes between a partner and the broker, for seconds or minutes.
+    Partition,
+    /// Packets get lost and are sent again: everything of a partner takes up to seconds.
+    Slow,
+    /// A clock is set to another time, within what is tolerated.
+    Clock,
+    /// A partner submits what the covenant does not let it, and what others sent.
+    Forger,
+    /// Senders take packets back.
+    TakeBack,
+}
+
+impl Fault {
+    /// All, with their names.
+    pub const ALL: [(Self, &'static str); 9] = [
+        (Self::Crash, "crash"),
+        (Self::Flush, "flush"),
+        (Self::Reset, "reset"),
+        (Self::HalfOpen, "half-open"),
+        (Self::Partition, "partition"),
+        (Self::Slow, "slow"),
+        (Self::Clock, "clock"),
+        (Self::Forger, "forger"),
+        (Self::TakeBack, "take-back"),
+    ];
+}
+
+/// A world that does not keep what the product rests on, or a product that does not keep its promise: what an
+/// oracle has to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The broker's disk says that it flushed and has not.
+    BrokerDisk,
+    /// The agents' disks say so.
+    AgentDisk,
+    /// An agent stores what it receives twice.
+    Twice,
+    /// Acknowledgements never arrive.
+    Deaf,
+    /// The broker lets a role use a flow that the covenant does not give it.
+    Wide,
+}
+
+impl Sabotage {
+    /// All, with their names.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::BrokerDisk, "broker-disk"),
+        (Self::AgentDisk, "agent-disk"),
+        (Self::Twice, "twice"),
+        (Self::Deaf, "deaf"),
+        (Self::Wide, "wide"),
+    ];
+}
+
+/// Everything a history follows from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// What chance is drawn from.
+    pub seed: u64,
+    /// Packets that are pushed.
+    pub messages: u32,
+    /// Minutes with faults.
+    pub minutes: u32,
+    /// What goes wrong.
+    pub faults: BTreeSet<Fault>,
+    /// What is broken on purpose.
+    pub sabotage: Option<Sabotage>,
+}
+
+impl Scenario {
+    /// The usual one for a seed, with every fault.
+    pub fn of(seed: u64) -> Self {
+        let faults = Fault::ALL.iter().map(|(fault, _)| *fault).collect();
+        Self { seed, messages: 10, minutes: 3, faults, sabotage: None }
+    }
+
+    /// The same with something broken on purpose.
+    #[must_use]
+    pub fn sabotaged(self, sabotage: Sabotage) -> Self {
+        Self { sabotage: Some(sabotage), ..self }
+    }
+
+    /// Scenarios with less in them, the smallest first.
+    pub(super) fn smaller(&self) -> Vec<Self> {
+        let mut all = Vec::new();
+        if self.messages > 1 {
+            all.push(Self { messages: self.messages / 2, ..self.clone() });
+        }
+        if self.minutes > 1 {
+            all.push(Self { minutes: self.minutes / 2, ..self.clone() });
+        }
+        for fault in &self.faults {
+            let mut fewer = self.clone();
+            fewer.faults.remove(fault);
+            all.push(fewer);
+        }
+        all
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Fault::ALL.iter().filter(|(fault, _)| self.faults.contains(fault));
+        let names: Vec<&str> = named.map(|(_, name)| *name).collect();
+        write!(f, "seed={} messages={} minutes={} ", self.seed, self.messages, self.minutes)?;
+        write!(f, "faults={}", if names.is_empty() { "none".to_owned() } else { names.join(",") })?;
+        match Sabotage::ALL.iter().find(|(sabotage, _)| Some(*sabotage) == self.sabotage) {
+            Some((_, name)) => write!(f, " sabotage={name}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut scenario = Self { faults: BTreeSet::new(), ..Self::of(0) };
+        for part in text.split_whitespace() {
+            let (key, value) = part.split_once('=').ok_or_else(|| format!("{part} is no key=value"))?;
+            let number = || value.parse::<u32>().map_err(|_| format!("{value} is no number"));
+            match key {
+                "seed" => scenario.seed = value.parse().map_err(|_| format!("{value} is no seed"))?,
+                "messages" => scenario.messages = number()?,
+                "minutes" => scenario.minutes = number()?,
+                "faults" if value == "none" => {}
+                "faults" => {
+                    for name in value.split(',') {
+                        let found = Fault::ALL.iter().find(|(_, own)| *own == name);
+                        scenario.faults.insert(found.ok_or_else(|| format!("{name} is no fault"))?.0);
+                    }
+                }
+                "sabotage" => {
+                    let found = Sabotage::ALL.iter().find(|(_, own)| *own == value);
+                    scenario.sabotage = Some(found.ok_or_else(|| format!("{value} is no sabotage"))?.0);
+                }
+                _ => return Err(format!("{key} is not part of a scenario")),
+            }
+        }
+        Ok(scenario)
+    }
+}
+
+/// Chance from a seed.
+#[derive(Debug)]
+pub(super) struct Dice {
+    seed: u64,
+    throws: u64,
+}
+
+impl Dice {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self { seed, throws: 0 }
+    }
+
+    /// 32 bytes.
+    pub(super) fn bytes(&mut self) -> [u8; 32] {
+        self.throws += 1;
+        sha256(&[self.seed.to_be_bytes(), self.throws.to_be_bytes()].concat()).0
+    }
+
+    pub(super) fn number(&mut self) -> u64 {
+        u64::from_be_bytes(self.bytes().first_chunk().copied().unwrap_or_default())
+    }
+
+    /// From `low` up to and without `high`.
+    pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.number() % (high - low).max(1)
+    }
+
+    /// True so many times in a hundred.
+    pub(super) fn percent(&mut self, share: u64) -> bool {
+        self.between(0, 100) < share
+    }
+
+    /// One of these, if there is one.
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        let count = u64::try_from(from.len()).unwrap_or(u64::MAX);
+        let at = usize::try_from(self.between(0, count)).unwrap_or_default();
+        from.get(at).copied()
+    }
+}

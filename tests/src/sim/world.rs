@@ -1,0 +1,463 @@
+//! The world: what happens when, to whom.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seinhuis_agent_core::{Input as ToCore, PushRequest, Send as Asked};
+use seinhuis_broker_core::Input;
+use seinhuis_shared::ids::MsgId;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::{Span, Timestamp};
+
+use super::agent::{Agent, Job};
+use super::broker::Broker;
+use super::cast;
+use super::forger::Forger;
+use super::net::{Conn, Side, ToAgent, ToBroker};
+use super::oracle::{Broken, Oracle, Violation};
+use super::scenario::{Dice, Fault, Sabotage, Scenario};
+
+/// How long a connection lasts without a sign of life.
+pub(super) const IDLE: u64 = 30_000;
+/// How long an agent waits for an answer to its hello.
+pub(super) const PATIENCE: u64 = 15_000;
+/// How often time is told to a core.
+pub(super) const TICK: u64 = 1000;
+
+/// What a history was like.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Turns that were flushed.
+    pub turns: u64,
+    /// Entries in the log at the end.
+    pub entries: usize,
+    /// Messages of which the sender was told that they are accepted.
+    pub accepted: usize,
+    /// Packets that ended in the log at a recipient who never had them.
+    pub ended: usize,
+    /// Messages with another end.
+    pub refused: usize,
+    /// Faults, by their names.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Virtual milliseconds from the last fault until all was settled.
+    pub settled: u64,
+}
+
+/// A process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Node {
+    Broker,
+    Agent(usize),
+}
+
+/// How a process is doing.
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    /// How often it died.
+    pub(super) life: u64,
+    /// Whether it waits for a flush.
+    busy: bool,
+    /// Whether it is about to look at what came in.
+    woken: bool,
+    /// Whether the next flush fails.
+    pub(super) fails: bool,
+    /// How far its clock is ahead, or behind.
+    pub(super) skew: i64,
+}
+
+/// Something that happens.
+#[derive(Debug)]
+pub(super) enum Event {
+    Start(Node),
+    Wake(Node, u64),
+    Flushed(Node, u64),
+    Tick(Node, u64),
+    Dial(usize, u64),
+    Patience(u64),
+    Notice(u64, Side),
+    ToBroker(u64, ToBroker),
+    ToAgent(u64, ToAgent),
+    Push(usize),
+    TakeBack(usize),
+    Fault,
+    Calm,
+    Look,
+}
+
+/// A message that somebody wants to send.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) agent: usize,
+    pub(super) request: PushRequest,
+    /// Whether it was handed to the agent.
+    pub(super) pushed: bool,
+    /// Whether the agent said that it has it.
+    pub(super) answered: bool,
+    /// Why it did not, the last time.
+    pub(super) rejected: Option<Refusal>,
+}
+
+/// Everything there is.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) scenario: Scenario,
+    pub(super) dice: Dice,
+    pub(super) now: Timestamp,
+    queue: BTreeMap<(Timestamp, u64), Event>,
+    scheduled: u64,
+    pub(super) broker: Broker,
+    pub(super) agents: Vec<Agent>,
+    /// The broker's, then the agents'.
+    pub(super) processes: Vec<Process>,
+    pub(super) conns: BTreeMap<u64, Conn>,
+    /// Requests without an answer: on which connection, and what is asked.
+    pub(super) requests: BTreeMap<u64, (u64, Asked)>,
+    pub(super) next: u64,
+    /// Until when nothing passes, by agent.
+    pub(super) cut: Vec<Timestamp>,
+    /// Until when all is slow, by agent.
+    pub(super) slow: Vec<Timestamp>,
+    pub(super) messages: Vec<Message>,
+    pub(super) forger: Forger,
+    pub(super) oracle: Oracle,
+    pub(super) summary: Summary,
+    /// When the last fault was over.
+    pub(super) calm: Option<Timestamp>,
+}
+
+impl World {
+    pub(super) fn new(scenario: Scenario) -> Result<Self, Violation> {
+        let sabotage = scenario.sabotage;
+        let compiled = cast::compiled(sabotage == Some(Sabotage::Wide))?;
+        let agents = cast::ROLES.map(|(number, _)| Agent::new(number, sabotage == Some(Sabotage::AgentDisk)));
+        let agents = agents.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let processes = (0..=agents.len()).map(|_| Process::default()).collect();
+        let mut oracle = Oracle::new(&*cast::compiled(false)?)?;
+        oracle.trusts(compiled.hash());
+        let mut world = Self {
+            dice: Dice::new(scenario.seed),
+            now: cast::NOW,
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            broker: Broker::new(&compiled, sabotage == Some(Sabotage::BrokerDisk))?,
+            cut: vec![Timestamp(0); agents.len()],
+            slow: vec![Timestamp(0); agents.len()],
+            agents,
+            processes,
+            conns: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            next: 100,
+            messages: Vec::new(),
+            forger: Forger::new(compiled),
+            oracle,
+            summary: Summary::default(),
+            calm: None,
+            scenario,
+        };
+        world.plan()?;
+        Ok(world)
+    }
+
+    /// Plans all that does not follow from something else.
+    pub(super) fn plan(&mut self) -> Result<(), Violation> {
+        let length = u64::from(self.scenario.minutes) * 60_000;
+        self.after(0, Event::Start(Node::Broker));
+        for agent in 0..self.agents.len() {
+            let wait = self.dice.between(0, 2000);
+            self.after(wait, Event::Start(Node::Agent(agent)));
+        }
+        for at in 0..self.scenario.messages {
+            let flow = self.dice.pick(&cast::FLOWS).ok_or_else(|| cast::setup("no flow"))?;
+            let mut id = self.dice.bytes();
+            id[0] = u8::try_from(at % 256).unwrap_or_default();
+            let id = MsgId(id.first_chunk().copied().unwrap_or_default());
+            let ttl = self.dice.percent(20).then(|| Span(self.dice.between(30_000, 120_000)));
+            let request = cast::request(id, flow, ttl)?;
+            let agent = usize::from(flow.1) - 1;
+            let message = self.messages.len();
+            self.messages.push(Message { agent, request, pushed: false, answered: false, rejected: None });
+            let wait = self.dice.between(0, length);
+            self.after(wait, Event::Push(message));
+            if self.scenario.faults.contains(&Fault::TakeBack) && self.dice.percent(20) {
+                let later = wait + self.dice.between(10, 20_000);
+                self.after(later, Event::TakeBack(message));
+            }
+        }
+        let wait = self.dice.between(0, 10_000);
+        self.after(wait, Event::Fault);
+        self.after(length, Event::Calm);
+        Ok(())
+    }
+
+    pub(super) fn run(mut self) -> Result<Summary, Violation> {
+        while let Some(((at, _), event)) = self.queue.pop_first() {
+            self.now = at;
+            if matches!(event, Event::Look) && self.look()? {
+                self.judge()?;
+                return Ok(self.summary);
+            }
+            self.happens(event)?;
+        }
+        Err(cast::setup("time ran out"))
+    }
+
+    pub(super) fn after(&mut self, milliseconds: u64, event: Event) {
+        self.scheduled += 1;
+        self.queue.insert((self.now.plus(Span(milliseconds)), self.scheduled), event);
+    }
+
+    const fn place(node: Node) -> usize {
+        match node {
+            Node::Broker => 0,
+            Node::Agent(agent) => agent + 1,
+        }
+    }
+
+    pub(super) fn process(&mut self, node: Node) -> &mut Process {
+        &mut self.processes[Self::place(node)]
+    }
+
+    pub(super) fn runs(&self, node: Node) -> bool {
+        match node {
+            Node::Broker => self.broker.core.is_some(),
+            Node::Agent(agent) => self.agents[agent].core.is_some(),
+        }
+    }
+
+    /// The time on a process's own clock.
+    pub(super) fn clock(&mut self, node: Node) -> Timestamp {
+        let skew = self.process(node).skew;
+        Timestamp(self.now.0.saturating_add_signed(skew))
+    }
+
+    pub(super) fn happens(&mut self, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Start(node) => self.start(node)?,
+            Event::Wake(node, life) if self.process(node).life == life => self.turn(node)?,
+            Event::Flushed(node, life) if self.process(node).life == life => self.flushed(node)?,
+            Event::Tick(node, life) if self.process(node).life == life => self.tick(node),
+            Event::Wake(..) | Event::Flushed(..) | Event::Tick(..) => {}
+            Event::Dial(agent, life) => {
+                if self.process(Node::Agent(agent)).life == life {
+                    self.dial(agent);
+                }
+            }
+            Event::Patience(conn) => {
+                let waits = |conn: &Conn| conn.open.contains(&Side::Agent) && !conn.welcomed;
+                if self.conns.get(&conn).is_some_and(waits) {
+                    self.hang_up(conn, None);
+                }
+            }
+            Event::Notice(conn, Side::Agent) => self.hang_up(conn, None),
+            Event::Notice(conn, Side::Broker) => self.left(conn),
+            Event::ToBroker(conn, message) => self.at_broker(conn, message)?,
+            Event::ToAgent(conn, message) => self.at_agent(conn, message),
+            Event::Push(message) => self.push(message),
+            Event::TakeBack(message) => {
+                let (agent, about) = (self.messages[message].agent, self.messages[message].request.msg_id);
+                self.give(agent, Job::TakeBack(about));
+            }
+            Event::Fault => self.fault(),
+            Event::Calm => {
+                self.calm = Some(self.now);
+                self.cut.fill(self.now);
+                self.slow.fill(self.now);
+                self.processes.iter_mut().for_each(|process| process.fails = false);
+                self.after(0, Event::Look);
+            }
+            Event::Look => self.after(5000, Event::Look),
+        }
+        Ok(())
+    }
+
+    pub(super) const fn is_calm(&self) -> bool {
+        self.calm.is_some()
+    }
+
+    // Processes.
+
+    pub(super) fn start(&mut self, node: Node) -> Result<(), Violation> {
+        match node {
+            Node::Broker => {
+                let now = self.clock(node);
+                self.broker.start(now)?;
+                self.see_log()?;
+            }
+            Node::Agent(agent) => {
+                self.agents[agent].start()?;
+                Oracle::inbox(&self.agents[agent].disk.live)?;
+                let life = self.process(node).life;
+                let wait = self.dice.between(0, 500);
+                self.after(wait, Event::Dial(agent, life));
+                for message in 0..self.messages.len() {
+                    let own = self.messages[message].agent == agent;
+                    // Who pushed before and has no answer does it again.
+                    if own && self.messages[message].rejected.take().is_some() {
+                        self.after(wait, Event::Push(message));
+                    }
+                }
+            }
+        }
+        self.tick(node);
+        Ok(())
+    }
+
+    pub(super) fn crash(&mut self, node: Node) {
+        if !self.runs(node) {
+            return;
+        }
+        let written = self.dice.percent(50);
+        let process = self.process(node);
+        process.life += 1;
+        (process.busy, process.woken, process.fails) = (false, false, false);
+        let (side, other) = match node {
+            Node::Broker => (Side::Broker, Side::Agent),
+            Node::Agent(_) => (Side::Agent, Side::Broker),
+        };
+        let hit = |conn: &Conn| node == Node::Broker || node == Node::Agent(conn.agent);
+        let mut gone = Vec::new();
+        for (id, conn) in self.conns.iter_mut().filter(|(_, conn)| hit(conn)) {
+            conn.dead = true;
+            conn.open.remove(&side);
+            gone.push(*id);
+        }
+        for id in gone {
+            let wait = if self.dice.percent(50) { self.dice.between(50, 2000) } else { IDLE };
+            self.after(wait, Event::Notice(id, other));
+        }
+        match node {
+            Node::Broker => self.broker.crash(written),
+            Node::Agent(agent) => {
+                self.agents[agent].crash(written);
+                // Who pushed and has no answer learns nothing, and does it again later.
+                for message in self.messages.iter_mut().filter(|message| message.agent == agent) {
+                    if !message.answered && message.pushed {
+                        message.rejected = Some(Refusal::Stopping);
+                    }
+                }
+            }
+        }
+        let wait = self.dice.between(50, 20_000);
+        self.after(wait, Event::Start(node));
+    }
+
+    pub(super) fn tick(&mut self, node: Node) {
+        match node {
+            Node::Broker => self.bring(Input::Tick),
+            Node::Agent(agent) => self.give(agent, Job::Input(Box::new(ToCore::Tick))),
+        }
+        let life = self.process(node).life;
+        self.after(TICK, Event::Tick(node, life));
+    }
+
+    pub(super) fn bring(&mut self, input: Input) {
+        if self.runs(Node::Broker) {
+            self.broker.inbox.push(input);
+            self.wake(Node::Broker);
+        }
+    }
+
+    pub(super) fn give(&mut self, agent: usize, job: Job) {
+        if self.runs(Node::Agent(agent)) {
+            self.agents[agent].inbox.push(job);
+            self.wake(Node::Agent(agent));
+        }
+    }
+
+    pub(super) fn wake(&mut self, node: Node) {
+        let process = self.process(node);
+        if process.busy || process.woken {
+            return;
+        }
+        process.woken = true;
+        let life = process.life;
+        let wait = self.dice.between(0, 8);
+        self.after(wait, Event::Wake(node, life));
+    }
+
+    /// All that came in becomes one turn.
+    pub(super) fn turn(&mut self, node: Node) -> Result<(), Violation> {
+        self.process(node).woken = false;
+        let now = self.clock(node);
+        let durable = match node {
+            Node::Broker => {
+                let (inputs, entropy) = (std::mem::take(&mut self.broker.inbox), self.dice.bytes());
+                self.broker.begin(inputs, now, entropy)?
+            }
+            Node::Agent(agent) => self.agents[agent].begin(now)?,
+        };
+        self.process(node).busy = true;
+        if !durable {
+            return self.finish(node);
+        }
+        self.summary.turns += 1;
+        let life = self.process(node).life;
+        let wait = if self.dice.percent(5) { self.dice.between(20, 500) } else { self.dice.between(1, 20) };
+        self.after(wait, Event::Flushed(node, life));
+        Ok(())
+    }
+
+    pub(super) fn flushed(&mut self, node: Node) -> Result<(), Violation> {
+        if self.process(node).fails {
+            self.crash(node);
+            return Ok(());
+        }
+        self.finish(node)
+    }
+
+    /// What a turn says is let out.
+    pub(super) fn finish(&mut self, node: Node) -> Result<(), Violation> {
+        self.process(node).busy = false;
+        let waits = match node {
+            Node::Broker => {
+                let sends = self.broker.finish()?;
+                self.see_log()?;
+                for send in sends {
+                    self.broker_sends(send)?;
+                }
+                !self.broker.inbox.is_empty()
+            }
+            Node::Agent(agent) => {
+                let turn = self.agents[agent].finish(self.scenario.sabotage == Some(Sabotage::Twice));
+                self.agent_says(agent, turn)?;
+                !self.agents[agent].inbox.is_empty()
+            }
+        };
+        if waits {
+            self.wake(node);
+        }
+        Ok(())
+    }
+
+    pub(super) fn see_log(&mut self) -> Result<(), Violation> {
+        match self.broker.root() {
+            Some(root) if self.broker.log.entries.len() != self.oracle.log_size() => {
+                self.oracle.log_is(&self.broker.log.entries, root)
+            }
+            Some(_) => Ok(()),
+            None => Err(Violation::new(Broken::Log, "there is no head")),
+        }
+    }
+
+    // People.
+
+    pub(super) fn push(&mut self, at: usize) {
+        let message = &mut self.messages[at];
+        let agent = message.agent;
+        if message.answered {
+            return;
+        }
+        if self.agents[agent].core.is_none() {
+            self.after(TICK, Event::Push(at));
+            return;
+        }
+        message.pushed = true;
+        let token = u64::try_from(at).unwrap_or(u64::MAX);
+        let push = ToCore::Push { token, request: Box::new(message.request.clone()) };
+        self.give(agent, Job::Input(Box::new(push)));
+    }
+
+    pub(super) fn forbid(&mut self, packet: &Arc<[u8]>) {
+        self.oracle.forbid(seinhuis_shared::signing::sha256(packet));
+    }
+}
