@@ -136,6 +136,7 @@ fn to_broker(request: &BrokerRequest) -> bool {
         | BrokerRequest::Grant { .. }
         | BrokerRequest::Grants
         | BrokerRequest::RevokeGrant { .. }
+        | BrokerRequest::Backup { .. }
         | BrokerRequest::Export { .. } => true,
     }
 }

@@ -65,9 +65,13 @@ pub(super) fn frames() -> String {
     out
 }
 
-pub(super) fn limits() -> String {
-    let bytes = |number: usize| format!("{number} bytes");
-    let rows = [
+fn bytes(number: usize) -> String {
+    format!("{number} bytes")
+}
+
+/// What is at most of packets, keys, sessions and quotas.
+fn of_traffic() -> Vec<(&'static str, String)> {
+    vec![
         ("body, whatever a covenant says", bytes(l::BODY_MAX)),
         ("recipients of a packet", l::RECIPIENTS_MAX.to_string()),
         ("flow id, code, host or organisation name", format!("{} characters", l::TEXT_MAX)),
@@ -115,6 +119,12 @@ pub(super) fn limits() -> String {
         ("refusals logged of one organisation, a minute (default)", l::QUOTA_REFUSALS.to_string()),
         ("the same at once, after a time with less (default)", l::QUOTA_REFUSALS_BURST.to_string()),
         ("outcomes remembered of one sender (default)", l::QUOTA_REMEMBERED.to_string()),
+    ]
+}
+
+/// What is at most of the log, covenants and connections.
+fn of_record() -> Vec<(&'static str, String)> {
+    vec![
         ("receipt", bytes(RECEIPT_MAX)),
         ("hashes of one proof", l::PROOF_MAX.to_string()),
         ("checkpoint in a receipt", bytes(l::CHECKPOINT_MAX)),
@@ -134,9 +144,12 @@ pub(super) fn limits() -> String {
         ("enrolment request", bytes(REQUEST_MAX)),
         ("silence before a connection counts as gone", span(l::IDLE_TIMEOUT)),
         ("keep-alive of the agent, every", span(l::KEEP_ALIVE)),
-    ];
+    ]
+}
+
+pub(super) fn limits() -> String {
     let mut out = String::from("| what | at most |\n|---|---|\n");
-    for (what, most) in rows {
+    for (what, most) in of_traffic().into_iter().chain(of_record()) {
         writeln!(out, "| {what} | {most} |").unwrap();
     }
     out
