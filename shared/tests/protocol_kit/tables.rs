@@ -108,13 +108,6 @@ pub(super) fn limits() -> String {
         ("log entries in one answer", l::ENTRIES_PAGE.to_string()),
         ("packets waiting for one recipient (default)", l::MAILBOX_PACKETS.to_string()),
         ("bytes waiting for one recipient (default)", format!("{} bytes", l::MAILBOX_BYTES)),
-        ("packets accepted of one sender, a second (default)", l::QUOTA_PACKETS.to_string()),
-        ("the same at once, after a time with less (default)", l::QUOTA_PACKETS_BURST.to_string()),
-        ("bytes accepted of one sender, a second (default)", format!("{} bytes", l::QUOTA_BYTES)),
-        ("the same at once, after a time with less (default)", format!("{} bytes", l::QUOTA_BYTES_BURST)),
-        ("refusals logged of one organisation, a minute (default)", l::QUOTA_REFUSALS.to_string()),
-        ("the same at once, after a time with less (default)", l::QUOTA_REFUSALS_BURST.to_string()),
-        ("outcomes remembered of one sender (default)", l::QUOTA_REMEMBERED.to_string()),
         ("receipt", bytes(RECEIPT_MAX)),
         ("hashes of one proof", l::PROOF_MAX.to_string()),
         ("checkpoint in a receipt", bytes(l::CHECKPOINT_MAX)),
@@ -136,10 +129,24 @@ pub(super) fn limits() -> String {
         ("keep-alive of the agent, every", span(l::KEEP_ALIVE)),
     ];
     let mut out = String::from("| what | at most |\n|---|---|\n");
-    for (what, most) in rows {
+    for (what, most) in rows.into_iter().chain(quotas()) {
         writeln!(out, "| {what} | {most} |").unwrap();
     }
     out
+}
+
+/// What a broker takes of one organisation, as long as its operator sets nothing else.
+fn quotas() -> [(&'static str, String); 7] {
+    let bytes = |number: u64| format!("{number} bytes");
+    [
+        ("packets accepted of one sender, a second (default)", l::QUOTA_PACKETS.to_string()),
+        ("the same at once, after a time with less (default)", l::QUOTA_PACKETS_BURST.to_string()),
+        ("bytes accepted of one sender, a second (default)", bytes(l::QUOTA_BYTES)),
+        ("the same at once, after a time with less (default)", bytes(l::QUOTA_BYTES_BURST)),
+        ("refusals logged of one organisation, a minute (default)", l::QUOTA_REFUSALS.to_string()),
+        ("the same at once, after a time with less (default)", l::QUOTA_REFUSALS_BURST.to_string()),
+        ("outcomes remembered of one sender (default)", l::QUOTA_REMEMBERED.to_string()),
+    ]
 }
 
 fn span(span: Span) -> String {
