@@ -37,12 +37,12 @@ pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
         .sum();
     let (size, connected, partners) = (number("/log/size"), number("/connected"), number("/partners"));
     let (turns, disk) = (number("/turns"), number("/disk_bytes") >> 20);
-    let frozen = frozen(&answer);
+    let (frozen, over) = (frozen(&answer), over(&answer));
     let (logs, witnesses) = (logs(&answer), witnesses(&answer));
     ui.answer(
         &Text::new(
-            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}{}", frozen.nl, logs.nl, witnesses.nl),
-            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}{}", frozen.en, logs.en, witnesses.en),
+            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}{}{}", frozen.nl, over.nl, logs.nl, witnesses.nl),
+            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}{}{}", frozen.en, over.en, logs.en, witnesses.en),
         ),
         &answer,
     );
@@ -108,6 +108,26 @@ fn frozen(status: &Value) -> Text {
                 (
                     format!("\nVoor {oin} wachten {packets} pakketten, waarvan {frozen} bevroren."),
                     format!("\nFor {oin} {packets} packets are waiting, {frozen} of them frozen."),
+                )
+            })
+        })
+        .unzip();
+    Text::new(nl.concat(), en.concat())
+}
+
+/// A line for each partner of which something was put off since the start, for being beyond a quota.
+fn over(status: &Value) -> Text {
+    let quotas = status.get("quotas").and_then(Value::as_array).into_iter().flatten();
+    let (nl, en): (Vec<String>, Vec<String>) = quotas
+        .filter_map(|quota| {
+            let number = |key| quota.pointer(key).and_then(Value::as_u64).unwrap_or_default();
+            let (packets, bytes) = (number("/put_off/packets"), number("/put_off/bytes"));
+            let (remembered, refusals) = (number("/put_off/remembered"), number("/put_off/refusals"));
+            let oin = quota.get("oin").and_then(Value::as_str).unwrap_or_default();
+            [packets, bytes, remembered, refusals].iter().any(|count| *count > 0).then(|| {
+                (
+                    format!("\nVan {oin} is boven het quotum uitgesteld: {packets} keer om aantal, {bytes} om omvang, {remembered} om onthouden uitkomsten, {refusals} om weigeringen."),
+                    format!("\nPut off of {oin}, beyond its quota: {packets} times for number, {bytes} for size, {remembered} for outcomes remembered, {refusals} for refusals."),
                 )
             })
         })
@@ -289,6 +309,18 @@ mod tests {
             "{}",
             said.en
         );
+    }
+
+    #[test]
+    fn a_partner_of_which_something_was_put_off_gets_a_line() {
+        let of = |refusals: u64| {
+            let put_off = json!({ "packets": 0, "bytes": 0, "remembered": 0, "refusals": refusals });
+            over(&json!({ "quotas": [{ "oin": "A", "remembered": 5, "put_off": put_off }] }))
+        };
+        assert_eq!(of(0), Text::new("", ""));
+        let said = of(7);
+        assert!(said.nl.contains("Van A") && said.nl.contains("7 om weigeringen"), "{}", said.nl);
+        assert!(said.en.contains("of A") && said.en.contains("7 for refusals"), "{}", said.en);
     }
 
     #[test]
