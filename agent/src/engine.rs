@@ -30,6 +30,7 @@ use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as async_mpsc, oneshot};
+use zeroize::Zeroizing;
 
 use worker::Worker;
 
@@ -68,6 +69,15 @@ pub struct View<'a> {
     pub store: &'a dyn Store,
     /// The keys.
     pub vault: &'a Vault,
+}
+
+impl View<'_> {
+    /// The body at a place in the inbox, opened; none that is not there, or that does not open with this store's key.
+    pub(crate) fn body(&self, position: u64) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let key = position_key(position);
+        let locked = self.store.get(table::BODY, &key)?;
+        Ok(locked.and_then(|locked| self.vault.unlock(table::BODY, &key, &locked)))
+    }
 }
 
 impl fmt::Debug for View<'_> {
@@ -148,10 +158,10 @@ impl Say {
             }
             Self::Read(position) => {
                 let row = Box::new(inbox_row(view.store, position)?);
-                let key = position_key(position);
-                let locked = view.store.get(table::BODY, &key).ok().flatten();
-                let body = locked.and_then(|locked| view.vault.unlock(table::BODY, &key, &locked));
-                let subjects = body.map(|body| view.core.subjects_in(&row, &body, view.vault.ports()));
+                let ports = view.vault.ports();
+                // Opened once more only where it has to be known of whom it is.
+                let body = ports.recording.and_then(|_| view.body(position).ok().flatten());
+                let subjects = body.map(|body| view.core.subjects_in(&row, &body, ports));
                 Input::Read { token, row, subjects: subjects.unwrap_or_default() }
             }
             Self::Correct(mut request) => {

@@ -148,13 +148,13 @@ pub(crate) fn write(
     now: Timestamp,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Manifest, Complaint> {
-    let mut copy = Copy { dir: out.to_path_buf(), lines: Vec::new(), folders: BTreeSet::new() };
+    let mut copy = Copy::new(out);
     for file in point.store.files() {
         if !go_on() {
             return Err(cut_off(out));
         }
         let bytes = file.read().map_err(|error| store::complaint(&error))?;
-        copy.put(&format!("store/{}", file.path()), &bytes)?;
+        copy.add(&format!("store/{}", file.path()), &bytes)?;
     }
     for one in &point.logs {
         copy.log(one, go_on)?;
@@ -206,6 +206,10 @@ struct Copy {
 }
 
 impl Copy {
+    fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf(), lines: Vec::new(), folders: BTreeSet::new() }
+    }
+
     /// Writes a file that is not there yet. Its name is durable after [`Copy::settle`].
     fn put(&mut self, path: &str, bytes: &[u8]) -> Result<(), Complaint> {
         let at = self.dir.join(path);
@@ -215,7 +219,12 @@ impl Copy {
             let ours = folder.ancestors().take_while(|folder| *folder != self.dir);
             self.folders.extend(ours.map(Path::to_path_buf));
         }
-        write_new(&at, bytes).map_err(|error| Complaint::io(Doing::Write, &at, &error))?;
+        write_new(&at, bytes).map_err(|error| Complaint::io(Doing::Write, &at, &error))
+    }
+
+    /// Writes a file, and the line about it.
+    fn add(&mut self, path: &str, bytes: &[u8]) -> Result<(), Complaint> {
+        self.put(path, bytes)?;
         self.lines.push(FileLine::of(path, bytes));
         Ok(())
     }
@@ -239,13 +248,13 @@ impl Copy {
             if !go_on() {
                 return Err(cut_off(&self.dir));
             }
-            self.put(&format!("{below}/{path}"), &files::read(&one.dir.join(path), LOG_FILE_MAX)?)?;
+            self.add(&format!("{below}/{path}"), &files::read(&one.dir.join(path), LOG_FILE_MAX)?)?;
         }
         // The one in the folder may be newer than this point; the lines of witnesses come with those of a closed log.
         let shown = one.dir.join(CHECKPOINT);
         let checkpoint =
             if one.closed && shown.exists() { files::read(&shown, LOG_FILE_MAX)? } else { one.note.clone() };
-        if checkpoint.is_empty() { Ok(()) } else { self.put(&format!("{below}/{CHECKPOINT}"), &checkpoint) }
+        if checkpoint.is_empty() { Ok(()) } else { self.add(&format!("{below}/{CHECKPOINT}"), &checkpoint) }
     }
 }
 

@@ -179,22 +179,9 @@ struct Outs {
     requests: BTreeMap<RequestId, oneshot::Sender<Send>>,
     outside: Option<mpsc::UnboundedSender<Send>>,
     commands: BTreeMap<CommandId, oneshot::Sender<Result<Answer, Refusal>>>,
-    still: Vec<oneshot::Sender<Result<Point, StoreError>>>,
 }
 
 impl Outs {
-    fn attach(&mut self, attach: Attach) {
-        match attach {
-            Attach::Conn(id, out) => drop(self.conns.insert(id, out)),
-            Attach::Lane(id, out) => drop(self.lanes.insert(id, out)),
-            Attach::LaneClosed(id) => drop(self.lanes.remove(&id)),
-            Attach::Request(id, out) => drop(self.requests.insert(id, out)),
-            Attach::Outside(out) => drop(self.outside.replace(out)),
-            Attach::Still(out) => self.still.push(out),
-            Attach::Command(id, out) => drop(self.commands.insert(id, out)),
-        }
-    }
-
     /// Hands a send to whoever it is for. A receiver that is gone has lost nothing: what it would have
     /// got is durable and is asked for again.
     fn dispatch(&mut self, send: Send) {
@@ -281,17 +268,27 @@ impl Worker {
         Ok(())
     }
 
+    fn attach(&mut self, attach: Attach) {
+        let outs = &mut self.outs;
+        match attach {
+            Attach::Conn(id, out) => drop(outs.conns.insert(id, out)),
+            Attach::Lane(id, out) => drop(outs.lanes.insert(id, out)),
+            Attach::LaneClosed(id) => drop(outs.lanes.remove(&id)),
+            Attach::Request(id, out) => drop(outs.requests.insert(id, out)),
+            Attach::Outside(out) => drop(outs.outside.replace(out)),
+            // Who asked may be gone.
+            Attach::Still(out) => _ = out.send(self.point()),
+            Attach::Command(id, out) => drop(outs.commands.insert(id, out)),
+        }
+    }
+
     fn take(&mut self, job: Job, turn: &mut Turn) {
         if let Some(Input::Disconnected { conn }) = &job.input {
             self.outs.conns.remove(conn);
         }
         self.asked |= matches!(&job.input, Some(Input::Operator { .. }));
         if let Some(attach) = job.attach {
-            self.outs.attach(attach);
-            for out in std::mem::take(&mut self.outs.still) {
-                // Who asked may be gone.
-                _ = out.send(self.point());
-            }
+            self.attach(attach);
         }
         if let Some(input) = job.input {
             self.core.handle(input, clock::now(), turn);

@@ -11,6 +11,7 @@ use seinhuis_shared::receipt::{LogKey, Receipt};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::succession;
+use seinhuis_shared::tlog::checkpoint::origin_of;
 use seinhuis_shared::tlog::note::Note;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files;
@@ -159,8 +160,7 @@ impl Logs {
         let others = beyond::others(&self.dir, &self.folders());
         let here = others.iter().map(|folder| self.dir.join(folder));
         let aside = self.all().into_iter().flat_map(|one| beyond::logs_aside(one.log.dir()));
-        let lost =
-            here.chain(aside).filter_map(|folder| beyond::origin_of(&folder)).any(|lost| lost == origin);
+        let lost = here.chain(aside).any(|folder| origin_of(&beyond::shown(&folder)) == origin);
         if lost { Err(Complaint::from_refusal(Refusal::BadOrigin)) } else { Ok(()) }
     }
 
@@ -309,11 +309,7 @@ impl Logs {
         if cosigned.is_empty() {
             return Ok(Heard::Nothing);
         }
-        let origin =
-            Note::parse(cosigned).ok().and_then(|note| note.text().lines().next().map(str::to_owned));
-        let Some((_, key)) = origin.and_then(|origin| self.key(&origin).ok()) else {
-            return Ok(Heard::Unreadable);
-        };
+        let Ok((_, key)) = self.key(origin_of(cosigned)) else { return Ok(Heard::Unreadable) };
         let as_of = (key.origin.as_str(), &key.key);
         match self.all().into_iter().find(|one| one.origin == key.origin) {
             Some(one) => hear(cosigned, as_of, one.log.size(), |size| one.log.root(size)),

@@ -80,6 +80,12 @@ pub fn year_of(origin: &str) -> Option<(&str, u64)> {
     Some((prefix, year.parse().ok()?))
 }
 
+/// The years of two origins that are of one log through the years; `None` for any other two.
+pub fn years(one: &str, other: &str) -> Option<(u64, u64)> {
+    let ((prefix, year), (same, next)) = year_of(one).zip(year_of(other))?;
+    (prefix == same).then_some((year, next))
+}
+
 /// The origin of the same name for another year; `None` for an origin without one.
 pub fn with_year(origin: &str, year: u64) -> Option<String> {
     let (prefix, _) = year_of(origin)?;
@@ -146,10 +152,7 @@ pub fn verify(
     if closed.detail.as_deref() != Some(cause.as_str()) {
         return Err(SuccessionError::Closing);
     }
-    let later = match (year_of(&old.origin), year_of(&new.origin)) {
-        (Some((prefix, year)), Some((same, next))) => prefix == same && year < next,
-        _ => false,
-    };
+    let later = years(&old.origin, &new.origin).is_some_and(|(year, next)| year < next);
     if (cause == Cause::Year && !later) || old.origin == new.origin {
         return Err(SuccessionError::Name);
     }

@@ -212,6 +212,16 @@ impl Stage {
         self.dir.join("broker")
     }
 
+    /// Adds lines to the broker's settings.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn configure(&self, more: &str) -> io::Result<()> {
+        let config = self.broker_home().join("broker.toml");
+        let text = std::fs::read_to_string(&config)?;
+        std::fs::write(config, text + more)
+    }
+
     /// The CA's folder.
     pub fn ca(&self) -> PathBuf {
         self.dir.join("ca")

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Scene, copy, town::sample, wait_for_inbox};
+use common::{Scene, copy, push, run_to_its_end, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
 use seinhuis_tests::process::{self, Program, Ran};
 use seinhuis_tests::stage::{PATIENCE, text};
@@ -16,13 +16,6 @@ use seinhuis_tests::{Process, Stage};
 use serde_json::Value;
 
 const THREE: [&str; 3] = ["gemeente", "politie", "jongerenwerk"];
-
-/// Pushes a message and waits until it is accepted.
-fn push(stage: &Stage) {
-    let file = sample("F01").path.to_string_lossy().into_owned();
-    let pushed = stage.agent(stage.member("jongerenwerk"), &["push", &file, "--wait", "60"]).unwrap();
-    assert_eq!(text(&pushed, "state"), "accepted", "{pushed}");
-}
 
 fn status(stage: &Stage) -> Value {
     stage.broker(&["status"]).unwrap()
@@ -79,16 +72,6 @@ fn restore(stage: &Stage, from: &Path, size: u64) {
     assert_eq!(verified["checked"].as_u64(), Some(size));
 }
 
-/// Starts a broker that has to end by itself; what it says.
-fn run_to_its_end(stage: &Stage) -> String {
-    let log = stage.log_of("ended");
-    let home = stage.broker_home();
-    let mut broker =
-        stage.programs.start(Program::Broker, [Path::new("--home"), &home, Path::new("run")], &log).unwrap();
-    assert_eq!(broker.wait(PATIENCE).unwrap().code(), Some(2));
-    fs::read_to_string(&log).unwrap()
-}
-
 #[test]
 fn a_backup_made_under_load_goes_on_where_nothing_was_added_and_is_refused_where_witnesses_saw_more() {
     let scene = Scene::with(&THREE);
@@ -101,7 +84,7 @@ fn a_backup_made_under_load_goes_on_where_nothing_was_added_and_is_refused_where
         let pusher = scope.spawn(|| {
             let mut count = 0;
             while copying.load(Ordering::Acquire) {
-                push(stage);
+                push(stage, 1);
                 count += 1;
             }
             count
@@ -115,7 +98,7 @@ fn a_backup_made_under_load_goes_on_where_nothing_was_added_and_is_refused_where
     });
     let (first, last) = (under_load.first().unwrap().1, under_load.last().unwrap().1);
     assert!(first < last, "the log grew while it was copied: {first}, {last}");
-    push(stage);
+    push(stage, 1);
     let count = pushed + 1;
     wait_for_inbox(stage, stage.member("gemeente"), count);
     let rest = wait_for_rest(stage);
@@ -128,7 +111,8 @@ fn a_backup_made_under_load_goes_on_where_nothing_was_added_and_is_refused_where
         lose_broker(stage, &format!("lost-{number}"));
         restore(stage, from, *size);
     }
-    let told = run_to_its_end(stage);
+    let (told, code) = run_to_its_end(stage, &stage.broker_home(), &[]);
+    assert_eq!(code, Some(2), "{told}");
     assert!(told.contains("contradicts this exchange log") && told.contains("cosigned"), "{told}");
     assert!(stage.members.iter().any(|member| told.contains(&member.oin)), "the witness is named: {told}");
     assert!(stage.broker_home().join("fork-evidence.txt").exists());
@@ -138,7 +122,7 @@ fn a_backup_made_under_load_goes_on_where_nothing_was_added_and_is_refused_where
     let broker = scene.broker();
     process::until("the broker serves", PATIENCE, || status(stage)["witnesses"]["waiting_for"].is_null())
         .unwrap();
-    push(stage);
+    push(stage, 1);
     wait_for_inbox(stage, stage.member("gemeente"), count + 1);
     assert!(wait_for_rest(stage) > size);
     let running: Vec<Process> = agents.into_iter().chain([broker]).collect();

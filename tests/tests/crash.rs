@@ -6,8 +6,8 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use common::{Scene, inbox_of, town::sample};
-use seinhuis_agent::{Agent, AgentHandle, AgentOptions, PushRequest, Stage as Fate, Target};
+use common::{Scene, inbox_of, request, town::sample};
+use seinhuis_agent::{Agent, AgentHandle, AgentOptions, Stage as Fate};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::frame::Kind as Frame;
 use seinhuis_shared::ids::{Digest, MsgId};
@@ -15,33 +15,12 @@ use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt};
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::tree::Frontier;
 use seinhuis_shell::grant::BrokerCard;
-use seinhuis_tests::forge::{body, new_id};
+use seinhuis_tests::forge::new_id;
 use seinhuis_tests::process::{self, Program};
 use seinhuis_tests::raw::RawError;
-use seinhuis_tests::samples::Sample;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Raw, Stage};
 use tokio::runtime::Runtime;
-
-/// A body that differs per message, so that a mix-up would show.
-fn request(sample: &Sample, msg_id: MsgId) -> PushRequest {
-    PushRequest {
-        msg_id,
-        flow: sample.flow.clone(),
-        to: sample.to.iter().map(|role| Target::Role(role.parse().unwrap())).collect(),
-        step: sample.value["step"].as_str().map(|step| step.parse().unwrap()),
-        case: None,
-        message_type: Some(sample.message_type.clone()),
-        basis: sample.value["basis"].as_str().map(str::to_owned),
-        covenant: None,
-        ttl: None,
-        in_reply_to: None,
-        trace: None,
-        source: None,
-        handling: None,
-        body: body(sample),
-    }
-}
 
 fn start(member: &Member, connect: bool) -> AgentHandle {
     Agent::start(&AgentOptions { home: member.home.clone(), connect }).unwrap()

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::{Scene, town::sample, wait_for_inbox};
-use seinhuis_agent::{Agent, AgentOptions, PushRequest, Stage as Fate, Target};
+use common::{Scene, request, town::sample, wait_for_inbox};
+use seinhuis_agent::{Agent, AgentOptions, Stage as Fate};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::Raw;
-use seinhuis_tests::forge::{body, new_id};
+use seinhuis_tests::forge::new_id;
 use seinhuis_tests::raw::Answer;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -17,9 +17,7 @@ const ROLES: [&str; 2] = ["jongerenwerk", "gemeente"];
 
 /// Gives the broker of a partnership these quotas.
 fn limit(scene: Scene, quota: &str) -> Scene {
-    let config = scene.stage.broker_home().join("broker.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(config, format!("{text}\n[quota]\n{quota}")).unwrap();
+    scene.stage.configure(&format!("\n[quota]\n{quota}")).unwrap();
     scene
 }
 
@@ -45,23 +43,7 @@ fn an_agent_that_sends_too_fast_waits_and_everything_arrives_in_order_by_itself(
         let mut sent = Vec::new();
         for _ in 0..6 {
             let msg_id = new_id();
-            let request = PushRequest {
-                msg_id,
-                flow: sample.flow.clone(),
-                to: vec![Target::Role("gemeente".parse().unwrap())],
-                step: sample.value["step"].as_str().map(|step| step.parse().unwrap()),
-                case: None,
-                message_type: Some(sample.message_type.clone()),
-                basis: sample.value["basis"].as_str().map(str::to_owned),
-                covenant: None,
-                ttl: None,
-                in_reply_to: None,
-                trace: None,
-                source: None,
-                handling: None,
-                body: body(&sample),
-            };
-            agent.push(request).await.unwrap();
+            agent.push(request(&sample, msg_id)).await.unwrap();
             sent.push(msg_id);
         }
         for msg_id in &sent {

@@ -76,7 +76,7 @@ fn flip(path: &Path, offset: usize) {
 fn an_unknown_key_is_named_with_file_line_and_the_nearest() {
     let scene = Scene::with(&PAIR);
     let stage = &scene.stage;
-    append(&stage.broker_home().join("broker.toml"), "\n[mailbox]\npackts = 5\n");
+    stage.configure("\n[mailbox]\npackts = 5\n").unwrap();
     for command in ["run", "check-config", "status"] {
         complains(&broker(stage, &[command]), 2, &["broker.toml", "line 10", "\"packts\"", "\"packets\""]);
     }
@@ -89,7 +89,7 @@ fn an_unknown_key_is_named_with_file_line_and_the_nearest() {
 fn an_impossible_value_is_named() {
     let scene = Scene::with(&PAIR);
     let stage = &scene.stage;
-    append(&stage.broker_home().join("broker.toml"), "\n[store]\nsegment_mib = 0\n");
+    stage.configure("\n[store]\nsegment_mib = 0\n").unwrap();
     complains(&broker(stage, &["run"]), 2, &["broker.toml", "store.segment_mib", "1 to 1024"]);
 }
 
@@ -421,7 +421,7 @@ fn on_small_disk(mib: u32) -> Option<(Scene, Disk)> {
     let mut scene = Scene::unsigned(&["gemeente", "politie"]);
     scene.stage.watched = false;
     let stage = &scene.stage;
-    append(&stage.broker_home().join("broker.toml"), "\n[store]\nsegment_mib = 1\n");
+    stage.configure("\n[store]\nsegment_mib = 1\n").unwrap();
     let store = stage.broker_home().join("store");
     std::fs::remove_dir_all(&store).unwrap();
     let disk = Disk::over(&store, mib)?;

@@ -51,7 +51,6 @@ pub use corrections::CorrectRequest;
 pub use engine::{Core, Settings};
 pub use follow::{Step, Track};
 pub use following::OfferedLog;
-pub use logs::origin_of;
 pub use minimise::{PushRequest, Rejection, Target};
 pub use onward::{Grant, Source};
 pub use outbox::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release, WINDOW_BYTES, WINDOW_PACKETS};

@@ -11,6 +11,7 @@ use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::{LogKey, Receipt, ReceiptError, VerifiedReceipt};
 use seinhuis_shared::succession;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::tlog::checkpoint::origin_of;
 use seinhuis_shared::tlog::witness::Head;
 use seinhuis_shared::wire::{Entries, Notices};
 
@@ -20,12 +21,6 @@ use crate::trust::{Fork, Signed, Trust};
 
 /// How many contradictions are kept with their notes.
 const FORKS_KEPT: u8 = 16;
-
-/// The origin that a checkpoint names, before anything is verified; empty when it cannot be read.
-pub fn origin_of(note: &[u8]) -> &str {
-    let line = note.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    core::str::from_utf8(line).unwrap_or_default()
-}
 
 /// Where the log of a welcome stands to the ones that are known.
 pub(crate) enum Place {
@@ -374,7 +369,7 @@ impl Logs {
                 writes.extend(dropped.map(|size| Write::OlderWaiting(number(at), size, None)));
             }
             if at > place {
-                trust.mark_forked();
+                trust.fork();
                 let row = ended(trust);
                 writes.extend(row.map(|row| Write::Log(number(at), Box::new(row))));
             }

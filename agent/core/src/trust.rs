@@ -127,13 +127,6 @@ impl Trust {
         self.closed
     }
 
-    /// Of a log that has ended: it was caught, as far as a person or this agent could tell.
-    pub(crate) const fn mark_forked(&mut self) {
-        if let Some(pin) = &mut self.pin {
-            pin.forked = true;
-        }
-    }
-
     /// Drops what waits for a proof that will not come; the sizes.
     pub(crate) fn drop_waiting(&mut self) -> Vec<u64> {
         self.full = false;

@@ -14,7 +14,7 @@ use seinhuis_shared::covenant::witnesses::{party_witness, witness_name};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::time::{Span, Timestamp};
-use seinhuis_shared::tlog::checkpoint::Checkpoint;
+use seinhuis_shared::tlog::checkpoint::{Checkpoint, origin_of};
 use seinhuis_shared::tlog::note::Note;
 use seinhuis_shared::tlog::policy::Policy;
 use seinhuis_shared::tlog::witness::{
@@ -23,7 +23,6 @@ use seinhuis_shared::tlog::witness::{
 use seinhuis_shared::wire::{Cosigned, Witnessed};
 
 use crate::engine::Core;
-use crate::logs::origin_of;
 use crate::ports::Ports;
 use crate::rows::{AlarmKind, CosignedRow, Write};
 use crate::trust::{Fork, Signed, Trust};
@@ -69,10 +68,9 @@ impl Told {
         self.newest = self.newest.max(Some(told));
     }
 
-    /// Whether another tree may be taken in, of which a proof has to be asked.
+    /// Whether it is time for another tree of which a proof has to be asked.
     fn may_take(&self, now: Timestamp) -> bool {
-        let waits = self.taken.is_some_and(|at| at <= now && now < at.plus(PROOF_EVERY));
-        self.unproved.is_none() && !waits
+        !self.taken.is_some_and(|at| at <= now && now < at.plus(PROOF_EVERY))
     }
 }
 
@@ -310,8 +308,11 @@ impl Core {
             *renewed = at.max(*renewed);
             return;
         }
+        if told.unproved.is_some() {
+            return;
+        }
         // What waits already costs nothing more.
-        if !(waits && told.unproved.is_none()) {
+        if !waits {
             if !told.may_take(now) {
                 return;
             }

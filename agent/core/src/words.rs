@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use seinhuis_shared::acknowledgement::{Acknowledged, Acknowledgement};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::MsgId;
-use seinhuis_shared::receipt::{Receipt, ReceiptError};
+use seinhuis_shared::receipt::ReceiptError;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::{Consume, Entries, FetchEntries, Withdrawal, is_code};
 
 use crate::engine::Core;
-use crate::logs::origin_of;
 use crate::minimise::Rejection;
 use crate::ports::Ports;
 use crate::rows::{AlarmKind, ConsumedRow, InboxRow, OutboxRow, Stage, TakeBackRow, Write};
@@ -154,9 +153,7 @@ impl Core {
             msg_id: row.msg_id,
             packet: row.packet,
             accepted: row.link,
-            origin: Receipt::parse(&row.receipt)
-                .map(|receipt| origin_of(&receipt.checkpoint).to_owned())
-                .map_err(|_| Refusal::NotStored)?,
+            origin: row.log().ok_or(Refusal::NotStored)?,
             index: row.index,
             since: known.map_or(now, |known| known.since),
             entry: None,

@@ -1,10 +1,11 @@
 //! The entries of the exchange log this organisation is party to, each proved, from the broker.
 
 use clap::{Args, Subcommand};
-use seinhuis_agent_core::{Unfetched, origin_of};
+use seinhuis_agent_core::Unfetched;
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::tlog::checkpoint::origin_of;
 use seinhuis_shared::wire::{Entries, FetchEntries};
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;

@@ -1,8 +1,8 @@
 //! What is in the store, as JSON: the answers of the control socket and the output of `--json`.
 
 use data_encoding::{BASE64, HEXLOWER};
-use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
-use seinhuis_agent_core::{Held, Locker as _, MarkRow, Status, Track, Write, origin_of};
+use seinhuis_agent_core::rows::{InboxRow, OutboxRow, table};
+use seinhuis_agent_core::{Held, MarkRow, Status, Track, Write};
 use seinhuis_journal::{Stats, Store};
 use seinhuis_shared::case::{CaseState, Stage};
 use seinhuis_shared::cbor;
@@ -15,6 +15,7 @@ use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::Rotation;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::tlog::checkpoint::origin_of;
 use seinhuis_shared::wire::Notices;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
@@ -245,7 +246,7 @@ pub(super) fn message(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint
 
 fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
     let mark = view.core.mark(position).cloned().unwrap_or_default();
-    let erased = view.core.erased(position);
+    let (erased, consumed) = (view.core.erased(position), view.core.consumed_row(position));
     json!({
         "position": position,
         "msg_id": row.msg_id.to_string(),
@@ -263,13 +264,13 @@ fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
         "sealed": row.issued.to_string(),
         "accepted": row.accepted.to_string(),
         "stored": row.stored.to_string(),
-        "log": Receipt::parse(&row.receipt).ok().map(|receipt| origin_of(&receipt.checkpoint).to_owned()),
+        "log": row.log(),
         "entry": row.index,
         "remark": row.remark.as_str(),
-        "consumed": view.core.consumed_row(position).map(|row| row.since.to_string()),
-        "consumed_log": view.core.consumed_row(position).filter(|row| row.entry.is_some()).map(|row| row.entry_origin.clone()),
-        "consumed_entry": view.core.consumed_row(position).and_then(|row| row.entry),
-        "consumed_refusal": reason(view.core.consumed_row(position).map_or(0, |row| row.refused)),
+        "consumed": consumed.map(|row| row.since.to_string()),
+        "consumed_log": consumed.filter(|row| row.entry.is_some()).map(|row| row.entry_origin.clone()),
+        "consumed_entry": consumed.and_then(|row| row.entry),
+        "consumed_refusal": reason(consumed.map_or(0, |row| row.refused)),
         "revised": revised(&mark),
         "revised_by": mark.corrected.iter().chain(&mark.withdrawn).map(|one| one.by.to_string()).collect::<Vec<_>>(),
         "revised_at": mark.withdrawn.as_ref().or(mark.corrected.last()).map(|one| one.at.to_string()),
@@ -374,10 +375,7 @@ pub(super) fn read(view: &View<'_>, id: &str, withdrawn: bool) -> Result<Value, 
         object.insert("source".into(), said.and_then(|said| said.source).map(|it| it.to_string()).into());
     }
     if row.outcome == 0 {
-        let key = position_key(position);
-        let locked = view.store.get(table::BODY, &key).map_err(|error| store_complaint(&error))?;
-        let body = locked.and_then(|locked| view.vault.unlock(table::BODY, &key, &locked));
-        let body = body.ok_or_else(|| {
+        let body = view.body(position).map_err(|error| store_complaint(&error))?.ok_or_else(|| {
             Complaint::usage(
                 Text::new(
                     "De inhoud is niet te openen met keys/store.key.",

@@ -366,12 +366,20 @@ impl Core {
         }
     }
 
-    fn note_refused(&mut self, peer: Oin, refusal: Refusal, stage: &str, now: Timestamp, turn: &mut Turn) {
+    /// Records that a whole connection was refused, or what `detail` says of a partner.
+    pub(crate) fn note_refused(
+        &mut self,
+        peer: Oin,
+        refusal: Refusal,
+        detail: &str,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
         let mut entry = self.entry(Kind::Refused, now, turn);
         entry.from = Some(peer);
         entry.reason = Some(refusal.number());
         entry.result = Some("refused".to_owned());
-        entry.detail = Some(stage.to_owned());
+        entry.detail = Some(detail.to_owned());
         turn.entry(&entry);
     }
 

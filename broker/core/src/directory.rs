@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use seinhuis_shared::acknowledgement::{Acknowledgement, Batch};
+use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::covenant::{Agreement, Agreements};
 use seinhuis_shared::ids::{Digest, Oin, Thumbprint};
+use seinhuis_shared::limits::BUNDLE_MAX;
+use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::PublicKey;
 use seinhuis_shared::time::Timestamp;
@@ -66,6 +70,24 @@ impl Directory {
         let keys = self.agreements.keys();
         let given_up = keys.owner(key) == Some(*oin) && keys.given_up(key).is_some();
         Err(if given_up { Refusal::KeyGivenUp } else { Refusal::UnknownKey })
+    }
+
+    /// Reads a prekey bundle that a partner publishes, and checks its signature.
+    ///
+    /// # Errors
+    /// [`Refusal::BadPrekeyBundle`]; those of [`Directory::key_of`] and [`PrekeyBundle::verify`].
+    pub fn prekeys(&self, bytes: &[u8], peer: &Oin) -> Result<PrekeyBundle, Refusal> {
+        let signed = Sign1::parse(bytes, BUNDLE_MAX).map_err(|_| Refusal::BadPrekeyBundle)?;
+        PrekeyBundle::verify(bytes, peer, &[self.key_of(peer, signed.kid())?])
+    }
+
+    /// Reads an acknowledgement that a partner sends, and checks its signature.
+    ///
+    /// # Errors
+    /// Those of [`Acknowledgement::signer`], [`Directory::key_of`] and [`Acknowledgement::verify`].
+    pub fn acknowledgement(&self, bytes: &[u8], peer: &Oin) -> Result<Batch, Refusal> {
+        let key = self.key_of(peer, Acknowledgement::signer(bytes)?)?;
+        Acknowledgement::verify(bytes, &[key])
     }
 
     /// The covenant with this hash.

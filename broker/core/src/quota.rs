@@ -11,7 +11,6 @@
 
 use std::collections::BTreeMap;
 
-use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{MsgId, Oin};
 use seinhuis_shared::limits::{
     QUOTA_BYTES, QUOTA_BYTES_BURST, QUOTA_PACKETS, QUOTA_PACKETS_BURST, QUOTA_REFUSALS, QUOTA_REFUSALS_BURST,
@@ -247,12 +246,7 @@ impl Core {
         }
         let count = core::mem::take(&mut account.untold);
         account.told = Some(clock);
-        let mut entry = self.entry(Kind::Refused, now, turn);
-        entry.from = Some(peer);
-        entry.reason = Some(Refusal::OverQuota.number());
-        entry.result = Some("refused".to_owned());
-        entry.detail = Some(format!("put-off:{count}"));
-        turn.entry(&entry);
+        self.note_refused(peer, Refusal::OverQuota, &format!("put-off:{count}"), now, turn);
     }
 
     /// Logs what was put off and not told yet.

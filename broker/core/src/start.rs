@@ -13,7 +13,7 @@
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::succession::year_of;
+use seinhuis_shared::succession::years;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::note::VerifierKey;
@@ -247,8 +247,7 @@ impl Core {
             Input::Connected { conn, peer, hello, heard } => {
                 // Only an organisation that may take part is heard.
                 if self.state.directory.partner(&peer).is_ok() {
-                    let origin = self.origin().to_owned();
-                    self.witnesses.hear(&peer, &origin, &heard);
+                    self.witnesses.hear(&peer, &heard);
                 }
                 return Some(Input::Connected { conn, peer, hello, heard });
             }
@@ -338,10 +337,7 @@ impl Core {
     pub(crate) fn left_by_hand(&self, origin: &str) -> bool {
         let shards = self.shards();
         let own = shards.iter().position(|shard| shard.origin == origin);
-        let before = |shard: &Shard| match (year_of(&shard.origin), year_of(origin)) {
-            (Some((name, year)), Some((other, later))) => name == other && year < later,
-            (Some(_) | None, None) | (None, Some(_)) => false,
-        };
+        let before = |shard: &Shard| years(&shard.origin, origin).is_some_and(|(year, later)| year < later);
         let like = || shards.iter().rposition(before);
         let after = own.or_else(like).unwrap_or_default();
         let ends = shards.iter().skip(after).filter_map(|shard| shard.closing.as_ref());

@@ -217,11 +217,12 @@ impl Witnesses {
     }
 
     /// An agent said what it cosigned last of the log that grows.
-    pub(crate) fn hear(&mut self, peer: &Oin, origin: &str, heard: &Heard) {
+    pub(crate) fn hear(&mut self, peer: &Oin, heard: &Heard) {
+        let Some(origin) = self.log.as_ref().map(|log| log.name().to_owned()) else { return };
         for one in self.all.values_mut().filter(|one| one.place == Place::Party(*peer)) {
             // Whatever it was asked in an earlier session it is asked again.
             one.asked = None;
-            let known = one.standings.remove(origin).and_then(|standing| standing.latest);
+            let known = one.standings.remove(&origin).and_then(|standing| standing.latest);
             one.standings.clear();
             let latest = match heard {
                 Heard::Nothing => Some(0),
@@ -233,7 +234,7 @@ impl Witnesses {
                 Heard::Contradicts { .. } => known,
             };
             one.heard |= matches!(heard, Heard::Nothing | Heard::Fits { .. });
-            one.standing(origin).latest = latest;
+            one.standing(&origin).latest = latest;
         }
     }
 
@@ -578,7 +579,7 @@ impl Core {
             return;
         }
         self.know_witnesses(now);
-        self.witnesses.hear(peer, self.state.log.current().map_or("", |shard| &shard.origin), heard);
+        self.witnesses.hear(peer, heard);
         let of_peer = self.witnesses.asking.iter().filter(|(_, asking)| asking.parties.contains(peer));
         let of_peer: Vec<Digest> = of_peer.map(|(hash, _)| *hash).collect();
         for covenant in of_peer {

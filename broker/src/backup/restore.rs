@@ -1,6 +1,5 @@
 //! Putting a backup back into a folder without store and log.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path};
 
@@ -11,7 +10,7 @@ use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::files;
 use seinhuis_shell::lang::Text;
 
-use super::{Copy, FORMAT, FileLine, MANIFEST, Manifest, NOTE, flush, note_text};
+use super::{Copy, FORMAT, FileLine, MANIFEST, Manifest, NOTE, note_text};
 use crate::home::Home;
 
 /// Most bytes of a manifest: a line for each of millions of files.
@@ -37,7 +36,7 @@ pub(crate) fn restore(home: &Home, from: &Path) -> Result<Manifest, Complaint> {
         fs::remove_dir_all(&staging).map_err(|error| Complaint::io(Doing::Remove, &staging, &error))?;
     }
     files::make_private_dir(&staging)?;
-    let mut copy = Copy { dir: staging.clone(), lines: Vec::new(), folders: BTreeSet::new() };
+    let mut copy = Copy::new(&staging);
     for line in &manifest.files {
         copy.put(&line.path, &read(from, line)?)?;
     }
@@ -46,8 +45,7 @@ pub(crate) fn restore(home: &Home, from: &Path) -> Result<Manifest, Complaint> {
     for (part, to) in [("log", home.log()), ("store", home.store())] {
         let part = staging.join(part);
         files::make_private_dir(&part)?;
-        fs::rename(&part, &to).map_err(|error| Complaint::io(Doing::Write, &to, &error))?;
-        flush(home.dir())?;
+        files::replace(&part, &to)?;
     }
     fs::remove_dir(&staging).map_err(|error| Complaint::io(Doing::Remove, &staging, &error))?;
     Ok(manifest)

@@ -172,6 +172,16 @@ impl Member {
         }
     }
 
+    /// Where its packed bytes begin in a bundle.
+    pub(super) fn inside(&self) -> u64 {
+        self.start.saturating_add(30 + 20 + length(self.name.as_bytes()))
+    }
+
+    /// Where they end.
+    pub(super) fn end(&self) -> u64 {
+        self.inside().saturating_add(self.packed)
+    }
+
     /// The header that stands in front of it while it is written.
     fn unfinished(&self) -> io::Result<Vec<u8>> {
         let method = if self.stored { Method::Stored } else { Method::Deflated };
@@ -360,15 +370,7 @@ impl<W: Write + Seek> Open<'_, W> {
 
 /// Where these members end.
 pub(super) fn end_of(members: &[Member]) -> u64 {
-    members.last().map_or(0, |last| {
-        let header = 30 + 20 + length(last.name.as_bytes());
-        last.start.saturating_add(header).saturating_add(last.packed)
-    })
-}
-
-/// Where a member that is not whole begins with its packed bytes.
-pub(super) fn inside(part: &Member) -> u64 {
-    end_of(&[Member { packed: 0, ..part.clone() }])
+    members.last().map_or(0, Member::end)
 }
 
 /// Whether a file begins with these members as they were written, and then a part of another.
@@ -500,7 +502,7 @@ mod tests {
             pieces(0, &mut open);
             let known = archive.members.clone();
             let mut bytes = archive.to.into_inner();
-            let (from, to) = (inside(part), inside(part) + part.packed);
+            let (from, to) = (part.inside(), part.end());
             let place = |at: u64| usize::try_from(at).unwrap();
             assert!(begins_with(bytes.as_slice(), &known, Some(part)).unwrap());
             bytes.truncate(place(to));

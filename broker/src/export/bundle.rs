@@ -12,8 +12,8 @@ use seinhuis_shell::complaint::Complaint;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{self, Archive, Method, Open};
-use super::book::{Made, Making};
+use super::archive::{Archive, Method, Open};
+use super::book;
 use super::csv::Style;
 use super::find::{self, Found};
 use super::progress::Progress;
@@ -107,8 +107,8 @@ impl Job<'_> {
             }
             Ok(())
         })?;
-        self.whole("proof.txt", |job, member| job.proof(member))?;
-        self.whole(LEAVES, |job, member| job.leaves(member))?;
+        self.whole("proof.txt", proof)?;
+        self.whole(LEAVES, leaves)?;
         if pins.views {
             self.tables(found.count)?;
         }
@@ -161,7 +161,7 @@ impl Job<'_> {
     fn whole(
         &mut self,
         name: &str,
-        fill: impl FnOnce(&mut Part<'_>, &mut Member<'_>) -> Result<(), Complaint>,
+        fill: impl FnOnce(&Part<'_>, &mut Member<'_>) -> Result<(), Complaint>,
     ) -> Result<(), Complaint> {
         if self.has(name) {
             return Ok(());
@@ -169,13 +169,8 @@ impl Job<'_> {
         let method = if STORED.contains(&name) { Method::Stored } else { Method::Deflated };
         let mut member =
             self.archive.begin(name, method).map_err(|error| failed(&self.paths.bundle, &error))?;
-        let mut part = Part {
-            source: self.source,
-            paths: self.paths,
-            pins: &self.state.pins,
-            progress: &mut self.progress,
-        };
-        fill(&mut part, &mut member)?;
+        let part = Part { source: self.source, paths: self.paths, pins: &self.state.pins };
+        fill(&part, &mut member)?;
         member.end().map_err(|error| failed(&self.paths.bundle, &error))?;
         self.keep()
     }
@@ -220,7 +215,7 @@ impl Job<'_> {
         let mut done = begun.as_ref().map_or(0, |begun| begun.entries);
         let mut member = if let Some(Begun { part, .. }) = &begun {
             let mut file = File::open(&self.paths.bundle).map_err(fail)?;
-            file.seek(SeekFrom::Start(archive::inside(part))).map_err(fail)?;
+            file.seek(SeekFrom::Start(part.inside())).map_err(fail)?;
             self.archive.reopen(part, file).map_err(fail)?
         } else {
             // A cut keeps what is before this member too.
@@ -252,18 +247,21 @@ impl Job<'_> {
 
     /// The tables, and the workbook: an archive of its own, with sizes in front of its members, made beside the bundle.
     fn tables(&mut self, count: u64) -> Result<(), Complaint> {
-        let (source, paths, aside) = (self.source, self.paths, self.progress.aside());
-        let about = readme::about(&self.state.pins, &source.key.1.origin, count);
+        let (log, paths, aside) = (self.source.log, self.paths, self.progress.aside());
+        let about = readme::about(&self.state.pins, &self.source.key.1.origin, count);
         thread::scope(|scope| {
-            let book =
-                (!self.has(WORKBOOK)).then(|| Making::new(source, paths, about, aside.clone()).start(scope));
+            let workbook =
+                (!self.has(WORKBOOK)).then(|| scope.spawn(|| book::make(log, paths, &about, &aside)));
             let tables = self
                 .table("entries.csv", Style::Plain)
                 .and_then(|()| self.table("entries-excel.csv", Style::Excel));
             if tables.is_err() {
                 aside.end();
             }
-            let made = book.map_or(Ok(()), Made::wait);
+            let made = workbook.map_or(Ok(()), |made| {
+                made.join()
+                    .unwrap_or_else(|_| Err(Complaint::bug("the thread that made the workbook failed")))
+            });
             tables.and(made)
         })?;
         self.whole(WORKBOOK, |job, member| {
@@ -274,6 +272,18 @@ impl Job<'_> {
         })
     }
 
+    /// Gives every entry of the answer with its time.
+    fn rows(&mut self, mut each: impl FnMut(u64, &Row<'_>)) -> Result<(), Complaint> {
+        let mut reader = self.source.log.reader();
+        for index in find::indexes(&self.paths.runs, 0).map_err(|error| self.failed(&error))? {
+            let entry = reader.entry(index.map_err(|error| self.failed(&error))?)?;
+            let (row, time) = read(entry).ok_or_else(|| self.source.log.damaged(&problem(entry)))?;
+            each(time, &row);
+            self.progress.tick(1);
+        }
+        Ok(())
+    }
+
     /// The report, and which covenants entries name.
     fn report(&mut self, pins: &Pins, count: u64) -> Result<Vec<Digest>, Complaint> {
         if let Some(known) = self.state.covenants.as_ref().filter(|_| !pins.views || self.has("report.html"))
@@ -281,8 +291,7 @@ impl Job<'_> {
             return Ok(known.iter().filter_map(|hash| hash.parse().ok()).collect());
         }
         let mut tally = Tally::default();
-        let mut part = Part { source: self.source, paths: self.paths, pins, progress: &mut self.progress };
-        part.rows(|time, row| tally.add(pins.question.spans(time), time, row))?;
+        self.rows(|time, row| tally.add(pins.question.spans(time), time, row))?;
         let covenants: Vec<Digest> = tally.covenants().take(COVENANTS).collect();
         self.state.covenants = Some(covenants.iter().map(Digest::to_string).collect());
         if pins.views {
@@ -331,46 +340,34 @@ struct Part<'a> {
     source: &'a Source<'a>,
     paths: &'a Paths,
     pins: &'a Pins,
-    progress: &'a mut Progress,
 }
 
 impl Part<'_> {
     fn failed(&self, error: &dyn std::fmt::Display) -> Complaint {
         failed(&self.paths.bundle, error)
     }
+}
 
-    /// Gives every entry of the answer with its time.
-    fn rows(&mut self, mut each: impl FnMut(u64, &Row<'_>)) -> Result<(), Complaint> {
-        let mut reader = self.source.log.reader();
-        for index in find::indexes(&self.paths.runs, 0).map_err(|error| self.failed(&error))? {
-            let entry = reader.entry(index.map_err(|error| self.failed(&error))?)?;
-            let (row, time) = read(entry).ok_or_else(|| self.source.log.damaged(&problem(entry)))?;
-            each(time, &row);
-            self.progress.tick(1);
+/// The hashes that lead, with those of the lines, to the root.
+fn proof(part: &Part<'_>, member: &mut Member<'_>) -> Result<(), Complaint> {
+    let (mut trouble, mut unread) = (None, None);
+    let indexes = find::indexes(&part.paths.runs, 0).map_err(|error| part.failed(&error))?;
+    let indexes = indexes.map_while(|index| index.map_err(|error| unread = Some(error)).ok());
+    part.source.log.subset_proof(indexes, part.pins.size, &mut |hash| {
+        if trouble.is_none() {
+            trouble = writeln!(member, "{hash}").err();
         }
-        Ok(())
-    }
+    })?;
+    unread.or(trouble).map_or(Ok(()), |error| Err(part.failed(&error)))
+}
 
-    fn proof(&self, member: &mut Member<'_>) -> Result<(), Complaint> {
-        let (mut trouble, mut unread) = (None, None);
-        let indexes = find::indexes(&self.paths.runs, 0).map_err(|error| self.failed(&error))?;
-        let indexes = indexes.map_while(|index| index.map_err(|error| unread = Some(error)).ok());
-        self.source.log.subset_proof(indexes, self.pins.size, &mut |hash| {
-            if trouble.is_none() {
-                trouble = writeln!(member, "{hash}").err();
-            }
-        })?;
-        unread.or(trouble).map_or(Ok(()), |error| Err(self.failed(&error)))
+/// The hash of each entry, from the tiles: the log's own word about every line.
+fn leaves(part: &Part<'_>, member: &mut Member<'_>) -> Result<(), Complaint> {
+    for index in find::indexes(&part.paths.runs, 0).map_err(|error| part.failed(&error))? {
+        let leaf = part.source.log.leaf(index.map_err(|error| part.failed(&error))?)?;
+        member.write_all(&leaf.0).map_err(|error| part.failed(&error))?;
     }
-
-    /// The hash of each entry, from the tiles: the log's own word about every line.
-    fn leaves(&self, member: &mut Member<'_>) -> Result<(), Complaint> {
-        for index in find::indexes(&self.paths.runs, 0).map_err(|error| self.failed(&error))? {
-            let leaf = self.source.log.leaf(index.map_err(|error| self.failed(&error))?)?;
-            member.write_all(&leaf.0).map_err(|error| self.failed(&error))?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// An entry's fields and its time; nothing for what is none.

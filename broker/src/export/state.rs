@@ -110,8 +110,7 @@ impl Paths {
 impl State {
     /// How many bytes of the bundle are known to be good.
     pub(super) fn end(&self) -> u64 {
-        let part = self.begun.as_ref().map(|begun| std::slice::from_ref(&begun.part));
-        archive::end_of(part.unwrap_or(&self.members))
+        self.begun.as_ref().map_or_else(|| archive::end_of(&self.members), |begun| begun.part.end())
     }
 
     /// Of an export that begins.

@@ -5,12 +5,9 @@ use std::sync::Arc;
 use quinn::{RecvStream, SendStream};
 use seinhuis_broker_core::{Ask, Consumed, Input, Send, TakeBack};
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Header, Kind};
 use seinhuis_shared::ids::Digest;
-use seinhuis_shared::limits::BUNDLE_MAX;
-use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{
     self, Case, Consistency, Consume, Cosigned, FetchCase, FetchConsistency, FetchCovenant, FetchEntries,
@@ -58,11 +55,7 @@ pub(crate) async fn run(
 async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal> {
     match kind {
         Kind::PublishPrekeys => {
-            let directory = peer.shared.service.engine.directory();
-            let bundle = Sign1::parse(&payload, BUNDLE_MAX)
-                .map_err(|_| Refusal::BadPrekeyBundle)
-                .and_then(|signed| directory.key_of(&peer.oin, signed.kid()))
-                .and_then(|key| PrekeyBundle::verify(&payload, &peer.oin, &[key]));
+            let bundle = peer.shared.service.engine.directory().prekeys(&payload, &peer.oin);
             Ok(Ask::PublishPrekeys { bytes: payload, bundle })
         }
         Kind::FetchPrekeys => Ok(Ask::FetchPrekeys(FetchPrekeys::parse(&payload)?.oins)),

@@ -9,7 +9,7 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::wire::{Acknowledgement, Agreements, Cases, Hello, Message as _, NoticesTaken, Offer};
+use seinhuis_shared::wire::{Agreements, Cases, Hello, Message as _, NoticesTaken, Offer};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
@@ -221,12 +221,7 @@ async fn acknowledgements(peer: &Peer) -> Result<(), Refusal> {
     loop {
         match quic::frame::<BufReader<RecvStream>>(&mut stream).await {
             Ok(Some((Kind::Acknowledge, payload))) => {
-                let examined = {
-                    let directory = peer.shared.service.engine.directory();
-                    Acknowledgement::signer(&payload)
-                        .and_then(|kid| directory.key_of(&peer.oin, kid))
-                        .and_then(|key| Acknowledgement::verify(&payload, &[key]))
-                };
+                let examined = peer.shared.service.engine.directory().acknowledgement(&payload, &peer.oin);
                 let input = Input::Acknowledged { conn: peer.id, examined };
                 if !peer.shared.service.engine.bring(None, Some(input), payload.len()).await {
                     return Err(Refusal::StorageFailed);

@@ -98,12 +98,6 @@ pub(crate) fn others(dir: &Path, known: &[String]) -> Vec<String> {
     names
 }
 
-/// The origin of the log in a folder, as its checkpoint says.
-pub(crate) fn origin_of(dir: &Path) -> Option<String> {
-    let text = files::read_text(&dir.join(CHECKPOINT), CHECKPOINT_MAX).ok()?;
-    text.lines().next().map(str::to_owned)
-}
-
 /// The folders of logs that were set aside in the folder of the log in `dir`.
 pub(crate) fn logs_aside(dir: &Path) -> Vec<PathBuf> {
     let folders = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());

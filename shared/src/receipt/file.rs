@@ -387,20 +387,12 @@ impl ReceiptFile {
 /// of the last of these that is the same one through the years, up to its own year.
 fn log_of(proof: &ProofFile, logs: &[LogKey]) -> Result<(usize, LogKey), String> {
     let origin = proof.checkpoint.lines().next().unwrap_or_default();
-    let same = |log: &&LogKey| log.origin == origin || is_another_year(origin, &log.origin);
+    let same = |log: &&LogKey| log.origin == origin || succession::years(origin, &log.origin).is_some();
     let own = logs.iter().find(|log| log.origin == origin).or_else(|| logs.iter().find(same));
     let own = own.and_then(|like| succession::log_key(origin, like).ok());
     let until = |log: &LogKey| same(&log) && log.origin.as_str() <= origin;
     let place = logs.iter().rposition(until).or_else(|| logs.iter().position(|log| same(&log)));
     place.zip(own).ok_or_else(|| format!("the key of the log {origin:?} is not among those given"))
-}
-
-/// Whether two origins are of one log through the years.
-fn is_another_year(origin: &str, other: &str) -> bool {
-    match (succession::year_of(origin), succession::year_of(other)) {
-        (Some((name, _)), Some((same, _))) => name == same,
-        _ => false,
-    }
 }
 
 /// Checks who signed a statement; gives when.

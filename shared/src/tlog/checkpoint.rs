@@ -18,6 +18,12 @@ use crate::ids::Digest;
 /// Extension lines read at most; none are ever written.
 pub const MAX_EXTENSION_LINES: usize = 16;
 
+/// The origin that a checkpoint names, before anything is verified; empty when it cannot be read.
+pub fn origin_of(note: &[u8]) -> &str {
+    let line = note.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    core::str::from_utf8(line).unwrap_or_default()
+}
+
 /// Why something is not a checkpoint of this log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {

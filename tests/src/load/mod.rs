@@ -5,7 +5,7 @@ mod figures;
 mod gauges;
 mod quorum;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -52,10 +52,7 @@ pub fn run(plan: &Plan, dir: Option<&Path>) -> Result<Figures, StageError> {
     let dir = dir.unwrap_or_else(|| temporary.path());
     let programs = Programs(std::env::current_exe()?);
     let stage = Stage::set_with(programs, dir, members(dir, plan.pairs), &mut |step| eprintln!("· {step}"))?;
-    std::fs::OpenOptions::new()
-        .append(true)
-        .open(stage.broker_home().join("broker.toml"))?
-        .write_all(QUOTA.as_bytes())?;
+    stage.configure(QUOTA)?;
     let broker = stage.start_broker()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let watch = Watch::default();

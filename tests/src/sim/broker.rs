@@ -9,13 +9,9 @@ use seinhuis_broker_core::{
     ReceiptSource, RequestId, Sealed, Send, Table, TakeBack, Turn, Write,
 };
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::{Digest, Oin};
-use seinhuis_shared::limits::BUNDLE_MAX;
-use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::receipt::{LogKey, ProvedEntry, Receipt};
-use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::subset::subset_proof;
@@ -227,10 +223,7 @@ impl Broker {
         match asked {
             Asked::Publish { bundle, .. } => {
                 let bytes = bundle.clone();
-                let bundle = Sign1::parse(&bytes, BUNDLE_MAX)
-                    .map_err(|_| Refusal::BadPrekeyBundle)
-                    .and_then(|signed| directory.key_of(&peer, signed.kid()))
-                    .and_then(|key| PrekeyBundle::verify(&bytes, &peer, &[key]));
+                let bundle = directory.prekeys(&bytes, &peer);
                 Some(Ask::PublishPrekeys { bytes, bundle })
             }
             Asked::FetchPrekeys(oins) => Some(Ask::FetchPrekeys(oins.clone())),

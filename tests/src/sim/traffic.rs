@@ -6,7 +6,7 @@ use seinhuis_broker_core::admission::Received;
 use seinhuis_broker_core::{ConnId, Heard, Input, LaneId, RequestId, Send};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
-use seinhuis_shared::wire::{Acknowledgement, Deferred, Hello, Offer, VERSION, Verdict};
+use seinhuis_shared::wire::{Deferred, Hello, Offer, VERSION, Verdict};
 
 use super::agent::Job;
 use super::cast;
@@ -280,9 +280,7 @@ impl World {
                 Input::Submitted { conn, lane: LaneId(id), examined }
             }
             ToBroker::Acknowledge(bytes) => {
-                let examined = Acknowledgement::signer(&bytes)
-                    .and_then(|kid| core.directory().key_of(&peer, kid))
-                    .and_then(|key| Acknowledgement::verify(&bytes, &[key]));
+                let examined = core.directory().acknowledgement(&bytes, &peer);
                 Input::Acknowledged { conn, examined }
             }
             ToBroker::Taken(cursor) => Input::NoticesTaken { conn, cursor },

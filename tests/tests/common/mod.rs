@@ -7,7 +7,12 @@ pub(crate) mod town;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use seinhuis_tests::stage::PATIENCE;
+use seinhuis_agent::{PushRequest, Target};
+use seinhuis_shared::ids::MsgId;
+use seinhuis_tests::forge::body;
+use seinhuis_tests::process::Program;
+use seinhuis_tests::samples::Sample;
+use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Process, Programs, Stage, process};
 use serde_json::Value;
 
@@ -96,6 +101,47 @@ pub(crate) fn put_back(stage: &Stage, copied: &Path) {
         fs::remove_dir_all(home.join(part)).unwrap();
         copy(&copied.join(part), &home.join(part));
     }
+}
+
+/// A sample as it is pushed.
+pub(crate) fn request(sample: &Sample, msg_id: MsgId) -> PushRequest {
+    PushRequest {
+        msg_id,
+        flow: sample.flow.clone(),
+        to: sample.to.iter().map(|role| Target::Role(role.parse().unwrap())).collect(),
+        step: sample.value["step"].as_str().map(|step| step.parse().unwrap()),
+        case: None,
+        message_type: Some(sample.message_type.clone()),
+        basis: sample.value["basis"].as_str().map(str::to_owned),
+        covenant: None,
+        ttl: None,
+        in_reply_to: None,
+        trace: None,
+        source: None,
+        handling: None,
+        body: body(sample),
+    }
+}
+
+/// Pushes so many signals, each once the one before was accepted.
+pub(crate) fn push(stage: &Stage, count: usize) {
+    let file = town::sample("F01").path.to_string_lossy().into_owned();
+    for _ in 0..count {
+        let pushed = stage.agent(stage.member("jongerenwerk"), &["push", &file, "--wait", "60"]).unwrap();
+        assert_eq!(text(&pushed, "state"), "accepted", "{pushed}");
+    }
+}
+
+/// Starts a broker that has to end by itself; what it says and its exit code.
+pub(crate) fn run_to_its_end(stage: &Stage, home: &Path, args: &[&str]) -> (String, Option<i32>) {
+    let log = stage.log_of("ended");
+    _ = fs::remove_file(&log);
+    let home = home.to_string_lossy().into_owned();
+    let args = ["--home", &home, "run"].into_iter().chain(args.iter().copied());
+    let mut broker = stage.programs.start(Program::Broker, args, &log).unwrap();
+    let ended = broker.wait(PATIENCE);
+    let told = fs::read_to_string(&log).unwrap();
+    (told.clone(), ended.unwrap_or_else(|error| panic!("{error}: {told}")).code())
 }
 
 fn knows_everybody(stage: &Stage, member: &Member) -> bool {

@@ -5,7 +5,9 @@ use core::fmt;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, TraceId};
 use seinhuis_shared::onward::Provenance;
+use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::tlog::checkpoint::origin_of;
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
@@ -163,4 +165,12 @@ pub struct InboxRow {
     pub retention_days: Option<u32>,
     /// The receipt that came with it.
     pub receipt: Bytes,
+}
+
+impl InboxRow {
+    /// The origin of the log in which its acceptance stands; none when its receipt cannot be read.
+    pub fn log(&self) -> Option<String> {
+        let receipt = Receipt::parse(&self.receipt).ok()?;
+        Some(origin_of(&receipt.checkpoint).to_owned())
+    }
 }

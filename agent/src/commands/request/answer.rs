@@ -33,19 +33,19 @@ pub(super) fn directly(mut engine: Engine, request: Request) -> Result<Value, Co
             }
             Ok(value)
         }
-        Request::Propose { document } => say_directly(&mut engine, propose(&document)?),
+        Request::Propose { document } => agree_directly(&mut engine, propose(&document)?),
         Request::Speak { covenant, word, reason } => {
-            say_directly(&mut engine, speak(&covenant, &word, reason)?)
+            agree_directly(&mut engine, speak(&covenant, &word, reason)?)
         }
         Request::Decide { case, act, covenant } => {
             let (case, say) = decide(&case, &act, covenant.as_ref())?;
-            say_directly(&mut engine, say).map(|_| present::case(&engine.view(), case))
+            say_directly(&mut engine, say).map(|()| present::case(&engine.view(), case))
         }
         Request::Release { msg_id, approve, role, reason } => {
             let release = Release { msg_id: field("ID", &msg_id)?, approved: approve, role, reason };
             let msg_id = release.msg_id;
             say_directly(&mut engine, Say::Release(release))
-                .and_then(|_| present::message(&engine.view(), msg_id))
+                .and_then(|()| present::message(&engine.view(), msg_id))
         }
         Request::Correct { about, kind, body } => {
             let (about, say) = correct(&about, &kind, &body)?;
@@ -60,12 +60,12 @@ pub(super) fn directly(mut engine: Engine, request: Request) -> Result<Value, Co
         Request::TakeBack { msg_id, reason } => {
             let msg_id = field("ID", &msg_id)?;
             say_directly(&mut engine, Say::TakeBack(msg_id, reason))
-                .and_then(|_| present::message(&engine.view(), msg_id))
+                .and_then(|()| present::message(&engine.view(), msg_id))
         }
         Request::Consumed { id } => {
             let position = present::position_of(&engine.view(), &id)?;
             say_directly(&mut engine, Say::Consume(position))
-                .and_then(|_| present::received(&engine.view(), position))
+                .and_then(|()| present::received(&engine.view(), position))
         }
         Request::Log(_) => Err(entries::not_connected()),
         Request::Erase { id, ground } => {
@@ -81,7 +81,7 @@ pub(super) fn directly(mut engine: Engine, request: Request) -> Result<Value, Co
         Request::Rotate { urgent } => engine
             .make_next_key()
             .and_then(|()| say_directly(&mut engine, Say::Rotate { urgent }))
-            .map(|_| present::key(&engine.view())),
+            .map(|()| present::key(&engine.view())),
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
@@ -95,18 +95,27 @@ fn push_directly(engine: &mut Engine, request: PushRequest) -> Result<Value, Com
     pushed(&engine.view(), msg_id, reply.result)
 }
 
-fn say_directly(engine: &mut Engine, say: Say) -> Result<Value, Complaint> {
+fn say_directly(engine: &mut Engine, say: Say) -> Result<(), Complaint> {
     let input =
         say.input(0, &engine.view()).ok_or_else(|| Complaint::from_refusal(Refusal::UnknownMessage))?;
     let turn = engine.step([input]).map_err(|error| store_complaint(&error))?;
     let (_, result) = turn.answers.into_iter().next().ok_or_else(|| Complaint::bug("no answer"))?;
-    result.map_err(|rejection| rejected(&rejection))?;
-    Ok(present::covenants(&engine.view()))
+    result.map_err(|rejection| rejected(&rejection))
 }
 
-async fn say(agent: &AgentHandle, say: Say) -> Result<Value, Complaint> {
+/// Says something about covenants, and shows them.
+fn agree_directly(engine: &mut Engine, say: Say) -> Result<Value, Complaint> {
+    say_directly(engine, say).map(|()| present::covenants(&engine.view()))
+}
+
+async fn agree(agent: &AgentHandle, about: Say) -> Result<Value, Complaint> {
+    say(agent, about).await?;
+    agent.query(present::covenants).await
+}
+
+async fn say(agent: &AgentHandle, say: Say) -> Result<(), Complaint> {
     match agent.say(say).await {
-        Ok(()) => agent.query(present::covenants).await,
+        Ok(()) => Ok(()),
         Err(PushError::Rejected(rejection)) => Err(rejected(&rejection)),
         Err(PushError::Stopped) => Err(stopped()),
     }
@@ -123,8 +132,8 @@ pub(crate) async fn serve(agent: &AgentHandle, value: Value) -> Value {
 
 async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complaint> {
     match request {
-        Request::Propose { document } => say(agent, propose(&document)?).await,
-        Request::Speak { covenant, word, reason } => say(agent, speak(&covenant, &word, reason)?).await,
+        Request::Propose { document } => agree(agent, propose(&document)?).await,
+        Request::Speak { covenant, word, reason } => agree(agent, speak(&covenant, &word, reason)?).await,
         Request::Decide { case, act, covenant } => {
             let (case, decision) = decide(&case, &act, covenant.as_ref())?;
             say(agent, decision).await?;

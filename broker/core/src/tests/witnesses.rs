@@ -16,7 +16,7 @@ use seinhuis_shared::tlog::policy::Policy;
 use seinhuis_shared::tlog::witness::{Head, KnownLog, OK, Request, add_checkpoint};
 use seinhuis_shared::wire::Cosigned;
 
-use super::broker::{Broker, Did, ORIGIN, log_key_of, log_signer};
+use super::broker::{Broker, Did, ORIGIN, log_key, log_key_of, log_signer};
 use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, covenant};
 use crate::{
     Answer, Ask, Command, CommandId, Config, ConnId, Core, Input, Question, RequestId, Send, Table, Watch,
@@ -166,6 +166,13 @@ fn size(broker: &Broker) -> u64 {
     u64::try_from(broker.log.len()).unwrap()
 }
 
+/// The trust policy of a covenant for the log.
+fn policy_of(broker: &Broker, covenant: &Digest) -> Policy {
+    let directory = broker.core.directory();
+    let compiled = directory.agreements.get(covenant).unwrap().compiled();
+    compiled.covenant().witness_policy(&log_key().key).unwrap()
+}
+
 #[test]
 fn a_quorum_is_collected_kept_and_told() {
     let mut broker = broker();
@@ -181,7 +188,7 @@ fn a_quorum_is_collected_kept_and_told() {
     let [of] = &view.covenants[..] else { panic!("one covenant") };
     let newest = of.newest.clone().unwrap();
     assert_eq!((of.wanted, of.of, newest.size), (2, 4, size(&broker)));
-    let policy = Policy::parse(&of.policy).unwrap();
+    let policy = policy_of(&broker, &of.covenant);
     let judged = policy.judge(&Note::parse(&newest.note).unwrap()).unwrap();
     assert!(judged.witnessed && judged.cosigned.len() == 2);
     for table in [Table::Witnessed, Table::WitnessedDays] {
@@ -327,7 +334,7 @@ fn an_outsider_is_asked_and_takes_nobodys_place() {
     agents.tick(&mut broker, Span::seconds(2));
     let view = watch(&mut broker);
     let note = Note::parse(&view.covenants[0].newest.as_ref().unwrap().note).unwrap();
-    let judged = Policy::parse(&view.covenants[0].policy).unwrap().judge(&note).unwrap();
+    let judged = policy_of(&broker, &view.covenants[0].covenant).judge(&note).unwrap();
     assert_eq!(judged.cosigned.len(), 3, "its line stands beside those of the parties");
 }
 

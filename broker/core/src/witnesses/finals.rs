@@ -61,15 +61,10 @@ impl Core {
         lacking.filter_map(|one| Some((one.hash(), one.covenant().witness_policy(&log)?))).collect()
     }
 
-    fn has_final(&self, origin: &str, size: u64, covenant: &Digest) -> bool {
+    /// Whether the final checkpoint of a log has its quorum under a covenant.
+    pub(super) fn has_final(&self, origin: &str, size: u64, covenant: &Digest) -> bool {
         let newest = self.state.witnessed.get(&(*covenant, origin.to_owned()));
         newest.is_some_and(|row| row.size == size)
-    }
-
-    /// Whether the final checkpoint of a log has its quorum under a covenant.
-    pub(super) fn is_final_witnessed(&self, origin: &str, covenant: &Digest) -> bool {
-        let size = self.witnesses.finals.get(origin).map(|one| one.round.size);
-        size.is_some_and(|size| self.has_final(origin, size, covenant))
     }
 
     /// A witness cosigned the final checkpoint of a log. Each line after the quorum is kept too.

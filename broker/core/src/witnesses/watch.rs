@@ -36,8 +36,6 @@ pub struct CovenantWatch {
     pub wanted: u8,
     /// How many can.
     pub of: usize,
-    /// The trust policy as text (C2SP tlog-policy).
-    pub policy: Vec<u8>,
     /// The newest checkpoint that was cosigned so.
     pub newest: Option<WitnessedRow>,
     /// How long ago that was, or since the covenant asks.
@@ -106,7 +104,6 @@ impl Core {
             version: asking.version,
             wanted: asking.wanted,
             of: asking.of,
-            policy: asking.policy.to_bytes(),
             newest: self.state.witnessed.get(&(*hash, self.origin().to_owned())).cloned(),
             age: self.quorum_age(hash, asking, now),
         });
@@ -126,7 +123,7 @@ impl Core {
             origin: origin.clone(),
             size: one.round.size,
             cosigned: one.round.lines.len(),
-            reached: one.policies.keys().all(|covenant| self.is_final_witnessed(origin, covenant)),
+            reached: one.policies.keys().all(|covenant| self.has_final(origin, one.round.size, covenant)),
         });
         let waiting_for = self.start.is_holding().then(|| self.witnesses.missing());
         Watch {
