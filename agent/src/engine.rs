@@ -107,6 +107,12 @@ impl Room {
         let room = Arc::clone(&self.0).acquire_many_owned(kib.min(most)).await.ok()?;
         Some(Job::Offer(offer, room))
     }
+
+    /// All of it: no offer waits for its turn, and none comes in while this is held.
+    pub(crate) async fn all(&self) -> Option<OwnedSemaphorePermit> {
+        let all = u32::try_from(ROOM_KIB).unwrap_or(u32::MAX);
+        Arc::clone(&self.0).acquire_many_owned(all).await.ok()
+    }
 }
 
 type Query = Box<dyn FnOnce(&View<'_>) + std::marker::Send>;

@@ -165,14 +165,22 @@ impl Process {
         Ok(())
     }
 
+    /// Asks it to stop (SIGTERM).
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn ask_to_stop(&self) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("no such process number"))?;
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
     /// Asks it to stop (SIGTERM) and waits.
     ///
     /// # Errors
     /// When it does not stop within `patience`.
     pub fn stop(mut self, patience: Duration) -> io::Result<ExitStatus> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("no such process number"))?;
-        kill_process(pid, Signal::TERM)?;
+        self.ask_to_stop()?;
         self.wait(patience)
     }
 

@@ -214,16 +214,24 @@ impl Raw {
         self.lane = None;
     }
 
+    /// The next frame on the lane.
+    ///
+    /// # Errors
+    /// How the connection ended.
+    pub async fn on_lane(&mut self) -> Result<(Kind, Vec<u8>), RawError> {
+        let conn = self.conn.clone();
+        let Some((_, lane)) = &mut self.lane else {
+            return Err(RawError::Own(Complaint::bug("nothing was submitted")));
+        };
+        read(&conn, lane).await
+    }
+
     /// The next answer on the lane.
     ///
     /// # Errors
     /// A refusal of the lane, or how the connection ended.
     pub async fn answer(&mut self) -> Result<Answer, RawError> {
-        let conn = self.conn.clone();
-        let Some((_, lane)) = &mut self.lane else {
-            return Err(RawError::Own(Complaint::bug("nothing was submitted")));
-        };
-        let (kind, payload) = read(&conn, lane).await?;
+        let (kind, payload) = self.on_lane().await?;
         if kind == Kind::Verdict {
             Verdict::parse(&payload).map(Answer::Verdict).map_err(RawError::Refused)
         } else if kind == Kind::Deferred {

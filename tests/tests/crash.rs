@@ -19,7 +19,7 @@ use seinhuis_tests::forge::new_id;
 use seinhuis_tests::process::{self, Program};
 use seinhuis_tests::raw::RawError;
 use seinhuis_tests::stage::{PATIENCE, text};
-use seinhuis_tests::{Member, Raw, Stage};
+use seinhuis_tests::{Member, Process, Raw, Stage};
 use tokio::runtime::Runtime;
 
 fn start(member: &Member, connect: bool) -> AgentHandle {
@@ -110,6 +110,16 @@ fn settle(stage: &Stage, recipient: &Member, count: usize) {
 
 #[test]
 fn a_broker_killed_three_times_in_a_burst_loses_and_doubles_nothing() {
+    burst(|broker| broker.kill().unwrap());
+}
+
+#[test]
+fn a_broker_stopped_and_started_three_times_in_a_burst_loses_and_doubles_nothing() {
+    burst(|broker| assert!(broker.stop(PATIENCE).unwrap().success()));
+}
+
+/// Pushes without pause while the broker ends three times, once with its index lost as well; everything balances.
+fn burst(end: impl Fn(Process)) {
     let scene = Scene::with(&["gemeente", "politie", "jongerenwerk"]);
     let stage = &scene.stage;
     let recipient = stage.member("gemeente");
@@ -138,7 +148,7 @@ fn a_broker_killed_three_times_in_a_burst_loses_and_doubles_nothing() {
             waits.iter().filter(|wait| wait.is_finished()).count() >= some
         })
         .unwrap();
-        broker.kill().unwrap();
+        end(broker);
         if round == 1 {
             lose_index(&stage.broker_home());
         }

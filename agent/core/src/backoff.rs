@@ -39,6 +39,12 @@ impl Backoff {
         Span(chance.checked_rem(bound.saturating_add(1)).unwrap_or(0))
     }
 
+    /// As [`Backoff::failed`] when the broker asked to come back after a time: that time, at most [`CAP`], is waited
+    /// besides.
+    pub fn put_off(&mut self, now: Timestamp, after: Span, chance: u64) -> Span {
+        Span(after.0.min(CAP.0).saturating_add(self.failed(now, chance).0))
+    }
+
     /// As [`Backoff::failed`] when the broker closed with a refusal: what is wrong will not pass by itself
     /// in seconds, so the wait is between half of [`CAP`] and [`CAP`].
     pub fn refused(&mut self, now: Timestamp, chance: u64) -> Span {
@@ -71,6 +77,15 @@ mod tests {
             .collect();
         assert_eq!(bounds[..8], [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000]);
         assert!(bounds[8..].iter().all(|bound| *bound == 60_000));
+    }
+
+    #[test]
+    fn who_is_put_off_waits_what_was_asked_and_no_more_than_the_cap_besides() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.put_off(Timestamp(0), Span::seconds(2), 0), Span::seconds(2));
+        assert_eq!(backoff.put_off(Timestamp(0), Span(u64::MAX), 0), CAP);
+        let most = backoff.put_off(Timestamp(0), Span(u64::MAX), u64::MAX);
+        assert!(most > CAP && most.0 <= 2 * CAP.0, "{most:?}");
     }
 
     #[test]

@@ -194,7 +194,7 @@ fn reach(home: &Home) -> Result<Text, Complaint> {
             connection.close(quinn::VarInt::from_u32(0), b"");
             Ok(Text::new("bereikbaar, met een geldig certificaat", "reachable, with a valid certificate"))
         }
-        Err(End::Refused(refusal)) => Err(Complaint::from_refusal(refusal)),
+        Err(End::Refused(refusal) | End::PutOff(refusal, _)) => Err(Complaint::from_refusal(refusal)),
         Err(End::Failed(problem)) => Err(unreachable(problem)),
         Err(End::Stopped) => Err(Complaint::bug("a stop nobody asked for")),
     }

@@ -38,7 +38,7 @@ impl Flying {
     }
 }
 
-/// Runs the lane until the connection or the session ends.
+/// Runs the lane until the connection ends, or until nothing more is to be submitted and the broker has answered.
 pub(crate) async fn run(
     connection: Connection,
     packets: UnboundedReceiver<Submission>,
@@ -49,9 +49,15 @@ pub(crate) async fn run(
         Err(error) => return super::explain::connection(&error, ""),
     };
     let flying = Flying::default();
+    let reading = read(receive, jobs, flying.clone());
+    tokio::pin!(reading);
     tokio::select! {
-        end = write(send, packets, flying.clone()) => end,
-        end = read(receive, jobs, flying) => end,
+        // Nothing more to submit: the broker answers what there is, and ends the lane.
+        end = write(send, packets, flying) => match end {
+            End::Stopped => reading.await,
+            failed => failed,
+        },
+        end = &mut reading => end,
     }
 }
 
@@ -73,6 +79,8 @@ async fn write(mut stream: SendStream, mut packets: UnboundedReceiver<Submission
             return broke(&error);
         }
     }
+    // A stream that broke has ended already.
+    _ = stream.finish();
     End::Stopped
 }
 
@@ -90,6 +98,7 @@ async fn read(mut stream: RecvStream, jobs: Sender<Job>, flying: Flying) -> End 
             },
             Ok(Some((Kind::Refuse, bytes))) => return super::session::refuse(&bytes),
             Ok(Some(_)) => return unexpected(Refusal::UnexpectedMessage),
+            // In order only when this side ended first.
             Ok(None) => return unexpected(Refusal::Malformed),
             Err(quic::FrameError::Refused(refusal)) => return unexpected(refusal),
             Err(quic::FrameError::Broken(error)) => return broke(&error),

@@ -2,6 +2,7 @@
 
 mod explain;
 mod lane;
+mod parting;
 mod session;
 
 use std::net::SocketAddr;
@@ -71,6 +72,8 @@ pub(crate) enum End {
     Failed(Text),
     /// The broker refuses this agent.
     Refused(Refusal),
+    /// The broker asks to come back after this time.
+    PutOff(Refusal, Span),
 }
 
 impl From<Complaint> for End {
@@ -108,15 +111,22 @@ pub(crate) async fn run(
                 status.change(|status| (status.problem, status.refusal) = (Some(problem), None));
                 wait
             }
-            End::Refused(refusal) => {
-                let wait = if refusal.is_passing() {
-                    backoff.failed(at, chance)
-                } else {
-                    backoff.refused(at, chance)
-                };
+            End::Refused(refusal) if !refusal.is_passing() => {
+                let wait = backoff.refused(at, chance);
                 tracing::error!(%refusal, wait_ms = wait.0, "the broker refuses this agent");
-                let problem = explain::refused(refusal);
-                status.change(|status| (status.problem, status.refusal) = (Some(problem), Some(refusal)));
+                turned_away(&status, refusal);
+                wait
+            }
+            End::Refused(refusal) => {
+                let wait = backoff.failed(at, chance);
+                tracing::warn!(%refusal, wait_ms = wait.0, "the broker does not serve this agent now");
+                turned_away(&status, refusal);
+                wait
+            }
+            End::PutOff(refusal, after) => {
+                let wait = backoff.put_off(at, after, chance);
+                tracing::info!(%refusal, wait_ms = wait.0, "the broker asks to come back later");
+                turned_away(&status, refusal);
                 wait
             }
         };
@@ -129,6 +139,11 @@ pub(crate) async fn run(
             _ = stop.changed() => {}
         }
     }
+}
+
+fn turned_away(status: &SharedStatus, refusal: Refusal) {
+    let problem = explain::refused(refusal);
+    status.change(|status| (status.problem, status.refusal) = (Some(problem), Some(refusal)));
 }
 
 fn duration(span: Span) -> Duration {

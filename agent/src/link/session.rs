@@ -13,6 +13,7 @@ use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::{
     self, Agreements, Cases, Consistency, Cosigned, Entries, FetchCase, FetchConsistency, FetchCovenant,
     FetchPrekeys, FetchSuccession, Hello, Message, Notices, NoticesTaken, Offer, Prekeys, Refuse, VERSION,
@@ -26,6 +27,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::lane::{self, Submission};
+use super::parting::Parting;
 use super::{End, PATIENCE, SharedStatus, explain};
 use crate::SOFTWARE;
 use crate::engine::{Job, Room, View};
@@ -59,9 +61,13 @@ pub(crate) fn unexpected(refusal: Refusal) -> End {
 
 /// A refusal on a stream.
 pub(crate) fn refuse(bytes: &[u8]) -> End {
-    match Refuse::parse(bytes).ok().and_then(|refuse| Refusal::from_number(refuse.reason)) {
-        Some(refusal) => End::Refused(refusal),
-        None => unexpected(Refusal::Malformed),
+    let Ok(Refuse { reason, retry_after }) = Refuse::parse(bytes) else {
+        return unexpected(Refusal::Malformed);
+    };
+    match (Refusal::from_number(reason), retry_after) {
+        (Some(refusal), Some(after)) if refusal.is_passing() => End::PutOff(refusal, Span(after)),
+        (Some(refusal), _) => End::Refused(refusal),
+        (None, _) => unexpected(Refusal::Malformed),
     }
 }
 
@@ -171,8 +177,8 @@ async fn converse(
     let (packets, to_lane) = mpsc::unbounded_channel::<Submission>();
     let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel::<(Kind, Vec<u8>)>();
     let mut tasks: JoinSet<End> = JoinSet::new();
-    tasks.spawn(lane::run(connection.clone(), to_lane, jobs.clone()));
-    tasks.spawn(deliveries(connection.clone(), jobs.clone(), room.clone()));
+    let lane = tasks.spawn(lane::run(connection.clone(), to_lane, jobs.clone()));
+    let receiving = tasks.spawn(deliveries(connection.clone(), jobs.clone(), room.clone()));
     tasks.spawn(acknowledge(connection.clone(), to_acknowledge));
     let mut requests: JoinSet<Option<Gone>> = JoinSet::new();
     loop {
@@ -183,13 +189,20 @@ async fn converse(
                 return ended.unwrap_or_else(|error| broke(&error));
             }
             Some(_) = requests.join_next() => {}
-            _ = stop.changed() => return End::Stopped,
+            _ = stop.changed() => break,
             send = outgoing.recv() => {
                 let Some(send) = send else { return End::Stopped };
                 dispatch(send, connection, jobs, &packets, &acknowledgements, &mut requests);
             }
         }
     }
+    Parting { tasks, lane, receiving, packets, acknowledgements, outgoing, room }.run().await;
+    End::Stopped
+}
+
+/// Says up to where notices are kept.
+pub(super) fn notices_taken(cursor: u64) -> (Kind, Vec<u8>) {
+    (Kind::NoticesTaken, cbor::encode(&NoticesTaken { cursor }))
 }
 
 pub(super) fn dispatch(
@@ -202,13 +215,11 @@ pub(super) fn dispatch(
 ) {
     // A task that is gone ends the session, which repeats all of this in the next.
     match send {
+        Send::Acknowledge(bytes) => _ = acknowledgements.send((Kind::Acknowledge, bytes)),
+        Send::NoticesTaken(cursor) => _ = acknowledgements.send(notices_taken(cursor)),
         Send::Submit { digest, packet: Some(packet) } => _ = packets.send((digest, packet)),
         Send::Submit { digest, packet: None } => {
             _ = post(jobs, Input::PacketMissing(digest));
-        }
-        Send::Acknowledge(bytes) => _ = acknowledgements.send((Kind::Acknowledge, bytes)),
-        Send::NoticesTaken(cursor) => {
-            _ = acknowledgements.send((Kind::NoticesTaken, cbor::encode(&NoticesTaken { cursor })));
         }
         Send::Withdraw { position, bytes } => {
             let answered = move |answer| Input::TakenBack(position, answer);
@@ -341,6 +352,10 @@ async fn acknowledge(connection: Connection, mut payloads: UnboundedReceiver<(Ki
         if let Err(error) = stream.write_all(&bytes).await {
             return broke(&error);
         }
+    }
+    if stream.finish().is_ok() {
+        // Whether the broker read it to its end or not: the session is over.
+        _ = stream.stopped().await;
     }
     End::Stopped
 }

@@ -70,18 +70,18 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             let engine = service.engine.clone();
             tokio::select! {
                 () = engine.stopped() => {}
-                () = asked_to_stop() => {
-                    tracing::info!("stopping");
-                    _ = service.command(Command::Stopping).await;
-                }
+                () = asked_to_stop() => tracing::info!("stopping"),
             }
             started.abort();
             _ = stop.send(true);
             _ = tokio::join!(watching, answering);
-            if let Ok(server) = Arc::try_unwrap(server) {
-                server.stop().await;
+            tokio::select! {
+                () = server.stop() => {}
+                () = asked_to_stop() => tracing::warn!("asked again to stop: not waiting for partners any more"),
             }
-            drop((engine, service));
+            // The last entry, after all that was still accepted. An engine that stopped by itself records no more.
+            _ = service.command(Command::Stopping).await;
+            drop((engine, server, service));
             Ok(thread)
         })
         .and_then(|thread| {

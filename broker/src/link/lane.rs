@@ -1,6 +1,7 @@
 //! A submission lane: packets in, in order; verdicts out as their turns become durable.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::{RecvStream, SendStream};
 use seinhuis_broker_core::admission::Received;
@@ -9,7 +10,7 @@ use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::frame::{Header, Kind};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
-use seinhuis_shared::wire::{Deferred, Message as _, Verdict};
+use seinhuis_shared::wire::{Deferred, Message as _, Refuse, Verdict};
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
 use tokio::sync::{Semaphore, mpsc};
@@ -21,6 +22,10 @@ use crate::engine::Attach;
 const OUTSTANDING: usize = 1024;
 /// When a sender asks again for a receipt that cannot be read.
 const PROOF_RETRY: Span = Span::minutes(1);
+/// When a sender comes back to a broker that stops: about as long as a restart takes.
+const BACK: Span = Span::seconds(2);
+/// Longest wait for the last answers of a lane to arrive.
+const ARRIVAL: Duration = Duration::from_secs(3);
 /// Bytes of answers gathered into one write.
 const GATHER: usize = 64 * 1024;
 
@@ -28,16 +33,22 @@ const GATHER: usize = 64 * 1024;
 pub(crate) async fn run(
     peer: &Peer,
     send: &mut SendStream,
-    recv: BufReader<RecvStream>,
+    mut recv: BufReader<RecvStream>,
     first: Header,
 ) -> Result<(), Refusal> {
     let id = peer.shared.lane_id();
     let (out, answers) = mpsc::unbounded_channel();
-    let places = Arc::new(Semaphore::new(OUTSTANDING));
+    let places = Semaphore::new(OUTSTANDING);
     let engine = &peer.shared.service.engine;
     engine.bring(Some(Attach::Lane(id, out)), None, 0).await;
     let outcome = {
-        let reading = read(peer, id, recv, first, Arc::clone(&places));
+        let reading = async {
+            tokio::select! {
+                read = read(peer, id, &mut recv, first, &places) => read,
+                // What was not read by now is not accepted.
+                () = peer.parting() => Ok(()),
+            }
+        };
         let writing = write(peer, send, answers, &places);
         tokio::pin!(reading, writing);
         tokio::select! {
@@ -60,17 +71,31 @@ pub(crate) async fn run(
     };
     engine.bring(Some(Attach::LaneClosed(id)), None, 0).await;
     if outcome.is_ok() {
-        _ = send.finish();
+        finish(peer, send).await;
     }
     outcome
+}
+
+/// Ends a lane on which everything that was read has its answer.
+async fn finish(peer: &Peer, send: &mut SendStream) {
+    if !peer.is_parting() {
+        _ = send.finish();
+        return;
+    }
+    let refuse = Refuse { reason: Refusal::Stopping.number(), retry_after: Some(BACK.0) };
+    let Ok(frame) = refuse.to_frame() else { return };
+    if send.write_all(&frame).await.is_ok() && send.finish().is_ok() {
+        // The connection closes after this, and with it goes what has not arrived.
+        _ = tokio::time::timeout(ARRIVAL, send.stopped()).await;
+    }
 }
 
 async fn read(
     peer: &Peer,
     id: seinhuis_broker_core::LaneId,
-    mut recv: BufReader<RecvStream>,
+    recv: &mut BufReader<RecvStream>,
     first: Header,
-    places: Arc<Semaphore>,
+    places: &Semaphore,
 ) -> Result<(), Refusal> {
     let engine = &peer.shared.service.engine;
     let mut header = first;
@@ -82,9 +107,7 @@ async fn read(
         // The connection's own share while the packet comes in: who stalls holds up nobody else.
         let Ok(share) = Arc::clone(&peer.reading).acquire_many_owned(kib).await else { return Ok(()) };
         let Ok(place) = places.acquire().await else { return Ok(()) };
-        // Given back by the writer, one for each answer.
-        place.forget();
-        let bytes = match quic::payload(&mut recv, header).await {
+        let bytes = match quic::payload(recv, header).await {
             Ok(bytes) => bytes,
             Err(FrameError::Refused(refusal)) => return Err(refusal),
             Err(FrameError::Broken(_)) => return Ok(()),
@@ -98,7 +121,9 @@ async fn read(
         if !engine.bring_holding(input, length, memory).await {
             return Err(Refusal::StorageFailed);
         }
-        header = match quic::header(&mut recv).await {
+        // Given back by the writer, one for each answer.
+        place.forget();
+        header = match quic::header(recv).await {
             Ok(Some(header)) => header,
             Ok(None) | Err(FrameError::Broken(_)) => return Ok(()),
             Err(FrameError::Refused(refusal)) => return Err(refusal),

@@ -27,6 +27,9 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::service::Service;
 
+/// Longest wait, at a stop, for answers to be read by those they are for.
+const PARTING: Duration = Duration::from_secs(10);
+
 /// Bytes of whole packets that may be between the network and the journal, over all connections, in KiB.
 const MEMORY_KIB: usize = 96 * 1024;
 
@@ -40,6 +43,8 @@ pub(crate) struct Shared {
     registry: Mutex<Registry>,
     /// A permit for each connection that is being set up, from its first packet to its welcome.
     setups: Arc<Semaphore>,
+    /// Whether the broker stops. Each connection holds a receiver for as long as it is served.
+    parting: watch::Sender<bool>,
 }
 
 /// A connection whose certificate was found good.
@@ -72,6 +77,11 @@ impl Shared {
 
     pub(crate) fn request_id(&self) -> RequestId {
         RequestId(self.id())
+    }
+
+    /// A receiver that tells when the broker stops.
+    pub(crate) fn parting(&self) -> watch::Receiver<bool> {
+        self.parting.subscribe()
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -144,6 +154,7 @@ impl Server {
                 ..Registry::default()
             }),
             setups: Arc::new(Semaphore::new(config.transport.max_handshakes)),
+            parting: watch::Sender::new(false),
         });
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
         Ok(Self { endpoint, shared, config: config.clone(), home: home.clone() })
@@ -206,8 +217,14 @@ impl Server {
         }
     }
 
-    /// Stops accepting and closes every connection; peers come back by themselves.
-    pub async fn stop(self) {
+    /// Takes in nothing more, answers what was read, and closes every connection; peers come back by themselves. What
+    /// has no answer then was not accepted.
+    pub async fn stop(&self) {
+        self.shared.parting.send_replace(true);
+        // Bounded, as below.
+        if tokio::time::timeout(PARTING, self.shared.parting.closed()).await.is_err() {
+            tracing::warn!("some partners did not read their last answers in time; they ask again");
+        }
         self.endpoint.close(quic::code(Refusal::Stopping), b"");
         // Bounded: a peer that never answers must not keep the broker from stopping.
         if tokio::time::timeout(Duration::from_secs(3), self.endpoint.wait_idle()).await.is_err() {
@@ -238,6 +255,10 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
             if incoming.retry().is_err() {
                 tracing::debug!("an address could not be asked to prove itself");
             }
+            continue;
+        }
+        if *shared.parting.borrow() {
+            incoming.refuse();
             continue;
         }
         // Whoever opens connections and says nothing takes up one of these, and no more.

@@ -1,5 +1,6 @@
 //! One connection, from hello to its end.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use seinhuis_shared::wire::{Agreements, Cases, Hello, Message as _, NoticesTaken
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::{Shared, entries, lane, peer, request};
 use crate::engine::Attach;
@@ -35,11 +36,25 @@ pub(crate) struct Peer {
     /// Permits of 1 KiB for packets and requests that are coming in.
     pub(crate) reading: Arc<Semaphore>,
     pub(crate) shared: Arc<Shared>,
+    /// Tells when the broker stops.
+    parting: watch::Receiver<bool>,
 }
 
 impl Peer {
     pub(crate) fn close(&self, reason: Refusal) {
         self.conn.close(quic::code(reason), reason.slug().as_bytes());
+    }
+
+    /// Whether the broker stops.
+    pub(crate) fn is_parting(&self) -> bool {
+        *self.parting.borrow()
+    }
+
+    /// Resolves when the broker stops.
+    pub(crate) async fn parting(&self) {
+        let mut parting = self.parting.clone();
+        // That nobody can tell it any more means the same.
+        _ = parting.wait_for(|parting| *parting).await;
     }
 }
 
@@ -59,7 +74,8 @@ pub(crate) async fn run(conn: Connection, shared: Arc<Shared>, setup: OwnedSemap
         return;
     }
     let reading = Arc::new(Semaphore::new(READING_KIB));
-    let peer = Peer { conn, id, oin: certificate.oin, reading, shared: Arc::clone(&shared) };
+    let parting = shared.parting();
+    let peer = Peer { conn, id, oin: certificate.oin, reading, shared: Arc::clone(&shared), parting };
     if let Err(refusal) = converse(&peer, setup).await {
         peer.close(refusal);
     }
@@ -69,9 +85,12 @@ pub(crate) async fn run(conn: Connection, shared: Arc<Shared>, setup: OwnedSemap
 }
 
 async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusal> {
-    let (mut send, hello) = tokio::time::timeout(HELLO_TIMEOUT, hello(&peer.conn))
-        .await
-        .map_err(|_| Refusal::UnexpectedMessage)??;
+    let (mut send, hello) = tokio::select! {
+        hello = tokio::time::timeout(HELLO_TIMEOUT, hello(&peer.conn)) => {
+            hello.map_err(|_| Refusal::UnexpectedMessage)??
+        }
+        () = peer.parting() => return Err(Refusal::Stopping),
+    };
     let heard = heard(peer, hello.cosigned.clone()).await?;
     let (out, mut from_engine) = mpsc::unbounded_channel();
     let input = Input::Connected { conn: peer.id, peer: peer.oin, hello, heard };
@@ -245,13 +264,26 @@ async fn acknowledgements(peer: &Peer) -> Result<(), Refusal> {
     }
 }
 
-/// Takes in lanes and requests.
+/// Takes in lanes and requests; when the broker stops, until those that are open have their answers.
 async fn streams(peer: &Peer) -> Result<(), Refusal> {
-    while let Ok((send, recv)) = peer.conn.accept_bi().await {
-        let peer = peer.clone();
-        tokio::spawn(async move { stream(&peer, send, recv).await });
+    // Nothing is ever sent on it: it ends when the last stream does.
+    let (open, mut ended) = mpsc::channel::<Infallible>(1);
+    loop {
+        tokio::select! {
+            accepted = peer.conn.accept_bi() => {
+                let Ok((send, recv)) = accepted else { return Ok(()) };
+                let (peer, open) = (peer.clone(), open.clone());
+                tokio::spawn(async move {
+                    stream(&peer, send, recv).await;
+                    drop(open);
+                });
+            }
+            () = peer.parting() => break,
+        }
     }
-    Ok(())
+    drop(open);
+    _ = ended.recv().await;
+    Err(Refusal::Stopping)
 }
 
 /// The first frame says what a stream is for.
