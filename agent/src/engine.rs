@@ -246,10 +246,7 @@ impl Engine {
     /// # Errors
     /// A sentence: the folder is in use, damaged, of another version, or locked with another key.
     pub fn open(dir: &Path, options: Options, settings: Settings, vault: Vault) -> Result<Self, Complaint> {
-        let (store, recovery) = JournalStore::open(dir, options).map_err(|error| store_complaint(&error))?;
-        if let Some(cut) = recovery.cut {
-            tracing::warn!(path = %cut.path.display(), bytes = cut.bytes, "an interrupted write was cut off");
-        }
+        let (store, _) = JournalStore::open(dir, options).map_err(|error| store_complaint(&error))?;
         Self::with_store(Box::new(store), settings, vault)
     }
 
@@ -362,7 +359,10 @@ fn durable(turn: &Turn) -> seinhuis_journal::Turn {
 /// What a failing store means for whoever runs the agent.
 pub fn store_complaint(error: &StoreError) -> Complaint {
     Complaint::usage(
-        Text::new(format!("De opslag van de agent: {error}"), format!("The agent's store: {error}")),
+        Text::new(
+            format!("De opslag van de agent: {}", error.dutch()),
+            format!("The agent's store: {error}"),
+        ),
         Text::new(
             "Wat bevestigd was, is bewaard. Herstel de oorzaak en start de agent opnieuw.",
             "What was confirmed is kept. Repair the cause and start the agent again.",
@@ -372,7 +372,10 @@ pub fn store_complaint(error: &StoreError) -> Complaint {
 
 fn restore_complaint(error: &RestoreError) -> Complaint {
     Complaint::usage(
-        Text::new(format!("De opslag van de agent: {error}"), format!("The agent's store: {error}")),
+        Text::new(
+            format!("De opslag van de agent: {}", error.dutch()),
+            format!("The agent's store: {error}"),
+        ),
         Text::new(
             "Gebruik de versie die de opslag maakte, of zet een reservekopie terug.",
             "Use the version that made the store, or restore a backup.",
