@@ -372,10 +372,7 @@ pub fn store_complaint(error: &StoreError) -> Complaint {
 
 fn restore_complaint(error: &RestoreError) -> Complaint {
     Complaint::usage(
-        Text::new(
-            format!("De opslag van de agent: {}", error.dutch()),
-            format!("The agent's store: {error}"),
-        ),
+        Text::new(format!("De opslag van de agent: {error}"), format!("The agent's store: {error}")),
         Text::new(
             "Gebruik de versie die de opslag maakte, of zet een reservekopie terug.",
             "Use the version that made the store, or restore a backup.",

@@ -64,7 +64,6 @@ fn make(dir: &Path, entries: u64, waiting: u64, turn: u64) {
     for done in (0..rest).step_by(usize::try_from(turn).unwrap()) {
         if done / turn == (rest - UNSEEN.min(rest)) / turn {
             mill.tidy();
-            mill.sync_index();
             copy(&home.store().join("index"), &dir.join("index-behind"));
         }
         mill.step(usize::try_from(turn.min(rest - done)).unwrap(), |_| BODY);

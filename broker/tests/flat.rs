@@ -12,6 +12,8 @@ use seinhuis_journal::Options;
 use seinhuis_shared::time::{Span, Timestamp};
 
 const SEGMENT: u64 = 64 * 1024;
+/// Most bytes of spare segments, and of freed ones until they are overwritten; one of them may hold a covenant.
+const ASIDE: u64 = 1 << 20;
 /// Packets of one day.
 const DAILY: usize = 60;
 /// Days until as many outcomes end as begin: the packets' validity, and some.
@@ -31,14 +33,12 @@ fn a_store_through_which_thousands_of_packets_went_is_as_large_as_after_the_firs
         mill.now = mill.now.plus(Span::days(1));
         // What is delivered is acknowledged in the next turn; then there is time.
         mill.step(0, |_| 0);
-        mill.sync_index();
         mill.tidy();
         let stats = mill.stats();
         let bound = stats.live_bytes * 2 + SEGMENT * 5;
         assert!(stats.disk_bytes <= bound, "day {day}: {stats:?}");
-        let spares = SEGMENT * 3;
         let journal = bytes_of(&home.store().join("journal"));
-        assert!(journal <= bound + spares, "day {day}: {journal} bytes on disk, {stats:?}");
+        assert!(journal <= bound + ASIDE, "day {day}: {journal} bytes on disk, {stats:?}");
         if day == SETTLED {
             settled = stats.live_bytes;
         } else if day > SETTLED {

@@ -218,3 +218,27 @@ fn a_packet_that_is_damaged_while_it_waits_is_not_delivered_and_told_and_the_nex
     assert!(inbox.iter().all(|row| text(row, "state") == "stored"), "{inbox:?}");
     drop(receiving);
 }
+
+#[test]
+fn an_agent_that_lost_its_store_goes_on_with_its_keys_and_what_it_cannot_open_is_told() {
+    let scene = Scene::unwatched(&THREE);
+    let stage = &scene.stage;
+    let (recipient, sender) = (stage.member("gemeente"), stage.member("jongerenwerk"));
+    under_way(&scene);
+    for member in [recipient, sender] {
+        fs::remove_dir_all(member.home.join("store")).unwrap();
+    }
+    let _broker = scene.broker();
+    let _agents = scene.agents();
+    push(stage, 1);
+    // The two that waited are locked for prekeys that are gone with the store: nobody can open them any more.
+    let inbox = wait_for_inbox(stage, recipient, 3);
+    let count = |state| inbox.iter().filter(|row| text(row, "state") == state).count();
+    assert_eq!((count("quarantined"), count("stored")), (2, 1), "{inbox:?}");
+    process::until("the log says so", PATIENCE, || {
+        let entries = stage.log_tail(10_000).unwrap();
+        entries.iter().filter(|entry| entry.result.as_deref() == Some("quarantined")).count() == 2
+    })
+    .unwrap();
+    assert_eq!(waiting(stage).as_array().map(Vec::len), Some(0), "nothing waits for ever");
+}

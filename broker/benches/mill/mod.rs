@@ -87,7 +87,7 @@ fn covenant() -> Compiled {
 }
 
 /// A folder with what a broker without a network needs.
-pub fn home(dir: &Path) -> Home {
+pub(crate) fn home(dir: &Path) -> Home {
     let home = Home::new(dir);
     std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     seinhuis_shell::files::make_private_dir(&home.keys()).unwrap();
@@ -111,7 +111,7 @@ fn settings(key: &SigningKey) -> Config {
 }
 
 /// The broker.
-pub struct Mill {
+pub(crate) struct Mill {
     core: Core,
     store: JournalStore,
     log: Log,
@@ -119,7 +119,7 @@ pub struct Mill {
     compiled: Arc<Compiled>,
     declared: Vec<Declared>,
     /// What its clock says.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     turns: u64,
     packets: u64,
     /// What the recipient was offered and has not acknowledged.
@@ -132,7 +132,7 @@ pub struct Mill {
 
 impl Mill {
     /// A new broker in `home`, whose partners have agreed, at `now`.
-    pub fn found(home: &Home, options: Options, now: Timestamp) -> Self {
+    pub(crate) fn found(home: &Home, options: Options, now: Timestamp) -> Self {
         let key = home.log_identity(ORIGIN).unwrap();
         for dir in [home.store(), home.log(), home.log().join(FOLDER)] {
             seinhuis_shell::files::make_private_dir(&dir).unwrap();
@@ -201,7 +201,7 @@ impl Mill {
     }
 
     /// The recipient goes away: from now on its packets wait.
-    pub fn recipient_leaves(&mut self) {
+    pub(crate) fn recipient_leaves(&mut self) {
         self.turn([Input::Disconnected { conn: ConnId(GEMEENTE.into()) }]);
         self.offered.clear();
     }
@@ -247,7 +247,7 @@ impl Mill {
 
     /// The recipient acknowledges what it was offered, and `count` more packets with bodies of so many bytes come in;
     /// all in one turn.
-    pub fn step(&mut self, count: usize, body: impl Fn(u64) -> usize) {
+    pub(crate) fn step(&mut self, count: usize, body: impl Fn(u64) -> usize) {
         let mut inputs: Vec<Input> = self.next.drain(..).collect();
         let offered = std::mem::take(&mut self.offered);
         for items in offered.chunks(ACK_MAX) {
@@ -311,35 +311,38 @@ impl Mill {
     }
 
     /// Entries of the log.
-    pub fn entries(&self) -> u64 {
+    pub(crate) fn entries(&self) -> u64 {
         self.log.size()
     }
 
     /// Packets whose outcome is remembered, and packets that wait.
-    pub fn remembered_and_waiting(&mut self) -> (usize, usize) {
+    pub(crate) fn remembered_and_waiting(&mut self) -> (usize, usize) {
         self.turn([Input::Operator { id: CommandId(1), command: Command::Overview }]);
         let overview = self.overview.take().unwrap();
         (overview.remembered, overview.queues.iter().map(|queue| queue.packets).sum())
     }
 
     /// The store's figures.
-    pub fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         self.store.stats()
     }
 
     /// The store cleans up until nothing is due.
-    pub fn tidy(&mut self) {
-        while self.store.tidy().unwrap() {}
+    pub(crate) fn tidy(&mut self) {
+        self.sync_index();
+        while self.store.tidy().unwrap() {
+            self.sync_index();
+        }
     }
 
     /// The index follows up to here.
-    pub fn sync_index(&self) {
+    pub(crate) fn sync_index(&self) {
         self.store.sync_index().unwrap();
     }
 }
 
 /// Bytes that the files below a folder take up on disk.
-pub fn bytes_of(dir: &Path) -> u64 {
+pub(crate) fn bytes_of(dir: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
     entries
         .flatten()

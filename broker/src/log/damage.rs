@@ -32,7 +32,7 @@ impl Log {
             return false;
         };
         for level in 1..8_u8 {
-            let full = size >> (8 * (u32::from(level) + 1));
+            let full = size.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0);
             let hashes = |index: u64| {
                 let from = usize::try_from(index * WIDTH).ok()?;
                 Some(below.get(from..from + usize::from(tile::FULL_WIDTH))?.to_vec())
