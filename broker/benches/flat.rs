@@ -7,8 +7,7 @@
 //! A million packets in 60 days of a clock that is only a number, unless said otherwise, 64 in a turn, with bodies of 1024
 //! bytes and a validity of 14 days. Each is delivered and acknowledged in the next turn. Sizes are of files as they are
 //! on disk, 20 times.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on says so")]
-#![expect(clippy::print_stdout, reason = "this is its output")]
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on says so")]
 
 #[expect(dead_code, reason = "each bench uses its part")]
 mod mill;

@@ -8,10 +8,8 @@
 //! have 1024 bytes. What was delivered came weeks ago, so that its outcomes are no longer remembered; what waits came
 //! within a day. The index is as old as a kill leaves it at most: the packets of the last second at full speed are not in
 //! it. Each start is a process of its own that ends without an orderly stop.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on says so")]
-#![expect(clippy::print_stdout, reason = "this is its output")]
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on says so")]
 
-#[expect(dead_code, reason = "each bench uses its part")]
 mod mill;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! What a broker's store takes up does not grow with what it has delivered.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 #[expect(dead_code, reason = "the benches use the rest")]
 #[path = "../benches/mill/mod.rs"]

@@ -7,7 +7,7 @@
 //! ```text
 //! SEINHUIS_FREEZE=NAME cargo test -p seinhuis-tests --test old
 //! ```
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
 mod common;
 
@@ -75,7 +75,7 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
 
 fn freeze(name: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let year = FROZEN.iter().find(|(own, _)| *own == name).expect("it is among the frozen ones").1;
+    let year = FROZEN.iter().find(|(own, _)| *own == name).unwrap().1;
     let stage = found(dir.path(), year);
     // Small segments: there are several.
     for (home, file) in homes(&stage).iter().zip(["agent.toml", "agent.toml", "broker.toml"]) {

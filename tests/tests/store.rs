@@ -1,6 +1,6 @@
 //! Indexes and journals of a broker and of agents that are damaged, lost, or not of the same moment: by real processes.
 //! What the index had comes back from the journal; what the journal had and lost is told, and nothing is served.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
 mod common;
 
@@ -53,7 +53,7 @@ fn every_damage(home: &Path, older: &Path, foreign: &Path, ask: &dyn Fn() -> Val
     for file in files(&whole) {
         let own = index.join(file.strip_prefix(&whole).unwrap());
         let bytes = fs::read(&file).unwrap();
-        let places = [0, bytes.len() / 3, bytes.len() / 2, bytes.len().saturating_sub(1)];
+        let places = [bytes.len() / 3, bytes.len().saturating_sub(1)];
         for at in places.into_iter().filter(|at| *at < bytes.len()) {
             replace(&index, Some(&whole));
             let mut bytes = bytes.clone();
@@ -61,11 +61,9 @@ fn every_damage(home: &Path, older: &Path, foreign: &Path, ask: &dyn Fn() -> Val
             fs::write(&own, bytes).unwrap();
             again(&format!("a bit of {} at {at}", own.display()));
         }
-        for kept in [0, bytes.len() / 2] {
-            replace(&index, Some(&whole));
-            fs::write(&own, &bytes[..kept]).unwrap();
-            again(&format!("{} cut to {kept}", own.display()));
-        }
+        replace(&index, Some(&whole));
+        fs::write(&own, &bytes[..bytes.len() / 2]).unwrap();
+        again(&format!("{} cut to half", own.display()));
         replace(&index, Some(&whole));
         fs::remove_file(&own).unwrap();
         again(&format!("{} removed", own.display()));

@@ -126,7 +126,7 @@ pub(crate) struct Mill {
     offered: Vec<Acknowledged>,
     /// What is to be handled in the next turn.
     next: VecDeque<Input>,
-    /// What was answered last.
+    /// How things stood when that was asked last.
     overview: Option<Overview>,
 }
 
@@ -294,19 +294,22 @@ impl Mill {
         }
         self.log.append(sealed.entries().to_vec(), &note);
         for send in self.core.committed(turn, &sealed, &note) {
-            match send {
-                Send::Offer { item, .. } => {
-                    self.offered.push(Acknowledged::stored(item.msg_id, item.packet, 0, item.leaf));
-                }
-                Send::Notices { conn, cursor, .. } => {
-                    self.next.push_back(Input::NoticesTaken { conn, cursor });
-                }
-                Send::Verdict { outcome, .. } => assert_eq!(outcome, 0, "every packet is right"),
-                Send::Refuse { refuse, .. } => panic!("refused: {refuse:?}"),
-                Send::Deferred { deferred, .. } => panic!("put off: {deferred:?}"),
-                Send::Answer { answer: Ok(Answer::Overview(overview)), .. } => self.overview = Some(overview),
-                _ => {}
-            }
+            self.take(send);
+        }
+    }
+
+    fn take(&mut self, send: Send) {
+        if let Send::Offer { item, .. } = send {
+            self.offered.push(Acknowledged::stored(item.msg_id, item.packet, 0, item.leaf));
+        } else if let Send::Notices { conn, cursor, .. } = send {
+            self.next.push_back(Input::NoticesTaken { conn, cursor });
+        } else if let Send::Answer { answer: Ok(Answer::Overview(overview)), .. } = send {
+            self.overview = Some(overview);
+        } else if let Send::Verdict { outcome, .. } = send {
+            assert_eq!(outcome, 0, "every packet is right");
+        } else {
+            let refused = matches!(send, Send::Refuse { .. } | Send::Deferred { .. } | Send::Close { .. });
+            assert!(!refused, "{send:?}");
         }
     }
 
