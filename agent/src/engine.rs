@@ -252,10 +252,7 @@ impl Engine {
     /// # Errors
     /// A sentence: the folder is in use, damaged, of another version, or locked with another key.
     pub fn open(dir: &Path, options: Options, settings: Settings, vault: Vault) -> Result<Self, Complaint> {
-        let (store, recovery) = JournalStore::open(dir, options).map_err(|error| store_complaint(&error))?;
-        if let Some(cut) = recovery.cut {
-            tracing::warn!(path = %cut.path.display(), bytes = cut.bytes, "an interrupted write was cut off");
-        }
+        let (store, _) = JournalStore::open(dir, options).map_err(|error| store_complaint(&error))?;
         Self::with_store(Box::new(store), settings, vault)
     }
 
@@ -368,7 +365,10 @@ fn durable(turn: &Turn) -> seinhuis_journal::Turn {
 /// What a failing store means for whoever runs the agent.
 pub fn store_complaint(error: &StoreError) -> Complaint {
     Complaint::usage(
-        Text::new(format!("De opslag van de agent: {error}"), format!("The agent's store: {error}")),
+        Text::new(
+            format!("De opslag van de agent: {}", error.dutch()),
+            format!("The agent's store: {error}"),
+        ),
         Text::new(
             "Wat bevestigd was, is bewaard. Herstel de oorzaak en start de agent opnieuw.",
             "What was confirmed is kept. Repair the cause and start the agent again.",

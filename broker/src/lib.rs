@@ -17,7 +17,7 @@ pub mod log;
 pub mod logs;
 pub mod publish;
 pub mod service;
-mod store;
+pub mod store;
 mod tile_tree;
 pub mod upkeep;
 mod witness;

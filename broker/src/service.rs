@@ -10,7 +10,7 @@ use std::time::Duration;
 use seinhuis_broker_core::{
     Answer, Command, CommandId, Core, CovenantWatch, Heard, Input, Question, WitnessedRow,
 };
-use seinhuis_journal::{IndexRecovery, JournalStore, Options, Recovery, Store};
+use seinhuis_journal::{JournalStore, Options, Store};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::receipt::LogKey;
@@ -90,9 +90,8 @@ impl Service {
         }
         seinhuis_shell::files::make_private_dir(&home.store())?;
         seinhuis_shell::files::make_private_dir(&home.log())?;
-        let (store, recovery) =
+        let (store, _) =
             JournalStore::open(&home.store(), options).map_err(|error| store::complaint(&error))?;
-        tell(&recovery);
         let rows = store::rows(&store).map_err(|error| store::complaint(&error))?;
         let settings = core_config(config, log_key.0.public());
         let known = known(&rows, &config.log_origin)?;
@@ -435,17 +434,4 @@ fn check_witnessed(core: &Core, log: &Log) -> Result<(), Complaint> {
         }
     }
     Ok(())
-}
-
-fn tell(recovery: &Recovery) {
-    if let Some(cut) = &recovery.cut {
-        tracing::warn!(path = %cut.path.display(), "an interrupted write, never confirmed, was removed");
-    }
-    match &recovery.index {
-        IndexRecovery::Created => tracing::info!("a new store"),
-        IndexRecovery::Kept { replayed } => tracing::info!(replayed, "the index was kept"),
-        IndexRecovery::Rebuilt { reason, replayed } => {
-            tracing::warn!(?reason, replayed, "the index was rebuilt from the journal");
-        }
-    }
 }

@@ -1,5 +1,10 @@
 //! One suite that every implementation of [`Store`] passes.
+//!
+//! It holds the contract as it stands at the trait, in the port's words alone: what is durable on return, what reads see,
+//! what other threads may do meanwhile, what an erasure may not touch, and what is there after a crash and after an
+//! orderly stop. What only one implementation has (files, damage to them, a disk that fails) its own tests hold.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 
@@ -19,6 +24,10 @@ pub fn run(base: &Path, mut open: impl FnMut(&Path) -> Box<dyn Store>) {
     housekeeping(&mut *open(&base.join("housekeeping")));
     readers(open(&base.join("readers")));
     durable(|| open(&base.join("durable")));
+    erasing(&mut *open(&base.join("erasing")));
+    for seed in 1..=3 {
+        history(seed, || open(&base.join(format!("history-{seed}"))));
+    }
     snapshot(&base.join("snapshot"), &base.join("snapshot-copy"), &mut open);
 }
 
@@ -122,6 +131,93 @@ fn housekeeping(store: &mut dyn Store) {
             "housekeeping keeps blobs as they are"
         );
     }
+}
+
+/// Turns may come between the steps of an erasure; none of them is lost by it.
+fn erasing(store: &mut dyn Store) {
+    for n in 0..20 {
+        ok(store.commit(Turn::default().put(1, [n], vec![n; 300]).blob(id(n), vec![n; 500])));
+    }
+    let reader = store.blob_reader();
+    let mut more = true;
+    for n in 0..20 {
+        ok(store.commit(Turn::default().forget(id(n)).put(1, [n], [n]).put(2, [n], vec![n; 300])));
+        if more {
+            more = ok(store.erase_step());
+        }
+        assert_eq!(ok(reader.blob(&id(n))), None, "gone for readers too");
+    }
+    while ok(store.erase_step()) {}
+    let rows = |value: fn(u8) -> Vec<u8>| (0..20).map(|n| row(&[n], &value(n))).collect::<Vec<_>>();
+    assert_eq!(ok(store.scan(1)), rows(|n| vec![n]), "the newest values stay");
+    assert_eq!(ok(store.scan(2)), rows(|n| vec![n; 300]), "what came meanwhile stays");
+    assert_eq!(store.stats().live_blobs, 0, "and nothing comes back");
+}
+
+/// A history by chance, with stops of both kinds, against the simplest store there is.
+fn history(seed: u64, mut open: impl FnMut() -> Box<dyn Store>) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut draw = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        u8::try_from(state % below).unwrap_or_default()
+    };
+    let mut rows: BTreeMap<(u8, Vec<u8>), Vec<u8>> = BTreeMap::new();
+    let mut blobs: BTreeMap<BlobId, Vec<u8>> = BTreeMap::new();
+    let mut store = open();
+    for _ in 0..300 {
+        let mut turn = Turn::default();
+        for _ in 0..draw(4) {
+            let (table, key, value) = (draw(3), vec![draw(9)], vec![draw(250); usize::from(draw(250)) * 3]);
+            if draw(3) == 0 {
+                rows.remove(&(table, key.clone()));
+                turn = turn.delete(table, key);
+            } else {
+                rows.insert((table, key.clone()), value.clone());
+                turn = turn.put(table, key, value);
+            }
+        }
+        let (name, bytes) = (id(draw(9)), vec![draw(250); usize::from(draw(250)) * 9]);
+        if draw(2) == 0 {
+            blobs.remove(&name);
+            turn = turn.forget(name);
+        } else {
+            blobs.insert(name, bytes.clone());
+            turn = turn.blob(name, bytes);
+        }
+        ok(store.commit(turn));
+        match draw(40) {
+            0 => ok(store.close()),
+            1 => drop(store),
+            2 => {
+                _ = ok(store.tidy());
+                continue;
+            }
+            3 => {
+                _ = ok(store.erase_step());
+                continue;
+            }
+            _ => continue,
+        }
+        store = open();
+        same(&*store, &rows, &blobs);
+    }
+    same(&*store, &rows, &blobs);
+}
+
+fn same(store: &dyn Store, rows: &BTreeMap<(u8, Vec<u8>), Vec<u8>>, blobs: &BTreeMap<BlobId, Vec<u8>>) {
+    for table in 0..3 {
+        let of_table = rows.iter().filter(|((of, _), _)| *of == table);
+        let expected: Vec<Row> = of_table.map(|((_, key), value)| row(key, value)).collect();
+        assert_eq!(ok(store.scan(table)), expected, "the rows of table {table} are those confirmed");
+    }
+    for n in 0..9 {
+        assert_eq!(ok(store.blob(&id(n))).as_ref(), blobs.get(&id(n)), "the blobs are those confirmed");
+    }
+    let counts = (store.stats().live_rows, store.stats().live_blobs);
+    let expected = (rows.len(), blobs.len());
+    assert_eq!(counts, (crate::wide(expected.0), crate::wide(expected.1)), "and no others are counted");
 }
 
 fn readers(mut store: Box<dyn Store>) {

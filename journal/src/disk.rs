@@ -92,7 +92,7 @@ pub enum RebuildReason {
     Inconsistent,
     /// The records after its position are no longer in the journal.
     Behind,
-    /// It has applied records that the journal does not have: an older copy of the journal was put back.
+    /// It has applied records that the journal does not have, and the operator said that losing them is acceptable.
     Ahead,
     /// It belongs to another journal.
     Foreign,
@@ -243,7 +243,7 @@ fn judge(meta: Position, survey: &Survey) -> Result<(), RebuildReason> {
 impl JournalStore {
     /// Opens or creates the store in `dir`: locks it, verifies the whole journal, cuts an interrupted write,
     /// and brings the index up to date or rebuilds it. Fails, changing nothing, when confirmed bytes are
-    /// damaged or missing.
+    /// damaged or missing; an index that has applied more than there is proves that, too.
     pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovery), StoreError> {
         options.check()?;
         let disk = &options.faults;
@@ -260,6 +260,12 @@ impl JournalStore {
         }
         let fresh = survey.segments.is_empty() && matches!(opened, Err(RebuildReason::Missing));
         let cut = cut_torn_end(&survey, known, &options)?;
+        if let Some(known) = known.filter(|known| known.sequence > survey.end.sequence)
+            && !options.cut_damaged_tail
+        {
+            let (applied, end) = (known.sequence, survey.end.sequence);
+            return Err(StoreError::Lost { index: index_path, applied, end });
+        }
         let judged = opened.and_then(|opened| judge(opened.meta.position, &survey).map(|()| opened));
         let (opened, reason) = match judged {
             Ok(opened) => (opened, None),
@@ -285,6 +291,9 @@ impl JournalStore {
             },
         };
         tracing::info!(folder = %dir.display(), ?recovery, "journal opened");
+        if let IndexRecovery::Rebuilt { reason, replayed } = &recovery.index {
+            tracing::warn!(folder = %dir.display(), ?reason, replayed, "the index was rebuilt from the journal");
+        }
         let store = Self {
             journal,
             inner,

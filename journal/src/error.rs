@@ -40,6 +40,22 @@ pub enum StoreError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// The index has applied records that the journal does not have. What it has applied was confirmed, so that
+    /// something is lost, or the index is of another store.
+    #[error(
+        "the journal ends with record {end}, and the index in {} has applied {applied}: records that were confirmed \
+         are gone, as when an older copy of the journal was put back, or the index is another store's. Nothing was \
+         changed. Put back the journal that belongs with it, or the whole folder from a backup; if what is missing \
+         is known and accepted, remove the folder of the index and start again", index.display()
+    )]
+    Lost {
+        /// The index folder.
+        index: PathBuf,
+        /// Number of the last record the index has applied.
+        applied: u64,
+        /// Number of the last record in the journal.
+        end: u64,
+    },
     /// Another process has the folder open.
     #[error(
         "{} is in use by another process. Stop that process first; two writers would destroy each other's \

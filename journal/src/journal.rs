@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
 
 use crate::faults::Faults;
 use crate::pool::{Pool, Spare};
@@ -170,45 +172,108 @@ pub(crate) fn survey(
     survey.oldest = scan.oldest();
     let needed = listing.segments.split_off(&survey.oldest);
     survey.left.extend(listing.segments.into_values());
-    let mut expected = survey.oldest;
-    for (number, path) in needed {
-        if number != expected {
+    for (number, expected) in needed.keys().zip(survey.oldest..) {
+        if *number != expected {
             return Err(StoreError::Missing { number: expected, path: segment_path(folder, expected) });
         }
-        read_segment(&path, number, &mut bytes)?;
-        let scan =
-            segment::scan_segment(&bytes, true).map_err(|fault| StoreError::damaged(&path, 0, fault))?;
-        survey.torn = examine_tail(&scan, &path, number == newest, cut_damaged_tail)?;
-        survey.add(&scan, &path, probe)?;
-        expected = number.saturating_add(1);
+    }
+    let needed: Vec<(u64, PathBuf)> = needed.into_iter().collect();
+    let asked = Asked { newest, probe, cut_damaged_tail };
+    for examined in examine_all(&needed, asked) {
+        survey.add(examined?)?;
     }
     Ok(survey)
 }
 
+/// What is asked of the segments.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// Number of the newest.
+    newest: u64,
+    /// A record number whose sum is wanted.
+    probe: Option<u64>,
+    cut_damaged_tail: bool,
+}
+
+/// What one segment holds, verified.
+struct Examined {
+    seen: Seen,
+    last_sum: Sum,
+    records: u64,
+    /// Whether its last record tells of an orderly stop, if it has any.
+    closed: Option<bool>,
+    probed: Option<Sum>,
+    torn: Option<TornEnd>,
+}
+
+/// Most segments that are examined at one time; each takes memory for its bytes.
+const THREADS: usize = 8;
+
+/// Examines segments, some at a time; what was found, in their order.
+fn examine_all(needed: &[(u64, PathBuf)], asked: Asked) -> Vec<Result<Examined, StoreError>> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+    let mut found: Vec<_> = thread::scope(|scope| {
+        let share = |first: usize| {
+            move || {
+                let mut bytes = Vec::new();
+                let own = needed.iter().enumerate().skip(first).step_by(threads);
+                own.map(|(place, (number, path))| (place, examine(path, *number, asked, &mut bytes)))
+                    .collect::<Vec<_>>()
+            }
+        };
+        let running: Vec<_> = (1..threads).map(|first| scope.spawn(share(first))).collect();
+        let own = share(0)();
+        let others = running.into_iter().map(|thread| match thread.join() {
+            Ok(found) => found,
+            Err(panic) => resume_unwind(panic),
+        });
+        own.into_iter().chain(others.flatten()).collect()
+    });
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, examined)| examined).collect()
+}
+
+fn examine(path: &Path, number: u64, asked: Asked, bytes: &mut Vec<u8>) -> Result<Examined, StoreError> {
+    read_segment(path, number, bytes)?;
+    let scan = segment::scan_segment(bytes, true).map_err(|fault| StoreError::damaged(path, 0, fault))?;
+    let torn = examine_tail(&scan, path, number == asked.newest, asked.cut_damaged_tail)?;
+    let points = scan.records.iter().map(|r| Position { sequence: r.header.sequence, sum: r.header.sum });
+    let mut points = [opening(&scan.header)].into_iter().chain(points);
+    let extent = Extent { end: scan.end, last_sequence: scan.last_sequence() };
+    Ok(Examined {
+        probed: points.find(|point| Some(point.sequence) == asked.probe).map(|point| point.sum),
+        seen: Seen { header: scan.header, path: path.to_path_buf(), extent },
+        last_sum: scan.last_sum(),
+        records: wide(scan.records.len()),
+        closed: scan.records.last().map(|last| last.header.kind == Kind::Close),
+        torn,
+    })
+}
+
+/// The position before a segment's first record.
+fn opening(header: &SegmentHeader) -> Position {
+    Position { sequence: header.first_sequence.saturating_sub(1), sum: header.opening }
+}
+
 impl Survey {
-    fn add(&mut self, scan: &Scan<'_>, path: &Path, probe: Option<u64>) -> Result<(), StoreError> {
-        let opening =
-            Position { sequence: scan.header.first_sequence.saturating_sub(1), sum: scan.header.opening };
+    fn add(&mut self, examined: Examined) -> Result<(), StoreError> {
+        let Examined { seen, last_sum, records, closed, probed, torn } = examined;
+        let opening = opening(&seen.header);
         if self.segments.is_empty() {
             self.start = opening;
         } else if self.end != opening {
             return Err(StoreError::damaged(
-                path,
+                &seen.path,
                 0,
                 "the segment does not continue the one before it: records are missing or of another journal",
             ));
         }
-        let points = scan.records.iter().map(|r| Position { sequence: r.header.sequence, sum: r.header.sum });
-        if let Some(found) = [opening].into_iter().chain(points).find(|point| Some(point.sequence) == probe) {
-            self.probed = Some(found.sum);
-        }
-        self.end = Position { sequence: scan.last_sequence(), sum: scan.last_sum() };
-        self.records = self.records.saturating_add(wide(scan.records.len()));
-        if let Some(last) = scan.records.last() {
-            self.closed = last.header.kind == Kind::Close;
-        }
-        let extent = Extent { end: scan.end, last_sequence: scan.last_sequence() };
-        self.segments.push(Seen { header: scan.header, path: path.to_path_buf(), extent });
+        self.end = Position { sequence: seen.extent.last_sequence, sum: last_sum };
+        self.records = self.records.saturating_add(records);
+        self.closed = closed.unwrap_or(self.closed);
+        self.probed = probed.or(self.probed);
+        self.torn = torn;
+        self.segments.push(seen);
         Ok(())
     }
 }

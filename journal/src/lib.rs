@@ -20,6 +20,7 @@
 mod compact;
 pub mod conformance;
 mod disk;
+mod dutch;
 mod error;
 pub mod faults;
 mod index;

@@ -121,11 +121,15 @@ pub fn load_tls(path: &Path) -> Result<TlsKey, Complaint> {
 /// A sentence naming the file.
 pub fn generate_signing(path: &Path) -> Result<SigningKey, Complaint> {
     let seed = Zeroizing::new(random::<32>());
-    let mut der = Zeroizing::new(ED25519_PKCS8.to_vec());
-    der.extend_from_slice(seed.as_slice());
-    let text = Zeroizing::new(pem("PRIVATE KEY", &der));
-    files::write_private(path, text.as_bytes(), Existing::Keep)?;
+    files::write_private(path, signing_pem(&seed).as_bytes(), Existing::Keep)?;
     Ok(SigningKey::from_seed(&seed))
+}
+
+/// The file of the signing key with this seed (RFC 8410).
+pub fn signing_pem(seed: &[u8; 32]) -> Zeroizing<String> {
+    let mut der = Zeroizing::new(ED25519_PKCS8.to_vec());
+    der.extend_from_slice(seed);
+    Zeroizing::new(pem("PRIVATE KEY", &der))
 }
 
 /// Reads a signing key.

@@ -6,7 +6,8 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seinhuis_shell::clock;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shell::{clock, keys};
 use serde_json::Value;
 
 use crate::process::{Process, Program, Programs, Ran, until};
@@ -106,6 +107,9 @@ pub struct Stage {
     pub watched: bool,
     /// What else stands in the partnership's part of the covenant, as TOML.
     pub more: String,
+    /// A public text from which the keys are made that its stores depend on, instead of by chance: for stores that are
+    /// kept without their keys. Secret is nothing of such a stage.
+    pub seed: Option<&'static str>,
 }
 
 impl Stage {
@@ -180,9 +184,23 @@ impl Stage {
         members: Vec<Member>,
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StageError> {
-        let address = free_address()?;
-        let stage =
-            Self { dir: dir.to_path_buf(), programs, members, address, watched: true, more: String::new() };
+        Self::found_with(None, year, programs, dir, members, tell)
+    }
+
+    /// As [`Self::found_in`], with keys made from a `seed` when there is one.
+    ///
+    /// # Errors
+    /// The first command that fails.
+    pub fn found_with(
+        seed: Option<&'static str>,
+        year: u64,
+        programs: Programs,
+        dir: &Path,
+        members: Vec<Member>,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Self, StageError> {
+        let (address, dir) = (free_address()?, dir.to_path_buf());
+        let stage = Self { dir, programs, members, address, watched: true, more: String::new(), seed };
         tell("certificate authority");
         stage.certs(&["init", "--name", "Partnerschap Voorbeeldstad"])?;
         tell("broker");
@@ -329,6 +347,7 @@ impl Stage {
             "--log-origin",
             &origin,
         ])?;
+        self.known_keys(&self.broker_home())?;
         let grant = self.broker_home().join("grant.json");
         self.issue(text(&made, "request"), text(&made, "fingerprint"), &grant)?;
         self.broker(&["card"])?;
@@ -349,6 +368,7 @@ impl Stage {
     /// When a command fails.
     pub fn enrol(&self, member: &Member) -> Result<(), StageError> {
         self.agent(member, &["init", "--oin", &member.oin, "--name", &member.name])?;
+        self.known_keys(&member.home)?;
         let request = self.request_of(member);
         let grant = self.dir.join(format!("{}.grant.json", member.label));
         let made = self.agent(member, &["enrol", "--request", &request])?;
@@ -358,6 +378,26 @@ impl Stage {
             member,
             &["enrol", "--accept", &grant.to_string_lossy(), "--broker", &card.to_string_lossy()],
         )?;
+        Ok(())
+    }
+
+    /// Puts keys made from the seed, if there is one, in the place of those that stores depend on.
+    fn known_keys(&self, home: &Path) -> Result<(), StageError> {
+        let Some(seed) = self.seed else { return Ok(()) };
+        for name in ["log.key", "signing.key", "witness.key", "store.key"] {
+            let path = home.join("keys").join(name);
+            if !path.exists() {
+                continue;
+            }
+            let whose = home.file_name().unwrap_or_default().to_string_lossy();
+            let secret = sha256(format!("{seed} {whose} {name}").as_bytes());
+            let text = if name == "store.key" {
+                format!("{secret}\n")
+            } else {
+                keys::signing_pem(&secret.0).to_string()
+            };
+            std::fs::write(path, text)?;
+        }
         Ok(())
     }
 

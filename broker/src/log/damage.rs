@@ -1,17 +1,81 @@
-//! Which file is to blame when the log's files do not add up to its signed head.
+//! Whether every file of the log adds up to its signed head, and which one is to blame when they do not.
+
+use std::thread;
 
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::tile::{self, Bundle, Tile};
 use seinhuis_shared::tlog::tree::Frontier;
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files;
 
-use super::{Cache, Log, WIDTH, broken};
+use super::{BUNDLE_MAX, Cache, Log, TILE_BYTES, WIDTH, broken};
 use crate::tile_tree::TileTree;
+
+/// Most threads that hash entries at a start.
+const THREADS: usize = 8;
 
 impl Log {
     /// Looks through every file for what does not add up to `root`, the root of the signed head. Names the file.
     pub fn damage(&self, root: Option<&Digest>) -> Option<Complaint> {
+        if self.is_sound(root) { None } else { self.blame(root) }
+    }
+
+    /// Whether every entry, hashed as it is on disk now, is in the tile above it, every full tile follows from those
+    /// below it, and all of them lead to `root`. Each file is read once.
+    fn is_sound(&self, root: Option<&Digest>) -> bool {
+        *self.cached() = Cache::default();
+        let size = self.size();
+        let (threads, count) =
+            (thread::available_parallelism().map_or(1, usize::from).min(THREADS), size / WIDTH);
+        let Some(mut below) = spread(threads, count, |index| self.root_of_bundle(index)) else {
+            return false;
+        };
+        for level in 1..8_u8 {
+            let full = size.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0);
+            let hashes = |index: u64| {
+                let from = usize::try_from(index * WIDTH).ok()?;
+                Some(below.get(from..from + usize::from(tile::FULL_WIDTH))?.to_vec())
+            };
+            let above: Option<Vec<Digest>> = (0..full)
+                .map(|index| {
+                    let hashes = hashes(index)?;
+                    if self.with_tile(level, index, |tile| tile.hashes() == hashes)? {
+                        TileTree::of(hashes).root()
+                    } else {
+                        None
+                    }
+                })
+                .collect();
+            let Some(above) = above else { return false };
+            below = above;
+        }
+        // What is not full was derived from these, and from entries in memory, when the log was opened.
+        self.frontier().is_ok_and(|kept| root.is_none_or(|root| kept.root() == *root))
+    }
+
+    /// The hash above the full tile over a bundle, when the entries are in it.
+    fn root_of_bundle(&self, index: u64) -> Option<Digest> {
+        let in_memory = self.read().bundle(index).is_some();
+        if in_memory {
+            let same = self.follows(0, index);
+            return if same { self.with_tile(0, index, TileTree::root)? } else { None };
+        }
+        let read = |path: String, most: usize| files::read(&self.dir.join(path), most).ok();
+        let tile = Tile::new(0, index, tile::FULL_WIDTH).ok()?;
+        let hashes = tile::decode_tile(&read(tile.to_string(), TILE_BYTES)?, tile.width()).ok()?;
+        if !self.is_purged(index * WIDTH) {
+            let bytes = read(Bundle::from(tile).to_string(), BUNDLE_MAX)?;
+            let entries = tile::decode_bundle(&bytes).ok()?;
+            if !entries.into_iter().map(leaf_hash).eq(hashes.iter().copied()) {
+                return None;
+            }
+        }
+        TileTree::of(hashes).root()
+    }
+
+    /// The fault of the first file that does not add up, if there is one.
+    fn blame(&self, root: Option<&Digest>) -> Option<Complaint> {
         let entries = match self.derive() {
             Ok(derived) => derived,
             Err(complaint) => return Some(complaint),
@@ -80,4 +144,20 @@ impl Log {
         }
         Ok(derived)
     }
+}
+
+/// What `make` gives for each number below `count`, in order; nothing when it gives nothing for one of them. The numbers
+/// are dealt out to `threads`.
+fn spread<T: Send>(threads: usize, count: u64, make: impl Fn(u64) -> Option<T> + Sync) -> Option<Vec<T>> {
+    let share = count.div_ceil(u64::try_from(threads).unwrap_or(1)).max(1);
+    let parts: Option<Vec<Vec<T>>> = thread::scope(|scope| {
+        let make = &make;
+        let begin = |from: u64| {
+            scope.spawn(move || (from..count.min(from + share)).map(make).collect::<Option<Vec<T>>>())
+        };
+        let shares = usize::try_from(share).unwrap_or(usize::MAX);
+        let running: Vec<_> = (0..count).step_by(shares).map(begin).collect();
+        running.into_iter().map(|thread| thread.join().ok().flatten()).collect()
+    });
+    Some(parts?.into_iter().flatten().collect())
 }

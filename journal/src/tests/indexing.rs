@@ -101,7 +101,7 @@ fn an_index_older_than_the_journal_is_rebuilt() {
 }
 
 #[test]
-fn an_index_ahead_of_an_older_journal_is_rebuilt() {
+fn an_older_journal_beside_an_index_that_knows_more_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let expected = prepare(dir.path());
     let older = dir.path().join("older");
@@ -111,7 +111,37 @@ fn an_index_ahead_of_an_older_journal_is_rebuilt() {
     Box::new(store).close().unwrap();
     fs::remove_dir_all(dir.path().join("journal")).unwrap();
     fs::rename(&older, dir.path().join("journal")).unwrap();
-    assert_eq!(rebuilt(dir.path()), (expected, RebuildReason::Ahead));
+    // Twice: a refusal changes nothing.
+    for _ in 0..2 {
+        let text = refusal(dir.path());
+        assert!(text.contains("records that were confirmed are gone") && text.contains("index"), "{text}");
+    }
+    // Who accepts the loss says so, by an option or by removing the index.
+    let options = Options { cut_damaged_tail: true, ..small() };
+    let (store, recovery) = JournalStore::open(dir.path(), options).unwrap();
+    let reason = RebuildReason::Ahead;
+    assert!(matches!(recovery.index, IndexRecovery::Rebuilt { reason: said, .. } if said == reason));
+    assert_eq!(state(&store, 40), expected);
+    drop(store);
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert_eq!(rebuilt(dir.path()), (expected, RebuildReason::Missing));
+}
+
+#[test]
+fn a_last_record_that_is_gone_without_a_trace_is_missed_by_the_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    for n in 0..3 {
+        store.commit(turn(n)).unwrap();
+    }
+    store.sync_index().unwrap();
+    drop(store);
+    let path = segments(dir.path()).pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let last = crate::segment::scan_segment(&bytes, true).unwrap().records.last().unwrap().offset;
+    bytes[crate::narrow(last)..].fill(0);
+    fs::write(&path, bytes).unwrap();
+    assert!(refusal(dir.path()).contains("the journal ends with record 2"));
 }
 
 #[test]

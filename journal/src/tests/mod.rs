@@ -108,6 +108,28 @@ fn the_disk_store_conforms() {
 }
 
 #[test]
+fn the_disk_store_conforms_whatever_becomes_of_its_index() {
+    // Gone at every start, and as old as the first one.
+    for keep in [false, true] {
+        let base = tempfile::tempdir().unwrap();
+        let first = base.path().join("first");
+        conformance::run(base.path(), |dir| {
+            let (index, first) = (dir.join("index"), first.join(dir.file_name().unwrap()));
+            _ = fs::remove_dir_all(&index);
+            if keep && first.exists() {
+                copy(&first, &index);
+            }
+            let store = open(dir).0;
+            if keep && !first.exists() {
+                store.sync_index().unwrap();
+                copy(&index, &first);
+            }
+            Box::new(store)
+        });
+    }
+}
+
+#[test]
 fn the_memory_store_conforms() {
     let mut disks: BTreeMap<PathBuf, MemoryStore> = BTreeMap::new();
     let base = Path::new("/nowhere");

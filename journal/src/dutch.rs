@@ -1,0 +1,81 @@
+//! The same in Dutch. What exactly is wrong with some bytes, and what the operating system says, stay as they are: for
+//! whoever looks it up.
+
+use std::io::ErrorKind;
+
+use crate::StoreError;
+
+impl StoreError {
+    /// What happened and what to do next, in Dutch; its `Display` says the same in English.
+    pub fn dutch(&self) -> String {
+        match self {
+            Self::Io { action, path, source } => {
+                format!(
+                    "{} kan niet worden gebruikt ({action}: {source}). {}",
+                    path.display(),
+                    advice(source.kind())
+                )
+            }
+            Self::Damaged { path, offset, fault } => format!(
+                "{} is beschadigd vanaf byte {offset} ({fault}). Er is niets veranderd. Maak een kopie van de hele map, \
+                 controleer de schijf en zet deze map terug uit een reservekopie",
+                path.display()
+            ),
+            Self::Missing { number, path } => format!(
+                "segment {number} ontbreekt: {} bestaat niet. Iemand of iets heeft een deel van het journaal verwijderd; \
+                 zet het bestand terug, of de hele map uit een reservekopie",
+                path.display()
+            ),
+            Self::Lost { index, applied, end } => format!(
+                "het journaal eindigt bij regel {end} en de index in {} is tot {applied} bijgewerkt: bevestigde regels \
+                 zijn weg, zoals wanneer een oudere kopie van het journaal is teruggezet, of de index is van een andere \
+                 opslag. Er is niets veranderd. Zet het journaal terug dat erbij hoort, of de hele map uit een \
+                 reservekopie; is bekend wat er ontbreekt en wordt dat aanvaard, verwijder dan de map van de index en \
+                 start opnieuw",
+                index.display()
+            ),
+            Self::InUse { path } => format!(
+                "{} is in gebruik door een ander proces. Stop dat eerst; twee schrijvers zouden elkaars regels vernielen",
+                path.display()
+            ),
+            Self::TooLarge { bytes, limit } => {
+                format!("deze beurt vraagt {bytes} bytes in het journaal, de grens is {limit}. Splits haar")
+            }
+            Self::Poisoned { cause } => format!(
+                "deze opslag is gestopt na een eerdere fout ({cause}). Verhelp de oorzaak en start opnieuw; wat bevestigd \
+                 is, is bewaard"
+            ),
+            Self::Index { path, fault } => format!(
+                "de index in {} is stuk ({fault}). Start opnieuw: hij wordt uit het journaal opgebouwd",
+                path.display()
+            ),
+            Self::Settings { fault } => format!("onbruikbare instelling van de opslag ({fault})"),
+            Self::NoFiles => {
+                "deze opslag staat alleen in het geheugen: er zijn geen bestanden om te kopiëren".into()
+            }
+            Self::Closed => {
+                "de opslag van deze lezer is gesloten. Open haar opnieuw en neem een nieuwe lezer".into()
+            }
+        }
+    }
+}
+
+/// The next step for the person who runs the program.
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "De schijf is vol: maak ruimte en start opnieuw; niets dat bevestigd is, is verloren"
+        }
+        ErrorKind::PermissionDenied => {
+            "Geef de gebruiker onder wie dit programma draait lees- en schrijfrecht op dit pad en de mappen erboven"
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "De schijf is alleen-lezen aangekoppeld: koppel haar schrijfbaar aan, of kies een andere map"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "Er staat een bestand waar een map moet zijn: zet het weg, of kies een andere map"
+        }
+        ErrorKind::NotFound => "Controleer het pad in de configuratie",
+        _ => "Controleer de schijf en haar logboek en start opnieuw; niets dat bevestigd is, is verloren",
+    }
+}
