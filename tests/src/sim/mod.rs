@@ -22,6 +22,8 @@ pub use oracle::{Broken, Oracle, Violation};
 pub use scenario::{Fault, Sabotage, Scenario};
 pub use world::Summary;
 
+pub(crate) use scenario::Dice;
+
 use world::World;
 
 /// Plays one history to its end.
