@@ -170,10 +170,30 @@ impl Process {
     /// # Errors
     /// When it does not stop within `patience`.
     pub fn stop(mut self, patience: Duration) -> io::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.wait(patience)
+    }
+
+    /// Takes all processor time from it (SIGSTOP), as a machine does that is suspended; its sockets stay.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn thaw(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("no such process number"))?;
-        kill_process(pid, Signal::TERM)?;
-        self.wait(patience)
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Waits until it ends by itself.

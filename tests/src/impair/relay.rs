@@ -204,10 +204,10 @@ impl Carrier {
 
     /// Decides about a datagram, and has what is left of it wait for its moment.
     async fn take(&mut self, agent: SocketAddr, up: bool, bytes: &[u8]) {
-        match self.ways.get_mut(&agent) {
-            Some(way) => way.used = Instant::now(),
-            None if self.open(agent).await.is_err() => return,
-            None => {}
+        if let Some(way) = self.ways.get_mut(&agent) {
+            way.used = Instant::now();
+        } else if self.open(agent).await.is_err() {
+            return;
         }
         let passing = {
             let mut state = lock(&self.state);
