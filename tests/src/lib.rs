@@ -8,6 +8,7 @@ pub mod export;
 pub mod forge;
 pub mod impair;
 pub mod load;
+pub mod netns;
 pub mod process;
 pub mod raw;
 pub mod samples;

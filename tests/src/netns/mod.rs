@@ -100,7 +100,8 @@ impl Lab {
     fn connect(&mut self, name: &str, port: &str, (gateway, own): (&str, &str)) -> io::Result<()> {
         self.place(name)?;
         let middle = self.middle();
-        let pair = ["link", "add", "name", CARD, "netns", name, "type", "veth", "peer", "name", port, "netns"];
+        let pair =
+            ["link", "add", "name", CARD, "netns", name, "type", "veth", "peer", "name", port, "netns"];
         run("ip", &[&pair[..], &[&middle]].concat(), "")?;
         for (place, card, address) in [(name, CARD, own), (middle.as_str(), port, gateway)] {
             self.ip(place, &["address", "add", &format!("{address}/24"), "dev", card])?;

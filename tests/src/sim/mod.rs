@@ -19,10 +19,8 @@ mod traffic;
 mod world;
 
 pub use oracle::{Broken, Oracle, Violation};
-pub use scenario::{Fault, Sabotage, Scenario};
+pub use scenario::{Dice, Fault, Sabotage, Scenario};
 pub use world::Summary;
-
-pub(crate) use scenario::Dice;
 
 use world::World;
 
