@@ -8,11 +8,9 @@ use std::time::Duration;
 use seinhuis_shared::limits::IDLE_TIMEOUT;
 use seinhuis_tests::Programs;
 use seinhuis_tests::impair::{Conditions, Counts, Path, Relay};
-use seinhuis_tests::process;
-use seinhuis_tests::stage::PATIENCE;
-use seinhuis_tests::torture::network::{Net, session};
+use seinhuis_tests::torture::network::{Net, are_away, come_back, session, sessions};
 use seinhuis_tests::torture::scene::under_traffic;
-use seinhuis_tests::torture::troupe::{Node, Troupe};
+use seinhuis_tests::torture::troupe::Node;
 
 /// How long a fault lasts that sessions live through.
 const SHORT: Duration = Duration::from_secs(6);
@@ -38,24 +36,6 @@ fn play(seed: u64, faults: impl FnOnce(&Net)) {
 /// The number of a member's agent.
 fn node(net: &Net, role: &str) -> Node {
     net.troupe.nodes().find(|node| net.troupe.name(*node) == role).unwrap()
-}
-
-fn sessions(troupe: &Troupe) -> Vec<Option<String>> {
-    troupe.nodes().skip(1).map(|node| session(troupe, node)).collect()
-}
-
-/// Waits until agents notice that they have no session.
-fn are_away(troupe: &Troupe, nodes: &[Node]) {
-    for node in nodes {
-        process::until("the agent notices", 2 * PATIENCE, || session(troupe, *node).is_none()).unwrap();
-    }
-}
-
-/// Waits until agents have a session again, without any help.
-fn come_back(troupe: &Troupe, nodes: &[Node]) {
-    for node in nodes {
-        process::until("the agent comes back", 3 * PATIENCE, || session(troupe, *node).is_some()).unwrap();
-    }
 }
 
 /// What became of all datagrams.
@@ -123,7 +103,7 @@ fn of_three_datagrams_in_ten_lost_and_one_in_ten_damaged_nothing_is_seen_above_q
         let police = node(net, "politie");
         net.troupe.kill(police).unwrap();
         net.troupe.start(police, None).unwrap();
-        come_back(&net.troupe, &[police]);
+        come_back(&net.troupe, &[police]).unwrap();
         let counts = counts(net);
         assert!(counts.lost > 0 && counts.damaged > 0, "{counts:?}");
     });
@@ -134,9 +114,9 @@ fn agents_come_back_alone_after_an_outage_longer_than_any_session() {
     play(3, |net| {
         let (before, all) = (sessions(&net.troupe), net.troupe.nodes().skip(1).collect::<Vec<_>>());
         net.everywhere(Conditions::closed());
-        are_away(&net.troupe, &all);
+        are_away(&net.troupe, &all).unwrap();
         net.everywhere(Conditions::default());
-        come_back(&net.troupe, &all);
+        come_back(&net.troupe, &all).unwrap();
         assert!(sessions(&net.troupe).iter().zip(&before).all(|(now, then)| now != then), "new sessions");
     });
 }
@@ -149,9 +129,9 @@ fn one_direction_that_is_dead_is_noticed_and_who_has_no_fault_has_no_trouble() {
         let closed = Conditions::closed();
         net.relays[deaf - 1].set(Conditions { down: closed.down, ..Conditions::default() });
         net.relays[mute - 1].set(Conditions { up: closed.up, ..Conditions::default() });
-        are_away(&net.troupe, &[deaf, mute]);
+        are_away(&net.troupe, &[deaf, mute]).unwrap();
         net.everywhere(Conditions::default());
-        come_back(&net.troupe, &[deaf, mute]);
+        come_back(&net.troupe, &[deaf, mute]).unwrap();
         assert_eq!(session(&net.troupe, other), before);
     });
 }
@@ -164,11 +144,11 @@ fn an_agent_and_a_broker_that_were_frozen_for_longer_than_a_session_lasts_go_on(
         net.troupe.freeze(town).unwrap();
         std::thread::sleep(LONG);
         net.troupe.thaw(town).unwrap();
-        come_back(&net.troupe, &all);
+        come_back(&net.troupe, &all).unwrap();
         net.troupe.freeze(0).unwrap();
-        are_away(&net.troupe, &all);
+        are_away(&net.troupe, &all).unwrap();
         net.troupe.thaw(0).unwrap();
-        come_back(&net.troupe, &all);
+        come_back(&net.troupe, &all).unwrap();
     });
 }
 
@@ -178,8 +158,8 @@ fn agents_come_back_to_a_broker_that_was_away_for_longer_than_a_session_lasts() 
         let all: Vec<Node> = net.troupe.nodes().skip(1).collect();
         net.troupe.kill(0).unwrap();
         std::thread::sleep(LONG);
-        are_away(&net.troupe, &all);
+        are_away(&net.troupe, &all).unwrap();
         net.troupe.start(0, None).unwrap();
-        come_back(&net.troupe, &all);
+        come_back(&net.troupe, &all).unwrap();
     });
 }

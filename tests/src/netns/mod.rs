@@ -134,9 +134,22 @@ impl Lab {
     /// Agents are seen under the middle's own address, each connection from a port drawn at random.
     fn translate(&self) -> io::Result<()> {
         self.nft(
-            "table ip translate { chain post { type nat hook postrouting priority 100; \
-             oifname \"broker\" masquerade random; } }",
+            "table ip translate {
+                 set ports { type inet_service; flags dynamic; }
+                 chain post { type nat hook postrouting priority 100; oifname \"broker\" masquerade random; }
+                 chain seen { type filter hook postrouting priority 200; oifname \"broker\" add @ports { udp sport }; }
+             }",
         )
+    }
+
+    /// How many source ports the broker has seen.
+    ///
+    /// # Errors
+    /// What `nft` complains.
+    pub fn ports(&self) -> io::Result<usize> {
+        let command = ["netns", "exec", &self.middle(), "nft", "list", "set", "ip", "translate", "ports"];
+        let listed = run("ip", &command, "")?;
+        Ok(listed.split_once("elements").map_or(0, |(_, elements)| elements.split(',').count()))
     }
 
     /// Replaces what the middle does to what passes; `chain`s of an nftables table, `""` for nothing.

@@ -28,6 +28,10 @@ const LONG: u64 = 8;
 /// How often, in a hundred, a fault is at every agent at once.
 const ALL: u64 = 25;
 
+/// Within this an agent notices that a session is gone, or has another: the idle time, an attempt in vain, the longest
+/// wait between two attempts, and as much again for a busy machine.
+const NOTICED: Duration = Duration::from_mins(4);
+
 /// A partnership in which every agent reaches the broker through a relay of its own.
 #[derive(Debug)]
 pub struct Net {
@@ -61,6 +65,34 @@ pub fn session(troupe: &Troupe, node: Node) -> Option<String> {
     let status = troupe.status(node).ok()?;
     let link = status.get("link").filter(|link| link["connected"] == true)?;
     Some(text(link, "since").to_owned())
+}
+
+/// The session of every agent, in the members' order.
+pub fn sessions(troupe: &Troupe) -> Vec<Option<String>> {
+    troupe.nodes().skip(1).map(|node| session(troupe, node)).collect()
+}
+
+/// Waits until agents notice that they have no session.
+///
+/// # Errors
+/// As [`Troupe::until`].
+pub fn are_away(troupe: &Troupe, agents: &[Node]) -> Result<(), Violation> {
+    wait(troupe, agents, false)
+}
+
+/// Waits until agents have a session again, without any help.
+///
+/// # Errors
+/// As [`Troupe::until`].
+pub fn come_back(troupe: &Troupe, agents: &[Node]) -> Result<(), Violation> {
+    wait(troupe, agents, true)
+}
+
+fn wait(troupe: &Troupe, agents: &[Node], connected: bool) -> Result<(), Violation> {
+    troupe.until(NOTICED, || {
+        let other = agents.iter().find(|node| session(troupe, **node).is_some() != connected);
+        other.map_or(Ok(()), |node| Err(format!("{} has a session: {}", troupe.name(*node), !connected)))
+    })
 }
 
 /// One fault, and how long it lasts.

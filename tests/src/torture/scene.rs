@@ -13,6 +13,17 @@ use crate::sim::Violation;
 /// The longest pause between two pushes on one flow.
 const PAUSE: Duration = Duration::from_millis(400);
 
+/// Lets nobody push any more when `faults` panics: its panic waits for all threads.
+struct EndsInPanic<'a>(&'a Traffic<'a>);
+
+impl Drop for EndsInPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.give_up();
+        }
+    }
+}
+
 /// Has everybody push while `faults` breaks things, then lets all of it settle, and checks what is there.
 ///
 /// `faults` gives how many faults there were; processes it left ended are started again. `seed` is what the pauses
@@ -36,7 +47,9 @@ pub fn under_traffic(
                 scope.spawn(move || traffic.go_on(source, seed, PAUSE))
             })
             .collect();
+        let ends = EndsInPanic(&traffic);
         let played = faults(&mut bystander).and_then(|count| troupe.start_all().map(|()| count));
+        drop(ends);
         if played.is_ok() {
             traffic.end();
         } else {
