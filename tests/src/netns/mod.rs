@@ -157,7 +157,7 @@ impl Lab {
     /// # Errors
     /// What `nft` complains.
     pub fn filter(&self, chains: &str) -> io::Result<()> {
-        self.nft(&format!("table ip fault {{ }}\ndelete table ip fault\ntable ip fault {{ {chains} }}\n"))
+        self.nft(&format!("table ip fault {{ }}\ndelete table ip fault\ntable ip fault {{\n{chains}\n}}\n"))
     }
 
     /// As [`Self::filter`], with one rule for all that passes, in either direction.
