@@ -5,8 +5,11 @@
 
 pub mod bystander;
 pub mod check;
+pub mod fsync;
 pub mod history;
+pub mod inject;
 pub mod kill;
+pub mod points;
 pub mod scene;
 mod table;
 pub mod traffic;
@@ -32,7 +35,7 @@ pub struct Kind {
 }
 
 /// All kinds, in the order in which they take turns.
-pub const KINDS: &[Kind] = &[kill::KIND];
+pub const KINDS: &[Kind] = &[kill::KIND, points::KIND, fsync::KIND];
 
 /// One round that is to be played.
 #[derive(Debug, Clone)]
