@@ -42,6 +42,7 @@ fn play(seed: u64, faults: impl FnOnce(&Lab, &Troupe)) {
         bystander.look(&troupe);
         Ok(1)
     });
+    assert!(troupe.fallen().is_empty(), "nobody ended by itself");
     match played {
         Ok((tally, _)) => assert!(tally.confirmed > 10, "there was traffic: {tally:?}"),
         Err(failure) => panic!("{:#?}", failure.violations),

@@ -18,7 +18,7 @@ pub(super) const KIND: Kind = Kind {
 /// Kills of one round, after which all of it is checked.
 const KILLS: u64 = 50;
 /// How long processes run between two kills, at most: some are then still starting, most are not.
-const RUN: u64 = 900;
+const RUN: u64 = 700;
 /// How long a process is away, at most.
 const AWAY: u64 = 300;
 /// How often, in a hundred, two processes die at once.

@@ -5,9 +5,12 @@
 
 pub mod bystander;
 pub mod check;
+pub mod fsync;
 pub mod history;
+pub mod inject;
 pub mod kill;
 pub mod network;
+pub mod points;
 pub mod scene;
 mod table;
 pub mod traffic;
@@ -33,7 +36,7 @@ pub struct Kind {
 }
 
 /// All kinds, in the order in which they take turns.
-pub const KINDS: &[Kind] = &[kill::KIND, network::KIND];
+pub const KINDS: &[Kind] = &[kill::KIND, points::KIND, fsync::KIND, network::KIND];
 
 /// One round that is to be played.
 #[derive(Debug, Clone)]

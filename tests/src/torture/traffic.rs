@@ -18,7 +18,7 @@ use crate::sim::{Broken, Dice, Violation};
 /// What honest partners send that asks no case and no release: one of them goes to three recipients at once.
 const FLOWS: [&str; 4] = ["F01", "F02", "F03", "F04"];
 /// How long a push may be pushed again and again before that is a fault.
-const PATIENCE: Duration = Duration::from_mins(3);
+pub(super) const PATIENCE: Duration = Duration::from_mins(3);
 /// How long who was not heard waits before the same push again.
 const AGAIN: Duration = Duration::from_millis(30);
 

@@ -42,7 +42,16 @@ pub struct Way {
 pub struct Troupe {
     /// Its folder and members.
     pub stage: Stage,
-    running: Mutex<Vec<Option<Process>>>,
+    running: Mutex<Vec<Option<Running>>>,
+    fallen: Mutex<Vec<(Node, ExitStatus)>>,
+}
+
+/// A process that was started.
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    /// Whether it was started so that it may end by itself.
+    doomed: bool,
 }
 
 /// The world could not be set up.
@@ -64,7 +73,7 @@ impl Troupe {
             std::fs::write(config, text + SMALL).map_err(setup)?;
         }
         let running = (0..=stage.members.len()).map(|_| None).collect();
-        Ok(Self { stage, running: Mutex::new(running) })
+        Ok(Self { stage, running: Mutex::new(running), fallen: Mutex::default() })
     }
 
     /// All processes: the broker and everybody's agent.
@@ -91,12 +100,13 @@ impl Troupe {
         self.member(node).map_or_else(|| self.stage.broker_home(), |member| member.home.clone())
     }
 
-    fn slot<T>(&self, node: Node, change: impl FnOnce(&mut Option<Process>) -> T) -> Option<T> {
+    fn slot<T>(&self, node: Node, change: impl FnOnce(&mut Option<Running>) -> T) -> Option<T> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.get_mut(node).map(change)
     }
 
-    /// Starts a process, and does not wait for it.
+    /// Starts a process, and does not wait for it. What is started by way of another program may end by itself: it is
+    /// then started again without, and [`Self::fallen`] tells.
     ///
     /// # Errors
     /// [`Broken::Setup`].
@@ -111,7 +121,7 @@ impl Troupe {
             Some(way) => programs.start_under((&way.program, &way.words), program, args, &log),
         };
         let process = process.map_err(setup)?;
-        self.slot(node, |slot| *slot = Some(process));
+        self.slot(node, |slot| *slot = Some(Running { process, doomed: way.is_some() }));
         Ok(())
     }
 
@@ -136,7 +146,7 @@ impl Troupe {
         self.stands(node)?;
         match self.slot(node, Option::take).flatten() {
             None => Ok(false),
-            Some(process) => process.kill().map(|()| true).map_err(setup),
+            Some(running) => running.process.kill().map(|()| true).map_err(setup),
         }
     }
 
@@ -145,7 +155,7 @@ impl Troupe {
     /// # Errors
     /// [`Broken::Setup`].
     pub fn freeze(&self, node: Node) -> Result<(), Violation> {
-        self.slot(node, |slot| slot.as_ref().map_or(Ok(()), Process::freeze)).unwrap_or(Ok(())).map_err(setup)
+        self.signalled(node, Process::freeze)
     }
 
     /// Lets it go on.
@@ -153,33 +163,40 @@ impl Troupe {
     /// # Errors
     /// [`Broken::Setup`].
     pub fn thaw(&self, node: Node) -> Result<(), Violation> {
-        self.slot(node, |slot| slot.as_ref().map_or(Ok(()), Process::thaw)).unwrap_or(Ok(())).map_err(setup)
+        self.signalled(node, Process::thaw)
     }
 
-    /// How a process ended that was made to end by itself or by what it was started through; none while it runs.
+    fn signalled(&self, node: Node, signal: fn(&Process) -> io::Result<()>) -> Result<(), Violation> {
+        let done = self.slot(node, |slot| slot.as_ref().map_or(Ok(()), |running| signal(&running.process)));
+        done.unwrap_or(Ok(())).map_err(setup)
+    }
+
+    /// That nobody ended who was not made to. Who was is started again.
     ///
     /// # Errors
-    /// [`Broken::Setup`].
-    pub fn ended(&self, node: Node) -> Result<Option<ExitStatus>, Violation> {
-        let look = |slot: &mut Option<Process>| {
-            let ended = slot.as_mut().map(Process::ended).transpose()?.flatten();
+    /// [`Broken::Start`], with the end of its log.
+    pub fn stands(&self, node: Node) -> Result<(), Violation> {
+        let look = |slot: &mut Option<Running>| -> io::Result<Option<(ExitStatus, bool)>> {
+            let Some(running) = slot else { return Ok(None) };
+            let ended = running.process.ended()?.map(|status| (status, running.doomed));
             if ended.is_some() {
                 *slot = None;
             }
             Ok(ended)
         };
-        self.slot(node, look).transpose().map(Option::flatten).map_err(|error: io::Error| setup(error))
+        match self.slot(node, look).transpose().map_err(setup)?.flatten() {
+            None => Ok(()),
+            Some((status, false)) => Err(self.fell(node, status)),
+            Some((status, true)) => {
+                self.fallen.lock().unwrap_or_else(PoisonError::into_inner).push((node, status));
+                self.start(node, None)
+            }
+        }
     }
 
-    /// That nobody ended who was not made to.
-    ///
-    /// # Errors
-    /// [`Broken::Start`], with the end of its log.
-    pub fn stands(&self, node: Node) -> Result<(), Violation> {
-        match self.ended(node)? {
-            None => Ok(()),
-            Some(status) => Err(self.fell(node, status)),
-        }
+    /// Who ended since the last time somebody asked, of those that were started so that they may.
+    pub fn fallen(&self) -> Vec<(Node, ExitStatus)> {
+        std::mem::take(&mut self.fallen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A process ended that should not have.
@@ -262,8 +279,8 @@ impl Troupe {
     /// [`Broken::Start`].
     pub fn stop(&self) -> Result<(), Violation> {
         for node in self.nodes().rev() {
-            let Some(process) = self.slot(node, Option::take).flatten() else { continue };
-            let status = process.stop(PATIENCE).map_err(setup)?;
+            let Some(running) = self.slot(node, Option::take).flatten() else { continue };
+            let status = running.process.stop(PATIENCE).map_err(setup)?;
             if !status.success() {
                 return Err(self.fell(node, status));
             }
