@@ -105,7 +105,8 @@ impl Lab {
         run("ip", &[&pair[..], &[&middle]].concat(), "")?;
         for (place, card, address) in [(name, CARD, own), (middle.as_str(), port, gateway)] {
             self.ip(place, &["address", "add", &format!("{address}/24"), "dev", card])?;
-            self.ip(place, &["link", "set", card, "up"])?;
+            // One datagram in one piece: what a sender hands over at once would otherwise pass, and get lost, at once.
+            self.ip(place, &["link", "set", card, "gso_max_segs", "1", "up"])?;
         }
         Ok(())
     }
