@@ -57,7 +57,9 @@ fn enter(troupe: &Troupe, node: Node, place: &str) {
 
 /// What the broker's name means to every agent.
 fn name(lab: &Lab, troupe: &Troupe, lines: &str) {
-    (0..troupe.stage.members.len()).for_each(|place| lab.hosts(&lab.agent(place), lines).unwrap());
+    for place in 0..troupe.stage.members.len() {
+        lab.hosts(&lab.agent(place), lines).unwrap();
+    }
 }
 
 #[test]

@@ -182,14 +182,16 @@ pub(crate) async fn dial(home: &Home) -> Result<(Endpoint, Connection), End> {
     let mut client = ClientConfig::new(Arc::new(crypto));
     client.transport_config(quic::transport(true, config.transport.segmentation_offload));
     let wanted = if config.transport.broker.is_empty() { &card.address } else { &config.transport.broker };
-    let addresses = resolve(wanted).await?;
     let endpoint = bind(config.transport.bind)?;
     let ipv6 = endpoint.local_addr().is_ok_and(|at| at.is_ipv6());
-    for address in addresses.into_iter().filter_map(|address| reachable(address, ipv6)) {
+    let addresses = resolve(wanted, ipv6).await?;
+    // All of them together get no more time than one would.
+    let patience = PATIENCE / u32::try_from(addresses.len()).unwrap_or(1);
+    for address in addresses {
         let connecting = endpoint
             .connect_with(client.clone(), address, &card.server_name)
             .map_err(|error| Complaint::bug(format!("no connection can be made: {error}")))?;
-        match tokio::time::timeout(PATIENCE, connecting).await {
+        match tokio::time::timeout(patience, connecting).await {
             Ok(Ok(connection)) => {
                 let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<_>>().ok());
                 if let Err(end) = check_broker(&chain.unwrap_or_default(), card.oin) {
@@ -225,8 +227,9 @@ fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<(), En
     )))
 }
 
-/// The addresses of the broker's name, in the order in which the system prefers them; at least one.
-async fn resolve(wanted: &str) -> Result<Vec<SocketAddr>, End> {
+/// The addresses of the broker's name that a socket can reach, which is one of `ipv6` or not, in the order in which the
+/// system prefers them; at least one.
+async fn resolve(wanted: &str, ipv6: bool) -> Result<Vec<SocketAddr>, End> {
     let unknown = |cause: String| {
         End::Failed(Text::new(
             format!(
@@ -238,8 +241,9 @@ async fn resolve(wanted: &str) -> Result<Vec<SocketAddr>, End> {
         ))
     };
     let found = tokio::net::lookup_host(wanted).await.map_err(|error| unknown(error.to_string()))?;
-    let found: Vec<SocketAddr> = found.take(ADDRESSES).collect();
-    if found.is_empty() { Err(unknown("no address".into())) } else { Ok(found) }
+    let found: Vec<SocketAddr> =
+        found.filter_map(|address| reachable(address, ipv6)).take(ADDRESSES).collect();
+    if found.is_empty() { Err(unknown("no address that this machine can reach".into())) } else { Ok(found) }
 }
 
 fn bind(local: SocketAddr) -> Result<Endpoint, Complaint> {

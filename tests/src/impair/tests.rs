@@ -102,12 +102,16 @@ fn what_is_delayed_comes_no_sooner_and_in_order_but_for_what_is_overtaken() {
     let (delay, jitter) = (Duration::from_millis(80), Duration::from_millis(40));
     relay.set(Conditions { up: Path { delay, jitter, ..Path::default() }, ..Conditions::default() });
     let start = Instant::now();
-    (0..100).for_each(|number| sender.send(number));
+    for number in 0..100 {
+        sender.send(number);
+    }
     let came: Vec<u32> = (0..100).map(|_| sender.next(LONG).unwrap()).collect();
     assert!(start.elapsed() >= delay);
     assert_eq!(came, (0..100).collect::<Vec<_>>());
     relay.set(Conditions { up: Path { delay, overtaken: 30, ..Path::default() }, ..Conditions::default() });
-    (0..100).for_each(|number| sender.send(number));
+    for number in 0..100 {
+        sender.send(number);
+    }
     let came: Vec<u32> = (0..100).map(|_| sender.next(LONG).unwrap()).collect();
     assert!(!came.is_sorted(), "{came:?}");
     assert_eq!(came.iter().copied().collect::<BTreeSet<_>>().len(), 100, "all the same");

@@ -56,7 +56,9 @@ impl Net {
 
     /// The network of every agent is like this from now on.
     pub fn everywhere(&self, conditions: Conditions) {
-        self.relays.iter().for_each(|relay| relay.set(conditions));
+        for relay in &self.relays {
+            relay.set(conditions);
+        }
     }
 }
 
@@ -162,10 +164,16 @@ fn play(round: &Round) -> Result<Tally, Failure> {
             let there: Vec<&Relay> = there.map(|(_, relay)| relay).collect();
             match draw(&mut dice, nodes) {
                 Fault::Like(conditions, length) => {
-                    there.iter().for_each(|relay| relay.set(conditions));
+                    for relay in there {
+                        relay.set(conditions);
+                    }
                     std::thread::sleep(length);
                 }
-                Fault::Rebind => there.iter().for_each(|relay| relay.rebind()),
+                Fault::Rebind => {
+                    for relay in there {
+                        relay.rebind();
+                    }
+                }
                 Fault::Freeze(node, length) => {
                     net.troupe.freeze(node)?;
                     std::thread::sleep(length);
