@@ -11,7 +11,7 @@ use super::{Failure, Tally};
 use crate::sim::Violation;
 
 /// The longest pause between two pushes on one flow.
-const PAUSE: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_millis(1500);
 
 /// Has everybody push while `faults` breaks things, then lets all of it settle, and checks what is there.
 ///
