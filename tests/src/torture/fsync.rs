@@ -41,7 +41,7 @@ fn judge(met: &Met<'_>) -> Result<(), String> {
         Some(status) if status.code().is_none_or(|code| code == 0) => {
             Err(format!("it ended with {status} after {failed}"))
         }
-        Some(_) if !met.said.contains("Next:") => Err(format!("it does not say what to do after {failed}")),
+        Some(_) if !met.said.contains(met.next) => Err(format!("it does not say what to do after {failed}")),
         Some(_) => Ok(()),
     }
 }
