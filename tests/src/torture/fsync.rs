@@ -31,17 +31,17 @@ pub fn play(round: &Round, most: u64) -> Result<Tally, Failure> {
     inject::play(round, &series, most)
 }
 
-/// After a failure in the journal it stopped, said why and what to do, and did not say that all was well. What is
-/// derived from the journal, or kept beside it, may be made again meanwhile.
+/// After a failure in a segment of the journal it stopped, said why and what to do, and did not say that all was well.
+/// What is derived from the journal or kept ready for it may be made again meanwhile.
 fn judge(met: &Met<'_>) -> Result<(), String> {
     let failed = met.calls.lines().find(|line| line.contains("INJECTED")).unwrap_or_default();
     match met.ended {
-        None if failed.contains("/store/journal/") => Err(format!("it went on after {failed}")),
+        None if failed.contains("/store/journal/segment-") => Err(format!("it went on after {failed}")),
         None => Ok(()),
         Some(status) if status.code().is_none_or(|code| code == 0) => {
             Err(format!("it ended with {status} after {failed}"))
         }
-        Some(_) if !met.said.contains("Next:") => Err(format!("it does not say what to do after {failed}")),
+        Some(_) if !met.said.contains(met.next) => Err(format!("it does not say what to do after {failed}")),
         Some(_) => Ok(()),
     }
 }

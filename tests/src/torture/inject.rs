@@ -40,6 +40,17 @@ pub struct Met<'a> {
     pub ended: Option<ExitStatus>,
     /// What it wrote to its log since it was started.
     pub said: &'a str,
+    /// The words with which it says what to do, in the language it was started in.
+    pub next: &'a str,
+}
+
+/// Languages, and the words in each with which a program says what to do.
+const SPOKEN: [(&str, &str); 2] = [("en", "Next:"), ("nl", "Wat nu:")];
+
+/// The language for the process of a point.
+fn spoken(nth: u64) -> (&'static str, &'static str) {
+    let [english, dutch] = SPOKEN;
+    if nth.is_multiple_of(2) { english } else { dutch }
 }
 
 /// Whether `strace` is there to be used.
@@ -202,7 +213,7 @@ fn point(
     let calls = std::fs::read_to_string(&calls).unwrap_or_default();
     let said = std::fs::read(&log).map_err(setup)?;
     let said = String::from_utf8_lossy(said.get(before..).unwrap_or_default()).into_owned();
-    let met = Met { calls: &calls, ended, said: &said };
+    let met = Met { calls: &calls, ended, said: &said, next: spoken(nth).1 };
     if met.ended.is_none() && !met.calls.contains("INJECTED") {
         return Ok(false);
     }
@@ -221,7 +232,9 @@ fn watch(troupe: &Troupe, mut over: impl FnMut() -> bool) -> Result<(), Violatio
 fn way(series: &Series, nth: u64, calls: &PathBuf) -> Way {
     let Series { call, fault, .. } = series;
     let mut words: Vec<String> = ["-D", "-f", "-qq", "-y", "-o"].map(str::to_owned).to_vec();
+    let language = format!("SEINHUIS_LANG={}", spoken(nth).0);
     words.push(calls.to_string_lossy().into_owned());
+    words.extend(["-E".to_owned(), language]);
     // With a signal every call has to be looked at: strace does not send one from its filter.
     if !fault.contains("signal") {
         words.push("--seccomp-bpf".to_owned());

@@ -16,15 +16,17 @@ pub(super) const KIND: Kind = Kind {
 };
 
 /// Kills of one round, after which all of it is checked.
-const KILLS: u64 = 50;
+const KILLS: u64 = 100;
 /// How long processes run between two kills, at most: some are then still starting, most are not.
-const RUN: u64 = 700;
+const RUN: u64 = 600;
 /// How long a process is away, at most.
 const AWAY: u64 = 300;
 /// How often, in a hundred, two processes die at once.
-const TWO: u64 = 20;
+const TWO: u64 = 25;
 /// How often, in a hundred, all do.
-const ALL: u64 = 5;
+const ALL: u64 = 10;
+/// How often, in a hundred, somebody looks at the log before a kill.
+const LOOK: u64 = 30;
 
 /// Plays one history with so many kills, or as many as its time is enough for.
 ///
@@ -38,7 +40,9 @@ pub fn history(round: &Round, kills: u64) -> Result<(Tally, History), Failure> {
         let mut done = 0;
         while done < kills && Instant::now() < round.until {
             sleep(dice.between(0, RUN));
-            bystander.look(&troupe);
+            if dice.percent(LOOK) {
+                bystander.look(&troupe);
+            }
             let victims = match dice.between(0, 100) {
                 throw if throw < ALL => nodes.clone(),
                 throw => {

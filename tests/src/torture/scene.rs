@@ -11,7 +11,7 @@ use super::{Failure, Tally};
 use crate::sim::Violation;
 
 /// The longest pause between two pushes on one flow.
-const PAUSE: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_millis(1500);
 
 /// Lets nobody push any more when `faults` panics: its panic waits for all threads.
 struct EndsInPanic<'a>(&'a Traffic<'a>);
