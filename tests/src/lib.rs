@@ -6,12 +6,15 @@
 pub mod cases;
 pub mod export;
 pub mod forge;
+pub mod impair;
 pub mod load;
+pub mod netns;
 pub mod process;
 pub mod raw;
 pub mod samples;
 pub mod sim;
 pub mod stage;
+pub mod torture;
 
 pub use forge::Forge;
 pub use process::{Process, Program, Programs, Ran};

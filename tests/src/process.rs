@@ -119,6 +119,22 @@ impl Programs {
         spawn(self.command(program).args(args), log)
     }
 
+    /// As [`Self::start`], by way of another program that becomes it, such as `strace -D`: the process keeps its number.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_under<A: AsRef<OsStr>>(
+        &self,
+        (way, words): (&str, &[String]),
+        program: Program,
+        args: impl IntoIterator<Item = A>,
+        log: &Path,
+    ) -> io::Result<Process> {
+        let mut command = Command::new(way);
+        command.args(words).arg(&self.0).arg(program.word()).args(args);
+        spawn(command.env("SEINHUIS_LANG", "en").stdin(Stdio::null()), log)
+    }
+
     /// As [`Self::start`], for a process that may outlive its owner, such as one in a static: it ends with
     /// the process that started it, and then removes `dir`.
     ///
@@ -170,9 +186,7 @@ impl Process {
     /// # Errors
     /// When it has ended already.
     pub fn ask_to_stop(&self) -> io::Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("no such process number"))?;
-        Ok(kill_process(pid, Signal::TERM)?)
+        self.signal(Signal::TERM)
     }
 
     /// Asks it to stop (SIGTERM) and waits.
@@ -182,6 +196,28 @@ impl Process {
     pub fn stop(mut self, patience: Duration) -> io::Result<ExitStatus> {
         self.ask_to_stop()?;
         self.wait(patience)
+    }
+
+    /// Takes all processor time from it (SIGSTOP), as a machine does that is suspended; its sockets stay.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn thaw(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("no such process number"))?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Waits until it ends by itself.
@@ -199,6 +235,14 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
     }
 
     /// Whether it still runs.

@@ -240,6 +240,17 @@ impl Stage {
         std::fs::write(config, text + more)
     }
 
+    /// Has a member's agent reach the broker at another address than its card says, from its next attempt on.
+    ///
+    /// # Errors
+    /// When its settings cannot be written.
+    pub fn route(&self, member: &Member, address: &str) -> io::Result<()> {
+        let config = member.home.join("agent.toml");
+        let text = std::fs::read_to_string(&config)?;
+        let own = text.split("\n[transport]").next().unwrap_or_default();
+        std::fs::write(config, format!("{own}\n[transport]\nbroker = \"{address}\"\n"))
+    }
+
     /// The CA's folder.
     pub fn ca(&self) -> PathBuf {
         self.dir.join("ca")

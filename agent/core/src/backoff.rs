@@ -101,6 +101,26 @@ mod tests {
     }
 
     #[test]
+    fn after_three_days_in_vain_the_next_attempt_is_no_later_than_the_cap_and_a_stable_session_starts_over() {
+        let mut backoff = Backoff::default();
+        let (mut now, mut attempts) = (Timestamp(0), 0_u64);
+        // An attempt that nobody answers takes a quarter of a minute.
+        let in_vain = Span::seconds(15);
+        while now < Timestamp(Span::hours(72).0) {
+            let wait = backoff.failed(now, now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            assert!(wait <= CAP, "{wait:?} after {attempts} attempts");
+            now = now.plus(wait).plus(in_vain);
+            attempts += 1;
+        }
+        assert!(attempts >= Span::hours(72).0 / (CAP.0 + in_vain.0), "{attempts} attempts");
+        // A session that does not last changes nothing: the broker that comes back is not hammered.
+        backoff.connected(now);
+        assert_eq!(backoff.failed(now, CAP.0), CAP);
+        backoff.connected(now);
+        assert!(backoff.failed(now.plus(STABLE), u64::MAX) <= FIRST);
+    }
+
+    #[test]
     fn a_refusal_is_retried_slowly() {
         for chance in [0, 1, 59_999, u64::MAX] {
             let wait = Backoff::default().refused(Timestamp(0), chance);

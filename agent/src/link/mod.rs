@@ -5,13 +5,15 @@ mod lane;
 mod parting;
 mod session;
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, VarInt};
 use rustls_pki_types::CertificateDer;
 use seinhuis_agent_core::backoff::Backoff;
 use seinhuis_shared::ids::Oin;
@@ -29,6 +31,9 @@ use crate::home::Home;
 
 /// Longest wait for a connection, and for the answer to a hello or a request.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Most addresses of the broker's name that one attempt tries.
+const ADDRESSES: usize = 4;
 
 /// How the connection is doing, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -192,22 +197,32 @@ pub(crate) async fn dial(home: &Home) -> Result<(Endpoint, Connection), End> {
     let mut client = ClientConfig::new(Arc::new(crypto));
     client.transport_config(quic::transport(true, config.transport.segmentation_offload));
     let wanted = if config.transport.broker.is_empty() { &card.address } else { &config.transport.broker };
-    let (endpoint, address) = bind(wanted, config.transport.bind).await?;
-    let connecting = endpoint
-        .connect_with(client, address, &card.server_name)
-        .map_err(|error| Complaint::bug(format!("no connection can be made: {error}")))?;
-    match tokio::time::timeout(PATIENCE, connecting).await {
-        Ok(Ok(connection)) => {
-            let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<_>>().ok());
-            if let Err(end) = check_broker(&chain.unwrap_or_default(), card.oin) {
-                connection.close(VarInt::from_u32(0), b"");
-                return Err(end);
+    let endpoint = bind(config.transport.bind)?;
+    let ipv6 = endpoint.local_addr().is_ok_and(|at| at.is_ipv6());
+    let addresses = resolve(wanted, ipv6).await?;
+    // All of them together get no more time than one would.
+    let patience = PATIENCE / u32::try_from(addresses.len()).unwrap_or(1);
+    for address in addresses {
+        let connecting = endpoint
+            .connect_with(client.clone(), address, &card.server_name)
+            .map_err(|error| Complaint::bug(format!("no connection can be made: {error}")))?;
+        match tokio::time::timeout(patience, connecting).await {
+            Ok(Ok(connection)) => {
+                let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<_>>().ok());
+                if let Err(end) = check_broker(&chain.unwrap_or_default(), card.oin) {
+                    connection.close(VarInt::from_u32(0), b"");
+                    return Err(end);
+                }
+                return Ok((endpoint, connection));
             }
-            Ok((endpoint, connection))
+            // Nobody is there: the name's next address may be one that works, as when only IPv6 is broken.
+            Ok(Err(ConnectionError::TimedOut)) | Err(_) => {
+                tracing::debug!(%address, "no answer from this address");
+            }
+            Ok(Err(error)) => return Err(explain::connection(&error, wanted)),
         }
-        Ok(Err(error)) => Err(explain::connection(&error, wanted)),
-        Err(_) => Err(explain::silent(wanted)),
     }
+    Err(explain::silent(wanted))
 }
 
 /// Whether the certificate that TLS has verified is the broker's and not that of another party of the
@@ -227,7 +242,9 @@ fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<(), En
     )))
 }
 
-async fn bind(wanted: &str, local: SocketAddr) -> Result<(Endpoint, SocketAddr), End> {
+/// The addresses of the broker's name that a socket can reach, which is one of `ipv6` or not, in the order in which the
+/// system prefers them; at least one.
+async fn resolve(wanted: &str, ipv6: bool) -> Result<Vec<SocketAddr>, End> {
     let unknown = |cause: String| {
         End::Failed(Text::new(
             format!(
@@ -238,20 +255,29 @@ async fn bind(wanted: &str, local: SocketAddr) -> Result<(Endpoint, SocketAddr),
             ),
         ))
     };
-    let mut found = tokio::net::lookup_host(wanted).await.map_err(|error| unknown(error.to_string()))?;
-    let address = found.next().ok_or_else(|| unknown("no address".into()))?;
+    let found = tokio::net::lookup_host(wanted).await.map_err(|error| unknown(error.to_string()))?;
+    let found: Vec<SocketAddr> =
+        found.filter_map(|address| reachable(address, ipv6)).take(ADDRESSES).collect();
+    if found.is_empty() { Err(unknown("no address that this machine can reach".into())) } else { Ok(found) }
+}
+
+fn bind(local: SocketAddr) -> Result<Endpoint, Complaint> {
+    let failed = |error: &io::Error| Complaint::io(Doing::Socket, Path::new(&local.to_string()), error);
     let socket = quic::socket(local)
         // A machine without IPv6 still has IPv4.
         .or_else(|_| quic::socket(SocketAddr::from(([0, 0, 0, 0], local.port()))))
-        .map_err(|error| Complaint::io(Doing::Socket, std::path::Path::new(&local.to_string()), &error))?;
-    let ipv6 = socket.local_addr().is_ok_and(|at| at.is_ipv6());
-    let address = match address {
-        SocketAddr::V4(v4) if ipv6 => SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port())),
-        SocketAddr::V4(_) | SocketAddr::V6(_) => address,
-    };
-    let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
-        .map_err(|error| Complaint::io(Doing::Socket, std::path::Path::new(&local.to_string()), &error))?;
-    Ok((endpoint, address))
+        .map_err(|error| failed(&error))?;
+    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
+        .map_err(|error| failed(&error))
+}
+
+/// An address in the form that a socket takes, which is one of `ipv6` or not; none when it cannot reach it.
+fn reachable(address: SocketAddr, ipv6: bool) -> Option<SocketAddr> {
+    match address {
+        SocketAddr::V4(v4) if ipv6 => Some(SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port()))),
+        SocketAddr::V6(_) if !ipv6 => None,
+        SocketAddr::V4(_) | SocketAddr::V6(_) => Some(address),
+    }
 }
 
 #[cfg(test)]
@@ -312,6 +338,14 @@ mod tests {
         assert_eq!(missing, digest);
         assert!(submitted.try_recv().is_err());
         serving.abort();
+    }
+
+    #[test]
+    fn an_address_that_a_socket_cannot_reach_is_passed_over() {
+        let [v4, v6, mapped] = ["192.0.2.1:7443", "[2001:db8::1]:7443", "[::ffff:192.0.2.1]:7443"]
+            .map(|text| text.parse().unwrap());
+        assert_eq!((reachable(v4, false), reachable(v6, false)), (Some(v4), None));
+        assert_eq!((reachable(v4, true), reachable(v6, true)), (Some(mapped), Some(v6)));
     }
 
     #[tokio::test]
