@@ -12,6 +12,7 @@ pub mod raw;
 pub mod samples;
 pub mod sim;
 pub mod stage;
+pub mod torture;
 
 pub use forge::Forge;
 pub use process::{Process, Program, Programs, Ran};

@@ -26,6 +26,12 @@ pub enum Broken {
     Log,
     /// A packet outside the covenant was accepted.
     Covenant,
+    /// A packet is in an inbox that nobody pushed so.
+    Invented,
+    /// Packets of one sender, recipient and flow are not in the order in which they were pushed.
+    Order,
+    /// An honest party complains.
+    Alarm,
     /// Not everything was settled in time after the last fault.
     Stuck,
     /// A process did not start from what it made durable.
@@ -44,7 +50,8 @@ pub struct Violation {
 }
 
 impl Violation {
-    pub(super) fn new(broken: Broken, what: impl Into<String>) -> Self {
+    /// What broke, and how.
+    pub fn new(broken: Broken, what: impl Into<String>) -> Self {
         Self { broken, what: what.into() }
     }
 }
