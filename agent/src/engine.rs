@@ -362,7 +362,10 @@ fn durable(turn: &Turn) -> seinhuis_journal::Turn {
 /// What a failing store means for whoever runs the agent.
 pub fn store_complaint(error: &StoreError) -> Complaint {
     Complaint::usage(
-        Text::new(format!("De opslag van de agent: {error}"), format!("The agent's store: {error}")),
+        Text::new(
+            format!("De opslag van de agent: {}", error.dutch()),
+            format!("The agent's store: {error}"),
+        ),
         Text::new(
             "Wat bevestigd was, is bewaard. Herstel de oorzaak en start de agent opnieuw.",
             "What was confirmed is kept. Repair the cause and start the agent again.",

@@ -36,7 +36,7 @@ pub(crate) fn rows(store: &dyn Store) -> Result<Vec<TableRow>, StoreError> {
 /// A store's fault, told to the operator.
 pub(crate) fn complaint(error: &StoreError) -> Complaint {
     Complaint::usage(
-        Text::new(format!("De opslag weigert: {error}"), format!("The store refuses: {error}")),
+        Text::new(format!("De opslag weigert: {}", error.dutch()), format!("The store refuses: {error}")),
         Text::new(
             "Volg de aanwijzing in de melding; `seinhuis-broker doctor` toont de toestand. Wat aangenomen is, blijft bewaard.",
             "Follow the hint in the message; `seinhuis-broker doctor` shows the state. What was accepted is kept.",

@@ -7,6 +7,7 @@ pub mod cases;
 pub mod export;
 pub mod forge;
 pub mod load;
+pub mod power;
 pub mod process;
 pub mod raw;
 pub mod samples;

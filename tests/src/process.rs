@@ -43,6 +43,7 @@ pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
         "broker" => Some(seinhuis_broker::run(name("seinhuis-broker").chain(args))),
         "agent" => Some(seinhuis_agent::run(name("seinhuis-agent").chain(args))),
         "certs" => Some(seinhuis_certs::run(name("seinhuis-certs").chain(args))),
+        "power" => Some(crate::power::inside(name("power").chain(args))),
         _ => None,
     }
 }
@@ -160,6 +161,14 @@ impl Process {
     /// # Errors
     /// When it cannot be ended.
     pub fn kill(mut self) -> io::Result<()> {
+        self.end()
+    }
+
+    /// As [`Self::kill`], for who starts another in its place.
+    ///
+    /// # Errors
+    /// When it cannot be ended.
+    pub fn end(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())

@@ -9,6 +9,7 @@ mod table;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::power;
 use crate::process::Programs;
 use crate::sim::Violation;
 pub use table::{Line, Table};
@@ -26,7 +27,10 @@ pub struct Kind {
 }
 
 /// All kinds, in the order in which they take turns.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[
+    Kind { name: "power", fault: "loss of power under a file system", play: power::play_power },
+    Kind { name: "full", fault: "a write that does not fit on the disk", play: power::play_full },
+];
 
 /// One round that is to be played.
 #[derive(Debug, Clone)]
