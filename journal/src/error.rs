@@ -69,7 +69,7 @@ pub enum StoreError {
         cause: String,
     },
     /// The derived index failed while running.
-    #[error("the index in {} failed: {fault}. Restart the program: the index is rebuilt from the journal", path.display())]
+    #[error("the index in {} failed: {fault}. {}", path.display(), index_advice(fault))]
     Index {
         /// The index folder.
         path: PathBuf,
@@ -129,10 +129,14 @@ impl StoreError {
                 "deze opslag is gestopt na een eerdere fout: {cause}. Herstel de oorzaak en start het programma opnieuw; \
                  wat bevestigd was, is bewaard"
             ),
-            Self::Index { path, fault } => format!(
-                "de index in {} faalde: {fault}. Start het programma opnieuw: de index wordt herbouwd uit het journaal",
-                path.display()
-            ),
+            Self::Index { path, fault } => {
+                let next = if is_full(fault) {
+                    dutch_advice(io::ErrorKind::StorageFull)
+                } else {
+                    "Start het programma opnieuw: de index wordt herbouwd uit het journaal"
+                };
+                format!("de index in {} faalde: {fault}. {next}", path.display())
+            }
             Self::Settings { fault } => format!("onbruikbare instelling van de opslag: {fault}"),
             Self::NoFiles => {
                 "deze opslag staat alleen in het geheugen: er zijn geen bestanden om te kopiëren".into()
@@ -146,6 +150,19 @@ impl StoreError {
     /// Whether the store goes on after this error; only a turn refused before anything was written allows it.
     pub fn leaves_store_usable(&self) -> bool {
         matches!(self, Self::TooLarge { .. })
+    }
+}
+
+/// Whether there was no space, by what sled says of it: it keeps nothing but the text, of one kind or the other.
+fn is_full(fault: &str) -> bool {
+    ["StorageFull", "No space left"].iter().any(|word| fault.contains(word))
+}
+
+fn index_advice(fault: &str) -> &'static str {
+    if is_full(fault) {
+        advice(io::ErrorKind::StorageFull)
+    } else {
+        "Restart the program: the index is rebuilt from the journal"
     }
 }
 
@@ -203,5 +220,18 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn an_index_without_space_is_not_helped_by_a_restart() {
+        let full = io::Error::from_raw_os_error(28);
+        for fault in [format!("IO error: {full:?}"), sled::Error::Io(full).to_string()] {
+            let error = StoreError::Index { path: "/data/index".into(), fault };
+            assert!(error.to_string().contains("No space left on this disk"), "{error}");
+            assert!(error.dutch().contains("Geen ruimte meer"), "{}", error.dutch());
+        }
+        let other = StoreError::Index { path: "/data/index".into(), fault: "sled panicked".into() };
+        assert!(other.to_string().contains("rebuilt from the journal"), "{other}");
+        assert!(other.dutch().contains("herbouwd uit het journaal"), "{}", other.dutch());
     }
 }

@@ -12,6 +12,7 @@ pub mod process;
 pub mod raw;
 pub mod samples;
 pub mod sim;
+pub mod small;
 pub mod stage;
 pub mod torture;
 

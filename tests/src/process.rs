@@ -217,6 +217,19 @@ impl Drop for Process {
     }
 }
 
+/// Runs a command of the system that has to succeed.
+///
+/// # Errors
+/// When it does not: what it said.
+pub fn system(command: &mut Command) -> io::Result<()> {
+    let ran = command.output()?;
+    if ran.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    Err(io::Error::other(format!("{command:?}: {}", said.trim())))
+}
+
 /// Asks `check` again and again until it says yes.
 ///
 /// # Errors

@@ -15,7 +15,8 @@ fn play(fault: Fault, whose: Whose, cuts: usize, sham: usize) -> Option<Report> 
     let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap();
     let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
     let dir_path = dir.path().to_path_buf();
-    let plan = Plan { dir: dir_path, fault, whose, seed: 1, cuts, messages: 40, start_each: 6, sham };
+    let plan =
+        Plan { dir: dir_path, fault, whose, seed: 1, cuts, messages: 40, start_each: 6, sham, seconds: 600 };
     match power::run(&programs, &plan) {
         Ok(report) => Some(report),
         Err(Unable::Missing(what)) if std::env::var_os(REQUIRED).is_none() => {

@@ -121,16 +121,19 @@ fn read_agent(view: &View<'_>) -> Result<Held, Violation> {
         alarms: alarms.map(|alarm| format!("{} {}", alarm.kind, alarm.detail)).collect(),
         ..Held::default()
     };
-    for of in [table::OUTBOX, table::INBOX] {
-        for (key, value) in view.store.scan(of).map_err(setup)? {
-            match Write::read(of, &key, &value).map_err(setup)? {
-                Write::Outbox(_, row) => _ = held.outbox.insert(row.msg_id, *row),
-                Write::Inbox(at, row) => {
-                    let body = view.store.get(table::BODY, &position_key(at)).map_err(setup)?;
-                    held.inbox.push((*row, body.is_some()));
-                }
-                _ => return Err(setup("a row in a table of others")),
-            }
+    let rows = |of: u8| -> Result<Vec<Write>, Violation> {
+        let stored = view.store.scan(of).map_err(setup)?;
+        stored.iter().map(|(key, value)| Write::read(of, key, value).map_err(setup)).collect()
+    };
+    for write in rows(table::OUTBOX)? {
+        if let Write::Outbox(_, row) = write {
+            held.outbox.insert(row.msg_id, *row);
+        }
+    }
+    for write in rows(table::INBOX)? {
+        if let Write::Inbox(at, row) = write {
+            let body = view.store.get(table::BODY, &position_key(at)).map_err(setup)?;
+            held.inbox.push((*row, body.is_some()));
         }
     }
     Ok(held)
@@ -291,7 +294,9 @@ fn judge(
     let mut judge = Judge { broker, agents, found: Vec::new() };
     judge.once();
     judge.agree();
-    told.iter().for_each(|told| judge.told(told));
+    for one in told {
+        judge.told(one);
+    }
     if expect == Expect::Settled {
         judge.settled();
     }

@@ -144,17 +144,16 @@ impl<'a, T> Replay<'a, T> {
 /// Whether the disk keeps all of a write.
 fn keep(disk: &mut Blocks, (offset, bytes): (u64, &[u8]), kept: Kept, dice: &mut Dice) -> bool {
     let whole = match kept {
-        Kept::Nothing => return false,
+        Kept::Nothing => false,
         Kept::Everything => true,
-        Kept::Some => match dice.percent(50) {
-            true => true,
-            false => return false,
-        },
+        Kept::Some => dice.percent(50),
         Kept::Torn => dice.percent(30),
     };
     if whole {
         disk.write(offset, bytes);
-        return true;
+    }
+    if whole || kept != Kept::Torn {
+        return whole;
     }
     let sectors = bytes.chunks(SECTOR).zip((0..).map(|number: u64| offset + number * wide(SECTOR)));
     let mut all = true;

@@ -15,6 +15,7 @@ use fuser::{
 };
 
 use super::cut::{BLOCK, Blocks, Event};
+use crate::process::system;
 
 /// The disk's size in bytes.
 const SIZE: u64 = 256 << 20;
@@ -175,10 +176,10 @@ impl<T: Send + 'static> Disk<T> {
         if fresh {
             let block = BLOCK.to_string();
             let features = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
-            run(Command::new("mkfs.ext4").args(["-q", "-F", "-b", &block, "-E", features]).arg(&file))?;
+            system(Command::new("mkfs.ext4").args(["-q", "-F", "-b", &block, "-E", features]).arg(&file))?;
         }
         // The loop device goes with what is mounted from it.
-        run(Command::new("mount").args(["-t", "ext4", "-o", "loop,noatime"]).arg(&file).arg(at))?;
+        system(Command::new("mount").args(["-t", "ext4", "-o", "loop,noatime"]).arg(&file).arg(at))?;
         disk.mounted = at.to_path_buf();
         if fresh {
             std::fs::remove_dir(at.join("lost+found"))?;
@@ -190,7 +191,7 @@ impl<T: Send + 'static> Disk<T> {
     /// Has all that was written so far on stable storage, and begins to write down what happens from here on. Gives
     /// what the disk holds.
     pub(super) fn record(&self) -> io::Result<Blocks> {
-        run(Command::new("sync").arg("-f").arg(&self.mounted))?;
+        system(Command::new("sync").arg("-f").arg(&self.mounted))?;
         let mut state = lock(&self.state);
         state.record = Some(Vec::new());
         Ok(state.blocks.clone())
@@ -219,7 +220,7 @@ impl<T: Send + 'static> Disk<T> {
     /// Unmounts, once nobody uses it.
     pub(super) fn eject(mut self) -> io::Result<()> {
         let mounted = std::mem::take(&mut self.mounted);
-        run(Command::new("umount").arg(&mounted))?;
+        system(Command::new("umount").arg(&mounted))?;
         self.session.take().map_or(Ok(()), BackgroundSession::umount_and_join)
     }
 }
@@ -231,14 +232,4 @@ impl<T> Drop for Disk<T> {
             _ = Command::new("umount").arg("-l").arg(&self.mounted).status();
         }
     }
-}
-
-/// Runs a command of the system that has to succeed.
-pub(super) fn run(command: &mut Command) -> io::Result<()> {
-    let ran = command.output()?;
-    if ran.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    Err(io::Error::other(format!("{command:?}: {}", said.trim())))
 }

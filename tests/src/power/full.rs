@@ -1,18 +1,15 @@
 //! One party's disk is full, at every write in turn: nothing that was confirmed depends on what did not fit.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
-
-use rustix::fs::statvfs;
+use std::time::{Duration, Instant};
 
 use super::check::{Expect, examine};
-use super::disk::run;
 use super::town::{self, Agents, Ears, SENDERS, Told, drained};
 use super::{Plan, Report, setup, victim, wide};
 use crate::Process;
 use crate::process::{Programs, until};
 use crate::sim::{Broken, Dice, Violation};
+use crate::small::Small;
 use crate::stage::{PATIENCE, Stage};
 
 /// Most messages that are pushed before the disk is given space again, full or not. The journal writes into files it
@@ -25,40 +22,12 @@ const LARGE: u64 = 256 << 20;
 /// Room that is left at most, in bytes: one file of the journal and some of the index.
 const ROOM: u64 = 3 << 19;
 
-/// A file system in memory that is as large as it is told; taken away when dropped.
-struct Small(PathBuf);
-
-impl Small {
-    fn over(path: &Path) -> Result<Self, Violation> {
-        std::fs::create_dir_all(path).map_err(setup)?;
-        let options = format!("size={LARGE},mode=0700");
-        let mounted = run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path));
-        mounted.map(|()| Self(path.to_path_buf())).map_err(setup)
-    }
-
-    fn resize(&self, bytes: u64) -> Result<(), Violation> {
-        let options = format!("remount,size={bytes}");
-        run(Command::new("mount").args(["-o", &options]).arg(&self.0)).map_err(setup)
-    }
-
-    /// Leaves room for so many bytes more.
-    fn leave(&self, room: u64) -> Result<(), Violation> {
-        let now = statvfs(&self.0).map_err(setup)?;
-        self.resize((now.f_blocks - now.f_bfree) * now.f_frsize + room)
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 pub(super) async fn play(programs: &Programs, plan: &Plan) -> Result<Report, Violation> {
+    let begun = Instant::now();
     let mut dice = Dice::new(plan.seed);
     let town = plan.dir.join("town");
     let role = victim(plan.whose);
-    let disk = Small::over(&town.join(role.unwrap_or("broker")))?;
+    let disk = Small::over(&town.join(role.unwrap_or("broker")), LARGE).map_err(setup)?;
     let stage = town::found(programs, &town)?;
     let mut broker = stage.start_broker().map_err(setup)?;
     let ears = Arc::new(Ears::default());
@@ -66,11 +35,13 @@ pub(super) async fn play(programs: &Programs, plan: &Plan) -> Result<Report, Vio
     agents.start(&stage)?;
     agents.acquainted(&stage).await?;
     let mut report = Report::default();
-    for level in 0..plan.cuts {
+    let mut levels = 0;
+    while plan.goes_on(begun, levels) {
         // From nothing at all to about as much as a round takes, no step twice the same.
         let step = ROOM / wide(plan.cuts).max(1);
-        disk.leave(step * wide(level) + dice.between(0, step.max(1)))?;
+        disk.leave(step * levels + dice.between(0, step.max(1))).map_err(setup)?;
         traffic(&stage, role, &mut broker, &mut agents, &mut dice).await?;
+        levels += 1;
         let stopped = match role {
             Some(role) => agents.failed(role).await?,
             None => broker_failed(&stage, &mut broker)?,
@@ -80,7 +51,7 @@ pub(super) async fn play(programs: &Programs, plan: &Plan) -> Result<Report, Vio
             // On the disk that is still full it may start or not; whatever it does, nothing goes.
             drop(stage.start_broker());
         }
-        disk.resize(LARGE)?;
+        disk.resize(LARGE).map_err(setup)?;
         if stopped && role.is_none() {
             broker =
                 stage.start_broker().map_err(|error| Violation::new(Broken::Start, error.to_string()))?;
@@ -120,7 +91,7 @@ async fn traffic(
         if gone {
             return Ok(());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(dice.between(0, 200))).await;
+        tokio::time::sleep(Duration::from_millis(dice.between(0, 200))).await;
     }
     // What is under way gets to the full disk, or to its end.
     if role.is_none() {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::check::{Expect, examine};
 use super::cut::{Cut, Kept, Replay};
@@ -11,7 +12,7 @@ use super::{Plan, Report, setup, victim, wide};
 use crate::Process;
 use crate::process::Programs;
 use crate::sim::{Broken, Dice, Violation};
-use crate::stage::Stage;
+use crate::stage::{PATIENCE, Stage};
 
 /// Most messages that are pushed while the disk waits for its cut.
 const ROUND: usize = 60;
@@ -24,6 +25,7 @@ struct Victim {
 }
 
 pub(super) async fn play(programs: &Programs, plan: &Plan) -> Result<Report, Violation> {
+    let begun = Instant::now();
     let mut dice = Dice::new(plan.seed);
     let town = plan.dir.join("town");
     let role = victim(plan.whose);
@@ -36,7 +38,7 @@ pub(super) async fn play(programs: &Programs, plan: &Plan) -> Result<Report, Vio
     agents.start(&stage)?;
     agents.acquainted(&stage).await?;
     let mut report = Report::default();
-    for _ in 0..plan.cuts {
+    while plan.goes_on(begun, report.tally.faults) {
         let (lost, after) = cut(&stage, &victim, disk, (&mut broker, &mut agents), &mut dice).await?;
         disk = after;
         report.writes_lost += wide(lost);
@@ -45,7 +47,7 @@ pub(super) async fn play(programs: &Programs, plan: &Plan) -> Result<Report, Vio
     }
     drained(&stage, &mut broker)?;
     agents.stop().await;
-    broker.stop(crate::stage::PATIENCE).map_err(setup)?;
+    broker.stop(PATIENCE).map_err(setup)?;
     let told = ears.all();
     report.violations = examine(&stage, &told, Expect::Settled).await;
     let accepted = told.iter().filter(|told| matches!(told, Told::Accepted(..)));
@@ -71,7 +73,7 @@ async fn cut(
         }
         let (role, _) = SENDERS[usize::try_from(dice.between(0, 2)).unwrap_or_default()];
         agents.push(role, &samples[role]).await?;
-        tokio::time::sleep(std::time::Duration::from_millis(dice.between(0, 60))).await;
+        tokio::time::sleep(Duration::from_millis(dice.between(0, 60))).await;
     }
     disk.cut_after(0);
     match victim.role {

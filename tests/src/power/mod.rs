@@ -24,6 +24,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use clap::builder::PossibleValue;
 use clap::{Parser, ValueEnum};
@@ -87,6 +88,16 @@ pub struct Plan {
     /// Flushes that the disk only says it did: to show that this is noticed
     #[arg(long)]
     pub sham: usize,
+    /// Seconds after which no other cut is begun
+    #[arg(long)]
+    pub seconds: u64,
+}
+
+impl Plan {
+    /// Whether another cut is to be made, of a run that began then.
+    fn goes_on(&self, begun: Instant, done: u64) -> bool {
+        done < wide(self.cuts) && (done == 0 || begun.elapsed() < Duration::from_secs(self.seconds))
+    }
 }
 
 /// Why nothing was played.
@@ -173,7 +184,7 @@ pub fn run(programs: &Programs, plan: &Plan) -> Result<Report, Unable> {
         |value: Option<PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
     command.args(["--fault", &word(plan.fault.to_possible_value())]);
     command.args(["--whose", &word(plan.whose.to_possible_value())]);
-    command.args(["--seed", &plan.seed.to_string()]);
+    command.args(["--seed", &plan.seed.to_string(), "--seconds", &plan.seconds.to_string()]);
     for (name, count) in [
         ("--cuts", plan.cuts),
         ("--messages", plan.messages),
@@ -183,9 +194,8 @@ pub fn run(programs: &Programs, plan: &Plan) -> Result<Report, Unable> {
         command.args([name, &count.to_string()]);
     }
     // Its end of the pipe tells the process inside when this one is gone.
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    // Not `wait_with_output` on the child as it is: that closes standard input first.
-    let mut child = child;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    // Waiting would close it.
     let held = child.stdin.take();
     let ran = child.wait_with_output()?;
     drop(held);
@@ -238,6 +248,7 @@ fn play(round: &Round, fault: Fault, whose: Whose, cuts: usize) -> Result<Tally,
         messages: 120,
         start_each: 50,
         sham: 0,
+        seconds: round.until.saturating_duration_since(Instant::now()).as_secs(),
     };
     match run(&round.programs, &plan) {
         Ok(report) if report.violations.is_empty() => Ok(report.tally),

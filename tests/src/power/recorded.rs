@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::check::{Expect, examine};
 use super::cut::{Blocks, Cut, Event, Kept, Replay};
@@ -10,7 +11,10 @@ use super::town::{self, Agents, RECIPIENT, SENDERS, Told, drained};
 use super::{Plan, Report, setup, wide};
 use crate::process::Programs;
 use crate::sim::{Broken, Dice, Violation};
-use crate::stage::Stage;
+use crate::stage::{PATIENCE, Stage};
+
+/// Cuts that are made in one pass over the recording.
+const AT_A_TIME: usize = 20;
 
 /// What happened on the disk, and what it held before that.
 struct Recording {
@@ -19,29 +23,28 @@ struct Recording {
 }
 
 pub(super) async fn play(programs: &Programs, plan: &Plan) -> Result<Report, Violation> {
+    let begun = Instant::now();
     let mut dice = Dice::new(plan.seed);
     let at = plan.dir.join("disk");
     let (stage, recording) = record(programs, &at, plan, &mut dice).await?;
-    let cuts = moments(&recording.events, plan, &mut dice);
-    let count =
-        |wanted: fn(&Event<Told>) -> bool| recording.events.iter().filter(|event| wanted(event)).count();
-    let writes = count(|event| matches!(event, Event::Write(..)));
-    let flushes = count(|event| matches!(event, Event::Flush));
-    eprintln!("{writes} writes and {flushes} flushes are recorded");
-    let mut replay = Replay::new(recording.before, &recording.events);
     let mut report = Report::default();
-    for (number, cut) in (1..).zip(&cuts) {
-        let (blocks, lost) = replay.after(cut, &mut dice);
-        report.writes_lost += wide(lost);
-        let told: Vec<Told> = told_before(&recording.events, cut.at);
-        let settles = plan.start_each > 0 && number % plan.start_each == 0;
-        let found = after(&stage, &at, blocks, &told, settles).await;
-        let found = found.unwrap_or_else(|violation| vec![violation]);
-        report.violations.extend(found.into_iter().map(|one| {
-            let Violation { broken, what } = one;
-            Violation::new(broken, format!("{what}; seed {} cut {number}, {cut:?}", plan.seed))
-        }));
-        report.tally.faults += 1;
+    while plan.goes_on(begun, report.tally.faults) {
+        let mut replay = Replay::new(recording.before.clone(), &recording.events);
+        for cut in moments(&recording.events, plan, &mut dice) {
+            if !plan.goes_on(begun, report.tally.faults) {
+                break;
+            }
+            report.tally.faults += 1;
+            let (blocks, lost) = replay.after(&cut, &mut dice);
+            report.writes_lost += wide(lost);
+            let told = told_before(&recording.events, cut.at);
+            let settles = plan.start_each > 0 && report.tally.faults.is_multiple_of(wide(plan.start_each));
+            let found = after(&stage, &at, blocks, &told, settles).await;
+            let found = found.unwrap_or_else(|violation| vec![violation]);
+            report.violations.extend(found.into_iter().map(|Violation { broken, what }| {
+                Violation::new(broken, format!("{what}; seed {}, {cut:?}", plan.seed))
+            }));
+        }
     }
     let told = told_before(&recording.events, recording.events.len());
     let accepted = told.iter().filter(|told| matches!(told, Told::Accepted(..)));
@@ -79,7 +82,7 @@ async fn record(
         let (role, _) = SENDERS[usize::try_from(dice.between(0, 2)).unwrap_or_default()];
         agents.push(role, &samples[role]).await?;
         if dice.percent(30) {
-            tokio::time::sleep(std::time::Duration::from_millis(dice.between(1, 40))).await;
+            tokio::time::sleep(Duration::from_millis(dice.between(1, 40))).await;
         }
         if number == plan.messages / 3 {
             agents.stop_one(RECIPIENT).await;
@@ -101,14 +104,14 @@ async fn record(
     Ok((stage, Recording { before, events }))
 }
 
-/// The moments to cut at, in their order: half of them at a flush, the rest where something is not flushed.
+/// Some moments to cut at, in their order: half of them at a flush, the rest where something is not flushed.
 fn moments(events: &[Event<Told>], plan: &Plan, dice: &mut Dice) -> Vec<Cut> {
     let after = |wanted: fn(&Event<Told>) -> bool| -> Vec<usize> {
         (1..).zip(events).filter(|(_, event)| wanted(event)).map(|(at, _)| at).collect()
     };
     let flushes = after(|event| matches!(event, Event::Flush));
     let writes = after(|event| matches!(event, Event::Write(..)));
-    let mut cuts: Vec<Cut> = (0..plan.cuts)
+    let mut cuts: Vec<Cut> = (0..AT_A_TIME)
         .map(|number| {
             let at = if number % 2 == 0 {
                 // Just after or just before.
@@ -143,7 +146,7 @@ async fn after(
         town::accepted(&mut agents).await?;
         drained(stage, &mut broker)?;
         agents.stop().await;
-        broker.stop(crate::stage::PATIENCE).map_err(setup)?;
+        broker.stop(PATIENCE).map_err(setup)?;
         found = examine(stage, told, Expect::Settled).await;
     }
     disk.eject().map_err(setup)?;

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use seinhuis_agent::{Agent, AgentHandle, AgentOptions, Event, PushRequest, Stage as Fate, Target};
+use seinhuis_agent::{
+    Agent, AgentHandle, AgentOptions, Event, PushError, PushRequest, Stage as Fate, Target,
+};
 use seinhuis_shared::covenant::Step;
 use seinhuis_shared::ids::MsgId;
 use tokio::task::JoinHandle;
@@ -110,9 +113,13 @@ impl Agents {
     /// Pushes a message of a sender's and tells, now and when its fate is known.
     pub(super) async fn push(&mut self, role: &'static str, sample: &Sample) -> Result<(), Violation> {
         let (msg_id, agent) = (new_id(), self.get(role)?.clone());
-        // What came to nothing was not confirmed.
-        if agent.push(request(sample, msg_id)).await.is_err() {
-            return Ok(());
+        match agent.push(request(sample, msg_id)).await {
+            Ok(_) => {}
+            Err(PushError::Rejected(rejection)) => {
+                return Err(setup(format!("{role} may not push: {rejection:?}")));
+            }
+            // What came to nothing was not confirmed.
+            Err(PushError::Stopped) => return Ok(()),
         }
         (self.hear)(Told::Pushed(role, msg_id));
         let hear = Arc::clone(&self.hear);
@@ -165,15 +172,15 @@ impl Agents {
 
 /// Waits until `check` gives something.
 pub(super) async fn wait<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> Result<T, Violation> {
-    let end = std::time::Instant::now() + 2 * PATIENCE;
+    let end = Instant::now() + 2 * PATIENCE;
     loop {
         if let Some(there) = check().await {
             return Ok(there);
         }
-        if std::time::Instant::now() > end {
+        if Instant::now() > end {
             return Err(Violation::new(Broken::Stuck, format!("waited in vain: {what}")));
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
