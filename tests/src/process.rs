@@ -120,6 +120,22 @@ impl Programs {
         spawn(self.command(program).args(args), log)
     }
 
+    /// As [`Self::start`], by way of another program that becomes it, such as `strace -D`: the process keeps its number.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_under<A: AsRef<OsStr>>(
+        &self,
+        (way, words): (&str, &[String]),
+        program: Program,
+        args: impl IntoIterator<Item = A>,
+        log: &Path,
+    ) -> io::Result<Process> {
+        let mut command = Command::new(way);
+        command.args(words).arg(&self.0).arg(program.word()).args(args);
+        spawn(command.env("SEINHUIS_LANG", "en").stdin(Stdio::null()), log)
+    }
+
     /// As [`Self::start`], for a process that may outlive its owner, such as one in a static: it ends with
     /// the process that started it, and then removes `dir`.
     ///
@@ -200,6 +216,14 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
     }
 
     /// Whether it still runs.

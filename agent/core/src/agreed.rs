@@ -223,6 +223,12 @@ impl Agreed {
         told.is_some_and(|told| rotations < told)
     }
 
+    /// Whether the broker has told of more votes than this many.
+    fn tells_of_more_votes(&self, hash: &Digest, votes: usize) -> bool {
+        let told = self.known.get(hash).and_then(|told| usize::try_from(told.0).ok());
+        told.is_some_and(|told| votes < told)
+    }
+
     /// Whether the broker has more to tell about a version that names this organisation.
     pub(crate) fn is_behind_on(&self, party: Oin) -> bool {
         self.all.of(party).any(|one| self.behind(&one.compiled().hash()))
@@ -380,6 +386,9 @@ impl Core {
         };
         match self.agreed.all.learn(&hash, casts, own_voice) {
             Ok(()) => {}
+            // Overtaken by a newer answer, as above: what is known stands.
+            Err(Refusal::VoteOrder)
+                if casts.len() < before && self.agreed.tells_of_more_votes(&hash, casts.len()) => {}
             Err(Refusal::VoteOrder) if casts.len() < before => {
                 self.agreed.known.remove(&hash);
                 let detail = format!("{hash}: {} of {before}", casts.len());

@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 
 use crate::process::Programs;
 use crate::sim::{Broken, Violation};
-use crate::torture::{Failure, Round, Tally};
+use crate::torture::{Failure, Kind, Round, Tally};
 
 /// Set where what this needs has to be there.
 pub const REQUIRED: &str = "SEINHUIS_FUSE_REQUIRED";
@@ -213,11 +213,13 @@ fn victim(whose: Whose) -> Option<&'static str> {
     }
 }
 
-/// One round of the kind `power` of the torture: everybody's disk at once, then the broker's, then an agent's.
-///
-/// # Errors
-/// The promises that are broken.
-pub fn play_power(round: &Round) -> Result<Tally, Failure> {
+/// Power that goes away: everybody's at once, the broker's, an agent's.
+pub const POWER: Kind = Kind { name: "power", fault: "loss of power under ext4", play: play_power };
+
+/// A disk without space: the broker's, an agent's.
+pub const FULL: Kind = Kind { name: "full", fault: "a write that does not fit on the disk", play: play_full };
+
+fn play_power(round: &Round) -> Result<Tally, Failure> {
     match round.seed % 4 {
         0 => play(round, Fault::Power, Whose::Broker, 20),
         1 => play(round, Fault::Power, Whose::All, 100),
@@ -226,11 +228,7 @@ pub fn play_power(round: &Round) -> Result<Tally, Failure> {
     }
 }
 
-/// One round of the kind `full` of the torture: the broker's disk, then an agent's.
-///
-/// # Errors
-/// The promises that are broken.
-pub fn play_full(round: &Round) -> Result<Tally, Failure> {
+fn play_full(round: &Round) -> Result<Tally, Failure> {
     match round.seed % 3 {
         0 => play(round, Fault::Full, Whose::Recipient, 20),
         1 => play(round, Fault::Full, Whose::Broker, 20),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use seinhuis_agent_core::Track;
 use seinhuis_agent_core::rows::{Reached, Stage};
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::time::Span;
 
 use super::oracle::{Broken, Oracle, Violation};
@@ -85,7 +85,8 @@ impl World {
             let reached: BTreeMap<Oin, Reached> =
                 tracks.iter().map(|track| (track.to, track.reached())).collect();
             self.oracle.told(row.clone())?;
-            self.oracle.fate(&row, &inboxes, &reached)?;
+            let packet = row.packet.unwrap_or(Digest([0; 32]));
+            self.oracle.fate(id, (packet, &row.recipients), &inboxes, &reached)?;
             self.summary.accepted += 1;
         }
         Ok(())

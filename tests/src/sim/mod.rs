@@ -19,8 +19,7 @@ mod traffic;
 mod world;
 
 pub use oracle::{Broken, Oracle, Violation};
-pub(crate) use scenario::Dice;
-pub use scenario::{Fault, Sabotage, Scenario};
+pub use scenario::{Dice, Fault, Sabotage, Scenario};
 pub use world::Summary;
 
 use world::World;

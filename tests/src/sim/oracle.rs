@@ -86,8 +86,8 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// Sees what was agreed, and nothing else yet.
-    pub(super) fn new(agreed: &Compiled) -> Result<Self, Violation> {
+    /// Sees the log's key and what was agreed, and nothing else yet.
+    pub(crate) fn new(key: LogKey, agreed: &Compiled) -> Self {
         let covenant = agreed.covenant();
         let of = |roles: &[seinhuis_shared::covenant::Role]| {
             covenant
@@ -102,8 +102,8 @@ impl Oracle {
             let pairs = flow.routes.iter().map(|route| (of(&route.from), of(&route.to)));
             routes.insert(flow.id.clone(), pairs.collect());
         }
-        Ok(Self {
-            key: cast::log_key()?,
+        Self {
+            key,
             covenant: agreed.hash(),
             routes,
             log: Vec::new(),
@@ -113,7 +113,7 @@ impl Oracle {
             told: BTreeMap::new(),
             forbidden: BTreeSet::new(),
             receipts: CheckpointCache::default(),
-        })
+        }
     }
 
     /// The version that packets name; its routes are judged by what was agreed all the same.
@@ -137,7 +137,7 @@ impl Oracle {
     }
 
     /// The log as it is now: it has to go on from the log as it was.
-    pub(super) fn log_is(&mut self, entries: &[Vec<u8>], root: Digest) -> Result<(), Violation> {
+    pub(crate) fn log_is(&mut self, entries: &[Vec<u8>], root: Digest) -> Result<(), Violation> {
         if entries.get(..self.log.len()) != Some(self.log.as_slice()) {
             let what = format!("{} entries do not continue the {} before", entries.len(), self.log.len());
             return Err(Violation::new(Broken::Log, what));
@@ -227,16 +227,16 @@ impl Oracle {
         Ok(())
     }
 
-    /// What became of a message of which its sender was told that it was accepted, at the very end. `inboxes` are
-    /// the good packets of each partner, `reached` what the sender knows.
-    pub(super) fn fate(
+    /// What became of a message of which its sender was told that it was accepted, at the very end: as the `packet`
+    /// for these recipients. `inboxes` are the good packets of each partner, `reached` what the sender knows.
+    pub(crate) fn fate(
         &self,
-        row: &OutboxRow,
+        msg_id: MsgId,
+        (packet, recipients): (Digest, &[Oin]),
         inboxes: &BTreeMap<Oin, BTreeSet<Digest>>,
         reached: &BTreeMap<Oin, Reached>,
     ) -> Result<(), Violation> {
-        let packet = row.packet.unwrap_or(Digest([0; 32]));
-        for to in &row.recipients {
+        for to in recipients {
             let delivered = inboxes.get(to).is_some_and(|inbox| inbox.contains(&packet));
             let end = self.ended.get(&(packet, *to)).copied();
             let knows = reached.get(to).copied().unwrap_or(Reached::Accepted);
@@ -248,8 +248,7 @@ impl Oracle {
             };
             if !told {
                 let what = format!(
-                    "{} to {to}: in the inbox {delivered}, ended {end:?}, its sender knows {knows}",
-                    row.msg_id
+                    "{msg_id} to {to}: in the inbox {delivered}, ended {end:?}, its sender knows {knows}"
                 );
                 return Err(Violation::new(Broken::Lost, what));
             }

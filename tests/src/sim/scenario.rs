@@ -162,38 +162,40 @@ impl FromStr for Scenario {
 
 /// Chance from a seed.
 #[derive(Debug)]
-pub(crate) struct Dice {
+pub struct Dice {
     seed: u64,
     throws: u64,
 }
 
 impl Dice {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// The same seed always throws the same.
+    pub const fn new(seed: u64) -> Self {
         Self { seed, throws: 0 }
     }
 
     /// 32 bytes.
-    pub(crate) fn bytes(&mut self) -> [u8; 32] {
+    pub fn bytes(&mut self) -> [u8; 32] {
         self.throws += 1;
         sha256(&[self.seed.to_be_bytes(), self.throws.to_be_bytes()].concat()).0
     }
 
-    pub(crate) fn number(&mut self) -> u64 {
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
         u64::from_be_bytes(self.bytes().first_chunk().copied().unwrap_or_default())
     }
 
     /// From `low` up to and without `high`.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.number() % (high - low).max(1)
     }
 
     /// True so many times in a hundred.
-    pub(crate) fn percent(&mut self, share: u64) -> bool {
+    pub fn percent(&mut self, share: u64) -> bool {
         self.between(0, 100) < share
     }
 
     /// One of these, if there is one.
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         let count = u64::try_from(from.len()).unwrap_or(u64::MAX);
         let at = usize::try_from(self.between(0, count)).unwrap_or_default();
         from.get(at).copied()

@@ -132,7 +132,7 @@ impl World {
         let agents = cast::ROLES.map(|(number, _)| Agent::new(number, sabotage == Some(Sabotage::AgentDisk)));
         let agents = agents.into_iter().collect::<Result<Vec<_>, _>>()?;
         let processes = (0..=agents.len()).map(|_| Process::default()).collect();
-        let mut oracle = Oracle::new(&*cast::compiled(false)?)?;
+        let mut oracle = Oracle::new(cast::log_key()?, &*cast::compiled(false)?);
         oracle.trusts(compiled.hash());
         let mut world = Self {
             dice: Dice::new(scenario.seed),

@@ -1,13 +1,22 @@
 //! Faults in real processes: a partnership under traffic, broken in one way after another, and looked at from outside.
 //!
-//! Each [`Kind`] is one way to break things and one row of the table. [`run`] plays rounds of all kinds in turn until
-//! its time is over; [`Table`] is what `docs/reliability.md` quotes. A round sets its own processes going, breaks them,
+//! Each [`Kind`] is one way to break things and one row of the table. [`run`] plays rounds of one kind after the other; [`Table`] is what `docs/reliability.md` quotes. A round sets its own processes going, breaks them,
 //! lets everything settle without help, and holds what everybody was told against what is there.
 
+pub mod bystander;
+pub mod check;
+pub mod fsync;
+pub mod history;
+pub mod inject;
+pub mod kill;
+pub mod points;
+pub mod scene;
 mod table;
+pub mod traffic;
+pub mod troupe;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::power;
 use crate::process::Programs;
@@ -27,10 +36,7 @@ pub struct Kind {
 }
 
 /// All kinds, in the order in which they take turns.
-pub const KINDS: &[Kind] = &[
-    Kind { name: "power", fault: "loss of power under a file system", play: power::play_power },
-    Kind { name: "full", fault: "a write that does not fit on the disk", play: power::play_full },
-];
+pub const KINDS: &[Kind] = &[kill::KIND, points::KIND, fsync::KIND, power::POWER, power::FULL];
 
 /// One round that is to be played.
 #[derive(Debug, Clone)]
@@ -76,7 +82,7 @@ impl From<Violation> for Failure {
     }
 }
 
-/// Plays rounds of `kinds` in turn until `until`, each kind at least once; `tell` is told what goes on.
+/// Plays rounds of each of `kinds`, each for its share of the time and at least once; `tell` is told what goes on.
 ///
 /// A round that fails does not end the run. Its folder is kept, and how to play it again is told.
 ///
@@ -86,43 +92,41 @@ pub fn run(
     programs: &Programs,
     kinds: &[Kind],
     seed: u64,
-    until: Instant,
+    time: Duration,
     tell: &mut dyn FnMut(&str),
 ) -> std::io::Result<Table> {
     let mut table = Table::of(kinds);
-    for seed in seed.. {
-        for kind in kinds {
+    let share = time / u32::try_from(kinds.len()).unwrap_or(1).max(1);
+    for kind in kinds {
+        let until = Instant::now() + share;
+        for seed in seed.. {
             let dir = tempfile::Builder::new().prefix("seinhuis-torture-").tempdir()?;
-            let dir_path = dir.path().to_path_buf();
             let begun = Instant::now();
-            let round = Round { programs: programs.clone(), dir: dir_path, seed, until };
+            let round = Round { programs: programs.clone(), dir: dir.path().to_path_buf(), seed, until };
             let played = (kind.play)(&round);
-            match &played {
-                Ok(tally) => tell(&format!(
-                    "{} seed {seed}: {} faults, {} packets, {} s",
-                    kind.name,
-                    tally.faults,
-                    tally.confirmed,
-                    begun.elapsed().as_secs()
-                )),
-                Err(failure) => {
-                    let kept = dir.keep();
-                    let what: Vec<String> =
-                        failure.violations.iter().map(|one| format!("\n  {one}")).collect();
-                    tell(&format!(
-                        "{} seed {seed} FAILED:{}\n  again: --only {} --seed {seed}; its folder: {}",
-                        kind.name,
-                        what.concat(),
-                        kind.name,
-                        kept.display()
-                    ));
-                }
+            tell(&told(kind, seed, begun.elapsed(), &played));
+            if played.is_err() {
+                tell(&format!("  its folder is kept: {}", dir.keep().display()));
             }
             table.add(kind.name, &played);
-        }
-        if Instant::now() >= until {
-            break;
+            if Instant::now() >= until {
+                break;
+            }
         }
     }
     Ok(table)
+}
+
+/// What became of a round, and how to play it again if that is called for.
+fn told(kind: &Kind, seed: u64, took: Duration, played: &Result<Tally, Failure>) -> String {
+    let (name, seconds) = (kind.name, took.as_secs());
+    match played {
+        Ok(Tally { faults, confirmed }) => {
+            format!("{name} seed {seed}: {faults} faults, {confirmed} packets, {seconds} s")
+        }
+        Err(failure) => {
+            let what: String = failure.violations.iter().map(|one| format!("\n  {one}")).collect();
+            format!("{name} seed {seed} FAILED after {seconds} s; again: --only {name} --seed {seed}{what}")
+        }
+    }
 }

@@ -245,6 +245,20 @@ fn a_broker_that_keeps_votes_back_is_noticed() {
 }
 
 #[test]
+fn votes_in_an_answer_that_was_overtaken_are_not_missed() {
+    let compiled = version();
+    let (_, [_, _, mut youth, _]) = partnership();
+    youth.step([known(&compiled, 0), known(&compiled, 1)], NOW);
+    let one = cast(&compiled, 1, Word::Accept, NOW);
+    // Each question has a stream of its own: the answer to the first comes last.
+    youth.step([given(&compiled, vec![one])], NOW);
+    youth.step([given(&compiled, vec![])], NOW);
+    assert!(youth.alarms().is_empty(), "{:?}", youth.alarms());
+    youth.step([known(&compiled, 0), given(&compiled, vec![])], NOW);
+    assert_eq!(youth.alarms(), [AlarmKind::VotesMissing], "a broker that forgot it");
+}
+
+#[test]
 fn a_hostile_broker_fills_nothing() {
     let mut youth = Node::new(3);
     for number in 0..80 {
