@@ -83,6 +83,19 @@ pub enum EngineError {
     Contradicted(Box<Contradiction>),
 }
 
+impl EngineError {
+    /// The same in Dutch, for the operator.
+    pub fn dutch(&self) -> String {
+        match self {
+            Self::Store(error) => error.dutch(),
+            Self::Sign(fault) => format!("het controlepunt van het log kan niet worden ondertekend: {fault}"),
+            Self::Contradicted(one) => {
+                format!("getuige {} spreekt dit log tegen: {}", one.witness, one.claim)
+            }
+        }
+    }
+}
+
 /// Counts since the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {

@@ -85,7 +85,7 @@ pub enum StoreError {
         cause: String,
     },
     /// The derived index failed while running.
-    #[error("the index in {} failed: {fault}. Restart the program: the index is rebuilt from the journal", path.display())]
+    #[error("the index in {} failed: {fault}. {}", path.display(), index_advice(fault))]
     Index {
         /// The index folder.
         path: PathBuf,
@@ -116,9 +116,69 @@ impl StoreError {
         Self::Damaged { path: path.to_path_buf(), offset, fault: fault.into() }
     }
 
+    /// The same in Dutch; what the operating system or sled said stays as it is.
+    pub fn dutch(&self) -> String {
+        match self {
+            Self::Io { path, source, .. } => format!(
+                "een bewerking op {} is niet gelukt ({source}). {}",
+                path.display(),
+                dutch_advice(source.kind())
+            ),
+            Self::Damaged { path, offset, fault } => format!(
+                "{} is beschadigd vanaf byte {offset} ({fault}). Er is niets veranderd. Maak een kopie van de hele map, \
+                 controleer de schijf en zet deze map terug uit een reservekopie",
+                path.display()
+            ),
+            Self::Missing { number, path } => format!(
+                "segment {number} ontbreekt: {} bestaat niet. Iemand of iets verwijderde een deel van het journaal; zet \
+                 het bestand terug, of zet de hele map terug uit een reservekopie",
+                path.display()
+            ),
+            Self::InUse { path } => format!(
+                "{} is in gebruik door een ander proces. Stop dat eerst; twee schrijvers vernielen elkaars records",
+                path.display()
+            ),
+            Self::TooLarge { bytes, limit } => format!(
+                "deze beurt heeft {bytes} bytes nodig in het journaal, en {limit} is het meeste. Verdeel haar in kleinere"
+            ),
+            Self::Poisoned { cause } => format!(
+                "deze opslag is gestopt na een eerdere fout: {cause}. Herstel de oorzaak en start het programma opnieuw; \
+                 wat bevestigd was, is bewaard"
+            ),
+            Self::Index { path, fault } => {
+                let next = if is_full(fault) {
+                    dutch_advice(io::ErrorKind::StorageFull)
+                } else {
+                    "Start het programma opnieuw: de index wordt herbouwd uit het journaal"
+                };
+                format!("de index in {} faalde: {fault}. {next}", path.display())
+            }
+            Self::Settings { fault } => format!("onbruikbare instelling van de opslag: {fault}"),
+            Self::NoFiles => {
+                "deze opslag staat alleen in het geheugen: er zijn geen bestanden om te kopiëren".into()
+            }
+            Self::Closed => {
+                "de opslag van deze lezer is gesloten. Open haar opnieuw en neem een nieuwe lezer".into()
+            }
+        }
+    }
+
     /// Whether the store goes on after this error; only a turn refused before anything was written allows it.
     pub fn leaves_store_usable(&self) -> bool {
         matches!(self, Self::TooLarge { .. })
+    }
+}
+
+/// Whether there was no space, by what sled says of it: it keeps nothing but the text, of one kind or the other.
+fn is_full(fault: &str) -> bool {
+    ["StorageFull", "No space left"].iter().any(|word| fault.contains(word))
+}
+
+fn index_advice(fault: &str) -> &'static str {
+    if is_full(fault) {
+        advice(io::ErrorKind::StorageFull)
+    } else {
+        "Restart the program: the index is rebuilt from the journal"
     }
 }
 
@@ -139,23 +199,55 @@ fn advice(kind: io::ErrorKind) -> &'static str {
     }
 }
 
+fn dutch_advice(kind: io::ErrorKind) -> &'static str {
+    if kind == io::ErrorKind::StorageFull || kind == io::ErrorKind::QuotaExceeded {
+        "Geen ruimte meer op deze schijf: maak ruimte vrij of voeg ruimte toe, en start opnieuw; niets wat bevestigd was \
+         is verloren"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "Geef de gebruiker van dit programma lees- en schrijfrechten op dit pad en de mappen erboven"
+    } else if kind == io::ErrorKind::ReadOnlyFilesystem {
+        "Op deze schijf mag alleen gelezen worden: koppel haar schrijfbaar aan, of kies een andere map"
+    } else if kind == io::ErrorKind::NotADirectory || kind == io::ErrorKind::AlreadyExists {
+        "Er staat een bestand waar een map nodig is: zet het opzij, of kies een andere map"
+    } else if kind == io::ErrorKind::NotFound {
+        "Controleer het pad in de instellingen"
+    } else {
+        "Controleer de schijf en haar log, en start opnieuw; niets wat bevestigd was is verloren"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn texts_name_path_fault_and_next_step() {
-        for (kind, hint) in [
-            (io::ErrorKind::StorageFull, "No space left"),
-            (io::ErrorKind::PermissionDenied, "permission on this path"),
-            (io::ErrorKind::ReadOnlyFilesystem, "read-only"),
-            (io::ErrorKind::NotADirectory, "A file stands"),
+        for (kind, hint, dutch) in [
+            (io::ErrorKind::StorageFull, "No space left", "Geen ruimte"),
+            (io::ErrorKind::PermissionDenied, "permission on this path", "rechten op dit pad"),
+            (io::ErrorKind::ReadOnlyFilesystem, "read-only", "alleen gelezen"),
+            (io::ErrorKind::NotADirectory, "A file stands", "Er staat een bestand"),
         ] {
-            let text = StoreError::io("write", Path::new("/data/x"))(kind.into()).to_string();
+            let error = StoreError::io("write", Path::new("/data/x"))(kind.into());
+            let (text, other) = (error.to_string(), error.dutch());
+            assert!(other.contains("/data/x") && other.contains(dutch), "{other}");
             assert!(
                 text.contains("/data/x") && text.contains("cannot write") && text.contains(hint),
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn an_index_without_space_is_not_helped_by_a_restart() {
+        let full = io::Error::from_raw_os_error(28);
+        for fault in [format!("IO error: {full:?}"), sled::Error::Io(full).to_string()] {
+            let error = StoreError::Index { path: "/data/index".into(), fault };
+            assert!(error.to_string().contains("No space left on this disk"), "{error}");
+            assert!(error.dutch().contains("Geen ruimte meer"), "{}", error.dutch());
+        }
+        let other = StoreError::Index { path: "/data/index".into(), fault: "sled panicked".into() };
+        assert!(other.to_string().contains("rebuilt from the journal"), "{other}");
+        assert!(other.dutch().contains("herbouwd uit het journaal"), "{}", other.dutch());
     }
 }

@@ -9,10 +9,12 @@ pub mod forge;
 pub mod impair;
 pub mod load;
 pub mod netns;
+pub mod power;
 pub mod process;
 pub mod raw;
 pub mod samples;
 pub mod sim;
+pub mod small;
 pub mod stage;
 pub mod torture;
 

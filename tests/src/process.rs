@@ -43,6 +43,7 @@ pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
         "broker" => Some(seinhuis_broker::run(name("seinhuis-broker").chain(args))),
         "agent" => Some(seinhuis_agent::run(name("seinhuis-agent").chain(args))),
         "certs" => Some(seinhuis_certs::run(name("seinhuis-certs").chain(args))),
+        "power" => Some(crate::power::inside(name("power").chain(args))),
         _ => None,
     }
 }
@@ -176,6 +177,14 @@ impl Process {
     /// # Errors
     /// When it cannot be ended.
     pub fn kill(mut self) -> io::Result<()> {
+        self.end()
+    }
+
+    /// As [`Self::kill`], for who starts another in its place.
+    ///
+    /// # Errors
+    /// When it cannot be ended.
+    pub fn end(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
@@ -258,6 +267,19 @@ impl Drop for Process {
             _ = self.child.wait();
         }
     }
+}
+
+/// Runs a command of the system that has to succeed.
+///
+/// # Errors
+/// When it does not: what it said.
+pub fn system(command: &mut Command) -> io::Result<()> {
+    let ran = command.output()?;
+    if ran.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    Err(io::Error::other(format!("{command:?}: {}", said.trim())))
 }
 
 /// Asks `check` again and again until it says yes.

@@ -6,7 +6,6 @@ mod common;
 
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use common::{Scene, copy, put_back, town::sample};
 use seinhuis_shared::covenant::Step;
@@ -22,6 +21,7 @@ use seinhuis_shell::clock;
 use seinhuis_tests::forge::Lock;
 use seinhuis_tests::process::{self, Program, Ran};
 use seinhuis_tests::raw::Answer;
+use seinhuis_tests::small::Small;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Forge, Member, Raw, Stage};
 use tokio::runtime::Runtime;
@@ -388,43 +388,24 @@ fn a_flipped_byte_in_the_logs_files_is_found() {
 
 // Disks.
 
-/// A file system of its own over a folder; taken away when dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// `None`, said aloud, where mounting is not allowed.
-    fn over(path: &Path, mib: u32) -> Option<Self> {
-        std::fs::create_dir_all(path).unwrap();
-        let size = format!("size={mib}m,mode=0700");
-        let ran = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).output();
-        if ran.is_ok_and(|ran| ran.status.success()) {
-            return Some(Self(path.to_path_buf()));
-        }
-        eprintln!("SKIPPED: this user may not mount a file system, which this test needs");
-        None
+/// A small disk over a folder; `None`, said aloud, where mounting is not allowed.
+fn small_disk(path: &Path, mib: u64) -> Option<Small> {
+    let disk = Small::over(path, mib << 20);
+    if let Err(error) = &disk {
+        eprintln!("SKIPPED: this user may not mount a file system, which this test needs: {error}");
     }
-
-    fn remount(&self, options: &str) {
-        let options = format!("remount,{options}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
+    disk.ok()
 }
 
 /// A scene whose broker keeps its store on a disk of a few MiB.
-fn on_small_disk(mib: u32) -> Option<(Scene, Disk)> {
+fn on_small_disk(mib: u64) -> Option<(Scene, Small)> {
     let mut scene = Scene::unsigned(&["gemeente", "politie"]);
     scene.stage.watched = false;
     let stage = &scene.stage;
     stage.configure("\n[store]\nsegment_mib = 1\n").unwrap();
     let store = stage.broker_home().join("store");
     std::fs::remove_dir_all(&store).unwrap();
-    let disk = Disk::over(&store, mib)?;
+    let disk = small_disk(&store, mib)?;
     for member in &stage.members {
         stage.register(member).unwrap();
     }
@@ -482,7 +463,7 @@ fn a_full_disk_stops_the_broker_with_a_sentence_and_loses_nothing_accepted() {
     });
     running.stop(PATIENCE).unwrap();
     // With space, everything that was accepted arrives, and the next is accepted.
-    disk.remount("size=64m");
+    disk.resize(64 << 20).unwrap();
     let _running = scene.broker();
     let signer = Forge::of(stage, municipality).unwrap().key;
     runtime.block_on(async {
@@ -512,8 +493,8 @@ fn a_full_disk_stops_the_broker_with_a_sentence_and_loses_nothing_accepted() {
 fn a_disk_that_only_reads_is_named() {
     let Some((scene, disk)) = on_small_disk(12) else { return };
     let stage = &scene.stage;
-    disk.remount("ro");
+    disk.remount("ro").unwrap();
     complains(&broker(stage, &["run"]), 2, &["broker/store", "read-only"]);
-    disk.remount("rw");
+    disk.remount("rw").unwrap();
     let _broker = scene.broker();
 }

@@ -159,7 +159,7 @@ async fn asked_to_stop() {
 pub(super) fn stopped(error: &EngineError) -> Complaint {
     Complaint::usage(
         Text::new(
-            format!("De broker kan niet meer vastleggen en is gestopt: {error}"),
+            format!("De broker kan niet meer vastleggen en is gestopt: {}", error.dutch()),
             format!("The broker can no longer record and has stopped: {error}"),
         ),
         Text::new(

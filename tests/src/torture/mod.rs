@@ -19,6 +19,7 @@ pub mod troupe;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::power;
 use crate::process::Programs;
 use crate::sim::Violation;
 pub use table::{Line, Table};
@@ -36,7 +37,8 @@ pub struct Kind {
 }
 
 /// All kinds, in the order in which they take turns.
-pub const KINDS: &[Kind] = &[kill::KIND, points::KIND, fsync::KIND, network::KIND];
+pub const KINDS: &[Kind] =
+    &[kill::KIND, points::KIND, fsync::KIND, network::KIND, power::POWER, power::FULL];
 
 /// One round that is to be played.
 #[derive(Debug, Clone)]

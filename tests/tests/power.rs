@@ -1,0 +1,66 @@
+//! Disks that lose their power or have no space left: what was confirmed is there, once, and the log goes on.
+//!
+//! They need root, FUSE, loop devices, namespaces and `mkfs.ext4`; where one is missing they say so and are passed over,
+//! unless `SEINHUIS_FUSE_REQUIRED` is set.
+#![cfg(test)]
+
+use std::path::PathBuf;
+
+use seinhuis_tests::Programs;
+use seinhuis_tests::power::{self, Fault, Plan, REQUIRED, Report, Unable, Whose};
+use seinhuis_tests::sim::Broken;
+
+/// Plays a plan; none where this machine cannot.
+fn play(fault: Fault, whose: Whose, cuts: usize, sham: usize) -> Option<Report> {
+    let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap();
+    let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
+    let dir_path = dir.path().to_path_buf();
+    let plan =
+        Plan { dir: dir_path, fault, whose, seed: 1, cuts, messages: 40, start_each: 6, sham, seconds: 600 };
+    match power::run(&programs, &plan) {
+        Ok(report) => Some(report),
+        Err(Unable::Missing(what)) if std::env::var_os(REQUIRED).is_none() => {
+            eprintln!("SKIPPED: {what}");
+            None
+        }
+        Err(unable) => panic!("{unable}"),
+    }
+}
+
+fn holds(report: Option<Report>) {
+    let Some(report) = report else { return };
+    let violations: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
+    assert!(violations.is_empty(), "{violations:#?}");
+    assert!(report.tally.faults > 0 && report.tally.confirmed > 0, "{report:?}");
+}
+
+#[test]
+fn power_that_goes_away_at_any_moment_of_a_run_takes_nothing_that_was_confirmed() {
+    holds(play(Fault::Power, Whose::All, 12, 0));
+}
+
+#[test]
+fn agents_that_live_on_miss_nothing_at_a_broker_whose_power_went_away() {
+    holds(play(Fault::Power, Whose::Broker, 3, 0));
+}
+
+#[test]
+fn an_agent_whose_power_goes_away_loses_and_doubles_nothing() {
+    holds(play(Fault::Power, Whose::Recipient, 3, 0));
+    holds(play(Fault::Power, Whose::Sender, 3, 0));
+}
+
+#[test]
+fn a_disk_that_only_says_it_flushed_is_noticed() {
+    let Some(report) = play(Fault::Power, Whose::All, 4, 25) else { return };
+    let seen = |broken| report.violations.iter().any(|violation| violation.broken == broken);
+    assert!(seen(Broken::Lost) || seen(Broken::Log), "nobody notices: {report:?}");
+    assert!(!seen(Broken::Setup), "the file system itself comes back: {report:?}");
+}
+
+#[test]
+fn a_disk_without_space_takes_nothing_that_was_confirmed_and_says_why() {
+    holds(play(Fault::Full, Whose::Broker, 6, 0));
+    holds(play(Fault::Full, Whose::Recipient, 6, 0));
+    holds(play(Fault::Full, Whose::Sender, 6, 0));
+}
