@@ -1,6 +1,6 @@
 //! A submission lane: packets in, in order; verdicts out as their turns become durable.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quinn::{RecvStream, SendStream};
 use seinhuis_broker_core::admission::Received;
@@ -12,7 +12,7 @@ use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::{Deferred, Message as _, Verdict};
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::session::{Peer, resolve};
 use crate::engine::Attach;
@@ -24,6 +24,37 @@ const PROOF_RETRY: Span = Span::minutes(1);
 /// Bytes of answers gathered into one write.
 const GATHER: usize = 64 * 1024;
 
+/// What a lane has under way: its own places, and as many of its connection's.
+struct Places {
+    own: Semaphore,
+    /// Given back when the lane ends, however it ends.
+    of_connection: Mutex<Vec<OwnedSemaphorePermit>>,
+}
+
+impl Places {
+    /// Waits for a place; given back by [`Self::answered`]. `false` when the broker stops.
+    async fn take(&self, peer: &Peer) -> bool {
+        let Ok(place) = self.own.acquire().await else { return false };
+        let Ok(of_connection) = Arc::clone(&peer.answers).acquire_owned().await else { return false };
+        place.forget();
+        self.of_connection.lock().unwrap_or_else(PoisonError::into_inner).push(of_connection);
+        true
+    }
+
+    /// So many answers were written.
+    fn answered(&self, count: usize) {
+        let mut held = self.of_connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = held.len().saturating_sub(count);
+        held.truncate(left);
+        self.own.add_permits(count);
+    }
+
+    /// Waits until every answer was written.
+    async fn all_answered(&self) {
+        drop(self.own.acquire_many(u32::try_from(OUTSTANDING).unwrap_or(u32::MAX)).await);
+    }
+}
+
 /// Serves a lane whose first header was read.
 pub(crate) async fn run(
     peer: &Peer,
@@ -33,11 +64,10 @@ pub(crate) async fn run(
 ) -> Result<(), Refusal> {
     let id = peer.shared.lane_id();
     let (out, answers) = mpsc::unbounded_channel();
-    let places = Arc::new(Semaphore::new(OUTSTANDING));
-    let engine = &peer.shared.service.engine;
-    engine.bring(Some(Attach::Lane(id, out)), None, 0).await;
+    let places = Places { own: Semaphore::new(OUTSTANDING), of_connection: Mutex::default() };
+    peer.bring(Some(Attach::Lane(id, out)), None, (0, Vec::new())).await;
     let outcome = {
-        let reading = read(peer, id, recv, first, Arc::clone(&places));
+        let reading = read(peer, id, recv, first, &places);
         let writing = write(peer, send, answers, &places);
         tokio::pin!(reading, writing);
         tokio::select! {
@@ -46,10 +76,7 @@ pub(crate) async fn run(
                 Ok(()) => {
                     tokio::select! {
                         _ = peer.conn.closed() => Ok(()),
-                        all = places.acquire_many(u32::try_from(OUTSTANDING).unwrap_or(u32::MAX)) => {
-                            drop(all);
-                            Ok(())
-                        }
+                        () = places.all_answered() => Ok(()),
                         written = &mut writing => written,
                     }
                 }
@@ -58,7 +85,7 @@ pub(crate) async fn run(
             written = &mut writing => written,
         }
     };
-    engine.bring(Some(Attach::LaneClosed(id)), None, 0).await;
+    peer.bring(Some(Attach::LaneClosed(id)), None, (0, Vec::new())).await;
     if outcome.is_ok() {
         _ = send.finish();
     }
@@ -70,7 +97,7 @@ async fn read(
     id: seinhuis_broker_core::LaneId,
     mut recv: BufReader<RecvStream>,
     first: Header,
-    places: Arc<Semaphore>,
+    places: &Places,
 ) -> Result<(), Refusal> {
     let engine = &peer.shared.service.engine;
     let mut header = first;
@@ -81,21 +108,23 @@ async fn read(
         let kib = u32::try_from(header.length / 1024 + 1).unwrap_or(u32::MAX);
         // The connection's own share while the packet comes in: who stalls holds up nobody else.
         let Ok(share) = Arc::clone(&peer.reading).acquire_many_owned(kib).await else { return Ok(()) };
-        let Ok(place) = places.acquire().await else { return Ok(()) };
-        // Given back by the writer, one for each answer.
-        place.forget();
+        if !places.take(peer).await {
+            return Ok(());
+        }
         let bytes = match quic::payload(&mut recv, header).await {
             Ok(bytes) => bytes,
             Err(FrameError::Refused(refusal)) => return Err(refusal),
             Err(FrameError::Broken(_)) => return Ok(()),
         };
         // Of the whole, only what is complete takes up a part: the engine always gives that back.
-        let Ok(memory) = Arc::clone(&peer.shared.memory).acquire_many_owned(kib).await else { return Ok(()) };
+        let Some(memory) = peer.share.room(&peer.shared.memory, kib).await else { return Ok(()) };
         drop(share);
         let length = bytes.len();
-        let examined = Received::new(bytes, peer.oin).authenticate(&engine.directory());
+        let directory = engine.directory();
+        let examined =
+            peer.share.examine(|| Received::new(bytes, peer.oin).authenticate(&directory)).await;
         let input = Input::Submitted { conn: peer.id, lane: id, examined };
-        if !engine.bring_holding(input, length, memory).await {
+        if !peer.bring(None, Some(input), (length, memory)).await {
             return Err(Refusal::StorageFailed);
         }
         header = match quic::header(&mut recv).await {
@@ -110,7 +139,7 @@ async fn write(
     peer: &Peer,
     send: &mut SendStream,
     mut answers: mpsc::UnboundedReceiver<Send>,
-    places: &Semaphore,
+    places: &Places,
 ) -> Result<(), Refusal> {
     let mut buffer = Vec::new();
     while let Some(first) = answers.recv().await {
@@ -127,7 +156,7 @@ async fn write(
             return Ok(());
         }
         buffer.clear();
-        places.add_permits(count);
+        places.answered(count);
     }
     Ok(())
 }
