@@ -38,6 +38,8 @@ const TURN_INPUTS: usize = 1024;
 const TURN_BYTES: usize = 16 * FRAME_MAX;
 /// Log entries after which a turn takes no more inputs: what one acknowledgement leads to is many.
 const TURN_ENTRIES: usize = 8192;
+/// How long a turn takes inputs: who comes while it lasts waits for its end.
+const TURN_TIME: Duration = Duration::from_millis(20);
 /// How far apart turns start at least: see [`Pace`].
 const TURNS_APART: Duration = Duration::from_millis(4);
 /// Most inputs of one partner, over all its connections, and of the broker itself that wait for a turn; who brings
@@ -320,7 +322,13 @@ impl Worker {
             let mut turn = Turn::new(keys::random());
             let (mut inputs, mut bytes) = (0, 0);
             let mut held = Vec::new();
-            while inputs < TURN_INPUTS && bytes < TURN_BYTES && turn.entry_count() < TURN_ENTRIES {
+            let full = |inputs, bytes, turn: &Turn| {
+                inputs >= TURN_INPUTS
+                    || bytes >= TURN_BYTES
+                    || turn.entry_count() >= TURN_ENTRIES
+                    || started.elapsed() >= TURN_TIME
+            };
+            while !full(inputs, bytes, &turn) {
                 let Some(mut job) = lines.next() else { break };
                 inputs += 1;
                 held.append(&mut job.memory);

@@ -21,8 +21,7 @@ const GROWTH: f64 = 384.0;
 
 #[test]
 fn one_partner_that_floods_keeps_nobody_from_being_served_and_fills_no_memory() {
-    let plan =
-        Plan { rate: 2.0, quiet: Duration::from_secs(2), flooded: Duration::from_secs(25), lanes: 16 };
+    let plan = Plan { rate: 2.0, quiet: Duration::from_secs(2), flooded: Duration::from_secs(25), lanes: 16 };
     let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
     // That every honest message arrived is part of the run.
     let report = overload::run(&plan, programs, None).unwrap();

@@ -26,8 +26,8 @@ use crate::rows::{AlarmKind, ChainRow, OutboxRow, ReleaseRow, Stage, Write, posi
 use crate::turn::{Event, Pushed, Reply, Send, Turn};
 
 pub use release::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release};
-pub(crate) use room::{Room, Totals};
 pub use room::{OUTBOX_BYTES_MAX, OUTBOX_MAX};
+pub(crate) use room::{Room, Totals};
 
 /// Most packets submitted and not yet answered.
 pub const WINDOW_PACKETS: usize = 512;

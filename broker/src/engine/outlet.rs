@@ -132,7 +132,7 @@ fn size(send: &Send) -> usize {
             Send::Agreements { agreements, .. } => agreements.len() * 128,
             Send::Cases { cases, .. } => cases.len() * 128,
             Send::Notices { row, .. } => row.positions.len() * 256,
-            Send::Witnessed { witnessed, .. } => witnessed.checkpoint.len(),
+            Send::Witnessed { witnessed, .. } => witnessed.note.len(),
             _ => 0,
         }
 }

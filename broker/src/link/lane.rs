@@ -121,8 +121,7 @@ async fn read(
         drop(share);
         let length = bytes.len();
         let directory = engine.directory();
-        let examined =
-            peer.share.examine(|| Received::new(bytes, peer.oin).authenticate(&directory)).await;
+        let examined = peer.share.examine(|| Received::new(bytes, peer.oin).authenticate(&directory)).await;
         let input = Input::Submitted { conn: peer.id, lane: id, examined };
         if !peer.bring(None, Some(input), (length, memory)).await {
             return Err(Refusal::StorageFailed);

@@ -40,8 +40,9 @@ fn main() -> ExitCode {
         flooded: Duration::from_secs_f64(args.minutes * 60.0),
         lanes: usize::from(args.lanes),
     };
-    let measured =
-        std::env::current_exe().map_err(Into::into).and_then(|own| overload::run(&plan, Programs(own), args.dir.as_deref()));
+    let measured = std::env::current_exe()
+        .map_err(Into::into)
+        .and_then(|own| overload::run(&plan, Programs(own), args.dir.as_deref()));
     match measured {
         Ok(report) => {
             println!("{}", report.to_table());

@@ -84,7 +84,6 @@ async fn measure(plan: &Plan, stage: &Stage, broker: &Process) -> Result<Report,
     let alone = honest(&mut pair, plan.rate, plan.quiet).await?;
 
     eprintln!("· beside a flood");
-    let raw_error = |error| io::Error::other(format!("{error:?}"));
     let deaf_session = Raw::open(&deaf.home).await.map_err(flood::failed)?;
     let flood = flood::Flood::begin(stage, flooder, deaf, plan.lanes).await?;
     let gauge = Gauge::begin(broker.id());

@@ -99,7 +99,10 @@ impl Core {
                 "De wachtrij naar de broker is vol: er wachten {} berichten ({mib} MiB).",
                 waiting.messages
             ),
-            format!("The queue to the broker is full: {} messages ({mib} MiB) are waiting.", waiting.messages),
+            format!(
+                "The queue to the broker is full: {} messages ({mib} MiB) are waiting.",
+                waiting.messages
+            ),
         ))
     }
 }

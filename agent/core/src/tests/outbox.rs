@@ -470,7 +470,11 @@ fn what_waits_for_the_broker_is_bounded_and_the_bound_gives_way_again() {
         let most = youth.core.outbox.most;
         youth.restart(NOW);
         youth.core.outbox.most = most;
-        assert_eq!(youth.push(signal(2), NOW).unwrap_err().refusal, Refusal::OutboxFull, "after a restart too");
+        assert_eq!(
+            youth.push(signal(2), NOW).unwrap_err().refusal,
+            Refusal::OutboxFull,
+            "after a restart too"
+        );
         let answer = broker.accept(&packets[0], NOW);
         youth.step([Input::Verdict(answer)], NOW);
         assert_eq!(youth.core.status(NOW).outbox_percent, 0);

@@ -266,6 +266,8 @@ fn words_beyond_their_quota_are_put_off_by_what_they_cost() {
     ];
     for (price, word) in words {
         let mut broker = with(|quota| quota.words = rate(60, 3 * price));
+        // It voted when the covenant was agreed.
+        pass(&mut broker, Span::hours(1));
         let pol = broker.connect(Pol);
         for _ in 0..3 {
             assert_eq!(asked(&mut broker, pol, word()), None);
@@ -417,7 +419,7 @@ const TURNS: u64 = 4;
 /// line, as in the engine.
 fn crowded(quota: Quota) -> (Broker, Crowd) {
     let mut config = Config::new(ORIGIN, log_signer().public(), "broker/1");
-    (config.quota, config.mailbox_packets) = (quota, 60);
+    (config.quota, config.mailbox_packets) = (quota, 80);
     let mut broker = Broker::with(config, NOON).populated();
     let conns: BTreeMap<Org, ConnId> =
         Org::PARTIES.into_iter().map(|org| (org, broker.connect(org))).collect();

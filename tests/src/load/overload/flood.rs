@@ -81,7 +81,8 @@ impl Packets {
         let broken = |complaint: Complaint| io::Error::other(complaint.what.en);
         let forge = Forge::of(stage, from).map_err(broken)?;
         let signer = forge.key.public().thumbprint();
-        let stranger = Forge { key: SigningKey::from_seed(&keys::random()), ..Forge::of(stage, from).map_err(broken)? };
+        let stranger =
+            Forge { key: SigningKey::from_seed(&keys::random()), ..Forge::of(stage, from).map_err(broken)? };
         let sample = samples::among(&["jongerenwerk", "gemeente"])?
             .into_iter()
             .find(|sample| sample.flow == "F01")

@@ -132,7 +132,10 @@ impl Report {
                 &format!("  acknowledgement {name}"),
                 compare(&alone.acknowledged, &beside.acknowledged, quantile),
             );
-            row(&format!("  end to end      {name}"), compare(&alone.end_to_end, &beside.end_to_end, quantile));
+            row(
+                &format!("  end to end      {name}"),
+                compare(&alone.end_to_end, &beside.end_to_end, quantile),
+            );
         }
         for (name, held) in [("broker", self.broker()), ("agents + flood", self.own())] {
             row(
