@@ -326,7 +326,7 @@ impl Worker {
                 inputs >= TURN_INPUTS
                     || bytes >= TURN_BYTES
                     || turn.entry_count() >= TURN_ENTRIES
-                    || started.elapsed() >= TURN_TIME
+                    || (inputs > 0 && started.elapsed() >= TURN_TIME)
             };
             while !full(inputs, bytes, &turn) {
                 let Some(mut job) = lines.next() else { break };
