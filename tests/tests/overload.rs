@@ -8,13 +8,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::{Scene, push, town::sample, wait_for_inbox};
-use seinhuis_shared::limits::INFLIGHT_MAX;
+use seinhuis_shared::limits::{CONNECTIONS_PER_PARTNER, INFLIGHT_MAX};
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shell::grant::BrokerCard;
 use seinhuis_tests::forge::Lock;
 use seinhuis_tests::load::overload::{self, Plan};
-use seinhuis_tests::raw::Answer;
+use seinhuis_tests::raw::{self, Answer, RawError};
 use seinhuis_tests::{Forge, Programs, Raw};
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 /// MiB that a broker may take on while it is flooded; what waits for one partner is bounded to less.
 const GROWTH: f64 = 384.0;
@@ -78,4 +80,33 @@ fn a_recipient_that_does_not_read_slows_nobody_and_is_cut_off_all_the_same() {
     stage.broker(&["partner", "revoke", &deaf.oin]).unwrap();
     let ended = runtime.block_on(session.closed());
     assert_eq!(ended.refusal(), Some(Refusal::PartnerRevoked), "{ended:?}");
+}
+
+#[test]
+fn connections_that_say_nothing_are_bounded_for_each_partner() {
+    let scene = Scene::unwatched(&["jongerenwerk", "gemeente"]);
+    let stage = &scene.stage;
+    let _broker = scene.broker();
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let home = stage.member("jongerenwerk").home.clone();
+        let card = BrokerCard::load(&home.join("broker.json")).unwrap();
+        let mut connecting = JoinSet::new();
+        for _ in 0..4 * CONNECTIONS_PER_PARTNER {
+            let (home, card) = (home.clone(), card.clone());
+            connecting.spawn(async move { raw::connect(&home, &card).await });
+        }
+        let mut turned_away = 0;
+        let mut open = Vec::new();
+        while let Some(connected) = connecting.join_next().await {
+            open.extend(connected.unwrap());
+        }
+        for (_, conn) in &open {
+            // Those that are let in are closed too, some seconds later: they say no hello.
+            let reason = RawError::of(&conn.closed().await).refusal();
+            turned_away += usize::from(reason == Some(Refusal::AlreadyConnected));
+        }
+        assert!(turned_away > 0, "of {}", open.len());
+        Raw::open(&stage.member("gemeente").home).await.unwrap().close().await;
+    });
 }

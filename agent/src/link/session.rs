@@ -309,13 +309,18 @@ pub(super) async fn deliveries(connection: Connection, jobs: Sender<Job>, room: 
 
 /// What a broker tells beside offers.
 fn tidings(kind: Kind, bytes: Vec<u8>) -> Result<Input, Refusal> {
-    match kind {
-        Kind::Notices => Notices::parse(&bytes).map(|notices| Input::Notices(Box::new(notices))),
-        Kind::Agreements => Agreements::parse(&bytes).map(|told| Input::Agreements(told.agreements)),
-        Kind::Cases => Cases::parse(&bytes).map(|told| Input::Cases(told.cases)),
-        Kind::AddCheckpoint => Ok(Input::AddCheckpoint(bytes)),
-        Kind::Witnessed => Witnessed::parse(&bytes).map(Input::Witnessed),
-        _ => Err(Refusal::UnexpectedMessage),
+    if kind == Kind::Notices {
+        Notices::parse(&bytes).map(|notices| Input::Notices(Box::new(notices)))
+    } else if kind == Kind::Agreements {
+        Agreements::parse(&bytes).map(|told| Input::Agreements(told.agreements))
+    } else if kind == Kind::Cases {
+        Cases::parse(&bytes).map(|told| Input::Cases(told.cases))
+    } else if kind == Kind::AddCheckpoint {
+        Ok(Input::AddCheckpoint(bytes))
+    } else if kind == Kind::Witnessed {
+        Witnessed::parse(&bytes).map(Input::Witnessed)
+    } else {
+        Err(Refusal::UnexpectedMessage)
     }
 }
 

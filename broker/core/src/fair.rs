@@ -15,12 +15,15 @@ const BYTES_PER_WORK: usize = 4096;
 
 /// What an input costs the engine, in units of a small packet: of `bytes` that it brings, and of what it asks.
 pub fn work(input: &Input, bytes: usize) -> u64 {
-    let parts = match input {
-        Input::Acknowledged { examined: Ok(batch), .. } => batch.acknowledgement.items.len(),
-        Input::Submitted { examined: Ok(packet), .. } => packet.context().recipients.len(),
+    let parts = if let Input::Acknowledged { examined: Ok(batch), .. } = input {
+        batch.acknowledgement.items.len()
+    } else if let Input::Submitted { examined: Ok(packet), .. } = input {
+        packet.context().recipients.len()
+    } else if let Input::Request { ask: Ask::Propose(_) | Ask::Vote(_) | Ask::Rotate(_), .. } = input {
         // Everybody it concerns is told.
-        Input::Request { ask: Ask::Propose(_) | Ask::Vote(_) | Ask::Rotate(_), .. } => 16,
-        _ => 1,
+        16
+    } else {
+        1
     };
     u64::try_from(parts.saturating_add(bytes / BYTES_PER_WORK)).unwrap_or(u64::MAX).max(1)
 }

@@ -54,7 +54,7 @@ pub struct Quota {
     /// Refusals that are logged.
     pub refusals: Rate,
     /// Words other than packets: decisions, withdrawals, that a message was consumed, prekeys, votes and proposals. What
-    /// makes others do much counts for many: see [`price`].
+    /// makes others do much counts for many.
     pub words: Rate,
     /// Questions: for prekeys, covenants, cases, entries and proofs. What takes much reading counts for many.
     pub questions: Rate,

@@ -120,21 +120,21 @@ impl Over {
 
 /// About how much memory a send takes up.
 fn size(send: &Send) -> usize {
-    SMALL
-        + match send {
-            Send::Offer { bytes, receipt, .. } => {
-                let receipt = match receipt {
-                    ReceiptSource::Fresh(bytes) => bytes.len(),
-                    ReceiptSource::Stored { .. } => 0,
-                };
-                bytes.as_ref().map_or(0, |bytes| bytes.len()) + receipt
-            }
-            Send::Agreements { agreements, .. } => agreements.len() * 128,
-            Send::Cases { cases, .. } => cases.len() * 128,
-            Send::Notices { row, .. } => row.positions.len() * 256,
-            Send::Witnessed { witnessed, .. } => witnessed.note.len(),
-            _ => 0,
-        }
+    let lists = if let Send::Offer { bytes, receipt, .. } = send {
+        let receipt = if let ReceiptSource::Fresh(bytes) = receipt { bytes.len() } else { 0 };
+        bytes.as_ref().map_or(0, |bytes| bytes.len()) + receipt
+    } else if let Send::Agreements { agreements, .. } = send {
+        agreements.len() * 128
+    } else if let Send::Cases { cases, .. } = send {
+        cases.len() * 128
+    } else if let Send::Notices { row, .. } = send {
+        row.positions.len() * 256
+    } else if let Send::Witnessed { witnessed, .. } = send {
+        witnessed.note.len()
+    } else {
+        0
+    };
+    SMALL + lists
 }
 
 #[cfg(test)]

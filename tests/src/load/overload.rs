@@ -1,6 +1,6 @@
 //! Overload: what others notice of one partner that brings far more than passes, and what memory it costs.
 //!
-//! A pair of honest agents sends at a modest rate, first alone and then beside a flood ([`flood`]) to a recipient that
+//! A pair of honest agents sends at a modest rate, first alone and then beside a flood to a recipient that
 //! is connected and reads nothing. Measured in one run: latency and throughput of the honest pair in both, what the
 //! flood offered and what passed, and the resident memory of the broker and of this process, which holds the honest
 //! agents and the flood itself.

@@ -92,7 +92,7 @@ impl Core {
         if waiting.messages < most.messages && after <= most.bytes {
             return Ok(());
         }
-        let mib = waiting.bytes >> 20;
+        let mib = waiting.bytes / (1024 * 1024);
         Err(Rejection::new(
             Refusal::OutboxFull,
             format!(

@@ -280,8 +280,7 @@ impl Connection {
 }
 
 /// Until one of these has ended.
-async fn all(lanes: Vec<std::pin::Pin<Box<impl Future<Output = ()>>>>) {
-    let mut lanes = lanes;
+async fn all(mut lanes: Vec<std::pin::Pin<Box<impl Future<Output = ()>>>>) {
     std::future::poll_fn(|context| {
         let ended = lanes.iter_mut().any(|lane| lane.as_mut().poll(context).is_ready());
         if ended { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }

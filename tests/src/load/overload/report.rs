@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hdrhistogram::Histogram;
 use serde_json::Value;
 
+use super::super::figures::float;
 use super::flood::Counts;
 use super::{Memory, Noticed, PASSES, Plan};
 
@@ -32,11 +33,6 @@ pub struct Held {
     pub most: f64,
     /// MiB an hour, by least squares over the second half of the flood.
     pub slope: f64,
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-const fn float(number: u64) -> f64 {
-    number as f64
 }
 
 fn of(counter: &AtomicU64) -> u64 {
