@@ -361,8 +361,8 @@ refusals! {
         en "The content is not what the sender committed to." => "Investigate the sender.";
 
     MailboxFull = 601 "mailbox-full" Passing,
-        nl "De postbus van een ontvanger is vol, of wat daarin voor deze afzender is." => "De agent probeert het later opnieuw; waarschuw de ontvanger.",
-        en "A recipient's mailbox is full, or what there is of it for this sender." => "The agent tries again later; warn the recipient.";
+        nl "De postbus van een ontvanger is vol." => "De agent probeert het later opnieuw; waarschuw de ontvanger.",
+        en "A recipient's mailbox is full." => "The agent tries again later; warn the recipient.";
     Stopping = 602 "stopping" Passing,
         nl "De broker stopt of start juist." => "De agent probeert het later opnieuw.",
         en "The broker is stopping or just starting." => "The agent tries again later.";
