@@ -7,7 +7,8 @@ use seinhuis_broker_core::Rate;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::{
     MAILBOX_BYTES, MAILBOX_PACKETS, QUOTA_BYTES, QUOTA_BYTES_BURST, QUOTA_PACKETS, QUOTA_PACKETS_BURST,
-    QUOTA_REFUSALS, QUOTA_REFUSALS_BURST, QUOTA_REMEMBERED,
+    QUOTA_QUESTIONS, QUOTA_QUESTIONS_BURST, QUOTA_REFUSALS, QUOTA_REFUSALS_BURST, QUOTA_REMEMBERED,
+    QUOTA_WORDS, QUOTA_WORDS_BURST,
 };
 use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
@@ -92,6 +93,14 @@ pub struct Quota {
     pub refusals: u64,
     /// Most refusals at once, after a time with less.
     pub refusals_burst: u64,
+    /// Words other than packets a second.
+    pub words: u64,
+    /// Most such words at once.
+    pub words_burst: u64,
+    /// Questions a second.
+    pub questions: u64,
+    /// Most questions at once.
+    pub questions_burst: u64,
     /// Most packets whose outcome is remembered.
     pub remembered: usize,
 }
@@ -105,6 +114,10 @@ impl Default for Quota {
             bytes_burst: QUOTA_BYTES_BURST,
             refusals: QUOTA_REFUSALS,
             refusals_burst: QUOTA_REFUSALS_BURST,
+            words: QUOTA_WORDS,
+            words_burst: QUOTA_WORDS_BURST,
+            questions: QUOTA_QUESTIONS,
+            questions_burst: QUOTA_QUESTIONS_BURST,
             remembered: QUOTA_REMEMBERED,
         }
     }
@@ -118,6 +131,8 @@ impl Quota {
             packets: rate(self.packets.saturating_mul(60), self.packets_burst),
             bytes: rate(self.bytes.saturating_mul(60), self.bytes_burst),
             refusals: rate(self.refusals, self.refusals_burst),
+            words: rate(self.words.saturating_mul(60), self.words_burst),
+            questions: rate(self.questions.saturating_mul(60), self.questions_burst),
             remembered: self.remembered,
         }
     }
@@ -132,6 +147,10 @@ impl Quota {
             .or_else(|| (self.bytes_burst < 2 * 1024 * 1024).then_some(packet))
             .or_else(|| one("quota.refusals", self.refusals))
             .or_else(|| one("quota.refusals_burst", self.refusals_burst))
+            .or_else(|| one("quota.words", self.words))
+            .or_else(|| one("quota.words_burst", self.words_burst))
+            .or_else(|| one("quota.questions", self.questions))
+            .or_else(|| one("quota.questions_burst", self.questions_burst))
             .or_else(|| {
                 (self.remembered < 1000).then_some(("quota.remembered", "minstens 1000", "at least 1000"))
             })
@@ -295,18 +314,30 @@ mod tests {
     fn the_core_gets_the_quotas_that_are_configured() {
         assert_eq!(parse(BASIC_SAMPLE).unwrap().quota.of_core(), seinhuis_broker_core::Quota::default());
         let own = "\n[quota]\npackets = 2\npackets_burst = 3\nbytes = 4\nbytes_burst = 5000000\nrefusals = 6\n\
-                   refusals_burst = 7\nremembered = 8000\n";
+                   refusals_burst = 7\nwords = 8\nwords_burst = 9\nquestions = 10\nquestions_burst = 11\n\
+                   remembered = 8000\n";
         let quota = parse(&format!("{BASIC_SAMPLE}{own}")).unwrap().quota.of_core();
         let rate = |per_minute, burst| Rate { per_minute, burst };
         assert_eq!((quota.packets, quota.bytes), (rate(120, 3), rate(240, 5_000_000)));
         assert_eq!((quota.refusals, quota.remembered), (rate(6, 7), 8000));
+        assert_eq!((quota.words, quota.questions), (rate(480, 9), rate(600, 11)));
     }
 
     #[test]
     fn a_quota_that_lets_nothing_through_is_named() {
-        for key in
-            ["packets", "packets_burst", "bytes", "bytes_burst", "refusals", "refusals_burst", "remembered"]
-        {
+        for key in [
+            "packets",
+            "packets_burst",
+            "bytes",
+            "bytes_burst",
+            "refusals",
+            "refusals_burst",
+            "words",
+            "words_burst",
+            "questions",
+            "questions_burst",
+            "remembered",
+        ] {
             let complaint = parse(&format!("{BASIC_SAMPLE}\n[quota]\n{key} = 0\n")).unwrap_err();
             assert!(complaint.what.en.contains(&format!("quota.{key} ")), "{}", complaint.what.en);
         }

@@ -1,7 +1,10 @@
 //! The engine: one thread that owns core and store.
 //!
-//! Inputs queue up while a flush runs and share the next turn, so that one flush serves many packets.
+//! Inputs queue up while a flush runs and share the next turn, so that one flush serves many packets. They stand in
+//! a line for each partner, and each line has its fair turn ([`Fair`]): who brings much waits for itself alone.
 //! The order within a turn is the promise itself: decide, sign the head, make durable, send.
+
+mod outlet;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -9,10 +12,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use seinhuis_broker_core::{
-    Answer, CommandId, ConnId, Contradiction, Core, Directory, Grant, Input, LaneId, RequestId, Sealed, Send,
-    Turn, Watch,
+    Answer, CommandId, ConnId, Contradiction, Core, Directory, Fair, Grant, Input, LaneId, RequestId, Sealed,
+    Send, Turn, Watch, work,
 };
 use seinhuis_journal::{Stats, Store, StoreError};
+use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::FRAME_MAX;
 use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::refusal::Refusal;
@@ -20,11 +24,13 @@ use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shell::pace::Pace;
 use seinhuis_shell::{clock, keys};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::backup::{LogPoint, Point};
 use crate::logs::Logs;
 use crate::store;
+
+pub use outlet::{Inlet, Outlet, Over, outlet};
 
 /// Most inputs that share a turn.
 const TURN_INPUTS: usize = 1024;
@@ -32,23 +38,26 @@ const TURN_INPUTS: usize = 1024;
 const TURN_BYTES: usize = 16 * FRAME_MAX;
 /// Log entries after which a turn takes no more inputs: what one acknowledgement leads to is many.
 const TURN_ENTRIES: usize = 8192;
+/// How long a turn takes inputs: who comes while it lasts waits for its end.
+const TURN_TIME: Duration = Duration::from_millis(20);
 /// How far apart turns start at least: see [`Pace`].
 const TURNS_APART: Duration = Duration::from_millis(4);
-/// Most inputs waiting; those who bring more wait themselves.
-const QUEUE: usize = 4096;
+/// Most inputs of one partner, over all its connections, and of the broker itself that wait for a turn; who brings
+/// more waits itself.
+const PLACES: usize = TURN_INPUTS;
 
 /// Where answers go, handed over with the input that first names the receiver.
 #[derive(Debug)]
 pub enum Attach {
-    /// A connection's tasks. The channel is unbounded in type and bounded in fact, by the core's window.
-    Conn(ConnId, mpsc::UnboundedSender<Send>),
-    /// A lane's writer; bounded by the number of submissions the lane lets in.
+    /// A connection's tasks.
+    Conn(ConnId, Outlet),
+    /// A lane's writer; bounded by the number of submissions its connection lets in.
     Lane(LaneId, mpsc::UnboundedSender<Send>),
     /// A lane that is gone.
     LaneClosed(LaneId),
     /// A request's stream.
     Request(RequestId, oneshot::Sender<Send>),
-    /// Who asks witnesses that are no party.
+    /// Who asks witnesses that are no party; bounded by their number: each is asked one thing at a time.
     Outside(mpsc::UnboundedSender<Send>),
     /// Who copies what is committed.
     Still(oneshot::Sender<Result<Point, StoreError>>),
@@ -56,17 +65,35 @@ pub enum Attach {
     Command(CommandId, oneshot::Sender<Result<Answer, Refusal>>),
 }
 
+/// Who brings inputs: a partner, over all its connections, or the broker itself. Each has a line of its own.
+#[derive(Debug, Clone)]
+pub struct Bringer {
+    who: Option<Oin>,
+    places: Arc<Semaphore>,
+}
+
+impl Bringer {
+    /// A partner; nobody for the broker itself.
+    pub fn new(who: Option<Oin>) -> Self {
+        Self { who, places: Arc::new(Semaphore::new(PLACES)) }
+    }
+}
+
 /// One thing for the engine to do.
 #[derive(Debug)]
-pub struct Job {
+struct Job {
+    /// In whose line it stands.
+    who: Option<Oin>,
     /// Who gets the answers.
-    pub attach: Option<Attach>,
+    attach: Option<Attach>,
     /// What happened.
-    pub input: Option<Input>,
+    input: Option<Input>,
     /// Bytes the input brings, for the bound on a turn.
-    pub bytes: usize,
+    bytes: usize,
     /// Memory the input takes up; given back once its turn is durable.
-    pub memory: Option<OwnedSemaphorePermit>,
+    memory: Vec<OwnedSemaphorePermit>,
+    /// Its place in the line; given back once its turn has begun.
+    _place: OwnedSemaphorePermit,
 }
 
 /// Why the engine stopped.
@@ -110,7 +137,9 @@ pub struct Counts {
 /// A handle on the running engine.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    jobs: mpsc::Sender<Job>,
+    /// Unbounded in type; every job has one of its bringer's places.
+    jobs: mpsc::UnboundedSender<Job>,
+    own: Bringer,
     directory: Arc<RwLock<Arc<Directory>>>,
     grants: Arc<RwLock<Arc<Vec<Grant>>>>,
     counts: Arc<RwLock<Counts>>,
@@ -124,7 +153,7 @@ impl Engine {
         store: Box<dyn Store>,
         logs: Logs,
     ) -> (Self, JoinHandle<Result<(), EngineError>>) {
-        let (jobs, inbox) = mpsc::channel(QUEUE);
+        let (jobs, inbox) = mpsc::unbounded_channel();
         let directory = Arc::new(RwLock::new(core.directory()));
         let grants = Arc::new(RwLock::new(Arc::new(core.grants().to_vec())));
         let counts = Arc::new(RwLock::new(Counts { store: store.stats(), ..Counts::default() }));
@@ -144,19 +173,28 @@ impl Engine {
         };
         let thread = thread::Builder::new()
             .name("engine".into())
-            .spawn(move || worker.run(inbox))
+            .spawn(move || worker.run(Lines { inbox, fair: Fair::default() }))
             .unwrap_or_else(|_| thread::spawn(|| Err(EngineError::Sign("no thread can be started".into()))));
-        (Self { jobs, directory, grants, counts, watch }, thread)
+        (Self { jobs, own: Bringer::new(None), directory, grants, counts, watch }, thread)
     }
 
-    /// Brings an input; waits while the engine has too many. `false` once the engine has stopped.
+    /// Brings an input of the broker itself, as [`Self::bring_for`].
     pub async fn bring(&self, attach: Option<Attach>, input: Option<Input>, bytes: usize) -> bool {
-        self.jobs.send(Job { attach, input, bytes, memory: None }).await.is_ok()
+        self.bring_for(&self.own, attach, input, bytes, Vec::new()).await
     }
 
-    /// As [`Self::bring`], with the memory the input takes up, which is given back once it is durable.
-    pub async fn bring_holding(&self, input: Input, bytes: usize, memory: OwnedSemaphorePermit) -> bool {
-        self.jobs.send(Job { attach: None, input: Some(input), bytes, memory: Some(memory) }).await.is_ok()
+    /// Brings an input, with the memory it takes up, which is given back once it is durable; waits while too many of
+    /// the same bringer wait. `false` once the engine has stopped.
+    pub async fn bring_for(
+        &self,
+        by: &Bringer,
+        attach: Option<Attach>,
+        input: Option<Input>,
+        bytes: usize,
+        memory: Vec<OwnedSemaphorePermit>,
+    ) -> bool {
+        let Ok(place) = Arc::clone(&by.places).acquire_owned().await else { return false };
+        self.jobs.send(Job { who: by.who, attach, input, bytes, memory, _place: place }).is_ok()
     }
 
     /// Partners and covenants as of the last turn.
@@ -185,9 +223,41 @@ impl Engine {
     }
 }
 
+/// What waits for a turn, in a line for each who brings.
+struct Lines {
+    inbox: mpsc::UnboundedReceiver<Job>,
+    fair: Fair<Option<Oin>, Job>,
+}
+
+impl Lines {
+    /// Waits until there is something to do; `false` when there never will be.
+    fn wait(&mut self) -> bool {
+        if self.fair.is_empty() {
+            match self.inbox.blocking_recv() {
+                Some(job) => self.stand(job),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// The next job of whoever's turn it is, of all that are there by now.
+    fn next(&mut self) -> Option<Job> {
+        while let Ok(job) = self.inbox.try_recv() {
+            self.stand(job);
+        }
+        self.fair.pop()
+    }
+
+    fn stand(&mut self, job: Job) {
+        let cost = job.input.as_ref().map_or(1, |input| work(input, job.bytes));
+        self.fair.push(job.who, cost, job);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Outs {
-    conns: BTreeMap<ConnId, mpsc::UnboundedSender<Send>>,
+    conns: BTreeMap<ConnId, Outlet>,
     lanes: BTreeMap<LaneId, mpsc::UnboundedSender<Send>>,
     requests: BTreeMap<RequestId, oneshot::Sender<Send>>,
     outside: Option<mpsc::UnboundedSender<Send>>,
@@ -199,7 +269,7 @@ impl Outs {
     /// got is durable and is asked for again.
     fn dispatch(&mut self, send: Send) {
         let delivered = match send {
-            Send::Close { conn, .. } => self.conns.remove(&conn).is_some_and(|out| out.send(send).is_ok()),
+            Send::Close { conn, .. } => self.conns.remove(&conn).is_some_and(|out| out.send(send)),
             Send::Welcome { conn, .. }
             | Send::Offer { conn, .. }
             | Send::Agreements { conn, .. }
@@ -208,7 +278,11 @@ impl Outs {
             | Send::AddCheckpoint { conn, .. }
             | Send::Witnessed { conn, .. }
             | Send::Refuse { conn, request: None, .. } => {
-                self.conns.get(&conn).is_some_and(|out| out.send(send).is_ok())
+                let delivered = self.conns.get(&conn).is_some_and(|out| out.send(send));
+                if !delivered {
+                    self.conns.remove(&conn);
+                }
+                delivered
             }
             Send::Verdict { lane, .. } | Send::Deferred { lane, .. } => {
                 self.lanes.get(&lane).is_some_and(|out| out.send(send).is_ok())
@@ -253,23 +327,26 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, mut inbox: mpsc::Receiver<Job>) -> Result<(), EngineError> {
+    fn run(mut self, mut lines: Lines) -> Result<(), EngineError> {
         let mut pace = Pace::new(TURNS_APART);
         self.succeed()?;
-        while let Some(first) = inbox.blocking_recv() {
+        while lines.wait() {
             let started = pace.begin();
             let mut turn = Turn::new(keys::random());
             let (mut inputs, mut bytes) = (0, 0);
             let mut held = Vec::new();
-            let mut next = Some(first);
-            while let Some(mut job) = next.take() {
+            let full = |inputs, bytes, turn: &Turn| {
+                inputs >= TURN_INPUTS
+                    || bytes >= TURN_BYTES
+                    || turn.entry_count() >= TURN_ENTRIES
+                    || (inputs > 0 && started.elapsed() >= TURN_TIME)
+            };
+            while !full(inputs, bytes, &turn) {
+                let Some(mut job) = lines.next() else { break };
                 inputs += 1;
-                held.extend(job.memory.take());
+                held.append(&mut job.memory);
                 bytes += job.bytes;
                 self.take(job, &mut turn);
-                if inputs < TURN_INPUTS && bytes < TURN_BYTES && turn.entry_count() < TURN_ENTRIES {
-                    next = inbox.try_recv().ok();
-                }
             }
             if self.finish(turn, u64::try_from(inputs).unwrap_or(u64::MAX))? {
                 pace.started(started);

@@ -126,6 +126,14 @@ pub const QUOTA_BYTES_BURST: u64 = 1024 * 1024 * 1024;
 pub const QUOTA_REFUSALS: u64 = 120;
 /// Most refusals of one organisation that a broker logs at once, after a time with less.
 pub const QUOTA_REFUSALS_BURST: u64 = 10_000;
+/// Words of one organisation other than packets that a broker takes, a second.
+pub const QUOTA_WORDS: u64 = 200;
+/// Most words of one organisation other than packets that a broker takes at once, after a time with less.
+pub const QUOTA_WORDS_BURST: u64 = 20_000;
+/// Questions of one organisation that a broker answers, a second.
+pub const QUOTA_QUESTIONS: u64 = 200;
+/// Most questions of one organisation that a broker answers at once, after a time with less.
+pub const QUOTA_QUESTIONS_BURST: u64 = 20_000;
 /// Most outcomes of one sender's packets that a broker remembers.
 pub const QUOTA_REMEMBERED: usize = 1_000_000;
 /// Most hashes of an inclusion or consistency proof: one per bit of a 64-bit tree size, twice.

@@ -384,6 +384,12 @@ refusals! {
     OverQuota = 608 "over-quota" Passing,
         nl "Deze partner brengt meer tegelijk dan de broker van één partner aanneemt." => "De agent biedt het later vanzelf opnieuw aan; blijft dit, vraag de beheerder om een ruimer quotum.",
         en "This partner brings more at a time than the broker takes from one partner." => "The agent submits it again later by itself; if it persists, ask the operator for a larger quota.";
+    ReadsTooSlowly = 612 "reads-too-slowly" Passing,
+        nl "De agent leest niet of te traag wat de broker stuurt." => "De agent verbindt vanzelf opnieuw; blijft dit, kijk naar schijf, processor en verbinding van de machine van de agent.",
+        en "The agent does not read what the broker sends, or too slowly." => "The agent connects again by itself; if it persists, look at the disk, processor and connection of the agent's machine.";
+    OutboxFull = 613 "outbox-full" Passing,
+        nl "De wachtrij van deze agent naar de broker is vol." => "Bied het bericht later opnieuw aan; kijk met `seinhuis-agent status` of de broker bereikbaar is en wat hij uitstelt.",
+        en "This agent's queue to the broker is full." => "Push the message again later; see with `seinhuis-agent status` whether the broker is reachable and what it puts off.";
 }
 
 impl Refusal {
@@ -429,6 +435,8 @@ impl Refusal {
                 | Self::Stopping
                 | Self::StorageFailed
                 | Self::TooBusy
+                | Self::ReadsTooSlowly
+                | Self::OutboxFull
                 | Self::Unwitnessed
                 | Self::AwaitingWitnesses
                 | Self::OverQuota

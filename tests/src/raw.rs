@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig, VarInt,
+};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt, VerifiedReceipt};
 use seinhuis_shared::refusal::Refusal;
@@ -99,7 +101,7 @@ pub async fn connect_as(
     trust: &tls::Trust,
     card: &BrokerCard,
 ) -> Result<(Endpoint, Connection), RawError> {
-    dial(tls::client_config(identity, trust, Kx::Hybrid)?, card).await
+    dial(tls::client_config(identity, trust, Kx::Hybrid)?, card, quic::transport(true, true)).await
 }
 
 /// Connects without any certificate.
@@ -120,14 +122,18 @@ pub async fn connect_anonymously(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![tls::ALPN.to_vec()];
-    dial(config, card).await
+    dial(config, card, quic::transport(true, true)).await
 }
 
-async fn dial(rustls: rustls::ClientConfig, card: &BrokerCard) -> Result<(Endpoint, Connection), RawError> {
+async fn dial(
+    rustls: rustls::ClientConfig,
+    card: &BrokerCard,
+    transport: Arc<TransportConfig>,
+) -> Result<(Endpoint, Connection), RawError> {
     let bug = |text: String| RawError::Own(Complaint::bug(text));
     let crypto = QuicClientConfig::try_from(rustls).map_err(|error| bug(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(quic::transport(true, true));
+    config.transport_config(transport);
     let endpoint =
         Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(|error| bug(error.to_string()))?;
     let address: SocketAddr = card.address.parse().map_err(|_| bug("the card's address".into()))?;
@@ -145,6 +151,25 @@ impl Raw {
     pub async fn open(home: &Path) -> Result<Self, RawError> {
         let card = BrokerCard::load(&home.join("broker.json"))?;
         let (endpoint, conn) = connect(home, &card).await?;
+        Self::hello(endpoint, conn, &card, VERSION).await
+    }
+
+    /// As [`Self::open`], with room for this many bytes that were not read: a peer that soon has the broker stand still
+    /// in front of it.
+    ///
+    /// # Errors
+    /// A refusal, or how the connection ended.
+    pub async fn open_narrow(home: &Path, room: u32) -> Result<Self, RawError> {
+        let card = BrokerCard::load(&home.join("broker.json"))?;
+        let grant = Grant::load(&home.join("grant.json"))?;
+        let identity = grant.identity(&keys::load_tls(&home.join("keys/tls.key"))?)?;
+        let rustls = tls::client_config(&identity, &grant.trust()?, Kx::Hybrid)?;
+        let mut transport = TransportConfig::default();
+        transport
+            .stream_receive_window(VarInt::from_u32(room))
+            .receive_window(VarInt::from_u32(room))
+            .keep_alive_interval(Some(Duration::from_secs(5)));
+        let (endpoint, conn) = dial(rustls, &card, Arc::new(transport)).await?;
         Self::hello(endpoint, conn, &card, VERSION).await
     }
 
@@ -312,6 +337,11 @@ impl Raw {
             Ok(error) => RawError::of(&error),
             Err(_) => RawError::Ended("it stayed open".into()),
         }
+    }
+
+    /// Waits until the connection ends, for as long as that takes.
+    pub async fn closed_at_all(&self) -> RawError {
+        RawError::of(&self.conn.closed().await)
     }
 
     /// The log's public identity, from the broker card.

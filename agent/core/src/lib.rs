@@ -53,7 +53,10 @@ pub use follow::{Step, Track};
 pub use following::OfferedLog;
 pub use minimise::{PushRequest, Rejection, Target};
 pub use onward::{Grant, Source};
-pub use outbox::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release, WINDOW_BYTES, WINDOW_PACKETS};
+pub use outbox::{
+    HELD_BYTES_MAX, HELD_MAX, Held, OUTBOX_BYTES_MAX, OUTBOX_MAX, REASON_MAX, Release, WINDOW_BYTES,
+    WINDOW_PACKETS,
+};
 pub use ports::{Chance, Crypto, Locker, Ports, Pseudonyms, Recording};
 pub use records::pseudonym;
 pub use rotation::Turning;

@@ -1,6 +1,7 @@
 //! Outgoing messages: kept until a verdict is proved, submitted in order, with the same bytes every time.
 
 mod release;
+mod room;
 mod seal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,8 @@ use crate::rows::{AlarmKind, ChainRow, OutboxRow, ReleaseRow, Stage, Write, posi
 use crate::turn::{Event, Pushed, Reply, Send, Turn};
 
 pub use release::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release};
+pub use room::{OUTBOX_BYTES_MAX, OUTBOX_MAX};
+pub(crate) use room::{Room, Totals};
 
 /// Most packets submitted and not yet answered.
 pub const WINDOW_PACKETS: usize = 512;
@@ -79,6 +82,9 @@ pub(crate) struct Outbox {
     /// Recipients per flow that a waiting draft keeps from being overtaken.
     held: BTreeMap<(String, Oin), usize>,
     draft_bytes: usize,
+    sealed_bytes: u64,
+    /// What may wait.
+    pub(crate) most: Room,
     ready: BTreeSet<u64>,
     deferred: BTreeMap<u64, Timestamp>,
     /// The deferred again, by the instant at which their turn comes.
@@ -94,40 +100,7 @@ pub(crate) struct Outbox {
     totals: Totals,
 }
 
-/// How many messages came to each end, over the life of the store.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub(crate) done: u64,
-    pub(crate) refused: u64,
-    pub(crate) expired: u64,
-    pub(crate) denied: u64,
-}
-
-/// How many messages are where.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) drafts: usize,
-    pub(crate) held: usize,
-    pub(crate) ready: usize,
-    pub(crate) deferred: usize,
-    pub(crate) flying: usize,
-    pub(crate) totals: Totals,
-    pub(crate) oldest: Option<Timestamp>,
-}
-
 impl Outbox {
-    pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            drafts: self.drafts.len(),
-            held: self.unreleased.len(),
-            ready: self.ready.len(),
-            deferred: self.deferred.len(),
-            flying: self.flying.len(),
-            totals: self.totals,
-            oldest: self.open.values().next().map(|item| item.row.created),
-        }
-    }
-
     pub(crate) fn find(&self, msg_id: &MsgId) -> Option<(u64, Stage)> {
         self.known.get(msg_id).map(|known| (known.position, known.stage))
     }
@@ -205,6 +178,7 @@ impl Outbox {
         } else if let Some(packet) = item.row.packet {
             self.by_packet.insert(packet, position);
             self.ready.insert(position);
+            self.sealed_bytes = self.sealed_bytes.saturating_add(item.row.size);
         }
         self.open.insert(position, item);
     }
@@ -229,6 +203,7 @@ impl Outbox {
         }
         if let Some(packet) = item.row.packet {
             self.by_packet.remove(&packet);
+            self.sealed_bytes = self.sealed_bytes.saturating_sub(item.row.size);
         }
         self.ready.remove(&position);
         self.shown.remove(&position);
@@ -333,7 +308,11 @@ impl Core {
     ) {
         // What was pushed before is answered as it was; what an agent says of itself is always recorded.
         let known = self.outbox.known.contains_key(&request.msg_id);
-        let room = if known { Ok(()) } else { self.check_recording(ports) };
+        let room = if known {
+            Ok(())
+        } else {
+            self.check_recording(ports).and_then(|()| self.room_to_wait(request.body.len()))
+        };
         let result = room.and_then(|()| self.try_push(request, now, ports, turn));
         turn.replies.push(Reply { token, result });
     }

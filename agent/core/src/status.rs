@@ -34,6 +34,8 @@ pub struct Status {
     pub deferred: usize,
     /// Packets submitted and not yet answered.
     pub in_flight: usize,
+    /// Hundredths of the outbox's room that what waits takes up: at 100 nothing more can be pushed.
+    pub outbox_percent: u8,
     /// When the oldest message without an outcome was taken in.
     pub oldest: Option<Timestamp>,
     /// Messages accepted, refused and expired, over the life of the store.
@@ -97,6 +99,7 @@ impl Core {
             queued: counts.ready,
             deferred: counts.deferred,
             in_flight: counts.flying,
+            outbox_percent: counts.percent,
             oldest: counts.oldest,
             accepted: counts.totals.done,
             refused: counts.totals.refused,

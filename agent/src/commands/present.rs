@@ -416,7 +416,7 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
         "outbox": {
             "drafts": status.drafts, "held": status.held, "denied": status.denied, "queued": status.queued, "deferred": status.deferred,
             "in_flight": status.in_flight, "accepted": status.accepted, "refused": status.refused,
-            "expired": status.expired, "oldest": time(status.oldest),
+            "expired": status.expired, "oldest": time(status.oldest), "percent_full": status.outbox_percent,
         },
         "inbox": { "stored": status.received, "quarantined": status.quarantined },
         "bodies": {

@@ -54,7 +54,7 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
     rows.push((
         "outbox",
         format!(
-            "{} {}, {} {}, {} {}, {} {}, {} {}, {} {}, {} {}",
+            "{} {}, {} {}, {} {}, {} {}, {} {}, {} {}, {} {} ({} {})",
             number(value, "/outbox/held"),
             pick("wacht op vrijgave", "waiting for release"),
             number(value, "/outbox/drafts").saturating_add(number(value, "/outbox/queued")),
@@ -69,6 +69,8 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
             pick("verlopen", "expired"),
             number(value, "/outbox/denied"),
             pick("tegengehouden", "denied"),
+            number(value, "/outbox/percent_full"),
+            pick("% vol", "% full"),
         ),
     ));
     rows.push((

@@ -286,6 +286,7 @@ mod tests {
     use quinn::crypto::rustls::QuicServerConfig;
     use seinhuis_agent_core::{Input, Send};
     use seinhuis_shared::ids::Digest;
+    use seinhuis_shared::wire::{Cases, Message as _};
     use seinhuis_shell::grant::Kind;
     use seinhuis_shell::keys::TlsKey;
     use tokio::sync::mpsc;
@@ -296,20 +297,24 @@ mod tests {
 
     const BROKER: &str = "00000099000000009000";
 
-    /// A broker that accepts connections and says nothing.
-    fn broker(ca: &Ca) -> (String, tokio::task::JoinHandle<()>) {
+    fn listening(ca: &Ca) -> Endpoint {
         let key = TlsKey::generate().unwrap();
         let grant = ca.grant(BROKER, Kind::Broker, &key);
         let config =
             tls::server_config(&grant.identity(&key).unwrap(), &grant.trust().unwrap(), tls::Kx::Hybrid);
         let crypto = QuicServerConfig::try_from(config.unwrap()).unwrap();
-        let broker = Endpoint::new(
+        Endpoint::new(
             EndpointConfig::default(),
             Some(ServerConfig::with_crypto(Arc::new(crypto))),
             quic::socket(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap(),
             Arc::new(TokioRuntime),
         )
-        .unwrap();
+        .unwrap()
+    }
+
+    /// A broker that accepts connections and says nothing.
+    fn broker(ca: &Ca) -> (String, tokio::task::JoinHandle<()>) {
+        let broker = listening(ca);
         let address = broker.local_addr().unwrap().to_string();
         let serving = tokio::spawn(async move {
             let mut connections = vec![];
@@ -318,6 +323,20 @@ mod tests {
             }
         });
         (address, serving)
+    }
+
+    /// A broker with its side of the first connection, for the test to speak on.
+    fn telling_broker(
+        ca: &Ca,
+    ) -> (String, tokio::sync::oneshot::Receiver<Connection>, tokio::task::JoinHandle<()>) {
+        let broker = listening(ca);
+        let address = broker.local_addr().unwrap().to_string();
+        let (out, connection) = tokio::sync::oneshot::channel();
+        let serving = tokio::spawn(async move {
+            _ = out.send(broker.accept().await.unwrap().await.unwrap());
+            broker.wait_idle().await;
+        });
+        (address, connection, serving)
     }
 
     #[tokio::test]
@@ -346,6 +365,36 @@ mod tests {
             .map(|text| text.parse().unwrap());
         assert_eq!((reachable(v4, false), reachable(v6, false)), (Some(v4), None));
         assert_eq!((reachable(v4, true), reachable(v6, true)), (Some(mapped), Some(v6)));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_tells_without_end_fills_its_own_stream_and_no_memory_here() {
+        let ca = Ca::new();
+        let (address, connections, serving) = telling_broker(&ca);
+        let dir = tempfile::tempdir().unwrap();
+        let (_endpoint, connection) = dial(&fixture::home(dir.path(), &ca, BROKER, &address)).await.unwrap();
+        let told = connections.await.unwrap();
+        let (jobs, posted) = std::sync::mpsc::channel();
+        let reading = tokio::spawn(session::deliveries(connection, jobs, Room::new()));
+        let mut stream = told.open_uni().await.unwrap();
+        let frame = Cases { cases: Vec::new() }.to_frame().unwrap();
+        for _ in 0..10 * session::TOLD {
+            stream.write_all(&frame).await.unwrap();
+        }
+        let mut inputs = Vec::new();
+        let asked = loop {
+            match tokio::task::block_in_place(|| posted.recv_timeout(PATIENCE)).unwrap() {
+                Job::Query(asked) => break asked,
+                job => inputs.push(job),
+            }
+        };
+        assert_eq!(inputs.len(), session::TOLD);
+        // The engine has not come to it yet: nothing more is read.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(posted.try_recv().is_err());
+        drop(asked);
+        assert!(matches!(reading.await.unwrap(), End::Stopped), "an engine that stops ends the session");
+        serving.abort();
     }
 
     #[tokio::test]

@@ -276,67 +276,71 @@ pub(super) fn dispatch(
     }
 }
 
+/// Frames other than offers that are read before the engine has come to them: a broker that tells more than is taken in
+/// fills its own stream.
+pub(super) const TOLD: usize = 16;
+
 /// Reads offers, notices, and how covenants and cases stand, from the one stream the broker opens for them.
-async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> End {
+pub(super) async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> End {
     let mut stream = match connection.accept_uni().await {
         Ok(stream) => stream,
         Err(error) => return explain::connection(&error, ""),
     };
+    let mut told = 0_usize;
     loop {
-        match quic::frame(&mut stream).await {
-            Ok(Some((Kind::Offer, bytes))) => match Offer::parse(&bytes) {
-                Ok(offer) => {
-                    // The next is not read before there is room for this one.
-                    let Some(job) = room.admit(Box::new(offer)).await else { return End::Stopped };
-                    if jobs.send(job).is_err() {
-                        return End::Stopped;
-                    }
-                }
-                Err(refusal) => return unexpected(refusal),
-            },
-            Ok(Some((Kind::Notices, bytes))) => match Notices::parse(&bytes) {
-                Ok(notices) => {
-                    if post(&jobs, Input::Notices(Box::new(notices))).is_err() {
-                        return End::Stopped;
-                    }
-                }
-                Err(refusal) => return unexpected(refusal),
-            },
-            Ok(Some((Kind::Agreements, bytes))) => match Agreements::parse(&bytes) {
-                Ok(told) => {
-                    if post(&jobs, Input::Agreements(told.agreements)).is_err() {
-                        return End::Stopped;
-                    }
-                }
-                Err(refusal) => return unexpected(refusal),
-            },
-            Ok(Some((Kind::Cases, bytes))) => match Cases::parse(&bytes) {
-                Ok(told) => {
-                    if post(&jobs, Input::Cases(told.cases)).is_err() {
-                        return End::Stopped;
-                    }
-                }
-                Err(refusal) => return unexpected(refusal),
-            },
-            Ok(Some((Kind::AddCheckpoint, request))) => {
-                if post(&jobs, Input::AddCheckpoint(request)).is_err() {
-                    return End::Stopped;
-                }
-            }
-            Ok(Some((Kind::Witnessed, bytes))) => match Witnessed::parse(&bytes) {
-                Ok(told) => {
-                    if post(&jobs, Input::Witnessed(told)).is_err() {
-                        return End::Stopped;
-                    }
-                }
-                Err(refusal) => return unexpected(refusal),
-            },
-            Ok(Some(_)) => return unexpected(Refusal::UnexpectedMessage),
+        let (kind, bytes) = match quic::frame(&mut stream).await {
+            Ok(Some(frame)) => frame,
             Ok(None) => return unexpected(Refusal::Malformed),
             Err(FrameError::Refused(refusal)) => return unexpected(refusal),
             Err(FrameError::Broken(error)) => return broke(&error),
+        };
+        let taken = if kind == Kind::Offer {
+            match Offer::parse(&bytes) {
+                // The next is not read before there is room for this one.
+                Ok(offer) => match room.admit(Box::new(offer)).await {
+                    Some(job) => jobs.send(job).is_ok(),
+                    None => false,
+                },
+                Err(refusal) => return unexpected(refusal),
+            }
+        } else {
+            told = told.wrapping_add(1);
+            match tidings(kind, bytes) {
+                Ok(input) => {
+                    post(&jobs, input).is_ok() && (!told.is_multiple_of(TOLD) || reached(&jobs).await)
+                }
+                Err(refusal) => return unexpected(refusal),
+            }
+        };
+        if !taken {
+            return End::Stopped;
         }
     }
+}
+
+/// What a broker tells beside offers.
+fn tidings(kind: Kind, bytes: Vec<u8>) -> Result<Input, Refusal> {
+    if kind == Kind::Notices {
+        Notices::parse(&bytes).map(|notices| Input::Notices(Box::new(notices)))
+    } else if kind == Kind::Agreements {
+        Agreements::parse(&bytes).map(|told| Input::Agreements(told.agreements))
+    } else if kind == Kind::Cases {
+        Cases::parse(&bytes).map(|told| Input::Cases(told.cases))
+    } else if kind == Kind::AddCheckpoint {
+        Ok(Input::AddCheckpoint(bytes))
+    } else if kind == Kind::Witnessed {
+        Witnessed::parse(&bytes).map(Input::Witnessed)
+    } else {
+        Err(Refusal::UnexpectedMessage)
+    }
+}
+
+/// Waits until the engine has come to what was posted before this. `false` once it has stopped.
+async fn reached(jobs: &Sender<Job>) -> bool {
+    let (out, answer) = oneshot::channel();
+    // Whoever asked may have gone.
+    let here = move |_: &View<'_>| _ = out.send(());
+    jobs.send(Job::Query(Box::new(here))).is_ok() && answer.await.is_ok()
 }
 
 async fn acknowledge(connection: Connection, mut payloads: UnboundedReceiver<(Kind, Vec<u8>)>) -> End {

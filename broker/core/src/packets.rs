@@ -14,7 +14,7 @@ use seinhuis_shared::wire::{Acknowledged, Deferred};
 use crate::admission::{Authentic, Permitted, Rejected};
 use crate::core::Core;
 use crate::input::{ConnId, LaneId};
-use crate::mailbox::MailItem;
+use crate::mailbox::{Amount, Limits, MailItem};
 use crate::notices::Told;
 use crate::quota::Off;
 use crate::turn::{Planned, ReceiptSource, Send, Turn};
@@ -110,13 +110,17 @@ impl Core {
         self.charge(packet, turn)
     }
 
+    /// Whether every recipient's mailbox has room, beside what is kept there for others.
     fn room_for(&self, packet: &Authentic) -> Result<(), Refusal> {
         let size = u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX);
+        let packets = u64::try_from(self.config.mailbox_packets).unwrap_or(u64::MAX);
+        let most = Amount { packets, bytes: self.config.mailbox_bytes };
+        let partners = self.state.directory.partners.values().filter(|partner| partner.revoked.is_none());
+        // All but the recipient itself.
+        let limits = Limits::new(most, partners.count().saturating_sub(1));
         let full = packet.context().recipients.iter().any(|recipient| {
-            self.state.mailboxes.get(&recipient.oin).is_some_and(|mailbox| {
-                mailbox.len() >= self.config.mailbox_packets
-                    || mailbox.bytes().saturating_add(size) > self.config.mailbox_bytes
-            })
+            let mailbox = self.state.mailboxes.get(&recipient.oin);
+            mailbox.is_some_and(|mailbox| !mailbox.has_room(&packet.context().sender, size, &limits))
         });
         if full { Err(Refusal::MailboxFull) } else { Ok(()) }
     }

@@ -13,14 +13,16 @@ use std::collections::BTreeMap;
 
 use seinhuis_shared::ids::{MsgId, Oin};
 use seinhuis_shared::limits::{
-    QUOTA_BYTES, QUOTA_BYTES_BURST, QUOTA_PACKETS, QUOTA_PACKETS_BURST, QUOTA_REFUSALS, QUOTA_REFUSALS_BURST,
-    QUOTA_REMEMBERED,
+    QUOTA_BYTES, QUOTA_BYTES_BURST, QUOTA_PACKETS, QUOTA_PACKETS_BURST, QUOTA_QUESTIONS,
+    QUOTA_QUESTIONS_BURST, QUOTA_REFUSALS, QUOTA_REFUSALS_BURST, QUOTA_REMEMBERED, QUOTA_WORDS,
+    QUOTA_WORDS_BURST,
 };
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 
 use crate::admission::Authentic;
 use crate::core::Core;
+use crate::input::Ask;
 use crate::turn::Turn;
 
 /// An allowance is counted in parts of this size, so that each millisecond gives whole ones.
@@ -51,6 +53,11 @@ pub struct Quota {
     pub bytes: Rate,
     /// Refusals that are logged.
     pub refusals: Rate,
+    /// Words other than packets: decisions, withdrawals, that a message was consumed, prekeys, votes and proposals. What
+    /// makes others do much counts for many.
+    pub words: Rate,
+    /// Questions: for prekeys, covenants, cases, entries and proofs. What takes much reading counts for many.
+    pub questions: Rate,
     /// Most packets of one sender whose outcome is remembered: about 100 bytes of memory each, until the packet's end.
     pub remembered: usize,
 }
@@ -61,6 +68,8 @@ impl Default for Quota {
             packets: Rate { per_minute: QUOTA_PACKETS.saturating_mul(60), burst: QUOTA_PACKETS_BURST },
             bytes: Rate { per_minute: QUOTA_BYTES.saturating_mul(60), burst: QUOTA_BYTES_BURST },
             refusals: Rate { per_minute: QUOTA_REFUSALS, burst: QUOTA_REFUSALS_BURST },
+            words: Rate { per_minute: QUOTA_WORDS.saturating_mul(60), burst: QUOTA_WORDS_BURST },
+            questions: Rate { per_minute: QUOTA_QUESTIONS.saturating_mul(60), burst: QUOTA_QUESTIONS_BURST },
             remembered: QUOTA_REMEMBERED,
         }
     }
@@ -77,6 +86,10 @@ pub struct PutOff {
     pub remembered: u64,
     /// Refusals.
     pub refusals: u64,
+    /// Words other than packets.
+    pub words: u64,
+    /// Questions.
+    pub questions: u64,
 }
 
 /// One partner's quotas, as the operator sees them.
@@ -136,11 +149,34 @@ struct Account {
     packets: Bucket,
     bytes: Bucket,
     refusals: Bucket,
+    words: Bucket,
+    questions: Bucket,
     put_off: PutOff,
     /// Refusals that were put off and that no entry tells of yet.
     untold: u64,
     /// When an entry told of them last.
     told: Option<Timestamp>,
+}
+
+/// What a request is taken out of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purse {
+    Words,
+    Questions,
+}
+
+/// What a request costs, of which quota. A question for a covenant, entries or a long row of proofs is ten; a word about a
+/// covenant or a key, of which everybody it concerns fetches the whole, is a hundred.
+fn price(ask: &Ask) -> (Purse, u64) {
+    match ask {
+        Ask::Propose(_) | Ask::Vote(_) | Ask::Rotate(_) => (Purse::Words, 100),
+        Ask::PublishPrekeys { .. } => (Purse::Words, 10),
+        Ask::Decide(_) | Ask::Withdraw(_) | Ask::Consume(_) => (Purse::Words, 1),
+        Ask::FetchCovenant(_) | Ask::FetchEntries(_) | Ask::FetchConsistency(..) => (Purse::Questions, 10),
+        Ask::FetchPrekeys(_) | Ask::FetchCase(_) | Ask::FetchSuccession(..) | Ask::Cosigned(_) => {
+            (Purse::Questions, 1)
+        }
+    }
 }
 
 /// The accounts of all who connected. There are as many as organisations with a certificate.
@@ -158,6 +194,8 @@ impl Accounts {
             packets: Bucket::full(quota.packets, now),
             bytes: Bucket::full(quota.bytes, now),
             refusals: Bucket::full(quota.refusals, now),
+            words: Bucket::full(quota.words, now),
+            questions: Bucket::full(quota.questions, now),
             put_off: PutOff::default(),
             untold: 0,
             told: None,
@@ -222,6 +260,26 @@ impl Core {
         account.untold = account.untold.saturating_add(1);
         self.tell_put_off(peer, now, turn);
         Err(Off::over(wait))
+    }
+
+    /// Takes what a request costs out of its sender's quota, before anything else is done about it.
+    ///
+    /// # Errors
+    /// How long it is put off. Nothing is logged of that; it is counted.
+    pub(crate) fn charge_request(&mut self, peer: Oin, ask: &Ask) -> Result<(), Off> {
+        let (purse, amount) = price(ask);
+        let (quota, clock) = (self.config.quota, self.accounts.clock);
+        let account = self.accounts.of(peer, &quota);
+        let (bucket, rate, put_off) = match purse {
+            Purse::Words => (&mut account.words, quota.words, &mut account.put_off.words),
+            Purse::Questions => (&mut account.questions, quota.questions, &mut account.put_off.questions),
+        };
+        if let Some(wait) = bucket.wait(rate, amount, clock) {
+            *put_off = put_off.saturating_add(1);
+            return Err(Off::over(wait));
+        }
+        bucket.take(amount);
+        Ok(())
     }
 
     /// Whether one more outcome of a sender may be remembered.

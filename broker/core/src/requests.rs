@@ -27,6 +27,10 @@ impl Core {
             let refuse = refuse(Refusal::Stopping, None);
             return turn.send(Send::Refuse { conn, request: Some(request), refuse });
         };
+        if let Err(off) = self.charge_request(peer, &ask) {
+            let refuse = refuse(off.reason, Some(off.after));
+            return turn.send(Send::Refuse { conn, request: Some(request), refuse });
+        }
         let answer = match ask {
             Ask::PublishPrekeys { bytes, bundle } => bundle.and_then(|bundle| {
                 self.publish_prekeys(&peer, &bundle, bytes, now, turn).map(|()| Send::Done { conn, request })

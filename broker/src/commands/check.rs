@@ -123,11 +123,12 @@ fn over(status: &Value) -> Text {
             let number = |key| quota.pointer(key).and_then(Value::as_u64).unwrap_or_default();
             let (packets, bytes) = (number("/put_off/packets"), number("/put_off/bytes"));
             let (remembered, refusals) = (number("/put_off/remembered"), number("/put_off/refusals"));
+            let (words, questions) = (number("/put_off/words"), number("/put_off/questions"));
             let oin = quota.get("oin").and_then(Value::as_str).unwrap_or_default();
-            [packets, bytes, remembered, refusals].iter().any(|count| *count > 0).then(|| {
+            [packets, bytes, remembered, refusals, words, questions].iter().any(|count| *count > 0).then(|| {
                 (
-                    format!("\nVan {oin} is boven het quotum uitgesteld: {packets} keer om aantal, {bytes} om omvang, {remembered} om onthouden uitkomsten, {refusals} om weigeringen."),
-                    format!("\nPut off of {oin}, beyond its quota: {packets} times for number, {bytes} for size, {remembered} for outcomes remembered, {refusals} for refusals."),
+                    format!("\nVan {oin} is boven het quotum uitgesteld: {packets} keer om aantal, {bytes} om omvang, {remembered} om onthouden uitkomsten, {refusals} om weigeringen, {words} andere woorden, {questions} vragen."),
+                    format!("\nPut off of {oin}, beyond its quota: {packets} times for number, {bytes} for size, {remembered} for outcomes remembered, {refusals} for refusals, {words} other words, {questions} questions."),
                 )
             })
         })

@@ -393,6 +393,7 @@ fn show_overview(service: &Service, overview: &Overview) -> Value {
             "oin": quota.oin, "remembered": quota.remembered, "put_off": {
                 "packets": quota.put_off.packets, "bytes": quota.put_off.bytes,
                 "remembered": quota.put_off.remembered, "refusals": quota.put_off.refusals,
+                "words": quota.put_off.words, "questions": quota.put_off.questions,
             },
         })).collect::<Vec<_>>(),
         "turns": counts.turns,

@@ -1,6 +1,6 @@
 //! A submission lane: packets in, in order; verdicts out as their turns become durable.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::{RecvStream, SendStream};
@@ -13,7 +13,7 @@ use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::{Deferred, Message as _, Refuse, Verdict};
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::session::{Peer, resolve};
 use crate::engine::Attach;
@@ -29,6 +29,52 @@ const ARRIVAL: Duration = Duration::from_secs(3);
 /// Bytes of answers gathered into one write.
 const GATHER: usize = 64 * 1024;
 
+/// What a lane has under way: its own places, and as many of its connection's.
+struct Places {
+    own: Semaphore,
+    /// Given back when the lane ends, however it ends.
+    of_connection: Mutex<Vec<OwnedSemaphorePermit>>,
+}
+
+impl Places {
+    /// Waits for a place; nothing when the broker stops.
+    async fn take(&self, peer: &Peer) -> Option<Place<'_>> {
+        let place = self.own.acquire().await.ok()?;
+        let of_connection = Arc::clone(&peer.answers).acquire_owned().await.ok()?;
+        place.forget();
+        self.of_connection.lock().unwrap_or_else(PoisonError::into_inner).push(of_connection);
+        Some(Place(self))
+    }
+
+    /// So many answers were written.
+    fn answered(&self, count: usize) {
+        let mut held = self.of_connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = held.len().saturating_sub(count);
+        held.truncate(left);
+        self.own.add_permits(count);
+    }
+
+    /// Waits until every answer was written.
+    async fn all_answered(&self) {
+        drop(self.own.acquire_many(u32::try_from(OUTSTANDING).unwrap_or(u32::MAX)).await);
+    }
+}
+
+/// A place of a lane; given back when it is dropped, or by [`Places::answered`] once it is kept.
+struct Place<'a>(&'a Places);
+
+impl Place<'_> {
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.answered(1);
+    }
+}
+
 /// Serves a lane whose first header was read.
 pub(crate) async fn run(
     peer: &Peer,
@@ -38,9 +84,8 @@ pub(crate) async fn run(
 ) -> Result<(), Refusal> {
     let id = peer.shared.lane_id();
     let (out, answers) = mpsc::unbounded_channel();
-    let places = Semaphore::new(OUTSTANDING);
-    let engine = &peer.shared.service.engine;
-    engine.bring(Some(Attach::Lane(id, out)), None, 0).await;
+    let places = Places { own: Semaphore::new(OUTSTANDING), of_connection: Mutex::default() };
+    peer.bring(Some(Attach::Lane(id, out)), None, (0, Vec::new())).await;
     let outcome = {
         let reading = async {
             tokio::select! {
@@ -57,10 +102,7 @@ pub(crate) async fn run(
                 Ok(()) => {
                     tokio::select! {
                         _ = peer.conn.closed() => Ok(()),
-                        all = places.acquire_many(u32::try_from(OUTSTANDING).unwrap_or(u32::MAX)) => {
-                            drop(all);
-                            Ok(())
-                        }
+                        () = places.all_answered() => Ok(()),
                         written = &mut writing => written,
                     }
                 }
@@ -69,7 +111,7 @@ pub(crate) async fn run(
             written = &mut writing => written,
         }
     };
-    engine.bring(Some(Attach::LaneClosed(id)), None, 0).await;
+    peer.bring(Some(Attach::LaneClosed(id)), None, (0, Vec::new())).await;
     if outcome.is_ok() {
         finish(peer, send).await;
     }
@@ -95,7 +137,7 @@ async fn read(
     id: seinhuis_broker_core::LaneId,
     recv: &mut BufReader<RecvStream>,
     first: Header,
-    places: &Semaphore,
+    places: &Places,
 ) -> Result<(), Refusal> {
     let engine = &peer.shared.service.engine;
     let mut header = first;
@@ -106,23 +148,23 @@ async fn read(
         let kib = u32::try_from(header.length / 1024 + 1).unwrap_or(u32::MAX);
         // The connection's own share while the packet comes in: who stalls holds up nobody else.
         let Ok(share) = Arc::clone(&peer.reading).acquire_many_owned(kib).await else { return Ok(()) };
-        let Ok(place) = places.acquire().await else { return Ok(()) };
+        let Some(place) = places.take(peer).await else { return Ok(()) };
         let bytes = match quic::payload(recv, header).await {
             Ok(bytes) => bytes,
             Err(FrameError::Refused(refusal)) => return Err(refusal),
             Err(FrameError::Broken(_)) => return Ok(()),
         };
         // Of the whole, only what is complete takes up a part: the engine always gives that back.
-        let Ok(memory) = Arc::clone(&peer.shared.memory).acquire_many_owned(kib).await else { return Ok(()) };
+        let Some(memory) = peer.share.room(&peer.shared.memory, kib).await else { return Ok(()) };
         drop(share);
         let length = bytes.len();
-        let examined = Received::new(bytes, peer.oin).authenticate(&engine.directory());
+        let directory = engine.directory();
+        let examined = peer.share.examine(|| Received::new(bytes, peer.oin).authenticate(&directory)).await;
         let input = Input::Submitted { conn: peer.id, lane: id, examined };
-        if !engine.bring_holding(input, length, memory).await {
+        if !peer.bring(None, Some(input), (length, memory)).await {
             return Err(Refusal::StorageFailed);
         }
-        // Given back by the writer, one for each answer.
-        place.forget();
+        place.keep();
         header = match quic::header(recv).await {
             Ok(Some(header)) => header,
             Ok(None) | Err(FrameError::Broken(_)) => return Ok(()),
@@ -135,7 +177,7 @@ async fn write(
     peer: &Peer,
     send: &mut SendStream,
     mut answers: mpsc::UnboundedReceiver<Send>,
-    places: &Semaphore,
+    places: &Places,
 ) -> Result<(), Refusal> {
     let mut buffer = Vec::new();
     while let Some(first) = answers.recv().await {
@@ -152,7 +194,7 @@ async fn write(
             return Ok(());
         }
         buffer.clear();
-        places.add_permits(count);
+        places.answered(count);
     }
     Ok(())
 }

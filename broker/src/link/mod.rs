@@ -4,16 +4,19 @@ mod entries;
 mod lane;
 mod request;
 mod session;
+mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, ServerConfig, TokioRuntime};
 use seinhuis_broker_core::{ConnId, Input, LaneId, RequestId};
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::limits::CONNECTIONS_PER_PARTNER;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::{Complaint, Doing};
@@ -26,12 +29,15 @@ use tokio::sync::{Semaphore, watch};
 use crate::config::Config;
 use crate::home::Home;
 use crate::service::Service;
+use share::Share;
 
 /// Longest wait, at a stop, for answers to be read by those they are for.
 const PARTING: Duration = Duration::from_secs(10);
 
 /// Bytes of whole packets that may be between the network and the journal, over all connections, in KiB.
 const MEMORY_KIB: usize = 96 * 1024;
+/// Most connections of one partner, with those that said no hello yet: nobody else's handshake waits for them.
+const LIVE_PER_PARTNER: usize = 2 * CONNECTIONS_PER_PARTNER;
 
 /// What every connection needs.
 #[derive(Debug)]
@@ -50,6 +56,7 @@ pub(crate) struct Shared {
 /// A connection whose certificate was found good.
 #[derive(Debug)]
 struct Live {
+    oin: Oin,
     conn: quinn::Connection,
     serial: String,
     not_after: Timestamp,
@@ -59,6 +66,7 @@ struct Live {
 #[derive(Debug, Default)]
 struct Registry {
     live: BTreeMap<ConnId, Live>,
+    shares: BTreeMap<Oin, Weak<Share>>,
     revoked: BTreeSet<String>,
 }
 
@@ -88,21 +96,31 @@ impl Shared {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a connection. One whose certificate was revoked while its handshake ran is turned away here:
-    /// the handshake knew an older list.
+    /// Notes a connection, and gives its partner's share. One whose certificate was revoked while its handshake ran
+    /// is turned away here: the handshake knew an older list.
     pub(crate) fn arrive(
         &self,
         id: ConnId,
         conn: quinn::Connection,
         certificate: &tls::Peer,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Arc<Share>, Refusal> {
         let mut registry = self.registry();
         if registry.revoked.contains(&certificate.serial) {
             return Err(Refusal::CertificateRevoked);
         }
+        let oin = certificate.oin;
+        if registry.live.values().filter(|live| live.oin == oin).count() >= LIVE_PER_PARTNER {
+            return Err(Refusal::AlreadyConnected);
+        }
         let (serial, not_after) = (certificate.serial.clone(), certificate.not_after);
-        registry.live.insert(id, Live { conn, serial, not_after });
-        Ok(())
+        registry.live.insert(id, Live { oin, conn, serial, not_after });
+        if let Some(share) = registry.shares.get(&oin).and_then(Weak::upgrade) {
+            return Ok(share);
+        }
+        registry.shares.retain(|_, share| share.strong_count() > 0);
+        let share = Arc::new(Share::new(oin));
+        registry.shares.insert(oin, Arc::downgrade(&share));
+        Ok(share)
     }
 
     pub(crate) fn leave(&self, id: ConnId) {

@@ -32,30 +32,40 @@ pub(crate) async fn run(
     // Held until the answer: whoever asks without end waits on its own share, and takes nobody else's.
     let kib = u32::try_from(header.length / 1024 + 1).unwrap_or(u32::MAX);
     let Ok(_share) = Arc::clone(&peer.reading).acquire_many_owned(kib).await else { return Ok(()) };
+    let Ok(_answer) = peer.requests.acquire().await else { return Ok(()) };
     let payload = match quic::payload(recv, header).await {
         Ok(payload) => payload,
         Err(FrameError::Refused(refusal)) => return Err(refusal),
         Err(FrameError::Broken(_)) => return Ok(()),
     };
-    let ask = read(peer, header.kind, payload).await?;
-    let engine = &peer.shared.service.engine;
-    let id = peer.shared.request_id();
-    let (out, answer) = oneshot::channel();
-    let input = Input::Request { conn: peer.id, request: id, ask };
-    engine.bring(Some(Attach::Request(id, out)), Some(input), 0).await;
-    // No answer: the session has ended or the engine has stopped.
-    let Ok(answer) = answer.await else { return Err(Refusal::Stopping) };
-    let frame = write(peer, answer).await?;
+    let frame = work(peer, header.kind, payload).await?;
     if send.write_all(&frame).await.is_ok() {
         _ = send.finish();
     }
     Ok(())
 }
 
+/// Has a request answered, a few of one partner at a time. Writing the answer takes as long as its reader likes, and
+/// is no part of it.
+async fn work(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    let Ok(_working) = peer.share.requests.acquire().await else { return Err(Refusal::Stopping) };
+    let bytes = payload.len();
+    let ask = read(peer, kind, payload).await?;
+    let id = peer.shared.request_id();
+    let (out, answer) = oneshot::channel();
+    let input = Input::Request { conn: peer.id, request: id, ask };
+    peer.bring(Some(Attach::Request(id, out)), Some(input), (bytes, Vec::new())).await;
+    // No answer: the session has ended or the engine has stopped.
+    let Ok(answer) = answer.await else { return Err(Refusal::Stopping) };
+    write(peer, answer).await
+}
+
 async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal> {
+    let directory = || peer.shared.service.engine.directory();
     match kind {
         Kind::PublishPrekeys => {
-            let bundle = peer.shared.service.engine.directory().prekeys(&payload, &peer.oin);
+            let directory = directory();
+            let bundle = peer.share.examine(|| directory.prekeys(&payload, &peer.oin)).await;
             Ok(Ask::PublishPrekeys { bytes: payload, bundle })
         }
         Kind::FetchPrekeys => Ok(Ask::FetchPrekeys(FetchPrekeys::parse(&payload)?.oins)),
@@ -68,8 +78,9 @@ async fn read(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Ask, Refusal>
         Kind::Cosigned => Ok(Ask::Cosigned(Cosigned::parse(&payload)?)),
         Kind::FetchEntries => Ok(Ask::FetchEntries(FetchEntries::parse(&payload)?)),
         Kind::Withdraw => {
-            let directory = peer.shared.service.engine.directory();
-            Ok(Ask::Withdraw(TakeBack::examine(&payload, &peer.oin, &directory).map(Box::new)))
+            let directory = directory();
+            let word = peer.share.examine(|| TakeBack::examine(&payload, &peer.oin, &directory)).await;
+            Ok(Ask::Withdraw(word.map(Box::new)))
         }
         Kind::Consume => Ok(Ask::Consume(consumed(peer, &payload).await)),
         Kind::FetchConsistency => {
@@ -121,7 +132,7 @@ async fn consumed(peer: &Peer, payload: &[u8]) -> Result<Box<Consumed>, Refusal>
     })?;
     let directory = peer.shared.service.engine.directory();
     let entry = entry.as_ref().map(|(position, bytes): &(u64, Vec<u8>)| (*position, bytes.as_slice()));
-    Consumed::examine(consume, entry, &peer.oin, &directory).map(Box::new)
+    peer.share.examine(|| Consumed::examine(consume, entry, &peer.oin, &directory)).await.map(Box::new)
 }
 
 /// Reads and indexes a proposed version, which may take a while, away from whatever else is going on.

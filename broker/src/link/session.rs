@@ -16,8 +16,9 @@ use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use super::share::Share;
 use super::{Shared, entries, lane, peer, request};
-use crate::engine::Attach;
+use crate::engine::{Attach, Inlet, outlet};
 
 /// Longest wait for a hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +27,10 @@ const GATHER: usize = 64 * 1024;
 
 /// Bytes of packets and requests that may be coming in on one connection, in KiB: a few of the largest.
 const READING_KIB: usize = 4 * 1024;
+/// Most submissions of one connection without an answer that was written: who reads no answers submits no more.
+const ANSWERS: usize = 2048;
+/// Most requests of one connection without an answer that was written.
+const REQUESTS: usize = 16;
 
 /// What the tasks of one connection share.
 #[derive(Debug, Clone)]
@@ -35,14 +40,26 @@ pub(crate) struct Peer {
     pub(crate) oin: Oin,
     /// Permits of 1 KiB for packets and requests that are coming in.
     pub(crate) reading: Arc<Semaphore>,
+    /// A permit for each submission whose answer is not written.
+    pub(crate) answers: Arc<Semaphore>,
+    /// A permit for each request whose answer is not written.
+    pub(crate) requests: Arc<Semaphore>,
+    /// What this connection has in common with others of its partner.
+    pub(crate) share: Arc<Share>,
     pub(crate) shared: Arc<Shared>,
     /// Tells when the broker stops.
     parting: watch::Receiver<bool>,
 }
 
 impl Peer {
-    pub(crate) fn close(&self, reason: Refusal) {
-        self.conn.close(quic::code(reason), reason.slug().as_bytes());
+    /// Brings the engine an input, in this partner's line. `false` once the engine has stopped.
+    pub(crate) async fn bring(
+        &self,
+        attach: Option<Attach>,
+        input: Option<Input>,
+        (bytes, memory): (usize, Vec<OwnedSemaphorePermit>),
+    ) -> bool {
+        self.shared.service.engine.bring_for(&self.share.bringer, attach, input, bytes, memory).await
     }
 
     /// Whether the broker stops.
@@ -55,6 +72,10 @@ impl Peer {
         let mut parting = self.parting.clone();
         // That nobody can tell it any more means the same.
         _ = parting.wait_for(|parting| *parting).await;
+    }
+
+    pub(crate) fn close(&self, reason: Refusal) {
+        self.conn.close(quic::code(reason), reason.slug().as_bytes());
     }
 }
 
@@ -69,18 +90,30 @@ pub(crate) async fn run(conn: Connection, shared: Arc<Shared>, setup: OwnedSemap
         }
     };
     let id = shared.conn_id();
-    if let Err(refusal) = shared.arrive(id, conn.clone(), &certificate) {
-        conn.close(quic::code(refusal), b"");
-        return;
-    }
-    let reading = Arc::new(Semaphore::new(READING_KIB));
-    let parting = shared.parting();
-    let peer = Peer { conn, id, oin: certificate.oin, reading, shared: Arc::clone(&shared), parting };
+    let share = match shared.arrive(id, conn.clone(), &certificate) {
+        Ok(share) => share,
+        Err(refusal) => {
+            conn.close(quic::code(refusal), b"");
+            return;
+        }
+    };
+    let permits = |count| Arc::new(Semaphore::new(count));
+    let peer = Peer {
+        conn,
+        id,
+        oin: certificate.oin,
+        reading: permits(READING_KIB),
+        answers: permits(ANSWERS),
+        requests: permits(REQUESTS),
+        share,
+        parting: shared.parting(),
+        shared: Arc::clone(&shared),
+    };
     if let Err(refusal) = converse(&peer, setup).await {
         peer.close(refusal);
     }
     shared.leave(id);
-    shared.service.engine.bring(None, Some(Input::Disconnected { conn: id }), 0).await;
+    peer.bring(None, Some(Input::Disconnected { conn: id }), (0, Vec::new())).await;
     tracing::info!(partner = %peer.oin, "disconnected");
 }
 
@@ -92,9 +125,10 @@ async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusa
         () = peer.parting() => return Err(Refusal::Stopping),
     };
     let heard = heard(peer, hello.cosigned.clone()).await?;
-    let (out, mut from_engine) = mpsc::unbounded_channel();
+    let (out, mut from_engine) = outlet();
+    let over = from_engine.over();
     let input = Input::Connected { conn: peer.id, peer: peer.oin, hello, heard };
-    peer.shared.service.engine.bring(Some(Attach::Conn(peer.id, out)), Some(input), 0).await;
+    peer.bring(Some(Attach::Conn(peer.id, out)), Some(input), (0, Vec::new())).await;
     match from_engine.recv().await {
         Some(Send::Welcome { welcome, .. }) => {
             let frame = welcome.to_frame()?;
@@ -118,6 +152,7 @@ async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusa
         ended = deliveries(peer, from_engine) => ended,
         ended = acknowledgements(peer) => ended,
         ended = streams(peer) => ended,
+        refusal = over.why() => Err(refusal),
         _ = peer.conn.closed() => Ok(()),
     };
     drop(send);
@@ -144,7 +179,7 @@ async fn hello(conn: &Connection) -> Result<(SendStream, Hello), Refusal> {
 }
 
 /// Writes offers, notices, and how covenants and cases stand, in the order in which the engine gives them.
-async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>) -> Result<(), Refusal> {
+async fn deliveries(peer: &Peer, mut from_engine: Inlet) -> Result<(), Refusal> {
     let mut stream: Option<SendStream> = None;
     let mut buffer = Vec::new();
     while let Some(first) = from_engine.recv().await {
@@ -182,7 +217,7 @@ async fn deliveries(peer: &Peer, mut from_engine: mpsc::UnboundedReceiver<Send>)
                 }
             }
             if buffer.len() < GATHER {
-                next = from_engine.try_recv().ok();
+                next = from_engine.try_recv();
             }
         }
         let stream = match &mut stream {
@@ -224,6 +259,8 @@ pub(crate) async fn resolve(peer: &Peer, source: ReceiptSource) -> Result<Arc<Ve
     match source {
         ReceiptSource::Fresh(bytes) => Ok(bytes),
         ReceiptSource::Stored { first, count, end, note } => {
+            // Whoever has the same answered again and again reads the log for it each time: a few at a time.
+            let _working = peer.share.requests.acquire().await;
             let logs = peer.shared.service.logs.clone();
             tokio::task::spawn_blocking(move || logs.receipt(first, count, end, &note))
                 .await
@@ -240,16 +277,17 @@ async fn acknowledgements(peer: &Peer) -> Result<(), Refusal> {
     loop {
         match quic::frame::<BufReader<RecvStream>>(&mut stream).await {
             Ok(Some((Kind::Acknowledge, payload))) => {
-                let examined = peer.shared.service.engine.directory().acknowledgement(&payload, &peer.oin);
+                let directory = peer.shared.service.engine.directory();
+                let examined = peer.share.examine(|| directory.acknowledgement(&payload, &peer.oin)).await;
                 let input = Input::Acknowledged { conn: peer.id, examined };
-                if !peer.shared.service.engine.bring(None, Some(input), payload.len()).await {
+                if !peer.bring(None, Some(input), (payload.len(), Vec::new())).await {
                     return Err(Refusal::StorageFailed);
                 }
             }
             Ok(Some((Kind::NoticesTaken, payload))) => {
                 let NoticesTaken { cursor } = NoticesTaken::parse(&payload)?;
                 let input = Input::NoticesTaken { conn: peer.id, cursor };
-                if !peer.shared.service.engine.bring(None, Some(input), 0).await {
+                if !peer.bring(None, Some(input), (0, Vec::new())).await {
                     return Err(Refusal::StorageFailed);
                 }
             }
@@ -289,7 +327,12 @@ async fn streams(peer: &Peer) -> Result<(), Refusal> {
 /// The first frame says what a stream is for.
 async fn stream(peer: &Peer, mut send: SendStream, recv: RecvStream) {
     let mut recv = BufReader::with_capacity(GATHER, recv);
-    let outcome = match quic::header(&mut recv).await {
+    let header = tokio::select! {
+        header = quic::header(&mut recv) => header,
+        // Nothing was said yet.
+        () = peer.parting() => return,
+    };
+    let outcome = match header {
         Ok(Some(header)) if header.kind == Kind::Submit => lane::run(peer, &mut send, recv, header).await,
         Ok(Some(header)) => request::run(peer, &mut send, &mut recv, header).await,
         Ok(None) | Err(FrameError::Broken(_)) => Ok(()),

@@ -118,6 +118,10 @@ fn of_traffic() -> Vec<(&'static str, String)> {
         ("the same at once, after a time with less (default)", format!("{} bytes", l::QUOTA_BYTES_BURST)),
         ("refusals logged of one organisation, a minute (default)", l::QUOTA_REFUSALS.to_string()),
         ("the same at once, after a time with less (default)", l::QUOTA_REFUSALS_BURST.to_string()),
+        ("words of one organisation other than packets, a second (default)", l::QUOTA_WORDS.to_string()),
+        ("the same at once, after a time with less (default)", l::QUOTA_WORDS_BURST.to_string()),
+        ("questions of one organisation, a second (default)", l::QUOTA_QUESTIONS.to_string()),
+        ("the same at once, after a time with less (default)", l::QUOTA_QUESTIONS_BURST.to_string()),
         ("outcomes remembered of one sender (default)", l::QUOTA_REMEMBERED.to_string()),
     ]
 }

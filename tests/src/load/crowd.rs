@@ -15,10 +15,9 @@ use seinhuis_shell::complaint::Complaint;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::Plan;
 use crate::forge::new_id;
 use crate::samples;
-use crate::stage::{Member, PATIENCE, Stage, StageError};
+use crate::stage::{Member, PATIENCE, StageError};
 
 /// What one run gave.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ fn other(complaint: &Complaint) -> StageError {
 }
 
 /// A sample's body, its free text lengthened until it has `length` bytes.
-fn body(length: usize) -> Result<Vec<u8>, StageError> {
+pub(crate) fn body(length: usize) -> Result<Vec<u8>, StageError> {
     let sample = samples::among(&["jongerenwerk", "gemeente"])?
         .into_iter()
         .find(|sample| sample.flow == "F01")
@@ -70,10 +69,9 @@ fn body(length: usize) -> Result<Vec<u8>, StageError> {
 
 impl Crowd {
     /// Starts all agents, lets everybody learn everybody's prekeys, and sends the recipients home again.
-    pub(crate) async fn gather(stage: &Stage, plan: &Plan) -> Result<Self, StageError> {
-        let mut crowd =
-            Self { senders: Vec::new(), recipients: Vec::new(), body: Arc::new(body(plan.body)?) };
-        for pair in stage.members.chunks(2) {
+    pub(crate) async fn gather(members: &[Member], body: &[u8]) -> Result<Self, StageError> {
+        let mut crowd = Self { senders: Vec::new(), recipients: Vec::new(), body: Arc::new(body.to_vec()) };
+        for pair in members.chunks(2) {
             let [from, to] = pair else { continue };
             let oin = to.oin.parse().map_err(|_| io::Error::other("the load's OINs are wrong"))?;
             let agent = start(from)?;
@@ -89,7 +87,8 @@ impl Crowd {
         Ok(crowd)
     }
 
-    fn open_recipients(&mut self) -> Result<(), StageError> {
+    /// Brings the recipients back.
+    pub(crate) fn open_recipients(&mut self) -> Result<(), StageError> {
         for (member, slot) in &mut self.recipients {
             let agent = start(member)?;
             let events = agent.subscribe();

@@ -3,6 +3,7 @@
 mod crowd;
 mod figures;
 mod gauges;
+pub mod overload;
 mod quorum;
 
 use std::io;
@@ -25,6 +26,10 @@ packets = 1000000
 packets_burst = 100000000
 bytes = 10000000000
 bytes_burst = 100000000000
+words = 1000000
+words_burst = 100000000
+questions = 1000000
+questions_burst = 100000000
 remembered = 100000000
 ";
 
@@ -78,7 +83,7 @@ fn members(dir: &Path, pairs: u8) -> Vec<Member> {
 async fn measure(plan: &Plan, stage: &Stage, broker: &Process, watch: &Watch) -> Result<Figures, StageError> {
     let mut figures = Figures { plan: Some(plan.clone()), ..Figures::default() };
     figures.idle_rss = Usage::of(broker.id())?.rss;
-    let mut crowd = Crowd::gather(stage, plan).await?;
+    let mut crowd = Crowd::gather(&stage.members, &crowd::body(plan.body)?).await?;
 
     eprintln!("· packets that wait");
     let empty = disk(stage)?;

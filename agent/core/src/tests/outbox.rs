@@ -5,13 +5,14 @@ use std::sync::Arc;
 use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::packet::Packet;
-use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::refusal::{Lang, Refusal};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{Deferred, Verdict};
 
 use crate::fixture::{
     Broker, COVENANT, NOW, Node, after, cast, inquiry, log_signer, oin, partnership, signal,
 };
+use crate::outbox::Room;
 use crate::rows::table;
 use crate::{AlarmKind, Event, Input, PushRequest, Stage, Target, WINDOW_PACKETS};
 
@@ -445,4 +446,50 @@ fn a_push_with_another_validity_or_covenant_is_another_push() {
     let encoded = target(Target::Oin(oin(1)));
     assert!(!encoded.windows(4).any(|part| part == b"Oin("), "not what Debug prints");
     assert_ne!(encoded, target(Target::Oin(oin(2))));
+}
+
+#[test]
+fn what_waits_for_the_broker_is_bounded_and_the_bound_gives_way_again() {
+    for by_bytes in [false, true] {
+        let (mut broker, [_, _, mut youth, _]) = partnership();
+        youth.push(signal(1), NOW).unwrap();
+        let packets = youth.submitted();
+        let size = u64::try_from(packets[0].len()).unwrap();
+        youth.core.outbox.most = if by_bytes {
+            Room { messages: 100, bytes: 2 * size - 1 }
+        } else {
+            Room { messages: 1, bytes: 100 * size }
+        };
+        let refused = youth.push(signal(2), NOW).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::OutboxFull);
+        assert!(refused.refusal.is_passing() && refused.text(Lang::En).contains("1 messages"));
+        assert!(youth.core.find(&seinhuis_shared::ids::MsgId([2; 16])).is_none(), "nothing is kept of it");
+        assert!(youth.core.status(NOW).outbox_percent >= 50);
+        // What was pushed before is answered as it was.
+        assert!(youth.push(signal(1), NOW).unwrap().repeated);
+        let most = youth.core.outbox.most;
+        youth.restart(NOW);
+        youth.core.outbox.most = most;
+        assert_eq!(
+            youth.push(signal(2), NOW).unwrap_err().refusal,
+            Refusal::OutboxFull,
+            "after a restart too"
+        );
+        let answer = broker.accept(&packets[0], NOW);
+        youth.step([Input::Verdict(answer)], NOW);
+        assert_eq!(youth.core.status(NOW).outbox_percent, 0);
+        youth.push(signal(2), NOW).unwrap();
+    }
+}
+
+#[test]
+fn drafts_count_in_the_outbox_too() {
+    let (_, [_, _, mut youth, _]) = partnership();
+    youth.core.outbox.most = Room { messages: 2, bytes: 1 << 30 };
+    let far = NOW.plus(Span::days(20));
+    // Every prekey has ended by then.
+    youth.push(signal(1), far).unwrap();
+    youth.push(signal(2), far).unwrap();
+    assert_eq!(stage(&youth, 2), Stage::Draft);
+    assert_eq!(youth.push(signal(3), far).unwrap_err().refusal, Refusal::OutboxFull);
 }

@@ -310,7 +310,8 @@ fn small(packets: usize, bytes: u64) -> Broker {
 #[test]
 fn a_full_mailbox_defers_and_records_nothing() {
     let size = u64::try_from(signal().seal().len()).unwrap();
-    for mut broker in [small(2, u64::MAX), small(100, 3 * size - 1)] {
+    // Of four packets' bytes an eighth is kept for each of three others.
+    for mut broker in [small(2, u64::MAX), small(100, 4 * size)] {
         let (pol, gem) = (broker.connect(Pol), broker.connect(Gem));
         let packets = signals(1..4);
         submit_all(&mut broker, pol, &packets[..2]);

@@ -11,6 +11,7 @@ mod clock;
 mod covenants;
 mod delivery;
 mod ended;
+mod fair;
 mod fixture;
 mod in_flight;
 mod log;

@@ -1,6 +1,6 @@
 //! Quotas: what a partner brings beyond them is put off, and nobody else is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::entry::{Entry, Kind};
@@ -8,12 +8,12 @@ use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
-use seinhuis_shared::wire::{Deferred, Hello, VERSION};
+use seinhuis_shared::wire::{Deferred, FetchEntries, Hello, VERSION};
 
 use super::broker::{Broker, Did, ORIGIN, log_signer};
 use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, Stranger};
 use super::notices::{take_back, word};
-use crate::{Config, ConnId, Heard, Input, PutOff, Quota, QuotaRow, Rate, Send};
+use crate::{Ask, Config, ConnId, Fair, Heard, Input, PutOff, Quota, QuotaRow, Rate, RequestId, Send};
 
 const fn rate(per_minute: u64, burst: u64) -> Rate {
     Rate { per_minute, burst }
@@ -238,6 +238,84 @@ fn late_words_about_what_was_taken_back_are_within_the_quota_of_refusals() {
     assert_eq!(logged, [vec![too_late], vec![too_late], vec![over], vec![], vec![]]);
 }
 
+/// A request is put off for a quota: for how long.
+fn asked(broker: &mut Broker, conn: ConnId, ask: Ask) -> Option<Span> {
+    let stored = broker.stored();
+    let did = broker.turn([Input::Request { conn, request: RequestId(1), ask }]);
+    let refused = did.sends.iter().find_map(|send| match send {
+        Send::Refuse { request: Some(_), refuse, .. } if refuse.reason == Refusal::OverQuota.number() => {
+            Some(refuse.retry_after.unwrap())
+        }
+        _ => None,
+    })?;
+    assert!(did.entries.is_empty() && did.sends.len() == 1);
+    assert_eq!(broker.stored(), stored, "nothing is recorded");
+    Some(Span(refused))
+}
+
+#[test]
+fn words_beyond_their_quota_are_put_off_by_what_they_cost() {
+    let words: [(u64, fn() -> Ask); 7] = [
+        (100, || Ask::Vote(vec![0; 10])),
+        (100, || Ask::Rotate(vec![0; 10])),
+        (100, || Ask::Propose(Err(Refusal::CovenantInvalid))),
+        (10, || Ask::PublishPrekeys { bytes: vec![0; 10], bundle: Err(Refusal::Malformed) }),
+        (1, || Ask::Decide(vec![0; 10])),
+        (1, || Ask::Withdraw(Err(Refusal::Malformed))),
+        (1, || Ask::Consume(Err(Refusal::Malformed))),
+    ];
+    for (price, word) in words {
+        let mut broker = with(|quota| quota.words = rate(60, 3 * price));
+        // It voted when the covenant was agreed.
+        pass(&mut broker, Span::hours(1));
+        let pol = broker.connect(Pol);
+        for _ in 0..3 {
+            assert_eq!(asked(&mut broker, pol, word()), None);
+        }
+        assert_eq!(asked(&mut broker, pol, word()), Some(Span::seconds(price)), "one a second comes back");
+        assert_eq!(row(&mut broker, Pol).put_off, PutOff { words: 1, ..PutOff::default() });
+        let gem = broker.connect(Gem);
+        assert_eq!(asked(&mut broker, gem, word()), None, "another's quota is another's");
+        assert_eq!(asked(&mut broker, pol, Ask::FetchPrekeys(vec![Gem.oin()])), None, "questions are apart");
+        pass(&mut broker, Span::seconds(price));
+        assert_eq!(asked(&mut broker, pol, word()), None);
+    }
+}
+
+#[test]
+fn questions_beyond_their_quota_are_put_off_by_what_they_cost() {
+    let questions: [(u64, fn() -> Ask); 6] = [
+        (10, || Ask::FetchCovenant(Digest([0; 32]))),
+        (10, || Ask::FetchConsistency(ORIGIN.into(), vec![1, 2])),
+        (10, || {
+            Ask::FetchEntries(FetchEntries {
+                origin: None,
+                first: 0,
+                one: false,
+                from: None,
+                until: None,
+                kind: None,
+                flow: None,
+            })
+        }),
+        (1, || Ask::FetchPrekeys(vec![Gem.oin()])),
+        (1, || Ask::FetchCase(seinhuis_shared::ids::CaseId([1; 16]))),
+        (1, || Ask::FetchSuccession(ORIGIN.into(), 1)),
+    ];
+    for (price, question) in questions {
+        let mut broker = with(|quota| quota.questions = rate(60, 3 * price));
+        let pol = broker.connect(Pol);
+        for _ in 0..3 {
+            assert_eq!(asked(&mut broker, pol, question()), None);
+        }
+        assert_eq!(asked(&mut broker, pol, question()), Some(Span::seconds(price)));
+        assert_eq!(row(&mut broker, Pol).put_off, PutOff { questions: 1, ..PutOff::default() });
+        assert_eq!(asked(&mut broker, pol, Ask::Decide(vec![0; 10])), None, "words are apart");
+        pass(&mut broker, Span::seconds(price));
+        assert_eq!(asked(&mut broker, pol, question()), None);
+    }
+}
+
 // What must not cost anything, and what must not overtake.
 
 #[test]
@@ -337,16 +415,16 @@ const FLOOD: u64 = 200;
 const TURN_INPUTS: usize = 64;
 const TURNS: u64 = 4;
 
-/// Three partners each send a packet a second, one sends two hundred; half of these are refused. Everything stands in
-/// one queue, in the order of arrival, as it does in the engine.
+/// Three partners each send a packet a second, one sends two hundred; half of these are refused. Each stands in its own
+/// line, as in the engine.
 fn crowded(quota: Quota) -> (Broker, Crowd) {
     let mut config = Config::new(ORIGIN, log_signer().public(), "broker/1");
-    (config.quota, config.mailbox_packets) = (quota, 60);
+    (config.quota, config.mailbox_packets) = (quota, 80);
     let mut broker = Broker::with(config, NOON).populated();
     let conns: BTreeMap<Org, ConnId> =
         Org::PARTIES.into_iter().map(|org| (org, broker.connect(org))).collect();
     let mut crowd = Crowd::default();
-    let mut queue: VecDeque<(Org, Vec<u8>)> = VecDeque::new();
+    let mut queue: Fair<Org, (Org, Vec<u8>)> = Fair::default();
     let mut brought: BTreeMap<Digest, (Org, usize)> = BTreeMap::new();
     let mut packets: BTreeMap<Digest, Vec<u8>> = BTreeMap::new();
     let mut at = 0;
@@ -356,17 +434,17 @@ fn crowded(quota: Quota) -> (Broker, Crowd) {
             let flow = if number % 2 == 0 { "F01" } else { "F99" };
             // All of one number, so that none of them waits behind another.
             let draft = Draft::new(Pol, &[Gem], flow, number, now).with(|draft| draft.context.seq = 1);
-            queue.push_back((Pol, draft.seal()));
+            queue.push(Pol, 1, (Pol, draft.seal()));
         }
         for (from, to, flow) in [(Jw, Gem, "F01"), (Gem, Jw, "F04"), (Gem, Om, "F04")] {
             let number = 10_000 * (u64::from(to == Om) + 1) + second;
             let bytes = Draft::new(from, &[to], flow, number, now).seal();
             brought.insert(sha256(&bytes), (from, at));
-            queue.push_back((from, bytes));
+            queue.push(from, 1, (from, bytes));
         }
         for turn in 0..TURNS {
             broker.now = now.plus(Span(turn * 1000 / TURNS));
-            let mine: Vec<_> = (0..TURN_INPUTS).map_while(|_| queue.pop_front()).collect();
+            let mine: Vec<_> = (0..TURN_INPUTS).map_while(|_| queue.pop()).collect();
             packets.extend(mine.iter().map(|(_, bytes)| (sha256(bytes), bytes.clone())));
             let inputs: Vec<_> =
                 mine.iter().map(|(org, bytes)| broker.submission(conns[org], *org, bytes)).collect();
@@ -396,6 +474,8 @@ const SMALL: Quota = Quota {
     packets: rate(120, 4),
     bytes: rate(1_000_000_000, 1_000_000_000),
     refusals: rate(120, 4),
+    words: rate(120, 4),
+    questions: rate(120, 4),
     remembered: 30,
 };
 
@@ -409,8 +489,7 @@ fn who_floods_starves_nobody_and_costs_no_more_than_its_quota() {
         (seconds, 2 * seconds),
         "nobody else loses anything"
     );
-    let most = usize::try_from(FLOOD).unwrap().div_ceil(TURN_INPUTS) + 1;
-    assert!(crowd.longest <= most, "{} turns", crowd.longest);
+    assert_eq!(crowd.longest, 1, "each is in the very next turn");
     // The flood: what the quotas let through, in the log and in memory, and not nothing.
     let let_through = 4 + 2 * seconds;
     assert!(crowd.accepted[&Pol] > 4 && crowd.accepted[&Pol] <= let_through);
@@ -424,10 +503,19 @@ fn who_floods_starves_nobody_and_costs_no_more_than_its_quota() {
 }
 
 #[test]
-fn without_quotas_who_floods_does_starve_the_others() {
+fn without_quotas_who_floods_costs_memory_and_still_starves_nobody() {
     let wide = rate(u64::MAX, u64::MAX);
-    let (_, crowd) = crowded(Quota { packets: wide, bytes: wide, refusals: wide, remembered: usize::MAX });
-    let accepted = crowd.accepted.get(&Jw).copied().unwrap_or(0);
-    assert!(crowd.put_off > 0 && accepted < usize::try_from(SECONDS).unwrap());
+    let quota = Quota {
+        packets: wide,
+        bytes: wide,
+        refusals: wide,
+        words: wide,
+        questions: wide,
+        remembered: usize::MAX,
+    };
+    let (_, crowd) = crowded(quota);
+    // Turns and mailboxes have shares of their own.
+    assert_eq!((crowd.put_off, crowd.longest), (0, 1));
+    assert_eq!(crowd.accepted[&Jw], usize::try_from(SECONDS).unwrap());
     assert!(crowd.remembered > 10 * SMALL.remembered);
 }

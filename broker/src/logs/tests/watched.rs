@@ -11,15 +11,14 @@ use seinhuis_shared::ids::Oin;
 use seinhuis_shared::tlog::policy::Policy;
 use seinhuis_shared::tlog::witness::{Head, KnownLog, OK, add_checkpoint};
 use seinhuis_shared::wire::{Cosigned, Hello, VERSION};
-use tokio::sync::mpsc;
 
 use super::*;
-use crate::engine::Attach;
+use crate::engine::{Attach, Inlet, outlet};
 
 /// A party and its agent.
 pub(crate) struct Party {
     number: u8,
-    session: Option<(ConnId, mpsc::UnboundedReceiver<Send>)>,
+    session: Option<(ConnId, Inlet)>,
     /// What it cosigned last, by origin.
     latest: BTreeMap<String, Head>,
 }
@@ -57,7 +56,7 @@ impl Party {
 
     /// Says hello, having cosigned nothing.
     pub(crate) async fn join(&mut self, service: &Service, conn: u64) {
-        let (out, session) = mpsc::unbounded_channel();
+        let (out, session) = outlet();
         let conn = ConnId(conn);
         self.session = Some((conn, session));
         let hello = Hello { version: VERSION, software: "agent".into(), cosigned: Bytes::default() };
@@ -73,7 +72,7 @@ impl Party {
 
     /// Cosigns what it was asked meanwhile.
     async fn answer(&mut self, service: &Service) {
-        while let Some(Ok(send)) = self.session.as_mut().map(|(_, session)| session.try_recv()) {
+        while let Some(Some(send)) = self.session.as_mut().map(|(_, session)| session.try_recv()) {
             let Send::AddCheckpoint { question, .. } = send else { continue };
             let origin = question.note.text().lines().next().unwrap().to_owned();
             let request = service.request(question).await.unwrap();
