@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream, SendStream};
 use seinhuis_broker_core::{ConnId, Heard, Input, ReceiptSource, Send};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::frame::{self, Kind};
@@ -11,11 +10,13 @@ use seinhuis_shared::ids::Oin;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{Agreements, Cases, Hello, Message as _, NoticesTaken, Offer};
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::link::{Connection, RecvStream, SendStream};
 use seinhuis_shell::quic::{self, FrameError};
+use seinhuis_shell::tls;
 use tokio::io::BufReader;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Shared, entries, lane, peer, request};
+use super::{Shared, entries, lane, request};
 use crate::engine::Attach;
 
 /// Longest wait for a hello.
@@ -39,23 +40,23 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn close(&self, reason: Refusal) {
-        self.conn.close(quic::code(reason), reason.slug().as_bytes());
+        self.conn.close(Some(reason));
     }
 }
 
 /// Serves a connection until it ends.
 pub(crate) async fn run(conn: Connection, shared: Arc<Shared>, setup: OwnedSemaphorePermit) {
-    let certificate = match peer(&conn) {
+    let certificate = match tls::peer(&conn.peer_chain()) {
         Ok(certificate) => certificate,
         Err(complaint) => {
             tracing::info!("{}", complaint.what.en);
-            conn.close(quic::code(Refusal::UnknownPartner), b"");
+            conn.close(Some(Refusal::UnknownPartner));
             return;
         }
     };
     let id = shared.conn_id();
     if let Err(refusal) = shared.arrive(id, conn.clone(), &certificate) {
-        conn.close(quic::code(refusal), b"");
+        conn.close(Some(refusal));
         return;
     }
     let reading = Arc::new(Semaphore::new(READING_KIB));
@@ -93,7 +94,7 @@ async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusa
         Some(_) | None => return Err(Refusal::Stopping),
     }
     drop(setup);
-    tracing::info!(partner = %peer.oin, "connected");
+    tracing::info!(partner = %peer.oin, transport = peer.conn.transport(), "connected");
     // The session stream stays open as long as the session does.
     let ended = tokio::select! {
         ended = deliveries(peer, from_engine) => ended,

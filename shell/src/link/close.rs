@@ -45,6 +45,14 @@ impl fmt::Display for Closed {
     }
 }
 
+/// What the system says when the other side has dropped the connection.
+const GONE: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
+];
+
 /// A TLS alert in a QUIC error code (RFC 9001 §4.8).
 fn alert(code: TransportErrorCode) -> Option<u8> {
     u64::from(code).checked_sub(0x100).and_then(|alert| u8::try_from(alert).ok())
@@ -85,14 +93,9 @@ impl From<&io::Error> for Closed {
                 | rustls::Error::PeerIncompatible(_),
             ) => Self::Foreign,
             Some(other) => Self::Broken(other.to_string()),
-            None => match error.kind() {
-                io::ErrorKind::TimedOut => Self::Silent,
-                io::ErrorKind::ConnectionReset
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionAborted => Self::Reset,
-                _ => Self::Broken(error.to_string()),
-            },
+            None if error.kind() == io::ErrorKind::TimedOut => Self::Silent,
+            None if GONE.contains(&error.kind()) => Self::Reset,
+            None => Self::Broken(error.to_string()),
         }
     }
 }
@@ -118,8 +121,7 @@ mod tests {
         for (code, refusal) in
             [(204, Some(Refusal::PartnerRevoked)), (206, Some(Refusal::CertificateRevoked)), (0, None)]
         {
-            let close =
-                ApplicationClose { error_code: VarInt::from_u32(code), reason: Vec::new().into() };
+            let close = ApplicationClose { error_code: VarInt::from_u32(code), reason: Vec::new().into() };
             assert_eq!(Closed::from(ConnectionError::ApplicationClosed(close)), Closed::Remote(refusal));
         }
     }
@@ -135,7 +137,8 @@ mod tests {
         };
         let own = Closed::from(ConnectionError::TransportError(own));
         assert_eq!(own, Closed::Distrusted("unknown issuer".into()));
-        let told = io::Error::other(rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRevoked));
+        let told =
+            io::Error::other(rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRevoked));
         assert_eq!(Closed::from(&told), Closed::Alert(44));
         let own = io::Error::other(rustls::Error::InvalidCertificate(rustls::CertificateError::Revoked));
         assert!(matches!(Closed::from(&own), Closed::Distrusted(_)));

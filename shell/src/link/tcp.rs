@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use h2::Reason;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{Method, Request, StatusCode};
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -58,7 +59,7 @@ struct Inner {
     /// How the connection ended; the first that says so counts.
     ended: watch::Sender<Option<Closed>>,
     /// That this side wants to close it, and why.
-    closing: watch::Sender<Option<Option<Refusal>>>,
+    closing: watch::Sender<Option<Reason>>,
     side: Side,
 }
 
@@ -104,8 +105,7 @@ pub async fn accept(socket: TcpStream, config: Arc<rustls::ServerConfig>) -> Res
     let (up, up_in) = mpsc::channel(usize::try_from(UNI_STREAMS_MAX).unwrap_or_default());
     let (down, down_in) = mpsc::channel(1);
     let accepted = Accepted { both: Mutex::new(both_in), up: Mutex::new(up_in), down: Mutex::new(down_in) };
-    let (driver, connection_handle) =
-        Driver::new(heard, remote, chain, Side::Accepted(Box::new(accepted)));
+    let (driver, connection_handle) = Driver::new(heard, remote, chain, Side::Accepted(Box::new(accepted)));
     tokio::spawn(driver.serve(connection, Doors { both, up, down }));
     Ok(connection_handle)
 }
@@ -223,6 +223,7 @@ impl TcpConnection {
 
     pub(super) fn close(&self, reason: Option<Refusal>) {
         note(&self.0.ended, Closed::Local);
+        let reason = Reason::from(reason.map_or(0, |refusal| u32::from(refusal.number())));
         self.0.closing.send_if_modified(|closing| {
             let first = closing.is_none();
             if first {

@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::socket::{Heard, Io};
 use super::{
-    ACKNOWLEDGEMENTS, Body, Closed, DELIVERIES, Inner, PARTING, STREAM, Side, TcpConnection, TcpRecv, TcpSend, note,
+    ACKNOWLEDGEMENTS, Body, Closed, DELIVERIES, Inner, PARTING, STREAM, Side, TcpConnection, TcpRecv,
+    TcpSend, note,
 };
 
 /// Where streams go that the agent opened.
@@ -55,7 +56,7 @@ impl Doors {
 pub(super) struct Driver {
     heard: Heard,
     ended: watch::Sender<Option<Closed>>,
-    closing: watch::Receiver<Option<Option<Refusal>>>,
+    closing: watch::Receiver<Option<Reason>>,
 }
 
 impl Driver {
@@ -81,8 +82,7 @@ impl Driver {
                     None => break self.heard.why().unwrap_or(Closed::Remote(None)),
                 },
                 reason = asked(&mut self.closing) => {
-                    let code = reason.map_or(0, |refusal| u32::from(refusal.number()));
-                    connection.abrupt_shutdown(Reason::from(code));
+                    connection.abrupt_shutdown(reason);
                     let said = async { while let Some(Ok(_)) = connection.accept().await {} };
                     // A peer that does not read must not hold this up.
                     _ = tokio::time::timeout(PARTING, said).await;
@@ -112,10 +112,10 @@ impl Driver {
 }
 
 /// That this side wants to close, or that nobody on this side holds the connection any more.
-async fn asked(closing: &mut watch::Receiver<Option<Option<Refusal>>>) -> Option<Refusal> {
+async fn asked(closing: &mut watch::Receiver<Option<Reason>>) -> Reason {
     match closing.wait_for(Option::is_some).await {
-        Ok(reason) => reason.flatten(),
-        Err(_) => None,
+        Ok(reason) => reason.unwrap_or(Reason::NO_ERROR),
+        Err(_) => Reason::NO_ERROR,
     }
 }
 

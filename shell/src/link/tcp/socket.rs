@@ -79,7 +79,8 @@ impl Heard {
     /// Waits until nothing was heard for the idle time.
     pub(super) async fn silence(&self) {
         loop {
-            let end = self.0.lock().unwrap_or_else(PoisonError::into_inner).0 + Duration::from_millis(IDLE_TIMEOUT.0);
+            let end = self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+                + Duration::from_millis(IDLE_TIMEOUT.0);
             if end <= Instant::now() {
                 return;
             }
@@ -121,7 +122,11 @@ impl Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let done = self.with(|tls| tls.poll_read(cx, buf));
         if buf.filled().len() > before {
