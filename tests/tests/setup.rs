@@ -3,7 +3,6 @@
 
 mod common;
 
-
 use common::Scene;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::VERSION;

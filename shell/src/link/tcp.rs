@@ -5,6 +5,8 @@
 
 mod driver;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::future::{Future as _, poll_fn};
 use std::io;

@@ -83,9 +83,40 @@ macro_rules! over_both {
     };
 }
 
-over_both!(connections: a_peer_without_a_certificate_stays_outside, a_certificate_of_another_ca_stays_outside_though_it_names_a_partner, the_brokers_own_certificate_opens_no_session, a_certificate_of_an_organisation_that_is_no_partner_is_201, a_revoked_certificate_ends_the_live_session_with_206_and_opens_no_other, a_partner_whose_access_is_revoked_is_204_at_once_until_it_is_added_again, a_hello_of_another_version_is_104, anything_before_hello_is_108, a_hello_that_is_none_has_its_number, a_hello_that_never_comes_is_not_waited_for, a_second_hello_is_108_and_the_session_goes_on, a_fifth_session_of_one_organisation_is_207_and_the_four_go_on);
-over_both!(streams: a_frame_over_the_bound_of_its_kind_is_101, a_frame_that_breaks_off_is_102, a_frame_of_no_kind_or_that_the_broker_sends_is_108, a_packet_that_breaks_off_after_a_whole_one_loses_only_itself, streams_that_stall_hold_nobody_up);
-over_both!(words: an_acknowledgement_signed_by_another_is_203, an_acknowledgement_in_anothers_name_is_202, an_acknowledgement_with_a_bad_signature_is_205, an_acknowledgement_of_nothing_is_102, an_acknowledgement_of_anothers_packet_settles_nothing, prekeys_count_only_from_their_owner_and_never_go_back, requests_out_of_bounds_have_their_numbers, consistency_is_proved_for_rising_sizes_of_this_log_only);
+over_both! {
+    connections:
+    a_peer_without_a_certificate_stays_outside,
+    a_certificate_of_another_ca_stays_outside_though_it_names_a_partner,
+    the_brokers_own_certificate_opens_no_session,
+    a_certificate_of_an_organisation_that_is_no_partner_is_201,
+    a_revoked_certificate_ends_the_live_session_with_206_and_opens_no_other,
+    a_partner_whose_access_is_revoked_is_204_at_once_until_it_is_added_again,
+    a_hello_of_another_version_is_104,
+    anything_before_hello_is_108,
+    a_hello_that_is_none_has_its_number,
+    a_hello_that_never_comes_is_not_waited_for,
+    a_second_hello_is_108_and_the_session_goes_on,
+    a_fifth_session_of_one_organisation_is_207_and_the_four_go_on
+}
+over_both! {
+    streams:
+    a_frame_over_the_bound_of_its_kind_is_101,
+    a_frame_that_breaks_off_is_102,
+    a_frame_of_no_kind_or_that_the_broker_sends_is_108,
+    a_packet_that_breaks_off_after_a_whole_one_loses_only_itself,
+    streams_that_stall_hold_nobody_up
+}
+over_both! {
+    words:
+    an_acknowledgement_signed_by_another_is_203,
+    an_acknowledgement_in_anothers_name_is_202,
+    an_acknowledgement_with_a_bad_signature_is_205,
+    an_acknowledgement_of_nothing_is_102,
+    an_acknowledgement_of_anothers_packet_settles_nothing,
+    prekeys_count_only_from_their_owner_and_never_go_back,
+    requests_out_of_bounds_have_their_numbers,
+    consistency_is_proved_for_rising_sizes_of_this_log_only
+}
 
 // After all of it.
 
