@@ -14,7 +14,8 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::grant::is_place;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::tls::Kx;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// The sample with every key, commented: the list of known keys and the manual in one.
 pub const COMPLETE_SAMPLE: &str = include_str!("../samples/complete.toml");
@@ -149,7 +150,8 @@ pub struct Transport {
     pub max_handshakes: usize,
     /// Whether several datagrams may leave in one system call (GSO).
     pub segmentation_offload: bool,
-    /// The TCP address for agents whose network stops UDP; nowhere without it.
+    /// The TCP address for agents whose network stops UDP; nowhere when empty.
+    #[serde(deserialize_with = "address_or_nothing")]
     pub fallback: Option<SocketAddr>,
     /// Where agents find that address, `host:port`; the host of `advertise` with the port of `fallback` when empty.
     pub fallback_advertise: String,
@@ -165,6 +167,17 @@ impl Default for Transport {
             fallback_advertise: String::new(),
         }
     }
+}
+
+/// An address, or none for an empty text.
+fn address_or_nothing<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+}
+
+/// Days, or nothing for none.
+fn days_or_nothing<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    Ok(Some(u32::deserialize(from)?).filter(|days| *days != 0))
 }
 
 /// `[witnesses]`.
@@ -190,6 +203,7 @@ impl Default for Witnesses {
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// Days that texts of entries are kept at least, when that is longer than what every covenant says.
+    #[serde(deserialize_with = "days_or_nothing")]
     pub retention_days: Option<u32>,
     /// In how many hours every file of the logs is read and checked.
     pub self_check_hours: u32,
@@ -263,8 +277,6 @@ impl Config {
             Some(("mailbox", "minstens 1 pakket en 2 MiB", "at least 1 packet and 2 MiB"))
         } else if let Some(wrong) = self.quota.wrong() {
             Some(wrong)
-        } else if self.log.retention_days == Some(0) {
-            Some(("log.retention_days", "minstens 1", "at least 1"))
         } else if !(1..=8760).contains(&self.log.self_check_hours) {
             Some(("log.self_check_hours", "1 tot 8760", "1 to 8760"))
         } else if !(1..=1024).contains(&self.store.segment_mib) {
@@ -355,6 +367,14 @@ mod tests {
     }
 
     #[test]
+    fn a_longer_term_for_texts_can_be_configured() {
+        let with = |days: &str| parse(&format!("{BASIC_SAMPLE}\n[log]\nretention_days = {days}\n"));
+        assert_eq!(with("3000").unwrap().log.retention_days, Some(3000));
+        assert_eq!(with("0").unwrap().log.retention_days, None);
+        assert!(with("-1").is_err());
+    }
+
+    #[test]
     fn the_place_over_tcp_follows_from_what_is_configured() {
         let with = |more: &str| parse(&format!("{BASIC_SAMPLE}\n[transport]\n{more}"));
         assert_eq!(with("").unwrap().fallback_place(), None);
@@ -364,6 +384,7 @@ mod tests {
         assert_eq!(with(own).unwrap().fallback_place().as_deref(), Some("tcp.example:443"));
         for (wrong, key) in [
             ("fallback = \"[::]:0\"\n", "transport.fallback "),
+            ("fallback = \"broker.example:443\"\n", "fallback"),
             ("fallback = \"[::]:443\"\nfallback_advertise = \"tcp.example\"\n", "fallback_advertise"),
             ("fallback_advertise = \"tcp.example:443\"\n", "fallback_advertise"),
         ] {

@@ -142,6 +142,15 @@ impl Connection {
         }
     }
 
+    /// Waits until a connection that has ended is off this side's hands: its last word over TCP is with the system.
+    /// Over QUIC the endpoint tells (`wait_idle`).
+    pub async fn gone(&self) {
+        match self {
+            Self::Quic(_) => {}
+            Self::Tcp(tcp) => tcp.gone().await,
+        }
+    }
+
     /// How the connection ended; `None` while it has not.
     pub fn close_reason(&self) -> Option<Closed> {
         match self {

@@ -1,6 +1,7 @@
 //! A network between an agent and the broker that can be shut, for UDP and for TCP, on loopback.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -103,30 +104,39 @@ fn carry_udp(outside: &UdpSocket, broker: SocketAddr, state: &State) -> io::Resu
     let mut datagram = vec![0; 65_536];
     while !state.gone() {
         let Ok((length, agent)) = outside.recv_from(&mut datagram) else { continue };
-        if !inside.contains_key(&agent) {
-            let socket = UdpSocket::bind("127.0.0.1:0")?;
-            socket.connect(broker)?;
-            socket.set_read_timeout(Some(LOOK))?;
-            let (from, to, state) = (socket.try_clone()?, outside.try_clone()?, state.clone());
-            std::thread::spawn(move || {
-                let mut datagram = vec![0; 65_536];
-                while !state.gone() {
-                    if let Ok(length) = from.recv(&mut datagram)
-                        && state.answers()
-                    {
-                        _ = to.send_to(datagram.get(..length).unwrap_or_default(), agent);
-                    }
-                }
-            });
-            inside.insert(agent, socket);
-        }
-        if state.asks()
-            && let Some(socket) = inside.get(&agent)
-        {
+        let socket = match inside.entry(agent) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(fresh) => fresh.insert(answering(outside, broker, agent, state)?),
+        };
+        if state.asks() {
             _ = socket.send(datagram.get(..length).unwrap_or_default());
         }
     }
     Ok(())
+}
+
+/// A socket towards the broker for one agent, whose answers go to that agent.
+fn answering(
+    outside: &UdpSocket,
+    broker: SocketAddr,
+    agent: SocketAddr,
+    state: &State,
+) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.connect(broker)?;
+    socket.set_read_timeout(Some(LOOK))?;
+    let (from, to, state) = (socket.try_clone()?, outside.try_clone()?, state.clone());
+    std::thread::spawn(move || {
+        let mut datagram = vec![0; 65_536];
+        while !state.gone() {
+            if let Ok(length) = from.recv(&mut datagram)
+                && state.answers()
+            {
+                _ = to.send_to(datagram.get(..length).unwrap_or_default(), agent);
+            }
+        }
+    });
+    Ok(socket)
 }
 
 fn carry_tcp(agent: TcpStream, broker: SocketAddr, state: &State) -> io::Result<()> {

@@ -109,10 +109,14 @@ impl Shared {
         }
     }
 
-    /// Closes every connection that is let in.
-    fn close_all(&self) {
-        for live in self.registry().live.values() {
-            live.conn.close(Some(Refusal::Stopping));
+    /// Closes every connection that is let in, and waits until they are gone.
+    async fn close_all(&self) {
+        let live: Vec<Connection> = self.registry().live.values().map(|live| live.conn.clone()).collect();
+        for conn in &live {
+            conn.close(Some(Refusal::Stopping));
+        }
+        for conn in &live {
+            conn.gone().await;
         }
     }
 }
@@ -174,6 +178,11 @@ impl Server {
         self.endpoint.local_addr()
     }
 
+    /// The TCP address it listens on, for agents whose network stops UDP.
+    pub const fn fallback(&self) -> Option<SocketAddr> {
+        self.config.transport.fallback
+    }
+
     /// Takes in a new certificate or revocation list for new connections, and closes live ones whose
     /// certificate is revoked.
     ///
@@ -232,10 +241,10 @@ impl Server {
         if let Some(tcp) = &self.tcp {
             tcp.stop();
         }
-        self.shared.close_all();
         self.endpoint.close(quic::code(Refusal::Stopping), b"");
+        let idle = async { tokio::join!(self.shared.close_all(), self.endpoint.wait_idle()) };
         // Bounded: a peer that never answers must not keep the broker from stopping.
-        if tokio::time::timeout(Duration::from_secs(3), self.endpoint.wait_idle()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(3), idle).await.is_err() {
             tracing::debug!("some connections did not end in time");
         }
     }

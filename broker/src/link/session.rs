@@ -64,8 +64,10 @@ pub(crate) async fn run(conn: Connection, shared: Arc<Shared>, setup: OwnedSemap
     if let Err(refusal) = converse(&peer, setup).await {
         peer.close(refusal);
     }
-    shared.leave(id);
     shared.service.engine.bring(None, Some(Input::Disconnected { conn: id }), 0).await;
+    // Until then a broker that stops waits for it.
+    peer.conn.gone().await;
+    shared.leave(id);
     tracing::info!(partner = %peer.oin, "disconnected");
 }
 

@@ -88,8 +88,9 @@ pub async fn accept(socket: TcpStream, config: Arc<rustls::ServerConfig>) -> Res
     let tls = match TlsAcceptor::from(config).accept(socket).into_fallible().await {
         Ok(tls) => TlsStream::from(tls),
         Err((error, socket)) => {
-            // Whoever was refused may be writing still, and would not get to read why.
-            linger(socket);
+            // Whoever was refused may be writing still, and would not get to read why. Meanwhile it keeps its place
+            // among the handshakes.
+            linger(socket, PARTING).await;
             return Err(Closed::from(&error));
         }
     };
@@ -244,6 +245,11 @@ impl TcpConnection {
         }
     }
 
+    /// Nobody but the driver listens for the wish to close.
+    pub(super) async fn gone(&self) {
+        self.0.closing.closed().await;
+    }
+
     pub(super) fn close_reason(&self) -> Option<Closed> {
         self.0.ended.borrow().clone()
     }
@@ -268,7 +274,7 @@ fn note(ended: &watch::Sender<Option<Closed>>, closed: Closed) {
     });
 }
 
-/// The half of a stream that is written. Dropped before its end, it is reset.
+/// The half of a stream that is written. Dropped before its end it ends there, as with QUIC.
 #[derive(Debug)]
 pub struct TcpSend {
     stream: h2::SendStream<Bytes>,
@@ -311,6 +317,13 @@ impl TcpSend {
     pub(super) async fn stopped(&mut self) {
         // Whatever it is, the other side wants no more.
         drop(poll_fn(|cx| self.stream.poll_reset(cx)).await);
+    }
+}
+
+impl Drop for TcpSend {
+    fn drop(&mut self) {
+        // One that has ended needs no end.
+        _ = self.finish();
     }
 }
 

@@ -364,7 +364,7 @@ fn settings() -> Vec<Seed> {
         name: "Regio Voorbeeld".into(),
         oin: known::oin(),
         address: "broker.example:7443".into(),
-        fallback: Some("broker.example:443".into()),
+        fallback: None,
         server_name: "broker.example".into(),
         log_origin: known::ORIGIN.into(),
         log_key: known::log().key.to_string(),
@@ -377,7 +377,6 @@ fn settings() -> Vec<Seed> {
     vec![
         ok("broker_card", "card", card.as_str()),
         no("broker_card", "no-port", changed(&card, "broker.example:7443", "broker.example")),
-        no("broker_card", "fallback-port-0", changed(&card, "broker.example:443", "broker.example:0")),
         no("broker_card", "other-log", changed(&card, "\"log_key\": \"broker", "\"log_key\": \"breaker")),
         no("broker_card", "unknown-field", changed(&card, "{", "{\"extra\":1,")),
         no("broker_card", "no-json", "broker.example:7443"),

@@ -13,11 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsStream;
 
-use super::PARTING;
 use crate::link::Closed;
 
 /// Connections that the system may hold ready for a listener.
 const BACKLOG: i32 = 1024;
+/// How long a peer that TLS has let in may take to read the last word.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// A listening TCP socket; one on `[::]` takes IPv4 as well.
 ///
@@ -48,18 +49,16 @@ pub(super) fn prepare(socket: &TcpStream) -> Result<SocketAddr, Closed> {
 
 /// Takes leave of the other side: says that no more comes, and reads what it still writes for a moment. A socket that
 /// is closed with bytes unread is reset, and the last word before that lost.
-pub(super) fn linger<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut stream: S) {
-    let parting = async move {
+pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, longest: Duration) {
+    let parting = async {
         if stream.shutdown().await.is_err() {
             return;
         }
         let mut bytes = [0; 4096];
         while matches!(stream.read(&mut bytes).await, Ok(count) if count > 0) {}
     };
-    // Without a runtime the program is ending, and the system closes the socket.
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(tokio::time::timeout(PARTING, parting));
-    }
+    // Whoever goes on writing is left in the middle of it.
+    _ = tokio::time::timeout(longest, parting).await;
 }
 
 /// When something was last heard, and how reading or writing failed.
@@ -95,15 +94,31 @@ pub(super) struct Io {
     /// Taken when it is dropped.
     tls: Option<TlsStream<TcpStream>>,
     heard: Heard,
+    /// The other side has said that no more comes. Then it may not take in any more either, and that is no news:
+    /// what it said last counts.
+    over: bool,
 }
 
 impl Io {
     pub(super) fn new(tls: TlsStream<TcpStream>) -> Self {
-        Self { tls: Some(tls), heard: Heard(Arc::new(Mutex::new((Instant::now(), None)))) }
+        Self { tls: Some(tls), heard: Heard(Arc::new(Mutex::new((Instant::now(), None)))), over: false }
     }
 
     pub(super) fn heard(&self) -> Heard {
         self.heard.clone()
+    }
+
+    /// Writes something, which after the other side's end cannot fail.
+    fn write<T>(
+        &mut self,
+        written: T,
+        act: impl FnOnce(Pin<&mut TlsStream<TcpStream>>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let over = self.over;
+        match self.with(act) {
+            Poll::Ready(Err(_)) if over => Poll::Ready(Ok(written)),
+            done => done,
+        }
     }
 
     /// Does something with the stream, and remembers how it failed.
@@ -131,6 +146,8 @@ impl AsyncRead for Io {
         let done = self.with(|tls| tls.poll_read(cx, buf));
         if buf.filled().len() > before {
             self.heard.change(|(last, _)| *last = Instant::now());
+        } else if matches!(done, Poll::Ready(Ok(()))) && buf.remaining() > 0 {
+            self.over = true;
         }
         done
     }
@@ -138,22 +155,23 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.with(|tls| tls.poll_write(cx, bytes))
+        self.write(bytes.len(), |tls| tls.poll_write(cx, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|tls| tls.poll_flush(cx))
+        self.write((), |tls| tls.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|tls| tls.poll_shutdown(cx))
+        self.write((), |tls| tls.poll_shutdown(cx))
     }
 }
 
 impl Drop for Io {
     fn drop(&mut self) {
-        if let Some(tls) = self.tls.take() {
-            linger(tls);
+        // Without a runtime the program is ending, and the system closes the socket.
+        if let (Some(tls), Ok(runtime)) = (self.tls.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(linger(tls, LEAVE));
         }
     }
 }
