@@ -10,6 +10,7 @@ use seinhuis_shared::ids::Oin;
 use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::enrolment::check_name;
+use seinhuis_shell::grant::is_place;
 use seinhuis_shell::http::Http;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::tls::Kx;
@@ -54,6 +55,24 @@ pub struct Transport {
     pub key_exchange: Kx,
     /// Whether several datagrams may leave in one system call (GSO).
     pub segmentation_offload: bool,
+    /// Whether the broker may be reached over TCP.
+    pub fallback: Fallback,
+    /// `host:port` over TCP, or empty for the card's.
+    pub fallback_broker: String,
+    /// After how many seconds on TCP QUIC is tried again for the first time.
+    pub quic_again: u64,
+}
+
+/// Whether the broker may be reached over TCP, in the words of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    /// When QUIC gets no answer.
+    Auto,
+    /// Not at all.
+    Never,
+    /// Not otherwise.
+    Only,
 }
 
 impl Default for Transport {
@@ -63,7 +82,41 @@ impl Default for Transport {
             bind: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
             key_exchange: Kx::Hybrid,
             segmentation_offload: true,
+            fallback: Fallback::Auto,
+            fallback_broker: String::new(),
+            quic_again: 300,
         }
+    }
+}
+
+impl Transport {
+    fn check(&self) -> Result<(), Complaint> {
+        for (key, place) in
+            [("transport.broker", &self.broker), ("transport.fallback_broker", &self.fallback_broker)]
+        {
+            if !place.is_empty() && !is_place(place) {
+                return Err(Complaint::usage(
+                    Text::new(
+                        format!("{key} {place:?} is geen host:poort."),
+                        format!("{key} {place:?} is not host:port."),
+                    ),
+                    Text::new(
+                        "Schrijf bijvoorbeeld broker.voorbeeld.nl:7443, of laat het leeg.",
+                        "Write for instance broker.example.nl:7443, or leave it empty.",
+                    ),
+                ));
+            }
+        }
+        if (1..=3600).contains(&self.quic_again) {
+            return Ok(());
+        }
+        Err(Complaint::usage(
+            Text::new(
+                "transport.quic_again moet 1 tot 3600 zijn.",
+                "transport.quic_again must be 1 to 3600.",
+            ),
+            Text::new("Gebruik 300, de standaardwaarde.", "Use 300, the default."),
+        ))
     }
 }
 
@@ -220,23 +273,7 @@ impl Config {
     fn check(&self) -> Result<(), Complaint> {
         check_name(&self.name)?;
         self.ldv.check()?;
-        let broker = &self.transport.broker;
-        let reachable = broker.is_empty()
-            || broker.rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && port.parse().is_ok_and(|port: u16| port != 0)
-            });
-        if !reachable {
-            return Err(Complaint::usage(
-                Text::new(
-                    format!("transport.broker {broker:?} is geen host:poort."),
-                    format!("transport.broker {broker:?} is not host:port."),
-                ),
-                Text::new(
-                    "Schrijf bijvoorbeeld broker.voorbeeld.nl:7443, of laat het leeg.",
-                    "Write for instance broker.example.nl:7443, or leave it empty.",
-                ),
-            ));
-        }
+        self.transport.check()?;
         if !(1..=1024).contains(&self.store.segment_mib) {
             return Err(Complaint::usage(
                 Text::new("store.segment_mib moet 1 tot 1024 zijn.", "store.segment_mib must be 1 to 1024."),
@@ -274,6 +311,12 @@ mod tests {
         assert!(error.what.en.contains("line 6") && error.advice.en.contains("broker"), "{error}");
         assert!(with("[transport]\nbroker = \"example\"\n").what.en.contains("host:port"));
         assert!(with("[transport]\nbroker = \"example:0\"\n").what.en.contains("host:port"));
+        assert!(with("[transport]\nfallback_broker = \"example\"\n").what.en.contains("fallback_broker"));
+        assert!(with("[transport]\nfallback = \"maybe\"\n").what.en.contains("fallback"));
+        for wrong in [0, 3601] {
+            let error = with(&format!("[transport]\nquic_again = {wrong}\n"));
+            assert!(error.what.en.contains("quic_again"), "{error}");
+        }
         assert!(with("[store]\nsegment_mib = 0\n").what.en.contains("segment_mib"));
         assert!(with("[store]\nsegment_mib = 1025\n").what.en.contains("segment_mib"));
         for wrong in [0, 9, 60_001] {

@@ -91,6 +91,7 @@ pub(crate) fn home(dir: &Path, ca: &Ca, broker: &str, address: &str) -> Home {
         name: "Broker".into(),
         oin: broker.parse().unwrap(),
         address: address.into(),
+        fallback: None,
         server_name: HOST.into(),
         log_origin: "broker.example/log".into(),
         log_key: "broker.example/log+00000000+AA==".into(),

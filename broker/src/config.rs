@@ -12,9 +12,11 @@ use seinhuis_shared::limits::{
 };
 use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::grant::is_place;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::tls::Kx;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// The sample with every key, commented: the list of known keys and the manual in one.
 pub const COMPLETE_SAMPLE: &str = include_str!("../samples/complete.toml");
@@ -167,12 +169,34 @@ pub struct Transport {
     pub max_handshakes: usize,
     /// Whether several datagrams may leave in one system call (GSO).
     pub segmentation_offload: bool,
+    /// The TCP address for agents whose network stops UDP; nowhere when empty.
+    #[serde(deserialize_with = "address_or_nothing")]
+    pub fallback: Option<SocketAddr>,
+    /// Where agents find that address, `host:port`; the host of `advertise` with the port of `fallback` when empty.
+    pub fallback_advertise: String,
 }
 
 impl Default for Transport {
     fn default() -> Self {
-        Self { key_exchange: Kx::Hybrid, max_handshakes: 256, segmentation_offload: true }
+        Self {
+            key_exchange: Kx::Hybrid,
+            max_handshakes: 256,
+            segmentation_offload: true,
+            fallback: None,
+            fallback_advertise: String::new(),
+        }
     }
+}
+
+/// An address, or none for an empty text.
+fn address_or_nothing<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+}
+
+/// Days, or nothing for none.
+fn days_or_nothing<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    Ok(Some(u32::deserialize(from)?).filter(|days| *days != 0))
 }
 
 /// `[witnesses]`.
@@ -198,6 +222,7 @@ impl Default for Witnesses {
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// Days that texts of entries are kept at least, when that is longer than what every covenant says.
+    #[serde(deserialize_with = "days_or_nothing")]
     pub retention_days: Option<u32>,
     /// In how many hours every file of the logs is read and checked.
     pub self_check_hours: u32,
@@ -244,11 +269,18 @@ impl Config {
         Ok(config)
     }
 
+    /// Where agents find the TCP address, `host:port`; nowhere when there is none.
+    pub fn fallback_place(&self) -> Option<String> {
+        let listen = self.transport.fallback?;
+        if !self.transport.fallback_advertise.is_empty() {
+            return Some(self.transport.fallback_advertise.clone());
+        }
+        let (host, _) = self.advertise.rsplit_once(':')?;
+        Some(format!("{host}:{}", listen.port()))
+    }
+
     fn check(&self) -> Result<(), Complaint> {
-        let host_and_port = self
-            .advertise
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
+        let host_and_port = is_place(&self.advertise);
         let origin = !self.log_origin.is_empty()
             && self.log_origin.len() <= 128
             && self.log_origin.chars().all(|c| c.is_ascii_graphic() && c != '+');
@@ -264,8 +296,6 @@ impl Config {
             Some(("mailbox", "minstens 1 pakket en 2 MiB", "at least 1 packet and 2 MiB"))
         } else if let Some(wrong) = self.quota.wrong() {
             Some(wrong)
-        } else if self.log.retention_days == Some(0) {
-            Some(("log.retention_days", "minstens 1", "at least 1"))
         } else if !(1..=8760).contains(&self.log.self_check_hours) {
             Some(("log.self_check_hours", "1 tot 8760", "1 to 8760"))
         } else if !(1..=1024).contains(&self.store.segment_mib) {
@@ -274,6 +304,20 @@ impl Config {
             Some(("store.index_interval_ms", "10 tot 60000", "10 to 60000"))
         } else if !(1..=65_536).contains(&self.transport.max_handshakes) {
             Some(("transport.max_handshakes", "1 tot 65536", "1 to 65536"))
+        } else if self.transport.fallback.is_some_and(|listen| listen.port() == 0) {
+            Some((
+                "transport.fallback",
+                "adres:poort, met een poort boven 0",
+                "address:port, with a port above 0",
+            ))
+        } else if self.fallback_place().is_some_and(|place| !is_place(&place))
+            || (self.transport.fallback.is_none() && !self.transport.fallback_advertise.is_empty())
+        {
+            Some((
+                "transport.fallback_advertise",
+                "host:poort, en alleen samen met transport.fallback",
+                "host:port, and only together with transport.fallback",
+            ))
         } else if !(120..=604_800).contains(&self.witnesses.warn_after) {
             Some(("witnesses.warn_after", "120 tot 604800", "120 to 604800"))
         } else if self.witnesses.stop_after != 0 && !(300..=2_592_000).contains(&self.witnesses.stop_after) {
@@ -351,6 +395,33 @@ mod tests {
         let complaint = parse(&text).unwrap_err();
         let shown = complaint.show(seinhuis_shell::lang::Lang::En);
         assert!(shown.contains("listn") && shown.contains("listen"), "{shown}");
+    }
+
+    #[test]
+    fn a_longer_term_for_texts_can_be_configured() {
+        let with = |days: &str| parse(&format!("{BASIC_SAMPLE}\n[log]\nretention_days = {days}\n"));
+        assert_eq!(with("3000").unwrap().log.retention_days, Some(3000));
+        assert_eq!(with("0").unwrap().log.retention_days, None);
+        assert!(with("-1").is_err());
+    }
+
+    #[test]
+    fn the_place_over_tcp_follows_from_what_is_configured() {
+        let with = |more: &str| parse(&format!("{BASIC_SAMPLE}\n[transport]\n{more}"));
+        assert_eq!(with("").unwrap().fallback_place(), None);
+        let place = with("fallback = \"[::]:443\"\n").unwrap().fallback_place();
+        assert_eq!(place.as_deref(), Some("broker.example:443"));
+        let own = "fallback = \"[::]:8443\"\nfallback_advertise = \"tcp.example:443\"\n";
+        assert_eq!(with(own).unwrap().fallback_place().as_deref(), Some("tcp.example:443"));
+        for (wrong, key) in [
+            ("fallback = \"[::]:0\"\n", "transport.fallback "),
+            ("fallback = \"broker.example:443\"\n", "fallback"),
+            ("fallback = \"[::]:443\"\nfallback_advertise = \"tcp.example\"\n", "fallback_advertise"),
+            ("fallback_advertise = \"tcp.example:443\"\n", "fallback_advertise"),
+        ] {
+            let complaint = with(wrong).unwrap_err();
+            assert!(complaint.what.en.contains(key), "{}", complaint.what.en);
+        }
     }
 
     #[test]

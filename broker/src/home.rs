@@ -151,6 +151,7 @@ impl Home {
             name: config.name.clone(),
             oin: config.oin,
             address: config.advertise.clone(),
+            fallback: config.fallback_place(),
             server_name: server_name.trim_matches(['[', ']']).to_owned(),
             log_origin: log.origin.clone(),
             log_key: log.key.to_string(),

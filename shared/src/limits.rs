@@ -82,6 +82,8 @@ pub const BUNDLE_MAX: usize = PREKEYS_MAX * 1400 + 512;
 
 /// Most streams a peer may have open on one connection.
 pub const STREAMS_MAX: u32 = 64;
+/// Most streams in one direction a peer may have open on one connection.
+pub const UNI_STREAMS_MAX: u32 = 8;
 /// Most connections one partner may have open.
 pub const CONNECTIONS_PER_PARTNER: usize = 4;
 /// Most packets a broker has sent to one connection without an acknowledgement.

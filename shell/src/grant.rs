@@ -101,6 +101,9 @@ pub struct BrokerCard {
     pub oin: Oin,
     /// Where agents connect: `host:port`.
     pub address: String,
+    /// Where agents connect over TCP when UDP is blocked, `host:port`; absent when there is no such place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// The name its certificate must be for.
     pub server_name: String,
     /// The origin line of its exchange log.
@@ -170,12 +173,10 @@ impl BrokerCard {
     /// A sentence saying which part is missing, unknown or impossible.
     pub fn parse(bytes: &[u8]) -> Result<Self, Complaint> {
         let card: Self = parse(bytes, "brokerkaart", "broker card")?;
-        let port = card
-            .address
-            .rsplit_once(':')
-            .and_then(|(host, port)| port.parse::<u16>().ok().filter(|port| *port != 0 && !host.is_empty()));
-        let wrong = if port.is_none() {
+        let wrong = if !is_place(&card.address) {
             Some("address (host:port)")
+        } else if card.fallback.as_deref().is_some_and(|place| !is_place(place)) {
+            Some("fallback (host:port)")
         } else if rustls_pki_types::ServerName::try_from(card.server_name.as_str()).is_err() {
             Some("server_name")
         } else if card.log_origin.is_empty() {
@@ -207,6 +208,12 @@ impl BrokerCard {
     pub fn to_bytes(&self) -> Vec<u8> {
         pretty(self)
     }
+}
+
+/// Whether this is `host:port`, with a port that can be connected to.
+pub fn is_place(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0))
 }
 
 /// The fingerprint of a file's exact bytes, to compare by telephone.
@@ -252,6 +259,7 @@ mod tests {
             name: "Regio Voorbeeld".into(),
             oin: "00000001003214345000".parse().unwrap(),
             address: "broker.example:4433".into(),
+            fallback: None,
             server_name: "broker.example".into(),
             log_origin: "broker.example/uitwisseling/2026".into(),
             log_key: "broker.example/uitwisseling/2026+0011aabb+AQ==".into(),
@@ -262,6 +270,12 @@ mod tests {
     #[test]
     fn a_card_reads_back_and_unknown_or_wrong_fields_are_refused() {
         assert_eq!(BrokerCard::parse(&card().to_bytes()).unwrap(), card());
+        let with = |place: &str| BrokerCard { fallback: Some(place.into()), ..card() };
+        let both = with("broker.example:443");
+        assert_eq!(BrokerCard::parse(&both.to_bytes()).unwrap(), both);
+        for wrong in ["", "broker.example", ":443", "broker.example:0"] {
+            assert!(BrokerCard::parse(&with(wrong).to_bytes()).is_err(), "{wrong}");
+        }
         let text = String::from_utf8(card().to_bytes()).unwrap();
         for (from, to) in [
             ("\"name\"", "\"nmae\""),

@@ -17,6 +17,7 @@ pub mod grant;
 pub mod http;
 pub mod keys;
 pub mod lang;
+pub mod link;
 pub mod pace;
 pub mod quic;
 pub mod serve;

@@ -9,7 +9,7 @@ use aws_lc_rs::hmac;
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use seinhuis_shared::frame::{HEADER_LEN, Header, Kind};
-use seinhuis_shared::limits::{FRAME_MAX, IDLE_TIMEOUT, KEEP_ALIVE, STREAMS_MAX};
+use seinhuis_shared::limits::{FRAME_MAX, IDLE_TIMEOUT, KEEP_ALIVE, STREAMS_MAX, UNI_STREAMS_MAX};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -18,9 +18,9 @@ use zeroize::Zeroizing;
 use crate::keys::TlsKey;
 
 /// Bytes a peer may send on one stream before they are read.
-const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+pub(crate) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 /// Bytes a peer may send on one connection before they are read.
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+pub(crate) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// Size asked for the socket's buffers; the system may give less.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
@@ -31,7 +31,7 @@ pub fn transport(keep_alive: bool, segmentation_offload: bool) -> Arc<TransportC
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
-        .max_concurrent_uni_streams(VarInt::from_u32(8))
+        .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(u64::from(CONNECTION_WINDOW))

@@ -29,6 +29,8 @@ use crate::lang::Text;
 
 /// The application protocol, negotiated by ALPN (RFC 7301).
 pub const ALPN: &[u8] = b"seinhuis/1";
+/// The application protocol over TCP: another, so that what was said on one transport is no word on the other.
+pub const ALPN_TCP: &[u8] = b"seinhuis-tcp/1";
 
 /// The key exchange on offer; the two sides must have the same one. In a configuration: `hybrid`, `x25519`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

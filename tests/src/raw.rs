@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig, VarInt,
-};
+use quinn::{ClientConfig, Endpoint, TransportConfig, VarInt};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt, VerifiedReceipt};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{Deferred, Hello, Message as _, Offer, Refuse, VERSION, Verdict, Welcome};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::grant::{BrokerCard, Grant};
+use seinhuis_shell::link::{Closed, Connection, RecvStream, SendStream, tcp};
 use seinhuis_shell::tls::{self, Kx};
 use seinhuis_shell::{keys, quic};
+use tokio::net::TcpStream;
 
 /// How long a raw peer waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,14 +48,31 @@ impl RawError {
     }
 
     /// What a closed connection says.
-    pub fn of(error: &ConnectionError) -> Self {
-        let refusal = if let ConnectionError::ApplicationClosed(close) = error {
-            quic::refusal(close.error_code)
+    pub fn of(closed: &Closed) -> Self {
+        if let Closed::Remote(Some(refusal)) = closed {
+            Self::Refused(*refusal)
         } else {
-            None
-        };
-        refusal.map_or_else(|| Self::Ended(error.to_string()), Self::Refused)
+            Self::Ended(closed.to_string())
+        }
     }
+}
+
+/// What a peer connects over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// QUIC.
+    Quic,
+    /// TLS over TCP, at the card's fallback address.
+    Tcp,
+}
+
+/// A connection on which nothing was said yet.
+#[derive(Debug)]
+pub struct Line {
+    /// The connection.
+    pub conn: Connection,
+    /// What a QUIC connection lives on.
+    endpoint: Option<Endpoint>,
 }
 
 /// What a broker answers to a submission.
@@ -78,7 +95,7 @@ pub struct Raw {
     lane: Option<(SendStream, RecvStream)>,
     deliveries: Option<RecvStream>,
     acknowledgements: Option<SendStream>,
-    endpoint: Endpoint,
+    endpoint: Option<Endpoint>,
     log: LogKey,
 }
 
@@ -86,10 +103,10 @@ pub struct Raw {
 ///
 /// # Errors
 /// What the handshake ends with.
-pub async fn connect(home: &Path, card: &BrokerCard) -> Result<(Endpoint, Connection), RawError> {
+pub async fn connect(over: Over, home: &Path, card: &BrokerCard) -> Result<Line, RawError> {
     let grant = Grant::load(&home.join("grant.json"))?;
     let identity = grant.identity(&keys::load_tls(&home.join("keys/tls.key"))?)?;
-    connect_as(&identity, &grant.trust()?, card).await
+    connect_as(over, &identity, &grant.trust()?, card).await
 }
 
 /// Connects with any identity.
@@ -97,11 +114,12 @@ pub async fn connect(home: &Path, card: &BrokerCard) -> Result<(Endpoint, Connec
 /// # Errors
 /// What the handshake ends with.
 pub async fn connect_as(
+    over: Over,
     identity: &tls::Identity,
     trust: &tls::Trust,
     card: &BrokerCard,
-) -> Result<(Endpoint, Connection), RawError> {
-    dial(tls::client_config(identity, trust, Kx::Hybrid)?, card, quic::transport(true, true)).await
+) -> Result<Line, RawError> {
+    dial(over, tls::client_config(identity, trust, Kx::Hybrid)?, card).await
 }
 
 /// Connects without any certificate.
@@ -109,9 +127,10 @@ pub async fn connect_as(
 /// # Errors
 /// What the handshake ends with. It may seem to succeed, since TLS 1.3 has the broker judge last.
 pub async fn connect_anonymously(
+    over: Over,
     trust: &tls::Trust,
     card: &BrokerCard,
-) -> Result<(Endpoint, Connection), RawError> {
+) -> Result<Line, RawError> {
     let bug = |error: rustls::Error| RawError::Own(Complaint::bug(error.to_string()));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(trust.ca.clone()).map_err(bug)?;
@@ -122,14 +141,39 @@ pub async fn connect_anonymously(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![tls::ALPN.to_vec()];
-    dial(config, card, quic::transport(true, true)).await
+    dial(over, config, card).await
 }
 
-async fn dial(
+async fn dial(over: Over, rustls: rustls::ClientConfig, card: &BrokerCard) -> Result<Line, RawError> {
+    match over {
+        Over::Quic => dial_quic(rustls, card, quic::transport(true, true)).await,
+        Over::Tcp => dial_tcp(rustls, card, tls::ALPN_TCP).await,
+    }
+}
+
+/// Connects over TCP, with these settings and this protocol.
+///
+/// # Errors
+/// What the handshake ends with.
+pub async fn dial_tcp(
+    mut rustls: rustls::ClientConfig,
+    card: &BrokerCard,
+    alpn: &[u8],
+) -> Result<Line, RawError> {
+    let place = card.fallback.as_ref().ok_or_else(|| Complaint::bug("a card without a fallback"))?;
+    rustls.alpn_protocols = [alpn].into_iter().filter(|alpn| !alpn.is_empty()).map(<[u8]>::to_vec).collect();
+    let ended = |error: std::io::Error| RawError::Ended(error.to_string());
+    let socket = TcpStream::connect(place).await.map_err(ended)?;
+    let connecting = tcp::connect(socket, Arc::new(rustls), &card.server_name);
+    let conn = connecting.await.map_err(|closed| RawError::of(&closed))?;
+    Ok(Line { conn: conn.into(), endpoint: None })
+}
+
+async fn dial_quic(
     rustls: rustls::ClientConfig,
     card: &BrokerCard,
     transport: Arc<TransportConfig>,
-) -> Result<(Endpoint, Connection), RawError> {
+) -> Result<Line, RawError> {
     let bug = |text: String| RawError::Own(Complaint::bug(text));
     let crypto = QuicClientConfig::try_from(rustls).map_err(|error| bug(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
@@ -139,8 +183,8 @@ async fn dial(
     let address: SocketAddr = card.address.parse().map_err(|_| bug("the card's address".into()))?;
     let connecting =
         endpoint.connect_with(config, address, &card.server_name).map_err(|error| bug(error.to_string()))?;
-    let conn = connecting.await.map_err(|error| RawError::of(&error))?;
-    Ok((endpoint, conn))
+    let conn = connecting.await.map_err(|error| RawError::of(&error.into()))?;
+    Ok(Line { conn: conn.into(), endpoint: Some(endpoint) })
 }
 
 impl Raw {
@@ -149,9 +193,17 @@ impl Raw {
     /// # Errors
     /// A refusal, or how the connection ended.
     pub async fn open(home: &Path) -> Result<Self, RawError> {
+        Self::open_over(Over::Quic, home).await
+    }
+
+    /// As [`Self::open`], over either transport.
+    ///
+    /// # Errors
+    /// A refusal, or how the connection ended.
+    pub async fn open_over(over: Over, home: &Path) -> Result<Self, RawError> {
         let card = BrokerCard::load(&home.join("broker.json"))?;
-        let (endpoint, conn) = connect(home, &card).await?;
-        Self::hello(endpoint, conn, &card, VERSION).await
+        let line = connect(over, home, &card).await?;
+        Self::hello(line, &card, VERSION).await
     }
 
     /// As [`Self::open`], with room for this many bytes that were not read: a peer that soon has the broker stand still
@@ -169,20 +221,16 @@ impl Raw {
             .stream_receive_window(VarInt::from_u32(room))
             .receive_window(VarInt::from_u32(room))
             .keep_alive_interval(Some(Duration::from_secs(5)));
-        let (endpoint, conn) = dial(rustls, &card, Arc::new(transport)).await?;
-        Self::hello(endpoint, conn, &card, VERSION).await
+        let line = dial_quic(rustls, &card, Arc::new(transport)).await?;
+        Self::hello(line, &card, VERSION).await
     }
 
     /// Says hello in a given version on a fresh connection.
     ///
     /// # Errors
     /// A refusal, or how the connection ended.
-    pub async fn hello(
-        endpoint: Endpoint,
-        conn: Connection,
-        card: &BrokerCard,
-        version: u8,
-    ) -> Result<Self, RawError> {
+    pub async fn hello(line: Line, card: &BrokerCard, version: u8) -> Result<Self, RawError> {
+        let Line { conn, endpoint } = line;
         let key = card.log_key.parse().map_err(|_| RawError::Own(Complaint::bug("the card's log key")))?;
         let log = LogKey { origin: card.log_origin.clone(), key };
         let mut session = conn.open_bi().await.map_err(|error| RawError::of(&error))?;
@@ -352,8 +400,10 @@ impl Raw {
     /// Ends the session.
     pub async fn close(mut self) {
         _ = self.session.0.finish();
-        self.conn.close(0_u32.into(), b"");
-        self.endpoint.wait_idle().await;
+        self.conn.close(None);
+        if let Some(endpoint) = self.endpoint {
+            endpoint.wait_idle().await;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -249,6 +249,21 @@ impl Stage {
         let text = std::fs::read_to_string(&config)?;
         let own = text.split("\n[transport]").next().unwrap_or_default();
         std::fs::write(config, format!("{own}\n[transport]\nbroker = \"{address}\"\n"))
+    }
+
+    /// Has the broker listen over TCP as well, with `more` in the same section of its settings, and gives everybody its
+    /// new card.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn fall_back(&self, more: &str) -> Result<(), StageError> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        self.configure(&format!("\n[transport]\nfallback = \"{address}\"\n{more}\n"))?;
+        self.broker(&["card"])?;
+        for member in &self.members {
+            std::fs::copy(self.broker_home().join("broker.json"), member.home.join("broker.json"))?;
+        }
+        Ok(())
     }
 
     /// The CA's folder.

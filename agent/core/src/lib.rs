@@ -14,6 +14,7 @@
 
 mod agreed;
 pub mod backoff;
+pub mod carrier;
 mod cases;
 mod corrections;
 mod engine;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use seinhuis_agent_core::carrier::Carrier;
 use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::cli::{Outcome, Ui};
@@ -17,7 +18,7 @@ use super::enrol::check_grant;
 use super::request::{Look, Request};
 use crate::config::Config;
 use crate::home::Home;
-use crate::link::{End, dial};
+use crate::link::End;
 
 /// Days before an end at which it is time to act.
 const SOON_DAYS: u64 = 14;
@@ -189,13 +190,16 @@ fn reach(home: &Home) -> Result<Text, Complaint> {
         .enable_all()
         .build()
         .map_err(|error| Complaint::bug(error.to_string()))?;
-    match runtime.block_on(dial(home)) {
-        Ok((_, connection)) => {
-            connection.close(quinn::VarInt::from_u32(0), b"");
+    match runtime.block_on(crate::link::reach(home)) {
+        Ok(Carrier::Quic) => {
             Ok(Text::new("bereikbaar, met een geldig certificaat", "reachable, with a valid certificate"))
         }
+        Ok(Carrier::Tcp) => Ok(Text::new(
+            "alleen over TCP bereikbaar, met een geldig certificaat",
+            "reachable over TCP alone, with a valid certificate",
+        )),
         Err(End::Refused(refusal) | End::PutOff(refusal, _)) => Err(Complaint::from_refusal(refusal)),
-        Err(End::Failed(problem)) => Err(unreachable(problem)),
+        Err(End::Failed(problem) | End::Unreached(problem)) => Err(unreachable(problem)),
         Err(End::Stopped) => Err(Complaint::bug("a stop nobody asked for")),
     }
 }

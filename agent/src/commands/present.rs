@@ -29,6 +29,7 @@ use super::policy::PolicyView;
 use super::request::ActText;
 use crate::engine::{View, notices_row, outbox_row, provenance_row, release_row, store_complaint};
 use crate::link::LinkStatus;
+use seinhuis_agent_core::carrier::Carrier;
 
 pub(super) fn rows(store: &dyn Store, of: u8, lines: u64) -> Result<Vec<Write>, Complaint> {
     let all = store.scan(of).map_err(|error| store_complaint(&error))?;
@@ -406,6 +407,11 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
         "link": link.map(|link| json!({
             "connected": status.connected,
             "since": time(link.connected),
+            "transport": link.carrier.map(|carrier| match carrier {
+                Carrier::Quic => "quic",
+                Carrier::Tcp => "tcp",
+            }),
+            "quic_again": time(link.quic_again),
             "next_attempt": time(link.next_attempt),
             "attempts": link.attempts,
             "problem": link.problem.as_ref().map(|text| [text.nl.clone(), text.en.clone()]),

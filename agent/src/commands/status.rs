@@ -202,6 +202,25 @@ fn alarms(value: &Value, nl: bool) -> String {
     out
 }
 
+/// What the session goes over, and why, when that is not QUIC.
+fn over(link: &Value, nl: bool) -> String {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    if word(link, "/transport") != "tcp" {
+        return String::new();
+    }
+    let why = match link.pointer("/quic_again").and_then(Value::as_str) {
+        Some(again) => format!(
+            "{} {again}",
+            pick(
+                "UDP geeft geen antwoord; QUIC wordt opnieuw geprobeerd vanaf",
+                "UDP gives no answer; QUIC is tried again from"
+            )
+        ),
+        None => pick("zo ingesteld", "as configured").to_owned(),
+    };
+    format!(" over TCP ({why})")
+}
+
 fn link(value: &Value, nl: bool) -> String {
     let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
     let Some(link) = value.get("link").filter(|link| !link.is_null()) else {
@@ -212,7 +231,7 @@ fn link(value: &Value, nl: bool) -> String {
         .into();
     };
     let mut text = if link.get("connected").and_then(Value::as_bool) == Some(true) {
-        format!("{} {}", pick("verbonden sinds", "connected since"), word(link, "/since"))
+        format!("{} {}{}", pick("verbonden sinds", "connected since"), word(link, "/since"), over(link, nl))
     } else {
         let problem = link.pointer(if nl { "/problem/0" } else { "/problem/1" }).and_then(Value::as_str);
         let state =

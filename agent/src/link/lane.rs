@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quinn::{Connection, RecvStream, SendStream};
 use seinhuis_agent_core::Input;
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{Deferred, Message as _, Verdict};
+use seinhuis_shell::link::{Connection, RecvStream, SendStream};
 use seinhuis_shell::quic;
 use tokio::sync::mpsc::UnboundedReceiver;
 

@@ -1,45 +1,41 @@
 //! The connection to the broker: dialled by the agent, kept for as long as it runs, tried again for ever.
 
+mod dial;
 mod explain;
 mod lane;
 mod parting;
 mod session;
 
-use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, VarInt};
-use rustls_pki_types::CertificateDer;
 use seinhuis_agent_core::backoff::Backoff;
-use seinhuis_shared::ids::Oin;
+use seinhuis_agent_core::carrier::{Carrier, Carriers};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::clock::now;
-use seinhuis_shell::complaint::{Complaint, Doing};
-use seinhuis_shell::keys::{self, random};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::keys::random;
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::{quic, tls};
 use tokio::sync::watch;
 
 use crate::engine::{Job, Room};
 use crate::home::Home;
+use dial::{Dialled, Ways};
 
 /// Longest wait for a connection, and for the answer to a hello or a request.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Most addresses of the broker's name that one attempt tries.
-const ADDRESSES: usize = 4;
 
 /// How the connection is doing, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LinkStatus {
     /// Since when a session is open.
     pub connected: Option<Timestamp>,
+    /// What the session goes over.
+    pub carrier: Option<Carrier>,
+    /// From a session over TCP: when QUIC is tried again, if it is.
+    pub quic_again: Option<Timestamp>,
     /// When the next attempt is made.
     pub next_attempt: Option<Timestamp>,
     /// Why the last session or attempt ended.
@@ -73,6 +69,8 @@ impl SharedStatus {
 pub(crate) enum End {
     /// The agent stops.
     Stopped,
+    /// Nothing answered.
+    Unreached(Text),
     /// Something went wrong that may pass.
     Failed(Text),
     /// The broker refuses this agent.
@@ -91,6 +89,22 @@ impl From<Complaint> for End {
     }
 }
 
+/// What every session works with.
+#[derive(Debug)]
+pub(crate) struct Work {
+    home: Home,
+    jobs: Sender<Job>,
+    room: Room,
+    status: SharedStatus,
+}
+
+/// What is remembered from session to session.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    backoff: Backoff,
+    carriers: Carriers,
+}
+
 /// Keeps a session with the broker until told to stop.
 pub(crate) async fn run(
     home: Home,
@@ -98,45 +112,45 @@ pub(crate) async fn run(
     status: SharedStatus,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut backoff = Backoff::default();
-    let room = Room::new();
+    let work = Work { home, jobs, room: Room::new(), status };
+    let mut memory = Memory::default();
     while !*stop.borrow() {
-        status.change(|status| {
+        work.status.change(|status| {
             status.next_attempt = None;
             status.attempts = status.attempts.saturating_add(1);
         });
-        let end = attempt(&home, &jobs, &room, &status, &mut backoff, &mut stop).await;
+        let end = attempt(&work, &mut memory, &mut stop).await;
         let chance = u64::from_be_bytes(random());
         let at = now();
         let wait = match end {
             End::Stopped => return,
-            End::Failed(problem) => {
-                let wait = backoff.failed(at, chance);
+            End::Failed(problem) | End::Unreached(problem) => {
+                let wait = memory.backoff.failed(at, chance);
                 tracing::warn!(problem = %problem.en, wait_ms = wait.0, "no session with the broker");
-                status.change(|status| (status.problem, status.refusal) = (Some(problem), None));
+                work.status.change(|status| (status.problem, status.refusal) = (Some(problem), None));
                 wait
             }
             End::Refused(refusal) if !refusal.is_passing() => {
-                let wait = backoff.refused(at, chance);
+                let wait = memory.backoff.refused(at, chance);
                 tracing::error!(%refusal, wait_ms = wait.0, "the broker refuses this agent");
-                turned_away(&status, refusal);
+                turned_away(&work.status, refusal);
                 wait
             }
             End::Refused(refusal) => {
-                let wait = backoff.failed(at, chance);
+                let wait = memory.backoff.failed(at, chance);
                 tracing::warn!(%refusal, wait_ms = wait.0, "the broker does not serve this agent now");
-                turned_away(&status, refusal);
+                turned_away(&work.status, refusal);
                 wait
             }
             End::PutOff(refusal, after) => {
-                let wait = backoff.put_off(at, after, chance);
+                let wait = memory.backoff.put_off(at, after, chance);
                 tracing::info!(%refusal, wait_ms = wait.0, "the broker asks to come back later");
-                turned_away(&status, refusal);
+                turned_away(&work.status, refusal);
                 wait
             }
         };
-        status.change(|status| {
-            status.connected = None;
+        work.status.change(|status| {
+            (status.connected, status.carrier, status.quic_again) = (None, None, None);
             status.next_attempt = Some(at.plus(wait));
         });
         tokio::select! {
@@ -155,264 +169,132 @@ fn duration(span: Span) -> Duration {
     Duration::from_millis(span.0)
 }
 
-async fn attempt(
-    home: &Home,
-    jobs: &Sender<Job>,
-    room: &Room,
-    status: &SharedStatus,
-    backoff: &mut Backoff,
+/// Opens a session over what is to be tried first, or over the other where nothing answers there, and holds it.
+async fn attempt(work: &Work, memory: &mut Memory, stop: &mut watch::Receiver<bool>) -> End {
+    let ways = match Ways::load(&work.home) {
+        Ok(ways) => ways,
+        Err(complaint) => return complaint.into(),
+    };
+    let mut unreached: Option<Text> = None;
+    for carrier in ways.order(&memory.carriers) {
+        let dialled = tokio::select! {
+            dialled = ways.dial(carrier) => dialled,
+            _ = stop.changed() => return End::Stopped,
+        };
+        let opened = match dialled {
+            Ok(dialled) => open(dialled, work, &ways, memory, stop).await,
+            Err(end) => Err(end),
+        };
+        match opened {
+            Ok((dialled, session)) => return keep(dialled, session, work, &ways, memory, stop).await,
+            Err(End::Unreached(problem)) => {
+                tracing::info!(?carrier, problem = %problem.en, "no answer from the broker");
+                unreached = Some(match unreached {
+                    None => problem,
+                    Some(first) => Text::new(
+                        format!("{} {}", first.nl, problem.nl),
+                        format!("{} {}", first.en, problem.en),
+                    ),
+                });
+            }
+            Err(end) => return end,
+        }
+    }
+    unreached.map_or(End::Stopped, End::Unreached)
+}
+
+/// Says hello; a connection that comes to no session is closed.
+async fn open(
+    dialled: Dialled,
+    work: &Work,
+    ways: &Ways,
+    memory: &mut Memory,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(Dialled, session::Session), End> {
+    match session::greet(&dialled, work, ways.policy, memory, stop).await {
+        Ok(session) => Ok((dialled, session)),
+        Err(end) => {
+            dialled.close().await;
+            Err(end)
+        }
+    }
+}
+
+/// Holds a session until it ends; from TCP it goes over to QUIC as soon as that answers again.
+async fn keep(
+    mut dialled: Dialled,
+    mut session: session::Session,
+    work: &Work,
+    ways: &Ways,
+    memory: &mut Memory,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
-    let dialled = tokio::select! {
-        dialled = dial(home) => dialled,
-        _ = stop.changed() => return End::Stopped,
-    };
-    let (endpoint, connection) = match dialled {
-        Ok(dialled) => dialled,
-        Err(end) => return end,
-    };
-    let end = session::run(&connection, jobs, room, status, backoff, stop).await;
-    connection.close(VarInt::from_u32(0), b"");
-    // Lets the close reach the broker, which otherwise keeps the place for the length of the idle time.
-    if tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await.is_err() {
-        tracing::debug!("the broker did not confirm the close");
+    loop {
+        let tcp = dialled.carrier == Carrier::Tcp;
+        let next = tokio::select! {
+            end = session::hold(&dialled.connection, work, session, stop) => Err(end),
+            quic = probe(work, ways, &mut memory.carriers), if tcp => Ok(quic),
+        };
+        // The engine may have ended first, and then has no use for this.
+        _ = work.jobs.send(Job::Disconnected);
+        dialled.close().await;
+        // The session before has ended when the next says hello: what the engine knows of the log is not older than
+        // what the welcome tells. What was under way is submitted and offered again, as after any other end.
+        let quic = match next {
+            Ok(quic) => quic,
+            Err(end) => return end,
+        };
+        match open(quic, work, ways, memory, stop).await {
+            Ok((quic, opened)) => {
+                tracing::info!("back on QUIC");
+                (dialled, session) = (quic, opened);
+            }
+            Err(End::Unreached(problem)) => {
+                // UDP lets a handshake through and no more.
+                memory.carriers.in_vain(ways.policy, now(), u64::from_be_bytes(random()));
+                return End::Unreached(problem);
+            }
+            Err(end) => return end,
+        }
     }
-    end
 }
 
-/// Connects: reads identity and trust afresh each time, so that a renewed certificate or revocation list
-/// counts from the next attempt on.
+/// Tries QUIC, each time it is due, until it answers.
+async fn probe(work: &Work, ways: &Ways, carriers: &mut Carriers) -> Dialled {
+    loop {
+        let Some(due) = carriers.again(ways.policy) else { return std::future::pending().await };
+        tokio::time::sleep(duration(due.since(now()))).await;
+        // Certificate and revocation list may be newer than those of the session.
+        let tried = match Ways::load(&work.home) {
+            Ok(fresh) => fresh.dial(Carrier::Quic).await,
+            Err(complaint) => Err(complaint.into()),
+        };
+        match tried {
+            Ok(dialled) => return dialled,
+            Err(end) => tracing::info!(?end, "QUIC does not work yet; the session stays on TCP"),
+        }
+        carriers.in_vain(ways.policy, now(), u64::from_be_bytes(random()));
+        let again = carriers.again(ways.policy);
+        work.status.change(|status| status.quic_again = again);
+    }
+}
+
+/// Makes one connection and closes it again: what it went over.
 ///
 /// # Errors
-/// Why not, in a sentence.
-pub(crate) async fn dial(home: &Home) -> Result<(Endpoint, Connection), End> {
-    let config = home.load_config()?;
-    let card = home.load_card()?;
-    let grant = home.load_grant()?;
-    let identity = grant.identity(&keys::load_tls(&home.tls_key())?)?;
-    let kx = config.transport.key_exchange;
-    let client = tls::client_config(&identity, &grant.trust()?, kx)?;
-    let crypto = QuicClientConfig::try_from(client)
-        .map_err(|error| Complaint::bug(format!("TLS settings that QUIC cannot use: {error}")))?;
-    let mut client = ClientConfig::new(Arc::new(crypto));
-    client.transport_config(quic::transport(true, config.transport.segmentation_offload));
-    let wanted = if config.transport.broker.is_empty() { &card.address } else { &config.transport.broker };
-    let endpoint = bind(config.transport.bind)?;
-    let ipv6 = endpoint.local_addr().is_ok_and(|at| at.is_ipv6());
-    let addresses = resolve(wanted, ipv6).await?;
-    // All of them together get no more time than one would.
-    let patience = PATIENCE / u32::try_from(addresses.len()).unwrap_or(1);
-    for address in addresses {
-        let connecting = endpoint
-            .connect_with(client.clone(), address, &card.server_name)
-            .map_err(|error| Complaint::bug(format!("no connection can be made: {error}")))?;
-        match tokio::time::timeout(patience, connecting).await {
-            Ok(Ok(connection)) => {
-                let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<_>>().ok());
-                if let Err(end) = check_broker(&chain.unwrap_or_default(), card.oin) {
-                    connection.close(VarInt::from_u32(0), b"");
-                    return Err(end);
-                }
-                return Ok((endpoint, connection));
+/// Why there is none.
+pub(crate) async fn reach(home: &Home) -> Result<Carrier, End> {
+    let ways = Ways::load(home)?;
+    let mut last = End::Stopped;
+    for carrier in ways.order(&Carriers::default()) {
+        match ways.dial(carrier).await {
+            Ok(dialled) => {
+                dialled.close().await;
+                return Ok(carrier);
             }
-            // Nobody is there: the name's next address may be one that works, as when only IPv6 is broken.
-            Ok(Err(ConnectionError::TimedOut)) | Err(_) => {
-                tracing::debug!(%address, "no answer from this address");
-            }
-            Ok(Err(error)) => return Err(explain::connection(&error, wanted)),
+            Err(End::Unreached(problem)) => last = End::Unreached(problem),
+            Err(end) => return Err(end),
         }
     }
-    Err(explain::silent(wanted))
-}
-
-/// Whether the certificate that TLS has verified is the broker's and not that of another party of the
-/// partnership, which the same CA vouches for.
-fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<(), End> {
-    let found = tls::peer(chain)?.oin;
-    if found == wanted {
-        return Ok(());
-    }
-    Err(End::Failed(Text::new(
-        format!(
-            "Op dit adres antwoordt organisatie {found}, maar broker.json noemt {wanted}. Controleer het adres, of vraag de beheerder van de broker om zijn kaart."
-        ),
-        format!(
-            "Organisation {found} answers at this address, but broker.json names {wanted}. Check the address, or ask the broker's operator for its card."
-        ),
-    )))
-}
-
-/// The addresses of the broker's name that a socket can reach, which is one of `ipv6` or not, in the order in which the
-/// system prefers them; at least one.
-async fn resolve(wanted: &str, ipv6: bool) -> Result<Vec<SocketAddr>, End> {
-    let unknown = |cause: String| {
-        End::Failed(Text::new(
-            format!(
-                "Het adres van de broker {wanted} is niet te vinden: {cause}. Controleer naam, DNS en netwerk."
-            ),
-            format!(
-                "The broker's address {wanted} cannot be found: {cause}. Check the name, DNS and network."
-            ),
-        ))
-    };
-    let found = tokio::net::lookup_host(wanted).await.map_err(|error| unknown(error.to_string()))?;
-    let found: Vec<SocketAddr> =
-        found.filter_map(|address| reachable(address, ipv6)).take(ADDRESSES).collect();
-    if found.is_empty() { Err(unknown("no address that this machine can reach".into())) } else { Ok(found) }
-}
-
-fn bind(local: SocketAddr) -> Result<Endpoint, Complaint> {
-    let failed = |error: &io::Error| Complaint::io(Doing::Socket, Path::new(&local.to_string()), error);
-    let socket = quic::socket(local)
-        // A machine without IPv6 still has IPv4.
-        .or_else(|_| quic::socket(SocketAddr::from(([0, 0, 0, 0], local.port()))))
-        .map_err(|error| failed(&error))?;
-    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
-        .map_err(|error| failed(&error))
-}
-
-/// An address in the form that a socket takes, which is one of `ipv6` or not; none when it cannot reach it.
-fn reachable(address: SocketAddr, ipv6: bool) -> Option<SocketAddr> {
-    match address {
-        SocketAddr::V4(v4) if ipv6 => Some(SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port()))),
-        SocketAddr::V6(_) if !ipv6 => None,
-        SocketAddr::V4(_) | SocketAddr::V6(_) => Some(address),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use quinn::ServerConfig;
-    use quinn::crypto::rustls::QuicServerConfig;
-    use seinhuis_agent_core::{Input, Send};
-    use seinhuis_shared::ids::Digest;
-    use seinhuis_shared::wire::{Cases, Message as _};
-    use seinhuis_shell::grant::Kind;
-    use seinhuis_shell::keys::TlsKey;
-    use tokio::sync::mpsc;
-    use tokio::task::JoinSet;
-
-    use super::*;
-    use crate::fixture::{self, Ca};
-
-    const BROKER: &str = "00000099000000009000";
-
-    fn listening(ca: &Ca) -> Endpoint {
-        let key = TlsKey::generate().unwrap();
-        let grant = ca.grant(BROKER, Kind::Broker, &key);
-        let config =
-            tls::server_config(&grant.identity(&key).unwrap(), &grant.trust().unwrap(), tls::Kx::Hybrid);
-        let crypto = QuicServerConfig::try_from(config.unwrap()).unwrap();
-        Endpoint::new(
-            EndpointConfig::default(),
-            Some(ServerConfig::with_crypto(Arc::new(crypto))),
-            quic::socket(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap(),
-            Arc::new(TokioRuntime),
-        )
-        .unwrap()
-    }
-
-    /// A broker that accepts connections and says nothing.
-    fn broker(ca: &Ca) -> (String, tokio::task::JoinHandle<()>) {
-        let broker = listening(ca);
-        let address = broker.local_addr().unwrap().to_string();
-        let serving = tokio::spawn(async move {
-            let mut connections = vec![];
-            while let Some(incoming) = broker.accept().await {
-                connections.push(incoming.await);
-            }
-        });
-        (address, serving)
-    }
-
-    /// A broker with its side of the first connection, for the test to speak on.
-    fn telling_broker(
-        ca: &Ca,
-    ) -> (String, tokio::sync::oneshot::Receiver<Connection>, tokio::task::JoinHandle<()>) {
-        let broker = listening(ca);
-        let address = broker.local_addr().unwrap().to_string();
-        let (out, connection) = tokio::sync::oneshot::channel();
-        let serving = tokio::spawn(async move {
-            _ = out.send(broker.accept().await.unwrap().await.unwrap());
-            broker.wait_idle().await;
-        });
-        (address, connection, serving)
-    }
-
-    #[tokio::test]
-    async fn a_packet_that_the_store_lost_is_reported_to_the_core() {
-        let ca = Ca::new();
-        let (address, serving) = broker(&ca);
-        let dir = tempfile::tempdir().unwrap();
-        let (_endpoint, connection) = dial(&fixture::home(dir.path(), &ca, BROKER, &address)).await.unwrap();
-        let (jobs, posted) = std::sync::mpsc::channel();
-        let (packets, mut submitted) = mpsc::unbounded_channel();
-        let (acknowledgements, _acknowledged) = mpsc::unbounded_channel();
-        let digest = Digest([5; 32]);
-        let send = Send::Submit { digest, packet: None };
-        session::dispatch(send, &connection, &jobs, &packets, &acknowledgements, &mut JoinSet::new());
-        let Job::Input(Input::PacketMissing(missing)) = posted.try_recv().unwrap() else {
-            panic!("another job");
-        };
-        assert_eq!(missing, digest);
-        assert!(submitted.try_recv().is_err());
-        serving.abort();
-    }
-
-    #[test]
-    fn an_address_that_a_socket_cannot_reach_is_passed_over() {
-        let [v4, v6, mapped] = ["192.0.2.1:7443", "[2001:db8::1]:7443", "[::ffff:192.0.2.1]:7443"]
-            .map(|text| text.parse().unwrap());
-        assert_eq!((reachable(v4, false), reachable(v6, false)), (Some(v4), None));
-        assert_eq!((reachable(v4, true), reachable(v6, true)), (Some(mapped), Some(v6)));
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_broker_that_tells_without_end_fills_its_own_stream_and_no_memory_here() {
-        let ca = Ca::new();
-        let (address, connections, serving) = telling_broker(&ca);
-        let dir = tempfile::tempdir().unwrap();
-        let (_endpoint, connection) = dial(&fixture::home(dir.path(), &ca, BROKER, &address)).await.unwrap();
-        let told = connections.await.unwrap();
-        let (jobs, posted) = std::sync::mpsc::channel();
-        let reading = tokio::spawn(session::deliveries(connection, jobs, Room::new()));
-        let mut stream = told.open_uni().await.unwrap();
-        let frame = Cases { cases: Vec::new() }.to_frame().unwrap();
-        for _ in 0..10 * session::TOLD {
-            stream.write_all(&frame).await.unwrap();
-        }
-        let mut inputs = Vec::new();
-        let asked = loop {
-            match tokio::task::block_in_place(|| posted.recv_timeout(PATIENCE)).unwrap() {
-                Job::Query(asked) => break asked,
-                job => inputs.push(job),
-            }
-        };
-        assert_eq!(inputs.len(), session::TOLD);
-        // The engine has not come to it yet: nothing more is read.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(posted.try_recv().is_err());
-        drop(asked);
-        assert!(matches!(reading.await.unwrap(), End::Stopped), "an engine that stops ends the session");
-        serving.abort();
-    }
-
-    #[tokio::test]
-    async fn only_the_organisation_on_the_card_is_the_broker() {
-        let ca = Ca::new();
-        let (address, serving) = broker(&ca);
-        for (named, same) in [(BROKER, true), ("00000099000000008000", false)] {
-            let dir = tempfile::tempdir().unwrap();
-            let home = fixture::home(dir.path(), &ca, named, &address);
-            match dial(&home).await {
-                Ok(_) => assert!(same, "{named}"),
-                Err(End::Failed(problem)) => {
-                    assert!(!same, "{problem:?}");
-                    assert!(problem.en.contains(BROKER) && problem.en.contains(named), "{problem:?}");
-                }
-                Err(other) => panic!("{other:?}"),
-            }
-        }
-        serving.abort();
-    }
+    Err(last)
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream, SendStream};
-use seinhuis_agent_core::backoff::Backoff;
+use seinhuis_agent_core::carrier::{Carrier, Policy};
 use seinhuis_agent_core::{Input, Send};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::{Compiled, Covenant};
@@ -20,15 +19,18 @@ use seinhuis_shared::wire::{
     Welcome, Witnessed,
 };
 use seinhuis_shell::clock::now;
+use seinhuis_shell::keys::random;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::link::{Connection, RecvStream, SendStream};
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::dial::Dialled;
 use super::lane::{self, Submission};
 use super::parting::Parting;
-use super::{End, PATIENCE, SharedStatus, explain};
+use super::{End, Memory, PATIENCE, Work, explain};
 use crate::SOFTWARE;
 use crate::engine::{Job, Room, View};
 
@@ -71,23 +73,35 @@ pub(crate) fn refuse(bytes: &[u8]) -> End {
     }
 }
 
-/// Runs a session on a fresh connection until it ends.
-pub(crate) async fn run(
-    connection: &Connection,
-    jobs: &Sender<Job>,
-    room: &Room,
-    status: &SharedStatus,
-    backoff: &mut Backoff,
+/// An open session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// What the engine wants sent.
+    outgoing: UnboundedReceiver<Send>,
+    /// Stays open, without more on it, for as long as the session lasts.
+    _stream: (SendStream, RecvStream),
+}
+
+/// Says hello on a fresh connection, and tells the engine of the session that comes of it.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) async fn greet(
+    dialled: &Dialled,
+    work: &Work,
+    policy: Policy,
+    memory: &mut Memory,
     stop: &mut watch::Receiver<bool>,
-) -> End {
+) -> Result<Session, End> {
+    let (connection, jobs) = (&dialled.connection, &work.jobs);
     let greeted = tokio::select! {
         greeted = tokio::time::timeout(PATIENCE, hello(connection, jobs)) => greeted,
-        _ = stop.changed() => return End::Stopped,
+        _ = stop.changed() => return Err(End::Stopped),
     };
-    let (welcome, _session) = match greeted {
+    let (welcome, stream) = match greeted {
         Ok(Ok(welcomed)) => welcomed,
-        Ok(Err(end)) => return better(connection, end),
-        Err(_) => return explain::silent(&connection.remote_address().to_string()),
+        Ok(Err(end)) => return Err(better(connection, end)),
+        Err(_) => return Err(explain::silent(&connection.remote_address().to_string())),
     };
     let at = now();
     let ahead = i64::try_from(at.0)
@@ -99,10 +113,14 @@ pub(crate) async fn run(
             "this machine's clock differs from the broker's: set it (NTP)"
         );
     }
-    tracing::info!(broker = %welcome.software, "session with the broker");
-    backoff.connected(at);
-    status.change(|status| {
+    tracing::info!(broker = %welcome.software, transport = connection.transport(), "session with the broker");
+    memory.backoff.connected(at);
+    memory.carriers.began(policy, dialled.carrier, at, u64::from_be_bytes(random()));
+    let quic_again = memory.carriers.again(policy).filter(|_| dialled.carrier == Carrier::Tcp);
+    work.status.change(|status| {
         status.connected = Some(at);
+        status.carrier = Some(dialled.carrier);
+        status.quic_again = quic_again;
         status.next_attempt = None;
         (status.problem, status.refusal) = (None, None);
         status.clock_ahead = Some(ahead);
@@ -110,11 +128,20 @@ pub(crate) async fn run(
     });
     let (sends, outgoing) = mpsc::unbounded_channel();
     if jobs.send(Job::Connected(Box::new(welcome), sends)).is_err() {
-        return End::Stopped;
+        return Err(End::Stopped);
     }
-    let end = converse(connection, jobs, room, outgoing, stop).await;
-    // The engine may have ended first, and then has no use for this.
-    _ = jobs.send(Job::Disconnected);
+    Ok(Session { outgoing, _stream: stream })
+}
+
+/// Holds a session until it ends.
+pub(crate) async fn hold(
+    connection: &Connection,
+    work: &Work,
+    session: Session,
+    stop: &mut watch::Receiver<bool>,
+) -> End {
+    let Session { outgoing, _stream } = session;
+    let end = converse(connection, &work.jobs, &work.room, outgoing, stop).await;
     better(connection, end)
 }
 

@@ -119,12 +119,14 @@ fn announce(server: &Server, options: &Run, ui: Ui) -> Result<(), Complaint> {
         files::write(path, address.to_string().as_bytes(), Existing::Replace)?;
     }
     tracing::info!(%address, "listening");
+    let fallback = server.fallback().map(|tcp| tcp.to_string());
+    let tcp = fallback.as_ref().map_or_else(String::new, |tcp| format!(", {tcp} (TCP)"));
     ui.answer(
         &Text::new(
-            format!("De broker luistert op {address} (UDP)."),
-            format!("The broker listens on {address} (UDP)."),
+            format!("De broker luistert op {address} (UDP){tcp}."),
+            format!("The broker listens on {address} (UDP){tcp}."),
         ),
-        &serde_json::json!({ "listening": address.to_string() }),
+        &serde_json::json!({ "listening": address.to_string(), "fallback": fallback }),
     );
     Ok(())
 }

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{RecvStream, SendStream};
 use seinhuis_broker_core::admission::Received;
 use seinhuis_broker_core::{Input, Send};
 use seinhuis_shared::cbor::Bytes;
@@ -11,6 +10,7 @@ use seinhuis_shared::frame::{Header, Kind};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::{Deferred, Message as _, Refuse, Verdict};
+use seinhuis_shell::link::{RecvStream, SendStream};
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};

@@ -1,10 +1,11 @@
-//! The link: QUIC around the engine. Connections in, frames read, packets examined in parallel, answers out.
+//! The link: QUIC, and TCP where it is asked for, around the engine. Connections in, frames read, packets examined in parallel, answers out.
 
 mod entries;
 mod lane;
 mod request;
 mod session;
 mod share;
+mod tcp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -21,10 +22,10 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::grant::Grant;
-use seinhuis_shell::lang::Text;
+use seinhuis_shell::link::{Closed, Connection};
 use seinhuis_shell::tls::{self, Identity, Trust};
 use seinhuis_shell::{clock, keys, quic};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::Config;
 use crate::home::Home;
@@ -38,6 +39,8 @@ const PARTING: Duration = Duration::from_secs(10);
 const MEMORY_KIB: usize = 96 * 1024;
 /// Most connections of one partner, with those that said no hello yet: nobody else's handshake waits for them.
 const LIVE_PER_PARTNER: usize = 2 * CONNECTIONS_PER_PARTNER;
+/// Longest wait for a handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every connection needs.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 struct Live {
     oin: Oin,
-    conn: quinn::Connection,
+    conn: Connection,
     serial: String,
     not_after: Timestamp,
 }
@@ -101,7 +104,7 @@ impl Shared {
     pub(crate) fn arrive(
         &self,
         id: ConnId,
-        conn: quinn::Connection,
+        conn: Connection,
         certificate: &tls::Peer,
     ) -> Result<Arc<Share>, Refusal> {
         let mut registry = self.registry();
@@ -130,7 +133,18 @@ impl Shared {
     /// Closes connections whose certificate has ended; the peer may come back with a new one.
     fn close_ended(&self, now: Timestamp) {
         for live in self.registry().live.values().filter(|live| live.not_after <= now) {
-            live.conn.close(quic::code(Refusal::Stopping), b"certificate ended");
+            live.conn.close(Some(Refusal::Stopping));
+        }
+    }
+
+    /// Closes every connection that is let in, and waits until they are gone.
+    async fn close_all(&self) {
+        let live: Vec<Connection> = self.registry().live.values().map(|live| live.conn.clone()).collect();
+        for conn in &live {
+            conn.close(Some(Refusal::Stopping));
+        }
+        for conn in &live {
+            conn.gone().await;
         }
     }
 }
@@ -139,6 +153,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Server {
     endpoint: Endpoint,
+    tcp: Option<tcp::Listener>,
     shared: Arc<Shared>,
     config: Config,
     home: Home,
@@ -174,8 +189,14 @@ impl Server {
             setups: Arc::new(Semaphore::new(config.transport.max_handshakes)),
             parting: watch::Sender::new(false),
         });
+        let tcp = match config.transport.fallback {
+            Some(at) => {
+                Some(tcp::Listener::start(at, server_tls(home, config, &grant)?, Arc::clone(&shared))?)
+            }
+            None => None,
+        };
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
-        Ok(Self { endpoint, shared, config: config.clone(), home: home.clone() })
+        Ok(Self { endpoint, tcp, shared, config: config.clone(), home: home.clone() })
     }
 
     /// The address it really listens on.
@@ -186,6 +207,11 @@ impl Server {
         self.endpoint.local_addr()
     }
 
+    /// The TCP address it listens on, for agents whose network stops UDP.
+    pub const fn fallback(&self) -> Option<SocketAddr> {
+        self.config.transport.fallback
+    }
+
     /// Takes in a new certificate or revocation list for new connections, and closes live ones whose
     /// certificate is revoked.
     ///
@@ -194,8 +220,12 @@ impl Server {
     pub async fn reload(&self) -> Result<usize, Complaint> {
         let grant = self.home.load_grant()?;
         let revoked = tls::revoked_serials(&grant.trust()?)?;
-        self.endpoint.set_server_config(Some(server_config(&self.home, &self.config, &grant)?));
-        let hit: Vec<(ConnId, quinn::Connection)> = {
+        let fresh = server_config(&self.home, &self.config, &grant)?;
+        if let Some(tcp) = &self.tcp {
+            tcp.renew(server_tls(&self.home, &self.config, &grant)?);
+        }
+        self.endpoint.set_server_config(Some(fresh));
+        let hit: Vec<(ConnId, Connection)> = {
             let mut registry = self.shared.registry();
             let hit = registry.live.iter().filter(|(_, live)| revoked.contains(&live.serial));
             let hit = hit.map(|(id, live)| (*id, live.conn.clone())).collect();
@@ -205,7 +235,7 @@ impl Server {
         for (id, conn) in &hit {
             // The core closes and logs a session; a connection that has said no hello is closed here.
             self.shared.service.engine.bring(None, Some(Input::CertificateRevoked { conn: *id }), 0).await;
-            conn.close(quic::code(Refusal::CertificateRevoked), b"");
+            conn.close(Some(Refusal::CertificateRevoked));
         }
         Ok(hit.len())
     }
@@ -239,24 +269,32 @@ impl Server {
     /// has no answer then was not accepted.
     pub async fn stop(&self) {
         self.shared.parting.send_replace(true);
+        if let Some(tcp) = &self.tcp {
+            tcp.stop();
+        }
         // Bounded, as below.
         if tokio::time::timeout(PARTING, self.shared.parting.closed()).await.is_err() {
             tracing::warn!("some partners did not read their last answers in time; they ask again");
         }
         self.endpoint.close(quic::code(Refusal::Stopping), b"");
+        let idle = async { tokio::join!(self.shared.close_all(), self.endpoint.wait_idle()) };
         // Bounded: a peer that never answers must not keep the broker from stopping.
-        if tokio::time::timeout(Duration::from_secs(3), self.endpoint.wait_idle()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(3), idle).await.is_err() {
             tracing::debug!("some connections did not end in time");
         }
     }
 }
 
-fn server_config(home: &Home, config: &Config, grant: &Grant) -> Result<ServerConfig, Complaint> {
+/// The TLS of every transport.
+fn server_tls(home: &Home, config: &Config, grant: &Grant) -> Result<rustls::ServerConfig, Complaint> {
     let key = keys::load_tls(&home.tls_key())?;
     let identity: Identity = grant.identity(&key)?;
     let trust: Trust = grant.trust()?;
-    let rustls = tls::server_config(&identity, &trust, config.transport.key_exchange)?;
-    let crypto = QuicServerConfig::try_from(rustls)
+    tls::server_config(&identity, &trust, config.transport.key_exchange)
+}
+
+fn server_config(home: &Home, config: &Config, grant: &Grant) -> Result<ServerConfig, Complaint> {
+    let crypto = QuicServerConfig::try_from(server_tls(home, config, grant)?)
         .map_err(|error| Complaint::bug(format!("no QUIC with this TLS configuration: {error}")))?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server
@@ -288,11 +326,8 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
             Ok(connecting) => {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
-                    match tokio::time::timeout(Duration::from_secs(10), connecting).await {
-                        Ok(Ok(conn)) => session::run(conn, shared, setup).await,
-                        Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
-                        Err(_) => tracing::info!("a handshake took too long"),
-                    }
+                    let connecting = async { connecting.await.map_err(Closed::from) };
+                    set_up(connecting, shared, setup).await;
                 });
             }
             Err(error) => tracing::debug!(%error, "a connection attempt was dropped"),
@@ -300,16 +335,15 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
     }
 }
 
-/// What a peer's certificate says, once the handshake is done.
-pub(crate) fn peer(conn: &quinn::Connection) -> Result<tls::Peer, Complaint> {
-    let chain = conn
-        .peer_identity()
-        .and_then(|any| any.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok())
-        .ok_or_else(|| {
-            Complaint::refused(
-                Text::new("De andere kant toonde geen certificaat.", "The other side showed no certificate."),
-                Text::new("Gebruik een agent met certificaat.", "Use an agent with a certificate."),
-            )
-        })?;
-    tls::peer(&chain)
+/// Waits for a handshake, for as long as one may take, and serves what comes of it.
+async fn set_up<C: Into<Connection>>(
+    connecting: impl Future<Output = Result<C, Closed>>,
+    shared: Arc<Shared>,
+    setup: OwnedSemaphorePermit,
+) {
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
+        Ok(Ok(conn)) => session::run(conn.into(), shared, setup).await,
+        Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
+        Err(_) => tracing::info!("a handshake took too long"),
+    }
 }

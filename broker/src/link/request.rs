@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use quinn::{RecvStream, SendStream};
 use seinhuis_broker_core::{Ask, Consumed, Input, Send, TakeBack};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::{Compiled, Covenant};
@@ -14,6 +13,7 @@ use seinhuis_shared::wire::{
     FetchPrekeys, FetchSuccession, Message as _, Prekeys, Rotations,
 };
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::link::{RecvStream, SendStream};
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::io::BufReader;
 use tokio::sync::oneshot;

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream, SendStream};
 use seinhuis_broker_core::{ConnId, Heard, Input, ReceiptSource, Send};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::frame::{self, Kind};
@@ -12,12 +11,14 @@ use seinhuis_shared::ids::Oin;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{Agreements, Cases, Hello, Message as _, NoticesTaken, Offer};
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::link::{Connection, RecvStream, SendStream};
 use seinhuis_shell::quic::{self, FrameError};
+use seinhuis_shell::tls;
 use tokio::io::BufReader;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::share::Share;
-use super::{Shared, entries, lane, peer, request};
+use super::{Shared, entries, lane, request};
 use crate::engine::{Attach, Inlet, outlet};
 
 /// Longest wait for a hello.
@@ -75,17 +76,17 @@ impl Peer {
     }
 
     pub(crate) fn close(&self, reason: Refusal) {
-        self.conn.close(quic::code(reason), reason.slug().as_bytes());
+        self.conn.close(Some(reason));
     }
 }
 
 /// Serves a connection until it ends.
 pub(crate) async fn run(conn: Connection, shared: Arc<Shared>, setup: OwnedSemaphorePermit) {
-    let certificate = match peer(&conn) {
+    let certificate = match tls::peer(&conn.peer_chain()) {
         Ok(certificate) => certificate,
         Err(complaint) => {
             tracing::info!("{}", complaint.what.en);
-            conn.close(quic::code(Refusal::UnknownPartner), b"");
+            conn.close(Some(Refusal::UnknownPartner));
             return;
         }
     };
@@ -93,7 +94,7 @@ pub(crate) async fn run(conn: Connection, shared: Arc<Shared>, setup: OwnedSemap
     let share = match shared.arrive(id, conn.clone(), &certificate) {
         Ok(share) => share,
         Err(refusal) => {
-            conn.close(quic::code(refusal), b"");
+            conn.close(Some(refusal));
             return;
         }
     };
@@ -112,8 +113,10 @@ pub(crate) async fn run(conn: Connection, shared: Arc<Shared>, setup: OwnedSemap
     if let Err(refusal) = converse(&peer, setup).await {
         peer.close(refusal);
     }
-    shared.leave(id);
     peer.bring(None, Some(Input::Disconnected { conn: id }), (0, Vec::new())).await;
+    // Until then a broker that stops waits for it.
+    peer.conn.gone().await;
+    shared.leave(id);
     tracing::info!(partner = %peer.oin, "disconnected");
 }
 
@@ -146,7 +149,7 @@ async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusa
         Some(_) | None => return Err(Refusal::Stopping),
     }
     drop(setup);
-    tracing::info!(partner = %peer.oin, "connected");
+    tracing::info!(partner = %peer.oin, transport = peer.conn.transport(), "connected");
     // The session stream stays open as long as the session does.
     let ended = tokio::select! {
         ended = deliveries(peer, from_engine) => ended,

@@ -98,6 +98,7 @@ fn of_traffic() -> Vec<(&'static str, String)> {
         ("cases begun by one party and not closed", l::CASES_OPEN_MAX.to_string()),
         ("cases one session is told about", l::CASES_WATCHED_MAX.to_string()),
         ("bidirectional streams one side may have open", l::STREAMS_MAX.to_string()),
+        ("unidirectional streams one side may have open", l::UNI_STREAMS_MAX.to_string()),
         ("connections of one organisation", l::CONNECTIONS_PER_PARTNER.to_string()),
         ("offers without an acknowledgement", l::INFLIGHT_MAX.to_string()),
         ("bytes offered without an acknowledgement", bytes(l::INFLIGHT_BYTES)),

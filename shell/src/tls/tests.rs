@@ -16,7 +16,7 @@ use super::*;
 use crate::grant::{Grant, GrantFormat, Kind};
 
 const NOW: i64 = 1_772_366_400;
-const HOST: &str = "broker.example";
+pub(crate) const HOST: &str = "broker.example";
 const OIN: &str = "00000001003214345000";
 
 /// A clock that stands still.
@@ -356,6 +356,12 @@ fn an_offer_of_tls_1_2_is_refused() {
     record.extend(body);
     connection.read_tls(&mut Cursor::new(&record)).unwrap();
     assert!(matches!(connection.process_new_packets(), Err(Error::PeerIncompatible(_))));
+}
+
+/// Settings of an agent and of a broker with the name [`HOST`] that let each other in.
+pub(crate) fn both_sides() -> (ClientConfig, ServerConfig) {
+    let pair = good(&Ca::new("CA"));
+    (pair.client, pair.server)
 }
 
 #[test]

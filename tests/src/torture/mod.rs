@@ -37,8 +37,7 @@ pub struct Kind {
 }
 
 /// All kinds, in the order in which they take turns.
-pub const KINDS: &[Kind] =
-    &[kill::KIND, points::KIND, fsync::KIND, network::KIND, power::POWER, power::FULL];
+pub const KINDS: &[Kind] = &[kill::KIND, points::KIND, fsync::KIND, network::KIND, power::POWER, power::FULL];
 
 /// One round that is to be played.
 #[derive(Debug, Clone)]

@@ -23,7 +23,7 @@ use seinhuis_shared::wire::{Acknowledged, Acknowledgement, Offer, Verdict};
 use seinhuis_shell::{clock, covenants};
 use seinhuis_tests::forge::{self, Lock};
 use seinhuis_tests::process::Program;
-use seinhuis_tests::raw::RawError;
+use seinhuis_tests::raw::{Over, RawError};
 use seinhuis_tests::samples::{self, Sample};
 use seinhuis_tests::stage::PATIENCE;
 use seinhuis_tests::{Forge, Member, Process, Programs, Raw, Stage, process};
@@ -38,6 +38,8 @@ pub(crate) struct Town {
     pub(crate) runtime: Runtime,
     /// The prekey of every recipient here.
     pub(crate) lock: Lock,
+    /// What its members connect over.
+    over: Over,
     broker: Process,
 }
 
@@ -45,8 +47,15 @@ static TOWN: LazyLock<Mutex<Town>> = LazyLock::new(|| Mutex::new(Town::found()))
 
 /// The town, for this test alone until it lets go.
 pub(crate) fn town() -> MutexGuard<'static, Town> {
+    town_over(Over::Quic)
+}
+
+/// As [`town`], with members that connect over this.
+pub(crate) fn town_over(over: Over) -> MutexGuard<'static, Town> {
     // A test that failed says nothing about the next.
-    TOWN.lock().unwrap_or_else(PoisonError::into_inner)
+    let mut town = TOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    town.over = over;
+    town
 }
 
 impl Town {
@@ -55,6 +64,7 @@ impl Town {
         let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap().keep();
         let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
         let stage = Stage::unwatched(programs, &dir, &CAST).unwrap_or_else(|error| panic!("{error}"));
+        stage.fall_back("").unwrap_or_else(|error| panic!("{error}"));
         let home = stage.broker_home().to_string_lossy().into_owned();
         let mut broker = stage
             .programs
@@ -68,7 +78,7 @@ impl Town {
         assert!(broker.runs(), "{}", std::fs::read_to_string(stage.log_of("broker")).unwrap_or_default());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Self { stage, runtime, lock: Lock::make().unwrap(), broker }
+        Self { stage, runtime, lock: Lock::make().unwrap(), over: Over::Quic, broker }
     }
 
     pub(crate) fn member(&self, role: &str) -> &Member {
@@ -87,7 +97,7 @@ impl Town {
     pub(crate) fn open(&self, role: &str) -> Raw {
         let home = &self.member(role).home;
         for _ in 0..50 {
-            match self.runtime.block_on(Raw::open(home)) {
+            match self.runtime.block_on(Raw::open_over(self.over, home)) {
                 Ok(raw) => return raw,
                 Err(RawError::Refused(Refusal::AlreadyConnected)) => {
                     std::thread::sleep(std::time::Duration::from_millis(100));

@@ -364,6 +364,7 @@ fn settings() -> Vec<Seed> {
         name: "Regio Voorbeeld".into(),
         oin: known::oin(),
         address: "broker.example:7443".into(),
+        fallback: None,
         server_name: "broker.example".into(),
         log_origin: known::ORIGIN.into(),
         log_key: known::log().key.to_string(),

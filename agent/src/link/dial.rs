@@ -1,0 +1,377 @@
+//! Making a connection to the broker, over QUIC or over TCP: one identity, one trust, one check of who answers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
+use rustls_pki_types::CertificateDer;
+use seinhuis_agent_core::carrier::{Carrier, Carriers, Fallback, Policy};
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::time::Span;
+use seinhuis_shell::clock::now;
+use seinhuis_shell::complaint::{Complaint, Doing};
+use seinhuis_shell::lang::Text;
+use seinhuis_shell::link::{Closed, Connection, tcp};
+use seinhuis_shell::{keys, quic, tls};
+use tokio::net::TcpStream;
+
+use super::{End, PATIENCE, explain};
+use crate::config::{Config, Fallback as Configured};
+use crate::home::Home;
+
+/// Longest wait for an answer over QUIC where TCP may be tried instead.
+const QUIC_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Most addresses of the broker's name that one attempt tries.
+const ADDRESSES: usize = 4;
+
+/// A connection, and what it goes over.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) connection: Connection,
+    pub(crate) carrier: Carrier,
+    endpoint: Option<Endpoint>,
+}
+
+impl Dialled {
+    /// Closes it in an orderly way, and lets the close reach the broker, which otherwise keeps the place for the length
+    /// of the idle time.
+    pub(crate) async fn close(self) {
+        self.connection.close(None);
+        if let Some(endpoint) = self.endpoint
+            && tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await.is_err()
+        {
+            tracing::debug!("the broker did not confirm the close");
+        }
+    }
+}
+
+/// Every way to the broker, as configured: read afresh for each attempt, so that a renewed certificate or revocation
+/// list counts from the next one on.
+#[derive(Debug)]
+pub(crate) struct Ways {
+    config: Config,
+    /// Whose certificate has to answer, and under which name.
+    broker: Oin,
+    server_name: String,
+    tls: rustls::ClientConfig,
+    quic: String,
+    tcp: Option<String>,
+    pub(crate) policy: Policy,
+}
+
+impl Ways {
+    /// Reads configuration, card, identity and trust.
+    ///
+    /// # Errors
+    /// A sentence about what is missing or cannot be used.
+    pub(crate) fn load(home: &Home) -> Result<Self, Complaint> {
+        let config = home.load_config()?;
+        let card = home.load_card()?;
+        let grant = home.load_grant()?;
+        let identity = grant.identity(&keys::load_tls(&home.tls_key())?)?;
+        let tls = tls::client_config(&identity, &grant.trust()?, config.transport.key_exchange)?;
+        let own = |own: &String| Some(own.clone()).filter(|own| !own.is_empty());
+        let quic = own(&config.transport.broker).unwrap_or(card.address);
+        let tcp = own(&config.transport.fallback_broker).or(card.fallback);
+        let fallback = match (config.transport.fallback, &tcp) {
+            (Configured::Only, None) => return Err(no_address()),
+            (Configured::Only, Some(_)) => Fallback::Only,
+            (Configured::Auto, Some(_)) => Fallback::Auto,
+            (Configured::Never, _) | (Configured::Auto, None) => Fallback::Never,
+        };
+        let policy = Policy { fallback, again: Span::seconds(config.transport.quic_again) };
+        Ok(Self { config, broker: card.oin, server_name: card.server_name, tls, quic, tcp, policy })
+    }
+
+    /// What to try, one after the other.
+    pub(crate) fn order(&self, carriers: &Carriers) -> impl Iterator<Item = Carrier> + use<> {
+        let first = carriers.first(self.policy, now());
+        [Some(first), Carriers::second(self.policy, first)].into_iter().flatten()
+    }
+
+    /// Connects, without saying hello.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    pub(crate) async fn dial(&self, carrier: Carrier) -> Result<Dialled, End> {
+        let dialled = match carrier {
+            Carrier::Quic => self.dial_quic().await?,
+            Carrier::Tcp => self.dial_tcp().await?,
+        };
+        match check_broker(&dialled.connection.peer_chain(), self.broker) {
+            Ok(()) => Ok(dialled),
+            Err(end) => {
+                dialled.connection.close(None);
+                Err(end)
+            }
+        }
+    }
+
+    async fn dial_quic(&self) -> Result<Dialled, End> {
+        let crypto = QuicClientConfig::try_from(self.tls.clone())
+            .map_err(|error| Complaint::bug(format!("TLS settings that QUIC cannot use: {error}")))?;
+        let mut client = ClientConfig::new(Arc::new(crypto));
+        client.transport_config(quic::transport(true, self.config.transport.segmentation_offload));
+        let endpoint = bind(self.config.transport.bind)?;
+        let ipv6 = endpoint.local_addr().is_ok_and(|at| at.is_ipv6());
+        let addresses = resolve(&self.quic, ipv6).await?;
+        let other = Carriers::second(self.policy, Carrier::Quic).is_some();
+        // All of them together get no more time than one would.
+        let patience = if other { QUIC_PATIENCE } else { PATIENCE };
+        let patience = patience / u32::try_from(addresses.len()).unwrap_or(1);
+        for address in addresses {
+            let connecting = endpoint
+                .connect_with(client.clone(), address, &self.server_name)
+                .map_err(|error| Complaint::bug(format!("no connection can be made: {error}")))?;
+            match tokio::time::timeout(patience, connecting).await {
+                Ok(Ok(connection)) => {
+                    return Ok(Dialled {
+                        connection: connection.into(),
+                        carrier: Carrier::Quic,
+                        endpoint: Some(endpoint),
+                    });
+                }
+                // Nobody is there: the name's next address may be one that works, as when only IPv6 is broken.
+                Ok(Err(ConnectionError::TimedOut)) | Err(_) => {
+                    tracing::debug!(%address, "no answer from this address");
+                }
+                Ok(Err(error)) => return Err(explain::connection(&Closed::from(error), &self.quic)),
+            }
+        }
+        Err(explain::silent(&self.quic))
+    }
+
+    async fn dial_tcp(&self) -> Result<Dialled, End> {
+        let place = self.tcp.as_ref().ok_or_else(no_address)?;
+        let mut config = self.tls.clone();
+        config.alpn_protocols = vec![tls::ALPN_TCP.to_vec()];
+        let connecting = async {
+            let socket =
+                TcpStream::connect(place).await.map_err(|error| explain::unreached(place, &error))?;
+            tcp::connect(socket, Arc::new(config), &self.server_name)
+                .await
+                .map_err(|closed| explain::connection(&closed, place))
+        };
+        match tokio::time::timeout(PATIENCE, connecting).await {
+            Ok(connected) => {
+                Ok(Dialled { connection: connected?.into(), carrier: Carrier::Tcp, endpoint: None })
+            }
+            Err(_) => Err(explain::silent(place)),
+        }
+    }
+}
+
+/// Only TCP may be used, and nobody said where.
+fn no_address() -> Complaint {
+    Complaint::usage(
+        Text::new(
+            "transport.fallback is \"only\", maar op de brokerkaart staat geen TCP-adres.",
+            "transport.fallback is \"only\", but the broker's card has no TCP address.",
+        ),
+        Text::new(
+            "Vraag de beheerder van de broker om een nieuwe kaart, of vul transport.fallback_broker in.",
+            "Ask the broker's operator for a new card, or fill in transport.fallback_broker.",
+        ),
+    )
+}
+
+/// Whether the certificate that TLS has verified is the broker's and not that of another party of the
+/// partnership, which the same CA vouches for.
+fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<(), End> {
+    let found = tls::peer(chain)?.oin;
+    if found == wanted {
+        return Ok(());
+    }
+    Err(End::Failed(Text::new(
+        format!(
+            "Op dit adres antwoordt organisatie {found}, maar broker.json noemt {wanted}. Controleer het adres, of vraag de beheerder van de broker om zijn kaart."
+        ),
+        format!(
+            "Organisation {found} answers at this address, but broker.json names {wanted}. Check the address, or ask the broker's operator for its card."
+        ),
+    )))
+}
+
+/// The addresses of the broker's name that a socket can reach, which is one of `ipv6` or not, in the order in which the
+/// system prefers them; at least one.
+async fn resolve(wanted: &str, ipv6: bool) -> Result<Vec<SocketAddr>, End> {
+    let unknown = |cause: String| {
+        End::Failed(Text::new(
+            format!(
+                "Het adres van de broker {wanted} is niet te vinden: {cause}. Controleer naam, DNS en netwerk."
+            ),
+            format!(
+                "The broker's address {wanted} cannot be found: {cause}. Check the name, DNS and network."
+            ),
+        ))
+    };
+    let found = tokio::net::lookup_host(wanted).await.map_err(|error| unknown(error.to_string()))?;
+    let found: Vec<SocketAddr> =
+        found.filter_map(|address| reachable(address, ipv6)).take(ADDRESSES).collect();
+    if found.is_empty() { Err(unknown("no address that this machine can reach".into())) } else { Ok(found) }
+}
+
+fn bind(local: SocketAddr) -> Result<Endpoint, Complaint> {
+    let failed = |error: &io::Error| Complaint::io(Doing::Socket, Path::new(&local.to_string()), error);
+    let socket = quic::socket(local)
+        // A machine without IPv6 still has IPv4.
+        .or_else(|_| quic::socket(SocketAddr::from(([0, 0, 0, 0], local.port()))))
+        .map_err(|error| failed(&error))?;
+    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
+        .map_err(|error| failed(&error))
+}
+
+/// An address in the form that a socket takes, which is one of `ipv6` or not; none when it cannot reach it.
+fn reachable(address: SocketAddr, ipv6: bool) -> Option<SocketAddr> {
+    match address {
+        SocketAddr::V4(v4) if ipv6 => Some(SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port()))),
+        SocketAddr::V6(_) if !ipv6 => None,
+        SocketAddr::V4(_) | SocketAddr::V6(_) => Some(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quinn::ServerConfig;
+    use quinn::crypto::rustls::QuicServerConfig;
+    use seinhuis_agent_core::{Input, Send};
+    use seinhuis_shared::ids::Digest;
+    use seinhuis_shared::wire::{Cases, Message as _};
+    use seinhuis_shell::grant::Kind;
+    use seinhuis_shell::keys::TlsKey;
+    use tokio::sync::mpsc;
+    use tokio::task::JoinSet;
+
+    use super::super::session;
+    use super::*;
+    use crate::engine::{Job, Room};
+    use crate::fixture::{self, Ca};
+
+    const BROKER: &str = "00000099000000009000";
+
+    fn listening(ca: &Ca) -> Endpoint {
+        let key = TlsKey::generate().unwrap();
+        let grant = ca.grant(BROKER, Kind::Broker, &key);
+        let config =
+            tls::server_config(&grant.identity(&key).unwrap(), &grant.trust().unwrap(), tls::Kx::Hybrid);
+        let crypto = QuicServerConfig::try_from(config.unwrap()).unwrap();
+        Endpoint::new(
+            EndpointConfig::default(),
+            Some(ServerConfig::with_crypto(Arc::new(crypto))),
+            quic::socket(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap(),
+            Arc::new(TokioRuntime),
+        )
+        .unwrap()
+    }
+
+    /// A broker that accepts connections and says nothing.
+    fn broker(ca: &Ca) -> (String, tokio::task::JoinHandle<()>) {
+        let broker = listening(ca);
+        let address = broker.local_addr().unwrap().to_string();
+        let serving = tokio::spawn(async move {
+            let mut connections = vec![];
+            while let Some(incoming) = broker.accept().await {
+                connections.push(incoming.await);
+            }
+        });
+        (address, serving)
+    }
+
+    /// A broker with its side of the first connection, for the test to speak on.
+    fn telling_broker(
+        ca: &Ca,
+    ) -> (String, tokio::sync::oneshot::Receiver<quinn::Connection>, tokio::task::JoinHandle<()>) {
+        let broker = listening(ca);
+        let address = broker.local_addr().unwrap().to_string();
+        let (out, connection) = tokio::sync::oneshot::channel();
+        let serving = tokio::spawn(async move {
+            _ = out.send(broker.accept().await.unwrap().await.unwrap());
+            broker.wait_idle().await;
+        });
+        (address, connection, serving)
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_the_store_lost_is_reported_to_the_core() {
+        let ca = Ca::new();
+        let (address, serving) = broker(&ca);
+        let dir = tempfile::tempdir().unwrap();
+        let ways = Ways::load(&fixture::home(dir.path(), &ca, BROKER, &address)).unwrap();
+        let dialled = ways.dial(Carrier::Quic).await.unwrap();
+        let (jobs, posted) = std::sync::mpsc::channel();
+        let (packets, mut submitted) = mpsc::unbounded_channel();
+        let (acknowledgements, _acknowledged) = mpsc::unbounded_channel();
+        let digest = Digest([5; 32]);
+        let send = Send::Submit { digest, packet: None };
+        session::dispatch(send, &dialled.connection, &jobs, &packets, &acknowledgements, &mut JoinSet::new());
+        let Job::Input(Input::PacketMissing(missing)) = posted.try_recv().unwrap() else {
+            panic!("another job");
+        };
+        assert_eq!(missing, digest);
+        assert!(submitted.try_recv().is_err());
+        serving.abort();
+    }
+
+    #[test]
+    fn an_address_that_a_socket_cannot_reach_is_passed_over() {
+        let [v4, v6, mapped] = ["192.0.2.1:7443", "[2001:db8::1]:7443", "[::ffff:192.0.2.1]:7443"]
+            .map(|text| text.parse().unwrap());
+        assert_eq!((reachable(v4, false), reachable(v6, false)), (Some(v4), None));
+        assert_eq!((reachable(v4, true), reachable(v6, true)), (Some(mapped), Some(v6)));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_tells_without_end_fills_its_own_stream_and_no_memory_here() {
+        let ca = Ca::new();
+        let (address, connections, serving) = telling_broker(&ca);
+        let dir = tempfile::tempdir().unwrap();
+        let ways = Ways::load(&fixture::home(dir.path(), &ca, BROKER, &address)).unwrap();
+        let dialled = ways.dial(Carrier::Quic).await.unwrap();
+        let told = connections.await.unwrap();
+        let (jobs, posted) = std::sync::mpsc::channel();
+        let reading = tokio::spawn(session::deliveries(dialled.connection.clone(), jobs, Room::new()));
+        let mut stream = told.open_uni().await.unwrap();
+        let frame = Cases { cases: Vec::new() }.to_frame().unwrap();
+        for _ in 0..10 * session::TOLD {
+            stream.write_all(&frame).await.unwrap();
+        }
+        let mut inputs = Vec::new();
+        let asked = loop {
+            match tokio::task::block_in_place(|| posted.recv_timeout(PATIENCE)).unwrap() {
+                Job::Query(asked) => break asked,
+                job => inputs.push(job),
+            }
+        };
+        assert_eq!(inputs.len(), session::TOLD);
+        // The engine has not come to it yet: nothing more is read.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(posted.try_recv().is_err());
+        drop(asked);
+        assert!(matches!(reading.await.unwrap(), End::Stopped), "an engine that stops ends the session");
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn only_the_organisation_on_the_card_is_the_broker() {
+        let ca = Ca::new();
+        let (address, serving) = broker(&ca);
+        for (named, same) in [(BROKER, true), ("00000099000000008000", false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let home = fixture::home(dir.path(), &ca, named, &address);
+            match Ways::load(&home).unwrap().dial(Carrier::Quic).await {
+                Ok(_) => assert!(same, "{named}"),
+                Err(End::Failed(problem)) => {
+                    assert!(!same, "{problem:?}");
+                    assert!(problem.en.contains(BROKER) && problem.en.contains(named), "{problem:?}");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        serving.abort();
+    }
+}
