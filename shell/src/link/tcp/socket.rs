@@ -109,7 +109,7 @@ impl Io {
     }
 
     /// Writes something, which after the other side's end cannot fail.
-    fn write<T>(
+    fn said<T>(
         &mut self,
         written: T,
         act: impl FnOnce(Pin<&mut TlsStream<TcpStream>>) -> Poll<io::Result<T>>,
@@ -155,15 +155,15 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write(bytes.len(), |tls| tls.poll_write(cx, bytes))
+        self.said(bytes.len(), |tls| tls.poll_write(cx, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write((), |tls| tls.poll_flush(cx))
+        self.said((), |tls| tls.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write((), |tls| tls.poll_shutdown(cx))
+        self.said((), |tls| tls.poll_shutdown(cx))
     }
 }
 
