@@ -229,6 +229,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// Whoever comes in whatever order: each gets at least its part, and the whole is never exceeded.
         #[test]
         fn each_of_many_senders_gets_at_least_its_part(

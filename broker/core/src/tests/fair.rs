@@ -64,6 +64,8 @@ fn who_brings_one_large_thing_at_a_time_gains_nothing_by_it() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever each brings: of those whose lines never run empty none is ahead of another by more than the
     /// largest thing and a share.
     #[test]
