@@ -62,20 +62,17 @@ impl StoreError {
 
 /// The next step for the person who runs the program.
 fn advice(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "De schijf is vol: maak ruimte en start opnieuw; niets dat bevestigd is, is verloren"
-        }
-        ErrorKind::PermissionDenied => {
-            "Geef de gebruiker onder wie dit programma draait lees- en schrijfrecht op dit pad en de mappen erboven"
-        }
-        ErrorKind::ReadOnlyFilesystem => {
-            "De schijf is alleen-lezen aangekoppeld: koppel haar schrijfbaar aan, of kies een andere map"
-        }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            "Er staat een bestand waar een map moet zijn: zet het weg, of kies een andere map"
-        }
-        ErrorKind::NotFound => "Controleer het pad in de configuratie",
-        _ => "Controleer de schijf en haar logboek en start opnieuw; niets dat bevestigd is, is verloren",
+    if kind == ErrorKind::StorageFull || kind == ErrorKind::QuotaExceeded {
+        "De schijf is vol: maak ruimte en start opnieuw; niets dat bevestigd is, is verloren"
+    } else if kind == ErrorKind::PermissionDenied {
+        "Geef de gebruiker onder wie dit programma draait lees- en schrijfrecht op dit pad en de mappen erboven"
+    } else if kind == ErrorKind::ReadOnlyFilesystem {
+        "De schijf is alleen-lezen aangekoppeld: koppel haar schrijfbaar aan, of kies een andere map"
+    } else if kind == ErrorKind::NotADirectory || kind == ErrorKind::AlreadyExists {
+        "Er staat een bestand waar een map moet zijn: zet het weg, of kies een andere map"
+    } else if kind == ErrorKind::NotFound {
+        "Controleer het pad in de configuratie"
+    } else {
+        "Controleer de schijf en haar logboek en start opnieuw; niets dat bevestigd is, is verloren"
     }
 }

@@ -85,7 +85,9 @@ fn freeze(name: &str) {
             fs::remove_dir_all(home.join(part)).unwrap();
         }
     }
-    stage.members.iter().for_each(|member| stage.register(member).unwrap());
+    for member in &stage.members {
+        stage.register(member).unwrap();
+    }
     stage.agree().unwrap();
     let (broker, mut agents) = start(&stage);
     let (recipient, sender) = (stage.member("gemeente"), stage.member("jongerenwerk"));
@@ -96,7 +98,9 @@ fn freeze(name: &str) {
     let log = stage.log_tail(10_000).unwrap().len();
     broker.kill().unwrap();
     stage.agent(sender, &["push", &sample("F01").path.to_string_lossy()]).unwrap();
-    agents.into_iter().for_each(|agent| agent.kill().unwrap());
+    for agent in agents {
+        agent.kill().unwrap();
+    }
     let ids = |rows: Vec<Value>| rows.iter().map(|row| text(row, "msg_id").to_owned()).collect::<Vec<_>>();
     let known = json!({
         "log": log,
@@ -145,7 +149,9 @@ fn thaw(stage: &Stage, name: &str) -> Value {
         let folder = path.parent().unwrap();
         fs::create_dir_all(folder).unwrap();
         let own = folder.ancestors().take_while(|above| *above != stage.dir);
-        own.for_each(|above| fs::set_permissions(above, fs::Permissions::from_mode(0o700)).unwrap());
+        for above in own {
+            fs::set_permissions(above, fs::Permissions::from_mode(0o700)).unwrap();
+        }
         fs::write(&path, bytes).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }

@@ -104,7 +104,9 @@ fn under_way(scene: &Scene) -> Vec<(PathBuf, PathBuf)> {
     broker.kill().unwrap();
     let file = sample("F01").path.to_string_lossy().into_owned();
     stage.agent(sender, &["push", &file]).unwrap();
-    agents.into_iter().for_each(|agent| agent.kill().unwrap());
+    for agent in agents {
+        agent.kill().unwrap();
+    }
     kept.into()
 }
 
@@ -114,8 +116,7 @@ fn whatever_happens_to_an_index_nothing_is_missing() {
     let stage = &scene.stage;
     let (recipient, sender) = (stage.member("gemeente"), stage.member("jongerenwerk"));
     let kept = under_way(&scene);
-    let boxes =
-        |member: &Member| Value::from(vec![inbox_of(stage, member), outbox_of(stage, member)].concat());
+    let boxes = |member: &Member| Value::from([inbox_of(stage, member), outbox_of(stage, member)].concat());
     let foreign = stage.member("politie").home.join("store/index");
     let asked: [Box<dyn Fn() -> Value>; 3] =
         [Box::new(|| waiting(stage)), Box::new(|| boxes(recipient)), Box::new(|| boxes(sender))];

@@ -49,7 +49,7 @@ const SENDERS: [(u8, &str, &str); 3] = [
     (4, "F03", "03-F03-boa-signaal.json"),
 ];
 /// Turns after which full tiles and bundles are written.
-const PUBLISH_EVERY: u64 = 64;
+const PUBLISH_EVERY: u64 = 4;
 
 fn oin(number: u8) -> Oin {
     format!("0000009900000000{number}000").parse().unwrap()
