@@ -1,6 +1,6 @@
 //! Real processes that die, at any moment and at chosen ones, and flushes that fail: a bounded number of each. More of
 //! them by command, as `docs/reliability.md` says.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -37,11 +37,10 @@ fn judge(met: &Met<'_>) -> Result<(), String> {
     let failed = met.calls.lines().find(|line| line.contains("INJECTED")).unwrap_or_default();
     match met.ended {
         None if failed.contains("/store/journal/segment-") => Err(format!("it went on after {failed}")),
-        None => Ok(()),
         Some(status) if status.code().is_none_or(|code| code == 0) => {
             Err(format!("it ended with {status} after {failed}"))
         }
         Some(_) if !met.said.contains(met.next) => Err(format!("it does not say what to do after {failed}")),
-        Some(_) => Ok(()),
+        None | Some(_) => Ok(()),
     }
 }

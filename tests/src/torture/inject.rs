@@ -1,6 +1,6 @@
 //! Faults at one system call of one process, put there by `strace`.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
@@ -144,7 +144,7 @@ pub fn play(round: &Round, series: &[Series], most: u64) -> Result<Tally, Failur
 /// Some points on one partnership, then the check; whether there are more.
 fn batch_of(
     round: &Round,
-    dir: &std::path::Path,
+    dir: &Path,
     series: &[Series],
     (walk, tally, points): (&mut Walk, &mut Tally, &mut Vec<String>),
     most: u64,
@@ -229,7 +229,7 @@ fn watch(troupe: &Troupe, mut over: impl FnMut() -> bool) -> Result<(), Violatio
 }
 
 /// The process becomes the traced one, and keeps its number: who traces is its grandchild.
-fn way(series: &Series, nth: u64, calls: &PathBuf) -> Way {
+fn way(series: &Series, nth: u64, calls: &Path) -> Way {
     let Series { call, fault, .. } = series;
     let mut words: Vec<String> = ["-D", "-f", "-qq", "-y", "-o"].map(str::to_owned).to_vec();
     let language = format!("SEINHUIS_LANG={}", spoken(nth).0);

@@ -125,8 +125,11 @@ fn told(kind: &Kind, seed: u64, took: Duration, played: &Result<Tally, Failure>)
             format!("{name} seed {seed}: {faults} faults, {confirmed} packets, {seconds} s")
         }
         Err(failure) => {
-            let what: String = failure.violations.iter().map(|one| format!("\n  {one}")).collect();
-            format!("{name} seed {seed} FAILED after {seconds} s; again: --only {name} --seed {seed}{what}")
+            let what: Vec<String> = failure.violations.iter().map(ToString::to_string).collect();
+            let what = what.join("\n  ");
+            format!(
+                "{name} seed {seed} FAILED after {seconds} s; again: --only {name} --seed {seed}\n  {what}"
+            )
         }
     }
 }

@@ -51,7 +51,14 @@ impl Table {
                     match violation.broken {
                         Broken::Lost => line.lost += 1,
                         Broken::Twice => line.doubled += 1,
-                        _ => line.broken += 1,
+                        Broken::Log
+                        | Broken::Covenant
+                        | Broken::Invented
+                        | Broken::Order
+                        | Broken::Alarm
+                        | Broken::Stuck
+                        | Broken::Start
+                        | Broken::Setup => line.broken += 1,
                     }
                 }
             }

@@ -65,13 +65,17 @@ impl Troupe {
     /// # Errors
     /// [`Broken::Setup`].
     pub fn set(programs: Programs, dir: &Path) -> Result<Self, Violation> {
-        let stage = Stage::set(programs, dir, &ROLES, &mut |_| ()).map_err(setup)?;
+        let stage = Stage::found(programs, dir, Stage::cast(dir, &ROLES), &mut |_| ()).map_err(setup)?;
         stage.configure(SMALL).map_err(setup)?;
+        // Segments keep the length they were made with.
+        std::fs::remove_dir_all(stage.broker_home().join("store")).map_err(setup)?;
         for member in &stage.members {
             let config = member.home.join("agent.toml");
             let text = std::fs::read_to_string(&config).map_err(setup)?;
             std::fs::write(config, text + SMALL).map_err(setup)?;
+            stage.register(member).map_err(setup)?;
         }
+        stage.agree().map_err(setup)?;
         let running = (0..=stage.members.len()).map(|_| None).collect();
         Ok(Self { stage, running: Mutex::new(running), fallen: Mutex::default() })
     }
