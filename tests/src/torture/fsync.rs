@@ -44,3 +44,26 @@ fn judge(met: &Met<'_>) -> Result<(), String> {
         None | Some(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    #[test]
+    fn who_goes_on_after_a_failed_flush_or_stops_without_a_word_is_seen() {
+        let segment = "7 fdatasync(9</b/store/journal/segment-0000000000000001>) = -1 EIO (INJECTED)";
+        let spare = "7 pwrite64(9</b/store/journal/spare-0000000000000001>) = -1 EIO (INJECTED)";
+        let judged = |calls, code: Option<i32>, said| {
+            let ended = code.map(|code| ExitStatus::from_raw(code << 8));
+            judge(&Met { calls, ended, said, next: "Next:" })
+        };
+        assert_eq!(judged(segment, Some(2), "Error: a\nNext: b"), Ok(()));
+        assert_eq!(judged(spare, None, ""), Ok(()));
+        assert!(judged(segment, None, "").is_err());
+        assert!(judged(segment, Some(0), "Next: b").is_err());
+        assert!(judged(segment, Some(2), "").is_err());
+    }
+}

@@ -117,7 +117,7 @@ impl Io {
         let over = self.over;
         match self.with(act) {
             Poll::Ready(Err(_)) if over => Poll::Ready(Ok(written)),
-            done => done,
+            done @ (Poll::Ready(_) | Poll::Pending) => done,
         }
     }
 
