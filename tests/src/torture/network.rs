@@ -28,6 +28,9 @@ const LONG: u64 = 8;
 /// How often, in a hundred, a fault is at every agent at once.
 const ALL: u64 = 25;
 
+/// Entries of the log beyond which a round ends: the broker shows its last 10,000, and the check has to see all.
+const ENTRIES: u64 = 5_000;
+
 /// Within this an agent notices that a session is gone, or has another: the idle time, an attempt in vain, the longest
 /// wait between two attempts, and as much again for a busy machine.
 const NOTICED: Duration = Duration::from_mins(4);
@@ -67,6 +70,11 @@ pub fn session(troupe: &Troupe, node: Node) -> Option<String> {
     let status = troupe.status(node).ok()?;
     let link = status.get("link").filter(|link| link["connected"] == true)?;
     Some(text(link, "since").to_owned())
+}
+
+/// Entries in the log; none when the broker cannot be asked.
+fn entries(troupe: &Troupe) -> u64 {
+    troupe.status(0).ok().and_then(|status| status["log"]["size"].as_u64()).unwrap_or_default()
 }
 
 /// The session of every agent, in the members' order.
@@ -157,7 +165,7 @@ fn play(round: &Round) -> Result<Tally, Failure> {
     let nodes = u64::try_from(net.troupe.nodes().len()).unwrap_or(1);
     let (tally, _) = under_traffic(&net.troupe, round.seed, |bystander| {
         let mut done = 0;
-        while done < FAULTS && Instant::now() < round.until {
+        while done < FAULTS && Instant::now() < round.until && entries(&net.troupe) < ENTRIES {
             let everywhere = dice.percent(ALL);
             let one = usize::try_from(dice.between(0, nodes - 1)).unwrap_or_default();
             let there = net.relays.iter().enumerate().filter(|(place, _)| everywhere || *place == one);
