@@ -342,10 +342,11 @@ mod tests {
         }
         let mut inputs = Vec::new();
         let asked = loop {
-            match tokio::task::block_in_place(|| posted.recv_timeout(PATIENCE)).unwrap() {
-                Job::Query(asked) => break asked,
-                job => inputs.push(job),
+            let job = tokio::task::block_in_place(|| posted.recv_timeout(PATIENCE)).unwrap();
+            if let Job::Query(asked) = job {
+                break asked;
             }
+            inputs.push(job);
         };
         assert_eq!(inputs.len(), session::TOLD);
         // The engine has not come to it yet: nothing more is read.

@@ -89,12 +89,10 @@ impl Core {
                 .map(|log| Send::Consistency { conn, request, log, sizes }),
             Ask::FetchSuccession(origin, size) => self.successor((conn, request), &origin, size),
         };
-        match answer {
-            Ok(send) => turn.send(send),
-            Err(refusal) => {
-                turn.send(Send::Refuse { conn, request: Some(request), refuse: refuse(refusal, None) });
-            }
-        }
+        turn.send(answer.unwrap_or_else(|refusal| {
+            let refuse = refuse(refusal, None);
+            Send::Refuse { conn, request: Some(request), refuse }
+        }));
     }
 
     fn publish_prekeys(

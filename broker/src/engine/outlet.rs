@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(over(&inlet).await, Some(Refusal::ReadsTooSlowly));
         let reason = Refusal::PartnerRevoked;
         assert!(!out.send(Send::Close { conn: ConnId(1), reason }));
-        let told = tokio::time::timeout(Duration::from_secs(60), inlet.over().why()).await;
+        let told = tokio::time::timeout(Duration::from_secs(30), inlet.over().why()).await;
         assert_eq!(told.unwrap(), reason);
     }
 }

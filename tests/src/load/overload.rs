@@ -84,7 +84,7 @@ async fn measure(plan: &Plan, stage: &Stage, broker: &Process) -> Result<Report,
     let alone = honest(&mut pair, plan.rate, plan.quiet).await?;
 
     eprintln!("· beside a flood");
-    let deaf_session = Raw::open(&deaf.home).await.map_err(flood::failed)?;
+    let deaf_session = Raw::open(&deaf.home).await.map_err(|error| flood::failed(&error))?;
     let flood = flood::Flood::begin(stage, flooder, deaf, plan.lanes).await?;
     let gauge = Gauge::begin(broker.id());
     let beside = honest(&mut pair, plan.rate, plan.flooded).await?;

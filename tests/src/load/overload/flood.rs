@@ -56,7 +56,7 @@ fn count(counter: &AtomicU64) -> u64 {
     counter.fetch_add(1, Ordering::Relaxed)
 }
 
-pub(super) fn failed(error: RawError) -> StageError {
+pub(super) fn failed(error: &RawError) -> StageError {
     io::Error::other(format!("{error:?}")).into()
 }
 
@@ -172,7 +172,7 @@ impl Flood {
                 lanes,
             };
             // The first one that cannot be opened is an error; what is cut off later comes back.
-            let raw = Raw::open(&one.home).await.map_err(failed)?;
+            let raw = Raw::open(&one.home).await.map_err(|error| failed(&error))?;
             tasks.spawn(async move { one.keep(raw).await });
         }
         Ok(Self { counts, over, tasks, filling })
