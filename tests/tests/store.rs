@@ -147,7 +147,9 @@ fn an_older_journal_beside_an_index_that_knows_more_is_not_served() {
     for (home, older) in under_way(&scene) {
         let (broker, journal) = (home == stage.broker_home(), home.join("store/journal"));
         let program = if broker { Program::Broker } else { Program::Agent };
-        // Each of them has taken in more since: at the recipient only because it was asked.
+        // Each of them has taken in more since, and its index has it once it was opened: at the recipient only because it
+        // was asked.
+        run(stage, program, &home, &["status"]);
         let newer = home.with_extension("newer");
         copy(&home.join("store"), &newer);
         if home == stage.member("gemeente").home {
