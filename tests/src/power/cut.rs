@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(disk.0.len(), 0);
     }
 
-    /// A write of ones, a flush, a write of twos behind it and one of threads over the first.
+    /// A write of ones, a flush, a write of twos behind it and one of threes over the first.
     fn history() -> Vec<Event<()>> {
         let write = |offset, byte| Event::Write(offset, vec![byte; BLOCK].into());
         vec![write(0, 1), Event::Flush, write(4096, 2), Event::Told(()), write(0, 3), Event::Flush]

@@ -1,13 +1,13 @@
 //! Power that goes away, on a real file system: what was confirmed is there when it comes back.
 //!
-//! [`disk`] is a disk in memory that a FUSE file system shows as one file; ext4 lies on it through a loop device, and
+//! `disk` is a disk in memory that a FUSE file system shows as one file; ext4 lies on it through a loop device, and
 //! broker and agents keep their folders there. Every block that reaches the disk and every flush is written down in
-//! order, with the moments at which somebody was told something. [`cut`] makes of that what the disk holds when its
+//! order, with the moments at which somebody was told something. `cut` makes of that what the disk holds when its
 //! power goes away at any moment: all that was flushed, and of what came after whatever the disk happened to have
-//! written, down to single sectors. [`check`] opens every folder on it and holds it against what had been told.
+//! written, down to single sectors. `check` opens every folder on it and holds it against what had been told.
 //!
-//! [`recorded`] cuts one run at many moments, with everything on one disk; [`live`] cuts one party's disk again and
-//! again while the others live on, who remember what they were told. [`full`] leaves the power on and no space.
+//! `recorded` cuts one run at many moments, with everything on one disk; `live` cuts one party's disk again and
+//! again while the others live on, who remember what they were told. `full` leaves the power on and no space.
 //!
 //! All of it happens in namespaces of its own, of mounts and of processes, that end with whoever asked for it.
 
