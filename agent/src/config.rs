@@ -12,6 +12,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::enrolment::check_name;
 use seinhuis_shell::http::Http;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::renewal;
 use seinhuis_shell::tls::Kx;
 use serde::Deserialize;
 
@@ -40,6 +41,9 @@ pub struct Config {
     /// This organisation's log of processings.
     #[serde(default)]
     pub ldv: Ldv,
+    /// Renewing the certificate.
+    #[serde(default)]
+    pub renewal: renewal::Settings,
 }
 
 /// `[transport]`.
@@ -220,6 +224,7 @@ impl Config {
     fn check(&self) -> Result<(), Complaint> {
         check_name(&self.name)?;
         self.ldv.check()?;
+        self.renewal.check()?;
         let broker = &self.transport.broker;
         let reachable = broker.is_empty()
             || broker.rsplit_once(':').is_some_and(|(host, port)| {

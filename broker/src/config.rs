@@ -12,6 +12,7 @@ use seinhuis_shared::limits::{
 use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::renewal;
 use seinhuis_shell::tls::Kx;
 use serde::Deserialize;
 
@@ -58,6 +59,9 @@ pub struct Config {
     /// Witnesses of the exchange log.
     #[serde(default)]
     pub witnesses: Witnesses,
+    /// Renewing the certificate.
+    #[serde(default)]
+    pub renewal: renewal::Settings,
 }
 
 /// `[mailbox]`.
@@ -226,6 +230,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Complaint> {
+        self.renewal.check()?;
         let host_and_port = self
             .advertise
             .rsplit_once(':')

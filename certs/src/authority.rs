@@ -7,22 +7,24 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use rcgen::{Issuer, KeyPair};
+use rcgen::{Issuer, KeyPair, PublicKeyData as _, SubjectPublicKeyInfo};
 use rustls_pki_types::CertificateDer;
+use seinhuis_shared::enrol::NodeKind;
 use seinhuis_shared::ids::Oin;
+use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::{Complaint, Doing};
-use seinhuis_shell::enrolment::check_name;
+use seinhuis_shell::enrolment::{check_hosts, check_name};
 use seinhuis_shell::files::{self, Existing};
-use seinhuis_shell::grant::{Grant, GrantFormat, Kind};
+use seinhuis_shell::grant::{CRL_MAX, Grant, GrantFormat, Kind};
 use seinhuis_shell::keys::{self, TlsKey, random};
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::tls;
+use seinhuis_shell::tls::{self, Identity, Peer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::certificate;
 use crate::ledger::{Ledger, Reason, Record, Revoked};
-use crate::request::{Confirmed, Proved};
+use crate::request::{Confirmed, Proved, proved_tls_key};
 
 /// Days a node's certificate lasts when nothing else is asked.
 pub const DAYS_DEFAULT: u16 = 90;
@@ -35,6 +37,9 @@ pub const DAYS_MAX: u16 = 398;
 pub const CRL_DAYS_DEFAULT: u16 = 30;
 /// Most days a revocation list counts.
 pub const CRL_DAYS_MAX: u16 = 90;
+
+/// How long the renewal service's own certificate lasts; it makes a new one each day.
+const SERVICE_LIFE: Span = Span::days(3);
 
 const CA_FILE_MAX: usize = 64 * 1024;
 
@@ -69,6 +74,30 @@ pub struct Issued {
     pub serial: String,
     /// Whether it is shorter than asked because the CA itself ends.
     pub shortened: bool,
+}
+
+/// Why a renewal over TLS is not given.
+#[derive(Debug)]
+pub enum Declined {
+    /// The certificate shown is not in the ledger.
+    Unknown,
+    /// It, or the latest of this node, was revoked or has ended.
+    Revoked,
+    /// A later one was issued for another key: somebody else renewed with a copy of this node's key, or this node was
+    /// put back from an old copy.
+    NotNewest,
+    /// Less than half of its time is over; this much has to pass first.
+    TooEarly(Span),
+    /// The request is not one for a new P-256 key.
+    BadRequest(Complaint),
+    /// The CA's own trouble.
+    Trouble(Complaint),
+}
+
+impl From<Complaint> for Declined {
+    fn from(complaint: Complaint) -> Self {
+        Self::Trouble(complaint)
+    }
 }
 
 /// What to revoke.
@@ -138,7 +167,7 @@ impl Authority {
             ))
         })?;
         let named = |error: Complaint| error.about(&dir.join("ca.pem").display().to_string());
-        let identity = tls::Identity::new(&ca_pem, &key).map_err(named)?;
+        let identity = Identity::new(&ca_pem, &key).map_err(named)?;
         let cert = identity.chain.first().ok_or_else(|| Complaint::bug("an empty chain"))?;
         let ca_end = end_of(cert)?;
         let ledger = Ledger::load(&dir.join("ledger.json"))?;
@@ -165,8 +194,7 @@ impl Authority {
     /// # Errors
     /// A sentence naming the file.
     pub fn crl_pem(&self) -> Result<String, Complaint> {
-        files::read_text(&self.dir.join("crl.pem"), seinhuis_shell::grant::FILE_MAX)
-            .map_err(|error| error.advise(remake_crl()))
+        files::read_text(&self.dir.join("crl.pem"), CRL_MAX).map_err(|error| error.advise(remake_crl()))
     }
 
     /// When the current revocation list ends.
@@ -254,7 +282,17 @@ impl Authority {
             not_after: asked.min(self.ca_end),
             revoked: None,
         };
-        let cert = certificate::node(&record, confirmed.tls_key(), &self.issuer)?;
+        self.certify(record, confirmed.tls_key(), asked > self.ca_end)
+    }
+
+    /// Signs the certificate of a record, which is in the ledger before anybody gets it.
+    fn certify(
+        &mut self,
+        record: Record,
+        key: &SubjectPublicKeyInfo,
+        shortened: bool,
+    ) -> Result<Issued, Complaint> {
+        let cert = certificate::node(&record, key, &self.issuer)?;
         let grant = Grant {
             format: GrantFormat::V1,
             oin: record.oin,
@@ -263,16 +301,96 @@ impl Authority {
             chain: cert.pem(),
             ca: self.ca_pem.clone(),
             crl: self.crl_pem()?,
-            issued: now,
+            issued: record.issued,
             not_after: record.not_after,
         };
         let serial = record.serial.clone();
-        let shortened = asked > self.ca_end;
         // Recorded first: a certificate that nobody knows of could never be revoked.
         self.change(|ledger| ledger.certificates.push(record))?;
-        let copy = self.dir.join("issued").join(format!("{serial}.json"));
+        let copy = self.copy_of(&serial);
         files::write(&copy, &grant.to_bytes(), Existing::Keep)?;
         Ok(Issued { grant, copy, serial, shortened })
+    }
+
+    fn copy_of(&self, serial: &str) -> PathBuf {
+        self.dir.join("issued").join(format!("{serial}.json"))
+    }
+
+    /// Renews for a node that showed its certificate over TLS, on a request (PKCS #10, DER) for a new key; the same key
+    /// again gets the certificate it got before, for who missed the answer.
+    ///
+    /// # Errors
+    /// [`Declined`].
+    pub fn renew(&mut self, shown: &Peer, csr: &[u8], days: u16, now: Timestamp) -> Result<Grant, Declined> {
+        let key = proved_tls_key(csr).map_err(Declined::BadRequest)?;
+        let known = self.ledger.certificates.iter().find(|record| record.serial == shown.serial);
+        let known = known.filter(|record| record.oin == shown.oin).ok_or(Declined::Unknown)?;
+        if !known.is_valid(now) {
+            return Err(Declined::Revoked);
+        }
+        let latest = self.ledger.latest_of(known.oin, known.kind).ok_or(Declined::Unknown)?;
+        if latest.revoked.is_some() {
+            return Err(Declined::Revoked);
+        }
+        let (known, latest) = (known.clone(), latest.clone());
+        let last = Grant::load(&self.copy_of(&latest.serial));
+        let same_key = last.as_ref().is_ok_and(|last| leaf_has_key(last, &key));
+        if known.serial != latest.serial {
+            return match last {
+                Ok(last) if same_key => Ok(Grant { crl: self.crl_pem()?, ..last }),
+                _ => Err(Declined::NotNewest),
+            };
+        }
+        if same_key {
+            return Err(Declined::BadRequest(Complaint::refused(
+                Text::new("De aanvraag noemt de oude sleutel.", "The request names the old key."),
+                Text::new("Maak een nieuwe sleutel.", "Draw a new key."),
+            )));
+        }
+        let half = latest.issued.plus(Span(latest.not_after.since(latest.issued).0 / 2));
+        if now < half {
+            return Err(Declined::TooEarly(half.since(now)));
+        }
+        check_days(days, DAYS_MAX)?;
+        self.check_ca(now)?;
+        self.check_crl(now)?;
+        let now = whole_seconds(now);
+        let asked = now.plus(Span::days(u64::from(days)));
+        let record = Record {
+            serial: HEXLOWER.encode(&new_serial()),
+            request: sha256(csr),
+            requested: now,
+            issued: now,
+            not_after: asked.min(self.ca_end),
+            ..latest
+        };
+        Ok(self.certify(record, &key, asked > self.ca_end)?.grant)
+    }
+
+    /// A certificate for the renewal service itself, for `hosts` and a few days; it is not in the ledger, and its key
+    /// is nowhere but in the memory of the process that serves.
+    ///
+    /// # Errors
+    /// Exit 2 for hosts that cannot be, exit 1 when the CA has ended.
+    pub fn service(&self, hosts: &[String], now: Timestamp) -> Result<Identity, Complaint> {
+        check_hosts(NodeKind::Broker, hosts)?;
+        self.check_ca(now)?;
+        let key = TlsKey::generate()?;
+        let end = now.plus(SERVICE_LIFE).min(self.ca_end);
+        let cert = certificate::service(hosts, &new_serial(), key.pair(), (now, end), &self.issuer)?;
+        Identity::new(&cert.pem(), &key)
+    }
+
+    /// Makes a new revocation list when half of the last one's time is over.
+    ///
+    /// # Errors
+    /// As [`Self::refresh_crl`].
+    pub fn keep_crl(&mut self, now: Timestamp) -> Result<bool, Complaint> {
+        let half = Span::days(u64::from(self.ledger.crl_days)).0 / 2;
+        if self.crl_end()?.since(now).0 > half {
+            return Ok(false);
+        }
+        self.refresh_crl(None, now).map(|()| true)
     }
 
     fn check_record(&self, proved: &Proved, now: Timestamp) -> Result<(), Complaint> {
@@ -454,6 +572,13 @@ fn remake_crl() -> Text {
     )
 }
 
+/// Whether the certificate in a grant is for this key.
+fn leaf_has_key(grant: &Grant, key: &SubjectPublicKeyInfo) -> bool {
+    let chain = tls::certificates(&grant.chain).unwrap_or_default();
+    let leaf = chain.first().and_then(|der| X509Certificate::from_der(der).ok());
+    leaf.is_some_and(|(_, leaf)| leaf.public_key().subject_public_key.data == key.der_bytes())
+}
+
 fn issuer(cert: &CertificateDer<'_>, key: &TlsKey) -> Result<Issuer<'static, KeyPair>, Complaint> {
     let pair = KeyPair::from_pkcs8_pem_and_sign_algo(&key.to_pem(), &rcgen::PKCS_ECDSA_P256_SHA256)
         .map_err(certificate::failed)?;
@@ -479,7 +604,7 @@ fn whole_seconds(now: Timestamp) -> Timestamp {
     Timestamp(now.0 - now.0 % 1000)
 }
 
-fn check_days(days: u16, max: u16) -> Result<(), Complaint> {
+pub(crate) fn check_days(days: u16, max: u16) -> Result<(), Complaint> {
     if (1..=max).contains(&days) {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser};
 use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::complaint::{self, Complaint};
@@ -150,6 +151,15 @@ pub fn main<A: Parser>(
             complaint::report(&complaint, ui.lang, ui.json);
             ExitCode::from(complaint.exit.code())
         }
+    }
+}
+
+/// Ends when somebody asks the program to stop: Ctrl-C or SIGTERM.
+pub async fn asked_to_stop() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 

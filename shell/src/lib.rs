@@ -19,6 +19,7 @@ pub mod keys;
 pub mod lang;
 pub mod pace;
 pub mod quic;
+pub mod renewal;
 pub mod serve;
 pub mod standing;
 pub mod tls;

@@ -6,7 +6,8 @@ use data_encoding::HEXLOWER;
 use seinhuis_shell::cli::{Outcome, Ui, aligned};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::keys;
-use seinhuis_shell::lang::Text;
+use seinhuis_shell::lang::{Lang, Text};
+use seinhuis_shell::renewal;
 use serde_json::{Value, json};
 
 use super::request::{Look, Request, ask};
@@ -25,6 +26,11 @@ pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
         object.insert("oin".into(), config.oin.to_string().into());
         object.insert("name".into(), config.name.clone().into());
         object.insert("signing_key".into(), key.clone().into());
+    }
+    if let (Ok(grant), Some(object)) = (home.load_grant(), value.as_object_mut()) {
+        let renewing = object.remove("renewing");
+        object
+            .insert("certificate".into(), renewal::value(&grant, config.renewal.is_on(), renewing.as_ref())?);
     }
     let text = |nl: bool| describe(&value, &config, &key, nl);
     ui.answer(&Text::new(text(true), text(false)), &value);
@@ -51,6 +57,10 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         return aligned(&rows);
     }
     rows.push((pick("broker", "broker"), link(value, nl)));
+    let lang = if nl { Lang::Nl } else { Lang::En };
+    rows.extend(
+        value.get("certificate").map(|ends| (pick("certificaat", "certificate"), renewal::row(ends, lang))),
+    );
     rows.push((
         "outbox",
         format!(

@@ -18,7 +18,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::{Complaint, Doing};
-use seinhuis_shell::keys::{self, random};
+use seinhuis_shell::keys::random;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::{quic, tls};
 use tokio::sync::watch;
@@ -67,6 +67,8 @@ impl SharedStatus {
 pub(crate) enum End {
     /// The agent stops.
     Stopped,
+    /// The agent has a new certificate, which the next session is opened with.
+    Renewed,
     /// Something went wrong that may pass.
     Failed(Text),
     /// The broker refuses this agent.
@@ -88,6 +90,7 @@ pub(crate) async fn run(
     home: Home,
     jobs: Sender<Job>,
     status: SharedStatus,
+    mut renewed: watch::Receiver<u64>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut backoff = Backoff::default();
@@ -97,11 +100,16 @@ pub(crate) async fn run(
             status.next_attempt = None;
             status.attempts = status.attempts.saturating_add(1);
         });
-        let end = attempt(&home, &jobs, &room, &status, &mut backoff, &mut stop).await;
+        let signs = (&mut renewed, &mut stop);
+        let end = attempt(&home, &jobs, &room, &status, &mut backoff, signs).await;
         let chance = u64::from_be_bytes(random());
         let at = now();
         let wait = match end {
             End::Stopped => return,
+            End::Renewed => {
+                tracing::info!("going over to the new certificate");
+                continue;
+            }
             End::Failed(problem) => {
                 let wait = backoff.failed(at, chance);
                 tracing::warn!(problem = %problem.en, wait_ms = wait.0, "no session with the broker");
@@ -141,8 +149,10 @@ async fn attempt(
     room: &Room,
     status: &SharedStatus,
     backoff: &mut Backoff,
-    stop: &mut watch::Receiver<bool>,
+    (renewed, stop): (&mut watch::Receiver<u64>, &mut watch::Receiver<bool>),
 ) -> End {
+    // What is dialled from here on is dialled with the certificate of this moment.
+    renewed.mark_unchanged();
     let dialled = tokio::select! {
         dialled = dial(home) => dialled,
         _ = stop.changed() => return End::Stopped,
@@ -151,13 +161,35 @@ async fn attempt(
         Ok(dialled) => dialled,
         Err(end) => return end,
     };
-    let end = session::run(&connection, jobs, room, status, backoff, stop).await;
+    let (over, mut ending) = watch::channel(false);
+    let session = session::run(&connection, jobs, room, status, backoff, &mut ending);
+    let end = go_over(session, renewed, stop, &over).await;
     connection.close(VarInt::from_u32(0), b"");
     // Lets the close reach the broker, which otherwise keeps the place for the length of the idle time.
     if tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await.is_err() {
         tracing::debug!("the broker did not confirm the close");
     }
     end
+}
+
+/// Runs a session until it ends, or until the agent stops or has a new certificate: then it is ended in order.
+async fn go_over(
+    session: impl Future<Output = End>,
+    renewed: &mut watch::Receiver<u64>,
+    stop: &mut watch::Receiver<bool>,
+    over: &watch::Sender<bool>,
+) -> End {
+    tokio::pin!(session);
+    let why = tokio::select! {
+        end = &mut session => return end,
+        _ = stop.changed() => End::Stopped,
+        Ok(()) = renewed.changed() => End::Renewed,
+    };
+    _ = over.send(true);
+    match session.await {
+        End::Stopped => why,
+        end => end,
+    }
 }
 
 /// Connects: reads identity and trust afresh each time, so that a renewed certificate or revocation list
@@ -169,7 +201,7 @@ pub(crate) async fn dial(home: &Home) -> Result<(Endpoint, Connection), End> {
     let config = home.load_config()?;
     let card = home.load_card()?;
     let grant = home.load_grant()?;
-    let identity = grant.identity(&keys::load_tls(&home.tls_key())?)?;
+    let identity = home.identity(&grant)?;
     let kx = config.transport.key_exchange;
     let client = tls::client_config(&identity, &grant.trust()?, kx)?;
     let crypto = QuicClientConfig::try_from(client)

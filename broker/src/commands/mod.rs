@@ -40,6 +40,12 @@ struct Args {
 enum Command {
     /// Make the folder: configuration, keys and the request for a certificate
     Init(init::Init),
+    /// Make a request for the next certificate, for a partnership without a renewal service
+    Renew {
+        /// Where to write it instead of broker-renewal.cose in the folder
+        #[arg(long)]
+        request: Option<PathBuf>,
+    },
     /// Run the broker
     Run(run::Run),
     /// Partners: add, list, revoke
@@ -176,6 +182,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
     let home = Home::new(&args.home);
     match args.command {
         Command::Init(init) => init::init(&home, &init, ui),
+        Command::Renew { request } => init::renew(&home, request.as_deref(), ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Partner(Partner::Add { request, fingerprint }) => {
             partner::add(&home, &request, &fingerprint, ui)

@@ -217,8 +217,7 @@ impl Server {
 }
 
 fn server_config(home: &Home, config: &Config, grant: &Grant) -> Result<ServerConfig, Complaint> {
-    let key = keys::load_tls(&home.tls_key())?;
-    let identity: Identity = grant.identity(&key)?;
+    let identity: Identity = home.identity(grant)?;
     let trust: Trust = grant.trust()?;
     let rustls = tls::server_config(&identity, &trust, config.transport.key_exchange)?;
     let crypto = QuicServerConfig::try_from(rustls)
