@@ -1,5 +1,7 @@
 //! The CA in its folder: every operation that signs or records something.
 
+mod renewal;
+
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -7,24 +9,24 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use rcgen::{Issuer, KeyPair, PublicKeyData as _, SubjectPublicKeyInfo};
+use rcgen::{Issuer, KeyPair, SubjectPublicKeyInfo};
 use rustls_pki_types::CertificateDer;
-use seinhuis_shared::enrol::NodeKind;
 use seinhuis_shared::ids::Oin;
-use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::{Complaint, Doing};
-use seinhuis_shell::enrolment::{check_hosts, check_name};
+use seinhuis_shell::enrolment::check_name;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::grant::{CRL_MAX, Grant, GrantFormat, Kind};
 use seinhuis_shell::keys::{self, TlsKey, random};
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::tls::{self, Identity, Peer};
+use seinhuis_shell::tls::{self, Identity};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::certificate;
 use crate::ledger::{Ledger, Reason, Record, Revoked};
-use crate::request::{Confirmed, Proved, proved_tls_key};
+use crate::request::{Confirmed, Proved};
+
+pub use renewal::Declined;
 
 /// Days a node's certificate lasts when nothing else is asked.
 pub const DAYS_DEFAULT: u16 = 90;
@@ -37,9 +39,6 @@ pub const DAYS_MAX: u16 = 398;
 pub const CRL_DAYS_DEFAULT: u16 = 30;
 /// Most days a revocation list counts.
 pub const CRL_DAYS_MAX: u16 = 90;
-
-/// How long the renewal service's own certificate lasts; it makes a new one each day.
-const SERVICE_LIFE: Span = Span::days(3);
 
 const CA_FILE_MAX: usize = 64 * 1024;
 
@@ -74,30 +73,6 @@ pub struct Issued {
     pub serial: String,
     /// Whether it is shorter than asked because the CA itself ends.
     pub shortened: bool,
-}
-
-/// Why a renewal over TLS is not given.
-#[derive(Debug)]
-pub enum Declined {
-    /// The certificate shown is not in the ledger.
-    Unknown,
-    /// It, or the latest of this node, was revoked or has ended.
-    Revoked,
-    /// A later one was issued for another key: somebody else renewed with a copy of this node's key, or this node was
-    /// put back from an old copy.
-    NotNewest,
-    /// Less than half of its time is over; this much has to pass first.
-    TooEarly(Span),
-    /// The request is not one for a new P-256 key.
-    BadRequest(Complaint),
-    /// The CA's own trouble.
-    Trouble(Complaint),
-}
-
-impl From<Complaint> for Declined {
-    fn from(complaint: Complaint) -> Self {
-        Self::Trouble(complaint)
-    }
 }
 
 /// What to revoke.
@@ -316,83 +291,6 @@ impl Authority {
         self.dir.join("issued").join(format!("{serial}.json"))
     }
 
-    /// Renews for a node that showed its certificate over TLS, on a request (PKCS #10, DER) for a new key; the same key
-    /// again gets the certificate it got before, for who missed the answer.
-    ///
-    /// # Errors
-    /// [`Declined`].
-    pub fn renew(&mut self, shown: &Peer, csr: &[u8], days: u16, now: Timestamp) -> Result<Grant, Declined> {
-        let key = proved_tls_key(csr).map_err(Declined::BadRequest)?;
-        let known = self.ledger.certificates.iter().find(|record| record.serial == shown.serial);
-        let known = known.filter(|record| record.oin == shown.oin).ok_or(Declined::Unknown)?;
-        if !known.is_valid(now) {
-            return Err(Declined::Revoked);
-        }
-        let latest = self.ledger.latest_of(known.oin, known.kind).ok_or(Declined::Unknown)?;
-        if latest.revoked.is_some() {
-            return Err(Declined::Revoked);
-        }
-        let (known, latest) = (known.clone(), latest.clone());
-        let last = Grant::load(&self.copy_of(&latest.serial));
-        let same_key = last.as_ref().is_ok_and(|last| leaf_has_key(last, &key));
-        if known.serial != latest.serial {
-            return match last {
-                Ok(last) if same_key => Ok(Grant { crl: self.crl_pem()?, ..last }),
-                _ => Err(Declined::NotNewest),
-            };
-        }
-        if same_key {
-            return Err(Declined::BadRequest(Complaint::refused(
-                Text::new("De aanvraag noemt de oude sleutel.", "The request names the old key."),
-                Text::new("Maak een nieuwe sleutel.", "Draw a new key."),
-            )));
-        }
-        let half = latest.issued.plus(Span(latest.not_after.since(latest.issued).0 / 2));
-        if now < half {
-            return Err(Declined::TooEarly(half.since(now)));
-        }
-        check_days(days, DAYS_MAX)?;
-        self.check_ca(now)?;
-        self.check_crl(now)?;
-        let now = whole_seconds(now);
-        let asked = now.plus(Span::days(u64::from(days)));
-        let record = Record {
-            serial: HEXLOWER.encode(&new_serial()),
-            request: sha256(csr),
-            requested: now,
-            issued: now,
-            not_after: asked.min(self.ca_end),
-            ..latest
-        };
-        Ok(self.certify(record, &key, asked > self.ca_end)?.grant)
-    }
-
-    /// A certificate for the renewal service itself, for `hosts` and a few days; it is not in the ledger, and its key
-    /// is nowhere but in the memory of the process that serves.
-    ///
-    /// # Errors
-    /// Exit 2 for hosts that cannot be, exit 1 when the CA has ended.
-    pub fn service(&self, hosts: &[String], now: Timestamp) -> Result<Identity, Complaint> {
-        check_hosts(NodeKind::Broker, hosts)?;
-        self.check_ca(now)?;
-        let key = TlsKey::generate()?;
-        let end = now.plus(SERVICE_LIFE).min(self.ca_end);
-        let cert = certificate::service(hosts, &new_serial(), key.pair(), (now, end), &self.issuer)?;
-        Identity::new(&cert.pem(), &key)
-    }
-
-    /// Makes a new revocation list when half of the last one's time is over.
-    ///
-    /// # Errors
-    /// As [`Self::refresh_crl`].
-    pub fn keep_crl(&mut self, now: Timestamp) -> Result<bool, Complaint> {
-        let half = Span::days(u64::from(self.ledger.crl_days)).0 / 2;
-        if self.crl_end()?.since(now).0 > half {
-            return Ok(false);
-        }
-        self.refresh_crl(None, now).map(|()| true)
-    }
-
     fn check_record(&self, proved: &Proved, now: Timestamp) -> Result<(), Complaint> {
         let request = proved.request();
         let (oin, kind) = (request.oin, Kind::from(request.kind));
@@ -570,13 +468,6 @@ fn remake_crl() -> Text {
         "Maak de lijst opnieuw met seinhuis-certs crl en geef die aan de broker en alle partners.",
         "Make the list anew with seinhuis-certs crl and give it to the broker and all partners.",
     )
-}
-
-/// Whether the certificate in a grant is for this key.
-fn leaf_has_key(grant: &Grant, key: &SubjectPublicKeyInfo) -> bool {
-    let chain = tls::certificates(&grant.chain).unwrap_or_default();
-    let leaf = chain.first().and_then(|der| X509Certificate::from_der(der).ok());
-    leaf.is_some_and(|(_, leaf)| leaf.public_key().subject_public_key.data == key.der_bytes())
 }
 
 fn issuer(cert: &CertificateDer<'_>, key: &TlsKey) -> Result<Issuer<'static, KeyPair>, Complaint> {

@@ -14,6 +14,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::grant::{Kind, fingerprint};
 use seinhuis_shell::lang::{Lang, Text};
+use seinhuis_shell::sealing;
 use serde_json::json;
 
 use crate::authority::{Authority, CRL_DAYS_DEFAULT, DAYS_DEFAULT, DAYS_MAX, Issued, Target, check_days};
@@ -120,6 +121,18 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         address_file: Option<PathBuf>,
     },
+    /// Seal the CA's private key with a passphrase: docs/certificates.md
+    Seal {
+        /// Where.
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Take the passphrase off the CA's key again
+    Unseal {
+        /// Where.
+        #[command(flatten)]
+        folder: Folder,
+    },
     /// List all certificates
     List {
         /// Where.
@@ -167,7 +180,7 @@ pub struct Which {
 
 /// Parses and runs; `args` begin with the program's name.
 pub fn run_at(args: impl IntoIterator<Item = OsString>, now: Timestamp) -> ExitCode {
-    cli::main::<Cli>(args, |cli| cli.common, |cli, ui| execute(cli.command, ui, now))
+    cli::main::<Cli>(args, |cli| cli.common.clone(), |cli, ui| execute(cli.command, ui, now))
 }
 
 /// Runs one command.
@@ -193,6 +206,8 @@ pub fn execute(command: Command, ui: Ui, now: Timestamp) -> Result<Outcome, Comp
         Command::Serve { folder, listen, hosts, days, address_file } => {
             serve(&folder.dir, listen, hosts, days, address_file.as_deref(), ui)
         }
+        Command::Seal { folder } => sealing::seal_folder(&folder.dir, ui),
+        Command::Unseal { folder } => sealing::unseal_folder(&folder.dir, ui),
         Command::List { folder } => {
             let ca = Authority::open(&folder.dir)?;
             let (text, value) = report::list(ca.ledger(), ui, now);

@@ -331,6 +331,36 @@ mod tests {
         serving.abort();
     }
 
+    /// A session ends in order, whatever ends it, and what ended it is told.
+    #[tokio::test]
+    async fn a_new_certificate_ends_a_session_in_order_and_a_stop_does_so_too() {
+        for (renew, halt) in [(true, false), (false, true)] {
+            let (renewals, mut renewed) = watch::channel(0);
+            let (halting, mut stop) = watch::channel(false);
+            let (over, mut ending) = watch::channel(false);
+            let session = async move {
+                ending.changed().await.unwrap();
+                End::Stopped
+            };
+            if renew {
+                renewals.send(1).unwrap();
+            }
+            if halt {
+                halting.send(true).unwrap();
+            }
+            match go_over(session, &mut renewed, &mut stop, &over).await {
+                End::Renewed => assert!(renew),
+                End::Stopped => assert!(halt),
+                other => panic!("{other:?}"),
+            }
+        }
+        let (_renewals, mut renewed) = watch::channel(0);
+        let (_halting, mut stop) = watch::channel(false);
+        let (over, _ending) = watch::channel(false);
+        let broken = async { End::Failed(Text::same("broken")) };
+        assert!(matches!(go_over(broken, &mut renewed, &mut stop, &over).await, End::Failed(_)));
+    }
+
     #[tokio::test]
     async fn only_the_organisation_on_the_card_is_the_broker() {
         let ca = Ca::new();

@@ -123,6 +123,7 @@ impl Server {
     /// A sentence naming certificate, address or key that cannot be used.
     pub fn start(home: &Home, config: &Config, service: Service) -> Result<Self, Complaint> {
         let grant = home.load_grant()?;
+        home.renewal().settle(&grant)?;
         let socket = quic::socket(config.listen).map_err(|error| {
             Complaint::io(Doing::Socket, std::path::Path::new(&config.listen.to_string()), &error)
         })?;
@@ -164,6 +165,7 @@ impl Server {
     /// A sentence when the files cannot be used; what was in use stays in use.
     pub async fn reload(&self) -> Result<usize, Complaint> {
         let grant = self.home.load_grant()?;
+        self.home.renewal().settle(&grant)?;
         let revoked = tls::revoked_serials(&grant.trust()?)?;
         self.endpoint.set_server_config(Some(server_config(&self.home, &self.config, &grant)?));
         let hit: Vec<(ConnId, quinn::Connection)> = {

@@ -9,7 +9,7 @@ pub const PAUSE: Span = Span::seconds(1);
 /// About how often the revocation list is fetched.
 const LIST: Span = Span::hours(1);
 /// The first wait after a failure; each further failure doubles it.
-const RETRY: Span = Span::minutes(1);
+const RETRY: Span = Span::seconds(10);
 
 /// When a certificate that counts from `from` until `until` is to be renewed: when a third of that time is left, later
 /// by up to a tenth of that third, which `chance` decides, so that the nodes of a partnership do not come at once.
@@ -59,7 +59,7 @@ mod tests {
             assert!(least >= before && most <= ROUND && least < most, "{failures}");
             before = least;
         }
-        assert_eq!(retry(1, 0), Span::seconds(30));
+        assert_eq!(retry(1, 0), Span::seconds(5));
         assert_eq!(retry(u32::MAX, 0), Span::hours(3));
         assert!((Span::minutes(30)..Span::minutes(90)).contains(&list_again(u64::MAX / 2)));
     }
