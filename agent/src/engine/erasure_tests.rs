@@ -51,7 +51,7 @@ fn a_destroyed_prekey_is_in_no_file_once_it_was_overwritten() {
     };
     let (mut store, _) = JournalStore::open(dir.path(), options()).unwrap();
     store.commit(turn).unwrap();
-    store.close().unwrap();
+    Box::new(store).close().unwrap();
     // Past the nonce, which is in front.
     let trace = &locked[16..80];
     assert_eq!(found(dir.path(), trace), 1, "the search finds it, in the journal and not in the index");

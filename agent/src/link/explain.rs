@@ -161,7 +161,7 @@ mod tests {
         for (alert, words) in [(45, "expired"), (48, "CA"), (40, "key_exchange"), (42, "alert 42")] {
             match closed_with(TransportErrorCode::crypto(alert)) {
                 End::Failed(text) => assert!(text.en.contains(words), "{text:?}"),
-                End::Refused(_) | End::Stopped => panic!("alert {alert}"),
+                End::Refused(_) | End::Stopped | End::Renewed => panic!("alert {alert}"),
             }
         }
         assert!(matches!(closed_with(TransportErrorCode::INTERNAL_ERROR), End::Failed(_)));
