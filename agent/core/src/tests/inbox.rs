@@ -36,6 +36,11 @@ struct Letter {
     signer: SigningKey,
 }
 
+/// The municipality's prekeys, as a sender has them.
+fn bundle_of_town(broker: &Broker) -> PrekeyBundle {
+    PrekeyBundle::verify(&broker.bundles[&oin(1)], &oin(1), &[signer(1).public()]).unwrap()
+}
+
 /// Youth work's own data.
 fn own() -> Provenance {
     Provenance::own(oin(3), Handling::Partners)
@@ -43,9 +48,11 @@ fn own() -> Provenance {
 
 impl Letter {
     fn to_town(broker: &Broker, id: u8) -> Self {
+        Self::under(bundle_of_town(broker).usable(NOW).unwrap().public.clone(), id)
+    }
+
+    fn under(key: PrekeyPublic, id: u8) -> Self {
         let prepared = prepare(Node::new(3).core.agreed(), oin(3), &signal(id), NOW).unwrap();
-        let bundle = PrekeyBundle::verify(&broker.bundles[&oin(1)], &oin(1), &[signer(1).public()]).unwrap();
-        let key = bundle.usable(NOW).unwrap().public.clone();
         let context = Context {
             version: VERSION,
             msg_id: MsgId([id; 16]),
@@ -375,12 +382,9 @@ fn over_many_epochs_no_packet_comes_too_late_for_its_key_and_no_key_outlives_its
             broker.connect(&mut town, hour(now));
         }
         if now % 8 == 3 && now < 24 * 75 {
-            let bundle =
-                PrekeyBundle::verify(&broker.bundles[&oin(1)], &oin(1), &[signer(1).public()]).unwrap();
-            let prekey = bundle.usable(hour(now)).expect("there is always one");
-            let mut letter = Letter::to_town(&broker, sent);
-            letter.key = prekey.public.clone();
-            letter.context.recipients = vec![Recipient { oin: oin(1), prekey: prekey.public.id() }];
+            let bundle = bundle_of_town(&broker);
+            let prekey = bundle.usable(hour(now)).unwrap();
+            let mut letter = Letter::under(prekey.public.clone(), sent);
             (letter.context.issued, letter.context.expires) = (hour(now), hour(now).plus(Span::days(30)));
             ends.push((prekey.public.id(), prekey.destroy_at()));
             let later = [0, 24 * 9, 24 * 30 - 1][usize::from(sent % 3)];
