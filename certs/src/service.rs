@@ -210,7 +210,9 @@ async fn reenrol(State((desk, peer)): State<(Desk, Peer)>, body: Bytes) -> Respo
                     %oin,
                     "asked with a certificate that was renewed already, for another key: call this organisation"
                 ),
-                other => tracing::warn!(%oin, declined = ?other, "a certificate was not renewed"),
+                Declined::Unknown | Declined::Revoked | Declined::TooEarly(_) | Declined::BadRequest(_) => {
+                    tracing::warn!(%oin, ?declined, "a certificate was not renewed");
+                }
             }
             refuse(&declined)
         }

@@ -65,24 +65,7 @@ pub fn get() -> Result<Passphrase, Complaint> {
 /// # Errors
 /// As [`get`], and when it is too short or the two differ.
 pub fn choose() -> Result<Passphrase, Complaint> {
-    let chosen = match from_files()? {
-        Some(found) => found,
-        None => {
-            let lang = source().lang;
-            let first = ask(lang.pick("Nieuwe wachtwoordzin: ", "New passphrase: "))?;
-            let again = ask(lang.pick("Nog een keer: ", "Once more: "))?;
-            if first != again {
-                return Err(Complaint::usage(
-                    Text::new("De twee zijn niet gelijk.", "The two are not the same."),
-                    Text::new(
-                        "Er is niets gewijzigd; probeer het opnieuw.",
-                        "Nothing was changed; try again.",
-                    ),
-                ));
-            }
-            first
-        }
-    };
+    let chosen = if let Some(found) = from_files()? { found } else { typed_twice()? };
     if String::from_utf8_lossy(&chosen).chars().count() < LEAST {
         return Err(Complaint::usage(
             Text::new("De wachtwoordzin is te kort.", "The passphrase is too short."),
@@ -93,6 +76,18 @@ pub fn choose() -> Result<Passphrase, Complaint> {
         ));
     }
     Ok(chosen)
+}
+
+fn typed_twice() -> Result<Passphrase, Complaint> {
+    let lang = source().lang;
+    let first = ask(lang.pick("Nieuwe wachtwoordzin: ", "New passphrase: "))?;
+    if first == ask(lang.pick("Nog een keer: ", "Once more: "))? {
+        return Ok(first);
+    }
+    Err(Complaint::usage(
+        Text::new("De twee zijn niet gelijk.", "The two are not the same."),
+        Text::new("Er is niets gewijzigd; probeer het opnieuw.", "Nothing was changed; try again."),
+    ))
 }
 
 fn from_files() -> Result<Option<Passphrase>, Complaint> {

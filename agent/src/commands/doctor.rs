@@ -99,7 +99,7 @@ fn certificate(home: &Home, config: &Config, now: Timestamp) -> Result<Text, Com
             ),
         )
     };
-    let valid = renewal::finding(&grant, config.renewal.is_on(), now, advice)?;
+    let valid = renewal::finding(&grant, config.renewal.is_on(), now, &advice)?;
     check_grant(home, config, &grant)?;
     Ok(valid)
 }

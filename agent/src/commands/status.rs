@@ -57,10 +57,7 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         return aligned(&rows);
     }
     rows.push((pick("broker", "broker"), link(value, nl)));
-    let lang = if nl { Lang::Nl } else { Lang::En };
-    rows.extend(
-        value.get("certificate").map(|ends| (pick("certificaat", "certificate"), renewal::row(ends, lang))),
-    );
+    rows.extend(certificate(value, nl));
     rows.push((
         "outbox",
         format!(
@@ -119,6 +116,12 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         ));
     }
     format!("{}{}", aligned(&rows), alarms(value, nl))
+}
+
+/// When the certificate ends and what is done about it.
+fn certificate(value: &Value, nl: bool) -> Option<(&'static str, String)> {
+    let (lang, name) = if nl { (Lang::Nl, "certificaat") } else { (Lang::En, "certificate") };
+    value.get("certificate").map(|ends| (name, renewal::row(ends, lang)))
 }
 
 /// The logs before this one that were caught; nothing when none was.

@@ -186,10 +186,8 @@ async fn go_over(
         Ok(()) = renewed.changed() => End::Renewed,
     };
     _ = over.send(true);
-    match session.await {
-        End::Stopped => why,
-        end => end,
-    }
+    let end = session.await;
+    if matches!(end, End::Stopped) { why } else { end }
 }
 
 /// Connects: reads identity and trust afresh each time, so that a renewed certificate or revocation list

@@ -277,7 +277,7 @@ fn certificate(home: &Home, now: Timestamp) -> Result<Text, Complaint> {
             ),
         )
     };
-    renewal::finding(&grant, by_itself, now, advice)
+    renewal::finding(&grant, by_itself, now, &advice)
 }
 
 fn running(home: &Home, config: &Config) -> Result<Text, Complaint> {

@@ -43,7 +43,7 @@ impl Asker {
     /// The CA's revocation list of the moment, in PEM; who made it is not checked here.
     pub(super) async fn list(&self) -> Result<String, Failed> {
         let address = format!("{}/crl.pem", self.service);
-        let answer = self.http.get(&address, CRL_MAX, PATIENCE).await.map_err(no_answer)?;
+        let answer = self.http.get(&address, CRL_MAX, PATIENCE).await.map_err(|error| no_answer(&error))?;
         if answer.status != 200 {
             return Err(declined(&answer));
         }
@@ -55,7 +55,7 @@ impl Asker {
         let body = BASE64.encode(&build_csr(key)?).into_bytes();
         let address = format!("{}/.well-known/est/simplereenroll", self.service);
         let asked = self.http.post(&address, "application/pkcs10", body, CHAIN_MAX, PATIENCE);
-        let answer = asked.await.map_err(no_answer)?;
+        let answer = asked.await.map_err(|error| no_answer(&error))?;
         if answer.status != 200 {
             return Err(declined(&answer));
         }
@@ -107,7 +107,7 @@ fn renewed(grant: &Grant, chain: &str, key: &TlsKey, at: Timestamp) -> Result<Gr
     Grant::parse(&grant.to_bytes())
 }
 
-fn no_answer(error: HttpError) -> Failed {
+fn no_answer(error: &HttpError) -> Failed {
     Complaint::usage(
         Text::new(
             format!("De vernieuwingsdienst van de CA antwoordt niet: {error}."),

@@ -151,7 +151,7 @@ pub fn row(value: &Value, lang: Lang) -> String {
 ///
 /// # Errors
 /// What has ended or ends before anything is done about it.
-pub fn finding(grant: &Grant, service: bool, now: Timestamp, advice: Text) -> Result<Text, Complaint> {
+pub fn finding(grant: &Grant, service: bool, now: Timestamp, advice: &Text) -> Result<Text, Complaint> {
     let ends = Ends::of(grant)?;
     let days = |end: Timestamp| end.since(now).0 / Span::days(1).0;
     let wrong = |nl: String, en: String| Err(Complaint::usage(Text::new(nl, en), advice.clone()));

@@ -77,13 +77,13 @@ pub fn hosts(leaf: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, cert)) = X509Certificate::from_der(leaf) else { return Vec::new() };
     let names = cert.subject_alternative_name().ok().flatten();
     let names = names.into_iter().flat_map(|names| &names.value.general_names);
-    let host = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(host) => Some((*host).to_owned()),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|four| IpAddr::from(four).to_string()),
-            _ => <[u8; 16]>::try_from(*bytes).ok().map(|sixteen| IpAddr::from(sixteen).to_string()),
-        },
-        _ => None,
+    let host = |name: &GeneralName<'_>| {
+        if let GeneralName::DNSName(host) = name {
+            return Some((*host).to_owned());
+        }
+        let GeneralName::IPAddress(bytes) = name else { return None };
+        let four = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+        four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from)).ok().map(|at| at.to_string())
     };
     names.filter_map(host).collect()
 }
