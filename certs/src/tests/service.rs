@@ -19,7 +19,7 @@ use super::kit::{Desk, GEMEENTE, Node, POLITIE};
 use crate::authority::Authority;
 use crate::service::Renewals;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const REENROL: &str = "/.well-known/est/simplereenroll";
 
 /// A CA whose service runs, with certificates as old as a test wants.
