@@ -13,6 +13,7 @@ use seinhuis_shared::wire::{Entries, FetchEntries};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::renewal::{Live, Renewer, Report};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{self, AgentEvent, Decided, Engine, Job, Say, View};
@@ -75,6 +76,7 @@ impl Agent {
                 jobs: jobs.clone(),
                 stop,
                 link_status: link_status.clone(),
+                renewing: Live::default(),
                 thread: Mutex::new(Some(running.thread)),
                 link: Mutex::new(None),
                 teller: Mutex::new(None),
@@ -88,7 +90,13 @@ impl Agent {
             *handle.inner.teller.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }
         if options.connect {
-            let task = tokio::spawn(link::run(home, jobs, link_status, stopping));
+            let (renewed, renewals) = watch::channel(0);
+            if config.renewal.is_on() {
+                let renewer =
+                    Renewer::new(home.renewal(), &config.renewal, handle.inner.renewing.clone(), renewed)?;
+                tokio::spawn(renewer.run(stopping.clone()));
+            }
+            let task = tokio::spawn(link::run(home, jobs, link_status, renewals, stopping));
             *handle.inner.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }
         Ok(handle)
@@ -103,6 +111,7 @@ struct Inner {
     jobs: Sender<Job>,
     stop: watch::Sender<bool>,
     link_status: SharedStatus,
+    renewing: Live,
     thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
     link: Mutex<Option<tokio::task::JoinHandle<()>>>,
     teller: Mutex<Option<tokio::task::JoinHandle<()>>>,
@@ -205,6 +214,11 @@ impl AgentHandle {
     /// How the connection is doing.
     pub fn link(&self) -> LinkStatus {
         self.inner.link_status.get()
+    }
+
+    /// How the renewing of the certificate goes.
+    pub fn renewing(&self) -> Report {
+        self.inner.renewing.get()
     }
 
     /// Figures of the store: turns, flushes, bytes.

@@ -13,6 +13,7 @@ use seinhuis_shell::enrolment::check_name;
 use seinhuis_shell::grant::is_place;
 use seinhuis_shell::http::Http;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::renewal;
 use seinhuis_shell::tls::Kx;
 use serde::Deserialize;
 
@@ -41,6 +42,9 @@ pub struct Config {
     /// This organisation's log of processings.
     #[serde(default)]
     pub ldv: Ldv,
+    /// Renewing the certificate.
+    #[serde(default)]
+    pub renewal: renewal::Settings,
 }
 
 /// `[transport]`.
@@ -274,6 +278,7 @@ impl Config {
         check_name(&self.name)?;
         self.ldv.check()?;
         self.transport.check()?;
+        self.renewal.check()?;
         if !(1..=1024).contains(&self.store.segment_mib) {
             return Err(Complaint::usage(
                 Text::new("store.segment_mib moet 1 tot 1024 zijn.", "store.segment_mib must be 1 to 1024."),

@@ -462,6 +462,9 @@ pub(crate) fn stats(view: &View<'_>) -> Stats {
 }
 
 #[cfg(test)]
+mod erasure_tests;
+
+#[cfg(test)]
 mod tests {
     use std::future::Future as _;
     use std::task::{Context, Poll, Waker};

@@ -2,25 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::CertificateRevocationListDer;
-use rustls_pki_types::pem::PemObject as _;
 use seinhuis_agent_core::Settings;
 use seinhuis_shared::receipt::LogKey;
-use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::note::VerifierKey;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files;
-use seinhuis_shell::grant::{BrokerCard, Grant};
+use seinhuis_shell::grant::{BrokerCard, CRL_MAX, Grant};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::tls;
+use seinhuis_shell::renewal::Folder;
+use seinhuis_shell::tls::Identity;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::secrets::Vault;
-
-/// Most bytes of a revocation list.
-const CRL_MAX: usize = 16 * 1024 * 1024;
 
 /// The folder an agent lives in.
 #[derive(Debug, Clone)]
@@ -50,6 +45,24 @@ impl Home {
     /// The TLS key.
     pub fn tls_key(&self) -> PathBuf {
         self.keys().join("tls.key")
+    }
+
+    /// The TLS key of a certificate that is being asked for.
+    pub fn next_tls_key(&self) -> PathBuf {
+        self.keys().join("tls.next.key")
+    }
+
+    /// What a renewal of the certificate reads and writes.
+    pub fn renewal(&self) -> Folder {
+        Folder { grant: self.grant(), crl: self.crl(), key: self.tls_key(), next: self.next_tls_key() }
+    }
+
+    /// Who this node is: the grant's certificate with its key.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn identity(&self, grant: &Grant) -> Result<Identity, Complaint> {
+        grant.identity_from(&self.tls_key(), &self.next_tls_key())
     }
 
     /// The key that signs packets and that covenants pin.
@@ -120,7 +133,7 @@ impl Home {
     }
 
     /// Reads what the CA issued. The revocation list beside it, when there is one, replaces the grant's
-    /// unless a renewed grant brought a fresher one: a list that lasts longer was made later.
+    /// unless a renewed grant brought one that was made later.
     ///
     /// # Errors
     /// A sentence naming file, fault and fix.
@@ -129,11 +142,9 @@ impl Home {
             Grant::load(&self.grant()).map_err(|complaint| self.not_enrolled(complaint, &self.grant()))?;
         if self.crl().exists() {
             let beside = files::read_text(&self.crl(), CRL_MAX)?;
-            if ends(&beside).map_err(|complaint| complaint.about(&self.crl().display().to_string()))?
-                >= ends(&grant.crl)?
-            {
-                grant.crl = beside;
-            }
+            grant = grant
+                .with_crl(beside)
+                .map_err(|complaint| complaint.about(&self.crl().display().to_string()))?;
         }
         Ok(grant)
     }
@@ -210,24 +221,6 @@ impl Home {
         let path = self.pseudonym_key();
         if path.exists() { keys::load_symmetric(&path) } else { keys::generate_symmetric(&path) }
     }
-}
-
-/// Until when all of the revocation lists in this PEM text count.
-fn ends(pem: &str) -> Result<Timestamp, Complaint> {
-    let unreadable = || {
-        Complaint::usage(
-            Text::new("De intrekkingslijst is niet leesbaar.", "The revocation list cannot be read."),
-            Text::new(
-                "Vraag de CA om een verse lijst (PEM) en zet die neer als crl.pem.",
-                "Ask the CA for a fresh list (PEM) and put it at crl.pem.",
-            ),
-        )
-    };
-    let lists = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| unreadable())?;
-    let ends = lists.iter().map(tls::crl_next_update).collect::<Result<Vec<_>, _>>()?;
-    ends.into_iter().min().ok_or_else(unreadable)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::grant::is_place;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::renewal;
 use seinhuis_shell::tls::Kx;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -61,6 +62,9 @@ pub struct Config {
     /// Witnesses of the exchange log.
     #[serde(default)]
     pub witnesses: Witnesses,
+    /// Renewing the certificate.
+    #[serde(default)]
+    pub renewal: renewal::Settings,
 }
 
 /// `[mailbox]`.
@@ -280,6 +284,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Complaint> {
+        self.renewal.check()?;
         let host_and_port = is_place(&self.advertise);
         let origin = !self.log_origin.is_empty()
             && self.log_origin.len() <= 128

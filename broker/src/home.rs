@@ -7,9 +7,11 @@ use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::tlog::note::VerifierKey;
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::grant::{BrokerCard, CardFormat, Grant};
+use seinhuis_shell::grant::{BrokerCard, CRL_MAX, CardFormat, Grant};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::renewal::Folder;
+use seinhuis_shell::tls::Identity;
 
 use crate::SOFTWARE;
 use crate::config::Config;
@@ -42,6 +44,24 @@ impl Home {
     /// The TLS key.
     pub fn tls_key(&self) -> PathBuf {
         self.keys().join("tls.key")
+    }
+
+    /// The TLS key of a certificate that is being asked for.
+    pub fn next_tls_key(&self) -> PathBuf {
+        self.keys().join("tls.next.key")
+    }
+
+    /// What a renewal of the certificate reads and writes.
+    pub fn renewal(&self) -> Folder {
+        Folder { grant: self.grant(), crl: self.crl(), key: self.tls_key(), next: self.next_tls_key() }
+    }
+
+    /// Who this node is: the grant's certificate with its key.
+    ///
+    /// # Errors
+    /// A sentence naming file, fault and fix.
+    pub fn identity(&self, grant: &Grant) -> Result<Identity, Complaint> {
+        grant.identity_from(&self.tls_key(), &self.next_tls_key())
     }
 
     /// The key that proves the enrolment request.
@@ -102,7 +122,8 @@ impl Home {
         Config::load(&self.config())
     }
 
-    /// Reads what the CA issued. The revocation list beside it, when there is one, replaces the grant's.
+    /// Reads what the CA issued. The revocation list beside it, when there is one, replaces the grant's
+    /// unless a renewed grant brought one that was made later.
     ///
     /// # Errors
     /// A sentence naming file, fault and fix.
@@ -118,7 +139,10 @@ impl Home {
             }
         })?;
         if self.crl().exists() {
-            grant.crl = seinhuis_shell::files::read_text(&self.crl(), 16 * 1024 * 1024)?;
+            let beside = seinhuis_shell::files::read_text(&self.crl(), CRL_MAX)?;
+            grant = grant
+                .with_crl(beside)
+                .map_err(|complaint| complaint.about(&self.crl().display().to_string()))?;
         }
         Ok(grant)
     }

@@ -23,6 +23,7 @@ use seinhuis_shared::tlog::witness;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::renewal::Live;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, oneshot};
 
@@ -52,6 +53,8 @@ pub struct Service {
     pub blobs: seinhuis_journal::BlobReader,
     /// Whether the logs' files are what they were.
     pub checker: Checker,
+    /// How the renewing of the certificate goes.
+    pub renewing: Live,
     commands: Arc<AtomicU64>,
     /// Held while files of the logs have to stay as they are: by a backup, and by who removes texts.
     pub(crate) still: Arc<Mutex<()>>,
@@ -129,7 +132,18 @@ impl Service {
         let blobs = store.blob_reader();
         let (engine, thread) = Engine::start(core, Box::new(store), logs.clone());
         let checker = Checker::open(home.log().join("self-check.json"));
-        Ok((Self { engine, logs, blobs, checker, commands: Arc::default(), still: Arc::default() }, thread))
+        Ok((
+            Self {
+                engine,
+                logs,
+                blobs,
+                checker,
+                commands: Arc::default(),
+                still: Arc::default(),
+                renewing: Live::default(),
+            },
+            thread,
+        ))
     }
 
     /// Gives the engine a command and waits for the answer, which comes after its record is durable.

@@ -1,5 +1,7 @@
 //! The CA in its folder: every operation that signs or records something.
 
+mod renewal;
+
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -7,22 +9,24 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use rcgen::{Issuer, KeyPair};
+use rcgen::{Issuer, KeyPair, SubjectPublicKeyInfo};
 use rustls_pki_types::CertificateDer;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::enrolment::check_name;
 use seinhuis_shell::files::{self, Existing};
-use seinhuis_shell::grant::{Grant, GrantFormat, Kind};
+use seinhuis_shell::grant::{CRL_MAX, Grant, GrantFormat, Kind};
 use seinhuis_shell::keys::{self, TlsKey, random};
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::tls;
+use seinhuis_shell::tls::{self, Identity};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::certificate;
 use crate::ledger::{Ledger, Reason, Record, Revoked};
 use crate::request::{Confirmed, Proved};
+
+pub use renewal::Declined;
 
 /// Days a node's certificate lasts when nothing else is asked.
 pub const DAYS_DEFAULT: u16 = 90;
@@ -138,7 +142,7 @@ impl Authority {
             ))
         })?;
         let named = |error: Complaint| error.about(&dir.join("ca.pem").display().to_string());
-        let identity = tls::Identity::new(&ca_pem, &key).map_err(named)?;
+        let identity = Identity::new(&ca_pem, &key).map_err(named)?;
         let cert = identity.chain.first().ok_or_else(|| Complaint::bug("an empty chain"))?;
         let ca_end = end_of(cert)?;
         let ledger = Ledger::load(&dir.join("ledger.json"))?;
@@ -165,8 +169,7 @@ impl Authority {
     /// # Errors
     /// A sentence naming the file.
     pub fn crl_pem(&self) -> Result<String, Complaint> {
-        files::read_text(&self.dir.join("crl.pem"), seinhuis_shell::grant::FILE_MAX)
-            .map_err(|error| error.advise(remake_crl()))
+        files::read_text(&self.dir.join("crl.pem"), CRL_MAX).map_err(|error| error.advise(remake_crl()))
     }
 
     /// When the current revocation list ends.
@@ -254,7 +257,17 @@ impl Authority {
             not_after: asked.min(self.ca_end),
             revoked: None,
         };
-        let cert = certificate::node(&record, confirmed.tls_key(), &self.issuer)?;
+        self.certify(record, confirmed.tls_key(), asked > self.ca_end)
+    }
+
+    /// Signs the certificate of a record, which is in the ledger before anybody gets it.
+    fn certify(
+        &mut self,
+        record: Record,
+        key: &SubjectPublicKeyInfo,
+        shortened: bool,
+    ) -> Result<Issued, Complaint> {
+        let cert = certificate::node(&record, key, &self.issuer)?;
         let grant = Grant {
             format: GrantFormat::V1,
             oin: record.oin,
@@ -263,16 +276,19 @@ impl Authority {
             chain: cert.pem(),
             ca: self.ca_pem.clone(),
             crl: self.crl_pem()?,
-            issued: now,
+            issued: record.issued,
             not_after: record.not_after,
         };
         let serial = record.serial.clone();
-        let shortened = asked > self.ca_end;
         // Recorded first: a certificate that nobody knows of could never be revoked.
         self.change(|ledger| ledger.certificates.push(record))?;
-        let copy = self.dir.join("issued").join(format!("{serial}.json"));
+        let copy = self.copy_of(&serial);
         files::write(&copy, &grant.to_bytes(), Existing::Keep)?;
         Ok(Issued { grant, copy, serial, shortened })
+    }
+
+    fn copy_of(&self, serial: &str) -> PathBuf {
+        self.dir.join("issued").join(format!("{serial}.json"))
     }
 
     fn check_record(&self, proved: &Proved, now: Timestamp) -> Result<(), Complaint> {
@@ -479,7 +495,7 @@ fn whole_seconds(now: Timestamp) -> Timestamp {
     Timestamp(now.0 - now.0 % 1000)
 }
 
-fn check_days(days: u16, max: u16) -> Result<(), Complaint> {
+pub(crate) fn check_days(days: u16, max: u16) -> Result<(), Complaint> {
     if (1..=max).contains(&days) {
         return Ok(());
     }

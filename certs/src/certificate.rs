@@ -75,14 +75,34 @@ pub(crate) fn node(
         Kind::Broker => ExtendedKeyUsagePurpose::ServerAuth,
     }];
     params.use_authority_key_identifier_extension = true;
-    for host in &record.hosts {
-        let name = match host.parse::<IpAddr>() {
-            Ok(address) => SanType::IpAddress(address),
-            Err(_) => SanType::DnsName(host.as_str().try_into().map_err(failed)?),
-        };
-        params.subject_alt_names.push(name);
-    }
+    params.subject_alt_names = names(&record.hosts)?;
     params.signed_by(key, issuer).map_err(failed)
+}
+
+/// The certificate of the CA's renewal service: for a server, and of no organisation.
+pub(crate) fn service(
+    hosts: &[String],
+    serial: &[u8],
+    key: &KeyPair,
+    (from, to): (Timestamp, Timestamp),
+    issuer: &Issuer<'_, KeyPair>,
+) -> Result<Certificate, Complaint> {
+    let mut params = params(serial, from, to)?;
+    params.distinguished_name.push(DnType::CommonName, "renewal service");
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    params.subject_alt_names = names(hosts)?;
+    params.signed_by(key, issuer).map_err(failed)
+}
+
+fn names(hosts: &[String]) -> Result<Vec<SanType>, Complaint> {
+    let name = |host: &String| match host.parse::<IpAddr>() {
+        Ok(address) => Ok(SanType::IpAddress(address)),
+        Err(_) => Ok(SanType::DnsName(host.as_str().try_into().map_err(failed)?)),
+    };
+    hosts.iter().map(name).collect()
 }
 
 /// The revocation list of everything revoked, also what has ended since: a list is small and an auditor

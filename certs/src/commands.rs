@@ -1,6 +1,7 @@
 //! The commands of `seinhuis-certs`: arguments in, sentences and exit codes out.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,14 +14,16 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::grant::{Kind, fingerprint};
 use seinhuis_shell::lang::{Lang, Text};
+use seinhuis_shell::sealing;
 use serde_json::json;
 
-use crate::authority::{Authority, CRL_DAYS_DEFAULT, DAYS_DEFAULT, Issued, Target};
+use crate::authority::{Authority, CRL_DAYS_DEFAULT, DAYS_DEFAULT, DAYS_MAX, Issued, Target, check_days};
 use crate::ledger::Reason;
 use crate::report;
 use crate::request::{Confirmed, Proved};
+use crate::service::Renewals;
 
-/// The partnership CA of Seinhuis: enrols partners, issues, renews and revokes certificates. Offline.
+/// The partnership CA of Seinhuis: enrols partners, issues, renews and revokes certificates.
 #[derive(Debug, Parser)]
 #[command(name = "seinhuis-certs", version)]
 pub struct Cli {
@@ -99,6 +102,37 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Renew certificates over the network, for nodes that have one: docs/certificates.md. The CA's key is then on a
+    /// machine that others can reach
+    Serve {
+        /// Where.
+        #[command(flatten)]
+        folder: Folder,
+        /// The TCP address to listen on
+        #[arg(long)]
+        listen: SocketAddr,
+        /// The names and addresses nodes reach it at
+        #[arg(long = "host", required = true)]
+        hosts: Vec<String>,
+        /// Days a renewed certificate lasts
+        #[arg(long, default_value_t = DAYS_DEFAULT)]
+        days: u16,
+        /// Write the address really listened on to this file, once it is
+        #[arg(long, value_name = "FILE")]
+        address_file: Option<PathBuf>,
+    },
+    /// Seal the CA's private key with a passphrase: docs/certificates.md
+    Seal {
+        /// Where.
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Take the passphrase off the CA's key again
+    Unseal {
+        /// Where.
+        #[command(flatten)]
+        folder: Folder,
+    },
     /// List all certificates
     List {
         /// Where.
@@ -146,7 +180,7 @@ pub struct Which {
 
 /// Parses and runs; `args` begin with the program's name.
 pub fn run_at(args: impl IntoIterator<Item = OsString>, now: Timestamp) -> ExitCode {
-    cli::main::<Cli>(args, |cli| cli.common, |cli, ui| execute(cli.command, ui, now))
+    cli::main::<Cli>(args, |cli| cli.common.clone(), |cli, ui| execute(cli.command, ui, now))
 }
 
 /// Runs one command.
@@ -169,6 +203,11 @@ pub fn execute(command: Command, ui: Ui, now: Timestamp) -> Result<Outcome, Comp
         }
         Command::Revoke { folder, which, reason } => revoke(&folder.dir, which, reason, ui, now),
         Command::Crl { folder, days, out } => crl(&folder.dir, days, out.as_deref(), ui, now),
+        Command::Serve { folder, listen, hosts, days, address_file } => {
+            serve(&folder.dir, listen, hosts, days, address_file.as_deref(), ui)
+        }
+        Command::Seal { folder } => sealing::seal_folder(&folder.dir, ui),
+        Command::Unseal { folder } => sealing::unseal_folder(&folder.dir, ui),
         Command::List { folder } => {
             let ca = Authority::open(&folder.dir)?;
             let (text, value) = report::list(ca.ledger(), ui, now);
@@ -321,4 +360,36 @@ fn crl(
         &json!({ "crl": path, "number": number, "not_after": end.to_string() }),
     );
     Ok(Outcome::Done)
+}
+
+fn serve(
+    dir: &Path,
+    listen: SocketAddr,
+    hosts: Vec<String>,
+    days: u16,
+    address_file: Option<&Path>,
+    ui: Ui,
+) -> Result<Outcome, Complaint> {
+    cli::start_log("info", false)?;
+    check_days(days, DAYS_MAX)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Complaint::bug(error.to_string()))?;
+    runtime.block_on(async {
+        let renewals = Renewals::bind(dir, listen, hosts, days).await?;
+        let address = renewals.address().map_err(|error| Complaint::bug(error.to_string()))?;
+        if let Some(path) = address_file {
+            files::write(path, address.to_string().as_bytes(), Existing::Replace)?;
+        }
+        ui.answer(
+            &Text::new(
+                format!("Certificaten worden vernieuwd op {address} (TCP, TLS)."),
+                format!("Certificates are renewed at {address} (TCP, TLS)."),
+            ),
+            &json!({ "listening": address.to_string() }),
+        );
+        renewals.run(cli::asked_to_stop()).await;
+        Ok(Outcome::Done)
+    })
 }

@@ -1,8 +1,9 @@
 //! The partnership CA: enrols partners, issues and renews certificates, revokes them, reports what ends.
 //!
-//! It is an offline tool around one folder. Nothing goes over a network: requests and grants are files
-//! that people hand over, and the operator compares a fingerprint with the applicant by telephone. The
-//! library takes the time as an argument; the tool passes the clock.
+//! It is an offline tool around one folder: requests and grants are files that people hand over, and the
+//! operator compares a fingerprint with the applicant by telephone. `serve` alone uses a network, for nodes
+//! that have a certificate already ([`service`]). The library takes the time as an argument; the tool passes
+//! the clock.
 //!
 //! | file in the folder | |
 //! |---|---|
@@ -19,6 +20,7 @@ pub mod commands;
 pub mod ledger;
 mod report;
 pub mod request;
+pub mod service;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -145,7 +145,7 @@ fn check_age(issued: Timestamp, now: Timestamp) -> Result<(), Complaint> {
 
 /// The public key of a CSR that is signed by it. Nothing else of the CSR is used, so that an applicant
 /// cannot ask for an extension.
-fn proved_tls_key(csr: &[u8]) -> Result<SubjectPublicKeyInfo, Complaint> {
+pub(crate) fn proved_tls_key(csr: &[u8]) -> Result<SubjectPublicKeyInfo, Complaint> {
     let refused = |nl: &str, en: &str| Complaint::refused(Text::new(nl, en), ask_again());
     let unreadable =
         || refused("De CSR in de aanvraag is onleesbaar.", "The CSR in the request is unreadable.");

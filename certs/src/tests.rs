@@ -3,3 +3,4 @@
 mod kit;
 mod life;
 mod mistakes;
+mod service;

@@ -22,6 +22,7 @@ pub mod prekey;
 pub mod receipt;
 pub mod refusal;
 pub mod rotation;
+pub mod sealed_key;
 pub mod signing;
 pub mod succession;
 pub mod time;

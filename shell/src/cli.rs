@@ -3,17 +3,20 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser};
 use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::complaint::{self, Complaint};
 use crate::lang::{self, Lang, Text};
+use crate::passphrase;
 
 /// The flags every program takes. Flatten into the program's own arguments.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Language of what is printed: nl or en [default: `SEINHUIS_LANG`, else LANG]
     #[arg(long, global = true, value_name = "nl|en", value_parser = lang::parse)]
@@ -21,6 +24,10 @@ pub struct Common {
     /// Print JSON for machines instead of text for people
     #[arg(long, global = true)]
     pub json: bool,
+    /// File with the passphrase of sealed keys, for its owner alone. Without it: the systemd credential
+    /// `seinhuis-passphrase`, else the terminal
+    #[arg(long, global = true, value_name = "FILE", env = passphrase::VARIABLE)]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// `[telemetry]` in a configuration: the program's own log, as [`start_log`] takes it.
@@ -59,7 +66,7 @@ pub struct Ui {
 
 impl Ui {
     /// From the common flags and the environment.
-    pub fn new(common: Common) -> Self {
+    pub fn new(common: &Common) -> Self {
         Self { lang: lang::choose(common.lang), json: common.json }
     }
 
@@ -142,7 +149,9 @@ pub fn main<A: Parser>(
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let ui = Ui::new(common(&parsed));
+    let common = common(&parsed);
+    let ui = Ui::new(&common);
+    passphrase::read_from(common.passphrase_file, ui.lang);
     match body(parsed, ui) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
@@ -150,6 +159,15 @@ pub fn main<A: Parser>(
             complaint::report(&complaint, ui.lang, ui.json);
             ExitCode::from(complaint.exit.code())
         }
+    }
+}
+
+/// Ends when somebody asks the program to stop: Ctrl-C or SIGTERM.
+pub async fn asked_to_stop() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 
@@ -209,7 +227,7 @@ mod tests {
         let args = ["program"].iter().chain(args).map(OsString::from);
         main::<Program>(
             args,
-            |program| program.common,
+            |program| program.common.clone(),
             |program, ui| {
                 assert_eq!(ui.lang, Lang::Nl);
                 if program.fail {

@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::complaint::Complaint;
 use crate::files;
-use crate::keys::TlsKey;
+use crate::keys::{self, TlsKey};
 use crate::lang::Text;
 use crate::tls::{self, Identity, Trust};
 
 /// Most bytes of either file: a revocation list of a large partnership is the biggest part.
 pub const FILE_MAX: usize = 1024 * 1024;
+
+/// Most bytes of a revocation list in PEM.
+pub const CRL_MAX: usize = 16 * 1024 * 1024;
 
 /// What kind of node a grant is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -155,6 +158,28 @@ impl Grant {
     /// When the certificate is not for this key.
     pub fn identity(&self, key: &TlsKey) -> Result<Identity, Complaint> {
         Identity::new(&self.chain, key)
+    }
+
+    /// The identity this grant gives to the holder of the key in `current`, or else of the one in `next`: a renewal
+    /// draws its key there, and puts it in its place after the grant. The certificate decides, not the files.
+    ///
+    /// # Errors
+    /// When neither file holds its key; about `current`.
+    pub fn identity_from(&self, current: &Path, next: &Path) -> Result<Identity, Complaint> {
+        let first = keys::load_tls(current).and_then(|key| self.identity(&key));
+        if first.is_err() && next.exists() {
+            return keys::load_tls(next).and_then(|key| self.identity(&key)).or(first);
+        }
+        first
+    }
+
+    /// The grant with another revocation list when that was made later.
+    ///
+    /// # Errors
+    /// When either list cannot be read.
+    pub fn with_crl(mut self, beside: String) -> Result<Self, Complaint> {
+        self.crl = tls::newer_crl(self.crl, beside)?;
+        Ok(self)
     }
 
     /// The CA and revocation list in it.

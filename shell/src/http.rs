@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -100,6 +100,14 @@ impl Http {
             .map_err(|error| Complaint::bug(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        Self::with_tls(config)
+    }
+
+    /// Trusts whom these TLS settings trust, and shows what they show.
+    ///
+    /// # Errors
+    /// When the library cannot use them.
+    pub fn with_tls(config: ClientConfig) -> Result<Self, Complaint> {
         let client = Client::builder()
             .tls_backend_preconfigured(config)
             .redirect(Policy::none())
@@ -132,18 +140,46 @@ impl Http {
     ) -> Result<Answer, HttpError> {
         let url = url(address)?;
         let host = url.host_str().unwrap_or_default().to_owned();
-        let failed = |error: reqwest::Error| HttpError::NoAnswer { host: host.clone(), why: reason(&error) };
-        let request = self.client.post(url).header(CONTENT_TYPE, content_type).timeout(deadline).body(body);
-        let mut response = request.send().await.map_err(failed)?;
-        let (status, content_type) = (response.status().as_u16(), content_type_of(&response));
-        let mut read = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if read.len().saturating_add(chunk.len()) > limit {
-                return Err(HttpError::TooLong { host: host.clone(), limit });
-            }
-            read.extend_from_slice(&chunk);
+        let request = self.client.post(url).header(CONTENT_TYPE, content_type).body(body);
+        answer(request.timeout(deadline), host, limit).await
+    }
+
+    /// Reads an answer of at most `limit` bytes, all within `deadline`.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn get(&self, address: &str, limit: usize, deadline: Duration) -> Result<Answer, HttpError> {
+        let url = url(address)?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        answer(self.client.get(url).timeout(deadline), host, limit).await
+    }
+}
+
+/// Sends a request and reads the answer.
+async fn answer(request: RequestBuilder, host: String, limit: usize) -> Result<Answer, HttpError> {
+    let failed = |error: reqwest::Error| HttpError::NoAnswer { host: host.clone(), why: reason(&error) };
+    let mut response = request.send().await.map_err(failed)?;
+    let (status, content_type) = (response.status().as_u16(), content_type_of(&response));
+    let mut read = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if read.len().saturating_add(chunk.len()) > limit {
+            return Err(HttpError::TooLong { host: host.clone(), limit });
         }
-        Ok(Answer { status, content_type, body: read })
+        read.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, content_type, body: read })
+}
+
+/// An `https` address without path, query or user, without a slash at its end.
+///
+/// # Errors
+/// [`HttpError::BadAddress`].
+pub fn https_origin(address: &str) -> Result<String, HttpError> {
+    let url = url(address)?;
+    if url.scheme() == "https" && url.path() == "/" && url.query().is_none() && url.fragment().is_none() {
+        Ok(url.as_str().trim_end_matches('/').to_owned())
+    } else {
+        Err(HttpError::BadAddress(address.chars().take(128).collect()))
     }
 }
 

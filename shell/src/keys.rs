@@ -1,7 +1,8 @@
 //! Private keys in files, and the randomness they are made of.
 //!
 //! Three kinds, never mixed: the TLS key (ECDSA P-256, renewed with each certificate), the signing key
-//! (Ed25519, pinned in covenants) and symmetric keys for data at rest. All are 0600 files.
+//! (Ed25519, pinned in covenants) and symmetric keys for data at rest. All are 0600 files, which may be
+//! sealed with a passphrase ([`crate::sealing`]).
 
 use std::fmt;
 use std::path::Path;
@@ -14,11 +15,9 @@ use seinhuis_shared::signing::SigningKey;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::complaint::Complaint;
-use crate::files::{self, Existing};
+use crate::files::Existing;
 use crate::lang::Text;
-
-/// Most bytes of a key file.
-const KEY_FILE_MAX: usize = 4096;
+use crate::sealing;
 
 /// PKCS #8 version 1 around an Ed25519 seed (RFC 8410 §7), up to the 32 bytes of the seed. Version 2,
 /// with the public key inside, is refused by OpenSSL 3.0.
@@ -100,7 +99,7 @@ pub fn generate_tls(path: &Path) -> Result<TlsKey, Complaint> {
 /// # Errors
 /// A sentence naming the file.
 pub fn save_tls(path: &Path, key: &TlsKey, existing: Existing) -> Result<(), Complaint> {
-    files::write_private(path, key.to_pem().as_bytes(), existing)
+    sealing::write(path, key.to_pem().as_bytes(), existing)
 }
 
 /// Reads a TLS key.
@@ -108,7 +107,7 @@ pub fn save_tls(path: &Path, key: &TlsKey, existing: Existing) -> Result<(), Com
 /// # Errors
 /// A sentence naming the file: missing, readable by others, not a P-256 key.
 pub fn load_tls(path: &Path) -> Result<TlsKey, Complaint> {
-    let bytes = Zeroizing::new(files::read_private(path, KEY_FILE_MAX)?);
+    let bytes = sealing::read(path)?;
     std::str::from_utf8(&bytes)
         .ok()
         .and_then(TlsKey::from_pem)
@@ -121,7 +120,7 @@ pub fn load_tls(path: &Path) -> Result<TlsKey, Complaint> {
 /// A sentence naming the file.
 pub fn generate_signing(path: &Path) -> Result<SigningKey, Complaint> {
     let seed = Zeroizing::new(random::<32>());
-    files::write_private(path, signing_pem(&seed).as_bytes(), Existing::Keep)?;
+    sealing::write(path, signing_pem(&seed).as_bytes(), Existing::Keep)?;
     Ok(SigningKey::from_seed(&seed))
 }
 
@@ -137,7 +136,7 @@ pub fn signing_pem(seed: &[u8; 32]) -> Zeroizing<String> {
 /// # Errors
 /// A sentence naming the file: missing, readable by others, not an Ed25519 key.
 pub fn load_signing(path: &Path) -> Result<SigningKey, Complaint> {
-    let bytes = Zeroizing::new(files::read_private(path, KEY_FILE_MAX)?);
+    let bytes = sealing::read(path)?;
     let key = PrivatePkcs8KeyDer::from_pem_slice(&bytes).ok().and_then(|der| {
         let seed = der.secret_pkcs8_der().strip_prefix(&ED25519_PKCS8)?;
         let seed = Zeroizing::new(<[u8; 32]>::try_from(seed).ok()?);
@@ -155,7 +154,7 @@ pub fn load_signing(path: &Path) -> Result<SigningKey, Complaint> {
 pub fn generate_symmetric(path: &Path) -> Result<Zeroizing<[u8; 32]>, Complaint> {
     let key = Zeroizing::new(random::<32>());
     let text = Zeroizing::new(format!("{}\n", HEXLOWER.encode(key.as_slice())));
-    files::write_private(path, text.as_bytes(), Existing::Keep)?;
+    sealing::write(path, text.as_bytes(), Existing::Keep)?;
     Ok(key)
 }
 
@@ -164,7 +163,7 @@ pub fn generate_symmetric(path: &Path) -> Result<Zeroizing<[u8; 32]>, Complaint>
 /// # Errors
 /// A sentence naming the file: missing, readable by others, not 64 hexadecimal digits.
 pub fn load_symmetric(path: &Path) -> Result<Zeroizing<[u8; 32]>, Complaint> {
-    let bytes = Zeroizing::new(files::read_private(path, KEY_FILE_MAX)?);
+    let bytes = sealing::read(path)?;
     let mut decoded = HEXLOWER.decode(bytes.trim_ascii_end()).unwrap_or_default();
     let key = <[u8; 32]>::try_from(decoded.as_slice()).map(Zeroizing::new);
     decoded.zeroize();

@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 server's side of the connections: so many, so long, and never waiting for who says nothing.
 //!
-//! Plain HTTP, for behind the organisation's own web server: that brings TLS, and what else the organisation asks of
-//! what the outside can reach.
+//! Plain HTTP is for behind the organisation's own web server: that brings TLS, and what else the organisation asks of
+//! what the outside can reach. TLS is for what only nodes of the partnership talk to.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -12,8 +12,12 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 /// How much longer to wait before the next connection is taken when the system gave none.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -55,6 +59,66 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let open = move |stream| std::future::ready(Some((stream, service.clone())));
+    serve_over(listener, open, bounds, stop).await;
+}
+
+/// As [`serve`], over TLS: `config` is asked for each connection, so that what it is made of may change meanwhile, and
+/// `service` makes what answers for the certificates that the other side showed and `config` had verified.
+pub async fn serve_tls<S, B>(
+    listener: &TcpListener,
+    config: impl Fn() -> Option<Arc<ServerConfig>> + Clone + Send + 'static,
+    service: impl Fn(&[CertificateDer<'static>]) -> Option<S> + Clone + Send + 'static,
+    bounds: Bounds,
+    stop: impl Future<Output = ()>,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let open = move |stream: TcpStream| {
+        let (config, service) = (config.clone(), service.clone());
+        async move {
+            let accepting = TlsAcceptor::from(config()?).accept(stream);
+            match tokio::time::timeout(bounds.wait, accepting).await {
+                Ok(Ok(stream)) => {
+                    let service = service(stream.get_ref().1.peer_certificates().unwrap_or_default())?;
+                    Some((stream, service))
+                }
+                Ok(Err(error)) => {
+                    tracing::info!(%error, "a handshake failed");
+                    None
+                }
+                Err(_) => {
+                    tracing::info!("a handshake took too long");
+                    None
+                }
+            }
+        }
+    };
+    serve_over(listener, open, bounds, stop).await;
+}
+
+/// Takes connections, has `open` make of each what is spoken over and with, and speaks.
+async fn serve_over<O, F, T, S, B>(
+    listener: &TcpListener,
+    open: O,
+    bounds: Bounds,
+    stop: impl Future<Output = ()>,
+) where
+    O: Fn(TcpStream) -> F,
+    F: Future<Output = Option<(T, S)>> + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let room = Arc::new(Semaphore::new(bounds.connections));
     tokio::pin!(stop);
     loop {
@@ -69,10 +133,15 @@ where
         };
         match accepted {
             Ok((stream, _)) => {
-                let service = service.clone();
+                let opening = open(stream);
                 tokio::spawn(async move {
+                    let conversation = async {
+                        if let Some((stream, service)) = opening.await {
+                            converse(stream, service, bounds).await;
+                        }
+                    };
                     // A connection that lasts too long is cut; its client asks again.
-                    _ = tokio::time::timeout(bounds.connection, converse(stream, service, bounds)).await;
+                    _ = tokio::time::timeout(bounds.connection, conversation).await;
                     drop(place);
                 });
             }
@@ -84,8 +153,9 @@ where
     }
 }
 
-async fn converse<S, B>(stream: TcpStream, service: S, bounds: Bounds)
+async fn converse<T, S, B>(stream: T, service: S, bounds: Bounds)
 where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body + 'static,

@@ -3,6 +3,8 @@
 //!
 //! Resumption, tickets and 0-RTT are off because each skips the revocation check.
 
+mod node;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyD
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
+use x509_parser::num_bigint::BigUint;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use serde::Deserialize;
@@ -26,6 +29,8 @@ use serde::Deserialize;
 use crate::complaint::Complaint;
 use crate::keys::TlsKey;
 use crate::lang::Text;
+
+pub use node::hosts;
 
 /// The application protocol, negotiated by ALPN (RFC 7301).
 pub const ALPN: &[u8] = b"seinhuis/1";
@@ -247,6 +252,56 @@ pub fn client_config_at(
     Ok(config)
 }
 
+/// What the CA's renewal service accepts connections with: from any node of the partnership, agent or broker.
+///
+/// # Errors
+/// As [`server_config`].
+pub fn renewal_server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig, Complaint> {
+    let provider = provider(Kx::Hybrid);
+    let clients = WebPkiClientVerifier::builder_with_provider(roots(trust)?, Arc::clone(&provider))
+        .with_crls(trust.crls.iter().cloned())
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(unusable)?;
+    let brokers = WebPkiServerVerifier::builder_with_provider(roots(trust)?, Arc::clone(&provider))
+        .with_crls(trust.crls.iter().cloned())
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(unusable)?;
+    let mut config = ServerConfig::builder_with_details(provider, Arc::new(DefaultTimeProvider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .with_client_cert_verifier(Arc::new(node::Nodes { clients, brokers }))
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(unusable)?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// What a node connects with to the CA's renewal service. A revocation list that has ended still counts here for whom
+/// it names, and keeps nobody out: this is the way to a fresh one.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn renewal_client_config(identity: &Identity, trust: &Trust) -> Result<ClientConfig, Complaint> {
+    let provider = provider(Kx::Hybrid);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots(trust)?, Arc::clone(&provider))
+        .with_crls(trust.crls.iter().cloned())
+        .build()
+        .map_err(unusable)?;
+    let mut config = ClientConfig::builder_with_details(provider, Arc::new(DefaultTimeProvider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .with_webpki_verifier(verifier)
+        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(unusable)?;
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    Ok(config)
+}
+
 /// What the other side's certificate says, after TLS has verified it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
@@ -323,6 +378,55 @@ pub fn revoked_serials(trust: &Trust) -> Result<BTreeSet<String>, Complaint> {
         serials.extend(list.iter_revoked_certificates().map(|revoked| HEXLOWER.encode(revoked.raw_serial())));
     }
     Ok(serials)
+}
+
+/// Of two revocation lists in PEM the one that was made last: the one with the higher number, which the CA gives each
+/// list; then the one of later date, then the one that lasts longer.
+///
+/// # Errors
+/// When either cannot be read.
+pub fn newer_crl(one: String, other: String) -> Result<String, Complaint> {
+    Ok(if crl_age(&other)? > crl_age(&one)? { other } else { one })
+}
+
+/// The number, date and end of the oldest list in a PEM text.
+fn crl_age(pem: &str) -> Result<(Option<BigUint>, i64, i64), Complaint> {
+    let nothing = || unreadable("intrekkingslijst (CRL)", "revocation list (CRL)");
+    let mut oldest = None;
+    for crl in &crls(pem)? {
+        let (_, list) =
+            x509_parser::revocation_list::CertificateRevocationList::from_der(crl).map_err(|_| nothing())?;
+        let end = list.next_update().map(|at| at.timestamp()).ok_or_else(nothing)?;
+        let age = (list.crl_number().cloned(), list.last_update().timestamp(), end);
+        oldest = Some(oldest.map_or(age.clone(), |before| age.min(before)));
+    }
+    oldest.ok_or_else(nothing)
+}
+
+/// Whether the CA of `trust` signed all of these revocation lists.
+///
+/// # Errors
+/// When one is not its.
+pub fn check_crls(trust: &Trust, crls: &[CertificateRevocationListDer<'_>]) -> Result<(), Complaint> {
+    let nothing = || unreadable("intrekkingslijst (CRL)", "revocation list (CRL)");
+    let (_, ca) =
+        X509Certificate::from_der(&trust.ca).map_err(|_| unreadable("CA-certificaat", "CA certificate"))?;
+    for crl in crls {
+        let (_, list) =
+            x509_parser::revocation_list::CertificateRevocationList::from_der(crl).map_err(|_| nothing())?;
+        let ours =
+            list.issuer().as_raw() == ca.subject().as_raw() && list.verify_signature(ca.public_key()).is_ok();
+        if !ours {
+            return Err(Complaint::refused(
+                Text::new(
+                    "De intrekkingslijst is niet ondertekend door de CA van dit samenwerkingsverband.",
+                    "The revocation list is not signed by the CA of this partnership.",
+                ),
+                Text::new("Vraag de CA om zijn lijst.", "Ask the CA for its list."),
+            ));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -564,6 +564,20 @@ expires = "2035-12-31"
         }
     }
 
+    /// Starts the CA's renewal service at an address on this machine.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_renewals(&self, listen: &str) -> Result<Process, StageError> {
+        let (ca, address) = (self.ca(), self.dir.join("renewals.address"));
+        let (ca, file) = (ca.to_string_lossy(), address.to_string_lossy());
+        let place = ["serve", "--dir", &ca, "--listen", listen, "--host", "127.0.0.1"];
+        let args = place.into_iter().chain(["--address-file", &file]);
+        let process = self.programs.start(Program::Certs, args, &self.log_of("renewals"))?;
+        until("the renewal service listens", PATIENCE, || address.exists())?;
+        Ok(process)
+    }
+
     /// Starts a member's agent and waits until it answers.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ enum Command {
 
 /// Runs the program; the first of `args` is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    cli::main(args, |args: &Args| args.common, dispatch)
+    cli::main(args, |args: &Args| args.common.clone(), dispatch)
 }
 
 fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {

@@ -128,6 +128,9 @@ impl Core {
             .filter(|(_, row)| row.prekey().destroy_at() <= now)
             .map(|(id, _)| *id)
             .collect();
+        if !gone.is_empty() {
+            self.retention.prekeys_destroyed();
+        }
         for id in gone {
             self.prekeys.own.remove(&id);
             self.prekeys.opened.remove(&id);

@@ -81,6 +81,9 @@ pub(crate) struct Retention {
     erased: BTreeMap<u64, ErasedRow>,
     /// Erased and not overwritten, by ticket.
     pending: BTreeMap<u64, Pending>,
+    /// The ticket of the own prekeys that were destroyed and are not overwritten. Not remembered over a restart: the
+    /// next one, a day later, takes them along.
+    prekeys: Option<u64>,
     tickets: u64,
     /// The latest the exchange log's time is known to be.
     witnessed: Timestamp,
@@ -178,6 +181,12 @@ impl Retention {
         Some(kept)
     }
 
+    /// Own prekeys were destroyed: what their rows were is to be overwritten too.
+    pub(crate) fn prekeys_destroyed(&mut self) {
+        self.tickets = self.tickets.saturating_add(1);
+        self.prekeys = Some(self.tickets);
+    }
+
     fn wait(&mut self, position: u64, kept: Kept) {
         self.tickets = self.tickets.saturating_add(1);
         self.pending.insert(self.tickets, Pending { position, kept });
@@ -252,7 +261,7 @@ impl Core {
     /// A ticket when something was erased that is still to be overwritten in the store's files: overwrite all
     /// that was deleted before this call, then hand the ticket in as [`crate::Input::Overwritten`].
     pub fn to_overwrite(&self) -> Option<u64> {
-        self.retention.pending.keys().next_back().copied()
+        self.retention.pending.keys().next_back().copied().max(self.retention.prekeys)
     }
 
     /// Erases what is past its term; called with every tick.
@@ -314,6 +323,7 @@ impl Core {
     /// What was erased up to `ticket` is overwritten: that is kept, and confirmed to the municipality, some
     /// hundreds of messages to a packet.
     pub(crate) fn overwritten(&mut self, ticket: u64, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        self.retention.prekeys = self.retention.prekeys.filter(|destroyed| *destroyed > ticket);
         let later = self.retention.pending.split_off(&ticket.saturating_add(1));
         let done = core::mem::replace(&mut self.retention.pending, later);
         let mut groups: BTreeMap<(Option<Digest>, Ground), Vec<Pending>> = BTreeMap::new();

@@ -11,7 +11,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, CallError};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::standing::OwnView;
-use seinhuis_shell::{answer, clock, files, keys, tls};
+use seinhuis_shell::{answer, clock, files, renewal};
 use serde_json::{Value, json};
 
 use super::enrol::check_grant;
@@ -20,8 +20,6 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::link::End;
 
-/// Days before an end at which it is time to act.
-const SOON_DAYS: u64 = 14;
 /// How long processings may wait for their log before somebody should look.
 const RECORDS_WAIT: Span = Span::minutes(5);
 
@@ -40,7 +38,6 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
     ));
     if let Ok(config) = &config {
         findings.push((Text::new("Certificaat", "Certificate"), certificate(home, config, now)));
-        findings.push((Text::new("Intrekkingslijst", "Revocation list"), revocation(home, now)));
         findings.push((Text::new("Brokerkaart", "Broker card"), card(home)));
         findings.push((Text::new("Convenant", "Covenant"), covenant(home, config)));
         findings.extend(running(home));
@@ -79,53 +76,33 @@ fn folder(home: &Home) -> Result<Text, Complaint> {
 
 fn own_keys(home: &Home) -> Result<Text, Complaint> {
     home.vault()?;
-    keys::load_tls(&home.tls_key())?;
+    seinhuis_shell::keys::load_tls(&home.tls_key())?;
     Ok(Text::new("drie, alleen leesbaar voor de eigenaar", "three, readable by the owner alone"))
 }
 
-/// An end that is past or near.
-fn ending(nl: &str, en: &str, end: Timestamp, now: Timestamp, advice: Text) -> Result<Text, Complaint> {
-    let days = end.since(now).0 / Span::days(1).0;
-    if end <= now {
-        return Err(Complaint::usage(
-            Text::new(format!("{nl} is verlopen op {end}."), format!("{en} expired at {end}.")),
-            advice,
-        ));
-    }
-    if days < SOON_DAYS {
-        return Err(Complaint::usage(
-            Text::new(format!("{nl} verloopt over {days} dagen."), format!("{en} expires in {days} days.")),
-            advice,
-        ));
-    }
-    Ok(Text::new(format!("nog {days} dagen geldig"), format!("valid for {days} more days")))
-}
-
+/// Whether certificate and revocation list are this agent's and last.
 fn certificate(home: &Home, config: &Config, now: Timestamp) -> Result<Text, Complaint> {
     let grant = home.load_grant()?;
-    let advice = Text::new(
-        "Vraag vernieuwing aan bij de CA (seinhuis-certs renew) en accepteer die met enrol --accept.",
-        "Ask the CA for renewal (seinhuis-certs renew) and accept it with enrol --accept.",
-    );
-    let valid = ending("Het certificaat", "The certificate", grant.not_after, now, advice)?;
+    let advice = if config.renewal.is_on() {
+        Text::new(
+            "Kijk met `seinhuis-agent status` wat er misgaat, en bel de beheerder van de CA.",
+            "See with `seinhuis-agent status` what goes wrong, and call the CA's operator.",
+        )
+    } else {
+        Text::new(
+            format!(
+                "Maak een aanvraag (enrol --request), laat de CA vernieuwen (seinhuis-certs renew) en geef enrol --accept. Vraag om een verse lijst en zet die neer als {}.",
+                home.crl().display()
+            ),
+            format!(
+                "Make a request (enrol --request), have the CA renew (seinhuis-certs renew) and give enrol --accept. Ask for a fresh list and put it at {}.",
+                home.crl().display()
+            ),
+        )
+    };
+    let valid = renewal::finding(&grant, config.renewal.is_on(), now, &advice)?;
     check_grant(home, config, &grant)?;
     Ok(valid)
-}
-
-fn revocation(home: &Home, now: Timestamp) -> Result<Text, Complaint> {
-    let trust = home.load_grant()?.trust()?;
-    let ends = trust.crls.iter().map(tls::crl_next_update).collect::<Result<Vec<_>, _>>()?;
-    let end = ends.into_iter().min().ok_or_else(|| Complaint::bug("a grant without a revocation list"))?;
-    let advice = Text::new(
-        format!("Vraag de CA om een verse lijst en zet die neer als {}.", home.crl().display()),
-        format!("Ask the CA for a fresh list and put it at {}.", home.crl().display()),
-    );
-    let days = end.since(now).0 / Span::days(1).0;
-    // Lists are short-lived by design: only an end within two days is worth a word.
-    if end > now && days >= 2 {
-        return Ok(Text::new(format!("nog {days} dagen vers"), format!("fresh for {days} more days")));
-    }
-    ending("De intrekkingslijst", "The revocation list", end, now, advice)
 }
 
 fn card(home: &Home) -> Result<Text, Complaint> {
@@ -200,7 +177,7 @@ fn reach(home: &Home) -> Result<Text, Complaint> {
         )),
         Err(End::Refused(refusal) | End::PutOff(refusal, _)) => Err(Complaint::from_refusal(refusal)),
         Err(End::Failed(problem) | End::Unreached(problem)) => Err(unreachable(problem)),
-        Err(End::Stopped) => Err(Complaint::bug("a stop nobody asked for")),
+        Err(End::Stopped | End::Renewed) => Err(Complaint::bug("a stop nobody asked for")),
     }
 }
 
@@ -243,6 +220,7 @@ fn from_status(status: &Value) -> Vec<Finding> {
             )))
         },
     ));
+    findings.extend(renewing(status));
     findings.extend(records(status));
     findings.extend(quorums(status));
     for alarm in status.get("alarms").and_then(Value::as_array).into_iter().flatten() {
@@ -260,6 +238,24 @@ fn from_status(status: &Value) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Whether certificate and list are renewed by itself without trouble; nothing where nothing was tried.
+fn renewing(status: &Value) -> Option<Finding> {
+    let what = Text::new("Vernieuwing", "Renewal");
+    let problem = status.pointer("/renewing/problem").and_then(Value::as_array);
+    if let Some([nl, en]) = problem.map(Vec::as_slice) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let again = status.pointer("/renewing/again").and_then(Value::as_str).unwrap_or("-");
+        let advice = Text::new(
+            format!("Het wordt vanzelf opnieuw geprobeerd: {again}."),
+            format!("It is tried again by itself: {again}."),
+        );
+        return Some((what, Err(Complaint::usage(Text::new(text(nl), text(en)), advice))));
+    }
+    let asked = status.pointer("/renewing/asked").and_then(Value::as_str)?;
+    let told = Text::new(format!("dienst bereikt op {asked}"), format!("service reached at {asked}"));
+    Some((what, Ok(told)))
 }
 
 /// How old what the log of processings does not have is; nothing when it has all.

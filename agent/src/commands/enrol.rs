@@ -46,7 +46,15 @@ pub(super) fn enrol(home: &Home, enrol: &Enrol, ui: Ui) -> Result<Outcome, Compl
 
 fn request(home: &Home, path: &Path, ui: Ui) -> Result<Outcome, Complaint> {
     let config = home.load_config()?;
-    let (tls, signing) = (keys::load_tls(&home.tls_key())?, keys::load_signing(&home.signing_key())?);
+    // Who has a certificate asks for the next one with a new key.
+    let tls = if home.grant().exists() {
+        let renewal = home.renewal();
+        renewal.settle(&home.load_grant()?)?;
+        renewal.next_key()?
+    } else {
+        keys::load_tls(&home.tls_key())?
+    };
+    let signing = keys::load_signing(&home.signing_key())?;
     let applicant = Applicant { kind: NodeKind::Agent, oin: config.oin, name: &config.name, hosts: &[] };
     let request = make_request(&applicant, &signing, &tls, clock::now())?;
     files::write(path, &request, Existing::Replace)?;
@@ -83,6 +91,7 @@ fn accept(home: &Home, grant: &Path, card: Option<&Path>, ui: Ui) -> Result<Outc
         files::write(&home.card(), &bytes, Existing::Replace)?;
     }
     files::write(&home.grant(), &granted.to_bytes(), Existing::Replace)?;
+    home.renewal().settle(&granted)?;
     let (ca, broker) = (fingerprint(granted.ca.as_bytes()), fingerprint(&card.to_bytes()));
     let (end, log) = (granted.not_after, &card.log_key);
     ui.answer(
@@ -127,7 +136,7 @@ pub(super) fn check_grant(home: &Home, config: &Config, grant: &Grant) -> Result
             format!("The grant is for {}, this agent is of {}.", grant.oin, config.oin),
         ));
     }
-    let identity = grant.identity(&keys::load_tls(&home.tls_key())?)?;
+    let identity = home.identity(grant)?;
     verify_chain(grant, &identity).map_err(|error| {
         wrong(
             format!("Het certificaat in de uitgifte houdt geen stand tegen de CA erin: {error}."),

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::covenants;
+use seinhuis_shell::{covenants, sealing};
 
 use crate::commands::request::{ActText, Look, Request};
 use crate::home::Home;
@@ -59,7 +59,7 @@ enum Command {
     /// Cases: open, step, close, condition, list, show
     #[command(subcommand)]
     Case(Case),
-    /// The keys: show, rotate, witness
+    /// The keys: show, rotate, witness, seal, unseal
     #[command(subcommand)]
     Key(Key),
     /// Run the agent
@@ -202,6 +202,10 @@ enum Key {
         #[arg(long)]
         now: bool,
     },
+    /// Seal every private key of the folder with a passphrase: docs/certificates.md. Stop the program first
+    Seal,
+    /// Take the passphrase off the keys again
+    Unseal,
 }
 
 #[derive(Debug, clap::Args)]
@@ -291,7 +295,7 @@ enum Inbox {
 
 /// Runs the program; the first of `args` is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    cli::main(args, |args: &Args| args.common, dispatch)
+    cli::main(args, |args: &Args| args.common.clone(), dispatch)
 }
 
 fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
@@ -316,6 +320,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Case(command) => cases(&home, command, ui),
         Command::Key(Key::Show) => key::show(&home, ui),
         Command::Key(Key::Witness) => key::witness(&home, ui),
+        Command::Key(Key::Seal) => sealing::seal_folder(&home.keys(), ui),
+        Command::Key(Key::Unseal) => sealing::unseal_folder(&home.keys(), ui),
         Command::Key(Key::Rotate { now }) => key::rotate(&home, now, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Push(push) => push::push(&home, &push, ui),

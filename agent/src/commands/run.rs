@@ -6,7 +6,6 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::Control;
 use seinhuis_shell::lang::Text;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::request::serve;
@@ -55,7 +54,7 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
         );
         let failed = tokio::select! {
             failed = agent.ended() => failed,
-            () = asked_to_stop() => {
+            () = cli::asked_to_stop() => {
                 tracing::info!("stopping");
                 None
             }
@@ -71,12 +70,4 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             None => ended.map(|()| Outcome::Done),
         }
     })
-}
-
-async fn asked_to_stop() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }

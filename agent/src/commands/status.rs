@@ -6,7 +6,8 @@ use data_encoding::HEXLOWER;
 use seinhuis_shell::cli::{Outcome, Ui, aligned};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::keys;
-use seinhuis_shell::lang::Text;
+use seinhuis_shell::lang::{Lang, Text};
+use seinhuis_shell::renewal;
 use serde_json::{Value, json};
 
 use super::request::{Look, Request, ask};
@@ -25,6 +26,11 @@ pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
         object.insert("oin".into(), config.oin.to_string().into());
         object.insert("name".into(), config.name.clone().into());
         object.insert("signing_key".into(), key.clone().into());
+    }
+    if let (Ok(grant), Some(object)) = (home.load_grant(), value.as_object_mut()) {
+        let renewing = object.remove("renewing");
+        object
+            .insert("certificate".into(), renewal::value(&grant, config.renewal.is_on(), renewing.as_ref())?);
     }
     let text = |nl: bool| describe(&value, &config, &key, nl);
     ui.answer(&Text::new(text(true), text(false)), &value);
@@ -51,6 +57,7 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         return aligned(&rows);
     }
     rows.push((pick("broker", "broker"), link(value, nl)));
+    rows.extend(certificate(value, nl));
     rows.push((
         "outbox",
         format!(
@@ -111,6 +118,12 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         ));
     }
     format!("{}{}", aligned(&rows), alarms(value, nl))
+}
+
+/// When the certificate ends and what is done about it.
+fn certificate(value: &Value, nl: bool) -> Option<(&'static str, String)> {
+    let (lang, name) = if nl { (Lang::Nl, "certificaat") } else { (Lang::En, "certificate") };
+    value.get("certificate").map(|ends| (name, renewal::row(ends, lang)))
 }
 
 /// The logs before this one that were caught; nothing when none was.

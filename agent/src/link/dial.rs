@@ -16,7 +16,7 @@ use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::link::{Closed, Connection, tcp};
-use seinhuis_shell::{keys, quic, tls};
+use seinhuis_shell::{quic, tls};
 use tokio::net::TcpStream;
 
 use super::{End, PATIENCE, explain};
@@ -73,7 +73,7 @@ impl Ways {
         let config = home.load_config()?;
         let card = home.load_card()?;
         let grant = home.load_grant()?;
-        let identity = grant.identity(&keys::load_tls(&home.tls_key())?)?;
+        let identity = home.identity(&grant)?;
         let tls = tls::client_config(&identity, &grant.trust()?, config.transport.key_exchange)?;
         let own = |own: &String| Some(own.clone()).filter(|own| !own.is_empty());
         let quic = own(&config.transport.broker).unwrap_or(card.address);

@@ -69,6 +69,8 @@ impl SharedStatus {
 pub(crate) enum End {
     /// The agent stops.
     Stopped,
+    /// The agent has a new certificate, which the next session is opened with.
+    Renewed,
     /// Nothing answered.
     Unreached(Text),
     /// Something went wrong that may pass.
@@ -110,6 +112,7 @@ pub(crate) async fn run(
     home: Home,
     jobs: Sender<Job>,
     status: SharedStatus,
+    mut renewed: watch::Receiver<u64>,
     mut stop: watch::Receiver<bool>,
 ) {
     let work = Work { home, jobs, room: Room::new(), status };
@@ -119,11 +122,15 @@ pub(crate) async fn run(
             status.next_attempt = None;
             status.attempts = status.attempts.saturating_add(1);
         });
-        let end = attempt(&work, &mut memory, &mut stop).await;
+        let end = attempt(&work, &mut memory, &mut renewed, &mut stop).await;
         let chance = u64::from_be_bytes(random());
         let at = now();
         let wait = match end {
             End::Stopped => return,
+            End::Renewed => {
+                tracing::info!("going over to the new certificate");
+                continue;
+            }
             End::Failed(problem) | End::Unreached(problem) => {
                 let wait = memory.backoff.failed(at, chance);
                 tracing::warn!(problem = %problem.en, wait_ms = wait.0, "no session with the broker");
@@ -170,7 +177,14 @@ fn duration(span: Span) -> Duration {
 }
 
 /// Opens a session over what is to be tried first, or over the other where nothing answers there, and holds it.
-async fn attempt(work: &Work, memory: &mut Memory, stop: &mut watch::Receiver<bool>) -> End {
+async fn attempt(
+    work: &Work,
+    memory: &mut Memory,
+    renewed: &mut watch::Receiver<u64>,
+    stop: &mut watch::Receiver<bool>,
+) -> End {
+    // What is dialled from here on is dialled with the certificate of this moment.
+    renewed.mark_unchanged();
     let ways = match Ways::load(&work.home) {
         Ok(ways) => ways,
         Err(complaint) => return complaint.into(),
@@ -186,7 +200,9 @@ async fn attempt(work: &Work, memory: &mut Memory, stop: &mut watch::Receiver<bo
             Err(end) => Err(end),
         };
         match opened {
-            Ok((dialled, session)) => return keep(dialled, session, work, &ways, memory, stop).await,
+            Ok((dialled, session)) => {
+                return keep(dialled, session, work, &ways, memory, renewed, stop).await;
+            }
             Err(End::Unreached(problem)) => {
                 tracing::info!(?carrier, problem = %problem.en, "no answer from the broker");
                 unreached = Some(match unreached {
@@ -227,12 +243,15 @@ async fn keep(
     work: &Work,
     ways: &Ways,
     memory: &mut Memory,
+    renewed: &mut watch::Receiver<u64>,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
     loop {
         let tcp = dialled.carrier == Carrier::Tcp;
+        let (over, mut ending) = watch::channel(false);
+        let held = session::hold(&dialled.connection, work, session, &mut ending);
         let next = tokio::select! {
-            end = session::hold(&dialled.connection, work, session, stop) => Err(end),
+            end = go_over(held, renewed, stop, &over) => Err(end),
             quic = probe(work, ways, &mut memory.carriers), if tcp => Ok(quic),
         };
         // The engine may have ended first, and then has no use for this.
@@ -257,6 +276,24 @@ async fn keep(
             Err(end) => return end,
         }
     }
+}
+
+/// Runs a session until it ends, or until the agent stops or has a new certificate: then it is ended in order.
+async fn go_over(
+    session: impl Future<Output = End>,
+    renewed: &mut watch::Receiver<u64>,
+    stop: &mut watch::Receiver<bool>,
+    over: &watch::Sender<bool>,
+) -> End {
+    tokio::pin!(session);
+    let why = tokio::select! {
+        end = &mut session => return end,
+        _ = stop.changed() => End::Stopped,
+        Ok(()) = renewed.changed() => End::Renewed,
+    };
+    _ = over.send(true);
+    let end = session.await;
+    if matches!(end, End::Stopped) { why } else { end }
 }
 
 /// Tries QUIC, each time it is due, until it answers.
@@ -297,4 +334,39 @@ pub(crate) async fn reach(home: &Home) -> Result<Carrier, End> {
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session ends in order, whatever ends it, and what ended it is told.
+    #[tokio::test]
+    async fn a_new_certificate_ends_a_session_in_order_and_a_stop_does_so_too() {
+        for (renew, halt) in [(true, false), (false, true)] {
+            let (renewals, mut renewed) = watch::channel(0);
+            let (halting, mut stop) = watch::channel(false);
+            let (over, mut ending) = watch::channel(false);
+            let session = async move {
+                ending.changed().await.unwrap();
+                End::Stopped
+            };
+            if renew {
+                renewals.send(1).unwrap();
+            }
+            if halt {
+                halting.send(true).unwrap();
+            }
+            match go_over(session, &mut renewed, &mut stop, &over).await {
+                End::Renewed => assert!(renew),
+                End::Stopped => assert!(halt),
+                other => panic!("{other:?}"),
+            }
+        }
+        let (_renewals, mut renewed) = watch::channel(0);
+        let (_halting, mut stop) = watch::channel(false);
+        let (over, _ending) = watch::channel(false);
+        let broken = async { End::Failed(Text::same("broken")) };
+        assert!(matches!(go_over(broken, &mut renewed, &mut stop, &over).await, End::Failed(_)));
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::net::UdpSocket;
 
-use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::control::{self, CallError};
-use seinhuis_shell::lang::Text;
-use seinhuis_shell::{answer, clock, files, keys, tls};
+use seinhuis_shell::lang::{Lang, Text};
+use seinhuis_shell::{answer, clock, files, keys, renewal};
 use serde_json::{Value, json};
 
 use super::request::{Request, ask};
@@ -26,7 +26,8 @@ pub(super) fn config(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
 }
 
 pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
-    let answer = ask(home, &Request::Status)?;
+    let mut answer = ask(home, &Request::Status)?;
+    let ends = certificate_of(home, &mut answer);
     let number = |pointer: &str| answer.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let waiting: u64 = answer
         .get("queues")
@@ -41,12 +42,30 @@ pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
     let (logs, witnesses) = (logs(&answer), witnesses(&answer));
     ui.answer(
         &Text::new(
-            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}{}{}", frozen.nl, over.nl, logs.nl, witnesses.nl),
-            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}{}{}", frozen.en, over.en, logs.en, witnesses.en),
+            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}{}{}{}", frozen.nl, over.nl, logs.nl, witnesses.nl, ends.nl),
+            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}{}{}{}", frozen.en, over.en, logs.en, witnesses.en, ends.en),
         ),
         &answer,
     );
     Ok(Outcome::Done)
+}
+
+/// When certificate and revocation list end, put into the answer, and as a line.
+fn certificate_of(home: &Home, answer: &mut Value) -> Text {
+    let by_itself = home.load_config().is_ok_and(|config| config.renewal.is_on());
+    let renewing = answer.as_object_mut().and_then(|object| object.remove("renewing"));
+    let Ok(ends) = home.load_grant().and_then(|grant| renewal::value(&grant, by_itself, renewing.as_ref()))
+    else {
+        return Text::same("");
+    };
+    let line = Text::new(
+        format!("\nCertificaat {}.", renewal::row(&ends, Lang::Nl)),
+        format!("\nCertificate {}.", renewal::row(&ends, Lang::En)),
+    );
+    if let Some(object) = answer.as_object_mut() {
+        object.insert("certificate".into(), ends);
+    }
+    line
 }
 
 /// What there is to say of the logs: a year that is not begun, the last whole self-check, what it found.
@@ -206,7 +225,6 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
                 }),
         ),
         (Text::new("Certificaat", "Certificate"), certificate(home, now)),
-        (Text::new("Intrekkingslijst", "Revocation list"), revocation(home, now)),
     ];
     let config = home.load_config();
     findings.push((
@@ -236,46 +254,31 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
     if wrong == 0 { Outcome::Done } else { Outcome::No }
 }
 
-fn days_left(end: Timestamp, now: Timestamp) -> u64 {
-    end.since(now).0 / Span::days(1).0
-}
-
+/// Whether certificate and revocation list are this broker's and last.
 fn certificate(home: &Home, now: Timestamp) -> Result<Text, Complaint> {
     let grant = home.load_grant()?;
-    grant.identity(&keys::load_tls(&home.tls_key())?)?;
-    if grant.not_after <= now {
-        return Err(Complaint::usage(
-            Text::new("Het certificaat is verlopen.", "The certificate has expired."),
-            Text::new(
-                "Vraag vernieuwing aan bij de CA (seinhuis-certs renew).",
-                "Ask the CA for renewal (seinhuis-certs renew).",
+    home.identity(&grant)?;
+    let by_itself = home.load_config().is_ok_and(|config| config.renewal.is_on());
+    let advice = if by_itself {
+        Text::new(
+            "Kijk met `seinhuis-broker status` wat er misgaat, en bel de beheerder van de CA.",
+            "See with `seinhuis-broker status` what goes wrong, and call the CA's operator.",
+        )
+    } else {
+        Text::new(
+            format!(
+                "Maak een aanvraag (seinhuis-broker renew), laat de CA vernieuwen (seinhuis-certs renew) en zet het antwoord neer als {}. Zet een verse lijst (seinhuis-certs crl) neer als {}.",
+                home.grant().display(),
+                home.crl().display()
             ),
-        ));
-    }
-    let days = days_left(grant.not_after, now);
-    Ok(Text::new(format!("nog {days} dagen geldig"), format!("valid for {days} more days")))
-}
-
-fn revocation(home: &Home, now: Timestamp) -> Result<Text, Complaint> {
-    let trust = home.load_grant()?.trust()?;
-    let mut end = Timestamp(u64::MAX);
-    for crl in &trust.crls {
-        end = end.min(tls::crl_next_update(crl)?);
-    }
-    if end <= now {
-        return Err(Complaint::usage(
-            Text::new(
-                "De intrekkingslijst is verlopen: niemand kan verbinden.",
-                "The revocation list has expired: nobody can connect.",
+            format!(
+                "Make a request (seinhuis-broker renew), have the CA renew (seinhuis-certs renew) and put its answer at {}. Put a fresh list (seinhuis-certs crl) at {}.",
+                home.grant().display(),
+                home.crl().display()
             ),
-            Text::new(
-                format!("Maak een nieuwe (seinhuis-certs crl) en zet die neer als {}.", home.crl().display()),
-                format!("Make a new one (seinhuis-certs crl) and put it at {}.", home.crl().display()),
-            ),
-        ));
-    }
-    let days = days_left(end, now);
-    Ok(Text::new(format!("nog {days} dagen geldig"), format!("valid for {days} more days")))
+        )
+    };
+    renewal::finding(&grant, by_itself, now, &advice)
 }
 
 fn running(home: &Home, config: &Config) -> Result<Text, Complaint> {

@@ -11,7 +11,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::enrolment::{Applicant, make_request};
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::{clock, grant, keys};
+use seinhuis_shell::{clock, grant, keys, renewal};
 use serde_json::json;
 
 use crate::config::{COMPLETE_SAMPLE, Config};
@@ -69,6 +69,34 @@ pub(super) fn init(home: &Home, init: &Init, ui: Ui) -> Result<Outcome, Complain
             ),
         ),
         &json!({ "home": home.dir(), "request": request_file, "fingerprint": fingerprint }),
+    );
+    Ok(Outcome::Done)
+}
+
+pub(super) fn renew(home: &Home, request: Option<&Path>, ui: Ui) -> Result<Outcome, Complaint> {
+    let config = home.load_config()?;
+    let grant = home.load_grant()?;
+    home.renewal().settle(&grant)?;
+    let (signing, tls) = (keys::load_signing(&home.signing_key())?, home.renewal().next_key()?);
+    let hosts = renewal::hosts(&grant)?;
+    let applicant = Applicant { kind: NodeKind::Broker, oin: config.oin, name: &grant.name, hosts: &hosts };
+    let bytes = make_request(&applicant, &signing, &tls, clock::now())?;
+    let path = request.map_or_else(|| home.dir().join("broker-renewal.cose"), Path::to_path_buf);
+    files::write(&path, &bytes, Existing::Replace)?;
+    let (file, answer) = (path.display(), home.grant());
+    let fingerprint = grant::fingerprint(&bytes);
+    ui.answer(
+        &Text::new(
+            format!(
+                "Aanvraag voor de partnerschaps-CA: {file}\nLaat de CA vernieuwen (seinhuis-certs renew) en zet het antwoord neer als {}; een broker die draait neemt het vanzelf over.",
+                answer.display()
+            ),
+            format!(
+                "Request for the partnership CA: {file}\nHave the CA renew (seinhuis-certs renew) and put its answer at {}; a running broker takes it over by itself.",
+                answer.display()
+            ),
+        ),
+        &json!({ "request": path, "fingerprint": fingerprint }),
     );
     Ok(Outcome::Done)
 }

@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::covenants;
+use seinhuis_shell::{covenants, sealing};
 
 use crate::home::Home;
 
@@ -40,6 +40,15 @@ struct Args {
 enum Command {
     /// Make the folder: configuration, keys and the request for a certificate
     Init(init::Init),
+    /// Make a request for the next certificate, for a partnership without a renewal service
+    Renew {
+        /// Where to write it instead of broker-renewal.cose in the folder
+        #[arg(long)]
+        request: Option<PathBuf>,
+    },
+    /// The private keys: seal, unseal
+    #[command(subcommand)]
+    Key(Key),
     /// Run the broker
     Run(run::Run),
     /// Partners: add, list, revoke
@@ -77,6 +86,14 @@ enum Command {
     CheckConfig,
     /// Explain the whole set-up: what is right, what is wrong, what to do
     Doctor,
+}
+
+#[derive(Debug, Subcommand)]
+enum Key {
+    /// Seal every private key of the folder with a passphrase: docs/certificates.md. Stop the program first
+    Seal,
+    /// Take the passphrase off the keys again
+    Unseal,
 }
 
 #[derive(Debug, Subcommand)]
@@ -169,13 +186,16 @@ enum Log {
 
 /// Runs the program; the first of `args` is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    cli::main(args, |args: &Args| args.common, dispatch)
+    cli::main(args, |args: &Args| args.common.clone(), dispatch)
 }
 
 fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
     let home = Home::new(&args.home);
     match args.command {
         Command::Init(init) => init::init(&home, &init, ui),
+        Command::Renew { request } => init::renew(&home, request.as_deref(), ui),
+        Command::Key(Key::Seal) => sealing::seal_folder(&home.keys(), ui),
+        Command::Key(Key::Unseal) => sealing::unseal_folder(&home.keys(), ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Partner(Partner::Add { request, fingerprint }) => {
             partner::add(&home, &request, &fingerprint, ui)

@@ -215,6 +215,7 @@ async fn status(service: &Service) -> Result<Value, Complaint> {
     let watch = show(service, service.command(Command::Witnesses).await?);
     if let Some(object) = value.as_object_mut() {
         object.insert("witnesses".into(), watch);
+        object.insert("renewing".into(), service.renewing.get().to_json());
     }
     Ok(value)
 }

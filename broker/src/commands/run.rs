@@ -13,7 +13,7 @@ use seinhuis_shell::control::Control;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::http::Http;
 use seinhuis_shell::lang::Text;
-use tokio::signal::unix::{SignalKind, signal};
+use seinhuis_shell::renewal::Renewer;
 use tokio::sync::watch;
 
 use super::request::{Request, serve};
@@ -61,6 +61,12 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
                 tracing::info!(%address, "the logs are published over HTTP");
                 tokio::spawn(publication.run());
             }
+            if config.renewal.is_on() {
+                // What it takes in is seen by who watches the files, below.
+                let (live, renewed) = (service.renewing.clone(), watch::Sender::new(0));
+                let renewer = Renewer::new(home.renewal(), &config.renewal, live, renewed)?;
+                tokio::spawn(renewer.run(stopping.clone()));
+            }
             let watching = tokio::spawn({
                 let (server, stopping) = (Arc::clone(&server), stopping.clone());
                 async move { server.watch(stopping).await }
@@ -70,14 +76,14 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             let engine = service.engine.clone();
             tokio::select! {
                 () = engine.stopped() => {}
-                () = asked_to_stop() => tracing::info!("stopping"),
+                () = cli::asked_to_stop() => tracing::info!("stopping"),
             }
             started.abort();
             _ = stop.send(true);
             _ = tokio::join!(watching, answering);
             tokio::select! {
                 () = server.stop() => {}
-                () = asked_to_stop() => tracing::warn!("asked again to stop: not waiting for partners any more"),
+                () = cli::asked_to_stop() => tracing::warn!("asked again to stop: not waiting for partners any more"),
             }
             // The last entry, after all that was still accepted. An engine that stopped by itself records no more.
             _ = service.command(Command::Stopping).await;
@@ -147,14 +153,6 @@ async fn answer_commands(control: Control, service: Service, mut stopping: watch
             _ = stopping.changed().await;
         })
         .await;
-}
-
-async fn asked_to_stop() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 /// The engine stopped by itself.

@@ -166,6 +166,7 @@ impl Server {
     /// A sentence naming certificate, address or key that cannot be used.
     pub fn start(home: &Home, config: &Config, service: Service) -> Result<Self, Complaint> {
         let grant = home.load_grant()?;
+        home.renewal().settle(&grant)?;
         let socket = quic::socket(config.listen).map_err(|error| {
             Complaint::io(Doing::Socket, std::path::Path::new(&config.listen.to_string()), &error)
         })?;
@@ -219,6 +220,7 @@ impl Server {
     /// A sentence when the files cannot be used; what was in use stays in use.
     pub async fn reload(&self) -> Result<usize, Complaint> {
         let grant = self.home.load_grant()?;
+        self.home.renewal().settle(&grant)?;
         let revoked = tls::revoked_serials(&grant.trust()?)?;
         let fresh = server_config(&self.home, &self.config, &grant)?;
         if let Some(tcp) = &self.tcp {
@@ -287,8 +289,7 @@ impl Server {
 
 /// The TLS of every transport.
 fn server_tls(home: &Home, config: &Config, grant: &Grant) -> Result<rustls::ServerConfig, Complaint> {
-    let key = keys::load_tls(&home.tls_key())?;
-    let identity: Identity = grant.identity(&key)?;
+    let identity: Identity = home.identity(grant)?;
     let trust: Trust = grant.trust()?;
     tls::server_config(&identity, &trust, config.transport.key_exchange)
 }

@@ -72,6 +72,7 @@ pub const TARGETS: &[Target] = &[
     ("receipt_file", log::receipt_file),
     ("rotation", rotation::rotation),
     ("schema", covenant::schema),
+    ("sealed_key", shell::sealed_key),
     ("sign1", packet::sign1),
     ("succession", answers::succession),
     ("tile", log::tile),

@@ -11,6 +11,7 @@ use seinhuis_broker::config::{COMPLETE_SAMPLE, Config};
 use seinhuis_certs::ledger::Ledger;
 use seinhuis_certs::request::Proved;
 use seinhuis_shared::enrol::{EnrolRequest, NodeKind};
+use seinhuis_shared::sealed_key::{self, SealedKey};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::config;
@@ -109,7 +110,7 @@ pub fn agent_config(data: &[u8]) -> bool {
 fn toml(config: &AgentConfig) -> String {
     // JSON's escapes are TOML's; only this character has to be escaped in TOML alone.
     let text = |text: &str| Value::from(text).to_string().replace('\u{7f}', "\\u007f");
-    let AgentConfig { oin, name, transport, telemetry, store, ldv } = config;
+    let AgentConfig { oin, name, transport, telemetry, store, ldv, renewal } = config;
     let kx = match transport.key_exchange {
         tls::Kx::Hybrid => "hybrid",
         tls::Kx::X25519 => "x25519",
@@ -117,7 +118,7 @@ fn toml(config: &AgentConfig) -> String {
     format!(
         "oin = {}\nname = {}\n\
          [transport]\nbroker = {}\nbind = \"{}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {}\n\
-         [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\n{}",
+         [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\n[renewal]\nservice = {}\n{}",
         text(oin.as_str()),
         text(name),
         text(&transport.broker),
@@ -127,6 +128,7 @@ fn toml(config: &AgentConfig) -> String {
         telemetry.json,
         store.segment_mib,
         store.index_interval_ms,
+        text(&renewal.service),
         ldv_toml(ldv, text),
     )
 }
@@ -196,6 +198,17 @@ fn consistent(ledger: &Ledger) {
     assert_eq!(nodes, all, "a node is left out");
 }
 
+/// A private key file that is sealed with a passphrase: what it may ask of memory is bounded before anything is derived.
+pub fn sealed_key(data: &[u8]) -> bool {
+    let parsed = SealedKey::parse(data);
+    if let Ok(key) = &parsed {
+        assert_eq!(key.to_file(), data, "reads back otherwise");
+        assert!(key.cost.is_bearable() && data.len() <= sealed_key::FILE_MAX, "out of bounds");
+        assert!(SealedKey::is(data), "read, yet not one");
+    }
+    parsed.is_ok()
+}
+
 /// A certificate, a revocation list, and both as PEM text.
 pub fn certificate(data: &[u8]) -> bool {
     let peer = tls::peer(&[CertificateDer::from(data)]);
@@ -204,7 +217,11 @@ pub fn certificate(data: &[u8]) -> bool {
     }
     let end = tls::crl_next_update(&CertificateRevocationListDer::from(data));
     end.err().iter().for_each(readable);
+    assert!(tls::hosts(&CertificateDer::from(data)).len() <= data.len(), "more out than in");
     let Ok(text) = core::str::from_utf8(data) else { return peer.is_ok() };
+    if let Ok(newer) = tls::newer_crl(text.to_owned(), text.to_owned()) {
+        assert_eq!(newer, text, "neither of the two");
+    }
     let certificates = tls::certificates(text);
     match &certificates {
         Ok(all) => assert!(!all.is_empty(), "no certificate"),

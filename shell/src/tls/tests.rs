@@ -70,6 +70,11 @@ impl Ca {
     }
 
     fn leaf(&self, leaf: &Leaf<'_>) -> (String, TlsKey) {
+        let key = TlsKey::generate().unwrap();
+        (self.certify(leaf, &key), key)
+    }
+
+    fn certify(&self, leaf: &Leaf<'_>, key: &TlsKey) -> String {
         let mut params = CertificateParams::new([]).unwrap();
         params.distinguished_name = DistinguishedName::new();
         for (kind, text) in leaf.subject {
@@ -79,8 +84,7 @@ impl Ca {
         params.subject_alt_names = vec![SanType::DnsName(HOST.try_into().unwrap())];
         (params.not_before, params.not_after) = (at(leaf.days.0), at(leaf.days.1));
         params.serial_number = Some(SerialNumber::from_slice(&[leaf.serial]));
-        let key = TlsKey::generate().unwrap();
-        (params.signed_by(key.pair(), &self.issuer).unwrap().pem(), key)
+        params.signed_by(key.pair(), &self.issuer).unwrap().pem()
     }
 
     fn node(&self, leaf: &Leaf<'_>) -> Identity {
@@ -119,6 +123,28 @@ impl Ca {
 
     fn trust(&self) -> Trust {
         Trust::new(&self.cert.pem(), &self.crl(&[], 30)).unwrap()
+    }
+
+    /// Its own certificate.
+    pub(crate) fn pem(&self) -> String {
+        self.cert.pem()
+    }
+
+    /// A revocation list until so many days from [`NOW`].
+    pub(crate) fn list(&self, revoked: &[u8], last_day: i64) -> String {
+        self.crl(revoked, last_day)
+    }
+
+    /// An agent's certificate for this key, until so many days from [`NOW`].
+    pub(crate) fn agent(&self, oin: &str, key: &TlsKey, days: i64) -> String {
+        let subject = [(serial_number(), oin)];
+        self.certify(&Leaf { subject: &subject, days: (-1, days), ..Leaf::default() }, key)
+    }
+
+    /// A broker's.
+    pub(crate) fn broker(&self, oin: &str, key: &TlsKey, days: i64) -> String {
+        let (subject, usage) = ([(serial_number(), oin)], ExtendedKeyUsagePurpose::ServerAuth);
+        self.certify(&Leaf { subject: &subject, usage, days: (-1, days), ..Leaf::default() }, key)
     }
 
     /// A grant for an agent with this OIN, and its TLS key.

@@ -36,6 +36,11 @@ struct Letter {
     signer: SigningKey,
 }
 
+/// The municipality's prekeys, as a sender has them.
+fn bundle_of_town(broker: &Broker) -> PrekeyBundle {
+    PrekeyBundle::verify(&broker.bundles[&oin(1)], &oin(1), &[signer(1).public()]).unwrap()
+}
+
 /// Youth work's own data.
 fn own() -> Provenance {
     Provenance::own(oin(3), Handling::Partners)
@@ -43,9 +48,11 @@ fn own() -> Provenance {
 
 impl Letter {
     fn to_town(broker: &Broker, id: u8) -> Self {
+        Self::under(bundle_of_town(broker).usable(NOW).unwrap().public.clone(), id)
+    }
+
+    fn under(key: PrekeyPublic, id: u8) -> Self {
         let prepared = prepare(Node::new(3).core.agreed(), oin(3), &signal(id), NOW).unwrap();
-        let bundle = PrekeyBundle::verify(&broker.bundles[&oin(1)], &oin(1), &[signer(1).public()]).unwrap();
-        let key = bundle.usable(NOW).unwrap().public.clone();
         let context = Context {
             version: VERSION,
             msg_id: MsgId([id; 16]),
@@ -357,6 +364,54 @@ fn a_prekey_is_good_until_its_end_and_its_packets_for_as_long_as_they_are_valid(
     };
     assert_eq!(try_at(1, end), 0);
     assert_eq!(try_at(2, end.plus(Span::minutes(6))), Refusal::NoPrekey.number());
+}
+
+/// Seventy-five days, three packets a day, each sealed with the prekey of its moment and delivered at once, some days
+/// later, or on the last day it is valid.
+#[test]
+fn over_many_epochs_no_packet_comes_too_late_for_its_key_and_no_key_outlives_its_packets() {
+    let (mut broker, [mut town, ..]) = partnership();
+    let hour = |number: u64| after(Span::hours(number));
+    let (mut waiting, mut ends) =
+        (std::collections::BTreeMap::<u64, Vec<(Vec<u8>, Timestamp)>>::new(), Vec::new());
+    let (mut sent, mut received, mut most) = (0_u8, 0, 0);
+    for now in 0..24 * 110 {
+        town.step([Input::Tick], hour(now));
+        if now % 24 == 0 {
+            town.step([Input::Disconnected], hour(now));
+            broker.connect(&mut town, hour(now));
+        }
+        if now % 8 == 3 && now < 24 * 75 {
+            let bundle = bundle_of_town(&broker);
+            let prekey = bundle.usable(hour(now)).unwrap();
+            let mut letter = Letter::under(prekey.public.clone(), sent);
+            (letter.context.issued, letter.context.expires) = (hour(now), hour(now).plus(Span::days(30)));
+            ends.push((prekey.public.id(), prekey.destroy_at()));
+            let later = [0, 24 * 9, 24 * 30 - 1][usize::from(sent % 3)];
+            waiting.entry(now + later).or_default().push((letter.sealed(), hour(now)));
+            sent += 1;
+        }
+        for (bytes, issued) in waiting.remove(&now).into_iter().flatten() {
+            let offered = broker.offer(&bytes, oin(1), issued);
+            let outcomes: Vec<_> =
+                offer(&mut town, &offered, hour(now)).iter().map(|one| one.outcome).collect();
+            assert_eq!(outcomes, [0], "hour {now}");
+            received += 1;
+        }
+        let held = |id: &seinhuis_shared::ids::PrekeyId| {
+            town.rows.contains_key(&(crate::rows::table::OWN_PREKEY, id.0.to_vec()))
+        };
+        for (id, end) in &ends {
+            assert!(!held(id) || hour(now) < *end, "a private half past its time at hour {now}");
+        }
+        most = most.max(town.rows.keys().filter(|(of, _)| *of == crate::rows::table::OWN_PREKEY).count());
+    }
+    assert_eq!((sent, received), (225, 225));
+    assert!(
+        ends.iter().all(|(id, _)| !town.rows.contains_key(&(crate::rows::table::OWN_PREKEY, id.0.to_vec())))
+    );
+    assert!(most <= 34, "{most} private halves at one time");
+    assert_eq!(town.alarms(), []);
 }
 
 #[test]

@@ -55,9 +55,16 @@ fn the_next_epoch_is_published_a_day_ahead_and_the_old_key_destroyed_in_time() {
     assert!(gone > day(1).plus(TTL_MAX));
     town.step([Input::Tick], Timestamp(gone.0 - 1));
     assert!(town.rows.contains_key(&(table::OWN_PREKEY, first.prekeys[0].public.id().0.to_vec())));
+    assert_eq!(town.core.to_overwrite(), None);
     town.step([Input::Tick], gone);
     assert!(!town.rows.contains_key(&(table::OWN_PREKEY, first.prekeys[0].public.id().0.to_vec())));
     assert!(own_keys(&town) >= before, "newer keys stay");
+    // What the store's files still hold of it is to be overwritten.
+    let ticket = town.core.to_overwrite().unwrap();
+    town.step([Input::Overwritten(ticket - 1)], gone);
+    assert_eq!(town.core.to_overwrite(), Some(ticket), "an earlier round did not cover it");
+    town.step([Input::Overwritten(ticket)], gone);
+    assert_eq!(town.core.to_overwrite(), None);
     broker.connect(&mut town, gone);
 }
 

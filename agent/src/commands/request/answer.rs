@@ -198,7 +198,10 @@ async fn show(agent: &AgentHandle, look: Look) -> Result<Value, Complaint> {
         agent.look_at(field("CASE", case)?);
     }
     let (link, asked) = (agent.link(), look.clone());
-    let value = agent.query(move |view| see(view, &look, Some(&link))).await??;
+    let mut value = agent.query(move |view| see(view, &look, Some(&link))).await??;
+    if let (Look::Status, Some(object)) = (&asked, value.as_object_mut()) {
+        object.insert("renewing".into(), agent.renewing().to_json());
+    }
     if let Some(position) = handed_out(&asked, &value) {
         say(agent, Say::Read(position)).await?;
     }

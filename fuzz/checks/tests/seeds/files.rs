@@ -20,6 +20,7 @@ use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::agreement::{Cast, Word};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
 use seinhuis_shared::rotation::Rotated;
+use seinhuis_shared::sealed_key::{Cost, NONCE, SALT, SealedKey};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::Decided;
 use seinhuis_shell::grant::{BrokerCard, CardFormat, Grant, GrantFormat, Kind};
@@ -321,6 +322,17 @@ fn authority() -> [String; 3] {
     [ca_pem, leaf_pem, list.signed_by(&issuer).unwrap().pem().unwrap()]
 }
 
+fn sealed_keys() -> Vec<Seed> {
+    let good = SealedKey { cost: Cost::DEFAULT, salt: [1; SALT], nonce: [2; NONCE], sealed: vec![3; 135] };
+    let with = |cost| SealedKey { cost, ..good.clone() }.to_file();
+    vec![
+        ok("sealed_key", "default", good.to_file()),
+        no("sealed_key", "much-memory", with(Cost { memory_kib: 1 << 30, ..Cost::DEFAULT })),
+        no("sealed_key", "no-passes", with(Cost { passes: 0, ..Cost::DEFAULT })),
+        no("sealed_key", "cut", cut(&good.to_file())),
+    ]
+}
+
 fn grants() -> Vec<Seed> {
     let [ca, chain, crl] = authority();
     let leaf = tls::certificates(&chain).unwrap().remove(0);
@@ -391,5 +403,8 @@ fn settings() -> Vec<Seed> {
 }
 
 pub(super) fn all() -> Vec<Seed> {
-    [journal(), agent_rows(), broker_rows(), grants(), settings()].into_iter().flatten().collect()
+    [journal(), agent_rows(), broker_rows(), grants(), sealed_keys(), settings()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
