@@ -411,7 +411,6 @@ fn over_many_epochs_no_packet_comes_too_late_for_its_key_and_no_key_outlives_its
         ends.iter().all(|(id, _)| !town.rows.contains_key(&(crate::rows::table::OWN_PREKEY, id.0.to_vec())))
     );
     assert!(most <= 34, "{most} private halves at one time");
-    assert_eq!(town.alarms(), []);
 }
 
 #[test]
