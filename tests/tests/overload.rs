@@ -1,6 +1,5 @@
 //! Overload with real processes, bounded: one floods, another does not read, the rest notice nothing they could be lost by.
 //! The long run is the command `overload`; what is asserted here is counted, not timed.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod common;
 
