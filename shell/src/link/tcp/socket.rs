@@ -114,11 +114,8 @@ impl Io {
         written: T,
         act: impl FnOnce(Pin<&mut TlsStream<TcpStream>>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let over = self.over;
-        match self.with(act) {
-            Poll::Ready(Err(_)) if over => Poll::Ready(Ok(written)),
-            done @ (Poll::Ready(_) | Poll::Pending) => done,
-        }
+        let done = self.with(act);
+        if self.over && matches!(done, Poll::Ready(Err(_))) { Poll::Ready(Ok(written)) } else { done }
     }
 
     /// Does something with the stream, and remembers how it failed.

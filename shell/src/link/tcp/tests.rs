@@ -26,14 +26,14 @@ async fn meet(alpn: &[&[u8]]) -> (Result<Connection, Closed>, Result<Connection,
     let (client, server) = with_alpn(alpn);
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
-    let agent = async {
+    let agent = Box::pin(async {
         let socket = TcpStream::connect(address).await.unwrap();
         connect(socket, client, HOST).await.map(Connection::from)
-    };
-    let broker = async {
+    });
+    let broker = Box::pin(async {
         let (socket, _) = listener.accept().await.unwrap();
         accept(socket, server).await.map(Connection::from)
-    };
+    });
     tokio::time::timeout(PATIENCE, async { tokio::join!(agent, broker) }).await.unwrap()
 }
 
@@ -232,7 +232,7 @@ async fn what_is_no_tls_is_no_connection() {
         socket.write_all(said).await.unwrap();
         socket.shutdown().await.unwrap();
         let (there, _) = listener.accept().await.unwrap();
-        assert!(soon(accept(there, Arc::clone(&server))).await.is_err(), "{said:?}");
+        assert!(soon(Box::pin(accept(there, Arc::clone(&server)))).await.is_err(), "{said:?}");
     }
 }
 
