@@ -35,6 +35,13 @@ impl World {
                 Some(stage) => open.push(format!("{id} is {stage}")),
             }
         }
+        for agent in self.agents.iter().filter_map(|agent| agent.core.as_ref()) {
+            let corrections = agent.status(self.now).corrections_open;
+            if corrections > 0 {
+                open.push(format!("{} has {corrections} corrections that are not confirmed", agent.oin()));
+            }
+        }
+        open.extend(self.insisted());
         open
     }
 
@@ -67,7 +74,7 @@ impl World {
             Oracle::inbox(&agent.disk.live)?;
             inboxes.insert(agent.oin, agent.good()?);
         }
-        self.summary.entries = self.broker.log.entries.len();
+        self.summary.entries = self.broker.logs.count();
         self.summary.ended = self.oracle.ended();
         for message in &self.messages {
             let id = message.request.msg_id;

@@ -48,6 +48,11 @@ impl Forger {
         }
     }
 
+    /// What was overheard last.
+    pub(super) const fn heard(&self) -> Option<&Arc<[u8]>> {
+        self.heard.as_ref()
+    }
+
     /// A packet to submit as partner 4, and whether it may never be accepted from anybody.
     pub(super) fn make(
         &self,

@@ -12,10 +12,14 @@ mod disk;
 mod ends;
 mod faults;
 mod forger;
+mod link;
+mod log;
 mod net;
 mod oracle;
+mod people;
 mod scenario;
 mod traffic;
+mod wire;
 mod world;
 
 pub use oracle::{Broken, Oracle, Violation};

@@ -1,0 +1,270 @@
+//! What people at the partners and the operator want, besides sending messages.
+
+use std::sync::Arc;
+
+use seinhuis_agent_core::{CorrectRequest, CorrectionKind, Core, Ground, Input, Rejection, Release};
+use seinhuis_broker_core::{Command, CommandId, Input as ToBroker};
+use seinhuis_shared::case::Act;
+use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::covenant::{Compiled, Step};
+use seinhuis_shared::ids::MsgId;
+use seinhuis_shared::signing::SigningKey;
+
+use super::agent::{self, Job};
+use super::cast;
+use super::disk::State;
+use super::oracle::Violation;
+use super::scenario::Fault;
+use super::world::{Event, Node, World};
+
+/// Tokens from here on are of deeds, below of pushes.
+const DEEDS: u64 = 1 << 32;
+/// How often somebody tries again what was refused.
+const TRIES: u32 = 20;
+
+/// Something that a person at a partner wants done.
+#[derive(Debug, Clone)]
+pub(super) enum Deed {
+    /// Takes an own message back.
+    TakeBack(MsgId),
+    /// Says that an own message is wrong, or withdraws it.
+    Correct(MsgId, CorrectionKind),
+    /// Decides about an own message that waits for release.
+    Release(MsgId, bool),
+    /// Has taken over what stands at this position of the inbox.
+    Consume(u64),
+    /// Has the body at this position of the inbox erased.
+    Erase(u64),
+    /// Gives up the signing key for another.
+    Rotate,
+    /// Begins the case, or moves it on.
+    Move(Option<Step>),
+    /// Proposes a version of the covenant.
+    Propose(Arc<Compiled>),
+    /// Accepts it.
+    Accept(Arc<Compiled>),
+}
+
+impl Deed {
+    /// As the core is told, with what it needs of the store; none for a message that is not there.
+    pub(super) fn input(self, token: u64, core: &Core, store: &State) -> Option<Input> {
+        let sent = |about: &MsgId| {
+            let (position, _) = core.find(about)?;
+            agent::outbox_row(store, position).map(Box::new)
+        };
+        Some(match self {
+            Self::TakeBack(about) => {
+                Input::TakeBack { token, about, reason: "vergissing".into(), sent: sent(&about) }
+            }
+            Self::Correct(about, kind) => {
+                let body = correction(about, kind);
+                let request = CorrectRequest { about, kind, body, sent: sent(&about) };
+                Input::Correct { token, request: Box::new(request) }
+            }
+            Self::Release(msg_id, approved) => {
+                let (role, reason) = ("wijkagent".into(), "gezien".into());
+                Input::Release { token, release: Release { msg_id, approved, role, reason } }
+            }
+            Self::Consume(position) => {
+                let row = Box::new(agent::inbox_row(store, position)?);
+                Input::Consume { token, position, row }
+            }
+            Self::Erase(position) => Input::Erase { token, position, ground: Ground::Subject },
+            Self::Rotate => Input::Rotate { token, urgent: false },
+            Self::Move(step) => {
+                Input::Decide { token, case: cast::CASE, act: step.map(Act::Step), covenant: None }
+            }
+            Self::Propose(compiled) => Input::Propose { token, compiled },
+            Self::Accept(compiled) => {
+                Input::Speak { token, hash: compiled.hash(), word: Word::Accept, reason: String::new() }
+            }
+        })
+    }
+
+    /// Whether it is tried until it is done, because others wait for it.
+    const fn insists(&self) -> bool {
+        matches!(self, Self::Rotate | Self::Move(_) | Self::Propose(_) | Self::Accept(_))
+    }
+}
+
+/// The body of a correction or withdrawal.
+fn correction(about: MsgId, kind: CorrectionKind) -> Vec<u8> {
+    let body = match kind {
+        CorrectionKind::Correction => serde_json::json!({
+            "bericht": about.to_string(),
+            "velden": ["/periode"],
+            "reden": "onjuist",
+            "toelichting": "Verkeerd opgeschreven.",
+        }),
+        CorrectionKind::Withdrawal => serde_json::json!({
+            "bericht": about.to_string(),
+            "reden": "onrechtmatig",
+            "toelichting": "Had niet verstuurd mogen worden.",
+        }),
+    };
+    body.to_string().into_bytes()
+}
+
+/// A deed and how far it is.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    agent: usize,
+    deed: Deed,
+    /// Whether the agent has it and has not said what became of it.
+    asked: bool,
+    done: bool,
+    tries: u32,
+}
+
+impl World {
+    /// Somebody will want this, so many milliseconds from now.
+    pub(super) fn want(&mut self, wait: u64, agent: usize, deed: Deed) {
+        self.wanted.push(Wanted { agent, deed, asked: false, done: false, tries: 0 });
+        self.after(wait, Event::Deed(self.wanted.len() - 1));
+    }
+
+    pub(super) fn deed(&mut self, at: usize) {
+        let wanted = &mut self.wanted[at];
+        if wanted.done || wanted.asked {
+            return;
+        }
+        let (agent, deed) = (wanted.agent, wanted.deed.clone());
+        if self.agents[agent].core.is_none() {
+            let wait = self.tick_length();
+            self.after(wait, Event::Deed(at));
+            return;
+        }
+        self.wanted[at].asked = true;
+        if matches!(deed, Deed::Rotate) && self.agents[agent].next.is_none() {
+            let seed = self.dice.bytes();
+            self.agents[agent].next = Some(SigningKey::from_seed(&seed));
+        }
+        let token = DEEDS + u64::try_from(at).unwrap_or_default();
+        self.give(agent, Job::Deed(token, deed));
+    }
+
+    /// What an agent answers to who wanted something.
+    pub(super) fn heed(&mut self, agent: usize, answers: Vec<(u64, Result<(), Rejection>)>) {
+        for (token, answer) in answers {
+            let at = token.checked_sub(DEEDS).and_then(|at| usize::try_from(at).ok());
+            let Some((at, wanted)) = at.and_then(|at| Some((at, self.wanted.get_mut(at)?))) else { continue };
+            debug_assert_eq!(wanted.agent, agent);
+            wanted.asked = false;
+            wanted.tries += 1;
+            let counts = match (&answer, &wanted.deed) {
+                (Err(_), deed) => {
+                    wanted.done = wanted.tries >= TRIES && !deed.insists();
+                    let wait = self.dice.between(2000, 10_000) * self.pace();
+                    self.after(wait, Event::Deed(at));
+                    continue;
+                }
+                (Ok(()), Deed::Move(_)) => "decisions about a case",
+                (Ok(()), Deed::Propose(_) | Deed::Accept(_)) => "words about a covenant",
+                (Ok(()), Deed::Rotate) => "rotations of a key",
+                (Ok(()), Deed::Correct(..)) => "corrections",
+                (Ok(()), Deed::Consume(_)) => "messages consumed",
+                (Ok(()), Deed::Erase(_)) => "bodies erased",
+                (Ok(()), Deed::Release(..)) => "releases decided",
+                (Ok(()), Deed::TakeBack(_)) => "messages taken back",
+            };
+            wanted.done = true;
+            *self.summary.faults.entry(counts).or_default() += 1;
+        }
+    }
+
+    /// Who wanted something of an agent that died says it again.
+    pub(super) fn want_again(&mut self, agent: usize, wait: u64) {
+        for at in 0..self.wanted.len() {
+            let wanted = &mut self.wanted[at];
+            if wanted.agent == agent && wanted.asked {
+                wanted.asked = false;
+                self.after(wait, Event::Deed(at));
+            }
+        }
+    }
+
+    /// Something good came in at a recipient.
+    pub(super) fn received(&mut self, agent: usize, position: u64) {
+        let wait = self.dice.between(100, 30_000) * self.pace();
+        if self.has(Fault::Consume) && self.dice.percent(50) {
+            self.want(wait, agent, Deed::Consume(position));
+        } else if self.has(Fault::Erase) && self.dice.percent(20) {
+            self.want(wait, agent, Deed::Erase(position));
+        }
+    }
+
+    /// What is wanted of a message of an agent, that is pushed after so many milliseconds.
+    pub(super) fn plan_message(&mut self, agent: usize, id: MsgId, pushed: u64, named: bool) {
+        if self.has(Fault::TakeBack) && self.dice.percent(20) {
+            let later = pushed + self.dice.between(10, 20_000) * self.pace();
+            self.want(later, agent, Deed::TakeBack(id));
+        }
+        if self.has(Fault::Correct) && self.dice.percent(20) {
+            let withdrawal = self.dice.percent(50);
+            let kind = if withdrawal { CorrectionKind::Withdrawal } else { CorrectionKind::Correction };
+            let later = pushed + self.dice.between(1000, 60_000) * self.pace();
+            self.want(later, agent, Deed::Correct(id, kind));
+        }
+        if named {
+            let approved = self.dice.percent(80);
+            let later = pushed + self.dice.between(1000, 60_000) * self.pace();
+            self.want(later, agent, Deed::Release(id, approved));
+        }
+    }
+
+    /// What is wanted once in a history, of so many milliseconds.
+    pub(super) fn plan_deeds(&mut self, length: u64) -> Result<(), Violation> {
+        if self.has(Fault::Case) {
+            for (part, step) in [None, Some(Step::S2A), Some(Step::S2B)].into_iter().enumerate() {
+                let part = u64::try_from(part).unwrap_or_default();
+                let wait = self.dice.between(length * part / 3, length * (part + 1) / 3);
+                self.want(wait, 0, Deed::Move(step));
+            }
+        }
+        if self.has(Fault::Rotate) {
+            for _ in 0..2 {
+                let (agent, wait) = (self.dice.between(0, 4), self.dice.between(0, length));
+                self.want(wait, usize::try_from(agent).unwrap_or_default(), Deed::Rotate);
+            }
+        }
+        if self.has(Fault::Amend) {
+            let next = cast::compiled(self.model(), 2)?;
+            let proposed = self.dice.between(0, length);
+            self.want(proposed, 0, Deed::Propose(Arc::clone(&next)));
+            for agent in 0..self.agents.len() {
+                let wait = proposed + self.dice.between(0, length);
+                self.want(wait.min(length), agent, Deed::Accept(Arc::clone(&next)));
+            }
+        }
+        if self.has(Fault::Revoke) {
+            // The municipality is party to everything: without it nothing is left to look at.
+            let number = u8::try_from(self.dice.between(2, 5)).unwrap_or(2);
+            let gone = self.dice.between(0, length);
+            let back = gone + self.dice.between(1000, length);
+            let (_, role) = cast::ROLES[usize::from(number) - 1];
+            self.after(gone, Event::Order(Command::RevokePartner { oin: cast::oin(number)? }));
+            self.after(back.min(length), Event::Order(cast::partner(number, role)?));
+        }
+        Ok(())
+    }
+
+    /// The operator gives a command, as soon as the broker runs.
+    pub(super) fn order(&mut self, command: Command) {
+        if self.runs(Node::Broker) {
+            if matches!(command, Command::RevokePartner { .. }) {
+                *self.summary.faults.entry("partners revoked and let in again").or_default() += 1;
+            }
+            self.orders.push(command.clone());
+            self.bring(ToBroker::Operator { id: CommandId(2), command });
+        } else {
+            let wait = self.tick_length();
+            self.after(wait, Event::Order(command));
+        }
+    }
+
+    /// What is still wanted and has to be done for others to go on.
+    pub(super) fn insisted(&self) -> impl Iterator<Item = String> {
+        let open = self.wanted.iter().filter(|wanted| wanted.deed.insists() && !wanted.done);
+        open.map(|wanted| format!("agent {} does not get done: {:?}", wanted.agent + 1, wanted.deed))
+    }
+}
