@@ -79,8 +79,12 @@ impl Agent {
         self.disk.open()
     }
 
-    /// Starts from what the disk holds.
-    pub(super) fn start(&mut self) -> Result<(), Violation> {
+    /// Starts from what the disk holds, and if it is forgetful without what it pinned of the log.
+    pub(super) fn start(&mut self, forgetful: bool) -> Result<(), Violation> {
+        if forgetful {
+            let trust = [table::PIN, table::WAITING, table::NOTE];
+            self.disk.live.rows.retain(|(of, _), _| !trust.contains(of));
+        }
         let state = &self.disk.live;
         let of = |of: u8| state.table(of).map(move |(key, value)| (of, key, value));
         let rows = table::ALL.into_iter().filter(|of| *of != table::BODY).flat_map(of);

@@ -41,13 +41,7 @@ pub(super) struct Broker {
 impl Broker {
     /// A broker that knows the partners, whose covenant all of them accepted; not started.
     pub(super) fn new(compiled: &Arc<Compiled>, now: Timestamp, lies: bool) -> Result<Self, Violation> {
-        let mut broker = Self {
-            core: Some(Core::new(config())),
-            disk: Disk::new(State::default(), false),
-            logs: Logs::default(),
-            inbox: Vec::new(),
-            pending: None,
-        };
+        let mut broker = Self { core: Some(Core::new(config())), ..Self::of(State::default()) };
         let command = |command| Input::Operator { id: CommandId(1), command };
         let mut inputs = vec![command(Command::LoadCovenant { compiled: Arc::clone(compiled) })];
         for (number, role) in cast::ROLES {
@@ -71,6 +65,12 @@ impl Broker {
         broker.disk = Disk::new(state, lies);
         broker.core = None;
         Ok(broker)
+    }
+
+    /// A broker with this in its store; not started.
+    pub(super) fn of(state: State) -> Self {
+        let (disk, logs) = (Disk::new(state, false), Logs::default());
+        Self { core: None, disk, logs, inbox: Vec::new(), pending: None }
     }
 
     /// Reads the disk.

@@ -57,6 +57,9 @@ impl World {
 
     /// Whether everything is settled.
     pub(super) fn look(&mut self) -> Result<bool, Violation> {
+        if self.is_crooked() {
+            return self.look_crooked();
+        }
         let Some(calm) = self.calm else { return Ok(false) };
         let open = self.open_ends();
         self.summary.settled = self.now.since(calm).0;
@@ -76,6 +79,9 @@ impl World {
         }
         self.summary.entries = self.broker.logs.count();
         self.summary.ended = self.oracle.ended();
+        if self.is_crooked() {
+            return Ok(());
+        }
         for message in &self.messages {
             let id = message.request.msg_id;
             let agent = &self.agents[message.agent];

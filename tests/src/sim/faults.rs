@@ -4,6 +4,7 @@ use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::time::Span;
 
 use super::net::{Side, Stream};
+use super::oracle::Violation;
 use super::scenario::Fault;
 use super::world::{Event, IDLE, Node, World};
 
@@ -14,15 +15,15 @@ const DAY: u64 = 86_400_000;
 
 impl World {
     /// Something goes wrong, and later something else.
-    pub(super) fn fault(&mut self) {
+    pub(super) fn fault(&mut self) -> Result<(), Violation> {
         if self.is_calm() {
-            return;
+            return Ok(());
         }
         let pace = self.pace();
         let wait = self.dice.between(500, 20_000) * pace;
         self.after(wait, Event::Fault);
         let kinds = self.scenario.faults.iter().copied().filter(|fault| fault.is_drawn());
-        let Some(fault) = self.dice.pick(&kinds.collect::<Vec<_>>()) else { return };
+        let Some(fault) = self.dice.pick(&kinds.collect::<Vec<_>>()) else { return Ok(()) };
         let agent = usize::try_from(self.dice.between(0, 4)).unwrap_or_default();
         let node = if self.dice.percent(40) { Node::Broker } else { Node::Agent(agent) };
         match fault {
@@ -65,7 +66,12 @@ impl World {
                 };
                 // The sealed packets of an agent are not mended by anybody: those are found at its next start.
                 if !disk.flip(&mut self.dice, node == Node::Broker) {
-                    return;
+                    return Ok(());
+                }
+            }
+            Fault::Crooked => {
+                for _ in 0..3 {
+                    self.cheat()?;
                 }
             }
             Fault::TakeBack
@@ -81,6 +87,7 @@ impl World {
         }
         let named = Fault::ALL.iter().find(|(own, _)| *own == fault);
         *self.summary.faults.entry(named.map_or("", |(_, name)| *name)).or_default() += 1;
+        Ok(())
     }
 
     fn partition(&mut self, agent: usize, from: u64, to: u64) {

@@ -55,7 +55,7 @@ impl World {
         if self.agents[agent].conn.is_some() || !self.runs(Node::Agent(agent)) {
             return;
         }
-        if self.cut[agent] > self.now || !self.runs(Node::Broker) {
+        if self.cut[agent] > self.now || !self.runs(Node::Broker) || !self.is_shown(agent) {
             let wait = self.dice.between(1000, PATIENCE);
             self.dial_later(agent, wait, None);
             return;

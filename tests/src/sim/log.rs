@@ -65,6 +65,11 @@ impl Log {
         consistency_proof(old, new, &self.nodes).map_err(cast::setup)
     }
 
+    /// Whether its tree of so many entries has this root.
+    pub(super) fn has(&self, size: u64, root: Digest) -> bool {
+        size <= self.size() && self.root_of(size).is_ok_and(|own| own == root)
+    }
+
     /// The root over the first so many entries.
     fn root_of(&self, size: u64) -> Result<Digest, Violation> {
         let mut tree = Frontier::default();

@@ -32,6 +32,10 @@ pub enum Broken {
     Stuck,
     /// A process did not start from what it made durable.
     Start,
+    /// What its sender's agent did not seal for its recipient is good in an inbox.
+    Forged,
+    /// An agent goes back behind what it pinned of the log, or is shown two histories and does not say so.
+    Pin,
     /// The world itself could not be set up.
     Setup,
 }

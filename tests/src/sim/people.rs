@@ -92,13 +92,15 @@ fn correction(about: MsgId, kind: CorrectionKind) -> Vec<u8> {
     let body = match kind {
         CorrectionKind::Correction => serde_json::json!({
             "bericht": about.to_string(),
-            "velden": ["/periode"],
+            "velden": ["/toelichting"],
             "reden": "onjuist",
+            "bevestigen_voor": "2028-01-01",
             "toelichting": "Verkeerd opgeschreven.",
         }),
         CorrectionKind::Withdrawal => serde_json::json!({
             "bericht": about.to_string(),
-            "reden": "onrechtmatig",
+            "reden": "niet_meer_nodig",
+            "bevestigen_voor": "2028-01-01",
             "toelichting": "Had niet verstuurd mogen worden.",
         }),
     };

@@ -37,6 +37,8 @@ pub enum Fault {
     Outage,
     /// A clock is set hours or days ahead or behind.
     FarClock,
+    /// The broker itself cheats, with a partner's help.
+    Crooked,
     /// Senders take packets back.
     TakeBack,
     /// Recipients say that they took messages over.
@@ -61,7 +63,7 @@ pub enum Fault {
 
 impl Fault {
     /// All, with their names.
-    pub const ALL: [(Self, &'static str); 23] = [
+    pub const ALL: [(Self, &'static str); 24] = [
         (Self::Crash, "crash"),
         (Self::Flush, "flush"),
         (Self::Reset, "reset"),
@@ -75,6 +77,7 @@ impl Fault {
         (Self::Garbage, "garbage"),
         (Self::Outage, "outage"),
         (Self::FarClock, "far-clock"),
+        (Self::Crooked, "crooked"),
         (Self::TakeBack, "take-back"),
         (Self::Consume, "consume"),
         (Self::Erase, "erase"),
@@ -109,17 +112,23 @@ pub enum Sabotage {
     Wide,
     /// The broker's disk gives what it holds, whatever became of it.
     Unchecked,
+    /// Agents forget at each start what they pinned of the log.
+    Forgetful,
+    /// Somebody has a partner's signing key.
+    StolenKey,
 }
 
 impl Sabotage {
     /// All, with their names.
-    pub const ALL: [(Self, &'static str); 6] = [
+    pub const ALL: [(Self, &'static str); 8] = [
         (Self::BrokerDisk, "broker-disk"),
         (Self::AgentDisk, "agent-disk"),
         (Self::Twice, "twice"),
         (Self::Deaf, "deaf"),
         (Self::Wide, "wide"),
         (Self::Unchecked, "unchecked"),
+        (Self::Forgetful, "forgetful"),
+        (Self::StolenKey, "stolen-key"),
     ];
 }
 
@@ -140,18 +149,29 @@ pub struct Scenario {
 
 impl Scenario {
     /// The usual one for a seed: faults for three minutes, or for one seed in eight for three days, and of what people
-    /// do and what comes once about half.
+    /// do and what comes once about half; for one seed in seven a broker that cheats.
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed ^ 0x5eed);
-        let long = dice.percent(12);
-        let drawn = |fault: Fault| match fault {
+        let kind = dice.between(0, 100);
+        if kind < 15 {
+            return Self::crooked(seed);
+        }
+        let long = kind >= 88;
+        let mut drawn = |fault: Fault| match fault {
+            Fault::Crooked => false,
             Fault::Outage | Fault::FarClock => long,
             Fault::Year | Fault::Amend | Fault::Revoke => dice.percent(25),
             _ => fault.is_drawn() || fault == Fault::TakeBack || dice.percent(50),
         };
-        let mut drawn = drawn;
         let faults = Fault::ALL.iter().map(|(fault, _)| *fault).filter(|fault| drawn(*fault)).collect();
         Self { seed, messages: 10, minutes: if long { 4320 } else { 3 }, faults, sabotage: None }
+    }
+
+    /// The one for a seed with a broker that cheats.
+    pub fn crooked(seed: u64) -> Self {
+        let faults = [Fault::Crash, Fault::Flush, Fault::Reset, Fault::Slow, Fault::Forger, Fault::Crooked];
+        let faults = faults.into_iter().chain([Fault::TakeBack, Fault::Consume]).collect();
+        Self { seed, messages: 10, minutes: 3, faults, sabotage: None }
     }
 
     pub(super) fn model(&self) -> Model {

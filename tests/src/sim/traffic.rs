@@ -44,19 +44,25 @@ impl World {
             | Send::Consistency { conn, request, .. } => {
                 let (id, request) = (conn.0, *request);
                 let frame = wire::answer(&self.broker, send)?;
-                self.send_agent(id, Stream::Request(request.0), frame);
-                return Ok(());
+                return self.let_out(id, Stream::Request(request.0), frame);
             }
             // Nobody waits for the operator's answer, and every witness here is a party.
             Send::Answer { .. } | Send::AskOutside { .. } => return Ok(()),
         };
         match wire::of_broker(&self.broker, send)? {
-            Some(frame) => {
-                self.see_proof(&frame)?;
-                self.send_agent(conn.0, stream, frame);
-            }
+            Some(frame) => self.let_out(conn.0, stream, frame)?,
             None => *self.summary.faults.entry("damaged packets held back").or_default() += 1,
         }
+        Ok(())
+    }
+
+    fn let_out(&mut self, id: u64, stream: Stream, frame: Vec<u8>) -> Result<(), Violation> {
+        if !self.is_crooked() {
+            self.see_proof(&frame)?;
+        } else if !self.lets_pass(id, stream, &frame) {
+            return Ok(());
+        }
+        self.send_agent(id, stream, frame);
         Ok(())
     }
 
@@ -78,6 +84,9 @@ impl World {
     // What an agent says.
 
     pub(super) fn agent_says(&mut self, agent: usize, turn: Turn) -> Result<(), Violation> {
+        if self.is_crooked() {
+            self.see_turn(agent, &turn)?;
+        }
         if turn.writes.iter().any(|write| matches!(write, Write::Inbox(..))) {
             Oracle::inbox(&self.agents[agent].disk.live)?;
         }
@@ -98,7 +107,7 @@ impl World {
         }
         for event in turn.events {
             match event {
-                News::Decided { msg_id, stage: Stage::Done, .. } => {
+                News::Decided { msg_id, stage: Stage::Done, .. } if !self.is_crooked() => {
                     let row = self.agents[agent].sent(&msg_id);
                     self.oracle.told(row.ok_or_else(|| cast::setup("a message without a row"))?)?;
                 }
@@ -111,9 +120,15 @@ impl World {
         Ok(())
     }
 
-    /// Among honest parties there is nothing to complain of but proofs that take long.
+    /// Among honest parties there is nothing to complain of but proofs and quorums that take long.
     fn alarmed(&mut self, agent: usize, kind: AlarmKind, detail: &str) -> Result<(), Violation> {
-        if kind == AlarmKind::LogUnproven {
+        let late = kind == AlarmKind::LogUnproven
+            || kind == AlarmKind::Unwitnessed && detail.starts_with("no quorum");
+        if self.is_crooked() {
+            self.complains(agent, kind);
+            return Ok(());
+        }
+        if late {
             return Ok(());
         }
         let what = format!("agent {}: {kind} {detail}", agent + 1);
@@ -129,6 +144,9 @@ impl World {
         match send {
             Asked::Submit { digest, packet: Some(packet) } => {
                 self.forger.overhear(agent, &packet);
+                if self.is_crooked() {
+                    self.sealed(agent, &packet);
+                }
                 if let Some(conn) = self.conns.get_mut(&id) {
                     conn.flying.insert(digest);
                 }

@@ -12,6 +12,7 @@ use seinhuis_shared::time::{Span, Timestamp};
 use super::agent::{Agent, Job};
 use super::broker::Broker;
 use super::cast::{self, Model};
+use super::crooked::Crooked;
 use super::disk::Unflushed;
 use super::forger::Forger;
 use super::net::{Conn, Side, Stream};
@@ -130,6 +131,7 @@ pub(super) struct World {
     /// Commands of the operator that have no answer.
     pub(super) orders: Vec<Command>,
     pub(super) forger: Forger,
+    pub(super) crooked: Crooked,
     pub(super) oracle: Oracle,
     pub(super) summary: Summary,
     /// When the last fault was over.
@@ -175,6 +177,7 @@ impl World {
             wanted: Vec::new(),
             orders: Vec::new(),
             forger: Forger::new(compiled),
+            crooked: Crooked::default(),
             oracle,
             summary: Summary::default(),
             calm: None,
@@ -303,7 +306,7 @@ impl World {
             Event::Push(message) => self.push(message),
             Event::Deed(deed) => self.deed(deed),
             Event::Order(command) => self.order(command),
-            Event::Fault => self.fault(),
+            Event::Fault => self.fault()?,
             Event::Calm => self.calm_down(),
             Event::Look => self.after(5000, Event::Look),
         }
@@ -315,10 +318,13 @@ impl World {
         self.calm = Some(self.now);
         self.cut.fill(self.now);
         self.slow.fill(self.now);
+        let far = self.has(Fault::FarClock);
         for node in self.nodes() {
             let now = self.now;
             let process = self.process(node);
             (process.fails, process.full) = (false, now);
+            // Somebody looks at a clock that is days off.
+            process.skew = if far { 0 } else { process.skew };
             // What a damaged disk held back is offered again when the sessions begin anew.
             if self.mend(node) && self.runs(node) {
                 self.crash(node);
@@ -386,7 +392,7 @@ impl World {
                 self.see_log()?;
             }
             Node::Agent(agent) => {
-                self.agents[agent].start()?;
+                self.agents[agent].start(self.scenario.sabotage == Some(Sabotage::Forgetful))?;
                 Oracle::inbox(&self.agents[agent].disk.live)?;
                 let life = self.process(node).life;
                 let wait = self.dice.between(0, 500);
@@ -553,6 +559,9 @@ impl World {
     }
 
     pub(super) fn see_log(&mut self) -> Result<(), Violation> {
+        if self.is_crooked() {
+            return Ok(());
+        }
         match self.broker.root() {
             Some(root) if self.broker.logs.count() != self.oracle.log_size() => {
                 self.oracle.logs_are(&self.broker.logs, root)
