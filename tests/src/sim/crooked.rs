@@ -29,6 +29,8 @@ use super::scenario::{Fault, Sabotage};
 use super::wire;
 use super::world::{Node, World};
 
+/// The way to cheat that forges.
+const FORGE: u64 = 3;
 /// How long after the last cheat everybody is shown one history, before the end is judged.
 const HONEST: Span = Span::minutes(15);
 
@@ -87,18 +89,20 @@ impl World {
     /// The broker cheats, one way or another.
     pub(super) fn cheat(&mut self) -> Result<(), Violation> {
         let agent = usize::try_from(self.dice.between(0, 4)).unwrap_or_default();
-        let name = match self.dice.between(0, 9) {
+        let way = self.dice.between(0, 10);
+        let way = if self.scenario.sabotage == Some(Sabotage::StolenKey) { FORGE } else { way };
+        let name = match way {
             0 => self.repeat(agent, true),
             1 => self.repeat(agent, false),
             2 => self.alter(agent),
-            3 => self.insert()?,
+            FORGE => self.insert()?,
             4 => self.lie(agent),
             5 => {
                 self.crooked.withholds = !self.crooked.withholds;
                 Some("cheat: answers and offers withheld")
             }
             6 => self.split(),
-            7 => self.swap(),
+            7 | 8 => self.swap(),
             _ => self.put_back(),
         };
         if let Some(name) = name {
@@ -232,16 +236,16 @@ impl World {
     pub(super) fn see_turn(&mut self, agent: usize, turn: &Turn) -> Result<(), Violation> {
         let own = self.agents[agent].oin;
         for write in &turn.writes {
-            match write {
-                Write::Inbox(_, row) if row.outcome == 0 => {
-                    let sealed = self.crooked.genuine.get(&row.packet);
-                    if !sealed.is_some_and(|(from, to)| row.sender == Some(*from) && to.contains(&own)) {
-                        let what = format!("{} is good at {own}, and its sender did not seal it", row.msg_id);
-                        return Err(Violation::new(Broken::Forged, what));
-                    }
+            if let Write::Inbox(_, row) = write
+                && row.outcome == 0
+            {
+                let sealed = self.crooked.genuine.get(&row.packet);
+                if !sealed.is_some_and(|(from, to)| row.sender == Some(*from) && to.contains(&own)) {
+                    let what = format!("{} is good at {own}, and its sender did not seal it", row.msg_id);
+                    return Err(Violation::new(Broken::Forged, what));
                 }
-                Write::Pin(pin) => self.pinned(agent, *pin)?,
-                _ => {}
+            } else if let Write::Pin(pin) = write {
+                self.pinned(agent, *pin)?;
             }
         }
         Ok(())
@@ -290,12 +294,12 @@ impl World {
 }
 
 /// What an alarm is counted as.
-const fn alarm_name(kind: AlarmKind) -> &'static str {
-    match kind {
-        AlarmKind::LogForked => "alarm: log forked",
-        AlarmKind::LogUnproven => "alarm: log unproven",
-        AlarmKind::UnprovenOffer => "alarm: unproven offer",
-        AlarmKind::FalseVerdict => "alarm: false verdict",
-        _ => "alarm: another",
-    }
+fn alarm_name(kind: AlarmKind) -> &'static str {
+    let named = [
+        (AlarmKind::LogForked, "alarm: log forked"),
+        (AlarmKind::LogUnproven, "alarm: log unproven"),
+        (AlarmKind::UnprovenOffer, "alarm: unproven offer"),
+        (AlarmKind::FalseVerdict, "alarm: false verdict"),
+    ];
+    named.into_iter().find(|(own, _)| *own == kind).map_or("alarm: another", |(_, name)| name)
 }

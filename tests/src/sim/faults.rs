@@ -70,7 +70,7 @@ impl World {
                 }
             }
             Fault::Crooked => {
-                for _ in 0..3 {
+                for _ in 0..5 {
                     self.cheat()?;
                 }
             }

@@ -157,11 +157,12 @@ impl Scenario {
             return Self::crooked(seed);
         }
         let long = kind >= 88;
-        let mut drawn = |fault: Fault| match fault {
-            Fault::Crooked => false,
-            Fault::Outage | Fault::FarClock => long,
-            Fault::Year | Fault::Amend | Fault::Revoke => dice.percent(25),
-            _ => fault.is_drawn() || fault == Fault::TakeBack || dice.percent(50),
+        let mut drawn = |fault: Fault| {
+            let rare = matches!(fault, Fault::Year | Fault::Amend | Fault::Revoke);
+            let far = matches!(fault, Fault::Outage | Fault::FarClock);
+            let always = fault.is_drawn() || fault == Fault::TakeBack;
+            fault != Fault::Crooked
+                && (if far { long } else { always || dice.percent(if rare { 25 } else { 50 }) })
         };
         let faults = Fault::ALL.iter().map(|(fault, _)| *fault).filter(|fault| drawn(*fault)).collect();
         Self { seed, messages: 10, minutes: if long { 4320 } else { 3 }, faults, sabotage: None }

@@ -135,6 +135,7 @@ impl World {
         Err(Violation::new(Broken::Log, what))
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are requests")]
     fn agent_sends(&mut self, agent: usize, outgoing: Option<u64>, send: Asked) -> Result<(), Violation> {
         let Some(id) = outgoing.filter(|id| self.agents[agent].conn == Some(*id)) else { return Ok(()) };
         if matches!(send, Asked::Acknowledge(_)) && self.scenario.sabotage == Some(Sabotage::Deaf) {

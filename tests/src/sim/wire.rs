@@ -98,6 +98,7 @@ pub(super) fn of_broker(broker: &Broker, send: Send) -> Result<Option<Vec<u8>>, 
 }
 
 /// The broker's answer to a request, framed.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others answer no request")]
 pub(super) fn answer(broker: &Broker, send: Send) -> Result<Vec<u8>, Violation> {
     let frame = match send {
         Send::Done { .. } => frame::encode(Kind::Done, &[]),
@@ -139,6 +140,7 @@ pub(super) fn answer(broker: &Broker, send: Send) -> Result<Vec<u8>, Violation> 
 ///
 /// # Errors
 /// What the shell refuses it for.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are no requests")]
 pub(super) fn ask(
     (core, broker): (&Core, &Broker),
     (kind, payload): (Kind, &[u8]),
@@ -187,6 +189,7 @@ pub(super) fn ask(
 ///
 /// # Errors
 /// What ends the session.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are no deliveries")]
 pub(super) fn delivery((kind, payload): (Kind, &[u8])) -> Result<ToCore, Refusal> {
     Ok(match kind {
         Kind::Offer => ToCore::Offer(Box::new(Offer::parse(payload)?)),

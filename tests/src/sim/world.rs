@@ -147,8 +147,8 @@ impl World {
         let agents = cast::ROLES.map(|(number, _)| Agent::new(number, kind));
         let agents = agents.into_iter().collect::<Result<Vec<_>, _>>()?;
         let processes = (0..=agents.len()).map(|_| Process::default()).collect();
-        let agreed = if model == Model::Wide { Model::Plain } else { model };
-        let mut oracle = Oracle::new(&*cast::compiled(agreed, 1)?);
+        let plain = if model == Model::Wide { Model::Plain } else { model };
+        let mut oracle = Oracle::new(&*cast::compiled(plain, 1)?);
         for version in [1, 2] {
             oracle.trusts(cast::compiled(model, version)?.hash());
         }
@@ -157,7 +157,9 @@ impl World {
         } else {
             cast::NOW
         };
-        let mut broker = Broker::new(&compiled, now, sabotage == Some(Sabotage::BrokerDisk))?;
+        // What was agreed is in force on every clock.
+        let agreed = now.minus(Span::minutes(10));
+        let mut broker = Broker::new(&compiled, agreed, sabotage == Some(Sabotage::BrokerDisk))?;
         broker.disk.unchecked = sabotage == Some(Sabotage::Unchecked);
         let mut world = Self {
             dice: Dice::new(scenario.seed),
