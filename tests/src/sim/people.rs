@@ -15,10 +15,12 @@ use super::cast;
 use super::disk::State;
 use super::oracle::Violation;
 use super::scenario::Fault;
-use super::world::{Event, Node, World};
+use super::world::{Event, World};
 
 /// Tokens from here on are of deeds, below of pushes.
 const DEEDS: u64 = 1 << 32;
+/// Names the operator's commands.
+pub(super) const ORDER: CommandId = CommandId(2);
 /// How often somebody tries again what was refused.
 const TRIES: u32 = 20;
 
@@ -250,23 +252,33 @@ impl World {
         Ok(())
     }
 
-    /// The operator gives a command, as soon as the broker runs.
+    /// The operator wants a command given: when the one before is answered, and the broker runs.
     pub(super) fn order(&mut self, command: Command) {
-        if self.runs(Node::Broker) {
-            if matches!(command, Command::RevokePartner { .. }) {
-                *self.summary.faults.entry("partners revoked and let in again").or_default() += 1;
-            }
-            self.orders.push(command.clone());
-            self.bring(ToBroker::Operator { id: CommandId(2), command });
-        } else {
-            let wait = self.tick_length();
-            self.after(wait, Event::Order(command));
+        self.orders.push_back(command);
+        if self.orders.len() == 1 {
+            self.give_order();
         }
+    }
+
+    /// The operator gives the first command that has no answer.
+    pub(super) fn give_order(&mut self) {
+        if let Some(command) = self.orders.front().cloned() {
+            self.bring(ToBroker::Operator { id: ORDER, command });
+        }
+    }
+
+    /// The broker answers a command of the operator.
+    pub(super) fn ordered(&mut self) {
+        if let Some(Command::RevokePartner { .. }) = self.orders.pop_front() {
+            *self.summary.faults.entry("partners revoked and let in again").or_default() += 1;
+        }
+        self.give_order();
     }
 
     /// What is still wanted and has to be done for others to go on.
     pub(super) fn insisted(&self) -> impl Iterator<Item = String> {
         let open = self.wanted.iter().filter(|wanted| wanted.deed.insists() && !wanted.done);
-        open.map(|wanted| format!("agent {} does not get done: {:?}", wanted.agent + 1, wanted.deed))
+        let open = open.map(|wanted| format!("agent {} does not get done: {:?}", wanted.agent + 1, wanted.deed));
+        open.chain(self.orders.iter().map(|order| format!("the operator does not get done: {order:?}")))
     }
 }

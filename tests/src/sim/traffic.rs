@@ -11,6 +11,7 @@ use super::agent::Job;
 use super::cast;
 use super::net::{Side, Stream};
 use super::oracle::{Broken, Oracle, Violation};
+use super::people::ORDER;
 use super::scenario::Sabotage;
 use super::wire;
 use super::world::{Event, PATIENCE, World};
@@ -46,8 +47,14 @@ impl World {
                 let frame = wire::answer(&self.broker, send)?;
                 return self.let_out(id, Stream::Request(request.0), frame);
             }
-            // Nobody waits for the operator's answer, and every witness here is a party.
-            Send::Answer { .. } | Send::AskOutside { .. } => return Ok(()),
+            Send::Answer { id, .. } => {
+                if *id == ORDER {
+                    self.ordered();
+                }
+                return Ok(());
+            }
+            // Every witness here is a party.
+            Send::AskOutside { .. } => return Ok(()),
         };
         match wire::of_broker(&self.broker, send)? {
             Some(frame) => self.let_out(conn.0, stream, frame)?,

@@ -1,6 +1,6 @@
 //! The world: what happens when, to whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use seinhuis_agent_core::{Input as ToCore, PushRequest, Send as Asked};
@@ -129,7 +129,7 @@ pub(super) struct World {
     pub(super) messages: Vec<Message>,
     pub(super) wanted: Vec<Wanted>,
     /// Commands of the operator that have no answer.
-    pub(super) orders: Vec<Command>,
+    pub(super) orders: VecDeque<Command>,
     pub(super) forger: Forger,
     pub(super) crooked: Crooked,
     pub(super) oracle: Oracle,
@@ -177,7 +177,7 @@ impl World {
             next: 100,
             messages: Vec::new(),
             wanted: Vec::new(),
-            orders: Vec::new(),
+            orders: VecDeque::new(),
             forger: Forger::new(compiled),
             crooked: Crooked::default(),
             oracle,
@@ -392,6 +392,7 @@ impl World {
                 let now = self.clock(node);
                 self.broker.start(now)?;
                 self.see_log()?;
+                self.give_order();
             }
             Node::Agent(agent) => {
                 self.agents[agent].start(self.scenario.sabotage == Some(Sabotage::Forgetful))?;
@@ -446,10 +447,6 @@ impl World {
         match node {
             Node::Broker => {
                 self.broker.crash(unflushed, &mut self.dice);
-                for command in std::mem::take(&mut self.orders) {
-                    let wait = self.tick_length();
-                    self.after(wait, Event::Order(command));
-                }
             }
             Node::Agent(agent) => {
                 self.agents[agent].crash(unflushed, &mut self.dice);
