@@ -56,7 +56,9 @@ fn what_people_do_meets_every_fault_and_is_done() {
     let scenarios = (1..=4).map(|seed| {
         let mut scenario = Scenario { seed, minutes: 3, ..all.clone() };
         // A cheating broker promises nothing, and clocks that are days off are of the long histories.
-        for fault in [Fault::Crooked, Fault::FarClock, Fault::Outage] {
+        // The next version of the covenant pins the keys that the first one does.
+        let other = if seed % 2 == 0 { Fault::Amend } else { Fault::Rotate };
+        for fault in [Fault::Crooked, Fault::FarClock, Fault::Outage, other] {
             scenario.faults.remove(&fault);
         }
         scenario
@@ -86,7 +88,8 @@ fn outages_and_clocks_of_days_break_no_promise() {
 #[test]
 fn a_broker_that_cheats_is_believed_by_nobody() {
     let (_, _, happened) = played((1..=5).map(Scenario::crooked));
-    let cheats: u64 = happened.iter().filter(|(name, _)| name.starts_with("cheat")).map(|(_, count)| count).sum();
+    let cheats: u64 =
+        happened.iter().filter(|(name, _)| name.starts_with("cheat")).map(|(_, count)| count).sum();
     assert!(cheats > 20, "{happened:?}");
     assert!(happened.contains_key("alarm: log forked"), "{happened:?}");
 }

@@ -91,7 +91,10 @@ impl Agent {
         let core = Core::restore(self.settings.clone(), rows)
             .map_err(|error| Violation::new(Broken::Start, format!("agent {}: {error}", self.oin)))?;
         if !core.store_key_fits(self.ports()) {
-            return Err(Violation::new(Broken::Start, format!("agent {}: its store does not open", self.oin)));
+            return Err(Violation::new(
+                Broken::Start,
+                format!("agent {}: its store does not open", self.oin),
+            ));
         }
         self.core = Some(core);
         self.promote();

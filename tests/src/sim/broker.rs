@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use seinhuis_broker_core::{
-    Ask, Change, Command, CommandId, Config, ConnId, Core, Heard, Input, RequestId, Sealed, Send, Table, Turn,
-    Write,
+    Ask, Change, Command, CommandId, Config, ConnId, Core, Heard, Input, RequestId, Sealed, Send, Table,
+    Turn, Write,
 };
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::Compiled;

@@ -62,7 +62,8 @@ impl State {
             key: key.clone(),
             value: value.clone(),
         });
-        let blobs = self.blobs.iter().map(|(blob, bytes)| Change::Keep { blob: *blob, bytes: Arc::clone(bytes) });
+        let blobs =
+            self.blobs.iter().map(|(blob, bytes)| Change::Keep { blob: *blob, bytes: Arc::clone(bytes) });
         rows.chain(blobs).collect()
     }
 }

@@ -32,7 +32,13 @@ impl World {
                     open.extend(tracks.map(|track| format!("{id} did not reach {}", track.to)));
                 }
                 Some(stage) if stage.is_final() => {}
-                Some(stage) => open.push(format!("{id} is {stage}")),
+                Some(stage) => open.push(format!(
+                    "{id} is {stage} at agent {}, connected {}, new key {:?}, put off {}",
+                    message.agent + 1,
+                    core.is_connected(),
+                    core.turning().row().map(|row| row.refused),
+                    core.status(self.now).deferred,
+                )),
             }
         }
         for agent in self.agents.iter().filter_map(|agent| agent.core.as_ref()) {

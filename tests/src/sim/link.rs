@@ -211,13 +211,7 @@ impl World {
     ///
     /// # Errors
     /// Its session ends: with what the broker refused, if it did.
-    fn hears(
-        &mut self,
-        id: u64,
-        agent: usize,
-        stream: Stream,
-        frame: &[u8],
-    ) -> Result<(), Option<Refusal>> {
+    fn hears(&mut self, id: u64, agent: usize, stream: Stream, frame: &[u8]) -> Result<(), Option<Refusal>> {
         let (kind, payload) = wire::read(frame).map_err(|_| None)?;
         if kind == Kind::Refuse {
             let refuse = Refuse::parse(payload).map_err(|_| None)?;

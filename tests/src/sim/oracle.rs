@@ -150,7 +150,11 @@ impl Oracle {
             let seen = &mut self.logs[number];
             let before = seen.entries.len();
             if seen.origin != log.origin || log.entries.get(..before) != Some(seen.entries.as_slice()) {
-                let what = format!("{} entries of {} do not continue {before} before", log.entries.len(), log.origin);
+                let what = format!(
+                    "{} entries of {} do not continue {before} before",
+                    log.entries.len(),
+                    log.origin
+                );
                 return Err(bad(what));
             }
             if number + 1 < logs.0.len() && log.entries.len() > before && self.logs.len() > number + 1 {

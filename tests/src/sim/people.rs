@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use seinhuis_agent_core::{CorrectRequest, CorrectionKind, Core, Ground, Input, Rejection, Release};
+use seinhuis_agent_core::{Core, CorrectRequest, CorrectionKind, Ground, Input, Rejection, Release};
 use seinhuis_broker_core::{Command, CommandId, Input as ToBroker};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::Word;
@@ -225,7 +225,8 @@ impl World {
                 self.want(wait, 0, Deed::Move(step));
             }
         }
-        if self.has(Fault::Rotate) {
+        // The next version pins the keys that the first one does: who gave one up could not accept it.
+        if self.has(Fault::Rotate) && !self.has(Fault::Amend) {
             for _ in 0..2 {
                 let (agent, wait) = (self.dice.between(0, 4), self.dice.between(0, length));
                 self.want(wait, usize::try_from(agent).unwrap_or_default(), Deed::Rotate);
@@ -267,8 +268,14 @@ impl World {
         }
     }
 
-    /// The broker answers a command of the operator.
-    pub(super) fn ordered(&mut self) {
+    /// The broker answers a command of the operator; what it refuses, because it waits for its witnesses, is given
+    /// again.
+    pub(super) fn ordered(&mut self, done: bool) {
+        if !done {
+            let wait = self.tick_length();
+            self.after(wait, Event::OrderAgain);
+            return;
+        }
         if let Some(Command::RevokePartner { .. }) = self.orders.pop_front() {
             *self.summary.faults.entry("partners revoked and let in again").or_default() += 1;
         }
@@ -278,7 +285,8 @@ impl World {
     /// What is still wanted and has to be done for others to go on.
     pub(super) fn insisted(&self) -> impl Iterator<Item = String> {
         let open = self.wanted.iter().filter(|wanted| wanted.deed.insists() && !wanted.done);
-        let open = open.map(|wanted| format!("agent {} does not get done: {:?}", wanted.agent + 1, wanted.deed));
+        let open =
+            open.map(|wanted| format!("agent {} does not get done: {:?}", wanted.agent + 1, wanted.deed));
         open.chain(self.orders.iter().map(|order| format!("the operator does not get done: {order:?}")))
     }
 }

@@ -47,9 +47,9 @@ impl World {
                 let frame = wire::answer(&self.broker, send)?;
                 return self.let_out(id, Stream::Request(request.0), frame);
             }
-            Send::Answer { id, .. } => {
+            Send::Answer { id, answer } => {
                 if *id == ORDER {
-                    self.ordered();
+                    self.ordered(answer.is_ok());
                 }
                 return Ok(());
             }
@@ -183,7 +183,9 @@ impl World {
     /// A request has its answer, or nobody waits for one any more.
     pub(super) fn answered(&mut self, request: u64, frame: Option<&[u8]>) {
         let Some((conn, asked)) = self.requests.remove(&request) else { return };
-        let Some(agent) = self.conns.get(&conn).filter(|conn| conn.open.contains(&Side::Agent)) else { return };
+        let Some(agent) = self.conns.get(&conn).filter(|conn| conn.open.contains(&Side::Agent)) else {
+            return;
+        };
         let agent = agent.agent;
         let read = frame.and_then(|frame| wire::read(frame).ok());
         let passing = |reason: u16| Refusal::from_number(reason).is_some_and(Refusal::is_passing);

@@ -167,9 +167,8 @@ pub(super) fn ask(
         Kind::Consume => {
             let consume = Consume::parse(payload)?;
             let log = broker.logs.named(&consume.origin);
-            let entry = log.and_then(|log| {
-                Some((log.base + consume.accepted, log.entry(consume.accepted).ok()?))
-            });
+            let entry =
+                log.and_then(|log| Some((log.base + consume.accepted, log.entry(consume.accepted).ok()?)));
             let entry = entry.as_ref().map(|(position, bytes)| (*position, bytes.0.as_slice()));
             Ask::Consume(Consumed::examine(consume, entry, &peer, &directory).map(Box::new))
         }
@@ -250,7 +249,9 @@ pub(super) fn answered(asked: &Asked, answer: Option<(Kind, &[u8])>) -> Option<T
             _ => Some(ToCore::RotationAnswered(Err(refused?))),
         },
         Asked::FetchCase(case) => match answer {
-            Some((Kind::Case, payload)) => Some(ToCore::Case(*case, Some(Case::parse(payload).ok()?.decisions))),
+            Some((Kind::Case, payload)) => {
+                Some(ToCore::Case(*case, Some(Case::parse(payload).ok()?.decisions)))
+            }
             _ if refused == Some(Refusal::NotFound.number()) => Some(ToCore::Case(*case, None)),
             _ => None,
         },
