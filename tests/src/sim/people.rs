@@ -9,13 +9,14 @@ use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Compiled, Step};
 use seinhuis_shared::ids::MsgId;
 use seinhuis_shared::signing::SigningKey;
+use seinhuis_shared::time::Span;
 
 use super::agent::{self, Job};
 use super::cast;
 use super::disk::State;
 use super::oracle::Violation;
 use super::scenario::Fault;
-use super::world::{Event, World};
+use super::world::{Event, Message, Node, World};
 
 /// Tokens from here on are of deeds, below of pushes.
 const DEEDS: u64 = 1 << 32;
@@ -121,6 +122,37 @@ pub(super) struct Wanted {
 }
 
 impl World {
+    /// Plans all that does not follow from something else.
+    pub(super) fn plan(&mut self) -> Result<(), Violation> {
+        let length = u64::from(self.scenario.minutes) * 60_000;
+        self.after(0, Event::Start(Node::Broker));
+        for agent in 0..self.agents.len() {
+            let wait = self.dice.between(0, 2000);
+            self.after(wait, Event::Start(Node::Agent(agent)));
+        }
+        for at in 0..self.scenario.messages {
+            let about_case = self.has(Fault::Case) && self.dice.percent(40);
+            let flows = if about_case { cast::CASE_FLOWS } else { cast::FLOWS };
+            let flow = self.dice.pick(&flows).ok_or_else(|| cast::setup("no flow"))?;
+            let mut id = self.dice.bytes();
+            id[0] = u8::try_from(at % 256).unwrap_or_default();
+            let id = MsgId(id.first_chunk().copied().unwrap_or_default());
+            let short = self.dice.percent(20).then(|| self.dice.between(30_000, 120_000));
+            let request = cast::request(id, &flow, short.map(|ttl| Span(ttl * self.pace())))?;
+            let agent = usize::from(flow.from) - 1;
+            let message = self.messages.len();
+            self.messages.push(Message { agent, request, pushed: false, answered: false, rejected: None });
+            let wait = self.dice.between(0, length);
+            self.after(wait, Event::Push(message));
+            self.plan_message(agent, id, wait, flow.names_persons());
+        }
+        self.plan_deeds(length)?;
+        let wait = self.dice.between(0, 10_000 * self.pace());
+        self.after(wait, Event::Fault);
+        self.after(length, Event::Calm);
+        Ok(())
+    }
+
     /// Somebody will want this, so many milliseconds from now.
     pub(super) fn want(&mut self, wait: u64, agent: usize, deed: Deed) {
         self.wanted.push(Wanted { agent, deed, asked: false, done: false, tries: 0 });
@@ -157,8 +189,11 @@ impl World {
             wanted.tries += 1;
             let counts = match (&answer, &wanted.deed) {
                 (Err(_), deed) => {
-                    wanted.done = wanted.tries >= TRIES && !deed.insists();
-                    let wait = self.dice.between(2000, 10_000) * self.pace();
+                    // A message waits for release when its case is so far.
+                    let patient = deed.insists() || matches!(deed, Deed::Release(..));
+                    wanted.done = wanted.tries >= TRIES && !patient;
+                    let pace = if self.is_calm() { 1 } else { self.pace() };
+                    let wait = self.dice.between(2000, 10_000) * pace;
                     self.after(wait, Event::Deed(at));
                     continue;
                 }

@@ -12,7 +12,7 @@ use super::cast;
 use super::net::{Side, Stream};
 use super::oracle::{Broken, Oracle, Violation};
 use super::people::ORDER;
-use super::scenario::Sabotage;
+use super::scenario::{Fault, Sabotage};
 use super::wire;
 use super::world::{Event, PATIENCE, World};
 
@@ -129,7 +129,9 @@ impl World {
 
     /// Among honest parties there is nothing to complain of but proofs and quorums that take long.
     fn alarmed(&mut self, agent: usize, kind: AlarmKind, detail: &str) -> Result<(), Violation> {
+        // A bundle under a key that was just taken may overtake the word that there is one.
         let late = kind == AlarmKind::LogUnproven
+            || (kind == AlarmKind::BadPrekeys && self.has(Fault::Rotate))
             || kind == AlarmKind::Unwitnessed && detail.starts_with("no quorum");
         if self.is_crooked() {
             self.complains(agent, kind);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use seinhuis_agent_core::{Input as ToCore, PushRequest, Send as Asked};
 use seinhuis_broker_core::{Command, Input};
-use seinhuis_shared::ids::MsgId;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 
@@ -209,37 +208,6 @@ impl World {
         (1000 * self.pace()).min(60_000)
     }
 
-    /// Plans all that does not follow from something else.
-    pub(super) fn plan(&mut self) -> Result<(), Violation> {
-        let length = u64::from(self.scenario.minutes) * 60_000;
-        self.after(0, Event::Start(Node::Broker));
-        for agent in 0..self.agents.len() {
-            let wait = self.dice.between(0, 2000);
-            self.after(wait, Event::Start(Node::Agent(agent)));
-        }
-        for at in 0..self.scenario.messages {
-            let about_case = self.has(Fault::Case) && self.dice.percent(40);
-            let flows = if about_case { cast::CASE_FLOWS } else { cast::FLOWS };
-            let flow = self.dice.pick(&flows).ok_or_else(|| cast::setup("no flow"))?;
-            let mut id = self.dice.bytes();
-            id[0] = u8::try_from(at % 256).unwrap_or_default();
-            let id = MsgId(id.first_chunk().copied().unwrap_or_default());
-            let short = self.dice.percent(20).then(|| self.dice.between(30_000, 120_000));
-            let request = cast::request(id, &flow, short.map(|ttl| Span(ttl * self.pace())))?;
-            let agent = usize::from(flow.from) - 1;
-            let message = self.messages.len();
-            self.messages.push(Message { agent, request, pushed: false, answered: false, rejected: None });
-            let wait = self.dice.between(0, length);
-            self.after(wait, Event::Push(message));
-            self.plan_message(agent, id, wait, flow.names_persons());
-        }
-        self.plan_deeds(length)?;
-        let wait = self.dice.between(0, 10_000 * self.pace());
-        self.after(wait, Event::Fault);
-        self.after(length, Event::Calm);
-        Ok(())
-    }
-
     pub(super) fn run(mut self) -> Result<Summary, Violation> {
         while let Some(((at, _), event)) = self.queue.pop_first() {
             self.now = at;
@@ -334,6 +302,8 @@ impl World {
                 self.crash(node);
             }
         }
+        // What is still wanted is asked for once more, and not in hours.
+        (0..self.wanted.len()).for_each(|deed| self.after(1000, Event::Deed(deed)));
         self.after(0, Event::Look);
     }
 
