@@ -162,7 +162,7 @@ impl World {
         } else {
             self.forger.make(&own, now, &mut self.dice)
         };
-        let Some((bytes, true)) = made else { return Ok(None) };
+        let Some((bytes, true)) = made.filter(|_| self.runs(Node::Broker)) else { return Ok(None) };
         let (packet, mut log) = (Packet::parse(&bytes).map_err(cast::setup)?, self.current_log());
         let context = packet.context();
         let Some(to) = context.recipients.first().map(|recipient| recipient.oin) else { return Ok(None) };
