@@ -4,26 +4,25 @@
 use std::io::ErrorKind;
 
 use crate::StoreError;
+use crate::error::is_full;
 
 impl StoreError {
     /// What happened and what to do next, in Dutch; its `Display` says the same in English.
     pub fn dutch(&self) -> String {
         match self {
-            Self::Io { action, path, source } => {
-                format!(
-                    "{} kan niet worden gebruikt ({action}: {source}). {}",
-                    path.display(),
-                    advice(source.kind())
-                )
-            }
+            Self::Io { path, source, .. } => format!(
+                "een bewerking op {} is niet gelukt ({source}). {}",
+                path.display(),
+                advice(source.kind())
+            ),
             Self::Damaged { path, offset, fault } => format!(
                 "{} is beschadigd vanaf byte {offset} ({fault}). Er is niets veranderd. Maak een kopie van de hele map, \
                  controleer de schijf en zet deze map terug uit een reservekopie",
                 path.display()
             ),
             Self::Missing { number, path } => format!(
-                "segment {number} ontbreekt: {} bestaat niet. Iemand of iets heeft een deel van het journaal verwijderd; \
-                 zet het bestand terug, of de hele map uit een reservekopie",
+                "segment {number} ontbreekt: {} bestaat niet. Iemand of iets verwijderde een deel van het journaal; zet \
+                 het bestand terug, of zet de hele map terug uit een reservekopie",
                 path.display()
             ),
             Self::Lost { index, applied, end } => format!(
@@ -35,21 +34,25 @@ impl StoreError {
                 index.display()
             ),
             Self::InUse { path } => format!(
-                "{} is in gebruik door een ander proces. Stop dat eerst; twee schrijvers zouden elkaars regels vernielen",
+                "{} is in gebruik door een ander proces. Stop dat eerst; twee schrijvers vernielen elkaars records",
                 path.display()
             ),
-            Self::TooLarge { bytes, limit } => {
-                format!("deze beurt vraagt {bytes} bytes in het journaal, de grens is {limit}. Splits haar")
-            }
+            Self::TooLarge { bytes, limit } => format!(
+                "deze beurt heeft {bytes} bytes nodig in het journaal, en {limit} is het meeste. Verdeel haar in kleinere"
+            ),
             Self::Poisoned { cause } => format!(
-                "deze opslag is gestopt na een eerdere fout ({cause}). Verhelp de oorzaak en start opnieuw; wat bevestigd \
-                 is, is bewaard"
+                "deze opslag is gestopt na een eerdere fout: {cause}. Herstel de oorzaak en start het programma opnieuw; \
+                 wat bevestigd was, is bewaard"
             ),
-            Self::Index { path, fault } => format!(
-                "de index in {} is stuk ({fault}). Start opnieuw: hij wordt uit het journaal opgebouwd",
-                path.display()
-            ),
-            Self::Settings { fault } => format!("onbruikbare instelling van de opslag ({fault})"),
+            Self::Index { path, fault } => {
+                let next = if is_full(fault) {
+                    advice(ErrorKind::StorageFull)
+                } else {
+                    "Start het programma opnieuw: de index wordt herbouwd uit het journaal"
+                };
+                format!("de index in {} faalde: {fault}. {next}", path.display())
+            }
+            Self::Settings { fault } => format!("onbruikbare instelling van de opslag: {fault}"),
             Self::NoFiles => {
                 "deze opslag staat alleen in het geheugen: er zijn geen bestanden om te kopiëren".into()
             }
@@ -63,16 +66,17 @@ impl StoreError {
 /// The next step for the person who runs the program.
 fn advice(kind: ErrorKind) -> &'static str {
     if kind == ErrorKind::StorageFull || kind == ErrorKind::QuotaExceeded {
-        "De schijf is vol: maak ruimte en start opnieuw; niets dat bevestigd is, is verloren"
+        "Geen ruimte meer op deze schijf: maak ruimte vrij of voeg ruimte toe, en start opnieuw; niets wat bevestigd was \
+         is verloren"
     } else if kind == ErrorKind::PermissionDenied {
-        "Geef de gebruiker onder wie dit programma draait lees- en schrijfrecht op dit pad en de mappen erboven"
+        "Geef de gebruiker van dit programma lees- en schrijfrechten op dit pad en de mappen erboven"
     } else if kind == ErrorKind::ReadOnlyFilesystem {
-        "De schijf is alleen-lezen aangekoppeld: koppel haar schrijfbaar aan, of kies een andere map"
+        "Op deze schijf mag alleen gelezen worden: koppel haar schrijfbaar aan, of kies een andere map"
     } else if kind == ErrorKind::NotADirectory || kind == ErrorKind::AlreadyExists {
-        "Er staat een bestand waar een map moet zijn: zet het weg, of kies een andere map"
+        "Er staat een bestand waar een map nodig is: zet het opzij, of kies een andere map"
     } else if kind == ErrorKind::NotFound {
-        "Controleer het pad in de configuratie"
+        "Controleer het pad in de instellingen"
     } else {
-        "Controleer de schijf en haar logboek en start opnieuw; niets dat bevestigd is, is verloren"
+        "Controleer de schijf en haar log, en start opnieuw; niets wat bevestigd was is verloren"
     }
 }

@@ -116,53 +116,6 @@ impl StoreError {
         Self::Damaged { path: path.to_path_buf(), offset, fault: fault.into() }
     }
 
-    /// The same in Dutch; what the operating system or sled said stays as it is.
-    pub fn dutch(&self) -> String {
-        match self {
-            Self::Io { path, source, .. } => format!(
-                "een bewerking op {} is niet gelukt ({source}). {}",
-                path.display(),
-                dutch_advice(source.kind())
-            ),
-            Self::Damaged { path, offset, fault } => format!(
-                "{} is beschadigd vanaf byte {offset} ({fault}). Er is niets veranderd. Maak een kopie van de hele map, \
-                 controleer de schijf en zet deze map terug uit een reservekopie",
-                path.display()
-            ),
-            Self::Missing { number, path } => format!(
-                "segment {number} ontbreekt: {} bestaat niet. Iemand of iets verwijderde een deel van het journaal; zet \
-                 het bestand terug, of zet de hele map terug uit een reservekopie",
-                path.display()
-            ),
-            Self::InUse { path } => format!(
-                "{} is in gebruik door een ander proces. Stop dat eerst; twee schrijvers vernielen elkaars records",
-                path.display()
-            ),
-            Self::TooLarge { bytes, limit } => format!(
-                "deze beurt heeft {bytes} bytes nodig in het journaal, en {limit} is het meeste. Verdeel haar in kleinere"
-            ),
-            Self::Poisoned { cause } => format!(
-                "deze opslag is gestopt na een eerdere fout: {cause}. Herstel de oorzaak en start het programma opnieuw; \
-                 wat bevestigd was, is bewaard"
-            ),
-            Self::Index { path, fault } => {
-                let next = if is_full(fault) {
-                    dutch_advice(io::ErrorKind::StorageFull)
-                } else {
-                    "Start het programma opnieuw: de index wordt herbouwd uit het journaal"
-                };
-                format!("de index in {} faalde: {fault}. {next}", path.display())
-            }
-            Self::Settings { fault } => format!("onbruikbare instelling van de opslag: {fault}"),
-            Self::NoFiles => {
-                "deze opslag staat alleen in het geheugen: er zijn geen bestanden om te kopiëren".into()
-            }
-            Self::Closed => {
-                "de opslag van deze lezer is gesloten. Open haar opnieuw en neem een nieuwe lezer".into()
-            }
-        }
-    }
-
     /// Whether the store goes on after this error; only a turn refused before anything was written allows it.
     pub fn leaves_store_usable(&self) -> bool {
         matches!(self, Self::TooLarge { .. })
@@ -170,7 +123,7 @@ impl StoreError {
 }
 
 /// Whether there was no space, by what sled says of it: it keeps nothing but the text, of one kind or the other.
-fn is_full(fault: &str) -> bool {
+pub(crate) fn is_full(fault: &str) -> bool {
     ["StorageFull", "No space left"].iter().any(|word| fault.contains(word))
 }
 
@@ -196,23 +149,6 @@ fn advice(kind: io::ErrorKind) -> &'static str {
         "Check the path in the configuration"
     } else {
         "Check the disk and its log, then restart; nothing that was confirmed is lost"
-    }
-}
-
-fn dutch_advice(kind: io::ErrorKind) -> &'static str {
-    if kind == io::ErrorKind::StorageFull || kind == io::ErrorKind::QuotaExceeded {
-        "Geen ruimte meer op deze schijf: maak ruimte vrij of voeg ruimte toe, en start opnieuw; niets wat bevestigd was \
-         is verloren"
-    } else if kind == io::ErrorKind::PermissionDenied {
-        "Geef de gebruiker van dit programma lees- en schrijfrechten op dit pad en de mappen erboven"
-    } else if kind == io::ErrorKind::ReadOnlyFilesystem {
-        "Op deze schijf mag alleen gelezen worden: koppel haar schrijfbaar aan, of kies een andere map"
-    } else if kind == io::ErrorKind::NotADirectory || kind == io::ErrorKind::AlreadyExists {
-        "Er staat een bestand waar een map nodig is: zet het opzij, of kies een andere map"
-    } else if kind == io::ErrorKind::NotFound {
-        "Controleer het pad in de instellingen"
-    } else {
-        "Controleer de schijf en haar log, en start opnieuw; niets wat bevestigd was is verloren"
     }
 }
 

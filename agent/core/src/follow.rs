@@ -232,7 +232,7 @@ impl Core {
             return;
         }
         while let Some(notices) = self.follow.waiting.front() {
-            if self.trust.forked() || self.awaits_verdict(notices) {
+            if self.trust.forked() || self.awaits_verdict(notices) || self.awaits_keys(notices) {
                 break;
             }
             let Some(notices) = self.follow.waiting.pop_front() else { break };
@@ -258,6 +258,13 @@ impl Core {
             let found = entry.msg_id.and_then(|id| self.outbox.find(&id));
             found.is_some_and(|(_, stage)| stage == Stage::Sealed)
         })
+    }
+
+    /// Whether a statement in them may be signed with a key that is on its way here: the broker told of more about
+    /// the version than is known. One that tells and never gives it says as much as one without notices.
+    fn awaits_keys(&self, notices: &Notices) -> bool {
+        let entries = notices.entries.iter().filter_map(|bytes| Entry::parse(bytes).ok());
+        entries.filter_map(|entry| entry.covenant).any(|covenant| self.agreed.behind(&covenant))
     }
 
     /// Takes notices. `false` when they are not proved.

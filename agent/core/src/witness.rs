@@ -266,6 +266,10 @@ impl Core {
             // Still on the way to the log it is of.
             return;
         }
+        if self.agreed.find(&told.covenant).is_err() {
+            // Of a version that is not here yet nothing can be judged; the next quorum is told as well.
+            return;
+        }
         let judged = self.witness_policy(&told.covenant).and_then(|policy| {
             let judged = policy.judge(&Note::parse(&told.note).ok()?).ok()?;
             judged.witnessed.then_some(judged)

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
 
 use clap::Parser;
-use seinhuis_tests::sim::{self, Scenario};
+use seinhuis_tests::sim::{self, Scenario, Summary, Violation};
 
 /// Plays histories, each from the next seed; stops at the first that breaks a promise and prints it as a scenario.
 #[derive(Debug, Parser)]
@@ -15,48 +19,101 @@ struct Args {
     /// Seed of the first
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Threads that play them
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     /// Play this one scenario instead: the line that a failure prints
     #[arg(long)]
     scenario: Option<Scenario>,
+    /// Only histories with this in them
+    #[arg(long)]
+    only: Option<String>,
+}
+
+/// What all histories came to.
+#[derive(Debug, Default)]
+struct Sum {
+    counts: BTreeMap<&'static str, u64>,
+    happened: BTreeMap<&'static str, u64>,
+    failed: Option<(Scenario, Violation)>,
+}
+
+impl Sum {
+    fn add(&mut self, summary: Summary) {
+        let counts = [
+            ("histories", 1),
+            ("turns flushed", summary.turns),
+            ("log entries", u64::try_from(summary.entries).unwrap_or_default()),
+            ("messages accepted", u64::try_from(summary.accepted).unwrap_or_default()),
+            ("packets that ended unread", u64::try_from(summary.ended).unwrap_or_default()),
+            ("messages not accepted", u64::try_from(summary.refused).unwrap_or_default()),
+            ("virtual hours", summary.virtual_time / 3_600_000),
+        ];
+        for (name, count) in counts {
+            *self.counts.entry(name).or_default() += count;
+        }
+        for (name, count) in summary.faults {
+            *self.happened.entry(name).or_default() += count;
+        }
+        let slowest = self.counts.entry("slowest to settle, virtual seconds").or_default();
+        *slowest = (summary.settled / 1000).max(*slowest);
+    }
+}
+
+/// Plays what there is, on so many threads, until one breaks a promise.
+fn play(jobs: usize, next: impl Fn() -> Option<Scenario> + Sync) -> Sum {
+    let sum = Mutex::new(Sum::default());
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed)
+                    && let Some(scenario) = next()
+                {
+                    let played = sim::run(&scenario);
+                    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+                    match played {
+                        Ok(summary) => sum.add(summary),
+                        Err(violation) => {
+                            stop.store(true, Ordering::Relaxed);
+                            sum.failed.get_or_insert((scenario, violation));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    sum.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let mut sum: BTreeMap<&str, u64> = BTreeMap::new();
-    let seeds = args.seed..args.seed.saturating_add(args.histories);
-    let scenarios: Box<dyn Iterator<Item = Scenario>> = match args.scenario {
-        Some(scenario) => Box::new(std::iter::once(scenario)),
-        None => Box::new(seeds.map(Scenario::of)),
+    let (began, seed) = (Instant::now(), AtomicU64::new(args.seed));
+    let once = Mutex::new(args.scenario.clone());
+    let end = args.seed.saturating_add(args.histories);
+    let wanted = |scenario: &Scenario| args.only.as_ref().is_none_or(|name| scenario.names(name));
+    let next = || match args.scenario {
+        Some(_) => once.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        None => loop {
+            let seed = seed.fetch_add(1, Ordering::Relaxed);
+            let scenario = (seed < end).then(|| Scenario::of(seed))?;
+            if wanted(&scenario) {
+                break Some(scenario);
+            }
+        },
     };
-    for scenario in scenarios {
-        match sim::run(&scenario) {
-            Ok(summary) => {
-                let counts = [
-                    ("histories", 1),
-                    ("turns flushed", summary.turns),
-                    ("log entries", u64::try_from(summary.entries).unwrap_or_default()),
-                    ("messages accepted", u64::try_from(summary.accepted).unwrap_or_default()),
-                    ("packets that ended unread", u64::try_from(summary.ended).unwrap_or_default()),
-                    ("messages not accepted", u64::try_from(summary.refused).unwrap_or_default()),
-                ];
-                for (name, count) in counts.into_iter().chain(summary.faults) {
-                    *sum.entry(name).or_default() += count;
-                }
-                let slowest = sum.entry("slowest to settle, virtual ms").or_default();
-                *slowest = summary.settled.max(*slowest);
-            }
-            Err(violation) => {
-                let smallest = sim::shrink(&scenario, violation.broken);
-                eprintln!("{violation}\n  {scenario}\n  smaller: {smallest}");
-                if let Err(again) = sim::run(&smallest) {
-                    eprintln!("  {again}");
-                }
-                return ExitCode::FAILURE;
-            }
-        }
+    let sum = play(args.jobs, next);
+    println!("| what | how many |\n|---|---:|");
+    for (name, count) in sum.counts.iter().chain(&sum.happened) {
+        println!("| {name} | {count} |");
     }
-    for (name, count) in sum {
-        println!("{name}: {count}");
+    eprintln!("{:.1} s", began.elapsed().as_secs_f64());
+    let Some((scenario, violation)) = sum.failed else { return ExitCode::SUCCESS };
+    eprintln!("{violation}\n  {scenario}");
+    let smallest = sim::shrink(&scenario, violation.broken);
+    eprintln!("  smaller: {smallest}");
+    if let Err(again) = sim::run(&smallest) {
+        eprintln!("  {again}");
     }
-    ExitCode::SUCCESS
+    ExitCode::FAILURE
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use seinhuis_agent_core::backoff::Backoff;
-use seinhuis_agent_core::rows::{OutboxRow, position_key, table};
+use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
 use seinhuis_agent_core::toy::Toy;
 use seinhuis_agent_core::{Core, Input, Ports, Send, Settings, Turn, Write};
 use seinhuis_broker_core::Change;
@@ -13,8 +13,10 @@ use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::Welcome;
 
 use super::cast;
-use super::disk::{Disk, State};
+use super::disk::{Disk, State, Unflushed};
 use super::oracle::{Broken, Violation};
+use super::people::Deed;
+use super::scenario::Dice;
 
 /// Work for the agent's core.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ pub(super) enum Job {
     /// A session began on this connection.
     Connected(u64, Box<Welcome>),
     Disconnected,
-    /// A message is taken back.
-    TakeBack(MsgId),
+    /// A person wants something done, and the token that leads the answer back.
+    Deed(u64, Deed),
 }
 
 /// One agent.
@@ -33,6 +35,9 @@ pub(super) struct Agent {
     pub(super) oin: Oin,
     settings: Settings,
     pub(super) signer: SigningKey,
+    /// The key to rotate to.
+    pub(super) next: Option<SigningKey>,
+    witness: Option<SigningKey>,
     pub(super) toy: Toy,
     /// None while it does not run.
     pub(super) core: Option<Core>,
@@ -47,12 +52,14 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn new(number: u8, lies: bool) -> Result<Self, Violation> {
+    pub(super) fn new(number: u8, (lies, witnesses): (bool, bool)) -> Result<Self, Violation> {
         let oin = cast::oin(number)?;
         Ok(Self {
             oin,
-            settings: Settings { oin, log: cast::log_key()? },
+            settings: Settings { oin, log: cast::log_key(cast::ORIGIN)? },
             signer: cast::signer(number),
+            next: None,
+            witness: witnesses.then(|| cast::witness(number)),
             toy: Toy::starting(u64::from(number) << 32),
             core: None,
             disk: Disk::new(State::default(), lies),
@@ -64,23 +71,63 @@ impl Agent {
         })
     }
 
-    /// Starts from what the disk holds.
-    pub(super) fn start(&mut self) -> Result<(), Violation> {
+    /// Reads the disk.
+    ///
+    /// # Errors
+    /// What is wrong with it: the agent does not start.
+    pub(super) fn open(&mut self) -> Result<(), &'static str> {
+        self.disk.open()
+    }
+
+    /// Starts from what the disk holds, and if it is forgetful without what it pinned of the log.
+    pub(super) fn start(&mut self, forgetful: bool) -> Result<(), Violation> {
+        if forgetful {
+            let trust = [table::PIN, table::WAITING, table::NOTE];
+            self.disk.live.rows.retain(|(of, _), _| !trust.contains(of));
+        }
         let state = &self.disk.live;
         let of = |of: u8| state.table(of).map(move |(key, value)| (of, key, value));
         let rows = table::ALL.into_iter().filter(|of| *of != table::BODY).flat_map(of);
         let core = Core::restore(self.settings.clone(), rows)
             .map_err(|error| Violation::new(Broken::Start, format!("agent {}: {error}", self.oin)))?;
+        if !core.store_key_fits(self.ports()) {
+            return Err(Violation::new(
+                Broken::Start,
+                format!("agent {}: its store does not open", self.oin),
+            ));
+        }
         self.core = Some(core);
+        self.promote();
         Ok(())
     }
 
-    /// The process is gone; a turn that waited for its flush is on the disk or is not.
-    pub(super) fn crash(&mut self, written: bool) {
-        if let Some(turn) = self.pending.take().filter(|_| written) {
-            self.disk.flush(changes(&turn));
+    fn ports(&self) -> Ports<'_> {
+        Ports {
+            crypto: &self.toy,
+            chance: &self.toy,
+            locker: &self.toy,
+            signer: &self.signer,
+            next: self.next.as_ref(),
+            recording: None,
+            witness: self.witness.as_ref(),
         }
-        self.disk.crash();
+    }
+
+    /// Puts the next key in the place of the signing key once the log says that it took it.
+    pub(super) fn promote(&mut self) {
+        let (own, next) = (self.signer.public(), self.next.as_ref().map(SigningKey::public));
+        let taken = |next| self.core.as_ref().is_some_and(|core| core.succeeds(&own, &next));
+        if next.is_some_and(taken)
+            && let Some(next) = self.next.take()
+        {
+            self.signer = next;
+        }
+    }
+
+    /// The process is gone; a turn that waited for its flush is on the disk whole, in part or not at all.
+    pub(super) fn crash(&mut self, unflushed: Unflushed, dice: &mut Dice) {
+        let pending = self.pending.take().map(|turn| (changes(&turn), unflushed));
+        self.disk.crash(pending, dice);
         self.core = None;
         self.inbox.clear();
         (self.conn, self.outgoing) = (None, None);
@@ -89,16 +136,7 @@ impl Agent {
 
     /// Runs all that came in as one turn. Tells whether it has to be flushed before [`Self::finish`].
     pub(super) fn begin(&mut self, now: Timestamp) -> Result<bool, Violation> {
-        let core = self.core.as_mut().ok_or_else(|| cast::setup("the agent does not run"))?;
-        let ports = Ports {
-            crypto: &self.toy,
-            chance: &self.toy,
-            locker: &self.toy,
-            signer: &self.signer,
-            next: None,
-            recording: None,
-            witness: None,
-        };
+        let mut core = self.core.take().ok_or_else(|| cast::setup("the agent does not run"))?;
         let mut turn = Turn::default();
         for job in std::mem::take(&mut self.inbox) {
             let input = match job {
@@ -111,15 +149,15 @@ impl Agent {
                     self.outgoing = None;
                     Input::Disconnected
                 }
-                Job::TakeBack(about) => {
-                    let position = core.find(&about).map(|(position, _)| position);
-                    let sent = position.and_then(|at| outbox_row(&self.disk.live, at)).map(Box::new);
-                    Input::TakeBack { token: 0, about, reason: "vergissing".into(), sent }
-                }
+                Job::Deed(token, deed) => match deed.input(token, &core, &self.disk.live) {
+                    Some(input) => input,
+                    None => continue,
+                },
             };
-            core.handle(input, now, ports, &mut turn);
+            core.handle(input, now, self.ports(), &mut turn);
         }
-        core.finish(now, ports, &mut turn);
+        core.finish(now, self.ports(), &mut turn);
+        self.core = Some(core);
         let durable = !turn.is_read_only();
         self.pending = Some(turn);
         Ok(durable)
@@ -136,11 +174,12 @@ impl Agent {
             });
             all.extend(rows(&again.collect::<Vec<_>>()));
         }
-        self.disk.flush(all);
-        let blobs = &self.disk.live.blobs;
+        if !all.is_empty() {
+            self.disk.flush(all);
+        }
         for send in &mut turn.sends {
             if let Send::Submit { digest, packet } = send {
-                *packet = blobs.get(&digest.0).map(|bytes| Arc::from(bytes.as_slice()));
+                *packet = self.disk.blob(&digest.0).map(Arc::from);
             }
         }
         turn
@@ -159,7 +198,17 @@ impl Agent {
     }
 }
 
-fn outbox_row(state: &State, position: u64) -> Option<OutboxRow> {
+/// A row of the inbox.
+pub(super) fn inbox_row(state: &State, position: u64) -> Option<InboxRow> {
+    let key = position_key(position);
+    match Write::read(table::INBOX, &key, state.rows.get(&(table::INBOX, key.clone()))?) {
+        Ok(Write::Inbox(_, row)) => Some(*row),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// A row of the outbox.
+pub(super) fn outbox_row(state: &State, position: u64) -> Option<OutboxRow> {
     let key = position_key(position);
     let value = state.rows.get(&(table::OUTBOX, key.clone()))?;
     match Write::read(table::OUTBOX, &key, value) {

@@ -1,82 +1,22 @@
-//! The broker's core with its disk and its log, driven as its shell drives it.
+//! The broker's core with its disk and its logs, driven as its shell drives it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seinhuis_agent_core::{Input as ToCore, Send as Asked};
 use seinhuis_broker_core::{
-    Ask, Change, Command, CommandId, Config, ConnId, Core, Heard, Input, NoticeRow, PartRow, Pick,
-    ReceiptSource, RequestId, Sealed, Send, Table, TakeBack, Turn, Write,
+    Ask, Change, Command, CommandId, Config, ConnId, Core, Heard, Input, RequestId, Sealed, Send, Table,
+    Turn, Write,
 };
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::Compiled;
-use seinhuis_shared::ids::{Digest, Oin};
-use seinhuis_shared::receipt::{LogKey, ProvedEntry, Receipt};
+use seinhuis_shared::ids::Digest;
 use seinhuis_shared::time::Timestamp;
-use seinhuis_shared::tlog::hash::leaf_hash;
-use seinhuis_shared::tlog::subset::subset_proof;
-use seinhuis_shared::tlog::tree::{BatchTree, Frontier, consistency_proof, inclusion_proof};
-use seinhuis_shared::wire::{Entries, Hello, Notices, VERSION};
+use seinhuis_shared::wire::{Hello, VERSION};
 
 use super::cast;
-use super::disk::{Disk, State};
+use super::disk::{Disk, State, Unflushed};
+use super::log::Logs;
 use super::oracle::{Broken, Violation};
-
-/// The log's entries and the nodes of its tree.
-#[derive(Debug, Default)]
-pub(super) struct Log {
-    pub(super) entries: Vec<Vec<u8>>,
-    tip: Frontier,
-    nodes: BTreeMap<(u8, u64), Digest>,
-}
-
-impl Log {
-    fn extend(&mut self, entries: &[Vec<u8>]) -> Result<(), Violation> {
-        let mut tree = BatchTree::new(self.tip.clone());
-        for entry in entries {
-            tree.append(leaf_hash(entry)).map_err(cast::setup)?;
-        }
-        self.nodes.extend(tree.new_nodes());
-        self.tip = tree.tip().clone();
-        self.entries.extend_from_slice(entries);
-        Ok(())
-    }
-
-    fn entry(&self, index: u64) -> Result<Bytes, Violation> {
-        let found = usize::try_from(index).ok().and_then(|index| self.entries.get(index));
-        found.map(|bytes| Bytes(bytes.clone())).ok_or_else(|| cast::setup("no such entry"))
-    }
-
-    fn proved(&self, index: u64, size: u64) -> Result<ProvedEntry, Violation> {
-        let path = inclusion_proof(index, size, &self.nodes).map_err(cast::setup)?;
-        Ok(ProvedEntry { index, entry: self.entry(index)?, path })
-    }
-
-    pub(super) fn receipt(&self, source: ReceiptSource) -> Result<Bytes, Violation> {
-        match source {
-            ReceiptSource::Fresh(bytes) => Ok(Bytes(bytes.to_vec())),
-            ReceiptSource::Stored { first, count, end, note } => {
-                let entries = (first..first + u64::from(count)).map(|index| self.proved(index, end));
-                let entries = entries.collect::<Result<_, _>>()?;
-                Ok(Bytes(Receipt { version: 1, checkpoint: Bytes(note.to_vec()), entries }.to_bytes()))
-            }
-        }
-    }
-
-    pub(super) fn notices(&self, cursor: u64, row: &NoticeRow) -> Result<Notices, Violation> {
-        let mut proof = Vec::new();
-        subset_proof(row.positions.iter().copied(), row.end, &self.nodes, &mut |hash| proof.push(hash))
-            .map_err(cast::setup)?;
-        Ok(Notices {
-            cursor,
-            checkpoint: row.note.clone(),
-            indexes: row.positions.clone(),
-            entries: row.positions.iter().map(|index| self.entry(*index)).collect::<Result<_, _>>()?,
-            proof,
-            parts: row.parts.iter().map(PartRow::part).collect(),
-        })
-    }
-}
+use super::scenario::Dice;
 
 /// A turn that waits for its flush.
 #[derive(Debug)]
@@ -90,44 +30,35 @@ struct Pending {
 /// The broker.
 #[derive(Debug)]
 pub(super) struct Broker {
-    key: LogKey,
     /// None while it does not run.
     pub(super) core: Option<Core>,
     pub(super) disk: Disk,
-    pub(super) log: Log,
+    pub(super) logs: Logs,
     pub(super) inbox: Vec<Input>,
     pending: Option<Pending>,
 }
 
 impl Broker {
     /// A broker that knows the partners, whose covenant all of them accepted; not started.
-    pub(super) fn new(compiled: &Arc<Compiled>, lies: bool) -> Result<Self, Violation> {
-        let mut broker = Self {
-            key: cast::log_key()?,
-            core: None,
-            disk: Disk::default(),
-            log: Log::default(),
-            inbox: Vec::new(),
-            pending: None,
-        };
-        broker.core = Some(Core::new(broker.config()));
+    pub(super) fn new(compiled: &Arc<Compiled>, now: Timestamp, lies: bool) -> Result<Self, Violation> {
+        let mut broker = Self { core: Some(Core::new(config())), ..Self::of(State::default()) };
         let command = |command| Input::Operator { id: CommandId(1), command };
         let mut inputs = vec![command(Command::LoadCovenant { compiled: Arc::clone(compiled) })];
         for (number, role) in cast::ROLES {
-            let (oin, key) = (cast::oin(number)?, cast::signer(number).public());
-            inputs.push(command(Command::AddPartner { oin, name: role.into(), key }));
+            inputs.push(command(cast::partner(number, role)?));
         }
         for (number, _) in cast::ROLES {
             let conn = ConnId(u64::from(number));
             let hello = Hello { version: VERSION, software: "setup".into(), cosigned: Bytes::default() };
             let peer = cast::oin(number)?;
             inputs.push(Input::Connected { conn, peer, hello, heard: Heard::Nothing });
-            let ask = Ask::Vote(cast::vote(compiled, number)?);
+            let ask = Ask::Vote(cast::vote(compiled, number, now)?);
             inputs.push(Input::Request { conn, request: RequestId(u64::from(number)), ask });
             inputs.push(Input::Disconnected { conn });
         }
         for input in inputs {
-            broker.begin([input], cast::NOW, [7; 32])?;
+            broker.inbox.push(input);
+            broker.begin(now, [7; 32])?;
             broker.finish()?;
         }
         let state: State = std::mem::take(&mut broker.disk.live);
@@ -136,26 +67,30 @@ impl Broker {
         Ok(broker)
     }
 
-    fn config(&self) -> Config {
-        Config::new(&self.key.origin, cast::log_public(), "broker/1")
+    /// A broker with this in its store; not started.
+    pub(super) fn of(state: State) -> Self {
+        let (disk, logs) = (Disk::new(state, false), Logs::default());
+        Self { core: None, disk, logs, inbox: Vec::new(), pending: None }
+    }
+
+    /// Reads the disk.
+    ///
+    /// # Errors
+    /// What is wrong with it: the broker does not start.
+    pub(super) fn open(&mut self) -> Result<(), &'static str> {
+        self.disk.open()
     }
 
     /// Starts from what the disk holds.
     pub(super) fn start(&mut self, now: Timestamp) -> Result<(), Violation> {
         let failed = |what: String| Violation::new(Broken::Start, format!("the broker: {what}"));
+        self.logs = Logs::read(&self.disk.live)?;
         let mut rows = Vec::new();
-        let mut entries = Vec::new();
         for table in Table::ALL {
-            for (key, value) in self.disk.live.table(table.number()) {
-                if let Some(Write::Entries { entries: more, .. }) = Write::from_row(table, key, value) {
-                    entries.extend(more);
-                }
-                rows.push((table, key.to_vec(), value.to_vec()));
-            }
+            let all = self.disk.live.table(table.number());
+            rows.extend(all.map(|(key, value)| (table, key.to_vec(), value.to_vec())));
         }
-        self.log = Log::default();
-        self.log.extend(&entries)?;
-        let core = Core::restore(self.config(), rows, self.log.tip.clone());
+        let core = Core::restore(config(), rows, self.logs.tip());
         let mut core = core.map_err(|error| failed(error.to_string()))?;
         core.begin(now);
         self.core = Some(core);
@@ -164,34 +99,35 @@ impl Broker {
         Ok(())
     }
 
-    /// The process is gone; a turn that waited for its flush is on the disk or is not.
-    pub(super) fn crash(&mut self, written: bool) {
-        if let Some(pending) = self.pending.take().filter(|_| written) {
-            self.disk.flush(pending.changes);
-        }
-        self.disk.crash();
+    /// The process is gone; a turn that waited for its flush is on the disk whole, in part or not at all.
+    pub(super) fn crash(&mut self, unflushed: Unflushed, dice: &mut Dice) {
+        let pending = self.pending.take().map(|pending| (pending.changes, unflushed));
+        self.disk.crash(pending, dice);
         self.core = None;
         self.inbox.clear();
     }
 
-    /// Runs the inputs of one turn. Tells whether the turn has to be flushed before [`Self::finish`].
-    pub(super) fn begin(
-        &mut self,
-        inputs: impl IntoIterator<Item = Input>,
-        now: Timestamp,
-        entropy: [u8; 32],
-    ) -> Result<bool, Violation> {
+    /// Whether there is something to do.
+    pub(super) fn waits(&self) -> bool {
+        !self.inbox.is_empty() || self.core.as_ref().is_some_and(Core::succession_due)
+    }
+
+    /// Makes one turn: of the logs themselves when one of them is to end, else of all that came in. Tells whether it
+    /// has to be flushed before [`Self::finish`].
+    pub(super) fn begin(&mut self, now: Timestamp, entropy: [u8; 32]) -> Result<bool, Violation> {
         let core = self.core.as_mut().ok_or_else(|| cast::setup("the broker does not run"))?;
         let mut turn = Turn::new(entropy);
-        for input in inputs {
-            core.handle(input, now, &mut turn);
+        if !(core.succession_due() && core.succession(now, &mut turn)) {
+            for input in std::mem::take(&mut self.inbox) {
+                core.handle(input, now, &mut turn);
+            }
         }
         if turn.is_empty() {
             return Ok(false);
         }
         let sealed = core.seal(&mut turn);
         let note = if sealed.has_entries() {
-            cast::sign(&self.key, sealed.size(), sealed.root())?
+            cast::sign(sealed.origin(), sealed.size(), sealed.root())?
         } else {
             Vec::new()
         };
@@ -207,8 +143,10 @@ impl Broker {
         let (Some(core), Some(pending)) = (self.core.as_mut(), self.pending.take()) else {
             return Ok(Vec::new());
         };
-        self.disk.flush(pending.changes);
-        self.log.extend(pending.sealed.entries())?;
+        if !pending.changes.is_empty() {
+            self.disk.flush(pending.changes);
+        }
+        self.logs.append(&pending.sealed)?;
         Ok(core.committed(pending.turn, &pending.sealed, &pending.note))
     }
 
@@ -216,75 +154,8 @@ impl Broker {
     pub(super) fn root(&self) -> Option<Digest> {
         self.core.as_ref().and_then(Core::head).map(|head| head.root)
     }
+}
 
-    /// A request as the shell brings it to the core; none for one that nobody makes here.
-    pub(super) fn ask(&self, asked: &Asked, peer: Oin) -> Option<Ask> {
-        let directory = self.core.as_ref()?.directory();
-        match asked {
-            Asked::Publish { bundle, .. } => {
-                let bytes = bundle.clone();
-                let bundle = directory.prekeys(&bytes, &peer);
-                Some(Ask::PublishPrekeys { bytes, bundle })
-            }
-            Asked::FetchPrekeys(oins) => Some(Ask::FetchPrekeys(oins.clone())),
-            Asked::FetchCovenant(hash) => Some(Ask::FetchCovenant(*hash)),
-            Asked::Withdraw { bytes, .. } => {
-                Some(Ask::Withdraw(TakeBack::examine(bytes, &peer, &directory).map(Box::new)))
-            }
-            Asked::FetchConsistency(origin, sizes) => {
-                Some(Ask::FetchConsistency(origin.clone(), sizes.clone()))
-            }
-            Asked::Submit { .. }
-            | Asked::Acknowledge(_)
-            | Asked::NoticesTaken(_)
-            | Asked::Consume { .. }
-            | Asked::FetchEntries { .. }
-            | Asked::Propose { .. }
-            | Asked::Vote { .. }
-            | Asked::Rotate(_)
-            | Asked::Decide { .. }
-            | Asked::FetchCase(_)
-            | Asked::FetchSuccession { .. }
-            | Asked::Cosigned(_) => None,
-        }
-    }
-
-    /// The answer to a request, as the agent's shell brings it to its core.
-    pub(super) fn answer(&self, asked: &Asked, answer: Send) -> Result<Option<ToCore>, Violation> {
-        Ok(match (asked, answer) {
-            (Asked::Publish { seq, .. }, Send::Done { .. }) => Some(ToCore::Published(*seq)),
-            (Asked::Publish { .. }, Send::Refuse { refuse, .. }) => {
-                Some(ToCore::PublishRefused(refuse.reason))
-            }
-            (Asked::FetchPrekeys(_), Send::Prekeys { bundles, .. }) => {
-                let bundles = bundles.into_iter().map(|(oin, bytes)| (oin, Bytes(bytes)));
-                Some(ToCore::Prekeys(bundles.collect()))
-            }
-            (Asked::FetchCovenant(_), Send::Covenant { agreement, rotations, .. }) => {
-                let (compiled, casts) = (Arc::clone(agreement.compiled()), agreement.casts().to_vec());
-                Some(ToCore::Covenant { compiled, casts, rotations })
-            }
-            (Asked::Withdraw { position, .. }, Send::Entries { pick: Pick::These(positions), .. }) => {
-                Some(ToCore::TakenBack(*position, Ok(Box::new(self.entries(&positions)?))))
-            }
-            (Asked::Withdraw { position, .. }, Send::Refuse { refuse, .. }) => {
-                Some(ToCore::TakenBack(*position, Err(refuse.reason)))
-            }
-            (Asked::FetchConsistency(origin, _), Send::Consistency { sizes, .. }) => {
-                let pairs = sizes.windows(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?)));
-                let proofs = pairs.map(|(old, new)| consistency_proof(old, new, &self.log.nodes));
-                let proofs = proofs.collect::<Result<_, _>>().map_err(cast::setup)?;
-                Some(ToCore::Consistency { origin: origin.clone(), sizes, proofs })
-            }
-            (Asked::FetchConsistency(..), _) => Some(ToCore::ConsistencyFailed),
-            _ => None,
-        })
-    }
-
-    fn entries(&self, positions: &[u64]) -> Result<Entries, Violation> {
-        let head = self.core.as_ref().and_then(Core::head).ok_or_else(|| cast::setup("no head"))?;
-        let entries = positions.iter().map(|index| self.log.proved(*index, head.size));
-        let entries = entries.collect::<Result<_, _>>()?;
-        Ok(Entries { checkpoint: head.note.clone(), entries, next: None })
-    }
+fn config() -> Config {
+    Config::new(cast::ORIGIN, cast::log_public(), "broker/1")
 }

@@ -1,9 +1,25 @@
-//! A disk: what was flushed survives a crash, what was not does not.
+//! A disk: a journal's segment as the real code writes and reads it, over bytes in memory that can be torn, lost and
+//! changed.
+//!
+//! What was flushed survives a crash. Of a record that was not, nothing, all, or any of its sectors may be there. One
+//! bit of what was flushed may turn over: then the disk gives back what passes its sums, and nothing else.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use seinhuis_broker_core::Change;
+use seinhuis_journal::BlobId;
+use seinhuis_journal::record::{self, Body, Frame, Kind, Part, RowRef, Sum, Value};
+use seinhuis_journal::segment::{self, SegmentHeader, Tail};
+
+use super::scenario::Dice;
+
+/// Bytes of a segment; a larger one is made for a state that does not leave half of it free.
+const SEGMENT: usize = 128 * 1024;
+/// What a disk writes whole.
+const SECTOR: usize = 512;
+/// Turns that a lying disk keeps to itself.
+const CACHE: usize = 3;
 
 /// What a disk holds.
 #[derive(Debug, Clone, Default)]
@@ -38,30 +54,162 @@ impl State {
         let own = rows.take_while(move |((of, _), _)| *of == table);
         own.map(|((_, key), value)| (key.as_slice(), value.as_slice()))
     }
+
+    /// All of it as one turn.
+    fn whole(&self) -> Vec<Change> {
+        let rows = self.rows.iter().map(|((table, key), value)| Change::Put {
+            table: *table,
+            key: key.clone(),
+            value: value.clone(),
+        });
+        let blobs =
+            self.blobs.iter().map(|(blob, bytes)| Change::Keep { blob: *blob, bytes: Arc::clone(bytes) });
+        rows.chain(blobs).collect()
+    }
+}
+
+/// A segment that is written to.
+#[derive(Debug, Clone)]
+struct Segment {
+    header: SegmentHeader,
+    bytes: Vec<u8>,
+    end: usize,
+    sequence: u64,
+    last: Sum,
+    /// Where the last record begins.
+    newest: usize,
+    /// Where the blobs are.
+    places: BTreeMap<[u8; 32], Part>,
+}
+
+impl Segment {
+    /// A segment that begins with all of a state.
+    fn beginning(number: u64, (sequence, opening): (u64, Sum), state: &State) -> Self {
+        let whole = state.whole();
+        let body = body(&whole);
+        let room = 2 * usize::try_from(body.size()).unwrap_or_default() + SEGMENT;
+        let capacity = room.next_multiple_of(SEGMENT);
+        let header = SegmentHeader {
+            number,
+            first_sequence: sequence + 1,
+            capacity: u64::try_from(capacity).unwrap_or(u64::MAX),
+            oldest: number,
+            opening,
+        };
+        let mut bytes = header.encode();
+        bytes.resize(capacity, 0);
+        let end = segment::HEADER;
+        let mut new =
+            Self { header, bytes, end, sequence, last: opening, newest: end, places: BTreeMap::new() };
+        let record = new.encode(&whole);
+        new.append(&record, &whole);
+        new
+    }
+
+    fn encode(&self, changes: &[Change]) -> Vec<u8> {
+        let frame = Frame {
+            kind: Kind::Turn,
+            sequence: self.sequence + 1,
+            oldest: self.header.number,
+            previous: self.last,
+            offset: u64::try_from(self.end).unwrap_or(u64::MAX),
+        };
+        let drops = drops(changes);
+        let body = Body { drops: &drops, ..body(changes) };
+        let mut record = Vec::new();
+        record::encode(&body, frame, &self.header.salt(), &mut record);
+        record
+    }
+
+    /// Writes a whole record behind the last; `false` when there is no room.
+    fn append(&mut self, record: &[u8], changes: &[Change]) -> bool {
+        let end = self.end + record.len();
+        if end + record::SMALLEST >= self.bytes.len() {
+            return false;
+        }
+        self.bytes[self.end..end].copy_from_slice(record);
+        let salt = self.header.salt();
+        let offset = u64::try_from(self.end).unwrap_or(u64::MAX);
+        if let Some(header) = record::Header::read(record, &salt, offset) {
+            (self.last, self.sequence) = (header.sum, header.sequence);
+        }
+        if changes.iter().any(|change| matches!(change, Change::Keep { .. }))
+            && let Ok(read) = record::decode(record, &salt, offset, false)
+        {
+            self.places.extend(read.directory.blobs.iter().map(|blob| (blob.id.0, blob.part)));
+        }
+        (self.newest, self.end) = (self.end, end);
+        true
+    }
+}
+
+/// The rows and blobs of a turn; what it drops is not in it.
+fn body(changes: &[Change]) -> Body<'_> {
+    let mut body = Body::default();
+    for change in changes {
+        match change {
+            Change::Put { table, key, value } => {
+                body.rows.push(RowRef { table: *table, key, value: Some(value) });
+            }
+            Change::Delete { table, key } => body.rows.push(RowRef { table: *table, key, value: None }),
+            Change::Keep { blob, bytes } => body.blobs.push((BlobId(*blob), bytes)),
+            Change::Erase { .. } => {}
+        }
+    }
+    body
+}
+
+fn drops(changes: &[Change]) -> Vec<BlobId> {
+    let drop = |change: &Change| match change {
+        Change::Erase { blob } => Some(BlobId(*blob)),
+        Change::Put { .. } | Change::Delete { .. } | Change::Keep { .. } => None,
+    };
+    changes.iter().filter_map(drop).collect()
+}
+
+/// What became of a turn whose flush did not end well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unflushed {
+    /// Nothing of it is there.
+    Lost,
+    /// All of it is.
+    Whole,
+    /// Some of its sectors are.
+    Torn,
 }
 
 /// A disk of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Disk {
     /// What the process sees.
     pub(super) live: State,
+    segment: Segment,
     /// What is really kept, when this disk lies.
     kept: Option<State>,
     /// What it says it flushed and has not.
     cache: VecDeque<Vec<Change>>,
+    /// The bit that turned over: its byte, and which.
+    flipped: Option<(usize, u8)>,
+    /// Whether what is read is given as it is, whatever its sum.
+    pub(super) unchecked: bool,
 }
-
-/// Turns that a lying disk keeps to itself.
-const CACHE: usize = 3;
 
 impl Disk {
     pub(super) fn new(state: State, lies: bool) -> Self {
-        Self { kept: lies.then(|| state.clone()), live: state, cache: VecDeque::new() }
+        Self {
+            kept: lies.then(|| state.clone()),
+            segment: Segment::beginning(1, (0, Sum::default()), &state),
+            live: state,
+            cache: VecDeque::new(),
+            flipped: None,
+            unchecked: false,
+        }
     }
 
     /// Makes a turn durable.
     pub(super) fn flush(&mut self, changes: Vec<Change>) {
         self.live.apply(&changes);
+        self.write(&changes);
         let Some(kept) = &mut self.kept else { return };
         self.cache.push_back(changes);
         while self.cache.len() > CACHE {
@@ -69,11 +217,145 @@ impl Disk {
         }
     }
 
-    /// The process is gone.
-    pub(super) fn crash(&mut self) {
+    /// What is live already goes to the segment, or to a new one.
+    fn write(&mut self, changes: &[Change]) {
+        let record = self.segment.encode(changes);
+        if !self.segment.append(&record, changes) {
+            self.begin_segment();
+        }
+    }
+
+    fn begin_segment(&mut self) {
+        let number = self.segment.header.number + 1;
+        self.segment = Segment::beginning(number, (self.segment.sequence, self.segment.last), &self.live);
+        self.flipped = None;
+    }
+
+    /// The process is gone, and with it what the disk had not flushed: of a turn that waited for that, this much is
+    /// there.
+    pub(super) fn crash(&mut self, pending: Option<(Vec<Change>, Unflushed)>, dice: &mut Dice) {
+        match pending {
+            Some((changes, Unflushed::Whole)) => self.flush(changes),
+            Some((changes, Unflushed::Torn)) => {
+                let record = self.segment.encode(&changes);
+                self.tear(&record, dice);
+            }
+            Some((_, Unflushed::Lost)) | None => {}
+        }
         if let Some(kept) = &self.kept {
             self.live = kept.clone();
             self.cache.clear();
+            self.begin_segment();
+        }
+    }
+
+    /// Some sectors of a record reach the disk, and one at least does not.
+    fn tear(&mut self, record: &[u8], dice: &mut Dice) {
+        let (begin, end) = (self.segment.end, self.segment.end + record.len());
+        if end + record::SMALLEST >= self.segment.bytes.len() {
+            return;
+        }
+        let sectors = begin / SECTOR..end.div_ceil(SECTOR);
+        let missing = dice.between(
+            u64::try_from(sectors.start).unwrap_or_default(),
+            u64::try_from(sectors.end).unwrap_or_default(),
+        );
+        for sector in sectors {
+            if u64::try_from(sector).ok() == Some(missing) || dice.percent(50) {
+                continue;
+            }
+            let (from, to) = ((sector * SECTOR).max(begin), ((sector + 1) * SECTOR).min(end));
+            self.segment.bytes[from..to].copy_from_slice(&record[from - begin..to - begin]);
+        }
+    }
+
+    /// Reads all back, as a start does: what a crash interrupted is cut off.
+    ///
+    /// # Errors
+    /// What is wrong, when that is no interrupted write.
+    pub(super) fn open(&mut self) -> Result<(), &'static str> {
+        let scan = segment::scan_segment(&self.segment.bytes, !self.unchecked)?;
+        if let Tail::Damaged { fault, .. } = scan.tail {
+            return Err(fault);
+        }
+        let (mut state, mut places) = (State::default(), BTreeMap::new());
+        let data = |part: &Part| {
+            let from = usize::try_from(part.offset).unwrap_or(usize::MAX);
+            let to = from.saturating_add(usize::try_from(part.length).unwrap_or(usize::MAX));
+            self.segment.bytes.get(from..to).unwrap_or_default().to_vec()
+        };
+        for record in &scan.records {
+            for row in &record.directory.rows {
+                let key = (row.table, row.key.to_vec());
+                match &row.value {
+                    None => drop(state.rows.remove(&key)),
+                    Some(Value::Inline(value)) => drop(state.rows.insert(key, value.to_vec())),
+                    Some(Value::Apart(part)) => drop(state.rows.insert(key, data(part))),
+                }
+            }
+            for blob in &record.directory.blobs {
+                state.blobs.insert(blob.id.0, Arc::new(data(&blob.part)));
+                places.insert(blob.id.0, blob.part);
+            }
+            record.directory.drops.iter().for_each(|id| drop(state.blobs.remove(&id.0)));
+        }
+        let (end, sequence, last) = (scan.end, scan.last_sequence(), scan.last_sum());
+        if let Some(newest) = scan.records.last() {
+            self.segment.newest = usize::try_from(newest.offset).unwrap_or_default();
+        }
+        let end = usize::try_from(end).unwrap_or(usize::MAX);
+        self.segment.bytes.iter_mut().skip(end).for_each(|byte| *byte = 0);
+        (self.segment.end, self.segment.sequence, self.segment.last) = (end, sequence, last);
+        self.segment.places = places;
+        self.live = state;
+        Ok(())
+    }
+
+    /// A packet as the disk gives it; none when it is not there, or not what was written.
+    pub(super) fn blob(&self, id: &[u8; 32]) -> Option<Vec<u8>> {
+        if self.flipped.is_none() {
+            return self.live.blobs.get(id).map(|bytes| bytes.to_vec());
+        }
+        let part = self.segment.places.get(id).filter(|_| self.live.blobs.contains_key(id))?;
+        let from = usize::try_from(part.offset).ok()?;
+        let bytes = self.segment.bytes.get(from..from + usize::try_from(part.length).ok()?)?;
+        (self.unchecked || Sum::of(bytes) == part.sum).then(|| bytes.to_vec())
+    }
+
+    /// Turns a bit over in what was flushed before the last record, with `packets` rather in one of those. `false` when
+    /// there is nothing, or one is turned over already.
+    pub(super) fn flip(&mut self, dice: &mut Dice, packets: bool) -> bool {
+        let blobs: Vec<[u8; 32]> = self.live.blobs.keys().copied().filter(|_| packets).collect();
+        let part = dice.pick(&blobs).and_then(|id| self.segment.places.get(&id).copied());
+        let (from, to) = match part.filter(|_| dice.percent(70)) {
+            Some(part) => (part.offset, part.offset + u64::from(part.length)),
+            None => (0, u64::try_from(self.segment.newest).unwrap_or_default()),
+        };
+        // The last record of a process that crashed is where one bit can look like an interrupted write.
+        let newest = u64::try_from(self.segment.newest).unwrap_or_default();
+        if self.flipped.is_some() || from >= to.min(newest) {
+            return false;
+        }
+        let at = usize::try_from(dice.between(from, to.min(newest))).unwrap_or_default();
+        let bit = 1 << dice.between(0, 8);
+        if let Some(byte) = self.segment.bytes.get_mut(at) {
+            *byte ^= bit;
+            self.flipped = Some((at, bit));
+        }
+        true
+    }
+
+    /// Whether a bit is not what it was.
+    pub(super) const fn is_flipped(&self) -> bool {
+        self.flipped.is_some()
+    }
+
+    /// Somebody put a good copy in the place of this disk.
+    pub(super) fn mend(&mut self) {
+        if let Some((at, bit)) = self.flipped.take()
+            && let Some(byte) = self.segment.bytes.get_mut(at)
+        {
+            *byte ^= bit;
         }
     }
 }

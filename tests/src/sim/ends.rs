@@ -32,9 +32,22 @@ impl World {
                     open.extend(tracks.map(|track| format!("{id} did not reach {}", track.to)));
                 }
                 Some(stage) if stage.is_final() => {}
-                Some(stage) => open.push(format!("{id} is {stage}")),
+                Some(stage) => open.push(format!(
+                    "{id} is {stage} at agent {}, connected {}, new key {:?}, put off {}",
+                    message.agent + 1,
+                    core.is_connected(),
+                    core.turning().row().map(|row| row.refused),
+                    core.status(self.now).deferred,
+                )),
             }
         }
+        for agent in self.agents.iter().filter_map(|agent| agent.core.as_ref()) {
+            let corrections = agent.status(self.now).corrections_open;
+            if corrections > 0 {
+                open.push(format!("{} has {corrections} corrections that are not confirmed", agent.oin()));
+            }
+        }
+        open.extend(self.insisted());
         open
     }
 
@@ -50,6 +63,9 @@ impl World {
 
     /// Whether everything is settled.
     pub(super) fn look(&mut self) -> Result<bool, Violation> {
+        if self.is_crooked() {
+            return self.look_crooked();
+        }
         let Some(calm) = self.calm else { return Ok(false) };
         let open = self.open_ends();
         self.summary.settled = self.now.since(calm).0;
@@ -67,8 +83,11 @@ impl World {
             Oracle::inbox(&agent.disk.live)?;
             inboxes.insert(agent.oin, agent.good()?);
         }
-        self.summary.entries = self.broker.log.entries.len();
+        self.summary.entries = self.broker.logs.count();
         self.summary.ended = self.oracle.ended();
+        if self.is_crooked() {
+            return Ok(());
+        }
         for message in &self.messages {
             let id = message.request.msg_id;
             let agent = &self.agents[message.agent];

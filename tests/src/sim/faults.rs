@@ -1,25 +1,29 @@
 //! What goes wrong.
 
+use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::time::Span;
 
-use super::net::{Side, ToBroker};
+use super::net::{Side, Stream};
+use super::oracle::Violation;
 use super::scenario::Fault;
 use super::world::{Event, IDLE, Node, World};
 
 /// The partner that does not keep to the covenant.
 const FORGER: usize = 3;
+/// Milliseconds of a day.
+const DAY: u64 = 86_400_000;
 
 impl World {
     /// Something goes wrong, and later something else.
-    pub(super) fn fault(&mut self) {
+    pub(super) fn fault(&mut self) -> Result<(), Violation> {
         if self.is_calm() {
-            return;
+            return Ok(());
         }
-        let wait = self.dice.between(500, 20_000);
+        let pace = self.pace();
+        let wait = self.dice.between(500, 20_000) * pace;
         self.after(wait, Event::Fault);
-        let mut kinds: Vec<Fault> = self.scenario.faults.iter().copied().collect();
-        kinds.retain(|fault| *fault != Fault::TakeBack);
-        let Some(fault) = self.dice.pick(&kinds) else { return };
+        let kinds = self.scenario.faults.iter().copied().filter(|fault| fault.is_drawn());
+        let Some(fault) = self.dice.pick(&kinds.collect::<Vec<_>>()) else { return Ok(()) };
         let agent = usize::try_from(self.dice.between(0, 4)).unwrap_or_default();
         let node = if self.dice.percent(40) { Node::Broker } else { Node::Agent(agent) };
         match fault {
@@ -34,13 +38,9 @@ impl World {
                 let ends = if self.dice.percent(50) { (soon, IDLE) } else { (IDLE, soon) };
                 self.cut_off(agent, ends, false);
             }
-            Fault::Partition => {
-                let length = self.dice.between(500, 90_000);
-                self.cut[agent] = self.now.plus(Span(length)).max(self.cut[agent]);
-                if length >= IDLE {
-                    self.cut_off(agent, (IDLE, IDLE), false);
-                }
-            }
+            Fault::Partition => self.partition(agent, 500, 90_000),
+            // Most of what is left of the history.
+            Fault::Outage => self.partition(agent, 60_000 * pace, 180_000 * pace),
             Fault::Slow => {
                 let length = self.dice.between(1000, 30_000);
                 self.slow[agent] = self.now.plus(Span(length));
@@ -49,11 +49,53 @@ impl World {
                 let off = i64::try_from(self.dice.between(0, 240_000)).unwrap_or_default();
                 self.process(node).skew = off - 120_000;
             }
+            Fault::FarClock => {
+                let off = i64::try_from(self.dice.between(0, 4 * DAY)).unwrap_or_default();
+                self.process(node).skew = off - 2 * i64::try_from(DAY).unwrap_or_default();
+            }
             Fault::Forger => self.forge(),
-            Fault::TakeBack => {}
+            Fault::Garbage => self.babble(),
+            Fault::Full => {
+                let length = self.dice.between(1000, 60_000) * pace.min(60);
+                self.process(node).full = self.now.plus(Span(length));
+            }
+            Fault::BitRot => {
+                let disk = match node {
+                    Node::Broker => &mut self.broker.disk,
+                    Node::Agent(agent) => &mut self.agents[agent].disk,
+                };
+                // The sealed packets of an agent are not mended by anybody: those are found at its next start.
+                if !disk.flip(&mut self.dice, node == Node::Broker) {
+                    return Ok(());
+                }
+            }
+            Fault::Crooked => {
+                for _ in 0..5 {
+                    self.cheat()?;
+                }
+            }
+            Fault::TakeBack
+            | Fault::Consume
+            | Fault::Erase
+            | Fault::Correct
+            | Fault::Case
+            | Fault::Rotate
+            | Fault::Amend
+            | Fault::Revoke
+            | Fault::Year
+            | Fault::Witnesses => {}
         }
         let named = Fault::ALL.iter().find(|(own, _)| *own == fault);
         *self.summary.faults.entry(named.map_or("", |(_, name)| *name)).or_default() += 1;
+        Ok(())
+    }
+
+    fn partition(&mut self, agent: usize, from: u64, to: u64) {
+        let length = self.dice.between(from, to);
+        self.cut[agent] = self.now.plus(Span(length)).max(self.cut[agent]);
+        if length >= IDLE {
+            self.cut_off(agent, (IDLE, IDLE), false);
+        }
     }
 
     /// The connection of an agent is gone; broker and agent notice after so many milliseconds.
@@ -76,6 +118,29 @@ impl World {
         if forbidden {
             self.forbid(&packet);
         }
-        self.send_broker(id, ToBroker::Submit(packet));
+        self.send_broker(id, Stream::Lane, frame::encode(Kind::Submit, &packet).ok());
+    }
+
+    /// A partner sends bytes that are no message, or one of its own with a bit turned over, where they do not belong.
+    fn babble(&mut self) {
+        let Some(id) = self.agents[FORGER].conn else { return };
+        let mut frame = match (self.dice.between(0, 3), self.forger.heard()) {
+            (0, Some(packet)) => frame::encode(Kind::Submit, packet).unwrap_or_default(),
+            (1, _) => {
+                let kind = self.dice.pick(Kind::ALL).unwrap_or(Kind::Hello);
+                let (bytes, length) = (self.dice.bytes(), self.dice.between(0, 33));
+                let payload = bytes.get(..usize::try_from(length).unwrap_or_default());
+                frame::encode(kind, payload.unwrap_or_default()).unwrap_or_default()
+            }
+            _ => self.dice.bytes().to_vec(),
+        };
+        let length = u64::try_from(frame.len()).unwrap_or_default();
+        let at = usize::try_from(self.dice.between(0, length)).unwrap_or_default();
+        if let Some(byte) = frame.get_mut(at) {
+            *byte ^= 1 << self.dice.between(0, 8);
+        }
+        let request = Stream::Request(self.fresh());
+        let stream = self.dice.pick(&[Stream::Session, Stream::Lane, Stream::Acknowledgements, request]);
+        self.send_broker(id, stream.unwrap_or(request), Some(frame));
     }
 }

@@ -18,6 +18,8 @@ use super::scenario::Dice;
 
 /// What a forged packet is wrong in.
 const WAYS: u64 = 5;
+/// It is right, and made with another's key.
+const STOLEN: u64 = 6;
 
 /// What the forger has to forge with.
 #[derive(Debug)]
@@ -48,6 +50,11 @@ impl Forger {
         }
     }
 
+    /// What was overheard last.
+    pub(super) const fn heard(&self) -> Option<&Arc<[u8]>> {
+        self.heard.as_ref()
+    }
+
     /// A packet to submit as partner 4, and whether it may never be accepted from anybody.
     pub(super) fn make(
         &self,
@@ -60,10 +67,19 @@ impl Forger {
             // Another's packet as it is: its own sender may submit it.
             return self.heard.clone().map(|packet| (packet, false));
         }
+        Some((self.seal(way, own, now, dice)?, true))
+    }
+
+    /// A packet of partner 3 that nothing is wrong with, but that partner did not seal it.
+    pub(super) fn steal(&self, now: Timestamp, dice: &mut Dice) -> Option<Arc<[u8]>> {
+        self.seal(STOLEN, &cast::signer(3), now, dice)
+    }
+
+    fn seal(&self, way: u64, own: &SigningKey, now: Timestamp, dice: &mut Dice) -> Option<Arc<[u8]>> {
         let me = cast::oin(4).ok()?;
         let (sample, flow, to) = match way {
             // A flow that is another role's, and one to a recipient that it does not have.
-            0 => ("01-F01-jongerenwerk-signaal.json", "F01", cast::oin(1).ok()?),
+            0 | STOLEN => ("01-F01-jongerenwerk-signaal.json", "F01", cast::oin(1).ok()?),
             1 => ("03-F03-boa-signaal.json", "F03", cast::oin(2).ok()?),
             _ => ("03-F03-boa-signaal.json", "F03", cast::oin(1).ok()?),
         };
@@ -79,7 +95,7 @@ impl Forger {
             flow: flow.into(),
             case: None,
             declared,
-            sender: if way == 2 { cast::oin(3).ok()? } else { me },
+            sender: if way == 2 || way == STOLEN { cast::oin(3).ok()? } else { me },
             signer: own.public().thumbprint(),
             recipients: vec![Recipient { oin: to, prekey: prekey.id() }],
             seq: 1,
@@ -95,6 +111,6 @@ impl Forger {
         let provenance = Provenance::own(context.sender, Handling::Partners);
         let plain = Plain { media_type: "application/json", provenance: &provenance, body: &body };
         let sealed = seal(&self.toy, &mut context, &[prekey], plain, &chance, own).ok()?;
-        Some((sealed.bytes.into(), true))
+        Some(sealed.bytes.into())
     }
 }

@@ -8,14 +8,19 @@
 mod agent;
 mod broker;
 mod cast;
+mod crooked;
 mod disk;
 mod ends;
 mod faults;
 mod forger;
+mod link;
+mod log;
 mod net;
 mod oracle;
+mod people;
 mod scenario;
 mod traffic;
+mod wire;
 mod world;
 
 pub use oracle::{Broken, Oracle, Violation};
@@ -32,9 +37,16 @@ pub fn run(scenario: &Scenario) -> Result<Summary, Violation> {
     World::new(scenario.clone())?.run()
 }
 
+/// Most histories that are played to make a scenario smaller.
+const SHRINKING: usize = 120;
+
 /// A smaller scenario that breaks the same promise, as far as leaving out faults, messages and minutes goes.
 pub fn shrink(failed: &Scenario, broken: Broken) -> Scenario {
-    let still = |candidate: &Scenario| run(candidate).is_err_and(|violation| violation.broken == broken);
+    let mut tries = 0;
+    let mut still = |candidate: &Scenario| {
+        tries += 1;
+        tries <= SHRINKING && run(candidate).is_err_and(|violation| violation.broken == broken)
+    };
     let mut smallest = failed.clone();
     loop {
         let smaller = smallest.smaller().into_iter().find(|candidate| still(candidate));

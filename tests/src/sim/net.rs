@@ -2,12 +2,9 @@
 //! ends, and each side notices when it can.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use seinhuis_agent_core::{Input, Send};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::time::Timestamp;
-use seinhuis_shared::wire::{Hello, Welcome};
 
 /// A stream, or the bytes of one in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,53 +14,6 @@ pub(super) enum Stream {
     Deliveries,
     Acknowledgements,
     Request(u64),
-}
-
-/// On its way to the broker.
-#[derive(Debug)]
-pub(super) enum ToBroker {
-    Hello(Hello),
-    Submit(Arc<[u8]>),
-    Acknowledge(Vec<u8>),
-    Taken(u64),
-    /// A request by its number, and what the agent asks.
-    Ask(u64, Box<Send>),
-}
-
-impl ToBroker {
-    pub(super) const fn stream(&self) -> Stream {
-        match self {
-            Self::Hello(_) => Stream::Session,
-            Self::Submit(_) => Stream::Lane,
-            Self::Acknowledge(_) | Self::Taken(_) => Stream::Acknowledgements,
-            Self::Ask(request, _) => Stream::Request(*request),
-        }
-    }
-}
-
-/// On its way to an agent.
-#[derive(Debug)]
-pub(super) enum ToAgent {
-    Welcome(Box<Welcome>),
-    /// The session is refused or closed; why.
-    Refused(u16),
-    /// An answer on the lane, about a packet.
-    Answer(Digest, Box<Input>),
-    /// A message on the stream of deliveries.
-    Delivery(Box<Input>),
-    /// The answer to a request.
-    Done(u64, Box<Input>),
-}
-
-impl ToAgent {
-    pub(super) const fn stream(&self) -> Stream {
-        match self {
-            Self::Welcome(_) | Self::Refused(_) => Stream::Session,
-            Self::Answer(..) => Stream::Lane,
-            Self::Delivery(_) => Stream::Deliveries,
-            Self::Done(request, _) => Stream::Request(*request),
-        }
-    }
 }
 
 /// One end of a connection.
@@ -85,7 +35,7 @@ pub(super) struct Conn {
     /// Whether the agent has its welcome.
     pub(super) welcomed: bool,
     /// Deliveries that came before it.
-    pub(super) early: Vec<Input>,
+    pub(super) early: Vec<Vec<u8>>,
     /// Until when the broker still looks at what it had read when the connection died.
     pub(super) late: Timestamp,
     /// When the last bytes of each stream arrive.

@@ -8,7 +8,8 @@ use seinhuis_agent_core::rows::{InboxRow, OutboxRow, Reached, table};
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
-use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt};
+use seinhuis_shared::receipt::{CheckpointCache, Receipt};
+use seinhuis_shared::tlog::checkpoint::origin_of;
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::tree::Frontier;
 
@@ -36,6 +37,10 @@ pub enum Broken {
     Stuck,
     /// A process did not start from what it made durable.
     Start,
+    /// What its sender's agent did not seal for its recipient is good in an inbox.
+    Forged,
+    /// An agent goes back behind what it pinned of the log, or is shown two histories and does not say so.
+    Pin,
     /// The world itself could not be set up.
     Setup,
 }
@@ -68,15 +73,22 @@ type Leg = (Digest, Oin);
 /// Who may send, and to whom.
 type Route = (BTreeSet<Oin>, BTreeSet<Oin>);
 
+/// A log as it was seen.
+#[derive(Debug, Default)]
+struct Seen {
+    origin: String,
+    entries: Vec<Vec<u8>>,
+    tree: Frontier,
+}
+
 /// All that was said to anybody, held against all that is.
 #[derive(Debug)]
 pub struct Oracle {
-    key: LogKey,
-    covenant: Digest,
+    /// Versions under which something may be accepted.
+    covenants: BTreeSet<Digest>,
     /// Who may send on a flow and who may receive.
     routes: BTreeMap<String, Vec<Route>>,
-    log: Vec<Vec<u8>>,
-    tree: Frontier,
+    logs: Vec<Seen>,
     accepted: BTreeSet<Leg>,
     ended: BTreeMap<Leg, Kind>,
     /// The outbox rows of messages of which a sender was told that they were accepted.
@@ -86,8 +98,8 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// Sees the log's key and what was agreed, and nothing else yet.
-    pub(crate) fn new(key: LogKey, agreed: &Compiled) -> Self {
+    /// Sees what was agreed, and nothing else yet.
+    pub(crate) fn new(agreed: &Compiled) -> Self {
         let covenant = agreed.covenant();
         let of = |roles: &[seinhuis_shared::covenant::Role]| {
             covenant
@@ -103,11 +115,9 @@ impl Oracle {
             routes.insert(flow.id.clone(), pairs.collect());
         }
         Self {
-            key,
-            covenant: agreed.hash(),
+            covenants: [agreed.hash()].into(),
             routes,
-            log: Vec::new(),
-            tree: Frontier::default(),
+            logs: Vec::new(),
             accepted: BTreeSet::new(),
             ended: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -116,9 +126,9 @@ impl Oracle {
         }
     }
 
-    /// The version that packets name; its routes are judged by what was agreed all the same.
+    /// A version that packets may name; its routes are judged by what was agreed all the same.
     pub(super) fn trusts(&mut self, covenant: Digest) {
-        self.covenant = covenant;
+        self.covenants.insert(covenant);
     }
 
     /// A packet that may never be accepted.
@@ -128,7 +138,7 @@ impl Oracle {
 
     /// The number of entries that were seen.
     pub(super) fn log_size(&self) -> usize {
-        self.log.len()
+        self.logs.iter().map(|log| log.entries.len()).sum()
     }
 
     /// How many packets ended at a recipient who never had them.
@@ -136,25 +146,41 @@ impl Oracle {
         self.ended.len()
     }
 
-    /// The log as it is now: it has to go on from the log as it was.
-    pub(crate) fn log_is(&mut self, entries: &[Vec<u8>], root: Digest) -> Result<(), Violation> {
-        if entries.get(..self.log.len()) != Some(self.log.as_slice()) {
-            let what = format!("{} entries do not continue the {} before", entries.len(), self.log.len());
-            return Err(Violation::new(Broken::Log, what));
+    /// The logs as they are now, each its origin and its entries, the newest with this root: they have to go on from
+    /// the logs as they were.
+    pub(crate) fn logs_are(&mut self, logs: &[(&str, &[Vec<u8>])], root: Digest) -> Result<(), Violation> {
+        let bad = |what: String| Violation::new(Broken::Log, what);
+        for (number, (origin, entries)) in logs.iter().enumerate() {
+            if self.logs.len() == number {
+                self.logs.push(Seen { origin: (*origin).to_owned(), ..Seen::default() });
+            }
+            let seen = &mut self.logs[number];
+            let before = seen.entries.len();
+            if seen.origin != *origin || entries.get(..before) != Some(seen.entries.as_slice()) {
+                let what = format!("{} entries of {origin} do not continue {before} before", entries.len());
+                return Err(bad(what));
+            }
+            if number + 1 < logs.len() && entries.len() > before && self.logs.len() > number + 1 {
+                return Err(bad(format!("{origin} has ended and grows")));
+            }
+            for entry in entries.iter().skip(before) {
+                let seen = &mut self.logs[number];
+                seen.tree.append(leaf_hash(entry)).map_err(cast::setup)?;
+                seen.entries.push(entry.clone());
+                self.entry(entry)?;
+            }
         }
-        for entry in entries.iter().skip(self.log.len()) {
-            self.entry(entry)?;
+        if self.logs.len() > logs.len() {
+            return Err(bad("a log is gone".into()));
         }
-        if self.tree.root() == root {
+        if self.logs.last().is_some_and(|log| log.tree.root() == root) {
             Ok(())
         } else {
-            Err(Violation::new(Broken::Log, "the head is not of the log's entries"))
+            Err(bad("the head is not of the log's entries".into()))
         }
     }
 
     fn entry(&mut self, bytes: &[u8]) -> Result<(), Violation> {
-        self.tree.append(leaf_hash(bytes)).map_err(cast::setup)?;
-        self.log.push(bytes.to_vec());
         let entry = Entry::parse(bytes).map_err(|error| Violation::new(Broken::Log, format!("{error:?}")))?;
         let (Some(packet), Some(to)) = (entry.packet, entry.to) else { return Ok(()) };
         if entry.kind == Kind::Accepted {
@@ -182,7 +208,8 @@ impl Oracle {
         let open = routes.into_iter().flatten().any(|(senders, recipients)| {
             from.is_some_and(|from| senders.contains(&from)) && recipients.contains(&to)
         });
-        if open && entry.covenant == Some(self.covenant) && !self.forbidden.contains(&packet) {
+        let known = entry.covenant.is_some_and(|covenant| self.covenants.contains(&covenant));
+        if open && known && !self.forbidden.contains(&packet) {
             return Ok(());
         }
         let what = format!("{packet} was accepted on {:?} from {from:?} to {to}", entry.flow);
@@ -193,9 +220,12 @@ impl Oracle {
     pub(super) fn receipt(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         let bad = |what: String| Violation::new(Broken::Log, what);
         let receipt = Receipt::parse(bytes).map_err(|error| bad(error.to_string()))?;
-        receipt.verify(&self.key, &mut self.receipts).map_err(|error| bad(error.to_string()))?;
+        let key = cast::log_key(origin_of(&receipt.checkpoint))?;
+        receipt.verify(&key, &mut self.receipts).map_err(|error| bad(error.to_string()))?;
+        let log = self.logs.iter().find(|log| log.origin == key.origin);
+        let log = log.ok_or_else(|| bad(format!("a receipt of {}, which nobody saw", key.origin)))?;
         for proved in &receipt.entries {
-            let own = usize::try_from(proved.index).ok().and_then(|index| self.log.get(index));
+            let own = usize::try_from(proved.index).ok().and_then(|index| log.entries.get(index));
             if own != Some(&proved.entry.0) {
                 return Err(bad(format!("a receipt proves another entry {} than the log has", proved.index)));
             }
@@ -244,7 +274,7 @@ impl Oracle {
                 Some(Kind::Expired) => knows == Reached::Expired,
                 Some(Kind::Withdrawn) => knows == Reached::TakenBack,
                 Some(Kind::Shredded) => knows == Reached::Shredded,
-                _ => delivered && knows == Reached::Stored,
+                _ => delivered && matches!(knows, Reached::Stored | Reached::Consumed),
             };
             if !told {
                 let what = format!(

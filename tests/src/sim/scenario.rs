@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use seinhuis_shared::signing::sha256;
 
+use super::cast::Model;
+
 /// Something that goes wrong again and again while a history lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -25,13 +27,43 @@ pub enum Fault {
     Clock,
     /// A partner submits what the covenant does not let it, and what others sent.
     Forger,
+    /// A disk has no room for a while: every flush fails, also those of the next starts.
+    Full,
+    /// A bit of what a disk holds turns over.
+    BitRot,
+    /// A partner sends bytes that are no message, or not quite one.
+    Garbage,
+    /// Nothing passes between a partner and the broker for most of a history.
+    Outage,
+    /// A clock is set hours or days ahead or behind.
+    FarClock,
+    /// The broker itself cheats, with a partner's help.
+    Crooked,
     /// Senders take packets back.
     TakeBack,
+    /// Recipients say that they took messages over.
+    Consume,
+    /// Recipients have bodies erased.
+    Erase,
+    /// Senders correct messages, or withdraw them.
+    Correct,
+    /// Messages are about a case, which moves on; some wait for a person's release.
+    Case,
+    /// Partners give up their signing keys for others.
+    Rotate,
+    /// Another version of the covenant takes the first one's place.
+    Amend,
+    /// A partner's access is revoked, and given back.
+    Revoke,
+    /// A year ends, and with it the log.
+    Year,
+    /// Two of the partners have to cosign the log.
+    Witnesses,
 }
 
 impl Fault {
     /// All, with their names.
-    pub const ALL: [(Self, &'static str); 9] = [
+    pub const ALL: [(Self, &'static str); 24] = [
         (Self::Crash, "crash"),
         (Self::Flush, "flush"),
         (Self::Reset, "reset"),
@@ -40,8 +72,28 @@ impl Fault {
         (Self::Slow, "slow"),
         (Self::Clock, "clock"),
         (Self::Forger, "forger"),
+        (Self::Full, "full"),
+        (Self::BitRot, "bit-rot"),
+        (Self::Garbage, "garbage"),
+        (Self::Outage, "outage"),
+        (Self::FarClock, "far-clock"),
+        (Self::Crooked, "crooked"),
         (Self::TakeBack, "take-back"),
+        (Self::Consume, "consume"),
+        (Self::Erase, "erase"),
+        (Self::Correct, "correct"),
+        (Self::Case, "case"),
+        (Self::Rotate, "rotate"),
+        (Self::Amend, "amend"),
+        (Self::Revoke, "revoke"),
+        (Self::Year, "year"),
+        (Self::Witnesses, "witnesses"),
     ];
+
+    /// Whether it comes about by the one that draws faults, again and again; the others are planned.
+    pub(super) fn is_drawn(self) -> bool {
+        self < Self::TakeBack
+    }
 }
 
 /// A world that does not keep what the product rests on, or a product that does not keep its promise: what an
@@ -58,16 +110,25 @@ pub enum Sabotage {
     Deaf,
     /// The broker lets a role use a flow that the covenant does not give it.
     Wide,
+    /// The broker's disk gives what it holds, whatever became of it.
+    Unchecked,
+    /// Agents forget at each start what they pinned of the log.
+    Forgetful,
+    /// Somebody has a partner's signing key.
+    StolenKey,
 }
 
 impl Sabotage {
     /// All, with their names.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 8] = [
         (Self::BrokerDisk, "broker-disk"),
         (Self::AgentDisk, "agent-disk"),
         (Self::Twice, "twice"),
         (Self::Deaf, "deaf"),
         (Self::Wide, "wide"),
+        (Self::Unchecked, "unchecked"),
+        (Self::Forgetful, "forgetful"),
+        (Self::StolenKey, "stolen-key"),
     ];
 }
 
@@ -87,10 +148,46 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// The usual one for a seed, with every fault.
+    /// The usual one for a seed: faults for three minutes, or for one seed in eight for three days, and of what people
+    /// do and what comes once about half; for one seed in seven a broker that cheats.
     pub fn of(seed: u64) -> Self {
-        let faults = Fault::ALL.iter().map(|(fault, _)| *fault).collect();
+        let mut dice = Dice::new(seed ^ 0x5eed);
+        let kind = dice.between(0, 100);
+        if kind < 15 {
+            return Self::crooked(seed);
+        }
+        let long = kind >= 88;
+        let mut drawn = |fault: Fault| {
+            let rare = matches!(fault, Fault::Year | Fault::Amend | Fault::Revoke);
+            let far = matches!(fault, Fault::Outage | Fault::FarClock);
+            let always = fault.is_drawn() || fault == Fault::TakeBack;
+            fault != Fault::Crooked
+                && (if far { long } else { always || dice.percent(if rare { 25 } else { 50 }) })
+        };
+        let faults = Fault::ALL.iter().map(|(fault, _)| *fault).filter(|fault| drawn(*fault)).collect();
+        Self { seed, messages: 10, minutes: if long { 4320 } else { 3 }, faults, sabotage: None }
+    }
+
+    /// The one for a seed with a broker that cheats.
+    pub fn crooked(seed: u64) -> Self {
+        let faults = [Fault::Crash, Fault::Flush, Fault::Reset, Fault::Slow, Fault::Forger, Fault::Crooked];
+        let faults = faults.into_iter().chain([Fault::TakeBack, Fault::Consume]).collect();
         Self { seed, messages: 10, minutes: 3, faults, sabotage: None }
+    }
+
+    pub(super) fn model(&self) -> Model {
+        if self.sabotage == Some(Sabotage::Wide) {
+            Model::Wide
+        } else if self.faults.contains(&Fault::Witnesses) {
+            Model::Witnessed
+        } else {
+            Model::Plain
+        }
+    }
+
+    /// Whether a fault of this name is in it.
+    pub fn names(&self, name: &str) -> bool {
+        Fault::ALL.iter().any(|(fault, own)| *own == name && self.faults.contains(fault))
     }
 
     /// The same with something broken on purpose.

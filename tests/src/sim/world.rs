@@ -1,28 +1,28 @@
 //! The world: what happens when, to whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use seinhuis_agent_core::{Input as ToCore, PushRequest, Send as Asked};
-use seinhuis_broker_core::Input;
-use seinhuis_shared::ids::MsgId;
+use seinhuis_broker_core::{Command, Input};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 
 use super::agent::{Agent, Job};
 use super::broker::Broker;
-use super::cast;
+use super::cast::{self, Model};
+use super::crooked::Crooked;
+use super::disk::Unflushed;
 use super::forger::Forger;
-use super::net::{Conn, Side, ToAgent, ToBroker};
+use super::net::{Conn, Side, Stream};
 use super::oracle::{Broken, Oracle, Violation};
+use super::people::Wanted;
 use super::scenario::{Dice, Fault, Sabotage, Scenario};
 
 /// How long a connection lasts without a sign of life.
 pub(super) const IDLE: u64 = 30_000;
-/// How long an agent waits for an answer to its hello.
+/// How long an agent waits for an answer.
 pub(super) const PATIENCE: u64 = 15_000;
-/// How often time is told to a core.
-pub(super) const TICK: u64 = 1000;
 
 /// What a history was like.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,10 +37,12 @@ pub struct Summary {
     pub ended: usize,
     /// Messages with another end.
     pub refused: usize,
-    /// Faults, by their names.
+    /// Faults and other things that happened, by their names.
     pub faults: BTreeMap<&'static str, u64>,
     /// Virtual milliseconds from the last fault until all was settled.
     pub settled: u64,
+    /// Virtual milliseconds in all.
+    pub virtual_time: u64,
 }
 
 /// A process.
@@ -61,6 +63,8 @@ pub(super) struct Process {
     woken: bool,
     /// Whether the next flush fails.
     pub(super) fails: bool,
+    /// Until when its disk has no room.
+    pub(super) full: Timestamp,
     /// How far its clock is ahead, or behind.
     pub(super) skew: i64,
 }
@@ -74,11 +78,15 @@ pub(super) enum Event {
     Tick(Node, u64),
     Dial(usize, u64),
     Patience(u64),
+    Unanswered(u64),
     Notice(u64, Side),
-    ToBroker(u64, ToBroker),
-    ToAgent(u64, ToAgent),
+    Closed(u64, u16),
+    ToBroker(u64, Stream, Vec<u8>),
+    ToAgent(u64, Stream, Vec<u8>),
     Push(usize),
-    TakeBack(usize),
+    Deed(usize),
+    Order(Command),
+    OrderAgain,
     Fault,
     Calm,
     Look,
@@ -103,6 +111,7 @@ pub(super) struct World {
     pub(super) scenario: Scenario,
     pub(super) dice: Dice,
     pub(super) now: Timestamp,
+    began: Timestamp,
     queue: BTreeMap<(Timestamp, u64), Event>,
     scheduled: u64,
     pub(super) broker: Broker,
@@ -118,7 +127,11 @@ pub(super) struct World {
     /// Until when all is slow, by agent.
     pub(super) slow: Vec<Timestamp>,
     pub(super) messages: Vec<Message>,
+    pub(super) wanted: Vec<Wanted>,
+    /// Commands of the operator that have no answer.
+    pub(super) orders: VecDeque<Command>,
     pub(super) forger: Forger,
+    pub(super) crooked: Crooked,
     pub(super) oracle: Oracle,
     pub(super) summary: Summary,
     /// When the last fault was over.
@@ -128,18 +141,33 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(scenario: Scenario) -> Result<Self, Violation> {
         let sabotage = scenario.sabotage;
-        let compiled = cast::compiled(sabotage == Some(Sabotage::Wide))?;
-        let agents = cast::ROLES.map(|(number, _)| Agent::new(number, sabotage == Some(Sabotage::AgentDisk)));
+        let model = scenario.model();
+        let compiled = cast::compiled(model, 1)?;
+        let kind = (sabotage == Some(Sabotage::AgentDisk), model == Model::Witnessed);
+        let agents = cast::ROLES.map(|(number, _)| Agent::new(number, kind));
         let agents = agents.into_iter().collect::<Result<Vec<_>, _>>()?;
         let processes = (0..=agents.len()).map(|_| Process::default()).collect();
-        let mut oracle = Oracle::new(cast::log_key()?, &*cast::compiled(false)?);
-        oracle.trusts(compiled.hash());
+        let plain = if model == Model::Wide { Model::Plain } else { model };
+        let mut oracle = Oracle::new(&*cast::compiled(plain, 1)?);
+        for version in [1, 2] {
+            oracle.trusts(cast::compiled(model, version)?.hash());
+        }
+        let now = if scenario.faults.contains(&Fault::Year) {
+            cast::NEW_YEAR.minus(Span(u64::from(scenario.minutes) * 30_000))
+        } else {
+            cast::NOW
+        };
+        // What was agreed is in force on every clock.
+        let agreed = now.minus(Span::minutes(10));
+        let mut broker = Broker::new(&compiled, agreed, sabotage == Some(Sabotage::BrokerDisk))?;
+        broker.disk.unchecked = sabotage == Some(Sabotage::Unchecked);
         let mut world = Self {
             dice: Dice::new(scenario.seed),
-            now: cast::NOW,
+            now,
+            began: now,
             queue: BTreeMap::new(),
             scheduled: 0,
-            broker: Broker::new(&compiled, sabotage == Some(Sabotage::BrokerDisk))?,
+            broker,
             cut: vec![Timestamp(0); agents.len()],
             slow: vec![Timestamp(0); agents.len()],
             agents,
@@ -148,7 +176,10 @@ impl World {
             requests: BTreeMap::new(),
             next: 100,
             messages: Vec::new(),
+            wanted: Vec::new(),
+            orders: VecDeque::new(),
             forger: Forger::new(compiled),
+            crooked: Crooked::default(),
             oracle,
             summary: Summary::default(),
             calm: None,
@@ -158,41 +189,30 @@ impl World {
         Ok(world)
     }
 
-    /// Plans all that does not follow from something else.
-    pub(super) fn plan(&mut self) -> Result<(), Violation> {
-        let length = u64::from(self.scenario.minutes) * 60_000;
-        self.after(0, Event::Start(Node::Broker));
-        for agent in 0..self.agents.len() {
-            let wait = self.dice.between(0, 2000);
-            self.after(wait, Event::Start(Node::Agent(agent)));
-        }
-        for at in 0..self.scenario.messages {
-            let flow = self.dice.pick(&cast::FLOWS).ok_or_else(|| cast::setup("no flow"))?;
-            let mut id = self.dice.bytes();
-            id[0] = u8::try_from(at % 256).unwrap_or_default();
-            let id = MsgId(id.first_chunk().copied().unwrap_or_default());
-            let ttl = self.dice.percent(20).then(|| Span(self.dice.between(30_000, 120_000)));
-            let request = cast::request(id, flow, ttl)?;
-            let agent = usize::from(flow.1) - 1;
-            let message = self.messages.len();
-            self.messages.push(Message { agent, request, pushed: false, answered: false, rejected: None });
-            let wait = self.dice.between(0, length);
-            self.after(wait, Event::Push(message));
-            if self.scenario.faults.contains(&Fault::TakeBack) && self.dice.percent(20) {
-                let later = wait + self.dice.between(10, 20_000);
-                self.after(later, Event::TakeBack(message));
-            }
-        }
-        let wait = self.dice.between(0, 10_000);
-        self.after(wait, Event::Fault);
-        self.after(length, Event::Calm);
-        Ok(())
+    /// Whether this goes wrong, or is done, in this history.
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        self.scenario.faults.contains(&fault)
+    }
+
+    pub(super) fn model(&self) -> Model {
+        self.scenario.model()
+    }
+
+    /// How many times slower than in a history of three minutes everything but the work itself goes.
+    pub(super) fn pace(&self) -> u64 {
+        u64::from(self.scenario.minutes / 3).max(1)
+    }
+
+    /// How often time is told to a core: once a second, and less often where days pass.
+    pub(super) fn tick_length(&self) -> u64 {
+        (1000 * self.pace()).min(60_000)
     }
 
     pub(super) fn run(mut self) -> Result<Summary, Violation> {
         while let Some(((at, _), event)) = self.queue.pop_first() {
             self.now = at;
             if matches!(event, Event::Look) && self.look()? {
+                self.summary.virtual_time = self.now.since(self.began).0;
                 self.judge()?;
                 return Ok(self.summary);
             }
@@ -248,26 +268,58 @@ impl World {
                     self.hang_up(conn, None);
                 }
             }
+            Event::Unanswered(request) => self.answered(request, None),
             Event::Notice(conn, Side::Agent) => self.hang_up(conn, None),
             Event::Notice(conn, Side::Broker) => self.left(conn),
-            Event::ToBroker(conn, message) => self.at_broker(conn, message)?,
-            Event::ToAgent(conn, message) => self.at_agent(conn, message),
+            Event::Closed(conn, reason) => self.hang_up(conn, Refusal::from_number(reason)),
+            Event::ToBroker(conn, stream, frame) => self.at_broker(conn, stream, frame)?,
+            Event::ToAgent(conn, stream, frame) => self.at_agent(conn, stream, frame),
             Event::Push(message) => self.push(message),
-            Event::TakeBack(message) => {
-                let (agent, about) = (self.messages[message].agent, self.messages[message].request.msg_id);
-                self.give(agent, Job::TakeBack(about));
-            }
-            Event::Fault => self.fault(),
-            Event::Calm => {
-                self.calm = Some(self.now);
-                self.cut.fill(self.now);
-                self.slow.fill(self.now);
-                self.processes.iter_mut().for_each(|process| process.fails = false);
-                self.after(0, Event::Look);
-            }
+            Event::Deed(deed) => self.deed(deed),
+            Event::Order(command) => self.order(command),
+            Event::OrderAgain => self.give_order(),
+            Event::Fault => self.fault()?,
+            Event::Calm => self.calm_down(),
             Event::Look => self.after(5000, Event::Look),
         }
         Ok(())
+    }
+
+    /// Nothing goes wrong any more.
+    fn calm_down(&mut self) {
+        self.calm = Some(self.now);
+        self.cut.fill(self.now);
+        self.slow.fill(self.now);
+        let far = self.has(Fault::FarClock);
+        for node in self.nodes() {
+            let now = self.now;
+            let process = self.process(node);
+            (process.fails, process.full) = (false, now);
+            // Somebody looks at a clock that is days off.
+            process.skew = if far { 0 } else { process.skew };
+            // What a damaged disk held back is offered again when the sessions begin anew.
+            if self.mend(node) && self.runs(node) {
+                self.crash(node);
+            }
+        }
+        // What is still wanted is asked for once more, and not in hours.
+        (0..self.wanted.len()).for_each(|deed| self.after(1000, Event::Deed(deed)));
+        self.after(0, Event::Look);
+    }
+
+    pub(super) fn nodes(&self) -> Vec<Node> {
+        std::iter::once(Node::Broker).chain((0..self.agents.len()).map(Node::Agent)).collect()
+    }
+
+    /// Puts good bytes in the place of damaged ones. Tells whether there were any.
+    pub(super) fn mend(&mut self, node: Node) -> bool {
+        let disk = match node {
+            Node::Broker => &mut self.broker.disk,
+            Node::Agent(agent) => &mut self.agents[agent].disk,
+        };
+        let flipped = disk.is_flipped();
+        disk.mend();
+        flipped
     }
 
     pub(super) const fn is_calm(&self) -> bool {
@@ -276,15 +328,46 @@ impl World {
 
     // Processes.
 
+    /// What a process finds when it starts. A disk that is not what was written keeps it from that, until somebody
+    /// puts a good one in its place.
+    fn opens(&mut self, node: Node) -> Result<bool, Violation> {
+        let (found, flipped) = match node {
+            Node::Broker => (self.broker.open(), self.broker.disk.is_flipped()),
+            Node::Agent(agent) => {
+                let agent = &mut self.agents[agent];
+                (agent.open(), agent.disk.is_flipped())
+            }
+        };
+        match found {
+            Ok(()) if flipped && self.scenario.sabotage != Some(Sabotage::Unchecked) => {
+                let what = format!("{node:?} starts from a disk with a bit turned over");
+                Err(Violation::new(Broken::Start, what))
+            }
+            Ok(()) => Ok(true),
+            Err(_) if flipped => {
+                self.mend(node);
+                *self.summary.faults.entry("damaged disks refused at the start").or_default() += 1;
+                let wait = self.dice.between(1000, 30_000) * self.pace();
+                self.after(wait, Event::Start(node));
+                Ok(false)
+            }
+            Err(fault) => Err(Violation::new(Broken::Start, format!("{node:?}: {fault}"))),
+        }
+    }
+
     pub(super) fn start(&mut self, node: Node) -> Result<(), Violation> {
+        if self.runs(node) || !self.opens(node)? {
+            return Ok(());
+        }
         match node {
             Node::Broker => {
                 let now = self.clock(node);
                 self.broker.start(now)?;
                 self.see_log()?;
+                self.give_order();
             }
             Node::Agent(agent) => {
-                self.agents[agent].start()?;
+                self.agents[agent].start(self.scenario.sabotage == Some(Sabotage::Forgetful))?;
                 Oracle::inbox(&self.agents[agent].disk.live)?;
                 let life = self.process(node).life;
                 let wait = self.dice.between(0, 500);
@@ -296,6 +379,7 @@ impl World {
                         self.after(wait, Event::Push(message));
                     }
                 }
+                self.want_again(agent, wait);
             }
         }
         self.tick(node);
@@ -306,7 +390,14 @@ impl World {
         if !self.runs(node) {
             return;
         }
-        let written = self.dice.percent(50);
+        let now = self.now;
+        let room = self.process(node).full <= now;
+        let unflushed = match self.dice.between(0, 4) {
+            // Where there is no room nothing was written whole.
+            0 | 1 if room => Unflushed::Whole,
+            2 => Unflushed::Torn,
+            _ => Unflushed::Lost,
+        };
         let process = self.process(node);
         process.life += 1;
         (process.busy, process.woken, process.fails) = (false, false, false);
@@ -326,9 +417,13 @@ impl World {
             self.after(wait, Event::Notice(id, other));
         }
         match node {
-            Node::Broker => self.broker.crash(written),
+            Node::Broker => {
+                self.broker.crash(unflushed, &mut self.dice);
+            }
             Node::Agent(agent) => {
-                self.agents[agent].crash(written);
+                self.agents[agent].crash(unflushed, &mut self.dice);
+                let gone = |conn: &u64| self.conns.get(conn).is_none_or(|conn| conn.agent == agent);
+                self.requests.retain(|_, (conn, _)| !gone(conn));
                 // Who pushed and has no answer learns nothing, and does it again later.
                 for message in self.messages.iter_mut().filter(|message| message.agent == agent) {
                     if !message.answered && message.pushed {
@@ -347,7 +442,8 @@ impl World {
             Node::Agent(agent) => self.give(agent, Job::Input(Box::new(ToCore::Tick))),
         }
         let life = self.process(node).life;
-        self.after(TICK, Event::Tick(node, life));
+        let wait = self.tick_length();
+        self.after(wait, Event::Tick(node, life));
     }
 
     pub(super) fn bring(&mut self, input: Input) {
@@ -381,8 +477,10 @@ impl World {
         let now = self.clock(node);
         let durable = match node {
             Node::Broker => {
-                let (inputs, entropy) = (std::mem::take(&mut self.broker.inbox), self.dice.bytes());
-                self.broker.begin(inputs, now, entropy)?
+                let entropy = self.dice.bytes();
+                let durable = self.broker.begin(now, entropy)?;
+                self.contradicted()?;
+                durable
             }
             Node::Agent(agent) => self.agents[agent].begin(now)?,
         };
@@ -398,7 +496,9 @@ impl World {
     }
 
     pub(super) fn flushed(&mut self, node: Node) -> Result<(), Violation> {
-        if self.process(node).fails {
+        let now = self.now;
+        let process = self.process(node);
+        if process.fails || process.full > now {
             self.crash(node);
             return Ok(());
         }
@@ -415,7 +515,7 @@ impl World {
                 for send in sends {
                     self.broker_sends(send)?;
                 }
-                !self.broker.inbox.is_empty()
+                self.broker.waits()
             }
             Node::Agent(agent) => {
                 let turn = self.agents[agent].finish(self.scenario.sabotage == Some(Sabotage::Twice));
@@ -430,13 +530,22 @@ impl World {
     }
 
     pub(super) fn see_log(&mut self) -> Result<(), Violation> {
+        if self.is_crooked() {
+            return Ok(());
+        }
         match self.broker.root() {
-            Some(root) if self.broker.log.entries.len() != self.oracle.log_size() => {
-                self.oracle.log_is(&self.broker.log.entries, root)
+            Some(root) if self.broker.logs.count() != self.oracle.log_size() => {
+                self.oracle.logs_are(&self.broker.logs.seen(), root)
             }
             Some(_) => Ok(()),
             None => Err(Violation::new(Broken::Log, "there is no head")),
         }
+    }
+
+    /// No witness among honest parties saw anything else than this log.
+    fn contradicted(&self) -> Result<(), Violation> {
+        let found = self.broker.core.as_ref().and_then(seinhuis_broker_core::Core::contradiction);
+        found.map_or(Ok(()), |found| Err(Violation::new(Broken::Log, format!("the broker stops: {found:?}"))))
     }
 
     // People.
@@ -448,7 +557,8 @@ impl World {
             return;
         }
         if self.agents[agent].core.is_none() {
-            self.after(TICK, Event::Push(at));
+            let wait = self.tick_length();
+            self.after(wait, Event::Push(at));
             return;
         }
         message.pushed = true;

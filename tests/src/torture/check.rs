@@ -19,8 +19,8 @@ const PASSING: &str = "log-unproven";
 /// Everything that is wrong with a history whose faults are over and in which everything is settled.
 pub fn check(history: &History) -> Vec<Violation> {
     let mut found = Vec::new();
-    let mut oracle = Oracle::new(history.key.clone(), &history.agreed);
-    found.extend(oracle.log_is(&history.log, history.root).err());
+    let mut oracle = Oracle::new(&history.agreed);
+    found.extend(oracle.logs_are(&[(&history.key.origin, &history.log)], history.root).err());
     found.extend(seen(history));
     let entries: Vec<Entry> = history.log.iter().filter_map(|bytes| Entry::parse(bytes).ok()).collect();
     let pushed: BTreeMap<MsgId, &Push> = history.pushed.iter().map(|push| (push.id, push)).collect();

@@ -207,6 +207,15 @@ fn a_quorum_is_verified_here_and_not_believed() {
 }
 
 #[test]
+fn a_quorum_under_a_version_that_is_still_being_fetched_is_no_alarm() {
+    let (broker, [mut town, ..]) = partnership();
+    town.step([told(&broker, &[3], NOW)], NOW);
+    assert!(town.alarms().is_empty(), "nothing can be said of it yet");
+    town.step([accepted(&WATCHED), told(&broker, &[3], NOW)], NOW);
+    assert_eq!(town.alarms(), [AlarmKind::Unwitnessed]);
+}
+
+#[test]
 fn a_quorum_that_grows_old_while_connected_is_an_alarm() {
     let (mut broker, mut town) = watched();
     town.step([told(&broker, &[3, 4], NOW)], NOW);
