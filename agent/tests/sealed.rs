@@ -32,6 +32,7 @@ impl Office {
             name: "Broker".into(),
             oin: "00000099000000000001".parse().unwrap(),
             address: "localhost:9".into(),
+            fallback: None,
             server_name: "localhost".into(),
             log_origin: "localhost/log".into(),
             log_key: KeyText::new("localhost/log", ED25519, &key).unwrap().to_string(),

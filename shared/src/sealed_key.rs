@@ -156,7 +156,7 @@ mod tests {
             text.replace('\n', "\r\n"),
             text.trim_end().to_owned(),
             format!("{text}\n"),
-            text.replacen("\n", "\n\n", 1),
+            text.replacen('\n', "\n\n", 1),
         ] {
             assert!(SealedKey::parse(other.as_bytes()).is_err(), "{other:?}");
         }

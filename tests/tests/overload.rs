@@ -12,7 +12,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::grant::BrokerCard;
 use seinhuis_tests::forge::Lock;
 use seinhuis_tests::load::overload::{self, Plan};
-use seinhuis_tests::raw::{self, Answer, RawError};
+use seinhuis_tests::raw::{self, Answer, Line, Over, RawError};
 use seinhuis_tests::{Forge, Programs, Raw};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -93,14 +93,14 @@ fn connections_that_say_nothing_are_bounded_for_each_partner() {
         let mut connecting = JoinSet::new();
         for _ in 0..4 * CONNECTIONS_PER_PARTNER {
             let (home, card) = (home.clone(), card.clone());
-            connecting.spawn(async move { raw::connect(&home, &card).await });
+            connecting.spawn(async move { raw::connect(Over::Quic, &home, &card).await });
         }
         let mut turned_away = 0;
         let mut open = Vec::new();
         while let Some(connected) = connecting.join_next().await {
             open.extend(connected.unwrap());
         }
-        for (_, conn) in &open {
+        for Line { conn, .. } in &open {
             // Those that are let in are closed too, some seconds later: they say no hello.
             let reason = RawError::of(&conn.closed().await).refusal();
             turned_away += usize::from(reason == Some(Refusal::AlreadyConnected));

@@ -171,7 +171,7 @@ fn an_agent_that_forgets_what_it_pinned_is_caught() {
 
 #[test]
 fn a_packet_that_its_sender_did_not_seal_is_caught() {
-    assert_eq!(caught_cheating(Sabotage::StolenKey), Broken::Forged);
+    assert_eq!(caught_cheating(Sabotage::StolenKey), Broken::Invented);
 }
 
 #[test]

@@ -58,28 +58,7 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
     }
     rows.push((pick("broker", "broker"), link(value, nl)));
     rows.extend(certificate(value, nl));
-    rows.push((
-        "outbox",
-        format!(
-            "{} {}, {} {}, {} {}, {} {}, {} {}, {} {}, {} {} ({} {})",
-            number(value, "/outbox/held"),
-            pick("wacht op vrijgave", "waiting for release"),
-            number(value, "/outbox/drafts").saturating_add(number(value, "/outbox/queued")),
-            pick("in de wachtrij", "queued"),
-            number(value, "/outbox/in_flight").saturating_add(number(value, "/outbox/deferred")),
-            pick("onderweg", "on their way"),
-            number(value, "/outbox/accepted"),
-            pick("aangenomen", "accepted"),
-            number(value, "/outbox/refused"),
-            pick("geweigerd", "refused"),
-            number(value, "/outbox/expired"),
-            pick("verlopen", "expired"),
-            number(value, "/outbox/denied"),
-            pick("tegengehouden", "denied"),
-            number(value, "/outbox/percent_full"),
-            pick("% vol", "% full"),
-        ),
-    ));
+    rows.push(("outbox", outbox(value, nl)));
     rows.push((
         "inbox",
         format!(
@@ -118,6 +97,30 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         ));
     }
     format!("{}{}", aligned(&rows), alarms(value, nl))
+}
+
+/// How many messages stand where, and how full the outbox is.
+fn outbox(value: &Value, nl: bool) -> String {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    format!(
+        "{} {}, {} {}, {} {}, {} {}, {} {}, {} {}, {} {} ({} {})",
+        number(value, "/outbox/held"),
+        pick("wacht op vrijgave", "waiting for release"),
+        number(value, "/outbox/drafts").saturating_add(number(value, "/outbox/queued")),
+        pick("in de wachtrij", "queued"),
+        number(value, "/outbox/in_flight").saturating_add(number(value, "/outbox/deferred")),
+        pick("onderweg", "on their way"),
+        number(value, "/outbox/accepted"),
+        pick("aangenomen", "accepted"),
+        number(value, "/outbox/refused"),
+        pick("geweigerd", "refused"),
+        number(value, "/outbox/expired"),
+        pick("verlopen", "expired"),
+        number(value, "/outbox/denied"),
+        pick("tegengehouden", "denied"),
+        number(value, "/outbox/percent_full"),
+        pick("% vol", "% full"),
+    )
 }
 
 /// When the certificate ends and what is done about it.

@@ -53,10 +53,9 @@ pub(crate) async fn run(
     tokio::pin!(reading);
     tokio::select! {
         // Nothing more to submit: the broker answers what there is, and ends the lane.
-        end = write(send, packets, flying) => match end {
-            End::Stopped => reading.await,
-            failed => failed,
-        },
+        end = write(send, packets, flying) => {
+            if matches!(end, End::Stopped) { reading.await } else { end }
+        }
         end = &mut reading => end,
     }
 }

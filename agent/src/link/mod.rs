@@ -357,11 +357,8 @@ mod tests {
             if halt {
                 halting.send(true).unwrap();
             }
-            match go_over(session, &mut renewed, &mut stop, &over).await {
-                End::Renewed => assert!(renew),
-                End::Stopped => assert!(halt),
-                other => panic!("{other:?}"),
-            }
+            let end = go_over(session, &mut renewed, &mut stop, &over).await;
+            assert!(if renew { matches!(end, End::Renewed) } else { matches!(end, End::Stopped) }, "{end:?}");
         }
         let (_renewals, mut renewed) = watch::channel(0);
         let (_halting, mut stop) = watch::channel(false);

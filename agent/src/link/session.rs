@@ -386,7 +386,7 @@ async fn acknowledge(connection: Connection, mut payloads: UnboundedReceiver<(Ki
     }
     if stream.finish().is_ok() {
         // Whether the broker read it to its end or not: the session is over.
-        _ = stream.stopped().await;
+        stream.stopped().await;
     }
     End::Stopped
 }

@@ -242,7 +242,7 @@ impl World {
                 let sealed = self.crooked.genuine.get(&row.packet);
                 if !sealed.is_some_and(|(from, to)| row.sender == Some(*from) && to.contains(&own)) {
                     let what = format!("{} is good at {own}, and its sender did not seal it", row.msg_id);
-                    return Err(Violation::new(Broken::Forged, what));
+                    return Err(Violation::new(Broken::Invented, what));
                 }
             } else if let Write::Pin(pin) = write {
                 self.pinned(agent, *pin)?;

@@ -27,7 +27,7 @@ pub enum Broken {
     Log,
     /// A packet outside the covenant was accepted.
     Covenant,
-    /// A packet is in an inbox that nobody pushed so.
+    /// A packet is good in an inbox that nobody pushed so, or that its sender's agent did not seal.
     Invented,
     /// Packets of one sender, recipient and flow are not in the order in which they were pushed.
     Order,
@@ -37,8 +37,6 @@ pub enum Broken {
     Stuck,
     /// A process did not start from what it made durable.
     Start,
-    /// What its sender's agent did not seal for its recipient is good in an inbox.
-    Forged,
     /// An agent goes back behind what it pinned of the log, or is shown two histories and does not say so.
     Pin,
     /// The world itself could not be set up.

@@ -55,6 +55,7 @@ impl Table {
                         | Broken::Covenant
                         | Broken::Invented
                         | Broken::Order
+                        | Broken::Pin
                         | Broken::Alarm
                         | Broken::Stuck
                         | Broken::Start
