@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use rcgen::{Issuer, KeyPair, SubjectPublicKeyInfo};
@@ -41,6 +42,8 @@ pub const CRL_DAYS_DEFAULT: u16 = 30;
 pub const CRL_DAYS_MAX: u16 = 90;
 
 const CA_FILE_MAX: usize = 64 * 1024;
+/// How long a CA's folder that another process works in is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The CA of one partnership, opened for one operation at a time.
 pub struct Authority {
@@ -520,12 +523,19 @@ fn advise_init(dir: &Path, error: Complaint) -> Complaint {
     ))
 }
 
+/// Takes the folder for this process alone. The service works in it for an instant at a time, which is waited for.
 fn lock(dir: &Path) -> Result<File, Complaint> {
     let path = dir.join("lock");
     let fail = |error: io::Error| Complaint::io(Doing::Write, &path, &error);
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(fail)?;
-    match file.try_lock() {
+    let end = Instant::now() + PATIENCE;
+    let mut locked = file.try_lock();
+    while matches!(locked, Err(TryLockError::WouldBlock)) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => Ok(file),
         Err(TryLockError::Error(error)) => Err(fail(error)),
         Err(TryLockError::WouldBlock) => Err(Complaint::usage(
