@@ -101,6 +101,7 @@ fn under_way(scene: &Scene) -> Vec<(PathBuf, PathBuf)> {
         (home, older)
     });
     push(stage, 2);
+    process::until("the log's files show what it has", PATIENCE, || shown(stage)).unwrap();
     broker.kill().unwrap();
     let file = sample("F01").path.to_string_lossy().into_owned();
     stage.agent(sender, &["push", &file]).unwrap();
@@ -108,6 +109,16 @@ fn under_way(scene: &Scene) -> Vec<(PathBuf, PathBuf)> {
         agent.kill().unwrap();
     }
     kept.into()
+}
+
+/// Whether the checkpoint in the log's folder is the log's newest.
+fn shown(stage: &Stage) -> bool {
+    let status = stage.broker(&["status"]).unwrap();
+    let folders = fs::read_dir(stage.broker_home().join("log")).unwrap();
+    let notes =
+        folders.filter_map(|folder| fs::read_to_string(folder.unwrap().path().join("checkpoint")).ok());
+    let sizes = notes.filter_map(|note| note.lines().nth(1)?.parse().ok());
+    sizes.max() == status["log"]["size"].as_u64()
 }
 
 #[test]

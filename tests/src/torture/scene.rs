@@ -5,13 +5,17 @@ use std::time::Duration;
 use super::bystander::Bystander;
 use super::check::check;
 use super::history::History;
-use super::traffic::Traffic;
+use super::traffic::{PATIENCE, Traffic};
 use super::troupe::{Troupe, setup};
 use super::{Failure, Tally};
-use crate::sim::Violation;
+use crate::process::until;
+use crate::sim::{Broken, Violation};
 
 /// The longest pause between two pushes on one flow.
 const PAUSE: Duration = Duration::from_millis(1500);
+
+/// Messages that are confirmed at least before it ends; those that are missing after the last fault.
+const LEAST: usize = 24;
 
 /// Lets nobody push any more when `faults` panics: its panic waits for all threads.
 struct EndsInPanic<'a>(&'a Traffic<'a>);
@@ -48,7 +52,12 @@ pub fn under_traffic(
             })
             .collect();
         let ends = EndsInPanic(&traffic);
-        let played = faults(&mut bystander).and_then(|count| troupe.start_all().map(|()| count));
+        let played = faults(&mut bystander).and_then(|count| {
+            troupe.start_all()?;
+            until("messages are confirmed", PATIENCE, || traffic.confirmed() >= LEAST)
+                .map_err(|error| Violation::new(Broken::Stuck, error.to_string()))?;
+            Ok(count)
+        });
         drop(ends);
         if played.is_ok() {
             traffic.end();
@@ -60,10 +69,9 @@ pub fn under_traffic(
         played.and_then(|count| pushed.map(|()| count))
     });
     let pushed = traffic.pushed();
-    let confirmed = pushed.iter().filter(|push| push.confirmed).count();
     let tally = Tally {
         faults: played.as_ref().copied().unwrap_or_default(),
-        confirmed: u64::try_from(confirmed).unwrap_or(u64::MAX),
+        confirmed: u64::try_from(traffic.confirmed()).unwrap_or(u64::MAX),
     };
     let failed = |violation: Violation| Failure { violations: vec![violation], tally };
     played.map_err(failed)?;

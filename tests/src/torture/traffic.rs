@@ -145,6 +145,11 @@ impl<'a> Traffic<'a> {
         self.note(|pushed| pushed.clone())
     }
 
+    /// How many of them are confirmed by now.
+    pub fn confirmed(&self) -> usize {
+        self.note(|pushed| pushed.iter().filter(|push| push.confirmed).count())
+    }
+
     fn note<T>(&self, change: impl FnOnce(&mut Vec<Push>) -> T) -> T {
         change(&mut self.pushed.lock().unwrap_or_else(PoisonError::into_inner))
     }
