@@ -360,10 +360,9 @@ impl Core {
     /// Tells when a quorum is too old.
     pub(crate) fn watch_quorum(&mut self, now: Timestamp, turn: &mut Turn) {
         for quorum in self.quorums(now).into_iter().filter(|quorum| quorum.stale) {
-            let last =
-                quorum.newest.map_or_else(|| "none yet".to_owned(), |(size, at)| format!("{size} at {at}"));
-            let detail =
-                format!("no quorum of {} under {}; the last: {last}", quorum.wanted, quorum.covenant);
+            // Without the last one, which the status shows: the same trouble with another last one would be an alarm more, and
+            // many of them leave no room for others.
+            let detail = format!("no quorum of {} under {}", quorum.wanted, quorum.covenant);
             self.alarm(AlarmKind::Unwitnessed, detail, now, turn);
         }
     }

@@ -110,6 +110,20 @@ fn correction(about: MsgId, kind: CorrectionKind) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
+/// Whether the case is where this decision moves it; none when it is to be decided, or was and the broker refused it.
+fn moved(core: &Core, step: Option<Step>) -> Option<bool> {
+    let place = match step {
+        None => 0,
+        Some(Step::S2A) => 1,
+        Some(_) => 2,
+    };
+    if core.agreed().cases().state(&cast::CASE).is_some_and(|state| state.seq() >= place) {
+        return Some(true);
+    }
+    let act = core.agreed().cases().act(&cast::CASE).filter(|act| act.seq >= place && act.refused == 0);
+    act.map(|_| false)
+}
+
 /// A deed and how far it is.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -119,6 +133,8 @@ pub(super) struct Wanted {
     asked: bool,
     done: bool,
     tries: u32,
+    /// Why it was refused last.
+    refused: Option<Rejection>,
 }
 
 impl World {
@@ -155,7 +171,7 @@ impl World {
 
     /// Somebody will want this, so many milliseconds from now.
     pub(super) fn want(&mut self, wait: u64, agent: usize, deed: Deed) {
-        self.wanted.push(Wanted { agent, deed, asked: false, done: false, tries: 0 });
+        self.wanted.push(Wanted { agent, deed, asked: false, done: false, tries: 0, refused: None });
         self.after(wait, Event::Deed(self.wanted.len() - 1));
     }
 
@@ -165,10 +181,24 @@ impl World {
             return;
         }
         let (agent, deed) = (wanted.agent, wanted.deed.clone());
-        if self.agents[agent].core.is_none() {
+        let Some(core) = self.agents[agent].core.as_ref() else {
             let wait = self.tick_length();
             self.after(wait, Event::Deed(at));
             return;
+        };
+        if let Deed::Move(step) = &deed {
+            match moved(core, *step) {
+                Some(true) => {
+                    self.did(at, "decisions about a case");
+                    return;
+                }
+                Some(false) => {
+                    let wait = self.tick_length();
+                    self.after(wait, Event::Deed(at));
+                    return;
+                }
+                None => {}
+            }
         }
         self.wanted[at].asked = true;
         if matches!(deed, Deed::Rotate) && self.agents[agent].next.is_none() {
@@ -187,6 +217,7 @@ impl World {
             debug_assert_eq!(wanted.agent, agent);
             wanted.asked = false;
             wanted.tries += 1;
+            wanted.refused = answer.as_ref().err().cloned();
             let counts = match (&answer, &wanted.deed) {
                 (Err(_), deed) => {
                     // A message waits for release when its case is so far.
@@ -197,7 +228,12 @@ impl World {
                     self.after(wait, Event::Deed(at));
                     continue;
                 }
-                (Ok(()), Deed::Move(_)) => "decisions about a case",
+                // Taken in; whether it counts is seen later.
+                (Ok(()), Deed::Move(_)) => {
+                    let wait = self.tick_length();
+                    self.after(wait, Event::Deed(at));
+                    continue;
+                }
                 (Ok(()), Deed::Propose(_) | Deed::Accept(_)) => "words about a covenant",
                 (Ok(()), Deed::Rotate) => "rotations of a key",
                 (Ok(()), Deed::Correct(..)) => "corrections",
@@ -206,9 +242,14 @@ impl World {
                 (Ok(()), Deed::Release(..)) => "releases decided",
                 (Ok(()), Deed::TakeBack(_)) => "messages taken back",
             };
-            wanted.done = true;
-            *self.summary.faults.entry(counts).or_default() += 1;
+            self.did(at, counts);
         }
+    }
+
+    /// Something wanted is done.
+    fn did(&mut self, at: usize, counts: &'static str) {
+        self.wanted[at].done = true;
+        *self.summary.faults.entry(counts).or_default() += 1;
     }
 
     /// Who wanted something of an agent that died says it again.
@@ -238,7 +279,8 @@ impl World {
             let later = pushed + self.dice.between(10, 20_000) * self.pace();
             self.want(later, agent, Deed::TakeBack(id));
         }
-        if self.has(Fault::Correct) && self.dice.percent(20) {
+        // A correction that a revocation destroyed on its way stays open until somebody says it again.
+        if self.has(Fault::Correct) && !self.has(Fault::Revoke) && self.dice.percent(20) {
             let withdrawal = self.dice.percent(50);
             let kind = if withdrawal { CorrectionKind::Withdrawal } else { CorrectionKind::Correction };
             let later = pushed + self.dice.between(1000, 60_000) * self.pace();
@@ -317,11 +359,18 @@ impl World {
         self.give_order();
     }
 
+    /// Whether the case is where it is to end.
+    pub(super) fn has_moved(&self) -> bool {
+        self.wanted.iter().all(|wanted| wanted.done || !matches!(wanted.deed, Deed::Move(_)))
+    }
+
     /// What is still wanted and has to be done for others to go on.
     pub(super) fn insisted(&self) -> impl Iterator<Item = String> {
         let open = self.wanted.iter().filter(|wanted| wanted.deed.insists() && !wanted.done);
-        let open =
-            open.map(|wanted| format!("agent {} does not get done: {:?}", wanted.agent + 1, wanted.deed));
+        let open = open.map(|wanted| {
+            let Wanted { agent, deed, refused, .. } = wanted;
+            format!("agent {} does not get done: {deed:?}: {refused:?}", agent + 1)
+        });
         open.chain(self.orders.iter().map(|order| format!("the operator does not get done: {order:?}")))
     }
 }

@@ -301,6 +301,8 @@ impl World {
             if self.mend(node) && self.runs(node) {
                 self.crash(node);
             }
+            // Who is away for hours is started by hand.
+            self.after(1000, Event::Start(node));
         }
         // What is still wanted is asked for once more, and not in hours.
         (0..self.wanted.len()).for_each(|deed| self.after(1000, Event::Deed(deed)));

@@ -228,6 +228,9 @@ fn a_quorum_that_grows_old_while_connected_is_an_alarm() {
     grow(&mut broker, 1);
     told_and_proved(&mut town, &mut broker, &[1, 4], at(Span(0)), at(Span::seconds(1)));
     assert!(!town.core.status(at(Span::seconds(1))).quorums[0].stale);
+    let again = at(Span::seconds(1)).plus(QUORUM_AGE);
+    town.step([Input::Tick], again);
+    assert_eq!(town.core.status(again).alarms.len(), 1, "the same trouble is told once");
     // A clock of others that runs ahead makes nothing younger than now.
     grow(&mut broker, 2);
     let later = at(Span::minutes(2));
