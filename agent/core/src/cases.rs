@@ -39,6 +39,8 @@ pub struct Cases {
     asked: BTreeMap<CaseId, Timestamp>,
     /// Of those, what it answered.
     answered: BTreeSet<CaseId>,
+    /// Of those, what it answered with all that is known here.
+    whole: BTreeSet<CaseId>,
     /// How many decisions it has since told of.
     told: BTreeMap<CaseId, u32>,
     /// What a person wants to see.
@@ -105,6 +107,7 @@ impl Cases {
         self.asked.clear();
         self.answered.clear();
         self.told.clear();
+        self.whole.clear();
         self.looked.clear();
         self.said.clear();
     }
@@ -377,11 +380,15 @@ impl Core {
         let here = |agreed: &Agreed| agreed.cases.all.get(&case).map_or(0, |chain| chain.decisions.len());
         let before = here(&self.agreed);
         if let Some(decisions) = decisions {
-            if decisions.len() < before {
+            if decisions.len() < before && self.agreed.cases.whole.contains(&case) {
+                // Each question has a stream of its own: a longer answer of this session overtook this one.
+            } else if decisions.len() < before {
                 let detail = format!("{case}: {} of {before}", decisions.len());
                 self.alarm(AlarmKind::DecisionsMissing, detail, now, turn);
             } else if let Err(refusal) = self.agreed.extend(case, decisions, true) {
                 self.alarm(AlarmKind::CaseRefused, format!("{case}: {refusal}"), now, turn);
+            } else {
+                self.agreed.cases.whole.insert(case);
             }
         }
         if here(&self.agreed) > before {

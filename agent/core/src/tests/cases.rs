@@ -255,6 +255,10 @@ fn a_chain_that_is_shorter_or_another_than_before_is_an_alarm() {
     let (mut broker, _, mut police) = cast(Step::S2B);
     police.step([Input::LookAtCase(CASE)], NOW);
     broker.serve(&mut police, NOW);
+    // An answer that a longer one overtook.
+    police.step([given(&moved(Step::S2A))], NOW);
+    assert!(police.alarms().is_empty(), "{:?}", police.alarms());
+    police.step([Input::Disconnected, Input::Connected(Box::new(broker.welcome(NOW)))], NOW);
     police.step([given(&moved(Step::S2A))], NOW);
     assert_eq!(police.alarms(), [AlarmKind::DecisionsMissing]);
     let mut other = moved(Step::S2A);
