@@ -7,7 +7,7 @@ use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::tlog::note::VerifierKey;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files;
-use seinhuis_shell::grant::{BrokerCard, CRL_MAX, Grant};
+use seinhuis_shell::grant::{BrokerCard, Grant};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::renewal::Folder;
@@ -138,15 +138,7 @@ impl Home {
     /// # Errors
     /// A sentence naming file, fault and fix.
     pub fn load_grant(&self) -> Result<Grant, Complaint> {
-        let mut grant =
-            Grant::load(&self.grant()).map_err(|complaint| self.not_enrolled(complaint, &self.grant()))?;
-        if self.crl().exists() {
-            let beside = files::read_text(&self.crl(), CRL_MAX)?;
-            grant = grant
-                .with_crl(beside)
-                .map_err(|complaint| complaint.about(&self.crl().display().to_string()))?;
-        }
-        Ok(grant)
+        self.renewal().load().map_err(|complaint| self.not_enrolled(complaint, &self.grant()))
     }
 
     /// Reads the broker's card.

@@ -7,7 +7,7 @@ use seinhuis_shared::receipt::LogKey;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::tlog::note::VerifierKey;
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::grant::{BrokerCard, CRL_MAX, CardFormat, Grant};
+use seinhuis_shell::grant::{BrokerCard, CardFormat, Grant};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::renewal::Folder;
@@ -128,7 +128,7 @@ impl Home {
     /// # Errors
     /// A sentence naming file, fault and fix.
     pub fn load_grant(&self) -> Result<Grant, Complaint> {
-        let mut grant = Grant::load(&self.grant()).map_err(|complaint| {
+        self.renewal().load().map_err(|complaint| {
             if self.grant().exists() {
                 complaint
             } else {
@@ -137,14 +137,7 @@ impl Home {
                     "Give broker-request.cose to the partnership CA (seinhuis-certs issue) and put its answer here.",
                 ))
             }
-        })?;
-        if self.crl().exists() {
-            let beside = seinhuis_shell::files::read_text(&self.crl(), CRL_MAX)?;
-            grant = grant
-                .with_crl(beside)
-                .map_err(|complaint| complaint.about(&self.crl().display().to_string()))?;
-        }
-        Ok(grant)
+        })
     }
 
     /// The log's public identity.

@@ -85,7 +85,7 @@ pub(crate) async fn run(
     let id = peer.shared.lane_id();
     let (out, answers) = mpsc::unbounded_channel();
     let places = Places { own: Semaphore::new(OUTSTANDING), of_connection: Mutex::default() };
-    peer.bring(Some(Attach::Lane(id, out)), None, (0, Vec::new())).await;
+    peer.bring(Some(Attach::Lane(id, out)), None, 0).await;
     let outcome = {
         let reading = async {
             tokio::select! {
@@ -111,7 +111,7 @@ pub(crate) async fn run(
             written = &mut writing => written,
         }
     };
-    peer.bring(Some(Attach::LaneClosed(id)), None, (0, Vec::new())).await;
+    peer.bring(Some(Attach::LaneClosed(id)), None, 0).await;
     if outcome.is_ok() {
         finish(peer, send).await;
     }
@@ -161,7 +161,7 @@ async fn read(
         let directory = engine.directory();
         let examined = peer.share.examine(|| Received::new(bytes, peer.oin).authenticate(&directory)).await;
         let input = Input::Submitted { conn: peer.id, lane: id, examined };
-        if !peer.bring(None, Some(input), (length, memory)).await {
+        if !peer.bring_holding(input, length, memory).await {
             return Err(Refusal::StorageFailed);
         }
         place.keep();

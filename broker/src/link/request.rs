@@ -54,7 +54,7 @@ async fn work(peer: &Peer, kind: Kind, payload: Vec<u8>) -> Result<Vec<u8>, Refu
     let id = peer.shared.request_id();
     let (out, answer) = oneshot::channel();
     let input = Input::Request { conn: peer.id, request: id, ask };
-    peer.bring(Some(Attach::Request(id, out)), Some(input), (bytes, Vec::new())).await;
+    peer.bring(Some(Attach::Request(id, out)), Some(input), bytes).await;
     // No answer: the session has ended or the engine has stopped.
     let Ok(answer) = answer.await else { return Err(Refusal::Stopping) };
     write(peer, answer).await

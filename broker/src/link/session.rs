@@ -54,13 +54,20 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Brings the engine an input, in this partner's line. `false` once the engine has stopped.
-    pub(crate) async fn bring(
+    pub(crate) async fn bring(&self, attach: Option<Attach>, input: Option<Input>, bytes: usize) -> bool {
+        let engine = &self.shared.service.engine;
+        engine.bring_for(&self.share.bringer, attach, input, bytes, Vec::new()).await
+    }
+
+    /// As [`Self::bring`], with the memory the input takes up, which is given back once it is durable.
+    pub(crate) async fn bring_holding(
         &self,
-        attach: Option<Attach>,
-        input: Option<Input>,
-        (bytes, memory): (usize, Vec<OwnedSemaphorePermit>),
+        input: Input,
+        bytes: usize,
+        memory: Vec<OwnedSemaphorePermit>,
     ) -> bool {
-        self.shared.service.engine.bring_for(&self.share.bringer, attach, input, bytes, memory).await
+        let engine = &self.shared.service.engine;
+        engine.bring_for(&self.share.bringer, None, Some(input), bytes, memory).await
     }
 
     /// Whether the broker stops.
@@ -113,7 +120,7 @@ pub(crate) async fn run(conn: Connection, shared: Arc<Shared>, setup: OwnedSemap
     if let Err(refusal) = converse(&peer, setup).await {
         peer.close(refusal);
     }
-    peer.bring(None, Some(Input::Disconnected { conn: id }), (0, Vec::new())).await;
+    peer.bring(None, Some(Input::Disconnected { conn: id }), 0).await;
     // Until then a broker that stops waits for it.
     peer.conn.gone().await;
     shared.leave(id);
@@ -131,7 +138,7 @@ async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusa
     let (out, mut from_engine) = outlet();
     let over = from_engine.over();
     let input = Input::Connected { conn: peer.id, peer: peer.oin, hello, heard };
-    peer.bring(Some(Attach::Conn(peer.id, out)), Some(input), (0, Vec::new())).await;
+    peer.bring(Some(Attach::Conn(peer.id, out)), Some(input), 0).await;
     match from_engine.recv().await {
         Some(Send::Welcome { welcome, .. }) => {
             let frame = welcome.to_frame()?;
@@ -283,14 +290,14 @@ async fn acknowledgements(peer: &Peer) -> Result<(), Refusal> {
                 let directory = peer.shared.service.engine.directory();
                 let examined = peer.share.examine(|| directory.acknowledgement(&payload, &peer.oin)).await;
                 let input = Input::Acknowledged { conn: peer.id, examined };
-                if !peer.bring(None, Some(input), (payload.len(), Vec::new())).await {
+                if !peer.bring(None, Some(input), payload.len()).await {
                     return Err(Refusal::StorageFailed);
                 }
             }
             Ok(Some((Kind::NoticesTaken, payload))) => {
                 let NoticesTaken { cursor } = NoticesTaken::parse(&payload)?;
                 let input = Input::NoticesTaken { conn: peer.id, cursor };
-                if !peer.bring(None, Some(input), (0, Vec::new())).await {
+                if !peer.bring(None, Some(input), 0).await {
                     return Err(Refusal::StorageFailed);
                 }
             }

@@ -81,9 +81,13 @@ impl Folder {
     ///
     /// # Errors
     /// A sentence naming the file.
-    fn load(&self) -> Result<Grant, Complaint> {
+    pub fn load(&self) -> Result<Grant, Complaint> {
         let grant = Grant::load(&self.grant)?;
-        if self.crl.exists() { grant.with_crl(files::read_text(&self.crl, CRL_MAX)?) } else { Ok(grant) }
+        if !self.crl.exists() {
+            return Ok(grant);
+        }
+        let beside = files::read_text(&self.crl, CRL_MAX)?;
+        grant.with_crl(beside).map_err(|complaint| complaint.about(&self.crl.display().to_string()))
     }
 
     /// The key to ask a certificate for: drawn and on stable storage before anybody hears of it, and the same one for
