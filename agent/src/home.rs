@@ -11,7 +11,6 @@ use seinhuis_shell::grant::{BrokerCard, Grant};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::renewal::Folder;
-use seinhuis_shell::tls::Identity;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -47,22 +46,10 @@ impl Home {
         self.keys().join("tls.key")
     }
 
-    /// The TLS key of a certificate that is being asked for.
-    pub fn next_tls_key(&self) -> PathBuf {
-        self.keys().join("tls.next.key")
-    }
-
-    /// What a renewal of the certificate reads and writes.
+    /// Certificate, revocation list and TLS key: what says who this node is, and what a renewal replaces.
     pub fn renewal(&self) -> Folder {
-        Folder { grant: self.grant(), crl: self.crl(), key: self.tls_key(), next: self.next_tls_key() }
-    }
-
-    /// Who this node is: the grant's certificate with its key.
-    ///
-    /// # Errors
-    /// A sentence naming file, fault and fix.
-    pub fn identity(&self, grant: &Grant) -> Result<Identity, Complaint> {
-        grant.identity_from(&self.tls_key(), &self.next_tls_key())
+        let next = self.keys().join("tls.next.key");
+        Folder { grant: self.grant(), crl: self.crl(), key: self.tls_key(), next }
     }
 
     /// The key that signs packets and that covenants pin.

@@ -29,14 +29,12 @@ use seinhuis_shell::tls::{self, Identity, Peer, Trust};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::authority::{Authority, Declined};
 
 /// Most bytes of a request.
 const BODY_MAX: usize = 8 * 1024;
-/// How often the folder is tried while somebody else works in it, and how long after each time.
-const TRIES: usize = 50;
-const PAUSE: Duration = Duration::from_millis(100);
 /// How often the service looks after its own certificate and the revocation list.
 const ROUND: Duration = Duration::from_hours(1);
 /// How long to wait when the service itself has trouble.
@@ -123,7 +121,8 @@ fn trust(dir: &Path) -> Result<Trust, Complaint> {
 
 /// Keeps the revocation list and the service's own certificate from ending.
 async fn keep(desk: Desk, hosts: Vec<String>, identity: watch::Sender<Arc<Identity>>) {
-    let mut pace = tokio::time::interval(ROUND);
+    // The first of all was made before anybody was let in.
+    let mut pace = tokio::time::interval_at(Instant::now() + ROUND, ROUND);
     loop {
         pace.tick().await;
         let hosts = hosts.clone();
@@ -148,17 +147,7 @@ impl Desk {
         T: Send + 'static,
         E: From<Complaint> + Send + 'static,
     {
-        let done = tokio::task::spawn_blocking(move || {
-            let mut opened = Authority::open(&self.dir);
-            for _ in 0..TRIES {
-                if opened.is_ok() {
-                    break;
-                }
-                std::thread::sleep(PAUSE);
-                opened = Authority::open(&self.dir);
-            }
-            work(&mut opened?)
-        });
+        let done = tokio::task::spawn_blocking(move || work(&mut Authority::open(&self.dir)?));
         done.await.unwrap_or_else(|error| Err(Complaint::bug(error.to_string()).into()))
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::complaint::Complaint;
 use crate::files;
-use crate::keys::{self, TlsKey};
+use crate::keys::TlsKey;
 use crate::lang::Text;
 use crate::tls::{self, Identity, Trust};
 
@@ -158,19 +158,6 @@ impl Grant {
     /// When the certificate is not for this key.
     pub fn identity(&self, key: &TlsKey) -> Result<Identity, Complaint> {
         Identity::new(&self.chain, key)
-    }
-
-    /// The identity this grant gives to the holder of the key in `current`, or else of the one in `next`: a renewal
-    /// draws its key there, and puts it in its place after the grant. The certificate decides, not the files.
-    ///
-    /// # Errors
-    /// When neither file holds its key; about `current`.
-    pub fn identity_from(&self, current: &Path, next: &Path) -> Result<Identity, Complaint> {
-        let first = keys::load_tls(current).and_then(|key| self.identity(&key));
-        if first.is_err() && next.exists() {
-            return keys::load_tls(next).and_then(|key| self.identity(&key)).or(first);
-        }
-        first
     }
 
     /// The grant with another revocation list when that was made later.

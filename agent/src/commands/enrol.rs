@@ -136,7 +136,7 @@ pub(super) fn check_grant(home: &Home, config: &Config, grant: &Grant) -> Result
             format!("The grant is for {}, this agent is of {}.", grant.oin, config.oin),
         ));
     }
-    let identity = home.identity(grant)?;
+    let identity = home.renewal().identity(grant)?;
     verify_chain(grant, &identity).map_err(|error| {
         wrong(
             format!("Het certificaat in de uitgifte houdt geen stand tegen de CA erin: {error}."),

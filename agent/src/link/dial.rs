@@ -73,7 +73,7 @@ impl Ways {
         let config = home.load_config()?;
         let card = home.load_card()?;
         let grant = home.load_grant()?;
-        let identity = home.identity(&grant)?;
+        let identity = home.renewal().identity(&grant)?;
         let tls = tls::client_config(&identity, &grant.trust()?, config.transport.key_exchange)?;
         let own = |own: &String| Some(own.clone()).filter(|own| !own.is_empty());
         let quic = own(&config.transport.broker).unwrap_or(card.address);

@@ -257,7 +257,7 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
 /// Whether certificate and revocation list are this broker's and last.
 fn certificate(home: &Home, now: Timestamp) -> Result<Text, Complaint> {
     let grant = home.load_grant()?;
-    home.identity(&grant)?;
+    home.renewal().identity(&grant)?;
     let by_itself = home.load_config().is_ok_and(|config| config.renewal.is_on());
     let advice = if by_itself {
         Text::new(

@@ -23,7 +23,7 @@ use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::grant::Grant;
 use seinhuis_shell::link::{Closed, Connection};
-use seinhuis_shell::tls::{self, Identity, Trust};
+use seinhuis_shell::tls;
 use seinhuis_shell::{clock, keys, quic};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -167,12 +167,13 @@ impl Server {
     pub fn start(home: &Home, config: &Config, service: Service) -> Result<Self, Complaint> {
         let grant = home.load_grant()?;
         home.renewal().settle(&grant)?;
+        let tls = server_tls(home, config, &grant)?;
         let socket = quic::socket(config.listen).map_err(|error| {
             Complaint::io(Doing::Socket, std::path::Path::new(&config.listen.to_string()), &error)
         })?;
         let endpoint = Endpoint::new(
             quic::listening(&keys::load_tls(&home.tls_key())?),
-            Some(server_config(home, config, &grant)?),
+            Some(server_config(tls.clone(), config)?),
             socket,
             Arc::new(TokioRuntime),
         )
@@ -190,12 +191,8 @@ impl Server {
             setups: Arc::new(Semaphore::new(config.transport.max_handshakes)),
             parting: watch::Sender::new(false),
         });
-        let tcp = match config.transport.fallback {
-            Some(at) => {
-                Some(tcp::Listener::start(at, server_tls(home, config, &grant)?, Arc::clone(&shared))?)
-            }
-            None => None,
-        };
+        let listen = |at| tcp::Listener::start(at, tls, Arc::clone(&shared));
+        let tcp = config.transport.fallback.map(listen).transpose()?;
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
         Ok(Self { endpoint, tcp, shared, config: config.clone(), home: home.clone() })
     }
@@ -222,9 +219,10 @@ impl Server {
         let grant = self.home.load_grant()?;
         self.home.renewal().settle(&grant)?;
         let revoked = tls::revoked_serials(&grant.trust()?)?;
-        let fresh = server_config(&self.home, &self.config, &grant)?;
+        let tls = server_tls(&self.home, &self.config, &grant)?;
+        let fresh = server_config(tls.clone(), &self.config)?;
         if let Some(tcp) = &self.tcp {
-            tcp.renew(server_tls(&self.home, &self.config, &grant)?);
+            tcp.renew(tls);
         }
         self.endpoint.set_server_config(Some(fresh));
         let hit: Vec<(ConnId, Connection)> = {
@@ -289,13 +287,12 @@ impl Server {
 
 /// The TLS of every transport.
 fn server_tls(home: &Home, config: &Config, grant: &Grant) -> Result<rustls::ServerConfig, Complaint> {
-    let identity: Identity = home.identity(grant)?;
-    let trust: Trust = grant.trust()?;
-    tls::server_config(&identity, &trust, config.transport.key_exchange)
+    let identity = home.renewal().identity(grant)?;
+    tls::server_config(&identity, &grant.trust()?, config.transport.key_exchange)
 }
 
-fn server_config(home: &Home, config: &Config, grant: &Grant) -> Result<ServerConfig, Complaint> {
-    let crypto = QuicServerConfig::try_from(server_tls(home, config, grant)?)
+fn server_config(tls: rustls::ServerConfig, config: &Config) -> Result<ServerConfig, Complaint> {
+    let crypto = QuicServerConfig::try_from(tls)
         .map_err(|error| Complaint::bug(format!("no QUIC with this TLS configuration: {error}")))?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server

@@ -18,7 +18,7 @@ use crate::certificate;
 use crate::ledger::Record;
 use crate::request::proved_tls_key;
 
-/// How long the renewal service's own certificate lasts; it makes a new one each day.
+/// How long the renewal service's own certificate lasts; it makes a new one each hour.
 const SERVICE_LIFE: Span = Span::days(3);
 
 /// Why a renewal over TLS is not given.

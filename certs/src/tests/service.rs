@@ -84,7 +84,7 @@ impl Office {
 
     async fn ask(&self, folder: &Folder, path: &str, body: Option<Vec<u8>>) -> Result<Answer, HttpError> {
         let grant = Grant::load(&folder.grant).unwrap();
-        let identity = grant.identity_from(&folder.key, &folder.next).unwrap();
+        let identity = folder.identity(&grant).unwrap();
         let http = Http::with_tls(tls::renewal_client_config(&identity, &grant.trust().unwrap()).unwrap());
         let address = format!("{}{path}", self.service);
         match body {
@@ -182,7 +182,7 @@ async fn who_dies_at_any_point_of_a_renewal_comes_out_with_one_certificate_and_i
     let folder = office.node(&Node::agent(GEMEENTE), "agent", 80);
     // The new key is drawn, and nobody heard of it.
     let drawn = folder.next_key().unwrap();
-    Grant::load(&folder.grant).unwrap().identity_from(&folder.key, &folder.next).unwrap();
+    folder.identity(&Grant::load(&folder.grant).unwrap()).unwrap();
     // The CA issued, and the answer was lost.
     let (status, _) = office.reenrol(&folder, &drawn).await;
     assert_eq!(status, 200);
@@ -195,7 +195,7 @@ async fn who_dies_at_any_point_of_a_renewal_comes_out_with_one_certificate_and_i
     files::replace(&folder.key, &folder.next).unwrap();
     keys::save_tls(&folder.key, &TlsKey::generate().unwrap(), Existing::Keep).unwrap();
     let grant = Grant::load(&folder.grant).unwrap();
-    grant.identity_from(&folder.key, &folder.next).unwrap();
+    folder.identity(&grant).unwrap();
     folder.settle(&grant).unwrap();
     whole(&folder);
     // A key that is being asked for is not put in the place of the one that counts.

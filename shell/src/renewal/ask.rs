@@ -8,7 +8,7 @@ use seinhuis_shared::time::{Span, Timestamp};
 use serde_json::Value;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::Failed;
+use super::{Failed, plan};
 use crate::complaint::Complaint;
 use crate::enrolment::build_csr;
 use crate::grant::{CRL_MAX, Grant};
@@ -21,8 +21,8 @@ use crate::tls::{self, Identity, Trust};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Most bytes of an answer with certificates.
 const CHAIN_MAX: usize = 64 * 1024;
-/// Longest wait the service can ask for.
-const AFTER_MAX: Span = Span::days(1);
+/// Longest wait the service can ask for: no node waits longer for anything.
+const AFTER_MAX: Span = plan::ROUND;
 
 /// The word of a service that knows a later certificate of this node than the one it was asked with.
 pub const NOT_NEWEST: &str = "not-newest";
@@ -137,8 +137,8 @@ fn strange(what: &str) -> Complaint {
 /// What the service said no with, in words of this program: those of the other side are not shown.
 fn declined(answer: &Answer) -> Failed {
     let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let after =
-        said.get("retry_after").and_then(Value::as_u64).map(|seconds| Span::seconds(seconds.min(86_400)));
+    let after = said.get("retry_after").and_then(Value::as_u64);
+    let after = after.map(|seconds| Span(seconds.saturating_mul(1000)).min(AFTER_MAX));
     let (nl, en, advice) = match said.get("reason").and_then(Value::as_str) {
         Some(NOT_NEWEST) => (
             "De CA gaf voor deze node al een later certificaat uit, op een andere sleutel.".to_owned(),
@@ -170,10 +170,7 @@ fn declined(answer: &Answer) -> Failed {
             ),
         ),
     };
-    Failed {
-        why: Complaint::refused(Text::new(nl, en), advice),
-        after: after.map(|after| after.min(AFTER_MAX)),
-    }
+    Failed { why: Complaint::refused(Text::new(nl, en), advice), after }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! process that dies at any point of this leaves a certificate with its key.
 
 mod ask;
-pub mod plan;
+mod plan;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::grant::{CRL_MAX, Grant};
 use crate::http::https_origin;
 use crate::keys::{self, TlsKey, random};
 use crate::lang::Text;
-use crate::tls;
+use crate::tls::{self, Identity};
 
 pub use ask::NOT_NEWEST;
 pub use report::{Ends, Report, finding, row, value};
@@ -90,6 +90,19 @@ impl Folder {
         grant.with_crl(beside).map_err(|complaint| complaint.about(&self.crl.display().to_string()))
     }
 
+    /// The identity that a grant gives to the holder of the key in its place, or else of the next one: a renewal draws its
+    /// key there, and puts it in its place after the grant. The certificate decides, not the files.
+    ///
+    /// # Errors
+    /// When neither file holds its key; about the one in its place.
+    pub fn identity(&self, grant: &Grant) -> Result<Identity, Complaint> {
+        let first = keys::load_tls(&self.key).and_then(|key| grant.identity(&key));
+        if first.is_err() && self.next.exists() {
+            return keys::load_tls(&self.next).and_then(|key| grant.identity(&key)).or(first);
+        }
+        first
+    }
+
     /// The key to ask a certificate for: drawn and on stable storage before anybody hears of it, and the same one for
     /// as long as its certificate is not here.
     ///
@@ -106,7 +119,9 @@ impl Folder {
     pub fn settle(&self, grant: &Grant) -> Result<(), Complaint> {
         let theirs = |path: &Path| keys::load_tls(path).and_then(|key| grant.identity(&key)).is_ok();
         if self.next.exists() && !theirs(&self.key) && theirs(&self.next) {
-            files::replace(&self.next, &self.key)?;
+            let replaced = files::replace(&self.next, &self.key);
+            // Another task of this node may have put it in its place meanwhile.
+            return if theirs(&self.key) { Ok(()) } else { replaced };
         }
         Ok(())
     }
@@ -206,7 +221,7 @@ impl Renewer {
     async fn round(&self, at: Timestamp) -> Result<Timestamp, Failed> {
         let grant = self.folder.load()?;
         self.folder.settle(&grant)?;
-        let identity = grant.identity_from(&self.folder.key, &self.folder.next)?;
+        let identity = self.folder.identity(&grant)?;
         let asker = ask::Asker::new(&self.service, &identity, &grant.trust()?)?;
         let grant = self.fetch_list(&asker, grant).await?;
         let ends = Ends::of(&grant)?;

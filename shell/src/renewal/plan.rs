@@ -3,9 +3,9 @@
 use seinhuis_shared::time::{Span, Timestamp};
 
 /// Longest time between two looks at the service.
-pub const ROUND: Span = Span::hours(6);
+pub(super) const ROUND: Span = Span::hours(6);
 /// Shortest time between two looks.
-pub const PAUSE: Span = Span::seconds(1);
+pub(super) const PAUSE: Span = Span::seconds(1);
 /// About how often the revocation list is fetched.
 const LIST: Span = Span::hours(1);
 /// The first wait after a failure; each further failure doubles it.
@@ -13,19 +13,19 @@ const RETRY: Span = Span::seconds(10);
 
 /// When a certificate that counts from `from` until `until` is to be renewed: when a third of that time is left, later
 /// by up to a tenth of that third, which `chance` decides, so that the nodes of a partnership do not come at once.
-pub fn due(from: Timestamp, until: Timestamp, chance: u64) -> Timestamp {
+pub(super) fn due(from: Timestamp, until: Timestamp, chance: u64) -> Timestamp {
     let third = until.since(from).0 / 3;
     until.minus(Span(third)).plus(part(Span(third / 10), chance))
 }
 
 /// How long to wait after so many failures in a row: doubling, and anywhere between half of that and all of it.
-pub fn retry(failures: u32, chance: u64) -> Span {
+pub(super) fn retry(failures: u32, chance: u64) -> Span {
     let doubled = RETRY.0.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(ROUND.0);
     Span((doubled / 2).saturating_add(part(Span(doubled / 2), chance).0))
 }
 
 /// How long after the revocation list was fetched to fetch it again.
-pub fn list_again(chance: u64) -> Span {
+pub(super) fn list_again(chance: u64) -> Span {
     Span((LIST.0 / 2).saturating_add(part(LIST, chance).0))
 }
 
