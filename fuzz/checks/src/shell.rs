@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use seinhuis_agent::config::{Config as AgentConfig, Encoding, Ldv};
+use seinhuis_agent::config::{Config as AgentConfig, Encoding, Ldv, Transport};
+use seinhuis_agent_core::carrier::Fallback;
 use seinhuis_broker::config::{COMPLETE_SAMPLE, Config};
 use seinhuis_certs::ledger::Ledger;
 use seinhuis_certs::request::Proved;
@@ -115,15 +116,30 @@ fn toml(config: &AgentConfig) -> String {
         tls::Kx::Hybrid => "hybrid",
         tls::Kx::X25519 => "x25519",
     };
+    // Named one by one, so that a new key is not left out.
+    let Transport {
+        broker,
+        bind,
+        key_exchange: _,
+        segmentation_offload,
+        fallback,
+        fallback_broker,
+        quic_again,
+    } = transport;
+    let fallback = match fallback {
+        Fallback::Auto => "auto",
+        Fallback::Never => "never",
+        Fallback::Only => "only",
+    };
     format!(
         "oin = {}\nname = {}\n\
-         [transport]\nbroker = {}\nbind = \"{}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {}\n\
+         [transport]\nbroker = {}\nbind = \"{bind}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {segmentation_offload}\n\
+         fallback = \"{fallback}\"\nfallback_broker = {}\nquic_again = {quic_again}\n\
          [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\n[renewal]\nservice = {}\n{}",
         text(oin.as_str()),
         text(name),
-        text(&transport.broker),
-        transport.bind,
-        transport.segmentation_offload,
+        text(broker),
+        text(fallback_broker),
         text(&telemetry.level),
         telemetry.json,
         store.segment_mib,

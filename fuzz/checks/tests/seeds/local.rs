@@ -25,7 +25,8 @@ fn configuration() -> Vec<Seed> {
     let small = "oin = \"00000099000000001000\"\nname = \"Gemeente Voorbeeldstad\"\n";
     let every = format!(
         "{small}[transport]\nbroker = \"broker.example:7443\"\nbind = \"[::1]:0\"\nkey_exchange = \"x25519\"\n\
-         segmentation_offload = false\n[telemetry]\nlevel = \"debug\"\njson = true\n\
+         segmentation_offload = false\nfallback = \"never\"\nfallback_broker = \"broker.example:443\"\nquic_again = 60\n\
+         [renewal]\nservice = \"https://ca.example:8443\"\n[telemetry]\nlevel = \"debug\"\njson = true\n\
          [store]\nsegment_mib = 1024\nindex_interval_ms = 10\n"
     );
     vec![
