@@ -197,10 +197,7 @@ impl AgentHandle {
         &self,
         question: impl FnOnce(&View<'_>) -> T + Send + 'static,
     ) -> Result<T, Complaint> {
-        let (answer, answered) = oneshot::channel();
-        // Who asked may have gone.
-        self.post(Job::Query(Box::new(move |view| _ = answer.send(question(view)))));
-        answered.await.map_err(|_| stopped())
+        engine::ask(&self.inner.jobs, question).await.ok_or_else(stopped)
     }
 
     /// How the agent is doing.

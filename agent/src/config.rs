@@ -5,6 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use seinhuis_agent_core::carrier::Fallback;
 use seinhuis_journal::Options;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shell::cli::Telemetry;
@@ -65,18 +66,6 @@ pub struct Transport {
     pub fallback_broker: String,
     /// After how many seconds on TCP QUIC is tried again for the first time.
     pub quic_again: u64,
-}
-
-/// Whether the broker may be reached over TCP, in the words of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Fallback {
-    /// When QUIC gets no answer.
-    Auto,
-    /// Not at all.
-    Never,
-    /// Not otherwise.
-    Only,
 }
 
 impl Default for Transport {

@@ -117,6 +117,18 @@ impl Room {
 
 type Query = Box<dyn FnOnce(&View<'_>) + std::marker::Send>;
 
+/// Asks something of core and store, between two turns; nothing when the engine has stopped. What was posted before it
+/// has been taken by then.
+pub(crate) async fn ask<T: std::marker::Send + 'static>(
+    jobs: &Sender<Job>,
+    question: impl FnOnce(&View<'_>) -> T + std::marker::Send + 'static,
+) -> Option<T> {
+    let (out, answer) = oneshot::channel();
+    // Who asked may have gone.
+    jobs.send(Job::Query(Box::new(move |view| _ = out.send(question(view))))).ok()?;
+    answer.await.ok()
+}
+
 /// What this organisation says about a covenant, a case or a message that waits for release.
 #[derive(Debug)]
 pub enum Say {

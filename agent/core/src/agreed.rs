@@ -217,16 +217,11 @@ impl Agreed {
         self.known.get(hash).is_some_and(|known| here != Some(*known))
     }
 
-    /// Whether the broker has told of more rotations than this many.
-    fn tells_of_more(&self, hash: &Digest, rotations: usize) -> bool {
-        let told = self.known.get(hash).and_then(|told| usize::try_from(told.1).ok());
-        told.is_some_and(|told| rotations < told)
-    }
-
-    /// Whether the broker has told of more votes than this many.
-    fn tells_of_more_votes(&self, hash: &Digest, votes: usize) -> bool {
-        let told = self.known.get(hash).and_then(|told| usize::try_from(told.0).ok());
-        told.is_some_and(|told| votes < told)
+    /// How many votes and how many rotations the broker has told of.
+    fn told(&self, hash: &Digest) -> (usize, usize) {
+        let told = self.known.get(hash).copied().unwrap_or_default();
+        let wide = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        (wide(told.0), wide(told.1))
     }
 
     /// Whether the broker has more to tell about a version that names this organisation.
@@ -367,7 +362,7 @@ impl Core {
         let ports = match self.learn_rotations(&hash, rotations, now, ports, turn) {
             Ok(ports) => ports,
             // Overtaken by a newer answer: the broker has told of more since, and is asked again.
-            Err(Refusal::RotationOrder) if self.agreed.tells_of_more(&hash, rotations.len()) => return,
+            Err(Refusal::RotationOrder) if rotations.len() < self.agreed.told(&hash).1 => return,
             Err(refusal) => {
                 self.agreed.known.remove(&hash);
                 return self.alarm(AlarmKind::RotationRefused, format!("{hash}: {refusal}"), now, turn);
@@ -387,8 +382,7 @@ impl Core {
         match self.agreed.all.learn(&hash, casts, own_voice) {
             Ok(()) => {}
             // Overtaken by a newer answer, as above: what is known stands.
-            Err(Refusal::VoteOrder)
-                if casts.len() < before && self.agreed.tells_of_more_votes(&hash, casts.len()) => {}
+            Err(Refusal::VoteOrder) if casts.len() < before.min(self.agreed.told(&hash).0) => {}
             Err(Refusal::VoteOrder) if casts.len() < before => {
                 self.agreed.known.remove(&hash);
                 let detail = format!("{hash}: {} of {before}", casts.len());

@@ -4,6 +4,9 @@
 //! which TCP would give as well.
 
 use seinhuis_shared::time::{Span, Timestamp};
+use serde::Deserialize;
+
+use crate::backoff::{doubled, upper_half};
 
 /// QUIC is not tried later than this again.
 pub const AGAIN_CAP: Span = Span::seconds(3600);
@@ -17,13 +20,13 @@ pub enum Carrier {
     Tcp,
 }
 
-/// Whether TCP may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Whether TCP may be used, in the words of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Fallback {
     /// When QUIC gets no answer.
     Auto,
     /// Not at all, as when no address for it is known.
-    #[default]
     Never,
     /// Not otherwise.
     Only,
@@ -81,15 +84,9 @@ impl Carriers {
     /// QUIC was tried and got no session: the next time is put off, twice as long as the last time, up to
     /// [`AGAIN_CAP`], less up to half of it, so that agents do not try together.
     pub fn in_vain(&mut self, policy: Policy, now: Timestamp, chance: u64) {
-        let bound = 1_u64
-            .checked_shl(self.vain)
-            .map_or(AGAIN_CAP.0, |factor| policy.again.0.saturating_mul(factor))
-            .min(AGAIN_CAP.0);
+        let bound = doubled(policy.again, self.vain, AGAIN_CAP);
         self.vain = self.vain.saturating_add(1).min(32);
-        let half = bound.div_ceil(2);
-        let wait = half
-            .saturating_add(chance.checked_rem(bound.saturating_sub(half).saturating_add(1)).unwrap_or(0));
-        self.again = Some(now.plus(Span(wait)));
+        self.again = Some(now.plus(upper_half(bound, chance)));
     }
 
     /// From a session over TCP: when QUIC is tried again, if it ever is.

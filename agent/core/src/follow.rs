@@ -232,7 +232,7 @@ impl Core {
             return;
         }
         while let Some(notices) = self.follow.waiting.front() {
-            if self.trust.forked() || self.awaits_verdict(notices) || self.awaits_keys(notices) {
+            if self.trust.forked() || self.awaits(notices) {
                 break;
             }
             let Some(notices) = self.follow.waiting.pop_front() else { break };
@@ -247,24 +247,21 @@ impl Core {
         turn.sends.extend(self.follow.taken.take().map(Send::NoticesTaken));
     }
 
-    /// Whether one of the entries is about a packet whose verdict is not here.
-    fn awaits_verdict(&self, notices: &Notices) -> bool {
-        if self.outbox.has_nothing_sealed() {
-            return false;
-        }
-        let entries = notices.entries.iter().filter_map(|bytes| Entry::parse(bytes).ok());
-        let mut own = entries.filter(|entry| entry.from == Some(self.settings.oin));
-        own.any(|entry| {
-            let found = entry.msg_id.and_then(|id| self.outbox.find(&id));
-            found.is_some_and(|(_, stage)| stage == Stage::Sealed)
+    /// Whether one of the entries is about a packet whose verdict is not here, or a statement in it may be signed with a
+    /// key that is on its way here: the broker told of more about the version than is known. One that tells and never
+    /// gives it says as much as one without notices.
+    fn awaits(&self, notices: &Notices) -> bool {
+        let sealed = !self.outbox.has_nothing_sealed();
+        let mut entries = notices.entries.iter().filter_map(|bytes| Entry::parse(bytes).ok());
+        entries.any(|entry| {
+            entry.covenant.is_some_and(|covenant| self.agreed.behind(&covenant))
+                || (sealed && self.awaits_verdict(&entry))
         })
     }
 
-    /// Whether a statement in them may be signed with a key that is on its way here: the broker told of more about
-    /// the version than is known. One that tells and never gives it says as much as one without notices.
-    fn awaits_keys(&self, notices: &Notices) -> bool {
-        let entries = notices.entries.iter().filter_map(|bytes| Entry::parse(bytes).ok());
-        entries.filter_map(|entry| entry.covenant).any(|covenant| self.agreed.behind(&covenant))
+    fn awaits_verdict(&self, entry: &Entry) -> bool {
+        let found = entry.msg_id.and_then(|id| self.outbox.find(&id));
+        entry.from == Some(self.settings.oin) && found.is_some_and(|(_, stage)| stage == Stage::Sealed)
     }
 
     /// Takes notices. `false` when they are not proved.

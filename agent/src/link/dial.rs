@@ -20,7 +20,7 @@ use seinhuis_shell::{quic, tls};
 use tokio::net::TcpStream;
 
 use super::{End, PATIENCE, explain};
-use crate::config::{Config, Fallback as Configured};
+use crate::config::Config;
 use crate::home::Home;
 
 /// Longest wait for an answer over QUIC where TCP may be tried instead.
@@ -79,10 +79,9 @@ impl Ways {
         let quic = own(&config.transport.broker).unwrap_or(card.address);
         let tcp = own(&config.transport.fallback_broker).or(card.fallback);
         let fallback = match (config.transport.fallback, &tcp) {
-            (Configured::Only, None) => return Err(no_address()),
-            (Configured::Only, Some(_)) => Fallback::Only,
-            (Configured::Auto, Some(_)) => Fallback::Auto,
-            (Configured::Never, _) | (Configured::Auto, None) => Fallback::Never,
+            (Fallback::Only, None) => return Err(no_address()),
+            (Fallback::Auto, None) => Fallback::Never,
+            (wanted, _) => wanted,
         };
         let policy = Policy { fallback, again: Span::seconds(config.transport.quic_again) };
         Ok(Self { config, broker: card.oin, server_name: card.server_name, tls, quic, tcp, policy })
@@ -150,19 +149,36 @@ impl Ways {
         let place = self.tcp.as_ref().ok_or_else(no_address)?;
         let mut config = self.tls.clone();
         config.alpn_protocols = vec![tls::ALPN_TCP.to_vec()];
-        let connecting = async {
-            let socket =
-                TcpStream::connect(place).await.map_err(|error| explain::unreached(place, &error))?;
-            tcp::connect(socket, Arc::new(config), &self.server_name)
-                .await
-                .map_err(|closed| explain::connection(&closed, place))
-        };
-        match tokio::time::timeout(PATIENCE, connecting).await {
-            Ok(connected) => {
-                Ok(Dialled { connection: connected?.into(), carrier: Carrier::Tcp, endpoint: None })
+        let config = Arc::new(config);
+        let looked_up = tokio::time::timeout(PATIENCE, tokio::net::lookup_host(place)).await;
+        let found = looked_up.map_err(|_| explain::silent(place))?;
+        let found = found.map_err(|error| explain::unreached(place, &error))?;
+        let addresses: Vec<SocketAddr> = found.take(ADDRESSES).collect();
+        let patience = PATIENCE / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+        let mut last = explain::silent(place);
+        for address in addresses {
+            let connecting = async {
+                let socket =
+                    TcpStream::connect(address).await.map_err(|error| explain::unreached(place, &error))?;
+                tcp::connect(socket, Arc::clone(&config), &self.server_name)
+                    .await
+                    .map_err(|closed| explain::connection(&closed, place))
+            };
+            match tokio::time::timeout(patience, connecting).await {
+                Ok(Ok(connection)) => {
+                    return Ok(Dialled {
+                        connection: connection.into(),
+                        carrier: Carrier::Tcp,
+                        endpoint: None,
+                    });
+                }
+                // Nobody is there: as over QUIC.
+                Ok(Err(End::Unreached(problem))) => last = End::Unreached(problem),
+                Ok(Err(end)) => return Err(end),
+                Err(_) => last = explain::silent(place),
             }
-            Err(_) => Err(explain::silent(place)),
         }
+        Err(last)
     }
 }
 

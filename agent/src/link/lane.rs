@@ -14,7 +14,7 @@ use seinhuis_shell::quic;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::End;
-use super::session::{broke, post, unexpected};
+use super::session::{broke, closed, post, unexpected};
 use crate::engine::Job;
 
 /// Bytes that are handed to the stream at once.
@@ -46,7 +46,7 @@ pub(crate) async fn run(
 ) -> End {
     let (send, receive) = match connection.open_bi().await {
         Ok(streams) => streams,
-        Err(error) => return super::explain::connection(&error, ""),
+        Err(error) => return closed(&connection, &error),
     };
     let flying = Flying::default();
     let reading = read(receive, jobs, flying.clone());

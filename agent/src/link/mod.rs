@@ -247,12 +247,11 @@ async fn keep(
     stop: &mut watch::Receiver<bool>,
 ) -> End {
     loop {
-        let tcp = dialled.carrier == Carrier::Tcp;
         let (over, mut ending) = watch::channel(false);
         let held = session::hold(&dialled.connection, work, session, &mut ending);
         let next = tokio::select! {
             end = go_over(held, renewed, stop, &over) => Err(end),
-            quic = probe(work, ways, &mut memory.carriers), if tcp => Ok(quic),
+            quic = probe(work, ways, &mut memory.carriers) => Ok(quic),
         };
         // The engine may have ended first, and then has no use for this.
         _ = work.jobs.send(Job::Disconnected);
@@ -296,7 +295,7 @@ async fn go_over(
     if matches!(end, End::Stopped) { why } else { end }
 }
 
-/// Tries QUIC, each time it is due, until it answers.
+/// Tries QUIC, each time it is due, until it answers. It is never due from a session over QUIC.
 async fn probe(work: &Work, ways: &Ways, carriers: &mut Carriers) -> Dialled {
     loop {
         let Some(due) = carriers.again(ways.policy) else { return std::future::pending().await };

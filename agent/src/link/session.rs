@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use seinhuis_agent_core::carrier::{Carrier, Policy};
+use seinhuis_agent_core::carrier::Policy;
 use seinhuis_agent_core::{Input, Send};
-use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::cbor;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::limits::CLOCK_SKEW;
@@ -21,10 +21,10 @@ use seinhuis_shared::wire::{
 use seinhuis_shell::clock::now;
 use seinhuis_shell::keys::random;
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::link::{Connection, RecvStream, SendStream};
+use seinhuis_shell::link::{Closed, Connection, RecvStream, SendStream};
 use seinhuis_shell::quic::{self, FrameError};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::dial::Dialled;
@@ -32,7 +32,7 @@ use super::lane::{self, Submission};
 use super::parting::Parting;
 use super::{End, Memory, PATIENCE, Work, explain};
 use crate::SOFTWARE;
-use crate::engine::{Job, Room, View};
+use crate::engine::{self, Job, Room};
 
 /// How often a request that is put off is made again within one session.
 const RETRIES: usize = 5;
@@ -116,7 +116,7 @@ pub(crate) async fn greet(
     tracing::info!(broker = %welcome.software, transport = connection.transport(), "session with the broker");
     memory.backoff.connected(at);
     memory.carriers.began(policy, dialled.carrier, at, u64::from_be_bytes(random()));
-    let quic_again = memory.carriers.again(policy).filter(|_| dialled.carrier == Carrier::Tcp);
+    let quic_again = memory.carriers.again(policy);
     work.status.change(|status| {
         status.connected = Some(at);
         status.carrier = Some(dialled.carrier);
@@ -148,11 +148,14 @@ pub(crate) async fn hold(
 /// The reason the connection closed with, when that is why a stream broke.
 fn better(connection: &Connection, end: End) -> End {
     match (end, connection.close_reason()) {
-        (End::Failed(_), Some(reason)) => {
-            explain::connection(&reason, &connection.remote_address().to_string())
-        }
+        (End::Failed(_), Some(reason)) => closed(connection, &reason),
         (end, _) => end,
     }
+}
+
+/// What this connection ended with.
+pub(super) fn closed(connection: &Connection, reason: &Closed) -> End {
+    explain::connection(reason, &connection.remote_address().to_string())
 }
 
 /// Says hello on the first stream. It stays open, without more on it, for as long as the session lasts.
@@ -160,9 +163,8 @@ async fn hello(
     connection: &Connection,
     jobs: &Sender<Job>,
 ) -> Result<(Welcome, (SendStream, RecvStream)), End> {
-    let cosigned = cosigned(jobs).await.ok_or(End::Stopped)?;
-    let (mut send, mut receive) =
-        connection.open_bi().await.map_err(|error| explain::connection(&error, ""))?;
+    let cosigned = engine::ask(jobs, |view| view.core.cosigned_note()).await.ok_or(End::Stopped)?;
+    let (mut send, mut receive) = connection.open_bi().await.map_err(|error| closed(connection, &error))?;
     let hello = Hello { version: VERSION, software: SOFTWARE.into(), cosigned };
     let bytes = hello.to_frame().map_err(unexpected)?;
     send.write_all(&bytes).await.map_err(|error| broke(&error))?;
@@ -183,17 +185,6 @@ async fn hello(
     }
 }
 
-/// The largest checkpoint this agent cosigned.
-async fn cosigned(jobs: &Sender<Job>) -> Option<Bytes> {
-    let (out, answer) = oneshot::channel();
-    let query = move |view: &View<'_>| {
-        // Whoever asked may have gone.
-        _ = out.send(view.core.cosigned_note());
-    };
-    jobs.send(Job::Query(Box::new(query))).ok()?;
-    answer.await.ok()
-}
-
 async fn converse(
     connection: &Connection,
     jobs: &Sender<Job>,
@@ -211,7 +202,7 @@ async fn converse(
     loop {
         tokio::select! {
             // Dropping the sets ends every task of this session.
-            reason = connection.closed() => return explain::connection(&reason, &connection.remote_address().to_string()),
+            reason = connection.closed() => return closed(connection, &reason),
             Some(ended) = tasks.join_next() => {
                 return ended.unwrap_or_else(|error| broke(&error));
             }
@@ -311,7 +302,7 @@ pub(super) const TOLD: usize = 16;
 pub(super) async fn deliveries(connection: Connection, jobs: Sender<Job>, room: Room) -> End {
     let mut stream = match connection.accept_uni().await {
         Ok(stream) => stream,
-        Err(error) => return explain::connection(&error, ""),
+        Err(error) => return closed(&connection, &error),
     };
     let mut told = 0_usize;
     loop {
@@ -334,7 +325,9 @@ pub(super) async fn deliveries(connection: Connection, jobs: Sender<Job>, room: 
             told = told.wrapping_add(1);
             match tidings(kind, bytes) {
                 Ok(input) => {
-                    post(&jobs, input).is_ok() && (!told.is_multiple_of(TOLD) || reached(&jobs).await)
+                    // An answer says that the engine has come to what was posted before the question.
+                    post(&jobs, input).is_ok()
+                        && (!told.is_multiple_of(TOLD) || engine::ask(&jobs, |_| ()).await.is_some())
                 }
                 Err(refusal) => return unexpected(refusal),
             }
@@ -362,18 +355,10 @@ fn tidings(kind: Kind, bytes: Vec<u8>) -> Result<Input, Refusal> {
     }
 }
 
-/// Waits until the engine has come to what was posted before this. `false` once it has stopped.
-async fn reached(jobs: &Sender<Job>) -> bool {
-    let (out, answer) = oneshot::channel();
-    // Whoever asked may have gone.
-    let here = move |_: &View<'_>| _ = out.send(());
-    jobs.send(Job::Query(Box::new(here))).is_ok() && answer.await.is_ok()
-}
-
 async fn acknowledge(connection: Connection, mut payloads: UnboundedReceiver<(Kind, Vec<u8>)>) -> End {
     let mut stream = match connection.open_uni().await {
         Ok(stream) => stream,
-        Err(error) => return explain::connection(&error, ""),
+        Err(error) => return closed(&connection, &error),
     };
     while let Some((kind, payload)) = payloads.recv().await {
         let bytes = match frame::encode(kind, &payload) {
