@@ -115,9 +115,8 @@ impl Core {
         let size = u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX);
         let packets = u64::try_from(self.config.mailbox_packets).unwrap_or(u64::MAX);
         let most = Amount { packets, bytes: self.config.mailbox_bytes };
-        let partners = self.state.directory.partners.values().filter(|partner| partner.revoked.is_none());
-        // All but the recipient itself.
-        let limits = Limits::new(most, partners.count().saturating_sub(1));
+        // All but the recipient itself; who was revoked too, since what it sent may still wait.
+        let limits = Limits::new(most, self.state.directory.partners.len().saturating_sub(1));
         let full = packet.context().recipients.iter().any(|recipient| {
             let mailbox = self.state.mailboxes.get(&recipient.oin);
             mailbox.is_some_and(|mailbox| !mailbox.has_room(&packet.context().sender, size, &limits))

@@ -1,5 +1,8 @@
 //! From acceptance to acknowledgement: offers, windows, expiry, full mailboxes.
 
+use std::sync::Arc;
+
+use seinhuis_shared::covenant::{Compiled, Fate};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::limits::INFLIGHT_MAX;
@@ -10,8 +13,8 @@ use seinhuis_shared::wire::{Acknowledged, Acknowledgement};
 
 use super::admission::{question, signal};
 use super::broker::{Broker, Did, ORIGIN, log_signer};
-use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, msg_id};
-use crate::{Config, ConnId, Input, Send};
+use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, covenant, msg_id};
+use crate::{Command, Config, ConnId, Input, Send};
 
 fn signals(numbers: core::ops::Range<u64>) -> Vec<Vec<u8>> {
     numbers.map(|number| Draft::new(Pol, &[Gem], "F01", number, NOON).seal()).collect()
@@ -352,6 +355,32 @@ fn what_is_under_way_does_not_overtake_a_packet_that_was_put_off() {
     let other = Draft::new(Pol, &[Jw], "F04", 9, NOON).with(|draft| draft.context.seq = 9).seal();
     let (mut elsewhere, pol, _) = put_off();
     assert!(!is_put_off(&elsewhere.submit(pol, Pol, &other)), "another flow goes on");
+}
+
+#[test]
+fn what_waits_of_who_was_revoked_takes_nothing_of_what_is_kept_for_others() {
+    let mut agreed = covenant();
+    agreed.in_flight.revoked = Fate::Deliver;
+    let compiled = Arc::new(Compiled::new(agreed).unwrap());
+    let hash = compiled.hash();
+    let mut config = Config::new(ORIGIN, log_signer().public(), "broker/1");
+    config.mailbox_packets = 40;
+    let mut broker = Broker::with(config, NOON).populated_with(compiled);
+    let bring = |broker: &mut Broker, from: Org, count: u64| {
+        let conn = broker.connect(from);
+        let draft = |number| {
+            Draft::new(from, &[Gem], "F01", number, NOON).with(|draft| draft.context.covenant = hash)
+        };
+        let packets: Vec<_> = (1..count).map(|number| draft(number).seal()).collect();
+        let inputs: Vec<_> = packets.iter().map(|bytes| broker.submission(conn, from, bytes)).collect();
+        broker.turn(inputs);
+        broker.waiting(Gem)
+    };
+    // Half of it, and the eighth that is kept for each of four who may send.
+    assert_eq!(bring(&mut broker, Pol, 40), 25);
+    broker.command(Command::RevokePartner { oin: Pol.oin() });
+    assert_eq!(broker.waiting(Gem), 25, "it stays");
+    assert_eq!(bring(&mut broker, Jw, 12), 30, "the parts of the two others stay free");
 }
 
 #[test]
