@@ -50,7 +50,7 @@ fn make(dir: &Path, entries: u64, waiting: u64, turn: u64) {
     let mut mill = Mill::found(&home, options(Duration::from_secs(1)), clock::now().minus(weeks));
     let earlier = (entries - mill.entries()).saturating_sub(waiting) / 2;
     let pace = (weeks.0 - Span::days(20).0) / earlier.div_ceil(EARLIER_TURN).max(1);
-    for done in (0..earlier).step_by(64) {
+    for done in (0..earlier).step_by(usize::try_from(EARLIER_TURN).unwrap()) {
         mill.step(usize::try_from(EARLIER_TURN.min(earlier - done)).unwrap(), |_| BODY);
         mill.now = mill.now.plus(Span(pace));
     }

@@ -179,8 +179,8 @@ impl Engine {
     }
 
     /// Brings an input of the broker itself, as [`Self::bring_for`].
-    pub async fn bring(&self, attach: Option<Attach>, input: Option<Input>, bytes: usize) -> bool {
-        self.bring_for(&self.own, attach, input, bytes, Vec::new()).await
+    pub async fn bring(&self, attach: Option<Attach>, input: Option<Input>) -> bool {
+        self.bring_for(&self.own, attach, input, 0, Vec::new()).await
     }
 
     /// Brings an input, with the memory it takes up, which is given back once it is durable; waits while too many of

@@ -154,7 +154,7 @@ impl Service {
         let id = CommandId(self.commands.fetch_add(1, Ordering::Relaxed));
         let (out, answer) = oneshot::channel();
         let input = Input::Operator { id, command };
-        self.engine.bring(Some(Attach::Command(id, out)), Some(input), 0).await;
+        self.engine.bring(Some(Attach::Command(id, out)), Some(input)).await;
         match answer.await {
             Ok(answer) => answer.map_err(Complaint::from_refusal),
             Err(_) => Err(Complaint::from_refusal(Refusal::StorageFailed)),
@@ -215,7 +215,7 @@ impl Service {
     /// A sentence when the store stopped.
     pub(crate) async fn point(&self) -> Result<Point, Complaint> {
         let (tell, told) = oneshot::channel();
-        self.engine.bring(Some(Attach::Still(tell)), None, 0).await;
+        self.engine.bring(Some(Attach::Still(tell)), None).await;
         let point = told.await.map_err(|_| Complaint::from_refusal(Refusal::StorageFailed))?;
         point.map_err(|error| store::complaint(&error))
     }
@@ -290,7 +290,7 @@ impl Service {
             match tokio::task::spawn_blocking(move || logs.publish()).await {
                 Ok(Ok(end)) if end > told => {
                     told = end;
-                    self.engine.bring(None, Some(Input::Published { end }), 0).await;
+                    self.engine.bring(None, Some(Input::Published { end })).await;
                 }
                 Ok(Ok(_)) => {}
                 Ok(Err(complaint)) => tracing::error!("{}", complaint.what.en),
@@ -305,7 +305,7 @@ impl Service {
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             pace.tick().await;
-            if !self.engine.bring(None, Some(Input::Tick), 0).await {
+            if !self.engine.bring(None, Some(Input::Tick)).await {
                 return;
             }
         }

@@ -31,7 +31,7 @@ pub(crate) async fn nudge(service: Service) {
         let end = current.base + current.log.size();
         if end != told {
             told = end;
-            if !service.engine.bring(None, Some(Input::HeadMoved), 0).await {
+            if !service.engine.bring(None, Some(Input::HeadMoved)).await {
                 return;
             }
         }
@@ -41,7 +41,7 @@ pub(crate) async fn nudge(service: Service) {
 /// Asks witnesses that are no party, each question on its own, for as long as the engine runs.
 pub(crate) async fn outside(service: Service, http: Http) {
     let (out, mut questions) = mpsc::unbounded_channel();
-    if !service.engine.bring(Some(Attach::Outside(out)), None, 0).await {
+    if !service.engine.bring(Some(Attach::Outside(out)), None).await {
         return;
     }
     while let Some(send) = questions.recv().await {
@@ -55,7 +55,7 @@ pub(crate) async fn outside(service: Service, http: Http) {
                         None
                     }
                 };
-                service.engine.bring(None, Some(Input::OutsideAnswered { key, answer }), 0).await
+                service.engine.bring(None, Some(Input::OutsideAnswered { key, answer })).await
             });
         }
     }

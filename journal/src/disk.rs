@@ -255,17 +255,16 @@ impl JournalStore {
         let known = opened.as_ref().ok().map(|opened| opened.meta.position);
         let survey = journal::survey(&folder, known.map(|p| p.sequence), options.cut_damaged_tail)?;
         if survey.segments.is_empty() && known.is_some_and(|known| known.sequence > 0) {
-            // An older journal put back is a restore; no journal at all beside a whole index is a loss.
+            // No journal at all beside a whole index: a folder is missing, not records.
             return Err(StoreError::Missing { number: 1, path: journal::segment_path(&folder, 1) });
         }
         let fresh = survey.segments.is_empty() && matches!(opened, Err(RebuildReason::Missing));
-        let cut = cut_torn_end(&survey, known, &options)?;
         if let Some(known) = known.filter(|known| known.sequence > survey.end.sequence)
             && !options.cut_damaged_tail
         {
-            let (applied, end) = (known.sequence, survey.end.sequence);
-            return Err(StoreError::Lost { index: index_path, applied, end });
+            return Err(lost(&survey, known, index_path));
         }
+        let cut = cut_torn_end(&survey, &options)?;
         let judged = opened.and_then(|opened| judge(opened.meta.position, &survey).map(|()| opened));
         let (opened, reason) = match judged {
             Ok(opened) => (opened, None),
@@ -443,20 +442,21 @@ fn turn_size(turn: &Turn) -> u64 {
     Body { rows: turn_rows(turn).collect(), blobs, drops: &turn.drops }.size()
 }
 
-fn cut_torn_end(
-    survey: &Survey,
-    known: Option<Position>,
-    options: &Options,
-) -> Result<Option<Cut>, StoreError> {
-    let Some(torn) = &survey.torn else { return Ok(None) };
-    if known.is_some_and(|known| known.sequence > survey.end.sequence) && !options.cut_damaged_tail {
-        return Err(StoreError::damaged(
+/// What an index that has applied more than there is says about the journal.
+fn lost(survey: &Survey, known: Position, index: PathBuf) -> StoreError {
+    match &survey.torn {
+        Some(torn) => StoreError::damaged(
             &torn.path,
             torn.offset,
             "a record that the index has applied, so that was confirmed, is no longer whole. If losing that one \
              turn is acceptable, open once with `cut_damaged_tail`",
-        ));
+        ),
+        None => StoreError::Lost { index, applied: known.sequence, end: survey.end.sequence },
     }
+}
+
+fn cut_torn_end(survey: &Survey, options: &Options) -> Result<Option<Cut>, StoreError> {
+    let Some(torn) = &survey.torn else { return Ok(None) };
     journal::cut(torn, &options.faults)?;
     tracing::warn!(file = %torn.path.display(), offset = torn.offset, bytes = torn.bytes, "interrupted write cut");
     Ok(Some(Cut { path: torn.path.clone(), offset: torn.offset, bytes: torn.bytes }))

@@ -210,27 +210,23 @@ struct Examined {
 const THREADS: usize = 8;
 
 /// Examines segments, some at a time; what was found, in their order.
-fn examine_all(needed: &[(u64, PathBuf)], asked: Asked) -> Vec<Result<Examined, StoreError>> {
+fn examine_all<'a>(needed: &'a [(u64, PathBuf)], asked: Asked) -> Vec<Result<Examined, StoreError>> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-    let mut found: Vec<_> = thread::scope(|scope| {
-        let share = |first: usize| {
-            move || {
+    let share = needed.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let begin = |own: &'a [(u64, PathBuf)]| {
+            scope.spawn(move || {
                 let mut bytes = Vec::new();
-                let own = needed.iter().enumerate().skip(first).step_by(threads);
-                own.map(|(place, (number, path))| (place, examine(path, *number, asked, &mut bytes)))
-                    .collect::<Vec<_>>()
-            }
+                own.iter().map(|(number, path)| examine(path, *number, asked, &mut bytes)).collect::<Vec<_>>()
+            })
         };
-        let running: Vec<_> = (1..threads).map(|first| scope.spawn(share(first))).collect();
-        let own = share(0)();
-        let others = running.into_iter().map(|thread| match thread.join() {
+        let running: Vec<_> = needed.chunks(share).map(begin).collect();
+        let examined = running.into_iter().map(|thread| match thread.join() {
             Ok(found) => found,
             Err(panic) => resume_unwind(panic),
         });
-        own.into_iter().chain(others.flatten()).collect()
-    });
-    found.sort_by_key(|(place, _)| *place);
-    found.into_iter().map(|(_, examined)| examined).collect()
+        examined.flatten().collect()
+    })
 }
 
 fn examine(path: &Path, number: u64, asked: Asked, bytes: &mut Vec<u8>) -> Result<Examined, StoreError> {

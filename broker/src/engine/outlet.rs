@@ -5,14 +5,13 @@
 //! has no window. So the queue itself is bounded. Whoever does not read what it is sent is cut off, alone: all of it
 //! is durable, and the next session begins with how things stand then.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use seinhuis_broker_core::{ReceiptSource, Send};
 use seinhuis_shared::limits::{INFLIGHT_BYTES, INFLIGHT_MAX, NOTICES_INFLIGHT};
 use seinhuis_shared::refusal::Refusal;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Most sends that wait for one session: several times what the core's windows let under way.
 const SENDS_MAX: usize = 4 * (INFLIGHT_MAX + NOTICES_INFLIGHT);
@@ -23,10 +22,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// What a send without a packet is counted as, beside what it lists.
 const SMALL: usize = 1024;
 
+/// What both sides know of a session's end.
 #[derive(Debug, Default)]
-struct Load {
-    sends: AtomicUsize,
-    bytes: AtomicUsize,
+struct End {
     over: Notify,
     /// Why the core closes the session.
     closed: OnceLock<Refusal>,
@@ -35,72 +33,63 @@ struct Load {
 /// The engine's side.
 #[derive(Debug)]
 pub struct Outlet {
-    sends: mpsc::UnboundedSender<Send>,
-    load: Arc<Load>,
+    sends: mpsc::Sender<(Send, OwnedSemaphorePermit)>,
+    /// A permit for each byte that waits.
+    room: Arc<Semaphore>,
+    end: Arc<End>,
 }
 
 /// The session's side.
 #[derive(Debug)]
 pub struct Inlet {
-    sends: mpsc::UnboundedReceiver<Send>,
-    load: Arc<Load>,
+    sends: mpsc::Receiver<(Send, OwnedSemaphorePermit)>,
+    end: Arc<End>,
 }
 
 /// Tells when the session is over, also while it does not read.
 #[derive(Debug)]
-pub struct Over(Arc<Load>);
+pub struct Over(Arc<End>);
 
 /// A queue from the engine to a session.
 pub fn outlet() -> (Outlet, Inlet) {
-    let (to, from) = mpsc::unbounded_channel();
-    let load = Arc::new(Load::default());
-    (Outlet { sends: to, load: Arc::clone(&load) }, Inlet { sends: from, load })
+    let (to, from) = mpsc::channel(SENDS_MAX);
+    let end = Arc::new(End::default());
+    let room = Arc::new(Semaphore::new(BYTES_MAX));
+    (Outlet { sends: to, room, end: Arc::clone(&end) }, Inlet { sends: from, end })
 }
 
 impl Outlet {
     /// Puts a send in the queue. `false` when its reader is gone, or is now told that it is cut off: nothing may
     /// follow on what was left out.
     pub(super) fn send(&self, send: Send) -> bool {
-        let size = size(&send);
         if let Send::Close { reason, .. } = &send {
-            _ = self.load.closed.set(*reason);
-            self.load.over.notify_one();
+            _ = self.end.closed.set(*reason);
+            self.end.over.notify_one();
         }
-        let sends = self.load.sends.load(Ordering::Relaxed);
-        let bytes = self.load.bytes.load(Ordering::Relaxed);
-        if sends >= SENDS_MAX || bytes.saturating_add(size) > BYTES_MAX {
-            self.load.over.notify_one();
-            return false;
+        let size = u32::try_from(size(&send)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(size).ok();
+        let put = room.is_some_and(|room| self.sends.try_send((send, room)).is_ok());
+        if !put {
+            self.end.over.notify_one();
         }
-        self.load.sends.fetch_add(1, Ordering::Relaxed);
-        self.load.bytes.fetch_add(size, Ordering::Relaxed);
-        self.sends.send(send).is_ok()
+        put
     }
 }
 
 impl Inlet {
     /// The next send; `None` once the engine has let go of the session.
     pub async fn recv(&mut self) -> Option<Send> {
-        let send = self.sends.recv().await;
-        self.taken(send)
+        self.sends.recv().await.map(|(send, _)| send)
     }
 
     /// The next send, if it is there already.
     pub fn try_recv(&mut self) -> Option<Send> {
-        let send = self.sends.try_recv().ok();
-        self.taken(send)
+        self.sends.try_recv().ok().map(|(send, _)| send)
     }
 
     /// What tells when the session is over.
     pub fn over(&self) -> Over {
-        Over(Arc::clone(&self.load))
-    }
-
-    fn taken(&self, send: Option<Send>) -> Option<Send> {
-        let send = send?;
-        self.load.sends.fetch_sub(1, Ordering::Relaxed);
-        self.load.bytes.fetch_sub(size(&send), Ordering::Relaxed);
-        Some(send)
+        Over(Arc::clone(&self.end))
     }
 }
 

@@ -234,7 +234,7 @@ impl Server {
         };
         for (id, conn) in &hit {
             // The core closes and logs a session; a connection that has said no hello is closed here.
-            self.shared.service.engine.bring(None, Some(Input::CertificateRevoked { conn: *id }), 0).await;
+            self.shared.service.engine.bring(None, Some(Input::CertificateRevoked { conn: *id })).await;
             conn.close(Some(Refusal::CertificateRevoked));
         }
         Ok(hit.len())

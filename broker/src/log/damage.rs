@@ -32,19 +32,11 @@ impl Log {
             return false;
         };
         for level in 1..8_u8 {
-            let full = size.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0);
-            let hashes = |index: u64| {
-                let from = usize::try_from(index * WIDTH).ok()?;
-                Some(below.get(from..from + usize::from(tile::FULL_WIDTH))?.to_vec())
-            };
-            let above: Option<Vec<Digest>> = (0..full)
-                .map(|index| {
-                    let hashes = hashes(index)?;
-                    if self.with_tile(level, index, |tile| tile.hashes() == hashes)? {
-                        TileTree::of(hashes).root()
-                    } else {
-                        None
-                    }
+            let full = below.chunks_exact(usize::from(tile::FULL_WIDTH)).zip(0_u64..);
+            let above: Option<Vec<Digest>> = full
+                .map(|(hashes, index)| {
+                    let root = |tile: &TileTree| if tile.hashes() == hashes { tile.root() } else { None };
+                    self.with_tile(level, index, root)?
                 })
                 .collect();
             let Some(above) = above else { return false };

@@ -44,7 +44,7 @@ pub(crate) async fn fill(service: &Service, size: u64) {
 pub(crate) async fn publish(service: &Service) {
     let end = service.logs.publish().unwrap();
     let published = seinhuis_broker_core::Input::Published { end };
-    service.engine.bring(None, Some(published), 0).await;
+    service.engine.bring(None, Some(published)).await;
     service.command(Command::Partners).await.unwrap();
 }
 

@@ -61,13 +61,13 @@ impl Party {
         self.session = Some((conn, session));
         let hello = Hello { version: VERSION, software: "agent".into(), cosigned: Bytes::default() };
         let input = Input::Connected { conn, peer: self.oin(), hello, heard: Heard::Nothing };
-        service.engine.bring(Some(Attach::Conn(conn, out)), Some(input), 0).await;
+        service.engine.bring(Some(Attach::Conn(conn, out)), Some(input)).await;
     }
 
     async fn ask(&self, service: &Service, ask: Ask) {
         let (conn, _) = self.session.as_ref().unwrap();
         let input = Input::Request { conn: *conn, request: RequestId(1), ask };
-        service.engine.bring(None, Some(input), 0).await;
+        service.engine.bring(None, Some(input)).await;
     }
 
     /// Cosigns what it was asked meanwhile.
@@ -129,7 +129,7 @@ pub(crate) async fn agree(service: &Service, dir: &Path, parties: &mut [Party]) 
 /// Lets the agents cosign until something is so.
 pub(crate) async fn until(service: &Service, parties: &mut [Party], so: impl Fn() -> bool) {
     for _ in 0..1000 {
-        service.engine.bring(None, Some(Input::Tick), 0).await;
+        service.engine.bring(None, Some(Input::Tick)).await;
         service.command(Command::Partners).await.unwrap();
         for party in parties.iter_mut() {
             party.answer(service).await;
