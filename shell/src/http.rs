@@ -170,14 +170,14 @@ async fn answer(request: RequestBuilder, host: String, limit: usize) -> Result<A
     Ok(Answer { status, content_type, body: read })
 }
 
-/// An `https` address without path, query or user, without a slash at its end.
+/// Whether an address is `https` without path, query or user.
 ///
 /// # Errors
 /// [`HttpError::BadAddress`].
-pub fn https_origin(address: &str) -> Result<String, HttpError> {
+pub fn check_origin(address: &str) -> Result<(), HttpError> {
     let url = url(address)?;
     if url.scheme() == "https" && url.path() == "/" && url.query().is_none() && url.fragment().is_none() {
-        Ok(url.as_str().trim_end_matches('/').to_owned())
+        Ok(())
     } else {
         Err(HttpError::BadAddress(address.chars().take(128).collect()))
     }

@@ -10,9 +10,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, ServerCertVerifierBuilder, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -22,7 +23,8 @@ use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
 use x509_parser::num_bigint::BigUint;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate};
+use x509_parser::revocation_list::CertificateRevocationList;
 
 use serde::Deserialize;
 
@@ -129,9 +131,7 @@ pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Complaint
 /// When there is none or one is damaged.
 pub fn crls(pem: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, Complaint> {
     let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()).collect();
-    let parses = |der: &CertificateRevocationListDer<'_>| {
-        x509_parser::revocation_list::CertificateRevocationList::from_der(der).is_ok()
-    };
+    let parses = |der: &CertificateRevocationListDer<'_>| CertificateRevocationList::from_der(der).is_ok();
     found
         .ok()
         .filter(|all| !all.is_empty() && all.iter().all(parses))
@@ -198,21 +198,9 @@ pub fn server_config_at(
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ServerConfig, Complaint> {
     let provider = provider(kx);
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(trust)?, Arc::clone(&provider))
-        .with_crls(trust.crls.iter().cloned())
-        .enforce_revocation_expiration()
-        .build()
-        .map_err(unusable)?;
-    let mut config = ServerConfig::builder_with_details(provider, clock)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(unusable)?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
-        .map_err(unusable)?;
+    let verifier = clients(trust, &provider)?;
+    let mut config = accepting(identity, verifier, provider, clock)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
     Ok(config)
 }
 
@@ -235,20 +223,9 @@ pub fn client_config_at(
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ClientConfig, Complaint> {
     let provider = provider(kx);
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots(trust)?, Arc::clone(&provider))
-        .with_crls(trust.crls.iter().cloned())
-        .enforce_revocation_expiration()
-        .build()
-        .map_err(unusable)?;
-    let mut config = ClientConfig::builder_with_details(provider, clock)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(unusable)?
-        .with_webpki_verifier(verifier)
-        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
-        .map_err(unusable)?;
+    let verifier = servers(trust, &provider)?.enforce_revocation_expiration().build().map_err(unusable)?;
+    let mut config = connecting(identity, verifier, provider, clock)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    config.resumption = Resumption::disabled();
-    config.enable_early_data = false;
     Ok(config)
 }
 
@@ -258,26 +235,10 @@ pub fn client_config_at(
 /// As [`server_config`].
 pub fn renewal_server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig, Complaint> {
     let provider = provider(Kx::Hybrid);
-    let clients = WebPkiClientVerifier::builder_with_provider(roots(trust)?, Arc::clone(&provider))
-        .with_crls(trust.crls.iter().cloned())
-        .enforce_revocation_expiration()
-        .build()
-        .map_err(unusable)?;
-    let brokers = WebPkiServerVerifier::builder_with_provider(roots(trust)?, Arc::clone(&provider))
-        .with_crls(trust.crls.iter().cloned())
-        .enforce_revocation_expiration()
-        .build()
-        .map_err(unusable)?;
-    let mut config = ServerConfig::builder_with_details(provider, Arc::new(DefaultTimeProvider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(unusable)?
-        .with_client_cert_verifier(Arc::new(node::Nodes { clients, brokers }))
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
-        .map_err(unusable)?;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
-    Ok(config)
+    let clients = clients(trust, &provider)?;
+    let brokers = servers(trust, &provider)?.enforce_revocation_expiration().build().map_err(unusable)?;
+    let nodes = Arc::new(node::Nodes { clients, brokers });
+    accepting(identity, nodes, provider, Arc::new(DefaultTimeProvider))
 }
 
 /// What a node connects with to the CA's renewal service. A revocation list that has ended still counts here for whom
@@ -287,11 +248,53 @@ pub fn renewal_server_config(identity: &Identity, trust: &Trust) -> Result<Serve
 /// As [`client_config`].
 pub fn renewal_client_config(identity: &Identity, trust: &Trust) -> Result<ClientConfig, Complaint> {
     let provider = provider(Kx::Hybrid);
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots(trust)?, Arc::clone(&provider))
+    let verifier = servers(trust, &provider)?.build().map_err(unusable)?;
+    connecting(identity, verifier, provider, Arc::new(DefaultTimeProvider))
+}
+
+/// Verifies clients under the CA of `trust`, with revocation lists that have to be there and not ended.
+fn clients(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Complaint> {
+    WebPkiClientVerifier::builder_with_provider(roots(trust)?, Arc::clone(provider))
         .with_crls(trust.crls.iter().cloned())
+        .enforce_revocation_expiration()
         .build()
+        .map_err(unusable)
+}
+
+/// The same of servers; whether a list that has ended counts is for the caller.
+fn servers(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<ServerCertVerifierBuilder, Complaint> {
+    let builder = WebPkiServerVerifier::builder_with_provider(roots(trust)?, Arc::clone(provider));
+    Ok(builder.with_crls(trust.crls.iter().cloned()))
+}
+
+/// TLS 1.3 with this identity for whom the verifier lets in. No tickets, no resumption, no early data: each of them
+/// would pass over the revocation list.
+fn accepting(
+    identity: &Identity,
+    verifier: Arc<dyn ClientCertVerifier>,
+    provider: Arc<CryptoProvider>,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, Complaint> {
+    let mut config = ServerConfig::builder_with_details(provider, clock)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
         .map_err(unusable)?;
-    let mut config = ClientConfig::builder_with_details(provider, Arc::new(DefaultTimeProvider))
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// The other side of [`accepting`].
+fn connecting(
+    identity: &Identity,
+    verifier: Arc<WebPkiServerVerifier>,
+    provider: Arc<CryptoProvider>,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, Complaint> {
+    let mut config = ClientConfig::builder_with_details(provider, clock)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(unusable)?
         .with_webpki_verifier(verifier)
@@ -309,6 +312,8 @@ pub struct Peer {
     pub oin: Oin,
     /// The certificate's serial number, hexadecimal.
     pub serial: String,
+    /// When the certificate begins.
+    pub not_before: Timestamp,
     /// When the certificate ends.
     pub not_after: Timestamp,
     /// SHA-256 of the certificate.
@@ -345,13 +350,24 @@ pub fn peer(certs: &[CertificateDer<'_>]) -> Result<Peer, Complaint> {
     let oin = oin.ok_or_else(|| {
         refused("Het certificaat noemt geen (enkel) OIN.", "The certificate does not name one OIN.")
     })?;
-    let seconds = u64::try_from(cert.validity().not_after.timestamp()).unwrap_or_default();
+    let instant = |at: ASN1Time| {
+        Timestamp::default().plus(Span::seconds(u64::try_from(at.timestamp()).unwrap_or_default()))
+    };
     Ok(Peer {
         oin,
         serial: HEXLOWER.encode(cert.raw_serial()),
-        not_after: Timestamp::default().plus(Span::seconds(seconds)),
+        not_before: instant(cert.validity().not_before),
+        not_after: instant(cert.validity().not_after),
         fingerprint: sha256(leaf),
     })
+}
+
+fn no_list() -> Complaint {
+    unreadable("intrekkingslijst (CRL)", "revocation list (CRL)")
+}
+
+fn list<'a>(crl: &'a CertificateRevocationListDer<'_>) -> Result<CertificateRevocationList<'a>, Complaint> {
+    CertificateRevocationList::from_der(crl).map(|(_, list)| list).map_err(|_| no_list())
 }
 
 /// Until when a revocation list counts: its `nextUpdate`. After that every handshake fails.
@@ -359,10 +375,8 @@ pub fn peer(certs: &[CertificateDer<'_>]) -> Result<Peer, Complaint> {
 /// # Errors
 /// When the list cannot be read or sets no end.
 pub fn crl_next_update(crl: &CertificateRevocationListDer<'_>) -> Result<Timestamp, Complaint> {
-    let nothing = || unreadable("intrekkingslijst (CRL)", "revocation list (CRL)");
-    let (_, crl) =
-        x509_parser::revocation_list::CertificateRevocationList::from_der(crl).map_err(|_| nothing())?;
-    let end = crl.next_update().and_then(|at| u64::try_from(at.timestamp()).ok()).ok_or_else(nothing)?;
+    let end = list(crl)?.next_update().and_then(|at| u64::try_from(at.timestamp()).ok());
+    let end = end.ok_or_else(no_list)?;
     Ok(Timestamp::default().plus(Span::seconds(end)))
 }
 
@@ -373,8 +387,7 @@ pub fn crl_next_update(crl: &CertificateRevocationListDer<'_>) -> Result<Timesta
 pub fn revoked_serials(trust: &Trust) -> Result<BTreeSet<String>, Complaint> {
     let mut serials = BTreeSet::new();
     for crl in &trust.crls {
-        let (_, list) = x509_parser::revocation_list::CertificateRevocationList::from_der(crl)
-            .map_err(|_| unreadable("intrekkingslijst (CRL)", "revocation list (CRL)"))?;
+        let list = list(crl)?;
         serials.extend(list.iter_revoked_certificates().map(|revoked| HEXLOWER.encode(revoked.raw_serial())));
     }
     Ok(serials)
@@ -391,16 +404,14 @@ pub fn newer_crl(one: String, other: String) -> Result<String, Complaint> {
 
 /// The number, date and end of the oldest list in a PEM text.
 fn crl_age(pem: &str) -> Result<(Option<BigUint>, i64, i64), Complaint> {
-    let nothing = || unreadable("intrekkingslijst (CRL)", "revocation list (CRL)");
     let mut oldest = None;
     for crl in &crls(pem)? {
-        let (_, list) =
-            x509_parser::revocation_list::CertificateRevocationList::from_der(crl).map_err(|_| nothing())?;
-        let end = list.next_update().map(|at| at.timestamp()).ok_or_else(nothing)?;
+        let list = list(crl)?;
+        let end = list.next_update().map(|at| at.timestamp()).ok_or_else(no_list)?;
         let age = (list.crl_number().cloned(), list.last_update().timestamp(), end);
         oldest = Some(oldest.map_or(age.clone(), |before| age.min(before)));
     }
-    oldest.ok_or_else(nothing)
+    oldest.ok_or_else(no_list)
 }
 
 /// Whether the CA of `trust` signed all of these revocation lists.
@@ -408,12 +419,10 @@ fn crl_age(pem: &str) -> Result<(Option<BigUint>, i64, i64), Complaint> {
 /// # Errors
 /// When one is not its.
 pub fn check_crls(trust: &Trust, crls: &[CertificateRevocationListDer<'_>]) -> Result<(), Complaint> {
-    let nothing = || unreadable("intrekkingslijst (CRL)", "revocation list (CRL)");
     let (_, ca) =
         X509Certificate::from_der(&trust.ca).map_err(|_| unreadable("CA-certificaat", "CA certificate"))?;
     for crl in crls {
-        let (_, list) =
-            x509_parser::revocation_list::CertificateRevocationList::from_der(crl).map_err(|_| nothing())?;
+        let list = list(crl)?;
         let ours =
             list.issuer().as_raw() == ca.subject().as_raw() && list.verify_signature(ca.public_key()).is_ok();
         if !ours {

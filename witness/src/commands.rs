@@ -15,7 +15,6 @@ use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Bounds;
 use crate::config::Config;
@@ -160,12 +159,11 @@ fn serve(home: &Path, address_file: Option<&Path>, ui: Ui) -> Result<Outcome, Co
             ),
             &json!({ "listening": address.to_string() }),
         );
-        let mut terminate = signal(SignalKind::terminate()).map_err(socket)?;
         tokio::select! {
-            () = crate::serve(listener, witness, Bounds::default()) => Ok(()),
-            _ = tokio::signal::ctrl_c() => Ok(()),
-            _ = terminate.recv() => Ok(()),
+            () = crate::serve(listener, witness, Bounds::default()) => {}
+            () = cli::asked_to_stop() => {}
         }
+        Ok::<_, Complaint>(())
     })?;
     Ok(Outcome::Done)
 }

@@ -227,13 +227,7 @@ impl TcpConnection {
     pub(super) fn close(&self, reason: Option<Refusal>) {
         note(&self.0.ended, Closed::Local);
         let reason = Reason::from(reason.map_or(0, |refusal| u32::from(refusal.number())));
-        self.0.closing.send_if_modified(|closing| {
-            let first = closing.is_none();
-            if first {
-                *closing = Some(reason);
-            }
-            first
-        });
+        note(&self.0.closing, reason);
     }
 
     pub(super) async fn closed(&self) -> Closed {
@@ -263,12 +257,12 @@ impl TcpConnection {
     }
 }
 
-/// Notes how a connection ended, unless that is known.
-fn note(ended: &watch::Sender<Option<Closed>>, closed: Closed) {
-    ended.send_if_modified(|end| {
-        let first = end.is_none();
+/// Notes something, such as how a connection ended, unless that is known.
+fn note<T>(cell: &watch::Sender<Option<T>>, value: T) {
+    cell.send_if_modified(|noted| {
+        let first = noted.is_none();
         if first {
-            *end = Some(closed);
+            *noted = Some(value);
         }
         first
     });

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::complaint::Complaint;
 use crate::files::{self, Existing};
 use crate::grant::{CRL_MAX, Grant};
-use crate::http::https_origin;
+use crate::http::check_origin;
 use crate::keys::{self, TlsKey, random};
 use crate::lang::Text;
 use crate::tls::{self, Identity};
@@ -47,7 +47,7 @@ impl Settings {
     /// # Errors
     /// A sentence saying what to write.
     pub fn check(&self) -> Result<(), Complaint> {
-        if !self.is_on() || https_origin(&self.service).is_ok() {
+        if !self.is_on() || check_origin(&self.service).is_ok() {
             return Ok(());
         }
         Err(Complaint::usage(

@@ -1,9 +1,7 @@
 //! When certificate and revocation list end and what is done about it, for people and machines.
 
-use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
 use serde_json::{Value, json};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::plan;
 use crate::complaint::Complaint;
@@ -33,14 +31,10 @@ impl Ends {
     /// # Errors
     /// When its parts cannot be read.
     pub fn of(grant: &Grant) -> Result<Self, Complaint> {
-        let chain = tls::certificates(&grant.chain)?;
-        let leaf = chain.first().ok_or_else(|| Complaint::bug("a grant without a certificate"))?;
-        let (_, cert) = X509Certificate::from_der(leaf)
-            .map_err(|_| Complaint::bug("a certificate that was read before"))?;
-        let seconds = u64::try_from(cert.validity().not_before.timestamp()).unwrap_or_default();
-        let from = Timestamp::default().plus(Span::seconds(seconds));
+        let leaf = tls::peer(&tls::certificates(&grant.chain)?)?;
+        let from = leaf.not_before;
         // The certificate itself is the dice: a restart does not throw again.
-        let chance = sha256(leaf).0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let chance = leaf.fingerprint.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         let lists = grant.trust()?.crls;
         let lists = lists.iter().map(tls::crl_next_update).collect::<Result<Vec<_>, _>>()?;
         let list =
