@@ -5,6 +5,7 @@
 
 use data_encoding::BASE64;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use zeroize::Zeroizing;
 
 use crate::cbor::{self, Bytes};
 use crate::refusal::Refusal;
@@ -18,8 +19,26 @@ pub const NONCE: usize = 12;
 /// What the encryption is bound to besides the header, so that nothing else is taken for a sealed key.
 pub const DOMAIN: &[u8] = b"seinhuis sealed key v1";
 
+const LABEL: &str = "SEINHUIS SEALED KEY";
 const BEGIN: &str = "-----BEGIN SEINHUIS SEALED KEY-----\n";
 const END: &str = "-----END SEINHUIS SEALED KEY-----\n";
+
+/// PEM text (RFC 7468) of `der` under `label`.
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let body = Zeroizing::new(BASE64.encode(der));
+    let mut text = format!("-----BEGIN {label}-----\n");
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text.push_str("-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    text
+}
 
 /// What deriving the key from the passphrase costs (RFC 9106 §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
@@ -124,17 +143,7 @@ impl SealedKey {
     /// The exact bytes of the file.
     pub fn to_file(&self) -> Vec<u8> {
         let bytes = cbor::encode(&File { header: self.header(), sealed: Bytes(self.sealed.clone()) });
-        let mut text = BEGIN.to_owned();
-        let body = BASE64.encode(&bytes);
-        let mut rest = body.as_str();
-        while !rest.is_empty() {
-            let (line, after) = rest.split_at(rest.len().min(64));
-            text.push_str(line);
-            text.push('\n');
-            rest = after;
-        }
-        text.push_str(END);
-        text.into_bytes()
+        pem(LABEL, &bytes).into_bytes()
     }
 }
 

@@ -7,10 +7,11 @@
 use std::fmt;
 use std::path::Path;
 
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::HEXLOWER;
 use rcgen::KeyPair;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use seinhuis_shared::sealed_key::pem;
 use seinhuis_shared::signing::SigningKey;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -168,23 +169,6 @@ pub fn load_symmetric(path: &Path) -> Result<Zeroizing<[u8; 32]>, Complaint> {
     let key = <[u8; 32]>::try_from(decoded.as_slice()).map(Zeroizing::new);
     decoded.zeroize();
     key.map_err(|_| not_a_key(path, "sleutel van 64 hexadecimale cijfers", "key of 64 hexadecimal digits"))
-}
-
-/// PEM text (RFC 7468) of `der` under `label`.
-pub fn pem(label: &str, der: &[u8]) -> String {
-    let body = Zeroizing::new(BASE64.encode(der));
-    let mut text = format!("-----BEGIN {label}-----\n");
-    let mut rest = body.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
-        text.push_str(line);
-        text.push('\n');
-        rest = after;
-    }
-    text.push_str("-----END ");
-    text.push_str(label);
-    text.push_str("-----\n");
-    text
 }
 
 fn not_a_key(path: &Path, nl: &str, en: &str) -> Complaint {

@@ -79,11 +79,9 @@ pub(crate) struct Retention {
     /// Ends of cases by a decision to scale down, with the position of the message that says so.
     ended: BTreeMap<CaseId, BTreeSet<(Timestamp, u64)>>,
     erased: BTreeMap<u64, ErasedRow>,
-    /// Erased and not overwritten, by ticket.
-    pending: BTreeMap<u64, Pending>,
-    /// The ticket of the own prekeys that were destroyed and are not overwritten. Not remembered over a restart: the
-    /// next one, a day later, takes them along.
-    prekeys: Option<u64>,
+    /// Erased and not overwritten, by ticket; none for own prekeys that were destroyed, of which nothing is confirmed.
+    /// Those are not remembered over a restart: the next ones, a day later, take them along.
+    pending: BTreeMap<u64, Option<Pending>>,
     tickets: u64,
     /// The latest the exchange log's time is known to be.
     witnessed: Timestamp,
@@ -154,7 +152,7 @@ impl Retention {
     pub(crate) fn restore(&mut self, position: u64, row: ErasedRow) {
         let kept = self.take(position);
         if let Some(kept) = kept.filter(|_| row.overwritten.is_none()) {
-            self.wait(position, kept);
+            self.wait(Some(Pending { position, kept }));
         }
         self.erased.insert(position, row);
     }
@@ -183,13 +181,12 @@ impl Retention {
 
     /// Own prekeys were destroyed: what their rows were is to be overwritten too.
     pub(crate) fn prekeys_destroyed(&mut self) {
-        self.tickets = self.tickets.saturating_add(1);
-        self.prekeys = Some(self.tickets);
+        self.wait(None);
     }
 
-    fn wait(&mut self, position: u64, kept: Kept) {
+    fn wait(&mut self, erased: Option<Pending>) {
         self.tickets = self.tickets.saturating_add(1);
-        self.pending.insert(self.tickets, Pending { position, kept });
+        self.pending.insert(self.tickets, erased);
     }
 
     /// When a case ended for what was accepted then, as far as it is known here.
@@ -261,7 +258,7 @@ impl Core {
     /// A ticket when something was erased that is still to be overwritten in the store's files: overwrite all
     /// that was deleted before this call, then hand the ticket in as [`crate::Input::Overwritten`].
     pub fn to_overwrite(&self) -> Option<u64> {
-        self.retention.pending.keys().next_back().copied().max(self.retention.prekeys)
+        self.retention.pending.keys().next_back().copied()
     }
 
     /// Erases what is past its term; called with every tick.
@@ -295,7 +292,7 @@ impl Core {
             turn.drops.push(kept.packet);
         }
         self.retention.erased.insert(position, row);
-        self.retention.wait(position, kept);
+        self.retention.wait(Some(Pending { position, kept }));
         Some(source)
     }
 
@@ -323,11 +320,10 @@ impl Core {
     /// What was erased up to `ticket` is overwritten: that is kept, and confirmed to the municipality, some
     /// hundreds of messages to a packet.
     pub(crate) fn overwritten(&mut self, ticket: u64, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        self.retention.prekeys = self.retention.prekeys.filter(|destroyed| *destroyed > ticket);
         let later = self.retention.pending.split_off(&ticket.saturating_add(1));
         let done = core::mem::replace(&mut self.retention.pending, later);
         let mut groups: BTreeMap<(Option<Digest>, Ground), Vec<Pending>> = BTreeMap::new();
-        for one in done.into_values() {
+        for one in done.into_values().flatten() {
             let Some(row) = self.retention.erased.get(&one.position) else { continue };
             // What was never opened proves nothing about a message of anybody, so nothing is confirmed of it.
             let covenant = one.kept.covenant.filter(|_| !one.kept.quarantined);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use rustls_pki_types::CertificateDer;
+use seinhuis_shared::sealed_key::pem;
 use seinhuis_shared::time::{Span, Timestamp};
 use serde_json::Value;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -13,7 +14,7 @@ use crate::complaint::Complaint;
 use crate::enrolment::build_csr;
 use crate::grant::{CRL_MAX, Grant};
 use crate::http::{Answer, Http, HttpError};
-use crate::keys::{TlsKey, pem};
+use crate::keys::TlsKey;
 use crate::lang::Text;
 use crate::tls::{self, Identity, Trust};
 
