@@ -133,10 +133,12 @@ impl Packets {
     /// The `number`th packet of a lane, and whether it is a right one.
     fn next(&self, number: usize) -> (Bytes, bool) {
         let of = |some: &[Bytes]| some.get(number / 3 % WRONG).map(Arc::clone).unwrap_or_default();
-        match (number % 3, self.right().pop_front()) {
-            (0, Some(right)) => (right, true),
-            (1, _) => (of(&self.refused), false),
-            _ => (of(&self.forged), false),
+        // What is popped is brought: a right packet that were passed over would be gone from those at hand.
+        let right = if number % 3 == 0 { self.right().pop_front() } else { None };
+        match (right, number % 3) {
+            (Some(right), _) => (right, true),
+            (None, 1) => (of(&self.refused), false),
+            (None, _) => (of(&self.forged), false),
         }
     }
 }
