@@ -297,6 +297,11 @@ impl Core {
     /// Takes in partners' bundles: signed by a key their covenant pins, and never older than known.
     pub(crate) fn take_prekeys(&mut self, bundles: Vec<(Oin, Bytes)>, now: Timestamp, turn: &mut Turn) {
         for (oin, bytes) in bundles {
+            // The one that is known was verified, also against the keys that count now.
+            let same = |known: &PeerBundle| known.bundle.is_some() && known.row.bundle == bytes;
+            if self.prekeys.peers.get(&oin).is_some_and(same) {
+                continue;
+            }
             let bundle = match PrekeyBundle::verify(&bytes, &oin, &self.keys_of(&oin)) {
                 Ok(bundle) => bundle,
                 Err(Refusal::UnknownKey) if self.changes_keys(&oin, &bytes) => continue,
@@ -305,15 +310,11 @@ impl Core {
                     continue;
                 }
             };
-            if let Some(known) = self.prekeys.peers.get(&oin) {
-                if known.row.bundle == bytes {
-                    continue;
-                }
-                if bundle.seq <= known.row.seq {
-                    let detail = format!("{oin}: {} offered, {} known", bundle.seq, known.row.seq);
-                    self.alarm(AlarmKind::PrekeyRollback, detail, now, turn);
-                    continue;
-                }
+            let known = self.prekeys.peers.get(&oin).filter(|known| known.row.bundle != bytes);
+            if let Some(seq) = known.map(|known| known.row.seq).filter(|seq| bundle.seq <= *seq) {
+                let detail = format!("{oin}: {} offered, {seq} known", bundle.seq);
+                self.alarm(AlarmKind::PrekeyRollback, detail, now, turn);
+                continue;
             }
             let row = PeerRow { seq: bundle.seq, bundle: bytes };
             turn.writes.push(Write::Peer(oin, Box::new(row.clone())));
