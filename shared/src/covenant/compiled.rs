@@ -186,6 +186,11 @@ impl Compiled {
         present.then_some(taking.role)
     }
 
+    /// The signing keys that the version pins, each with its party.
+    pub fn pinned(&self) -> impl Iterator<Item = (Oin, Thumbprint)> {
+        self.keys.keys().copied()
+    }
+
     /// A party's key with this identifier, checked to be fit for verification.
     pub fn signing_key(&self, oin: Oin, kid: Thumbprint) -> Option<&PublicKey> {
         self.keys.get(&(oin, kid))

@@ -296,15 +296,10 @@ impl Keys {
     /// The keys given up in the lines of the keys a version pins for the parties they belong to.
     fn pinned_lines(&self, compiled: &Compiled) -> BTreeSet<Thumbprint> {
         let mut all = BTreeSet::new();
-        for party in &compiled.covenant().parties {
-            for key in &party.signing_keys {
-                let Some(key) = key.0.as_slice().try_into().ok().and_then(PublicKey::from_bytes) else {
-                    continue;
-                };
-                let line = self.along(key.thumbprint());
-                let own = line.iter().filter(|link| link.rotation.party == party.oin);
-                all.extend(own.map(|link| link.rotation.old.thumbprint()));
-            }
+        for (party, key) in compiled.pinned() {
+            let line = self.along(key);
+            let own = line.iter().filter(|link| link.rotation.party == party);
+            all.extend(own.map(|link| link.rotation.old.thumbprint()));
         }
         all
     }

@@ -39,6 +39,14 @@ struct Sum {
 }
 
 impl Sum {
+    /// Counts one, and tells people now and then how far it is.
+    fn played(&mut self, summary: Summary) {
+        self.add(summary);
+        if let Some(count) = self.counts.get("histories").filter(|count| count.is_multiple_of(1000)) {
+            eprintln!("{count} histories");
+        }
+    }
+
     fn add(&mut self, summary: Summary) {
         let counts = [
             ("histories", 1),
@@ -73,7 +81,7 @@ fn play(jobs: usize, next: impl Fn() -> Option<Scenario> + Sync) -> Sum {
                     let played = sim::run(&scenario);
                     let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
                     match played {
-                        Ok(summary) => sum.add(summary),
+                        Ok(summary) => sum.played(summary),
                         Err(violation) => {
                             stop.store(true, Ordering::Relaxed);
                             sum.failed.get_or_insert((scenario, violation));

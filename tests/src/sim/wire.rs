@@ -1,14 +1,16 @@
 //! What is said as bytes: framed and read again with the product's own code, where its shells do that.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use seinhuis_agent_core::{Input as ToCore, Send as Asked};
 use seinhuis_broker_core::{Ask, Consumed, Core, Send, TakeBack};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, HEADER_LEN, Header, Kind};
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::sha256;
 use seinhuis_shared::wire::{
     self, Agreements, Case, Cases, Consistency, Consume, Cosigned, Entries, FetchCase, FetchConsistency,
     FetchCovenant, FetchEntries, FetchPrekeys, FetchSuccession, Message as _, Notices, NoticesTaken, Offer,
@@ -18,6 +20,9 @@ use seinhuis_shared::wire::{
 use super::broker::Broker;
 use super::cast;
 use super::oracle::Violation;
+
+/// Covenants that are kept read.
+const MOST_READ: usize = 64;
 
 /// A frame apart: its kind and payload.
 ///
@@ -97,6 +102,24 @@ pub(super) fn of_broker(broker: &Broker, send: Send) -> Result<Option<Vec<u8>>, 
     frame.map(Some).map_err(cast::setup)
 }
 
+/// A covenant as it is read, and checked, from its bytes; the same bytes once for all histories of a process, as that
+/// takes longer than most of what a history is about.
+fn compile(document: &[u8]) -> Option<Arc<Compiled>> {
+    static READ: LazyLock<Mutex<BTreeMap<Digest, Arc<Compiled>>>> = LazyLock::new(Mutex::default);
+    let read = || READ.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = sha256(document);
+    if let Some(known) = read().get(&name) {
+        return Some(Arc::clone(known));
+    }
+    let compiled = Covenant::from_bytes(document).and_then(Compiled::new).map(Arc::new).ok()?;
+    let mut read = read();
+    if read.len() >= MOST_READ {
+        read.clear();
+    }
+    read.insert(name, Arc::clone(&compiled));
+    Some(compiled)
+}
+
 /// The broker's answer to a request, framed.
 #[expect(clippy::wildcard_enum_match_arm, reason = "all others answer no request")]
 pub(super) fn answer(broker: &Broker, send: Send) -> Result<Vec<u8>, Violation> {
@@ -153,10 +176,7 @@ pub(super) fn ask(
         }
         Kind::FetchPrekeys => Ask::FetchPrekeys(FetchPrekeys::parse(payload)?.oins),
         Kind::FetchCovenant => Ask::FetchCovenant(FetchCovenant::parse(payload)?.hash),
-        Kind::Propose => {
-            let compiled = Covenant::from_bytes(payload).and_then(Compiled::new).map(Arc::new);
-            Ask::Propose(compiled.map_err(|_| Refusal::CovenantInvalid))
-        }
+        Kind::Propose => Ask::Propose(compile(payload).ok_or(Refusal::CovenantInvalid)),
         Kind::Vote => Ask::Vote(payload.to_vec()),
         Kind::Decide => Ask::Decide(payload.to_vec()),
         Kind::Rotate => Ask::Rotate(payload.to_vec()),
@@ -232,8 +252,7 @@ pub(super) fn answered(asked: &Asked, answer: Option<(Kind, &[u8])>) -> Option<T
         Asked::FetchCovenant(hash) => match answer {
             Some((Kind::Covenant, payload)) => {
                 let read = wire::Covenant::parse(payload).ok()?;
-                let compiled = Covenant::from_bytes(&read.document).and_then(Compiled::new).ok()?;
-                let (compiled, casts, rotations) = (Arc::new(compiled), read.casts, read.rotations);
+                let (compiled, casts, rotations) = (compile(&read.document)?, read.casts, read.rotations);
                 (compiled.hash() == *hash).then_some(ToCore::Covenant { compiled, casts, rotations })
             }
             _ => None,
