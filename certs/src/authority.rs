@@ -42,6 +42,8 @@ pub const CRL_DAYS_DEFAULT: u16 = 30;
 pub const CRL_DAYS_MAX: u16 = 90;
 
 const CA_FILE_MAX: usize = 64 * 1024;
+/// What the copy of a certificate ends in while it is not known to be on record.
+const ASIDE: &str = "new";
 /// How long a CA's folder that another process works in is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -149,6 +151,7 @@ impl Authority {
         let cert = identity.chain.first().ok_or_else(|| Complaint::bug("an empty chain"))?;
         let ca_end = end_of(cert)?;
         let ledger = Ledger::load(&dir.join("ledger.json"))?;
+        finish_issues(dir, &ledger)?;
         Ok(Self { dir: dir.to_path_buf(), ledger, issuer: issuer(cert, &key)?, ca_pem, ca_end, _lock: lock })
     }
 
@@ -283,10 +286,13 @@ impl Authority {
             not_after: record.not_after,
         };
         let serial = record.serial.clone();
-        // Recorded first: a certificate that nobody knows of could never be revoked.
-        self.change(|ledger| ledger.certificates.push(record))?;
         let copy = self.copy_of(&serial);
-        files::write(&copy, &grant.to_bytes(), Existing::Keep)?;
+        // Kept aside first: without its copy a certificate that is on record could not be given to who missed it.
+        let aside = copy.with_extension(ASIDE);
+        files::write(&aside, &grant.to_bytes(), Existing::Keep)?;
+        // Recorded before anybody gets it: a certificate that nobody knows of could never be revoked.
+        self.change(|ledger| ledger.certificates.push(record))?;
+        files::replace(&aside, &copy)?;
         Ok(Issued { grant, copy, serial, shortened })
     }
 
@@ -464,6 +470,31 @@ impl Authority {
             ),
         ))
     }
+}
+
+/// Ends what a process that died left of the certificates it was issuing: one that is on record gets its copy, and one
+/// that is not was given to nobody.
+fn finish_issues(dir: &Path, ledger: &Ledger) -> Result<(), Complaint> {
+    let issued = dir.join("issued");
+    let fail = |error: io::Error| Complaint::io(Doing::OpenFolder, &issued, &error);
+    let found = match std::fs::read_dir(&issued) {
+        // Nothing was ever issued from here, and revoking goes on without.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(fail)?,
+    };
+    for entry in found {
+        let aside = entry.map_err(fail)?.path();
+        if aside.extension().is_none_or(|end| end != ASIDE) {
+            continue;
+        }
+        let serial = aside.file_stem().unwrap_or_default();
+        if ledger.certificates.iter().any(|record| serial == record.serial.as_str()) {
+            files::replace(&aside, &aside.with_extension("json"))?;
+        } else {
+            std::fs::remove_file(&aside).map_err(|error| Complaint::io(Doing::Write, &aside, &error))?;
+        }
+    }
+    Ok(())
 }
 
 fn remake_crl() -> Text {

@@ -23,20 +23,25 @@ const LABEL: &str = "SEINHUIS SEALED KEY";
 const BEGIN: &str = "-----BEGIN SEINHUIS SEALED KEY-----\n";
 const END: &str = "-----END SEINHUIS SEALED KEY-----\n";
 
-/// PEM text (RFC 7468) of `der` under `label`.
+/// Characters of a line of PEM.
+const LINE: usize = 64;
+
+/// PEM text (RFC 7468) of `der` under `label`. It never moves while it is written: it may be a private key, and what it
+/// left behind nobody would wipe.
 pub fn pem(label: &str, der: &[u8]) -> String {
     let body = Zeroizing::new(BASE64.encode(der));
-    let mut text = format!("-----BEGIN {label}-----\n");
+    let [begin, end] = ["BEGIN", "END"].map(|word| format!("-----{word} {label}-----\n"));
+    let lines = body.len().div_ceil(LINE);
+    let mut text = String::with_capacity([begin.len(), body.len(), lines, end.len()].iter().sum());
+    text.push_str(&begin);
     let mut rest = body.as_str();
     while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
+        let (line, after) = rest.split_at(rest.len().min(LINE));
         text.push_str(line);
         text.push('\n');
         rest = after;
     }
-    text.push_str("-----END ");
-    text.push_str(label);
-    text.push_str("-----\n");
+    text.push_str(&end);
     text
 }
 
@@ -171,6 +176,14 @@ mod tests {
         }
         for end in 0..file.len() {
             assert!(SealedKey::parse(&file[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_written_in_its_place_at_once() {
+        for length in [0, 1, 48, 49, 5000] {
+            let text = pem("PRIVATE KEY", &vec![7; length]);
+            assert_eq!(text.capacity(), text.len(), "{length}");
         }
     }
 

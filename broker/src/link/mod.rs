@@ -6,12 +6,14 @@ mod request;
 mod session;
 mod share;
 mod tcp;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, ServerConfig, TokioRuntime};
@@ -157,6 +159,16 @@ pub struct Server {
     shared: Arc<Shared>,
     config: Config,
     home: Home,
+    /// The files it started with.
+    started_with: Stamp,
+}
+
+/// By what certificate and revocation list on disk are told from others: when each was changed, and its length.
+type Stamp = [Option<(SystemTime, u64)>; 2];
+
+fn stamp(home: &Home) -> Stamp {
+    [home.grant(), home.crl()]
+        .map(|path| std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok())
 }
 
 impl Server {
@@ -165,6 +177,8 @@ impl Server {
     /// # Errors
     /// A sentence naming certificate, address or key that cannot be used.
     pub fn start(home: &Home, config: &Config, service: Service) -> Result<Self, Complaint> {
+        // Before they are read: what is changed after that is taken in by who watches.
+        let started_with = stamp(home);
         let grant = home.load_grant()?;
         home.renewal().settle(&grant)?;
         let tls = server_tls(home, config, &grant)?;
@@ -194,7 +208,7 @@ impl Server {
         let listen = |at| tcp::Listener::start(at, tls, Arc::clone(&shared));
         let tcp = config.transport.fallback.map(listen).transpose()?;
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
-        Ok(Self { endpoint, tcp, shared, config: config.clone(), home: home.clone() })
+        Ok(Self { endpoint, tcp, shared, config: config.clone(), home: home.clone(), started_with })
     }
 
     /// The address it really listens on.
@@ -214,17 +228,23 @@ impl Server {
     /// certificate is revoked.
     ///
     /// # Errors
-    /// A sentence when the files cannot be used; what was in use stays in use.
+    /// A sentence when the files cannot be used; what was in use stays in use, but for whom a list that can be read
+    /// names: that counts whatever is wrong with certificate or key.
     pub async fn reload(&self) -> Result<usize, Complaint> {
         let grant = self.home.load_grant()?;
+        let closed = self.shut_out(tls::revoked_serials(&grant.trust()?)?).await;
         self.home.renewal().settle(&grant)?;
-        let revoked = tls::revoked_serials(&grant.trust()?)?;
         let tls = server_tls(&self.home, &self.config, &grant)?;
         let fresh = server_config(tls.clone(), &self.config)?;
         if let Some(tcp) = &self.tcp {
             tcp.renew(tls);
         }
         self.endpoint.set_server_config(Some(fresh));
+        Ok(closed)
+    }
+
+    /// Closes connections whose certificate is revoked, and turns away those that come with one; how many were closed.
+    async fn shut_out(&self, revoked: BTreeSet<String>) -> usize {
         let hit: Vec<(ConnId, Connection)> = {
             let mut registry = self.shared.registry();
             let hit = registry.live.iter().filter(|(_, live)| revoked.contains(&live.serial));
@@ -237,16 +257,13 @@ impl Server {
             self.shared.service.engine.bring(None, Some(Input::CertificateRevoked { conn: *id })).await;
             conn.close(Some(Refusal::CertificateRevoked));
         }
-        Ok(hit.len())
+        hit.len()
     }
 
-    /// Reloads whenever certificate or revocation list change on disk, until `stop` changes.
+    /// Reloads whenever certificate or revocation list are other than at the start on disk, until `stop` changes. What
+    /// cannot be taken in is tried again each second, and told once.
     pub async fn watch(&self, mut stop: watch::Receiver<bool>) {
-        let stamp = |home: &Home| {
-            [home.grant(), home.crl()]
-                .map(|path| std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok())
-        };
-        let mut known = stamp(&self.home);
+        let (mut known, mut told) = (self.started_with, None);
         let mut pace = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
@@ -256,10 +273,17 @@ impl Server {
             self.shared.close_ended(clock::now());
             let now = stamp(&self.home);
             if now != known {
-                known = now;
                 match self.reload().await {
-                    Ok(closed) => tracing::info!(closed, "certificates and revocation list reloaded"),
-                    Err(complaint) => tracing::error!("{}", complaint.what.en),
+                    Ok(closed) => {
+                        (known, told) = (now, None);
+                        tracing::info!(closed, "certificates and revocation list reloaded");
+                    }
+                    Err(complaint) => {
+                        if told.as_ref() != Some(&complaint.what) {
+                            tracing::error!("{}", complaint.what.en);
+                        }
+                        told = Some(complaint.what);
+                    }
                 }
             }
         }

@@ -21,7 +21,7 @@ use super::share::Share;
 use super::{Shared, entries, lane, request};
 use crate::engine::{Attach, Inlet, outlet};
 
-/// Longest wait for a hello.
+/// Longest wait for a hello, and for its answer to be taken in.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of offers gathered into one write.
 const GATHER: usize = 64 * 1024;
@@ -142,7 +142,9 @@ async fn converse(peer: &Peer, setup: OwnedSemaphorePermit) -> Result<(), Refusa
     match from_engine.recv().await {
         Some(Send::Welcome { welcome, .. }) => {
             let frame = welcome.to_frame()?;
-            send.write_all(&frame).await.map_err(|_| Refusal::UnexpectedMessage)?;
+            // Who takes in nothing would hold one of the places for those that are being set up.
+            let told = tokio::time::timeout(HELLO_TIMEOUT, send.write_all(&frame)).await;
+            told.map_err(|_| Refusal::ReadsTooSlowly)?.map_err(|_| Refusal::UnexpectedMessage)?;
         }
         Some(Send::Refuse { refuse, .. }) => {
             let refusal = Refusal::from_number(refuse.reason).unwrap_or(Refusal::UnexpectedMessage);

@@ -10,7 +10,7 @@ use seinhuis_shell::enrolment::check_hosts;
 use seinhuis_shell::grant::Grant;
 use seinhuis_shell::keys::TlsKey;
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::tls::{self, Identity, Peer};
+use seinhuis_shell::tls::{self, Identity, Peer, Trust};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{Authority, DAYS_MAX, check_days, new_serial, whole_seconds};
@@ -111,13 +111,16 @@ impl Authority {
         Identity::new(&cert.pem(), &key)
     }
 
-    /// Makes a new revocation list when half of the last one's time is over.
+    /// Makes a new revocation list when half of the last one's time is over, or when it lacks a revocation that is on
+    /// record: a process that died between the two leaves it so.
     ///
     /// # Errors
     /// As [`Self::refresh_crl`].
     pub fn keep_crl(&mut self, now: Timestamp) -> Result<bool, Complaint> {
         let half = Span::days(u64::from(self.ledger.crl_days)).0 / 2;
-        if self.crl_end()?.since(now).0 > half {
+        let listed = tls::revoked_serials(&Trust::new(&self.ca_pem, &self.crl_pem()?)?)?;
+        let mut revoked = self.ledger.certificates.iter().filter(|record| record.revoked.is_some());
+        if revoked.all(|record| listed.contains(&record.serial)) && self.crl_end()?.since(now).0 > half {
             return Ok(false);
         }
         self.refresh_crl(None, now).map(|()| true)

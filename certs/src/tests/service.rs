@@ -15,7 +15,7 @@ use seinhuis_shell::renewal::{Folder, Live, Renewer, Settings};
 use seinhuis_shell::{clock, tls};
 use tokio::sync::{oneshot, watch};
 
-use super::kit::{Desk, GEMEENTE, Node, POLITIE};
+use super::kit::{Desk, GEMEENTE, NOW, Node, POLITIE};
 use crate::authority::Authority;
 use crate::service::Renewals;
 
@@ -203,6 +203,40 @@ async fn who_dies_at_any_point_of_a_renewal_comes_out_with_one_certificate_and_i
     folder.settle(&grant).unwrap();
     assert_eq!(folder.next_key().unwrap().public_point(), pending.public_point());
     grant.identity(&keys::load_tls(&folder.key).unwrap()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ca_that_dies_while_it_issues_gives_that_certificate_after_all() {
+    let office = Office::open().await;
+    let folder = office.node(&Node::agent(GEMEENTE), "agent", 80);
+    assert_eq!(office.reenrol(&folder, &folder.next_key().unwrap()).await.0, 200);
+    let issued = office.ledger();
+    // It was on record and its copy had not got its place; of another one nothing was on record.
+    let copy = office.desk.ca().join("issued").join(format!("{}.json", issued.last().unwrap()));
+    files::replace(&copy, &copy.with_extension("new")).unwrap();
+    let unknown = copy.with_file_name("00.new");
+    fs::write(&unknown, b"{}").unwrap();
+    office.renew(&folder).await;
+    whole(&folder);
+    assert_eq!((office.ledger(), serial(&folder.grant)), (issued.clone(), issued.last().unwrap().clone()));
+    assert!(copy.exists() && !copy.with_extension("new").exists() && !unknown.exists());
+}
+
+#[test]
+fn a_list_that_lacks_a_revocation_on_record_is_made_anew() {
+    let desk = Desk::new();
+    desk.issue(&Node::agent(GEMEENTE), "grant", NOW).unwrap();
+    let list = desk.ca().join("crl.pem");
+    let before = fs::read(&list).unwrap();
+    desk.run(&["revoke", "--oin", GEMEENTE, "--reason", "key-compromise"], NOW).unwrap();
+    assert!(!Authority::open(&desk.ca()).unwrap().keep_crl(NOW).unwrap(), "it is whole");
+    // The process died between the record and the list.
+    fs::write(&list, before).unwrap();
+    let mut ca = Authority::open(&desk.ca()).unwrap();
+    assert!(ca.keep_crl(NOW).unwrap());
+    let trust = tls::Trust::new(ca.ca_pem(), &ca.crl_pem().unwrap()).unwrap();
+    let revoked = ca.ledger().certificates.first().unwrap().serial.clone();
+    assert!(tls::revoked_serials(&trust).unwrap().contains(&revoked));
 }
 
 #[tokio::test(flavor = "multi_thread")]

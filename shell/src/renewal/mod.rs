@@ -126,6 +126,20 @@ impl Folder {
         Ok(())
     }
 
+    /// Takes in the CA's revocation list when it is newer than the one that is here by now: while it was asked for somebody
+    /// may have put a newer one here. Gives the grant with the newest.
+    fn take_list(&self, list: String) -> Result<Grant, Complaint> {
+        let grant = self.load()?;
+        tls::check_crls(&grant.trust()?, &tls::crls(&list)?)?;
+        let before = grant.crl.clone();
+        let grant = grant.with_crl(list)?;
+        if grant.crl != before {
+            files::write(&self.crl, grant.crl.as_bytes(), Existing::Replace)?;
+            tracing::info!("a newer revocation list was fetched");
+        }
+        Ok(grant)
+    }
+
     /// Takes in a renewed certificate: from the replacement of the grant on, the new key is this node's.
     ///
     /// # Errors
@@ -223,7 +237,7 @@ impl Renewer {
         self.folder.settle(&grant)?;
         let identity = self.folder.identity(&grant)?;
         let asker = ask::Asker::new(&self.service, &identity, &grant.trust()?)?;
-        let grant = self.fetch_list(&asker, grant).await?;
+        let grant = self.folder.take_list(asker.list().await?)?;
         let ends = Ends::of(&grant)?;
         self.live.change(|report| report.fetched(at));
         let look_again = at.plus(plan::list_again(u64::from_be_bytes(random())));
@@ -238,19 +252,6 @@ impl Renewer {
         self.renewed.send_modify(|count| *count = count.wrapping_add(1));
         Ok(look_again)
     }
-
-    /// Takes in the CA's revocation list when it is newer than the one here.
-    async fn fetch_list(&self, asker: &ask::Asker, grant: Grant) -> Result<Grant, Failed> {
-        let list = asker.list().await?;
-        tls::check_crls(&grant.trust()?, &tls::crls(&list)?)?;
-        let before = grant.crl.clone();
-        let grant = grant.with_crl(list)?;
-        if grant.crl != before {
-            files::write(&self.folder.crl, grant.crl.as_bytes(), Existing::Replace)?;
-            tracing::info!("a newer revocation list was fetched");
-        }
-        Ok(grant)
-    }
 }
 
 /// Why a round came to nothing.
@@ -264,5 +265,29 @@ pub(crate) struct Failed {
 impl From<Complaint> for Failed {
     fn from(why: Complaint) -> Self {
         Self { why, after: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::tests::Ca;
+
+    #[test]
+    fn a_list_that_was_asked_for_takes_no_newer_ones_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let folder = Folder { grant: at("grant"), crl: at("crl"), key: at("key"), next: at("next") };
+        let ca = Ca::new("CA");
+        let (grant, _) = ca.grant("00000001003214345000");
+        files::write(&folder.grant, &grant.to_bytes(), Existing::Keep).unwrap();
+        let [older, newer] = [31, 32].map(|last_day| ca.list(&[], last_day));
+        assert_eq!(folder.take_list(older.clone()).unwrap().crl, older);
+        assert_eq!(files::read_text(&folder.crl, CRL_MAX).unwrap(), older);
+        // Somebody puts a newer one here while the older one is on its way.
+        files::write(&folder.crl, newer.as_bytes(), Existing::Replace).unwrap();
+        assert_eq!(folder.take_list(older).unwrap().crl, newer);
+        assert_eq!(files::read_text(&folder.crl, CRL_MAX).unwrap(), newer);
+        assert!(folder.take_list(Ca::new("CA").list(&[], 33)).is_err(), "another CA's");
     }
 }

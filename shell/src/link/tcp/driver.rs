@@ -27,27 +27,33 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    /// Takes in a stream. One for which there is no place is dropped, and thereby reset.
+    /// Takes in a stream. One for nothing known, or for which there is no place, is refused and not answered: an answer
+    /// that ends at once would look like the orderly end of a stream.
     fn admit(&self, request: Request<h2::RecvStream>, mut respond: SendResponse<Bytes>) {
         let (head, body) = request.into_parts();
-        let path = head.uri.path();
-        let known = (head.method == Method::POST && (path == STREAM || path == ACKNOWLEDGEMENTS))
-            || (head.method == Method::GET && path == DELIVERIES);
-        if !known {
-            respond.send_reset(Reason::REFUSED_STREAM);
-            return;
-        }
-        let Ok(stream) = respond.send_response(Response::new(()), false) else { return };
+        let (posted, path) = (head.method == Method::POST, head.uri.path());
         let recv = |body, other| TcpRecv { from: Body::Open(body), piece: Bytes::new(), _other: other };
-        let placed = if path == STREAM {
-            self.both.try_send((TcpSend { stream, _other: None }, recv(body, None))).is_ok()
-        } else if path == ACKNOWLEDGEMENTS {
-            self.up.try_send(recv(body, Some(stream))).is_ok()
+        let answered = |mut respond: SendResponse<Bytes>| respond.send_response(Response::new(()), false);
+        if posted
+            && path == STREAM
+            && let Ok(place) = self.both.try_reserve()
+        {
+            let Ok(stream) = answered(respond) else { return };
+            place.send((TcpSend { stream, _other: None }, recv(body, None)));
+        } else if posted
+            && path == ACKNOWLEDGEMENTS
+            && let Ok(place) = self.up.try_reserve()
+        {
+            let Ok(stream) = answered(respond) else { return };
+            place.send(recv(body, Some(stream)));
+        } else if head.method == Method::GET
+            && path == DELIVERIES
+            && let Ok(place) = self.down.try_reserve()
+        {
+            let Ok(stream) = answered(respond) else { return };
+            place.send(TcpSend { stream, _other: Some(body) });
         } else {
-            self.down.try_send(TcpSend { stream, _other: Some(body) }).is_ok()
-        };
-        if !placed {
-            tracing::debug!("a stream for which there is no place was reset");
+            respond.send_reset(Reason::REFUSED_STREAM);
         }
     }
 }

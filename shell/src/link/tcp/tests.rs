@@ -248,3 +248,20 @@ async fn a_stream_for_nothing_is_reset_and_the_rest_goes_on() {
     up.write_all(b"x").await.unwrap();
     soon(broker.accept_bi()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_stream_for_which_there_is_no_place_is_reset_and_not_ended() {
+    let (agent, broker) = pair().await;
+    let mut first = soon(agent.accept_uni()).await.unwrap();
+    let mut second = soon(agent.accept_uni()).await.unwrap();
+    assert!(soon(second.read(&mut [0; 4])).await.is_err(), "there is one way down");
+    let mut down = soon(broker.open_uni()).await.unwrap();
+    down.write_all(b"down").await.unwrap();
+    soon(first.read_exact(&mut [0; 4])).await.unwrap();
+    let mut streams = vec![];
+    for _ in 0..=STREAMS_MAX {
+        streams.push(soon(agent.open_bi()).await.unwrap());
+    }
+    let (_up, mut last) = streams.pop().unwrap();
+    assert!(soon(last.read(&mut [0; 4])).await.is_err(), "one too many that nobody took up");
+}
