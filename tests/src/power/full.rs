@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::check::{Expect, examine};
 use super::town::{self, Agents, Ears, SENDERS, Told, drained};
-use super::{Plan, Report, setup, victim, wide};
+use super::{Plan, Report, victim, wide};
 use crate::Process;
 use crate::process::{Programs, until};
-use crate::sim::{Broken, Dice, Violation};
+use crate::sim::{Broken, Dice, Violation, setup};
 use crate::small::Small;
 use crate::stage::{PATIENCE, Stage};
 

@@ -8,10 +8,10 @@ use super::check::{Expect, examine};
 use super::cut::{Cut, Kept, Replay};
 use super::disk::Disk;
 use super::town::{self, Agents, Ears, SENDERS, Told, drained};
-use super::{Plan, Report, setup, victim, wide};
+use super::{Plan, Report, victim, wide};
 use crate::Process;
 use crate::process::Programs;
-use crate::sim::{Broken, Dice, Violation};
+use crate::sim::{Broken, Dice, Violation, setup};
 use crate::stage::{PATIENCE, Stage};
 
 /// Most messages that are pushed while the disk waits for its cut.

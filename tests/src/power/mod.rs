@@ -32,7 +32,7 @@ use seinhuis_shell::complaint::Complaint;
 use serde_json::{Value, json};
 
 use crate::process::Programs;
-use crate::sim::{Broken, Violation};
+use crate::sim::{Broken, Violation, setup};
 use crate::torture::{Failure, Kind, Round, Tally};
 
 /// Set where what this needs has to be there.
@@ -133,10 +133,6 @@ pub struct Report {
     pub writes_lost: u64,
     /// Promises that are broken.
     pub violations: Vec<Violation>,
-}
-
-fn setup(error: impl Display) -> Violation {
-    Violation::new(Broken::Setup, error.to_string())
 }
 
 fn start(who: &str, complaint: &Complaint) -> Violation {

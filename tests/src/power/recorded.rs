@@ -8,9 +8,9 @@ use super::check::{Expect, examine};
 use super::cut::{Blocks, Cut, Event, Kept, Replay};
 use super::disk::Disk;
 use super::town::{self, Agents, RECIPIENT, SENDERS, Told, drained};
-use super::{Plan, Report, setup, wide};
+use super::{Plan, Report, wide};
 use crate::process::Programs;
-use crate::sim::{Broken, Dice, Violation};
+use crate::sim::{Broken, Dice, Violation, setup};
 use crate::stage::{PATIENCE, Stage};
 
 /// Cuts that are made in one pass over the recording.

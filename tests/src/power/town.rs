@@ -13,11 +13,10 @@ use seinhuis_shared::covenant::Step;
 use seinhuis_shared::ids::MsgId;
 use tokio::task::JoinHandle;
 
-use super::setup;
 use crate::forge::{body, new_id};
 use crate::process::{Programs, until};
 use crate::samples::{self, Sample};
-use crate::sim::{Broken, Violation};
+use crate::sim::{Broken, Violation, setup};
 use crate::stage::{PATIENCE, Stage};
 use crate::{Member, Process};
 

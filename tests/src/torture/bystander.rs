@@ -13,8 +13,8 @@ use seinhuis_shell::grant::BrokerCard;
 use serde_json::{Value, json};
 
 use super::history::{Got, History, Party, Push, Seen, Sent};
-use super::troupe::{Node, Troupe, setup};
-use crate::sim::Violation;
+use super::troupe::{Node, Troupe};
+use crate::sim::{Violation, setup};
 use crate::stage::text;
 
 /// How long everything may take to settle after the last fault.

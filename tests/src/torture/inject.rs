@@ -8,9 +8,9 @@ use super::bystander::Bystander;
 use super::check::check;
 use super::history::Push;
 use super::traffic::Traffic;
-use super::troupe::{Node, Troupe, Way, setup};
+use super::troupe::{Node, Troupe, Way};
 use super::{Failure, Round, Tally};
-use crate::sim::{Dice, Violation};
+use crate::sim::{Dice, Violation, setup};
 
 /// Points that share a partnership and a check.
 const TOGETHER: usize = 25;

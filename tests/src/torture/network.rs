@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use seinhuis_shared::limits::IDLE_TIMEOUT;
 
 use super::scene::under_traffic;
-use super::troupe::{Node, Troupe, setup};
+use super::troupe::{Node, Troupe};
 use super::{Failure, Kind, Round, Tally};
 use crate::impair::{Conditions, Path, Relay, between};
 use crate::process::Programs;
-use crate::sim::{Dice, Violation};
+use crate::sim::{Dice, Violation, setup};
 use crate::stage::text;
 
 /// Everything that a network does.

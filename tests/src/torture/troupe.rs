@@ -13,7 +13,7 @@ use seinhuis_shell::{answer, control};
 use serde_json::{Value, json};
 
 use crate::process::{Process, Program, Programs};
-use crate::sim::{Broken, Violation};
+use crate::sim::{Broken, Violation, setup};
 use crate::stage::{PATIENCE, Stage, text};
 
 /// Who takes part: everybody whom the traffic needs.
@@ -52,11 +52,6 @@ struct Running {
     process: Process,
     /// Whether it was started so that it may end by itself.
     doomed: bool,
-}
-
-/// The world could not be set up.
-pub(super) fn setup(error: impl std::fmt::Display) -> Violation {
-    Violation::new(Broken::Setup, error.to_string())
 }
 
 impl Troupe {
