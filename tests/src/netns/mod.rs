@@ -8,19 +8,21 @@
 //! ```
 //!
 //! The broker has no route back to an agent's own address. Everything is made with `ip` and `nft`, which need root;
-//! [`Lab::missing`] says what is not there. Control sockets are files, so that commands are given from outside.
+//! [`NETWORKS`] says what is not there. Control sockets are files, so that commands are given from outside.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::Need;
+
 /// A broker's address when a lab is built.
 pub const BROKER: &str = "10.99.0.2";
 /// The interface of whoever has only one.
 pub const CARD: &str = "eth0";
-/// Set where these tests have to run, so that they are not passed over.
-pub const REQUIRED: &str = "SEINHUIS_NETNS_REQUIRED";
+/// Network namespaces and a packet filter, and the right to make them.
+pub const NETWORKS: Need = Need { required: "SEINHUIS_NETNS_REQUIRED", missing: without_networks };
 
 /// Namespaces and what connects them; all of it is removed when dropped.
 #[derive(Debug)]
@@ -48,14 +50,14 @@ fn run(program: &str, args: &[&str], input: &str) -> io::Result<String> {
     Err(io::Error::other(format!("`{program} {}`: {complaint}", args.join(" "))))
 }
 
-impl Lab {
-    /// Why no lab can be built here; `None` when one can. Where [`REQUIRED`] is set that it cannot is no excuse.
-    pub fn missing() -> Option<String> {
-        let tried = Self::build(1).and_then(|lab| lab.filter("chain empty { }").map(|()| drop(lab)));
-        let error = tried.err().filter(|_| std::env::var_os(REQUIRED).is_none())?;
-        Some(format!("NOT RUN: no network namespaces here (root, iproute2, nftables): {error}"))
-    }
+fn without_networks() -> Option<String> {
+    let tried = Lab::build(1).and_then(|lab| lab.filter("chain empty { }").map(|()| drop(lab)));
+    tried
+        .err()
+        .map(|error| format!("network namespaces are needed, with root, iproute2 and nftables: {error}"))
+}
 
+impl Lab {
     /// Namespaces for a broker and so many agents, connected, with nothing running in them.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use crate::stage::text;
 pub(super) const KIND: Kind = Kind {
     name: "network",
     fault: "loss, delay, reordering, duplication, damage, black holes, new source ports, partitions, one dead direction, frozen processes",
+    needs: None,
     play,
 };
 
