@@ -80,7 +80,7 @@ pub(crate) fn a_partner_whose_access_is_revoked_is_204_at_once_until_it_is_added
     let (member, oin) = (town.member("boa"), town.member("boa").oin.clone());
     let mut live = town.open("boa");
     let packet = town.forge("boa").packet(&sample("F03"), &town.to("gemeente"), |_| ()).unwrap();
-    town.stage.broker(&["partner", "revoke", &oin]).unwrap();
+    town.stage.revoke(member).unwrap();
     let ended = town.runtime.block_on(live.closed());
     assert_eq!(ended.refusal(), Some(Refusal::PartnerRevoked), "{ended:?}");
     let late = town.runtime.block_on(live.verdict(&packet)).err().unwrap();

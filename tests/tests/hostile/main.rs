@@ -34,7 +34,7 @@ use seinhuis_tests::{Raw, process};
 type Dialled = Result<Line, RawError>;
 
 fn card(town: &Town) -> BrokerCard {
-    BrokerCard::load(&town.stage.broker_home().join("broker.json")).unwrap()
+    town.stage.card().unwrap()
 }
 
 /// Says hello on what may look like a connection; what it ends with.
