@@ -7,12 +7,8 @@ pub(crate) mod town;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use seinhuis_agent::{PushRequest, Target};
-use seinhuis_shared::ids::MsgId;
 use seinhuis_shell::clock;
-use seinhuis_tests::forge::body;
 use seinhuis_tests::process::Program;
-use seinhuis_tests::samples::Sample;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Process, Programs, Stage, process};
 use serde_json::Value;
@@ -102,26 +98,6 @@ pub(crate) fn put_back(stage: &Stage, copied: &Path) {
     for part in ["store", "log"] {
         fs::remove_dir_all(home.join(part)).unwrap();
         copy(&copied.join(part), &home.join(part));
-    }
-}
-
-/// A sample as it is pushed.
-pub(crate) fn request(sample: &Sample, msg_id: MsgId) -> PushRequest {
-    PushRequest {
-        msg_id,
-        flow: sample.flow.clone(),
-        to: sample.to.iter().map(|role| Target::Role(role.parse().unwrap())).collect(),
-        step: sample.value["step"].as_str().map(|step| step.parse().unwrap()),
-        case: None,
-        message_type: Some(sample.message_type.clone()),
-        basis: sample.value["basis"].as_str().map(str::to_owned),
-        covenant: None,
-        ttl: None,
-        in_reply_to: None,
-        trace: None,
-        source: None,
-        handling: None,
-        body: body(sample),
     }
 }
 
