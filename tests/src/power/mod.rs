@@ -33,6 +33,9 @@ use serde_json::{Value, json};
 use crate::Need;
 use crate::process::Programs;
 use crate::sim::{Broken, Violation, setup};
+use check::{Expect, examine};
+use town::{Ears, Town, confirmed};
+
 use crate::torture::{Failure, Kind, Round, Tally};
 
 /// FUSE, loop devices, namespaces and `mkfs.ext4`.
@@ -107,6 +110,8 @@ pub struct Report {
     pub tally: Tally,
     /// Writes to the disk, over all cuts, that were not flushed and are lost or torn.
     pub writes_lost: u64,
+    /// Segments of journals that were begun in a recorded run: some cuts are made there.
+    pub segments: u64,
     /// Promises that are broken.
     pub violations: Vec<Violation>,
 }
@@ -171,6 +176,17 @@ pub fn run(programs: &Programs, plan: &Plan) -> io::Result<Report> {
     let said: Value = serde_json::from_slice(&ran.stdout)
         .map_err(|_| io::Error::other(format!("the power test broke down ({})", ran.status)))?;
     Ok(report(&said))
+}
+
+/// The end of a run with those who live on: everything arrives, everybody stops, and what is there is held against
+/// what was told.
+async fn conclude(town: Town, ears: &Ears, report: &mut Report) -> Result<(), Violation> {
+    let stage = town.stage.clone();
+    town.end().await?;
+    let told = ears.all();
+    report.violations = examine(&stage, &told, Expect::Settled).await;
+    report.tally.confirmed = confirmed(&told);
+    Ok(())
 }
 
 /// The role of the party whose disk it is; none for the broker.
@@ -239,6 +255,7 @@ fn show(report: &Report) -> Value {
         "cuts": report.tally.faults,
         "confirmed": report.tally.confirmed,
         "writes_lost": report.writes_lost,
+        "segments": report.segments,
         "violations": violations.map(|one| json!([format!("{:?}", one.broken), one.what])).collect::<Vec<_>>(),
     })
 }
@@ -254,6 +271,7 @@ fn report(said: &Value) -> Report {
     Report {
         tally: Tally { faults: count("cuts"), confirmed: count("confirmed") },
         writes_lost: count("writes_lost"),
+        segments: count("segments"),
         violations: violations.map(violation).collect(),
     }
 }
