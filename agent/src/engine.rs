@@ -3,6 +3,7 @@
 //! [`Engine`] does one step at a time; commands use it directly when no daemon runs. `spawn` puts it on a
 //! thread of its own, where it drains whatever has come in meanwhile, so that one flush serves many packets.
 
+mod rows;
 mod worker;
 
 use std::fmt;
@@ -12,9 +13,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use seinhuis_agent_core::rows::{
-    InboxRow, NoticesRow, OutboxRow, ProvenanceRow, ReleaseRow, position_key, table,
-};
+use seinhuis_agent_core::rows::{position_key, table};
 use seinhuis_agent_core::{
     Core, CorrectRequest, Event, Ground, Input, Locker as _, PushRequest, Pushed, Rejection, Release,
     RestoreError, Send, Settings, Stage, Turn, Unfetched, Write,
@@ -33,6 +32,7 @@ use seinhuis_shell::room::{Keeper, Standing};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as async_mpsc, oneshot};
 use zeroize::Zeroizing;
 
+pub(crate) use rows::{inbox_row, notices_row, outbox_row, provenance_row, release_row};
 use worker::Worker;
 
 use crate::secrets::Vault;
@@ -441,43 +441,6 @@ pub(crate) fn spawn(
     let thread = thread
         .map_err(|error| Complaint::bug(format!("the system gives no thread for the engine: {error}")))?;
     Ok(Running { jobs, thread })
-}
-
-/// One row of the store; none when it is not there, or does not read.
-fn row(store: &dyn Store, of: u8, key: &[u8]) -> Option<Write> {
-    Write::read(of, key, &store.get(of, key).ok()??).ok()
-}
-
-/// What is stored about where the body of a received message comes from, if that is more than its flow says.
-pub(crate) fn provenance_row(store: &dyn Store, position: u64) -> Option<ProvenanceRow> {
-    let Write::Provenance(_, row) = row(store, table::PROVENANCE, &position_key(position))? else {
-        return None;
-    };
-    Some(row)
-}
-
-/// What a person decided about a message, if somebody did.
-pub(crate) fn release_row(store: &dyn Store, msg_id: &MsgId) -> Option<ReleaseRow> {
-    let Write::Release(_, row) = row(store, table::RELEASE, &msg_id.0)? else { return None };
-    Some(row)
-}
-
-/// One row of the outbox.
-pub(crate) fn outbox_row(store: &dyn Store, position: u64) -> Option<OutboxRow> {
-    let Write::Outbox(_, row) = row(store, table::OUTBOX, &position_key(position))? else { return None };
-    Some(*row)
-}
-
-/// One row of the inbox.
-pub(crate) fn inbox_row(store: &dyn Store, position: u64) -> Option<InboxRow> {
-    let Write::Inbox(_, row) = row(store, table::INBOX, &position_key(position))? else { return None };
-    Some(*row)
-}
-
-/// Notices that are kept, by their number.
-pub(crate) fn notices_row(store: &dyn Store, number: u64) -> Option<NoticesRow> {
-    let Write::Notices(_, row) = row(store, table::NOTICES, &position_key(number))? else { return None };
-    Some(*row)
 }
 
 /// Figures of the store, and the outcome of asking for them.

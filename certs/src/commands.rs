@@ -372,10 +372,7 @@ fn serve(
 ) -> Result<Outcome, Complaint> {
     cli::start_log("info", false)?;
     check_days(days, DAYS_MAX)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Complaint::bug(error.to_string()))?;
+    let runtime = cli::runtime()?;
     runtime.block_on(async {
         let renewals = Renewals::bind(dir, listen, hosts, days).await?;
         let address = renewals.address().map_err(|error| Complaint::bug(error.to_string()))?;

@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use seinhuis_shell::cli;
 use seinhuis_shell::lang::{self, Lang};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -104,7 +105,7 @@ fn main() -> ExitCode {
 
 /// Tells the story on a thread of its own, so that a signal is heard whatever the story waits for.
 fn perform(args: &Args, teller: &Teller, place: &Place, running: &Running) -> Told<Ended> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = cli::runtime_here()?;
     let (tell, told) = oneshot::channel();
     let (keep, burst) = (args.keep, args.burst);
     let scene = (teller.clone(), place.dir().to_path_buf(), running.clone());
@@ -142,13 +143,9 @@ fn perform(args: &Args, teller: &Teller, place: &Place, running: &Running) -> To
 
 /// Waits for Ctrl-C, a request to end, or the end of the terminal.
 async fn asked_to_stop() {
-    let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-    else {
-        return std::future::pending().await;
-    };
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return cli::asked_to_stop().await };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        () = cli::asked_to_stop() => {}
         _ = hangup.recv() => {}
     }
 }

@@ -21,8 +21,7 @@ pub(crate) fn play(show: &mut Show) -> Told {
     show.teller.scene(7, "Alle ontvangstbewijzen nagerekend", "Every receipt verified");
     let first = show.stage.members.first().ok_or_else(Trouble::bug)?;
     let home = Home::new(&first.home);
-    let log = home
-        .log_key(&seinhuis_shell::grant::BrokerCard::load(&show.stage.broker_home().join("broker.json"))?)?;
+    let log = home.log_key(&show.stage.card()?)?;
     let roles: Vec<&str> = show.stage.members.iter().map(|member| member.role).collect();
     show.running.stop(&roles)?;
     show.teller.line(

@@ -25,7 +25,7 @@ use crate::trouble::{Told, Trouble, check};
 /// When something gets through, or is refused for another reason.
 pub(crate) fn play(show: &mut Show) -> Told {
     show.teller.scene(4, "Vier weigeringen", "Four refusals");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = seinhuis_shell::cli::runtime_here()?;
     field(show)?;
     flow_at_own_agent(show)?;
     runtime.block_on(async {

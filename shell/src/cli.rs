@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser};
 use serde::Deserialize;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -160,6 +161,29 @@ pub fn main<A: Parser>(
             ExitCode::from(complaint.exit.code())
         }
     }
+}
+
+/// A runtime for a program that serves others, with a thread for each processor.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn runtime() -> Result<Runtime, Complaint> {
+    built(&mut Builder::new_multi_thread())
+}
+
+/// A runtime for one task, on the thread that waits for it.
+///
+/// # Errors
+/// When the system does not give what it needs.
+pub fn runtime_here() -> Result<Runtime, Complaint> {
+    built(&mut Builder::new_current_thread())
+}
+
+fn built(builder: &mut Builder) -> Result<Runtime, Complaint> {
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| Complaint::bug(format!("the system gives no runtime: {error}")))
 }
 
 /// Ends when somebody asks the program to stop: Ctrl-C or SIGTERM.

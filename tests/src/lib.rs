@@ -9,6 +9,7 @@ pub mod forge;
 pub mod gate;
 pub mod impair;
 pub mod load;
+pub mod needs;
 pub mod netns;
 pub mod power;
 pub mod process;
@@ -20,6 +21,7 @@ pub mod stage;
 pub mod torture;
 
 pub use forge::Forge;
+pub use needs::Need;
 pub use process::{Process, Program, Programs, Ran};
 pub use raw::Raw;
 pub use stage::{Member, Stage, StageError};

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -274,9 +274,21 @@ impl Drop for Process {
 /// # Errors
 /// When it does not: what it said.
 pub fn system(command: &mut Command) -> io::Result<()> {
-    let ran = command.output()?;
+    system_on(command, "").map(drop)
+}
+
+/// As [`system`], with `input`; what it printed.
+///
+/// # Errors
+/// When it does not succeed: what it said.
+pub fn system_on(command: &mut Command, input: &str) -> io::Result<String> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes())?;
+    }
+    let ran = child.wait_with_output()?;
     if ran.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&ran.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     Err(io::Error::other(format!("{command:?}: {}", said.trim())))

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint, TransportConfig, VarInt};
+use seinhuis_agent::home::Home;
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt, VerifiedReceipt};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{Deferred, Hello, Message as _, Offer, Refuse, VERSION, Verdict, Welcome};
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::grant::{BrokerCard, Grant};
+use seinhuis_shell::grant::BrokerCard;
 use seinhuis_shell::link::{Closed, Connection, RecvStream, SendStream, tcp};
+use seinhuis_shell::quic;
 use seinhuis_shell::tls::{self, Kx};
-use seinhuis_shell::{keys, quic};
 use tokio::net::TcpStream;
 
 /// How long a raw peer waits for anything.
@@ -104,9 +105,14 @@ pub struct Raw {
 /// # Errors
 /// What the handshake ends with.
 pub async fn connect(over: Over, home: &Path, card: &BrokerCard) -> Result<Line, RawError> {
-    let grant = Grant::load(&home.join("grant.json"))?;
-    let identity = grant.identity(&keys::load_tls(&home.join("keys/tls.key"))?)?;
-    connect_as(over, &identity, &grant.trust()?, card).await
+    dial(over, client_config(home)?, card).await
+}
+
+/// TLS as an agent sets it up from its folder.
+fn client_config(home: &Path) -> Result<rustls::ClientConfig, Complaint> {
+    let home = Home::new(home);
+    let grant = home.load_grant()?;
+    tls::client_config(&home.renewal().identity(&grant)?, &grant.trust()?, Kx::Hybrid)
 }
 
 /// Connects with any identity.
@@ -213,15 +219,12 @@ impl Raw {
     /// A refusal, or how the connection ended.
     pub async fn open_narrow(home: &Path, room: u32) -> Result<Self, RawError> {
         let card = BrokerCard::load(&home.join("broker.json"))?;
-        let grant = Grant::load(&home.join("grant.json"))?;
-        let identity = grant.identity(&keys::load_tls(&home.join("keys/tls.key"))?)?;
-        let rustls = tls::client_config(&identity, &grant.trust()?, Kx::Hybrid)?;
         let mut transport = TransportConfig::default();
         transport
             .stream_receive_window(VarInt::from_u32(room))
             .receive_window(VarInt::from_u32(room))
             .keep_alive_interval(Some(Duration::from_secs(5)));
-        let line = dial_quic(rustls, &card, Arc::new(transport)).await?;
+        let line = dial_quic(client_config(home)?, &card, Arc::new(transport)).await?;
         Self::hello(line, &card, VERSION).await
     }
 

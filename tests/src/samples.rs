@@ -3,7 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use seinhuis_agent::{PushRequest, Target};
+use seinhuis_shared::ids::MsgId;
 use serde_json::Value;
+
+use crate::forge::body;
 
 /// The folder with the model covenant, its schemas and samples.
 pub fn covenants() -> PathBuf {
@@ -27,6 +31,29 @@ pub struct Sample {
     pub canary: String,
     /// The whole file.
     pub value: Value,
+}
+
+impl Sample {
+    /// It as an application pushes it, to the roles that it is for.
+    pub fn request(&self, msg_id: MsgId) -> PushRequest {
+        let word = |key: &str| self.value[key].as_str();
+        PushRequest {
+            msg_id,
+            flow: self.flow.clone(),
+            to: self.to.iter().filter_map(|role| role.parse().ok()).map(Target::Role).collect(),
+            step: word("step").and_then(|step| step.parse().ok()),
+            case: None,
+            message_type: Some(self.message_type.clone()),
+            basis: word("basis").map(str::to_owned),
+            covenant: None,
+            ttl: None,
+            in_reply_to: None,
+            trace: None,
+            source: None,
+            handling: None,
+            body: body(self),
+        }
+    }
 }
 
 /// All samples, in order of their file names.

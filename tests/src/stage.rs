@@ -1,17 +1,19 @@
 //! A partnership in a folder: CA, broker, agents, covenant, all made with the commands people type.
 
-use std::fmt::Write as _;
+mod agreement;
+
 use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use seinhuis_shared::signing::sha256;
-use seinhuis_shell::{clock, keys};
-use serde_json::Value;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::grant::BrokerCard;
+use seinhuis_shell::{answer, clock, control, keys};
+use serde_json::{Value, json};
 
 use crate::process::{Process, Program, Programs, Ran, until};
-use crate::samples::covenants;
 
 /// How long anything may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -93,7 +95,7 @@ const CAST: [(&str, &str, &str); 8] = [
 pub const FOUR: [&str; 4] = ["gemeente", "politie", "jongerenwerk", "om"];
 
 /// A partnership in a folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Stage {
     /// The folder.
     pub dir: PathBuf,
@@ -170,24 +172,11 @@ impl Stage {
         members: Vec<Member>,
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StageError> {
-        Self::found_in(clock::now().year(), programs, dir, members, tell)
+        Self::found_with(None, clock::now().year(), programs, dir, members, tell)
     }
 
-    /// As [`Self::found`], with a broker whose first log is that of a `year`.
-    ///
-    /// # Errors
-    /// The first command that fails.
-    pub fn found_in(
-        year: u64,
-        programs: Programs,
-        dir: &Path,
-        members: Vec<Member>,
-        tell: &mut dyn FnMut(&str),
-    ) -> Result<Self, StageError> {
-        Self::found_with(None, year, programs, dir, members, tell)
-    }
-
-    /// As [`Self::found_in`], with keys made from a `seed` when there is one.
+    /// As [`Self::found`], with a broker whose first log is that of a `year`, and keys made from a `seed` when there is
+    /// one.
     ///
     /// # Errors
     /// The first command that fails.
@@ -235,9 +224,32 @@ impl Stage {
     /// # Errors
     /// When they cannot be written.
     pub fn configure(&self, more: &str) -> io::Result<()> {
-        let config = self.broker_home().join("broker.toml");
-        let text = std::fs::read_to_string(&config)?;
-        std::fs::write(config, text + more)
+        append(&self.broker_home().join("broker.toml"), more)
+    }
+
+    /// Adds lines to the settings of a member's agent.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn configure_agent(&self, member: &Member, more: &str) -> io::Result<()> {
+        append(&member.home.join("agent.toml"), more)
+    }
+
+    /// Has everybody keep a journal in segments of 1 MiB, with `more` in the same section of their settings. For a stage
+    /// on which nobody has agreed on anything yet: the broker's store begins anew.
+    ///
+    /// # Errors
+    /// When a file cannot be changed or a command fails.
+    pub fn small_segments(&self, more: &str) -> Result<(), StageError> {
+        let small = format!("\n[store]\nsegment_mib = 1\n{more}");
+        self.configure(&small)?;
+        // Segments keep the length they were made with.
+        std::fs::remove_dir_all(self.broker_home().join("store"))?;
+        for member in &self.members {
+            self.configure_agent(member, &small)?;
+            self.register(member)?;
+        }
+        Ok(())
     }
 
     /// Has a member's agent reach the broker at another address than its card says, from its next attempt on.
@@ -264,6 +276,22 @@ impl Stage {
             std::fs::copy(self.broker_home().join("broker.json"), member.home.join("broker.json"))?;
         }
         Ok(())
+    }
+
+    /// The broker's card.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn card(&self) -> Result<BrokerCard, Complaint> {
+        BrokerCard::load(&self.broker_home().join("broker.json"))
+    }
+
+    /// Has the broker's operator revoke a member's access.
+    ///
+    /// # Errors
+    /// When the command does not succeed.
+    pub fn revoke(&self, member: &Member) -> Result<(), StageError> {
+        self.broker(&["partner", "revoke", &member.oin]).map(drop)
     }
 
     /// The CA's folder.
@@ -444,124 +472,14 @@ impl Stage {
         Ok(())
     }
 
-    /// Writes the partnership's part of the covenant, has the first member propose the whole and every member
-    /// sign it. Broker and agents run for as long as that takes.
-    ///
-    /// # Errors
-    /// When a command fails, or the covenant does not come into force.
-    pub fn agree(&self) -> Result<(), StageError> {
-        let part = self.dir.join("partnership.toml");
-        std::fs::write(&part, self.partnership()?)?;
-        let broker = self.start_broker()?;
-        let agents =
-            self.members.iter().map(|member| self.start_agent(member)).collect::<Result<Vec<_>, _>>()?;
-        self.sign(&[covenants().join("model.toml"), part])?;
-        for process in agents.into_iter().chain([broker]) {
-            process.stop(PATIENCE)?;
-        }
-        Ok(())
-    }
-
-    /// Has the first member propose the covenant of these files, and every member sign it; its hash. Broker and
-    /// agents have to run.
-    ///
-    /// # Errors
-    /// When a command fails, or the covenant does not come into force.
-    pub fn sign(&self, parts: &[PathBuf]) -> Result<String, StageError> {
-        let Some(first) = self.members.first() else { return Ok(String::new()) };
-        let texts: Vec<_> = parts.iter().map(|part| part.to_string_lossy()).collect();
-        let propose: Vec<&str> =
-            ["covenant", "propose"].into_iter().chain(texts.iter().map(AsRef::as_ref)).collect();
-        let hash = text(&self.agent(first, &propose)?, "hash").to_owned();
-        for member in &self.members {
-            until("the proposal is there", PATIENCE, || !self.standing(member, &hash).is_null())?;
-            self.agent(member, &["covenant", "accept", &hash])?;
-        }
-        for member in &self.members {
-            until("everybody has signed", PATIENCE, || {
-                let standing = self.standing(member, &hash);
-                let parties = standing["parties"].as_array().map(Vec::as_slice).unwrap_or_default();
-                text(&standing, "state") == "in-force"
-                    && parties.iter().all(|party| text(party, "standing") == "accepted")
-            })?;
-        }
-        Ok(hash)
-    }
-
-    /// How a covenant stands at a member's agent; null when it is not known there.
-    pub fn standing(&self, member: &Member, hash: &str) -> Value {
-        let known = self.agent(member, &["covenant", "list"]).unwrap_or_default();
-        let one = known.as_array().into_iter().flatten().find(|one| text(one, "hash") == hash);
-        one.cloned().unwrap_or_default()
-    }
-
-    /// The partnership's part: dates around today, these parties, one article 20 decision.
-    fn partnership(&self) -> Result<String, StageError> {
-        let mut text = String::from(
-            r#"[partnership]
-id = "voorbeeldstad-jeugdgroepen"
-version = 1
-title = "Convenant jeugdgroepaanpak Voorbeeldstad"
-owner = "OWNER"
-valid_from = "2026-01-01"
-valid_until = "2036-01-01"
-evaluation = "2030-01-01"
-contact = "privacyloket@voorbeeldstad.example"
-
-[[decisions]]
-reference = "VB-2026-0017"
-date = "2026-01-01"
-authority = "Politiechef van eenheid Voorbeeld"
-recipients = ["jongerenwerk", "pga", "lokaal_team"]
-categories = ["identiteit", "zaakpersoon", "noodzaak", "rol_in_groep", "gedrag_persoon"]
-expires = "2035-12-31"
-"#,
-        );
-        text = text.replace("OWNER", self.members.first().map_or("", |member| &member.oin));
-        for member in &self.members {
-            let request = std::fs::read(self.request_of(member))?;
-            let key = seinhuis_shared::enrol::EnrolRequest::verify(&request)
-                .map_err(|refusal| io::Error::other(refusal.to_string()))?
-                .signing_key
-                .to_bytes();
-            let hex: String = key.iter().fold(String::new(), |mut hex, byte| {
-                _ = write!(hex, "{byte:02x}");
-                hex
-            });
-            _ = write!(
-                text,
-                "\n[[parties]]\noin = \"{}\"\nrole = \"{}\"\nname = \"{}\"\ncontact = \"jeugd@voorbeeldstad.example\"\nsigning_keys = [\"{hex}\"]\n",
-                member.oin, member.role, member.name
-            );
-            if self.watched {
-                let shown = self.agent(member, &["key", "witness"])?;
-                _ = writeln!(text, "witness_key = \"{}\"", self::text(&shown, "witness_key"));
-            }
-        }
-        text.push_str(&self.more);
-        Ok(text)
-    }
-
     /// Starts the broker and waits until it answers.
     ///
     /// # Errors
     /// When it does not.
     pub fn start_broker(&self) -> Result<Process, StageError> {
-        let home = self.broker_home();
-        let home = home.to_string_lossy();
-        forget_socket(&self.broker_home().join("broker.sock"))?;
-        let mut process =
-            self.programs.start(Program::Broker, ["--home", &home, "run"], &self.log_of("broker"))?;
-        let socket = self.broker_home().join("broker.sock");
-        until("the broker answers", PATIENCE, || {
-            !process.runs() || (socket.exists() && self.broker(&["status"]).is_ok())
-        })?;
-        if process.runs() {
-            Ok(process)
-        } else {
-            let log = std::fs::read_to_string(self.log_of("broker")).unwrap_or_default();
-            Err(io::Error::other(format!("the broker stopped at once:\n{log}")).into())
-        }
+        self.start("broker", Program::Broker, &self.broker_home(), || {
+            self.ask_broker(&json!("status")).is_ok()
+        })
     }
 
     /// Starts the CA's renewal service at an address on this machine.
@@ -583,20 +501,43 @@ expires = "2035-12-31"
     /// # Errors
     /// When it does not.
     pub fn start_agent(&self, member: &Member) -> Result<Process, StageError> {
-        let home = member.home.to_string_lossy();
-        forget_socket(&member.home.join("agent.sock"))?;
+        self.start(&member.label, Program::Agent, &member.home, || {
+            self.ask_agent(member, &json!({ "look": "status" })).is_ok()
+        })
+    }
+
+    fn start(
+        &self,
+        name: &str,
+        program: Program,
+        home: &Path,
+        mut answers: impl FnMut() -> bool,
+    ) -> Result<Process, StageError> {
+        let log = self.log_of(name);
         let mut process =
-            self.programs.start(Program::Agent, ["--home", &home, "run"], &self.log_of(&member.label))?;
-        let socket = member.home.join("agent.sock");
-        until("the agent answers", PATIENCE, || {
-            !process.runs() || (socket.exists() && self.agent(member, &["status"]).is_ok())
-        })?;
+            self.programs.start(program, [Path::new("--home"), home, Path::new("run")], &log)?;
+        until(&format!("{name} answers"), PATIENCE, || !process.runs() || answers())?;
         if process.runs() {
-            Ok(process)
-        } else {
-            let log = std::fs::read_to_string(self.log_of(&member.label)).unwrap_or_default();
-            Err(io::Error::other(format!("the agent of {} stopped at once:\n{log}", member.label)).into())
+            return Ok(process);
         }
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        Err(io::Error::other(format!("{name} stopped at once:\n{log}")).into())
+    }
+
+    /// Asks the broker that runs, as a command would. Unlike a command this never opens the store in its stead.
+    ///
+    /// # Errors
+    /// Its complaint, or why it cannot be asked.
+    pub fn ask_broker(&self, request: &Value) -> Result<Value, Complaint> {
+        ask("seinhuis-broker", &self.broker_home().join("broker.sock"), request)
+    }
+
+    /// As [`Self::ask_broker`], of a member's agent.
+    ///
+    /// # Errors
+    /// Its complaint, or why it cannot be asked.
+    pub fn ask_agent(&self, member: &Member, request: &Value) -> Result<Value, Complaint> {
+        ask("seinhuis-agent", &member.home.join("agent.sock"), request)
     }
 
     /// The broker's last `lines` log entries, oldest first.
@@ -622,13 +563,16 @@ pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Removes the socket of a process that was killed: while it is there, asking for the status of a process
-/// that is about to start would open the store in its stead.
-fn forget_socket(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+fn ask(program: &str, socket: &Path, request: &Value) -> Result<Value, Complaint> {
+    let reply: Value =
+        control::call(socket, request, PATIENCE).map_err(|error| error.complaint(program, socket))?;
+    answer::decode(reply)
+}
+
+/// Adds lines to a file.
+fn append(path: &Path, more: &str) -> io::Result<()> {
+    let text = std::fs::read_to_string(path)?;
+    std::fs::write(path, text + more)
 }
 
 fn free_address() -> io::Result<String> {

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use common::{Scene, inbox_of, request, town::sample};
+use common::{Scene, inbox_of, town::sample};
 use seinhuis_agent::{Agent, AgentHandle, AgentOptions, Stage as Fate};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::frame::Kind as Frame;
@@ -14,7 +14,6 @@ use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt};
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shared::tlog::tree::Frontier;
-use seinhuis_shell::grant::BrokerCard;
 use seinhuis_tests::forge::new_id;
 use seinhuis_tests::process::{self, Program};
 use seinhuis_tests::raw::RawError;
@@ -62,7 +61,7 @@ fn roots(log: &[(Vec<u8>, Entry)]) -> Vec<Digest> {
 /// The books balance: every message was accepted once, is at its recipient once, and every receipt holds on
 /// its own and against the log as it is now.
 fn balance(stage: &Stage, recipient: &Member, sent: &BTreeMap<MsgId, Vec<u8>>) {
-    let card = BrokerCard::load(&stage.broker_home().join("broker.json")).unwrap();
+    let card = stage.card().unwrap();
     let key = LogKey { origin: card.log_origin.clone(), key: card.log_key.parse().unwrap() };
     let checked = stage.broker(&["log", "verify"]).unwrap()["checked"].as_u64().unwrap();
     let log = whole_log(stage);
@@ -134,7 +133,7 @@ fn burst(end: impl Fn(Process)) {
         for (agent, sample) in &senders {
             for _ in 0..25 {
                 let msg_id = new_id();
-                runtime.block_on(agent.push(request(sample, msg_id))).unwrap();
+                runtime.block_on(agent.push(sample.request(msg_id))).unwrap();
                 let agent = agent.clone();
                 waits.push(runtime.spawn(async move { agent.wait_done(msg_id).await.unwrap() }));
             }

@@ -16,7 +16,8 @@ use seinhuis_shell::grant::{BrokerCard, Grant};
 use seinhuis_shell::keys;
 use seinhuis_shell::link::Closed;
 use seinhuis_shell::tls::{self, Kx};
-use seinhuis_tests::gate::{Gate, Passes};
+use seinhuis_tests::gate::Gate;
+use seinhuis_tests::impair::{Conditions, Path, Relay};
 use seinhuis_tests::process::Program;
 use seinhuis_tests::raw::{self, Over, RawError};
 use seinhuis_tests::stage::{PATIENCE, text};
@@ -28,12 +29,9 @@ const PAIR: [&str; 2] = ["gemeente", "jongerenwerk"];
 /// Longer than a session takes to be given up, and QUIC to be tried.
 const LONG: Duration = Duration::from_mins(2);
 
-/// Adds to an agent's settings for the transport.
-fn transport(member: &Member, lines: &str) {
-    let config = member.home.join("agent.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    assert!(!text.contains("[transport]"), "{text}");
-    std::fs::write(&config, format!("{text}\n[transport]\n{lines}\n")).unwrap();
+/// Gives an agent these settings for the transport.
+fn transport(stage: &Stage, member: &Member, lines: &str) {
+    stage.configure_agent(member, &format!("\n[transport]\n{lines}\n")).unwrap();
 }
 
 fn status(stage: &Stage, member: &Member) -> Value {
@@ -62,8 +60,7 @@ fn accepted(stage: &Stage) -> usize {
 }
 
 fn fallback_of(stage: &Stage) -> SocketAddr {
-    let card = BrokerCard::load(&stage.broker_home().join("broker.json")).unwrap();
-    card.fallback.unwrap().parse().unwrap()
+    stage.card().unwrap().fallback.unwrap().parse().unwrap()
 }
 
 #[test]
@@ -74,8 +71,8 @@ fn where_udp_is_blocked_from_the_start_messages_go_over_tcp() {
     // One network drops what is sent, the other says that nobody is there.
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    transport(stage.member("jongerenwerk"), &format!("broker = \"{}\"", silent.local_addr().unwrap()));
-    transport(stage.member("gemeente"), &format!("broker = \"{closed}\""));
+    transport(stage, stage.member("jongerenwerk"), &format!("broker = \"{}\"", silent.local_addr().unwrap()));
+    transport(stage, stage.member("gemeente"), &format!("broker = \"{closed}\""));
     let _broker = scene.broker();
     let _agents = scene.agents();
     common::push(stage, 3);
@@ -96,23 +93,23 @@ fn a_session_moves_to_tcp_and_back_and_every_message_is_accepted_once() {
     let scene = Scene::with(&PAIR);
     let stage = &scene.stage;
     stage.fall_back("").unwrap();
-    let gate = Gate::udp(stage.address.parse().unwrap()).unwrap();
+    let relay = Relay::start(stage.address.parse().unwrap(), 1).unwrap();
     let youth = stage.member("jongerenwerk");
-    transport(youth, &format!("broker = \"{}\"\nquic_again = 1", gate.address));
+    transport(stage, youth, &format!("broker = \"{}\"\nquic_again = 1", relay.address()));
     let _broker = scene.broker();
     let _agents = scene.agents();
     wait_for_session(stage, youth, "quic");
     let before = accepted(stage);
     common::push(stage, 1);
     // These reach the broker, which accepts them, and the agent never hears of it.
-    gate.set(Passes::NoAnswers);
+    relay.set(Conditions { down: Path { open: false, ..Path::default() }, ..Conditions::default() });
     let mut pushed: Vec<String> = (0..3).map(|_| push(stage)).collect();
     process::until("the broker has them", PATIENCE, || accepted(stage) >= before + 4).unwrap();
-    gate.set(Passes::Nothing);
+    relay.set(Conditions::closed());
     wait_for_session(stage, youth, "tcp");
     let mut back = false;
     // While it goes back more is under way all the time.
-    gate.set(Passes::All);
+    relay.set(Conditions::default());
     process::until("QUIC is used again", LONG, || {
         if pushed.len() < 40 {
             pushed.push(push(stage));
@@ -145,7 +142,7 @@ fn a_refusal_is_an_answer_and_leads_to_no_other_transport() {
     stage.fall_back("").unwrap();
     let _broker = scene.broker();
     let youth = stage.member("jongerenwerk");
-    stage.broker(&["partner", "revoke", &youth.oin]).unwrap();
+    stage.revoke(youth).unwrap();
     let _agent = scene.agent("jongerenwerk");
     process::until("the broker refuses", PATIENCE, || {
         status(stage, youth)["link"]["refusal"] == Refusal::PartnerRevoked.number()
@@ -162,8 +159,8 @@ fn tcp_is_used_only_where_it_may_be_and_alone_where_it_must_be() {
     stage.fall_back("").unwrap();
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (youth, town) = (stage.member("jongerenwerk"), stage.member("gemeente"));
-    transport(youth, &format!("broker = \"{}\"\nfallback = \"never\"", silent.local_addr().unwrap()));
-    transport(town, "fallback = \"only\"");
+    transport(stage, youth, &format!("broker = \"{}\"\nfallback = \"never\"", silent.local_addr().unwrap()));
+    transport(stage, town, "fallback = \"only\"");
     let _broker = scene.broker();
     let _agents = (scene.agent("gemeente"), scene.agent("jongerenwerk"));
     wait_for_session(stage, town, "tcp");
@@ -180,7 +177,7 @@ fn a_network_that_goes_silent_over_tcp_is_noticed_at_both_sides() {
     let (stage, runtime) = (&scene.stage, Runtime::new().unwrap());
     stage.fall_back("").unwrap();
     let _broker = scene.broker();
-    let gate = Gate::tcp(fallback_of(stage)).unwrap();
+    let gate = Gate::before(fallback_of(stage)).unwrap();
     let member = stage.member("jongerenwerk");
     let mut card = BrokerCard::load(&member.home.join("broker.json")).unwrap();
     card.fallback = Some(gate.address.to_string());
@@ -196,7 +193,7 @@ fn a_network_that_goes_silent_over_tcp_is_noticed_at_both_sides() {
         })
     };
     assert!(connected());
-    gate.set(Passes::Nothing);
+    gate.shut();
     process::until("the broker gives the session up", LONG, || !connected()).unwrap();
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, raw.conn.closed()).await }).unwrap();
     assert_eq!(ended, Closed::Silent);
@@ -233,7 +230,7 @@ fn who_connects_over_tcp_and_says_nothing_gives_its_place_up() {
 #[test]
 fn another_protocol_another_version_of_tls_and_garbage_stay_outside() {
     let mut town = town_over(Over::Tcp);
-    let card = BrokerCard::load(&town.stage.broker_home().join("broker.json")).unwrap();
+    let card = town.stage.card().unwrap();
     let home = &town.member("politie").home;
     let grant = Grant::load(&home.join("grant.json")).unwrap();
     let identity = grant.identity(&keys::load_tls(&home.join("keys/tls.key")).unwrap()).unwrap();

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Scene, copy, push, put_back, request, run_to_its_end, town::sample, wait_for_inbox};
+use common::{Scene, copy, push, put_back, run_to_its_end, town::sample, wait_for_inbox};
 use seinhuis_agent::{Agent, AgentOptions};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::tlog::note::{Note, VerifierKey};
@@ -143,7 +143,7 @@ fn a_clone_that_goes_its_own_way_is_found_as_soon_as_an_agent_comes() {
         .collect();
     let own = member.home.join("agent.toml");
     let before = fs::read_to_string(&own).unwrap();
-    fs::write(&own, format!("{before}\n[transport]\nbroker = \"{other}\"\n")).unwrap();
+    stage.route(member, &other).unwrap();
     let moved = stage.start_agent(member).unwrap();
     let (told, code) = run_to_its_end(stage, &clone, &["--without-witnesses"]);
     assert_eq!(code, Some(2), "{told}");
@@ -208,7 +208,7 @@ fn filled(scene: &Scene) {
     let agent = Agent::start(&AgentOptions { home: sender.home.clone(), connect: true }).unwrap();
     let sample = sample("F01");
     for _ in 0..150 {
-        let request = request(&sample, new_id());
+        let request = sample.request(new_id());
         runtime.block_on(agent.push(request)).unwrap();
     }
     wait_for_inbox(stage, stage.member("gemeente"), 150);

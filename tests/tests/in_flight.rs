@@ -41,7 +41,7 @@ fn what_waits_is_shredded_for_a_revocation_and_frozen_for_a_withdrawal_also_afte
     }
     assert_eq!((&queue(stage)["packets"], &queue(stage)["frozen"]), (&Value::from(2), &Value::from(0)));
 
-    stage.broker(&["partner", "revoke", &stage.member("politie").oin]).unwrap();
+    stage.revoke(stage.member("politie")).unwrap();
     let log = stage.log_tail(1000).unwrap();
     let revoked = log.iter().position(|entry| entry.detail.as_deref() == Some("revoked")).unwrap();
     let shredded = &log[revoked + 1];

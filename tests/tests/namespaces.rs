@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use seinhuis_tests::Programs;
-use seinhuis_tests::netns::{BROKER, CARD, Lab, port};
+use seinhuis_tests::netns::{BROKER, CARD, Lab, NETWORKS, port};
 use seinhuis_tests::torture::network::{are_away, come_back, sessions};
 use seinhuis_tests::torture::scene::under_traffic;
 use seinhuis_tests::torture::troupe::{Node, Troupe, Way};
@@ -18,8 +18,7 @@ const SHORT: Duration = Duration::from_secs(5);
 
 /// Plays faults in networks of their own while everybody pushes; what holds afterwards is checked.
 fn play(seed: u64, faults: impl FnOnce(&Lab, &Troupe)) {
-    if let Some(reason) = Lab::missing() {
-        println!("{reason}");
+    if !NETWORKS.is_met() {
         return;
     }
     let dir = tempfile::Builder::new().prefix("seinhuis-netns-").tempdir().unwrap();

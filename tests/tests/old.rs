@@ -7,7 +7,7 @@
 //! ```text
 //! SEINHUIS_FREEZE=NAME cargo test -p seinhuis-tests --test old
 //! ```
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod common;
 
@@ -16,11 +16,11 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use common::{inbox_of, outbox_of, push, town::sample, wait_for_inbox};
+use common::{Scene, inbox_of, outbox_of, push, town::sample, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
+use seinhuis_tests::Stage;
 use seinhuis_tests::process;
 use seinhuis_tests::stage::{PATIENCE, text};
-use seinhuis_tests::{Process, Programs, Stage};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -36,27 +36,14 @@ fn archive(name: &str) -> PathBuf {
 }
 
 /// The partnership that is frozen, before anybody signed anything.
-fn found(dir: &Path, year: u64) -> Stage {
-    let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
-    let members = Stage::cast(dir, &PAIR);
-    let stage = Stage::found_with(Some(SEED), year, programs, dir, members, &mut |_| ());
-    Stage { watched: false, ..stage.unwrap_or_else(|error| panic!("{error}")) }
+fn found(year: u64) -> Scene {
+    let mut scene = Scene::founded(Some(SEED), year, &PAIR);
+    scene.stage.watched = false;
+    scene
 }
 
 fn homes(stage: &Stage) -> Vec<PathBuf> {
     stage.members.iter().map(|member| member.home.clone()).chain([stage.broker_home()]).collect()
-}
-
-fn start(stage: &Stage) -> (Process, Vec<Process>) {
-    let broker = stage.start_broker().unwrap_or_else(|error| panic!("{error}"));
-    let agents = stage.members.iter().map(|member| stage.start_agent(member).unwrap()).collect();
-    for member in &stage.members {
-        process::until("all prekeys are known", PATIENCE, || {
-            stage.agent(member, &["status"]).unwrap()["partners"][0]["usable"] == true
-        })
-        .unwrap();
-    }
-    (broker, agents)
 }
 
 /// Files of a store that say something: spares are zeros.
@@ -74,27 +61,16 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn freeze(name: &str) {
-    let dir = tempfile::tempdir().unwrap();
-    let year = FROZEN.iter().find(|(own, _)| *own == name).unwrap().1;
-    let stage = found(dir.path(), year);
-    // Small segments: there are several.
-    for (home, file) in homes(&stage).iter().zip(["agent.toml", "agent.toml", "broker.toml"]) {
-        let mut settings = File::options().append(true).open(home.join(file)).unwrap();
-        writeln!(settings, "\n[store]\nsegment_mib = 1\n").unwrap();
-        for part in ["store", "log"].into_iter().filter(|part| home.join(part).exists()) {
-            fs::remove_dir_all(home.join(part)).unwrap();
-        }
-    }
-    for member in &stage.members {
-        stage.register(member).unwrap();
-    }
+    let scene = found(FROZEN.iter().find(|(own, _)| *own == name).unwrap().1);
+    let stage = &scene.stage;
+    stage.small_segments("").unwrap();
     stage.agree().unwrap();
-    let (broker, mut agents) = start(&stage);
+    let (broker, mut agents) = (scene.broker(), scene.agents());
     let (recipient, sender) = (stage.member("gemeente"), stage.member("jongerenwerk"));
-    push(&stage, 2);
-    wait_for_inbox(&stage, recipient, 2);
+    push(stage, 2);
+    wait_for_inbox(stage, recipient, 2);
     agents.remove(0).kill().unwrap();
-    push(&stage, 1);
+    push(stage, 1);
     let log = stage.log_tail(10_000).unwrap().len();
     broker.kill().unwrap();
     stage.agent(sender, &["push", &sample("F01").path.to_string_lossy()]).unwrap();
@@ -104,8 +80,8 @@ fn freeze(name: &str) {
     let ids = |rows: Vec<Value>| rows.iter().map(|row| text(row, "msg_id").to_owned()).collect::<Vec<_>>();
     let known = json!({
         "log": log,
-        "inbox": ids(inbox_of(&stage, recipient)),
-        "outbox": ids(outbox_of(&stage, sender)),
+        "inbox": ids(inbox_of(stage, recipient)),
+        "outbox": ids(outbox_of(stage, sender)),
     });
     fs::create_dir_all(archive(name).parent().unwrap()).unwrap();
     let mut to = ZipWriter::new(File::create_new(archive(name)).unwrap());
@@ -115,12 +91,12 @@ fn freeze(name: &str) {
         to.write_all(bytes).unwrap();
     };
     put(KNOWN, &serde_json::to_vec_pretty(&known).unwrap());
-    for home in homes(&stage) {
+    for home in homes(stage) {
         let mut found = Vec::new();
         walk(&home.join("store"), &mut found);
         walk(&home.join("log"), &mut found);
         for path in found {
-            let below = path.strip_prefix(dir.path()).unwrap().to_string_lossy().into_owned();
+            let below = path.strip_prefix(&stage.dir).unwrap().to_string_lossy().into_owned();
             put(&below, &fs::read(&path).unwrap());
         }
     }
@@ -168,34 +144,34 @@ fn stores_of_every_frozen_format_start_and_what_was_under_way_comes_to_its_end()
         freeze(&name);
     }
     for (name, year) in FROZEN {
-        let dir = tempfile::tempdir().unwrap();
-        let stage = found(dir.path(), year);
+        let scene = found(year);
+        let stage = &scene.stage;
         let (recipient, sender) = (stage.member("gemeente"), stage.member("jongerenwerk"));
-        let known = thaw(&stage, name);
+        let known = thaw(stage, name);
         // Before anybody is told what time it is: bodies are there, and open.
-        for row in inbox_of(&stage, recipient) {
+        for row in inbox_of(stage, recipient) {
             let body = stage.agent(recipient, &["inbox", "read", text(&row, "msg_id")]).unwrap();
             assert!(body.to_string().contains("locatie"), "{name}: {body}");
         }
         assert_eq!(stage.broker(&["status"]).unwrap()["queues"][0]["packets"], 1, "{name}");
-        let (broker, agents) = start(&stage);
+        let (broker, agents) = (scene.broker(), scene.agents());
         // Years later the packets' validity is over; the log and the sender know that then.
         process::until("all that was under way ended", 2 * PATIENCE, || {
             let entries = stage.log_tail(10_000).unwrap();
             let count = |kind| entries.iter().filter(|entry| entry.kind == kind).count();
-            let outbox = outbox_of(&stage, sender);
+            let outbox = outbox_of(stage, sender);
             let ended = |row: &Value| ["accepted", "expired"].contains(&text(row, "state"));
             count(Kind::Accepted) == count(Kind::Delivered) + count(Kind::Expired) && outbox.iter().all(ended)
         })
         .unwrap();
-        let had = inbox_of(&stage, recipient);
+        let had = inbox_of(stage, recipient);
         let has = |id: &str| had.iter().any(|row| text(row, "msg_id") == id);
         assert!(strings(&known["inbox"]).into_iter().all(has), "{name}: {had:?}");
-        let outbox = outbox_of(&stage, sender);
+        let outbox = outbox_of(stage, sender);
         let knows = |id: &str| outbox.iter().any(|row| text(row, "msg_id") == id);
         assert!(outbox.len() == 4 && strings(&known["outbox"]).into_iter().all(knows), "{name}: {outbox:?}");
-        push(&stage, 1);
-        wait_for_inbox(&stage, recipient, had.len() + 1);
+        push(stage, 1);
+        wait_for_inbox(stage, recipient, had.len() + 1);
         for process in agents.into_iter().chain([broker]) {
             assert!(process.stop(PATIENCE).unwrap().success());
         }

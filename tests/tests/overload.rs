@@ -76,7 +76,7 @@ fn a_recipient_that_does_not_read_slows_nobody_and_is_cut_off_all_the_same() {
     assert_eq!(queue["packets"], PACKETS, "all of it waits: {status}");
     assert_eq!(queue["inflight"], INFLIGHT_MAX, "and no more than the window is under way");
     // It reads nothing, not even why, and is cut off all the same.
-    stage.broker(&["partner", "revoke", &deaf.oin]).unwrap();
+    stage.revoke(deaf).unwrap();
     let ended = runtime.block_on(session.closed());
     assert_eq!(ended.refusal(), Some(Refusal::PartnerRevoked), "{ended:?}");
 }

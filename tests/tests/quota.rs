@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Scene, request, town::sample, wait_for_inbox};
+use common::{Scene, town::sample, wait_for_inbox};
 use seinhuis_agent::{Agent, AgentOptions, Stage as Fate};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::refusal::Refusal;
@@ -43,7 +43,7 @@ fn an_agent_that_sends_too_fast_waits_and_everything_arrives_in_order_by_itself(
         let mut sent = Vec::new();
         for _ in 0..6 {
             let msg_id = new_id();
-            agent.push(request(&sample, msg_id)).await.unwrap();
+            agent.push(sample.request(msg_id)).await.unwrap();
             sent.push(msg_id);
         }
         for msg_id in &sent {

@@ -193,7 +193,7 @@ fn a_recipient_the_broker_does_not_know_is_208() {
 #[test]
 fn a_recipient_whose_access_was_revoked_is_209() {
     let town = town();
-    town.stage.broker(&["partner", "revoke", &town.member("zvh").oin]).unwrap();
+    town.stage.revoke(town.member("zvh")).unwrap();
     let packet = town.forge("gemeente").packet(&sample("F07"), &town.to("zvh"), |_| ()).unwrap();
     let mut raw = town.open("gemeente");
     town.refuses_on(&mut raw, "gemeente", &packet, Refusal::RecipientRevoked);

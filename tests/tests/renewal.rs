@@ -41,11 +41,6 @@ fn age(stage: &Stage, home: &Path) {
 }
 
 /// Lets a node renew at a service.
-fn settings(config: &Path, service: &str) {
-    let before = std::fs::read_to_string(config).unwrap();
-    std::fs::write(config, format!("{before}\n[renewal]\nservice = \"{service}\"\n")).unwrap();
-}
-
 /// When the certificate that a status tells of ends.
 fn until(status: &Value) -> Timestamp {
     Timestamp::parse(text(&status["certificate"], "until")).unwrap()
@@ -76,9 +71,10 @@ fn every_node_goes_over_to_its_new_certificate_and_no_packet_is_lost_or_doubled(
     }
     // The service is not there yet: everything goes on, and the trouble is told.
     let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    settings(&stage.broker_home().join("broker.toml"), &format!("https://{place}"));
+    let service = format!("\n[renewal]\nservice = \"https://{place}\"\n");
+    stage.configure(&service).unwrap();
     for member in &stage.members {
-        settings(&member.home.join("agent.toml"), &format!("https://{place}"));
+        stage.configure_agent(member, &service).unwrap();
     }
     let _broker = scene.broker();
     let _agents = scene.agents();

@@ -6,14 +6,9 @@ mod common;
 use common::Scene;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::VERSION;
-use seinhuis_shell::grant::BrokerCard;
+use seinhuis_tests::Raw;
 use seinhuis_tests::raw::{self, Over, RawError};
-use seinhuis_tests::{Raw, Stage};
 use tokio::runtime::Runtime;
-
-fn card(stage: &Stage) -> BrokerCard {
-    BrokerCard::load(&stage.broker_home().join("broker.json")).unwrap()
-}
 
 #[test]
 fn who_says_nothing_takes_up_one_place_and_no_more_over_quic() {
@@ -30,7 +25,7 @@ fn one_place_and_no_more(over: Over) {
     let (stage, runtime) = (&scene.stage, Runtime::new().unwrap());
     stage.fall_back("max_handshakes = 1").unwrap();
     let _broker = scene.broker();
-    let (home, card) = (&stage.member("gemeente").home, card(stage));
+    let (home, card) = (&stage.member("gemeente").home, stage.card().unwrap());
     runtime.block_on(async {
         let silent = raw::connect(over, home, &card).await.unwrap();
         let second = raw::connect(over, home, &card).await;
@@ -57,7 +52,7 @@ fn revoked_before_hello(over: Over) {
     let (stage, runtime) = (&scene.stage, Runtime::new().unwrap());
     stage.fall_back("").unwrap();
     let _broker = scene.broker();
-    let (member, card) = (stage.member("om"), card(stage));
+    let (member, card) = (stage.member("om"), stage.card().unwrap());
     let line = runtime.block_on(raw::connect(over, &member.home, &card)).unwrap();
     stage.certs(&["revoke", "--oin", &member.oin, "--reason", "key-compromise"]).unwrap();
     let crl = stage.broker_home().join("crl.pem");

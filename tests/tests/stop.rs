@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Scene, outbox_of, request, town::sample};
+use common::{Scene, outbox_of, town::sample};
 use seinhuis_agent::{Agent, AgentOptions};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::frame::{self, Kind as Frame};
@@ -118,10 +118,10 @@ fn an_agent_that_stops_leaves_nothing_it_said_without_an_answer() {
     runtime.block_on(async {
         let agent = Agent::start(&options).unwrap();
         let first = new_id();
-        agent.push(request(&sample, first)).await.unwrap();
+        agent.push(sample.request(first)).await.unwrap();
         agent.wait_done(first).await.unwrap();
         for _ in 0..200 {
-            agent.push(request(&sample, new_id())).await.unwrap();
+            agent.push(sample.request(new_id())).await.unwrap();
         }
         agent.shutdown().await.unwrap();
     });

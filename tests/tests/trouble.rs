@@ -59,11 +59,6 @@ fn complains(ran: &Ran, code: i32, words: &[&str]) {
     }
 }
 
-fn append(path: &Path, more: &str) {
-    let text = std::fs::read_to_string(path).unwrap();
-    std::fs::write(path, text + more).unwrap();
-}
-
 fn flip(path: &Path, offset: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     bytes[offset] ^= 0x10;
@@ -81,7 +76,7 @@ fn an_unknown_key_is_named_with_file_line_and_the_nearest() {
         complains(&broker(stage, &[command]), 2, &["broker.toml", "line 10", "\"packts\"", "\"packets\""]);
     }
     let member = stage.member("gemeente");
-    append(&member.home.join("agent.toml"), "\n[transport]\nborker = \"x:1\"\n");
+    stage.configure_agent(member, "\n[transport]\nborker = \"x:1\"\n").unwrap();
     complains(&agent(stage, member, &["run"]), 2, &["agent.toml", "\"borker\"", "\"broker\""]);
 }
 

@@ -139,10 +139,7 @@ fn serve(home: &Path, address_file: Option<&Path>, ui: Ui) -> Result<Outcome, Co
     files::check_private_dir(home)?;
     let (name, secret) = key(home)?;
     let witness = Witness::open(&name, secret, &config.keys()?, &home.join("state"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Complaint::bug(error.to_string()))?;
+    let runtime = cli::runtime()?;
     runtime.block_on(async {
         let socket = |error: std::io::Error| {
             Complaint::io(Doing::Socket, Path::new(&config.listen.to_string()), &error)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use seinhuis_agent_core::carrier::Carrier;
 use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::time::{Span, Timestamp};
-use seinhuis_shell::cli::{Outcome, Ui};
+use seinhuis_shell::cli::{self, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, CallError};
 use seinhuis_shell::lang::Text;
@@ -168,10 +168,7 @@ fn running(home: &Home) -> Vec<Finding> {
 
 /// One handshake with the broker.
 fn reach(home: &Home) -> Result<Text, Complaint> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Complaint::bug(error.to_string()))?;
+    let runtime = cli::runtime_here()?;
     match runtime.block_on(crate::link::reach(home)) {
         Ok(Carrier::Quic) => {
             Ok(Text::new("bereikbaar, met een geldig certificaat", "reachable, with a valid certificate"))

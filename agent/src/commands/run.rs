@@ -24,10 +24,7 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
     cli::start_log(&config.telemetry.level, config.telemetry.json)?;
     // Checked here as well, so that what is wrong ends the program instead of being tried for ever.
     home.load_grant()?.trust()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Complaint::bug(error.to_string()))?;
+    let runtime = cli::runtime()?;
     runtime.block_on(async {
         let control = Control::bind(&home.socket())?;
         let agent =

@@ -42,10 +42,14 @@ impl Dialled {
     /// of the idle time.
     pub(crate) async fn close(self) {
         self.connection.close(None);
-        if let Some(endpoint) = self.endpoint
-            && tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await.is_err()
-        {
-            tracing::debug!("the broker did not confirm the close");
+        let gone = async {
+            self.connection.gone().await;
+            if let Some(endpoint) = &self.endpoint {
+                endpoint.wait_idle().await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(1), gone).await.is_err() {
+            tracing::debug!("the broker did not take the close in time");
         }
     }
 }
@@ -105,7 +109,7 @@ impl Ways {
         match check_broker(&dialled.connection.peer_chain(), self.broker) {
             Ok(()) => Ok(dialled),
             Err(end) => {
-                dialled.connection.close(None);
+                dialled.close().await;
                 Err(end)
             }
         }
@@ -371,6 +375,35 @@ mod tests {
         drop(asked);
         assert!(matches!(reading.await.unwrap(), End::Stopped), "an engine that stops ends the session");
         serving.abort();
+    }
+
+    #[test]
+    fn a_close_over_tcp_reaches_the_broker_though_the_agent_ends_with_it() {
+        let ca = Ca::new();
+        let key = TlsKey::generate().unwrap();
+        let grant = ca.grant(BROKER, Kind::Broker, &key);
+        let identity = grant.identity(&key).unwrap();
+        let mut config = tls::server_config(&identity, &grant.trust().unwrap(), tls::Kx::Hybrid).unwrap();
+        config.alpn_protocols = vec![tls::ALPN_TCP.to_vec()];
+        let (place, listening) = std::sync::mpsc::channel();
+        let broker = std::thread::spawn(move || {
+            let serving = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            serving.block_on(async {
+                let socket = tcp::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+                place.send(socket.local_addr().unwrap().to_string()).unwrap();
+                let (stream, _) = socket.accept().await.unwrap();
+                Connection::from(tcp::accept(stream, Arc::new(config)).await.unwrap()).closed().await
+            })
+        });
+        let address = listening.recv().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut ways = Ways::load(&fixture::home(dir.path(), &ca, BROKER, &address)).unwrap();
+        ways.tcp = Some(address);
+        // Nothing of it goes on after this.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { ways.dial(Carrier::Tcp).await.unwrap().close().await });
+        drop(runtime);
+        assert_eq!(broker.join().unwrap(), Closed::Remote(None));
     }
 
     #[tokio::test]

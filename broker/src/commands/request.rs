@@ -15,7 +15,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, Answered};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::standing::CovenantView;
-use seinhuis_shell::{answer, clock, covenants, files};
+use seinhuis_shell::{answer, cli, clock, covenants, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -162,10 +162,7 @@ pub(crate) fn ask(home: &Home, request: &Request) -> Result<Value, Complaint> {
 }
 
 fn directly(service: Service, thread: EngineThread, request: Request) -> Result<Value, Complaint> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Complaint::bug(error.to_string()))?;
+    let runtime = cli::runtime_here()?;
     let answer = runtime.block_on(serve(&service, request));
     drop(service);
     let ended = thread.join().map_err(|_| Complaint::bug("the engine panicked"))?;

@@ -37,10 +37,7 @@ pub(super) struct Run {
 pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complaint> {
     let config = home.load_config()?;
     cli::start_log(&config.telemetry.level, config.telemetry.json)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Complaint::bug(error.to_string()))?;
+    let runtime = cli::runtime()?;
     runtime
         .block_on(async {
             let control = Control::bind(&home.socket())?;

@@ -8,19 +8,22 @@
 //! ```
 //!
 //! The broker has no route back to an agent's own address. Everything is made with `ip` and `nft`, which need root;
-//! [`Lab::missing`] says what is not there. Control sockets are files, so that commands are given from outside.
+//! [`NETWORKS`] says what is not there. Control sockets are files, so that commands are given from outside.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::Need;
+use crate::process::system_on;
 
 /// A broker's address when a lab is built.
 pub const BROKER: &str = "10.99.0.2";
 /// The interface of whoever has only one.
 pub const CARD: &str = "eth0";
-/// Set where these tests have to run, so that they are not passed over.
-pub const REQUIRED: &str = "SEINHUIS_NETNS_REQUIRED";
+/// Network namespaces and a packet filter, and the right to make them.
+pub const NETWORKS: Need = Need { required: "SEINHUIS_NETNS_REQUIRED", missing: without_networks };
 
 /// Namespaces and what connects them; all of it is removed when dropped.
 #[derive(Debug)]
@@ -32,30 +35,19 @@ pub struct Lab {
 /// Labs of this process.
 static LABS: AtomicU32 = AtomicU32::new(0);
 
-/// Runs a command with `input`; what it complained when it failed.
-fn run(program: &str, args: &[&str], input: &str) -> io::Result<String> {
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes())?;
-    }
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(io::Error::other(format!("`{program} {}`: {complaint}", args.join(" "))))
+/// `ip`, with `input` for what it starts; what it printed.
+fn ip(args: &[&str], input: &str) -> io::Result<String> {
+    system_on(Command::new("ip").args(args), input)
+}
+
+fn without_networks() -> Option<String> {
+    let tried = Lab::build(1).and_then(|lab| lab.filter("chain empty { }").map(|()| drop(lab)));
+    tried
+        .err()
+        .map(|error| format!("network namespaces are needed, with root, iproute2 and nftables: {error}"))
 }
 
 impl Lab {
-    /// Why no lab can be built here; `None` when one can. Where [`REQUIRED`] is set that it cannot is no excuse.
-    pub fn missing() -> Option<String> {
-        let tried = Self::build(1).and_then(|lab| lab.filter("chain empty { }").map(|()| drop(lab)));
-        let error = tried.err().filter(|_| std::env::var_os(REQUIRED).is_none())?;
-        Some(format!("NOT RUN: no network namespaces here (root, iproute2, nftables): {error}"))
-    }
-
     /// Namespaces for a broker and so many agents, connected, with nothing running in them.
     ///
     /// # Errors
@@ -64,7 +56,7 @@ impl Lab {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let mut lab = Self { tag: format!("seinhuis-{}-{number}", std::process::id()), places: Vec::new() };
         lab.place(&lab.middle())?;
-        run("ip", &["netns", "exec", &lab.middle(), "sysctl", "-qw", "net.ipv4.ip_forward=1"], "")?;
+        ip(&["netns", "exec", &lab.middle(), "sysctl", "-qw", "net.ipv4.ip_forward=1"], "")?;
         lab.connect(&lab.broker(), "broker", ("10.99.0.1", BROKER))?;
         for agent in 0..agents {
             let [gateway, own] = [1, 2].map(|host| format!("10.77.{}.{host}", agent + 1));
@@ -91,7 +83,7 @@ impl Lab {
     }
 
     fn place(&mut self, name: &str) -> io::Result<()> {
-        run("ip", &["netns", "add", name], "")?;
+        ip(&["netns", "add", name], "")?;
         self.places.push(name.to_owned());
         self.ip(name, &["link", "set", "lo", "up"])
     }
@@ -102,7 +94,7 @@ impl Lab {
         let middle = self.middle();
         let pair =
             ["link", "add", "name", CARD, "netns", name, "type", "veth", "peer", "name", port, "netns"];
-        run("ip", &[&pair[..], &[&middle]].concat(), "")?;
+        ip(&[&pair[..], &[&middle]].concat(), "")?;
         for (place, card, address) in [(name, CARD, own), (middle.as_str(), port, gateway)] {
             self.ip(place, &["address", "add", &format!("{address}/24"), "dev", card])?;
             // One datagram in one piece: what a sender hands over at once would otherwise pass, and get lost, at once.
@@ -116,7 +108,7 @@ impl Lab {
     /// # Errors
     /// What it complains.
     pub fn ip(&self, place: &str, args: &[&str]) -> io::Result<()> {
-        run("ip", &[&["-n", place][..], args].concat(), "").map(drop)
+        ip(&[&["-n", place][..], args].concat(), "").map(drop)
     }
 
     /// What stands in a file below `/proc/sys` of a namespace.
@@ -125,11 +117,11 @@ impl Lab {
     /// When there is no such setting.
     pub fn set(&self, place: &str, setting: &str, value: &str) -> io::Result<()> {
         let pair = format!("{setting}={value}");
-        run("ip", &["netns", "exec", place, "sysctl", "-qw", &pair], "").map(drop)
+        ip(&["netns", "exec", place, "sysctl", "-qw", &pair], "").map(drop)
     }
 
     fn nft(&self, rules: &str) -> io::Result<()> {
-        run("ip", &["netns", "exec", &self.middle(), "nft", "-f", "-"], rules).map(drop)
+        ip(&["netns", "exec", &self.middle(), "nft", "-f", "-"], rules).map(drop)
     }
 
     /// Agents are seen under the middle's own address, each connection from a port drawn at random.
@@ -149,7 +141,7 @@ impl Lab {
     /// What `nft` complains.
     pub fn ports(&self) -> io::Result<usize> {
         let command = ["netns", "exec", &self.middle(), "nft", "list", "set", "ip", "translate", "ports"];
-        let listed = run("ip", &command, "")?;
+        let listed = ip(&command, "")?;
         Ok(listed.split_once("elements").map_or(0, |(_, elements)| elements.split(',').count()))
     }
 
@@ -207,7 +199,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         for place in &self.places {
             // Nothing else can be done about what cannot be removed.
-            _ = run("ip", &["netns", "delete", place], "");
+            _ = ip(&["netns", "delete", place], "");
             _ = std::fs::remove_dir_all(names(place));
         }
     }

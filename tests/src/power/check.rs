@@ -16,9 +16,9 @@ use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::receipt::{CheckpointCache, LogKey, Receipt};
 use seinhuis_shell::complaint::Complaint;
 
+use super::start;
 use super::town::{RECIPIENT, Told};
-use super::{setup, start};
-use crate::sim::{Broken, Violation};
+use crate::sim::{Broken, Violation, setup};
 use crate::stage::Stage;
 
 /// What a broker's folder holds.

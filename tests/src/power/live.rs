@@ -4,15 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::check::{Expect, examine};
 use super::cut::{Cut, Kept, Replay};
 use super::disk::Disk;
-use super::town::{self, Agents, Ears, SENDERS, Told, drained};
-use super::{Plan, Report, setup, victim, wide};
-use crate::Process;
+use super::town::{self, Ears, Told, Town};
+use super::{Plan, Report, conclude, victim, wide};
 use crate::process::Programs;
-use crate::sim::{Broken, Dice, Violation};
-use crate::stage::{PATIENCE, Stage};
+use crate::sim::{Dice, Violation, setup};
 
 /// Most messages that are pushed while the disk waits for its cut.
 const ROUND: usize = 60;
@@ -27,58 +24,45 @@ struct Victim {
 pub(super) async fn play(programs: &Programs, plan: &Plan) -> Result<Report, Violation> {
     let begun = Instant::now();
     let mut dice = Dice::new(plan.seed);
-    let town = plan.dir.join("town");
+    let dir = plan.dir.join("town");
     let role = victim(plan.whose);
-    let victim = Victim { role, home: town.join(role.unwrap_or("broker")) };
+    let victim = Victim { role, home: dir.join(role.unwrap_or("broker")) };
     let mut disk: Disk<Told> = Disk::empty(&victim.home).map_err(setup)?;
-    let stage = town::found(programs, &town)?;
-    let mut broker = stage.start_broker().map_err(setup)?;
     let ears = Arc::new(Ears::default());
-    let mut agents = Agents::new(ears.hear());
-    agents.start(&stage)?;
-    agents.acquainted(&stage).await?;
+    let mut town = Town::found(programs, &dir, ears.hear()).await?;
     let mut report = Report::default();
     while plan.goes_on(begun, report.tally.faults) {
-        let (lost, after) = cut(&stage, &victim, disk, (&mut broker, &mut agents), &mut dice).await?;
+        let (lost, after) = cut(&mut town, &victim, disk, &mut dice).await?;
         disk = after;
         report.writes_lost += wide(lost);
         report.tally.faults += 1;
-        town::accepted(&mut agents).await?;
+        town.agents.accepted().await?;
     }
-    drained(&stage, &mut broker)?;
-    agents.stop().await;
-    broker.stop(PATIENCE).map_err(setup)?;
-    let told = ears.all();
-    report.violations = examine(&stage, &told, Expect::Settled).await;
-    let accepted = told.iter().filter(|told| matches!(told, Told::Accepted(..)));
-    report.tally.confirmed = wide(accepted.count());
+    conclude(town, &ears, &mut report).await?;
     disk.eject().map_err(setup)?;
     Ok(report)
 }
 
 /// Traffic until the disk's power goes away; then the victim starts again from what the disk holds.
 async fn cut(
-    stage: &Stage,
+    town: &mut Town,
     victim: &Victim,
     disk: Disk<Told>,
-    (broker, agents): (&mut Process, &mut Agents),
     dice: &mut Dice,
 ) -> Result<(usize, Disk<Told>), Violation> {
-    let samples = town::samples()?;
     let before = disk.record().map_err(setup)?;
     disk.cut_after(usize::try_from(dice.between(1, 300)).unwrap_or_default());
     for _ in 0..ROUND {
         if !disk.has_power() {
             break;
         }
-        let (role, _) = SENDERS[usize::try_from(dice.between(0, 2)).unwrap_or_default()];
-        agents.push(role, &samples[role]).await?;
+        town.push(dice).await?;
         tokio::time::sleep(Duration::from_millis(dice.between(0, 60))).await;
     }
     disk.cut_after(0);
     match victim.role {
-        Some(role) => agents.stop_one(role).await,
-        None => broker.end().map_err(setup)?,
+        Some(role) => town.agents.stop_one(role).await,
+        None => town.broker.end().map_err(setup)?,
     }
     let events = disk.take();
     drop(disk);
@@ -87,8 +71,8 @@ async fn cut(
     let (blocks, lost) = Replay::new(before, &events).after(&moment, dice);
     let disk = Disk::holding(blocks, &victim.home).map_err(setup)?;
     if victim.role.is_none() {
-        *broker = stage.start_broker().map_err(|error| Violation::new(Broken::Start, error.to_string()))?;
+        town.broker = town::start_broker(&town.stage)?;
     }
-    agents.start(stage)?;
+    town.agents.start(&town.stage)?;
     Ok((lost, disk))
 }

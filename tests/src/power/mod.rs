@@ -20,7 +20,6 @@ mod recorded;
 mod town;
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -31,12 +30,16 @@ use clap::{Parser, ValueEnum};
 use seinhuis_shell::complaint::Complaint;
 use serde_json::{Value, json};
 
+use crate::Need;
 use crate::process::Programs;
-use crate::sim::{Broken, Violation};
+use crate::sim::{Broken, Violation, setup};
+use check::{Expect, examine};
+use town::{Ears, Town, confirmed};
+
 use crate::torture::{Failure, Kind, Round, Tally};
 
-/// Set where what this needs has to be there.
-pub const REQUIRED: &str = "SEINHUIS_FUSE_REQUIRED";
+/// FUSE, loop devices, namespaces and `mkfs.ext4`.
+pub const DISKS: Need = Need { required: "SEINHUIS_FUSE_REQUIRED", missing };
 
 /// Whose disk it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -100,30 +103,6 @@ impl Plan {
     }
 }
 
-/// Why nothing was played.
-#[derive(Debug)]
-pub enum Unable {
-    /// This machine cannot: what is missing.
-    Missing(String),
-    /// It broke down.
-    Io(io::Error),
-}
-
-impl From<io::Error> for Unable {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl Display for Unable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Missing(what) => write!(f, "this machine cannot play with disks: {what}"),
-            Self::Io(error) => write!(f, "{error}"),
-        }
-    }
-}
-
 /// What was played.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
@@ -131,12 +110,10 @@ pub struct Report {
     pub tally: Tally,
     /// Writes to the disk, over all cuts, that were not flushed and are lost or torn.
     pub writes_lost: u64,
+    /// Segments of journals that were begun in a recorded run: some cuts are made there.
+    pub segments: u64,
     /// Promises that are broken.
     pub violations: Vec<Violation>,
-}
-
-fn setup(error: impl Display) -> Violation {
-    Violation::new(Broken::Setup, error.to_string())
 }
 
 fn start(who: &str, complaint: &Complaint) -> Violation {
@@ -157,7 +134,7 @@ fn apart() -> Command {
 /// What this machine lacks.
 fn missing() -> Option<String> {
     if !Path::new("/dev/fuse").exists() {
-        return Some("there is no /dev/fuse".into());
+        return Some("FUSE is needed, and there is no /dev/fuse".into());
     }
     let probe = "command -v mkfs.ext4 && losetup -f";
     match apart().args(["sh", "-c", probe]).output() {
@@ -166,18 +143,15 @@ fn missing() -> Option<String> {
             let said = String::from_utf8_lossy(&ran.stderr).trim().to_owned();
             Some(format!("namespaces, mkfs.ext4 and a loop device are needed, as root. {said}"))
         }
-        Err(error) => Some(format!("unshare: {error}")),
+        Err(error) => Some(format!("namespaces are needed: unshare: {error}")),
     }
 }
 
-/// Plays a plan in a process of its own.
+/// Plays a plan in a process of its own; [`DISKS`] has to be met.
 ///
 /// # Errors
-/// [`Unable`].
-pub fn run(programs: &Programs, plan: &Plan) -> Result<Report, Unable> {
-    if let Some(missing) = missing() {
-        return Err(Unable::Missing(missing));
-    }
+/// When it breaks down.
+pub fn run(programs: &Programs, plan: &Plan) -> io::Result<Report> {
     let mut command = apart();
     command.arg(&programs.0).arg("power").args(["--dir".as_ref(), plan.dir.as_os_str()]);
     let word =
@@ -204,6 +178,17 @@ pub fn run(programs: &Programs, plan: &Plan) -> Result<Report, Unable> {
     Ok(report(&said))
 }
 
+/// The end of a run with those who live on: everything arrives, everybody stops, and what is there is held against
+/// what was told.
+async fn conclude(town: Town, ears: &Ears, report: &mut Report) -> Result<(), Violation> {
+    let stage = town.stage.clone();
+    town.end().await?;
+    let told = ears.all();
+    report.violations = examine(&stage, &told, Expect::Settled).await;
+    report.tally.confirmed = confirmed(&told);
+    Ok(())
+}
+
 /// The role of the party whose disk it is; none for the broker.
 fn victim(whose: Whose) -> Option<&'static str> {
     match whose {
@@ -214,10 +199,16 @@ fn victim(whose: Whose) -> Option<&'static str> {
 }
 
 /// Power that goes away: everybody's at once, the broker's, an agent's.
-pub const POWER: Kind = Kind { name: "power", fault: "loss of power under ext4", play: play_power };
+pub const POWER: Kind =
+    Kind { name: "power", fault: "loss of power under ext4", needs: Some(DISKS), play: play_power };
 
 /// A disk without space: the broker's, an agent's.
-pub const FULL: Kind = Kind { name: "full", fault: "a write that does not fit on the disk", play: play_full };
+pub const FULL: Kind = Kind {
+    name: "full",
+    fault: "a write that does not fit on the disk",
+    needs: Some(DISKS),
+    play: play_full,
+};
 
 fn play_power(round: &Round) -> Result<Tally, Failure> {
     match round.seed % 4 {
@@ -251,11 +242,7 @@ fn play(round: &Round, fault: Fault, whose: Whose, cuts: usize) -> Result<Tally,
     match run(&round.programs, &plan) {
         Ok(report) if report.violations.is_empty() => Ok(report.tally),
         Ok(report) => Err(Failure { violations: report.violations, tally: report.tally }),
-        Err(Unable::Missing(what)) if std::env::var_os(REQUIRED).is_none() => {
-            eprintln!("passed over: {what}");
-            Ok(Tally::default())
-        }
-        Err(unable) => Err(setup(unable).into()),
+        Err(error) => Err(setup(error).into()),
     }
 }
 
@@ -268,6 +255,7 @@ fn show(report: &Report) -> Value {
         "cuts": report.tally.faults,
         "confirmed": report.tally.confirmed,
         "writes_lost": report.writes_lost,
+        "segments": report.segments,
         "violations": violations.map(|one| json!([format!("{:?}", one.broken), one.what])).collect::<Vec<_>>(),
     })
 }
@@ -283,6 +271,7 @@ fn report(said: &Value) -> Report {
     Report {
         tally: Tally { faults: count("cuts"), confirmed: count("confirmed") },
         writes_lost: count("writes_lost"),
+        segments: count("segments"),
         violations: violations.map(violation).collect(),
     }
 }

@@ -1,20 +1,27 @@
 //! One run with everything on one disk, and what is left of it after a cut at one moment and another.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use seinhuis_journal::segment::SegmentHeader;
+
 use super::check::{Expect, examine};
-use super::cut::{Blocks, Cut, Event, Kept, Replay};
+use super::cut::{BLOCK, Blocks, Cut, Event, Kept, Replay};
 use super::disk::Disk;
-use super::town::{self, Agents, RECIPIENT, SENDERS, Told, drained};
-use super::{Plan, Report, setup, wide};
+use super::town::{self, RECIPIENT, Told, Town, confirmed};
+use super::{Plan, Report, wide};
 use crate::process::Programs;
-use crate::sim::{Broken, Dice, Violation};
-use crate::stage::{PATIENCE, Stage};
+use crate::sim::{Dice, Violation, setup};
+use crate::stage::Stage;
 
 /// Cuts that are made in one pass over the recording.
 const AT_A_TIME: usize = 20;
+/// How many events before the moment at which a segment is begun some cuts are, at most.
+const BEFORE: usize = 6;
+/// Within how many events such cuts are.
+const NEAR: u64 = 16;
 
 /// What happened on the disk, and what it held before that.
 struct Recording {
@@ -23,15 +30,15 @@ struct Recording {
 }
 
 pub(super) async fn play(programs: &Programs, plan: &Plan) -> Result<Report, Violation> {
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut dice = Dice::new(plan.seed);
     let at = plan.dir.join("disk");
     let (stage, recording) = record(programs, &at, plan, &mut dice).await?;
     let mut report = Report::default();
-    while plan.goes_on(begun, report.tally.faults) {
+    while plan.goes_on(start, report.tally.faults) {
         let mut replay = Replay::new(recording.before.clone(), &recording.events);
         for cut in moments(&recording.events, plan, &mut dice) {
-            if !plan.goes_on(begun, report.tally.faults) {
+            if !plan.goes_on(start, report.tally.faults) {
                 break;
             }
             report.tally.faults += 1;
@@ -46,9 +53,8 @@ pub(super) async fn play(programs: &Programs, plan: &Plan) -> Result<Report, Vio
             }));
         }
     }
-    let told = told_before(&recording.events, recording.events.len());
-    let accepted = told.iter().filter(|told| matches!(told, Told::Accepted(..)));
-    report.tally.confirmed = wide(accepted.count());
+    report.tally.confirmed = confirmed(&told_before(&recording.events, recording.events.len()));
+    report.segments = wide(begun(&recording.events).len());
     Ok(report)
 }
 
@@ -70,31 +76,25 @@ async fn record(
     dice: &mut Dice,
 ) -> Result<(Stage, Recording), Violation> {
     let disk = Arc::new(Disk::empty(at).map_err(setup)?);
-    let stage = town::found(programs, at)?;
-    let mut broker = stage.start_broker().map_err(setup)?;
     let listener = Arc::clone(&disk);
-    let mut agents = Agents::new(Arc::new(move |told| listener.tell(told)));
-    agents.start(&stage)?;
-    agents.acquainted(&stage).await?;
-    let samples = town::samples()?;
+    let mut town = Town::found(programs, at, Arc::new(move |told| listener.tell(told))).await?;
     let before = disk.record().map_err(setup)?;
     for number in 0..plan.messages {
-        let (role, _) = SENDERS[usize::try_from(dice.between(0, 2)).unwrap_or_default()];
-        agents.push(role, &samples[role]).await?;
+        town.push(dice).await?;
         if dice.percent(30) {
             tokio::time::sleep(Duration::from_millis(dice.between(1, 40))).await;
         }
         if number == plan.messages / 3 {
-            agents.stop_one(RECIPIENT).await;
+            town.agents.stop_one(RECIPIENT).await;
         } else if number == plan.messages / 2 {
-            broker.kill().map_err(setup)?;
-            broker = stage.start_broker().map_err(setup)?;
+            town.broker.end().map_err(setup)?;
+            town.broker = town::start_broker(&town.stage)?;
         } else if number == plan.messages * 2 / 3 {
-            agents.start(&stage)?;
+            town.agents.start(&town.stage)?;
         }
     }
-    town::accepted(&mut agents).await?;
-    drained(&stage, &mut broker)?;
+    town.settle().await?;
+    let Town { stage, broker, mut agents, .. } = town;
     agents.stop().await;
     broker.kill().map_err(setup)?;
     let events = disk.take();
@@ -104,20 +104,42 @@ async fn record(
     Ok((stage, Recording { before, events }))
 }
 
-/// Some moments to cut at, in their order: half of them at a flush, the rest where something is not flushed.
+/// After which events a segment of a journal, which is not its first, was begun.
+fn begun(events: &[Event<Told>]) -> Vec<usize> {
+    let mut known = BTreeSet::new();
+    let mut found = Vec::new();
+    for (at, event) in (1..).zip(events) {
+        let Event::Write(_, bytes) = event else { continue };
+        // A block that is filled further is written again.
+        let headers = bytes.chunks(BLOCK).filter_map(|block| SegmentHeader::decode(block).ok());
+        let new = headers.filter(|header| header.opening.0 != [0; 16]);
+        if new.filter(|header| known.insert(header.opening.0)).count() > 0 {
+            found.push(at);
+        }
+    }
+    found
+}
+
+/// Some moments to cut at, in their order: some at a flush, some where something is not flushed, and some where a
+/// journal begins a segment.
 fn moments(events: &[Event<Told>], plan: &Plan, dice: &mut Dice) -> Vec<Cut> {
     let after = |wanted: fn(&Event<Told>) -> bool| -> Vec<usize> {
         (1..).zip(events).filter(|(_, event)| wanted(event)).map(|(at, _)| at).collect()
     };
     let flushes = after(|event| matches!(event, Event::Flush));
     let writes = after(|event| matches!(event, Event::Write(..)));
+    let begun = begun(events);
     let mut cuts: Vec<Cut> = (0..AT_A_TIME)
         .map(|number| {
-            let at = if number % 2 == 0 {
+            let one = |dice: &mut Dice, of: &[usize]| dice.pick(of).unwrap_or_default();
+            let at = match number % 3 {
                 // Just after or just before.
-                dice.pick(&flushes).unwrap_or_default().saturating_sub(usize::from(dice.percent(50)))
-            } else {
-                dice.pick(&writes).unwrap_or_default()
+                0 => one(dice, &flushes).saturating_sub(usize::from(dice.percent(50))),
+                1 => one(dice, &writes),
+                _ => {
+                    let near = usize::try_from(dice.between(0, NEAR)).unwrap_or_default();
+                    one(dice, &begun).saturating_sub(BEFORE).saturating_add(near)
+                }
             };
             let kept =
                 if plan.sham > 0 { Kept::Nothing } else { dice.pick(&Kept::ALL).unwrap_or(Kept::Nothing) };
@@ -139,14 +161,7 @@ async fn after(
     let disk: Disk<Told> = Disk::holding(blocks, at).map_err(setup)?;
     let mut found = examine(stage, told, Expect::Kept).await;
     if settles && found.is_empty() {
-        let mut broker =
-            stage.start_broker().map_err(|error| Violation::new(Broken::Start, error.to_string()))?;
-        let mut agents = Agents::new(Arc::new(|_| ()));
-        agents.start(stage)?;
-        town::accepted(&mut agents).await?;
-        drained(stage, &mut broker)?;
-        agents.stop().await;
-        broker.stop(PATIENCE).map_err(setup)?;
+        Town::start(stage, Arc::new(|_| ()))?.end().await?;
         found = examine(stage, told, Expect::Settled).await;
     }
     disk.eject().map_err(setup)?;

@@ -6,18 +6,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use seinhuis_agent::{
-    Agent, AgentHandle, AgentOptions, Event, PushError, PushRequest, Stage as Fate, Target,
-};
-use seinhuis_shared::covenant::Step;
+use seinhuis_agent::{Agent, AgentHandle, AgentOptions, Event, PushError, Stage as Fate};
 use seinhuis_shared::ids::MsgId;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::setup;
-use crate::forge::{body, new_id};
+use crate::forge::new_id;
 use crate::process::{Programs, until};
 use crate::samples::{self, Sample};
-use crate::sim::{Broken, Violation};
+use crate::sim::{Broken, Dice, Violation, setup};
 use crate::stage::{PATIENCE, Stage};
 use crate::{Member, Process};
 
@@ -42,20 +39,67 @@ pub(super) enum Told {
 /// Hears everything that anybody is told, at the moment it is said.
 pub(super) type Hear = Arc<dyn Fn(Told) + Send + Sync>;
 
-/// Founds the partnership in `dir`, with small files, so that many are begun and given back.
-pub(super) fn found(programs: &Programs, dir: &Path) -> Result<Stage, Violation> {
-    let members = Stage::cast(dir, &ROLES);
-    let stage = Stage::found(programs.clone(), dir, members, &mut |_| ()).map_err(setup)?;
-    // Nothing is kept free: what a disk that is really full does is what is looked at.
-    let small = "\n[store]\nsegment_mib = 1\nindex_interval_ms = 200\nkeep_free_mib = 0\n";
-    stage.configure(small).map_err(setup)?;
-    for member in &stage.members {
-        let config = member.home.join("agent.toml");
-        let text = std::fs::read_to_string(&config).map_err(setup)?;
-        std::fs::write(&config, text + small).map_err(setup)?;
+/// The partnership while it runs.
+pub(super) struct Town {
+    pub(super) stage: Stage,
+    pub(super) broker: Process,
+    pub(super) agents: Agents,
+    /// Who sends, and what.
+    senders: Vec<(&'static str, Sample)>,
+}
+
+impl Town {
+    /// Founds it in `dir`, with small files, so that many are begun and given back; everybody runs, and senders can seal.
+    pub(super) async fn found(programs: &Programs, dir: &Path, hear: Hear) -> Result<Self, Violation> {
+        let members = Stage::cast(dir, &ROLES);
+        let stage = Stage::found(programs.clone(), dir, members, &mut |_| ()).map_err(setup)?;
+        // Nothing is kept free: what a disk that is really full does is what is looked at.
+        stage.small_segments("index_interval_ms = 200\nkeep_free_mib = 0\n").map_err(setup)?;
+        stage.agree().map_err(setup)?;
+        let town = Self::start(&stage, hear)?;
+        town.agents.acquainted(&stage).await?;
+        Ok(town)
     }
-    stage.agree().map_err(setup)?;
-    Ok(stage)
+
+    /// Starts everybody.
+    pub(super) fn start(stage: &Stage, hear: Hear) -> Result<Self, Violation> {
+        let all = samples::all().map_err(setup)?;
+        let sends = |flow: &str| {
+            let sample = all.iter().find(|sample| sample.flow == flow).cloned();
+            sample.ok_or_else(|| setup(format!("no sample of {flow}")))
+        };
+        let senders = SENDERS.map(|(role, flow)| Ok((role, sends(flow)?)));
+        let senders = senders.into_iter().collect::<Result<_, Violation>>()?;
+        let broker = start_broker(stage)?;
+        let mut agents = Agents::new(hear);
+        agents.start(stage)?;
+        Ok(Self { stage: stage.clone(), broker, agents, senders })
+    }
+
+    /// Has one of the senders push a message.
+    pub(super) async fn push(&mut self, dice: &mut Dice) -> Result<(), Violation> {
+        let chosen = usize::try_from(dice.between(0, super::wide(self.senders.len()))).unwrap_or_default();
+        let (role, sample) = self.senders.get(chosen).ok_or_else(|| setup("nobody sends"))?;
+        self.agents.push(role, sample).await
+    }
+
+    /// Waits until everything has arrived.
+    pub(super) async fn settle(&mut self) -> Result<(), Violation> {
+        self.agents.accepted().await?;
+        drained(&self.stage, &mut self.broker)
+    }
+
+    /// Waits until everything has arrived, and has everybody stop in good order.
+    pub(super) async fn end(mut self) -> Result<(), Violation> {
+        self.settle().await?;
+        self.agents.stop().await;
+        self.broker.stop(PATIENCE).map(drop).map_err(setup)
+    }
+}
+
+/// Starts the broker.
+pub(super) fn start_broker(stage: &Stage) -> Result<Process, Violation> {
+    stage.start_broker().map_err(|error| Violation::new(Broken::Start, error.to_string()))
 }
 
 /// The agents that run, and whoever waits for what they say.
@@ -114,7 +158,7 @@ impl Agents {
     /// Pushes a message of a sender's and tells, now and when its fate is known.
     pub(super) async fn push(&mut self, role: &'static str, sample: &Sample) -> Result<(), Violation> {
         let (msg_id, agent) = (new_id(), self.get(role)?.clone());
-        match agent.push(request(sample, msg_id)).await {
+        match agent.push(sample.request(msg_id)).await {
             Ok(_) => {}
             Err(PushError::Rejected(rejection)) => {
                 return Err(setup(format!("{role} may not push: {rejection:?}")));
@@ -160,6 +204,20 @@ impl Agents {
         }
     }
 
+    /// Waits until every message that a sender has is accepted.
+    pub(super) async fn accepted(&self) -> Result<(), Violation> {
+        for (role, _) in SENDERS {
+            let agent = self.get(role)?;
+            wait("everything is accepted", async || {
+                let status = agent.status().await.ok()?;
+                (status.drafts + status.held + status.queued + status.deferred + status.in_flight == 0)
+                    .then_some(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Stops all, and waits until nobody listens any more.
     pub(super) async fn stop(&mut self) {
         for (_, agent) in std::mem::take(&mut self.running) {
@@ -185,58 +243,12 @@ pub(super) async fn wait<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T
     }
 }
 
-/// Waits until every message that a sender has is accepted.
-pub(super) async fn accepted(agents: &mut Agents) -> Result<(), Violation> {
-    for (role, _) in SENDERS {
-        let agent = agents.get(role)?;
-        wait("everything is accepted", async || {
-            let status = agent.status().await.ok()?;
-            (status.drafts + status.held + status.queued + status.deferred + status.in_flight == 0)
-                .then_some(())
-        })
-        .await?;
-    }
-    Ok(())
-}
-
-/// What each sender sends, by role.
-pub(super) fn samples() -> Result<BTreeMap<&'static str, Sample>, Violation> {
-    let all = samples::all().map_err(setup)?;
-    let of = |flow: &str| all.iter().find(|sample| sample.flow == flow).cloned();
-    SENDERS
-        .into_iter()
-        .map(|(role, flow)| Ok((role, of(flow).ok_or_else(|| setup(format!("no sample of {flow}")))?)))
-        .collect()
-}
-
-fn request(sample: &Sample, msg_id: MsgId) -> PushRequest {
-    PushRequest {
-        msg_id,
-        flow: sample.flow.clone(),
-        to: sample.to.iter().filter_map(|role| role.parse().ok()).map(Target::Role).collect(),
-        step: sample.value["step"].as_str().and_then(|step| step.parse::<Step>().ok()),
-        case: None,
-        message_type: Some(sample.message_type.clone()),
-        basis: sample.value["basis"].as_str().map(str::to_owned),
-        covenant: None,
-        ttl: None,
-        in_reply_to: None,
-        trace: None,
-        source: None,
-        handling: None,
-        body: body(sample),
-    }
-}
-
-/// Waits until a broker that runs has nothing left to deliver.
+/// Waits until a broker that runs has nothing left to deliver, or ends.
 pub(super) fn drained(stage: &Stage, broker: &mut Process) -> Result<(), Violation> {
     let waited = until("everything is delivered", 2 * PATIENCE, || {
-        !broker.runs()
-            || stage.broker(&["status"]).is_ok_and(|status| {
-                status["queues"]
-                    .as_array()
-                    .is_some_and(|queues| queues.iter().all(|queue| queue["packets"] == 0))
-            })
+        let empty = |queues: &Vec<Value>| queues.iter().all(|queue| queue["packets"] == 0);
+        let status = stage.ask_broker(&json!("status"));
+        !broker.runs() || status.is_ok_and(|status| status["queues"].as_array().is_some_and(empty))
     });
     waited.map_err(|error| Violation::new(Broken::Stuck, error.to_string()))
 }
@@ -254,4 +266,9 @@ impl Ears {
     pub(super) fn all(&self) -> Vec<Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// How many messages somebody was told were accepted.
+pub(super) fn confirmed(told: &[Told]) -> u64 {
+    super::wide(told.iter().filter(|told| matches!(told, Told::Accepted(..))).count())
 }

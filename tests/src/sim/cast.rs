@@ -68,7 +68,7 @@ pub(super) const CASE_FLOWS: [Flow; 4] = [
 ];
 
 /// Something in the set-up of a world that cannot be.
-pub(super) fn setup(error: impl std::fmt::Display) -> Violation {
+pub(crate) fn setup(error: impl std::fmt::Display) -> Violation {
     Violation::new(Broken::Setup, error.to_string())
 }
 

@@ -23,6 +23,7 @@ mod traffic;
 mod wire;
 mod world;
 
+pub(crate) use cast::setup;
 pub use oracle::{Broken, Oracle, Violation};
 pub use scenario::{Dice, Fault, Sabotage, Scenario};
 pub use world::Summary;

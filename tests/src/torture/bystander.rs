@@ -9,12 +9,11 @@ use seinhuis_agent_core::rows::Reached;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::receipt::LogKey;
-use seinhuis_shell::grant::BrokerCard;
 use serde_json::{Value, json};
 
 use super::history::{Got, History, Party, Push, Seen, Sent};
-use super::troupe::{Node, Troupe, setup};
-use crate::sim::Violation;
+use super::troupe::{Node, Troupe};
+use crate::sim::{Violation, setup};
 use crate::stage::text;
 
 /// How long everything may take to settle after the last fault.
@@ -80,7 +79,7 @@ impl Bystander {
         let agents = troupe.nodes().skip(1);
         let parties = agents.map(|node| party(troupe, node)).collect::<Result<_, _>>()?;
         let (log, root) = log(troupe)?;
-        let card = BrokerCard::load(&troupe.stage.broker_home().join("broker.json")).map_err(setup)?;
+        let card = troupe.stage.card().map_err(setup)?;
         let key = LogKey { origin: card.log_origin.clone(), key: card.log_key.parse().map_err(setup)? };
         Ok(History {
             key,

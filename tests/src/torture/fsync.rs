@@ -7,6 +7,7 @@ use super::{Failure, Kind, Round, Tally};
 pub(super) const KIND: Kind = Kind {
     name: "fsync",
     fault: "the n-th flush of broker or agent fails (EIO) and the next succeed, or a write does (EIO, ENOSPC)",
+    needs: Some(inject::STRACE),
     play: |round| play(round, u64::MAX),
 };
 

@@ -8,9 +8,11 @@ use super::bystander::Bystander;
 use super::check::check;
 use super::history::Push;
 use super::traffic::Traffic;
-use super::troupe::{Node, Troupe, Way, setup};
+use super::troupe::{Node, Troupe, Way};
 use super::{Failure, Round, Tally};
-use crate::sim::{Dice, Violation};
+use crate::Need;
+use crate::process::system;
+use crate::sim::{Dice, Violation, setup};
 
 /// Points that share a partnership and a check.
 const TOGETHER: usize = 25;
@@ -53,10 +55,12 @@ fn spoken(nth: u64) -> (&'static str, &'static str) {
     if nth.is_multiple_of(2) { english } else { dutch }
 }
 
-/// Whether `strace` is there to be used.
-pub fn is_possible() -> bool {
-    let ran = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
-    ran.is_ok_and(|ran| ran.status.success())
+/// `strace`, and that it may be used.
+pub const STRACE: Need = Need { required: "SEINHUIS_STRACE_REQUIRED", missing: without_strace };
+
+fn without_strace() -> Option<String> {
+    let tried = system(Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]));
+    tried.err().map(|error| format!("strace is needed, and may not be used or is not there: {error}"))
 }
 
 /// Which points are next: of every series one call in [`PASSES`], then the next of each, until all were met.

@@ -12,6 +12,7 @@ use crate::sim::Dice;
 pub(super) const KIND: Kind = Kind {
     name: "kill",
     fault: "`kill -9` of broker or agents under load, at random moments, at times several at once",
+    needs: None,
     play: |round| history(round, KILLS).map(|(tally, _)| tally),
 };
 

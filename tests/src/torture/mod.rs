@@ -1,7 +1,8 @@
 //! Faults in real processes: a partnership under traffic, broken in one way after another, and looked at from outside.
 //!
-//! Each [`Kind`] is one way to break things and one row of the table. [`run`] plays rounds of one kind after the other; [`Table`] is what `docs/reliability.md` quotes. A round sets its own processes going, breaks them,
-//! lets everything settle without help, and holds what everybody was told against what is there.
+//! Each [`Kind`] is one way to break things and one row of the table. [`run`] plays rounds of one kind after the other;
+//! [`Table`] is what `docs/reliability.md` quotes. A round sets its own processes going, breaks them, lets everything
+//! settle without help, and holds what everybody was told against what is there.
 
 pub mod bystander;
 pub mod check;
@@ -19,9 +20,10 @@ pub mod troupe;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::Need;
 use crate::power;
 use crate::process::Programs;
-use crate::sim::Violation;
+use crate::sim::{Violation, setup};
 pub use table::{Line, Table};
 
 /// One way to break things.
@@ -31,6 +33,8 @@ pub struct Kind {
     pub name: &'static str,
     /// What one fault is, for the table.
     pub fault: &'static str,
+    /// What it needs that not every machine has.
+    pub needs: Option<Need>,
     /// Plays one round: faults, then peace, then the check. What it chooses follows from the round's seed alone; when
     /// processes reach what they do does not. It ends soon after the round's time is over.
     pub play: fn(&Round) -> Result<Tally, Failure>,
@@ -85,7 +89,8 @@ impl From<Violation> for Failure {
 
 /// Plays rounds of each of `kinds`, each for its share of the time and at least once; `tell` is told what goes on.
 ///
-/// A round that fails does not end the run. Its folder is kept, and how to play it again is told.
+/// A round that fails does not end the run. Its folder is kept, and how to play it again is told. A kind for which the
+/// machine lacks something is passed over, unless it is required: then that is a round that failed.
 ///
 /// # Errors
 /// When a folder cannot be made.
@@ -99,6 +104,20 @@ pub fn run(
     let mut table = Table::of(kinds);
     let share = time / u32::try_from(kinds.len()).unwrap_or(1).max(1);
     for kind in kinds {
+        match kind.needs.as_ref().map_or(Ok(None), Need::lacking) {
+            Ok(None) => {}
+            Ok(Some(what)) => {
+                tell(&format!("{} is not played: {what}", kind.name));
+                table.pass_over(kind.name, what);
+                continue;
+            }
+            Err(what) => {
+                let failed = Err(setup(what).into());
+                tell(&told(kind, seed, Duration::ZERO, &failed));
+                table.add(kind.name, &failed);
+                continue;
+            }
+        }
         let until = Instant::now() + share;
         for seed in seed.. {
             let dir = tempfile::Builder::new().prefix("seinhuis-torture-").tempdir()?;

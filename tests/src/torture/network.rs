@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 use seinhuis_shared::limits::IDLE_TIMEOUT;
 
 use super::scene::under_traffic;
-use super::troupe::{Node, Troupe, setup};
+use super::troupe::{Node, Troupe};
 use super::{Failure, Kind, Round, Tally};
 use crate::impair::{Conditions, Path, Relay, between};
 use crate::process::Programs;
-use crate::sim::{Dice, Violation};
+use crate::sim::{Dice, Violation, setup};
 use crate::stage::text;
 
 /// Everything that a network does.
 pub(super) const KIND: Kind = Kind {
     name: "network",
     fault: "loss, delay, reordering, duplication, damage, black holes, new source ports, partitions, one dead direction, frozen processes",
+    needs: None,
     play,
 };
 

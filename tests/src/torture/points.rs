@@ -9,6 +9,7 @@ use super::{Failure, Kind, Round, Tally};
 pub(super) const KIND: Kind = Kind {
     name: "points",
     fault: "death of broker or agent before the n-th call of each kind that writes or sends",
+    needs: Some(inject::STRACE),
     play: |round| play(round, u64::MAX),
 };
 

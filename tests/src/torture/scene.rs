@@ -6,10 +6,10 @@ use super::bystander::Bystander;
 use super::check::check;
 use super::history::History;
 use super::traffic::{PATIENCE, Traffic};
-use super::troupe::{Troupe, setup};
+use super::troupe::Troupe;
 use super::{Failure, Tally};
 use crate::process::until;
-use crate::sim::{Broken, Violation};
+use crate::sim::{Broken, Violation, setup};
 
 /// The longest pause between two pushes on one flow.
 const PAUSE: Duration = Duration::from_millis(1500);

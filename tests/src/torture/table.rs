@@ -6,10 +6,12 @@ use super::{Failure, Kind, Tally};
 use crate::sim::Broken;
 
 /// What all rounds of one kind did.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Line {
     /// The kind.
     pub kind: Kind,
+    /// What this machine lacks, so that it was not played.
+    pub missing: Option<String>,
     /// Rounds that were played.
     pub rounds: u64,
     /// What they did.
@@ -31,6 +33,7 @@ impl Table {
     pub(super) fn of(kinds: &[Kind]) -> Self {
         let line = |kind: &Kind| Line {
             kind: *kind,
+            missing: None,
             rounds: 0,
             tally: Tally::default(),
             lost: 0,
@@ -38,6 +41,13 @@ impl Table {
             broken: 0,
         };
         Self(kinds.iter().map(line).collect())
+    }
+
+    /// A kind cannot be played here.
+    pub(super) fn pass_over(&mut self, name: &str, missing: String) {
+        if let Some(line) = self.0.iter_mut().find(|line| line.kind.name == name) {
+            line.missing = Some(missing);
+        }
     }
 
     pub(super) fn add(&mut self, name: &str, played: &Result<Tally, Failure>) {
@@ -71,7 +81,7 @@ impl Table {
         &self.0
     }
 
-    /// Whether every promise was kept.
+    /// Whether every promise was kept by what was played.
     pub fn is_good(&self) -> bool {
         self.0.iter().all(|line| line.lost + line.doubled + line.broken == 0)
     }
@@ -85,7 +95,11 @@ impl fmt::Display for Table {
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|")?;
         for line in &self.0 {
-            let Line { kind, rounds, tally, lost, doubled, broken } = line;
+            let Line { kind, missing, rounds, tally, lost, doubled, broken } = line;
+            if let Some(missing) = missing {
+                writeln!(f, "| `{}` | {} | not played: {missing} | | | | | |", kind.name, kind.fault)?;
+                continue;
+            }
             let Tally { faults, confirmed } = tally;
             writeln!(
                 f,
@@ -99,12 +113,16 @@ impl fmt::Display for Table {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::{Round, run};
     use super::*;
     use crate::sim::Violation;
+    use crate::{Need, Programs};
 
     #[test]
     fn what_is_broken_is_counted_by_kind_and_told() {
-        let kind = Kind { name: "kill", fault: "SIGKILL", play: |_| Ok(Tally::default()) };
+        let kind = Kind { name: "kill", fault: "SIGKILL", needs: None, play: |_| Ok(Tally::default()) };
         let mut table = Table::of(&[kind]);
         table.add("kill", &Ok(Tally { faults: 3, confirmed: 5 }));
         assert!(table.is_good());
@@ -115,5 +133,28 @@ mod tests {
         table.add("kill", &Err(failure));
         assert!(!table.is_good());
         assert_eq!(table.to_string().lines().last().unwrap(), "| `kill` | SIGKILL | 2 | 4 | 6 | 1 | 1 | 1 |");
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_said_and_where_it_is_required_it_is_broken() {
+        let play = |_: &Round| -> Result<Tally, Failure> { panic!("it is not played") };
+        let missing = || Some("no strace".to_owned());
+        let needs = |required| Some(Need { required, missing });
+        let free = Kind { name: "points", fault: "death", needs: needs("SEINHUIS_NOBODY_SETS_THIS"), play };
+        let programs = Programs("/nowhere".into());
+        let mut said = Vec::new();
+        let table =
+            run(&programs, &[free], 1, Duration::ZERO, &mut |line| said.push(line.to_owned())).unwrap();
+        assert!(table.is_good());
+        let told = table.to_string();
+        assert_eq!(told.lines().last().unwrap(), "| `points` | death | not played: no strace | | | | | |");
+        assert_eq!(said, ["points is not played: no strace"]);
+        // A variable that is always set.
+        let required = Kind { needs: needs("PATH"), ..free };
+        let table =
+            run(&programs, &[required], 1, Duration::ZERO, &mut |line| said.push(line.to_owned())).unwrap();
+        assert!(!table.is_good());
+        assert_eq!(table.lines()[0].broken, 1);
+        assert!(said.iter().any(|line| line.contains("FAILED") && line.contains("no strace")), "{said:?}");
     }
 }

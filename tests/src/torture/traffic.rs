@@ -10,10 +10,10 @@ use seinhuis_shared::ids::Oin;
 use serde_json::{Value, json};
 
 use super::history::Push;
-use super::troupe::{Node, Troupe, setup};
+use super::troupe::{Node, Troupe};
 use crate::forge::new_id;
 use crate::samples::{self, Sample};
-use crate::sim::{Broken, Dice, Violation};
+use crate::sim::{Broken, Dice, Violation, setup};
 
 /// What honest partners send that asks no case and no release: one of them goes to three recipients at once.
 const FLOWS: [&str; 4] = ["F01", "F02", "F03", "F04"];

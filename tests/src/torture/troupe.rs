@@ -9,17 +9,14 @@ use std::time::{Duration, Instant};
 
 use seinhuis_shared::ids::Oin;
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::{answer, control};
 use serde_json::{Value, json};
 
 use crate::process::{Process, Program, Programs};
-use crate::sim::{Broken, Violation};
+use crate::sim::{Broken, Violation, setup};
 use crate::stage::{PATIENCE, Stage, text};
 
 /// Who takes part: everybody whom the traffic needs.
 const ROLES: [&str; 4] = ["gemeente", "politie", "jongerenwerk", "boa"];
-/// Small segments, so that journals are compacted while processes die.
-const SMALL: &str = "\n[store]\nsegment_mib = 1\n";
 /// How often somebody looks whether something has come true.
 const LOOK: Duration = Duration::from_millis(20);
 /// How many characters of a process's log a violation quotes.
@@ -54,11 +51,6 @@ struct Running {
     doomed: bool,
 }
 
-/// The world could not be set up.
-pub(super) fn setup(error: impl std::fmt::Display) -> Violation {
-    Violation::new(Broken::Setup, error.to_string())
-}
-
 impl Troupe {
     /// Sets a partnership up in a folder; nothing of it runs.
     ///
@@ -66,15 +58,8 @@ impl Troupe {
     /// [`Broken::Setup`].
     pub fn set(programs: Programs, dir: &Path) -> Result<Self, Violation> {
         let stage = Stage::found(programs, dir, Stage::cast(dir, &ROLES), &mut |_| ()).map_err(setup)?;
-        stage.configure(SMALL).map_err(setup)?;
-        // Segments keep the length they were made with.
-        std::fs::remove_dir_all(stage.broker_home().join("store")).map_err(setup)?;
-        for member in &stage.members {
-            let config = member.home.join("agent.toml");
-            let text = std::fs::read_to_string(&config).map_err(setup)?;
-            std::fs::write(config, text + SMALL).map_err(setup)?;
-            stage.register(member).map_err(setup)?;
-        }
+        // So that journals are compacted while processes die.
+        stage.small_segments("").map_err(setup)?;
         stage.agree().map_err(setup)?;
         let running = (0..=stage.members.len()).map(|_| None).collect();
         Ok(Self { stage, running: Mutex::new(running), fallen: Mutex::default() })
@@ -222,11 +207,10 @@ impl Troupe {
     /// # Errors
     /// Its complaint, or why it cannot be asked.
     pub fn ask(&self, node: Node, request: &Value) -> Result<Value, Complaint> {
-        let (name, socket) = if node == 0 { ("broker", "broker.sock") } else { ("agent", "agent.sock") };
-        let socket = self.home(node).join(socket);
-        let reply: Value = control::call(&socket, request, PATIENCE)
-            .map_err(|error| error.complaint(&format!("seinhuis-{name}"), &socket))?;
-        answer::decode(reply)
+        match self.member(node) {
+            None => self.stage.ask_broker(request),
+            Some(member) => self.stage.ask_agent(member, request),
+        }
     }
 
     /// How a process says that things stand.

@@ -7,11 +7,8 @@ pub(crate) mod town;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use seinhuis_agent::{PushRequest, Target};
-use seinhuis_shared::ids::MsgId;
-use seinhuis_tests::forge::body;
+use seinhuis_shell::clock;
 use seinhuis_tests::process::Program;
-use seinhuis_tests::samples::Sample;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Process, Programs, Stage, process};
 use serde_json::Value;
@@ -40,24 +37,25 @@ impl Scene {
 
     /// As [`Self::with`], but nobody has signed anything yet.
     pub(crate) fn unsigned(roles: &[&str]) -> Self {
+        Self::founded(None, clock::now().year(), roles)
+    }
+
+    /// As [`Self::unsigned`], with a broker whose first log is that of a `year`, and keys made from a `seed` when there
+    /// is one.
+    pub(crate) fn founded(seed: Option<&'static str>, year: u64, roles: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap();
         let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
         let members = Stage::cast(dir.path(), roles);
-        let stage = Stage::found(programs, dir.path(), members, &mut |_| ())
+        let stage = Stage::found_with(seed, year, programs, dir.path(), members, &mut |_| ())
             .unwrap_or_else(|error| panic!("{error}"));
         Self { stage, _dir: dir }
     }
 
     /// As [`Self::with`], with a broker whose log is that of the year before this one: a year passes in the test.
     pub(crate) fn last_year(roles: &[&str]) -> Self {
-        let dir = tempfile::Builder::new().prefix("seinhuis-").tempdir().unwrap();
-        let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
-        let members = Stage::cast(dir.path(), roles);
-        let year = seinhuis_shell::clock::now().year() - 1;
-        let stage = Stage::found_in(year, programs, dir.path(), members, &mut |_| ())
-            .unwrap_or_else(|error| panic!("{error}"));
-        stage.agree().unwrap_or_else(|error| panic!("{error}"));
-        Self { stage, _dir: dir }
+        let scene = Self::founded(None, clock::now().year() - 1, roles);
+        scene.stage.agree().unwrap_or_else(|error| panic!("{error}"));
+        scene
     }
 
     pub(crate) fn broker(&self) -> Process {
@@ -100,26 +98,6 @@ pub(crate) fn put_back(stage: &Stage, copied: &Path) {
     for part in ["store", "log"] {
         fs::remove_dir_all(home.join(part)).unwrap();
         copy(&copied.join(part), &home.join(part));
-    }
-}
-
-/// A sample as it is pushed.
-pub(crate) fn request(sample: &Sample, msg_id: MsgId) -> PushRequest {
-    PushRequest {
-        msg_id,
-        flow: sample.flow.clone(),
-        to: sample.to.iter().map(|role| Target::Role(role.parse().unwrap())).collect(),
-        step: sample.value["step"].as_str().map(|step| step.parse().unwrap()),
-        case: None,
-        message_type: Some(sample.message_type.clone()),
-        basis: sample.value["basis"].as_str().map(str::to_owned),
-        covenant: None,
-        ttl: None,
-        in_reply_to: None,
-        trace: None,
-        source: None,
-        handling: None,
-        body: body(sample),
     }
 }
 

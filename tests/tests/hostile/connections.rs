@@ -38,7 +38,8 @@ pub(crate) fn the_brokers_own_certificate_opens_no_session(over: Over) {
     let home = town.stage.broker_home();
     let grant = Grant::load(&home.join("grant.json")).unwrap();
     let identity = grant.identity(&keys::load_tls(&home.join("keys/tls.key")).unwrap()).unwrap();
-    let dialled = town.runtime.block_on(raw::connect_as(over, &identity, &grant.trust().unwrap(), &card(&town)));
+    let dialled =
+        town.runtime.block_on(raw::connect_as(over, &identity, &grant.trust().unwrap(), &card(&town)));
     stays_outside(&town, dialled, size);
 }
 
@@ -79,7 +80,7 @@ pub(crate) fn a_partner_whose_access_is_revoked_is_204_at_once_until_it_is_added
     let (member, oin) = (town.member("boa"), town.member("boa").oin.clone());
     let mut live = town.open("boa");
     let packet = town.forge("boa").packet(&sample("F03"), &town.to("gemeente"), |_| ()).unwrap();
-    town.stage.broker(&["partner", "revoke", &oin]).unwrap();
+    town.stage.revoke(member).unwrap();
     let ended = town.runtime.block_on(live.closed());
     assert_eq!(ended.refusal(), Some(Refusal::PartnerRevoked), "{ended:?}");
     let late = town.runtime.block_on(live.verdict(&packet)).err().unwrap();
@@ -148,7 +149,8 @@ pub(crate) fn a_hello_that_never_comes_is_not_waited_for(over: Over) {
     let (silent, slow, runtime) = {
         let town = town_over(over);
         let card = card(&town);
-        let connect = || town.runtime.block_on(raw::connect(over, &town.member("politie").home, &card)).unwrap();
+        let connect =
+            || town.runtime.block_on(raw::connect(over, &town.member("politie").home, &card)).unwrap();
         (connect(), connect(), town.runtime.handle().clone())
     };
     // The town is free for others while these two wait.
@@ -203,4 +205,3 @@ pub(crate) fn a_fifth_session_of_one_organisation_is_207_and_the_four_go_on(over
     }
     town.runtime.block_on(town.open("jongerenwerk").close());
 }
-

@@ -4,6 +4,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod connections;
+mod streams;
+mod words;
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -31,7 +34,7 @@ use seinhuis_tests::{Raw, process};
 type Dialled = Result<Line, RawError>;
 
 fn card(town: &Town) -> BrokerCard {
-    BrokerCard::load(&town.stage.broker_home().join("broker.json")).unwrap()
+    town.stage.card().unwrap()
 }
 
 /// Says hello on what may look like a connection; what it ends with.
@@ -65,8 +68,6 @@ fn turned_away(town: &Town, error: &RawError, oin: &str, refusal: Refusal) {
 /// Each of these over QUIC and over TCP.
 macro_rules! over_both {
     ($module:ident: $($name:ident),*) => {
-        mod $module;
-
         $(mod $name {
             use super::*;
 

@@ -104,4 +104,3 @@ fn garbage_on_the_socket_is_nobodys_business() {
     town.still_works();
     assert!(town.stands());
 }
-

@@ -172,4 +172,3 @@ pub(crate) fn consistency_is_proved_for_rising_sizes_of_this_log_only(over: Over
     verify_consistency(old.size(), new.size(), &proofs[0], old.root(), new.root()).unwrap();
     town.receives(&mut town.open("gemeente"), "gemeente", &packet);
 }
-
