@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use seinhuis_tests::sim::{self, Scenario, Summary, Violation};
 
-/// Plays histories, each from the next seed; stops at the first that breaks a promise and prints it as a scenario.
+/// Plays histories, each from the next seed, and prints those that break a promise as scenarios.
 #[derive(Debug, Parser)]
 struct Args {
     /// Histories to play
@@ -28,6 +28,9 @@ struct Args {
     /// Only histories with this in them
     #[arg(long)]
     only: Option<String>,
+    /// Histories that break a promise before it stops
+    #[arg(long, default_value_t = 1)]
+    failures: usize,
 }
 
 /// What all histories came to.
@@ -35,7 +38,7 @@ struct Args {
 struct Sum {
     counts: BTreeMap<&'static str, u64>,
     happened: BTreeMap<&'static str, u64>,
-    failed: Option<(Scenario, Violation)>,
+    failed: Vec<(Scenario, Violation)>,
 }
 
 impl Sum {
@@ -68,8 +71,8 @@ impl Sum {
     }
 }
 
-/// Plays what there is, on so many threads, until one breaks a promise.
-fn play(jobs: usize, next: impl Fn() -> Option<Scenario> + Sync) -> Sum {
+/// Plays what there is, on so many threads, until so many broke a promise.
+fn play(jobs: usize, failures: usize, next: impl Fn() -> Option<Scenario> + Sync) -> Sum {
     let sum = Mutex::new(Sum::default());
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -83,8 +86,9 @@ fn play(jobs: usize, next: impl Fn() -> Option<Scenario> + Sync) -> Sum {
                     match played {
                         Ok(summary) => sum.played(summary),
                         Err(violation) => {
-                            stop.store(true, Ordering::Relaxed);
-                            sum.failed.get_or_insert((scenario, violation));
+                            eprintln!("{violation}\n  {scenario}");
+                            sum.failed.push((scenario, violation));
+                            stop.fetch_or(sum.failed.len() >= failures, Ordering::Relaxed);
                         }
                     }
                 }
@@ -110,18 +114,18 @@ fn main() -> ExitCode {
             }
         },
     };
-    let sum = play(args.jobs, next);
+    let sum = play(args.jobs, args.failures, next);
     println!("| what | how many |\n|---|---:|");
     for (name, count) in sum.counts.iter().chain(&sum.happened) {
         println!("| {name} | {count} |");
     }
     eprintln!("{:.1} s", began.elapsed().as_secs_f64());
-    let Some((scenario, violation)) = sum.failed else { return ExitCode::SUCCESS };
-    eprintln!("{violation}\n  {scenario}");
-    let smallest = sim::shrink(&scenario, violation.broken);
-    eprintln!("  smaller: {smallest}");
-    if let Err(again) = sim::run(&smallest) {
-        eprintln!("  {again}");
+    for (scenario, violation) in &sum.failed {
+        let smallest = sim::shrink(scenario, violation.broken);
+        eprintln!("smaller: {smallest}");
+        if let Err(again) = sim::run(&smallest) {
+            eprintln!("  {again}");
+        }
     }
-    ExitCode::FAILURE
+    if sum.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
