@@ -22,6 +22,9 @@ use crate::{Member, Process};
 const ROLES: [&str; 3] = ["gemeente", "politie", "jongerenwerk"];
 /// Who sends what.
 pub(super) const SENDERS: [(&str, &str); 2] = [("politie", "F02"), ("jongerenwerk", "F01")];
+/// Characters of a message's free text, three bytes each: about as long as its schema allows, so that a hundred messages
+/// fill a segment.
+const LONG: usize = 1_900;
 /// Who receives.
 pub(super) const RECIPIENT: &str = "gemeente";
 
@@ -66,7 +69,9 @@ impl Town {
         let all = samples::all().map_err(setup)?;
         let sends = |flow: &str| {
             let sample = all.iter().find(|sample| sample.flow == flow).cloned();
-            sample.ok_or_else(|| setup(format!("no sample of {flow}")))
+            let mut sample = sample.ok_or_else(|| setup(format!("no sample of {flow}")))?;
+            sample.value["body"]["toelichting"] = Value::from("€".repeat(LONG));
+            Ok::<_, Violation>(sample)
         };
         let senders = SENDERS.map(|(role, flow)| Ok((role, sends(flow)?)));
         let senders = senders.into_iter().collect::<Result<_, Violation>>()?;
