@@ -10,6 +10,7 @@ pub mod gate;
 pub mod impair;
 pub mod load;
 pub mod netns;
+pub mod ports;
 pub mod power;
 pub mod process;
 pub mod raw;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use seinhuis_shared::signing::sha256;
 use seinhuis_shell::{clock, keys};
 use serde_json::Value;
 
+use crate::ports;
 use crate::process::{Process, Program, Programs, Ran, until};
 use crate::samples::covenants;
 
@@ -199,7 +199,7 @@ impl Stage {
         members: Vec<Member>,
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StageError> {
-        let (address, dir) = (free_address()?, dir.to_path_buf());
+        let (address, dir) = (ports::free()?.to_string(), dir.to_path_buf());
         let stage = Self { dir, programs, members, address, watched: true, more: String::new(), seed };
         tell("certificate authority");
         stage.certs(&["init", "--name", "Partnerschap Voorbeeldstad"])?;
@@ -257,7 +257,7 @@ impl Stage {
     /// # Errors
     /// When a command fails.
     pub fn fall_back(&self, more: &str) -> Result<(), StageError> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = ports::free()?;
         self.configure(&format!("\n[transport]\nfallback = \"{address}\"\n{more}\n"))?;
         self.broker(&["card"])?;
         for member in &self.members {
@@ -629,8 +629,4 @@ fn forget_socket(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-fn free_address() -> io::Result<String> {
-    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }

@@ -134,7 +134,7 @@ impl Packets {
     fn next(&self, number: usize) -> (Bytes, bool) {
         let of = |some: &[Bytes]| some.get(number / 3 % WRONG).map(Arc::clone).unwrap_or_default();
         // What is popped is brought: a right packet that were passed over would be gone from those at hand.
-        let right = if number % 3 == 0 { self.right().pop_front() } else { None };
+        let right = if number.is_multiple_of(3) { self.right().pop_front() } else { None };
         match (right, number % 3) {
             (Some(right), _) => (right, true),
             (None, 1) => (of(&self.refused), false),

@@ -2,13 +2,10 @@
 //! as it is and name what is wrong once somebody changed it.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::town::{Town, town};
 use rustix::process::{Pid, Signal, kill_process};
 use seinhuis_shared::entry::Kind;
 use seinhuis_tests::process::{self, Program};
@@ -16,6 +13,10 @@ use seinhuis_tests::stage::PATIENCE;
 use seinhuis_tests::{Programs, Stage};
 use seinhuis_verify::{Code, Key, Proves, Verdict};
 use serde_json::Value;
+
+use crate::common::town::{Square, Town};
+
+static TOWN: Square = Square::new();
 
 const PURPOSE: &str = "Vierjaarlijkse controle";
 
@@ -67,7 +68,7 @@ fn tampered(bundle: &Path, name: &str, member: &str, edit: impl FnMut(String) ->
 
 #[test]
 fn an_export_proves_itself_and_a_changed_one_does_not() {
-    let town = town();
+    let town = TOWN.town();
     town.still_works();
     let bad = town.edited(|context| context.flow = "F99".into());
     town.refuses(&bad, seinhuis_shared::refusal::Refusal::UnknownFlow);
@@ -122,7 +123,7 @@ fn an_export_proves_itself_and_a_changed_one_does_not() {
 
 #[test]
 fn a_question_that_makes_no_sense_is_refused_and_nothing_is_written_or_logged() {
-    let town = town();
+    let town = TOWN.town();
     let dir = tempfile::tempdir().unwrap();
     let size = town.log_size();
     let out = dir.path().join("no.zip").to_string_lossy().into_owned();

@@ -3,14 +3,12 @@
 //! part is the sender's and the recipient's.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-#[path = "../kits/law.rs"]
+#[path = "../../kits/law.rs"]
 #[allow(dead_code, reason = "what only a sender or a recipient can see")]
 mod rules;
 
 use std::collections::BTreeMap;
 
-use common::town::{Town, town};
 use rules::{At, Right, SERVICE, Wrong, forbidden};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::{Role, Step};
@@ -20,6 +18,10 @@ use seinhuis_shared::prekey::PrekeyPublic;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::samples::{self, Sample};
 use seinhuis_tests::{Forge, Raw};
+
+use crate::common::town::{Square, Town};
+
+static TOWN: Square = Square::new();
 
 /// The town's broker, a connection for every role, and a case in every state.
 struct Court<'a> {
@@ -84,7 +86,7 @@ fn case(town: &Town, at: At) -> CaseId {
 
 #[test]
 fn the_broker_refuses_what_is_forbidden() {
-    let town = town();
+    let town = TOWN.town();
     let waiting = town.waiting();
     let mut court = Court::of(&town);
     let covenant = town.forge("gemeente").covenant;
@@ -106,7 +108,7 @@ fn the_broker_refuses_what_is_forbidden() {
 
 #[test]
 fn the_broker_lets_through_what_is_right_and_messages_about_messages_of_a_closed_case() {
-    let town = town();
+    let town = TOWN.town();
     let mut court = Court::of(&town);
     for mut right in Right::all() {
         let service = SERVICE.contains(&right.flow.as_str());

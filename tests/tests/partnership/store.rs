@@ -2,17 +2,16 @@
 //! What the index had comes back from the journal; what the journal had and lost is told, and nothing is served.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use common::{Scene, copy, inbox_of, outbox_of, push, run_to_its_end, town::sample, wait_for_inbox};
 use seinhuis_tests::process::{self, Program, Ran};
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Stage};
 use serde_json::Value;
+
+use crate::common::{Scene, copy, inbox_of, outbox_of, push, run_to_its_end, town::sample, wait_for_inbox};
 
 const THREE: [&str; 3] = ["gemeente", "politie", "jongerenwerk"];
 

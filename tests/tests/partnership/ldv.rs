@@ -2,20 +2,18 @@
 //! each span. What is asserted is what it printed, never what an agent says it sent.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{Scene, wait_for_inbox};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::samples;
 use seinhuis_tests::stage::{FOUR, PATIENCE, text};
-use seinhuis_tests::{Member, Stage, process};
+use seinhuis_tests::{Member, Stage, ports, process};
 use serde_json::Value;
+
+use crate::common::{Scene, wait_for_inbox};
 
 /// A collector that runs until this goes.
 struct Collector(Child);
@@ -28,13 +26,8 @@ impl Drop for Collector {
     }
 }
 
-/// A port that is free now.
-fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn collector(program: &Path, port: u16, out: &Path) -> Collector {
-    let [http, grpc] = [port, self::port()].map(|port| format!("127.0.0.1:{port}"));
+    let [http, grpc] = [port, ports::free().unwrap().port()].map(|port| format!("127.0.0.1:{port}"));
     let child = Command::new(program)
         .args(["start", "--otlp-http-endpoint", &http, "--otlp-grpc-endpoint", &grpc])
         .args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"])
@@ -121,7 +114,7 @@ fn a_real_collector_gets_a_span_for_each_person_from_both_sides_and_nothing_else
     let scene = Scene::with(&["gemeente", "politie"]);
     let stage = &scene.stage;
     let (town, police) = (stage.member("gemeente"), stage.member("politie"));
-    let (port, printed) = (port(), stage.dir.join("collector.txt"));
+    let (port, printed) = (ports::free().unwrap().port(), stage.dir.join("collector.txt"));
     configure(police, port, "/v1/traces", "encoding = \"protobuf\"\nqueue = 1");
     configure(town, port, "/v1/nowhere", "encoding = \"json\"");
     let _broker = scene.broker();

@@ -2,9 +2,6 @@
 //! refusal, an entry in the log, and reaches nobody.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
-use common::town::{Town, sample, town};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::cbor;
 use seinhuis_shared::covenant::Step;
@@ -19,9 +16,13 @@ use seinhuis_shared::wire::{self, FetchCase, Message as _};
 use seinhuis_shell::{clock, keys};
 use seinhuis_tests::forge::{Lock, Parts, ago};
 
+use crate::common::town::{Square, Town, sample};
+
+static TOWN: Square = Square::new();
+
 /// The police sign this change of a right packet, and the broker refuses it.
 fn refused(refusal: Refusal, edit: impl FnOnce(&mut Context)) {
-    let town = town();
+    let town = TOWN.town();
     town.refuses(&town.edited(edit), refusal);
 }
 
@@ -36,7 +37,7 @@ fn spoiled(town: &Town, edit: impl FnOnce(&mut Parts)) -> Vec<u8> {
 
 #[test]
 fn a_packet_over_the_bound_is_101() {
-    let town = town();
+    let town = TOWN.town();
     let packet = vec![0; PACKET_MAX + 1];
     let receipt = town.refuses(&packet, Refusal::TooLarge);
     assert_eq!(receipt.entries[0].1.msg_id, None, "nothing in it is believed");
@@ -44,7 +45,7 @@ fn a_packet_over_the_bound_is_101() {
 
 #[test]
 fn a_body_over_the_bound_of_its_flow_is_101() {
-    let town = town();
+    let town = TOWN.town();
     let forge = town.forge("politie");
     let context = forge.context(&sample("F02"), &town.to("gemeente")).unwrap();
     let packet = forge.seal(context, &[&town.lock.public], &vec![b' '; BODY_MAX / 4]).unwrap();
@@ -53,7 +54,7 @@ fn a_body_over_the_bound_of_its_flow_is_101() {
 
 #[test]
 fn a_truncated_packet_is_102() {
-    let town = town();
+    let town = TOWN.town();
     let packet = town.packet();
     let mut raw = town.open("politie");
     for length in [0, 1, 40, packet.len() / 2, packet.len() - 1] {
@@ -65,7 +66,7 @@ fn a_truncated_packet_is_102() {
 
 #[test]
 fn a_packet_in_another_encoding_is_103() {
-    let town = town();
+    let town = TOWN.town();
     let packet = town.packet();
     let longer_version = [&packet[..1], &[0x18, 1], &packet[2..]].concat();
     let trailing_byte = [&packet[..], &[0]].concat();
@@ -77,14 +78,14 @@ fn a_packet_in_another_encoding_is_103() {
 
 #[test]
 fn a_packet_of_another_version_is_104() {
-    let town = town();
+    let town = TOWN.town();
     town.refuses(&spoiled(&town, |parts| parts.version = 2), Refusal::UnknownVersion);
     town.refuses(&town.edited(|context| context.version = 2), Refusal::UnknownVersion);
 }
 
 #[test]
 fn a_recipient_named_twice_is_105() {
-    let town = town();
+    let town = TOWN.town();
     let to = town.to("gemeente")[0];
     let packet = town.forge("politie").packet(&sample("F02"), &[to, to], |_| ()).unwrap();
     town.refuses(&packet, Refusal::RecipientCount);
@@ -92,7 +93,7 @@ fn a_recipient_named_twice_is_105() {
 
 #[test]
 fn data_about_a_person_to_two_recipients_is_105() {
-    let town = town();
+    let town = TOWN.town();
     let to = [town.to("gemeente")[0], town.to("om")[0]];
     let packet = town.forge("politie").packet(&sample("F11"), &to, |_| ());
     // F11 reaches the municipality alone; F12 the prosecution alone: no flow takes both.
@@ -105,7 +106,7 @@ fn data_about_a_person_to_two_recipients_is_105() {
 
 #[test]
 fn a_hidden_recipient_is_106() {
-    let town = town();
+    let town = TOWN.town();
     let forge = town.forge("politie");
     let spy = Lock::make().unwrap();
     let other =
@@ -119,7 +120,7 @@ fn a_hidden_recipient_is_106() {
 
 #[test]
 fn a_declared_recipient_without_a_key_is_106() {
-    let town = town();
+    let town = TOWN.town();
     let mut parts = Parts::of(&town.packet()).unwrap();
     parts.reseal(&town.forge("politie").key, |sealed| sealed.wraps.clear()).unwrap();
     town.refuses(&parts.packet(), Refusal::HiddenRecipient);
@@ -127,7 +128,7 @@ fn a_declared_recipient_without_a_key_is_106() {
 
 #[test]
 fn the_sealed_part_of_another_packet_is_107() {
-    let town = town();
+    let town = TOWN.town();
     let other = Parts::of(&town.packet()).unwrap().sealed;
     town.refuses(&spoiled(&town, |parts| parts.sealed = other), Refusal::SealMismatch);
 }
@@ -136,7 +137,7 @@ fn the_sealed_part_of_another_packet_is_107() {
 
 #[test]
 fn a_packet_on_anothers_connection_is_202() {
-    let town = town();
+    let town = TOWN.town();
     let packet = town.packet();
     let mut thief = town.open("jongerenwerk");
     let receipt = town.refuses_on(&mut thief, "jongerenwerk", &packet, Refusal::SenderNotConnection);
@@ -148,7 +149,7 @@ fn a_packet_on_anothers_connection_is_202() {
 
 #[test]
 fn a_packet_signed_with_anothers_key_is_203() {
-    let town = town();
+    let town = TOWN.town();
     let mut forge = town.forge("politie");
     forge.key = town.forge("jongerenwerk").key;
     let packet = forge.packet(&sample("F02"), &town.to("gemeente"), |_| ()).unwrap();
@@ -157,14 +158,14 @@ fn a_packet_signed_with_anothers_key_is_203() {
 
 #[test]
 fn a_signer_other_than_the_key_that_signed_is_203() {
-    let town = town();
+    let town = TOWN.town();
     let other = town.forge("jongerenwerk").key.public().thumbprint();
     town.refuses(&town.edited(|context| context.signer = other), Refusal::UnknownKey);
 }
 
 #[test]
 fn a_bad_signature_is_205_and_nothing_in_the_packet_is_believed() {
-    let town = town();
+    let town = TOWN.town();
     let packet = spoiled(&town, |parts| *parts.statement.last_mut().unwrap() ^= 1);
     let receipt = town.refuses(&packet, Refusal::BadSignature);
     let entry = &receipt.entries[0].1;
@@ -173,7 +174,7 @@ fn a_bad_signature_is_205_and_nothing_in_the_packet_is_believed() {
 
 #[test]
 fn a_recipient_the_broker_does_not_know_is_208() {
-    let town = town();
+    let town = TOWN.town();
     let stranger = "00000099000000009000";
     // A published test key (docs/protocol.md); nobody signs with it here.
     let key = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
@@ -192,7 +193,7 @@ fn a_recipient_the_broker_does_not_know_is_208() {
 
 #[test]
 fn a_recipient_whose_access_was_revoked_is_209() {
-    let town = town();
+    let town = TOWN.town();
     town.stage.broker(&["partner", "revoke", &town.member("zvh").oin]).unwrap();
     let packet = town.forge("gemeente").packet(&sample("F07"), &town.to("zvh"), |_| ()).unwrap();
     let mut raw = town.open("gemeente");
@@ -218,7 +219,7 @@ fn a_packet_of_an_agent_whose_clock_is_an_hour_ahead_is_302() {
 
 #[test]
 fn a_packet_of_an_agent_whose_clock_is_an_hour_behind_still_passes() {
-    let town = town();
+    let town = TOWN.town();
     let packet = town.edited(|context| {
         context.issued = ago(Span::hours(1));
         context.expires = context.issued.plus(Span::days(1));
@@ -237,7 +238,7 @@ fn a_validity_that_is_too_long_or_none_is_303() {
 
 #[test]
 fn the_same_bytes_again_get_the_same_answer_and_are_delivered_once() {
-    let town = town();
+    let town = TOWN.town();
     let packet = town.packet();
     let (mut police, mut municipality) = (town.open("politie"), town.open("gemeente"));
     let (first, _) = town.accepts_on(&mut police, &packet);
@@ -258,7 +259,7 @@ fn the_same_bytes_again_get_the_same_answer_and_are_delivered_once() {
 
 #[test]
 fn a_refused_packet_again_gets_the_same_refusal() {
-    let town = town();
+    let town = TOWN.town();
     let packet = town.edited(|context| context.flow = "F99".into());
     let mut raw = town.open("politie");
     let first = town.refuses_on(&mut raw, "politie", &packet, Refusal::UnknownFlow);
@@ -269,7 +270,7 @@ fn a_refused_packet_again_gets_the_same_refusal() {
 
 #[test]
 fn a_delivered_packet_replayed_by_another_is_202() {
-    let town = town();
+    let town = TOWN.town();
     let packet = town.packet();
     town.accepts_on(&mut town.open("politie"), &packet);
     town.receives(&mut town.open("gemeente"), "gemeente", &packet);
@@ -279,7 +280,7 @@ fn a_delivered_packet_replayed_by_another_is_202() {
 
 #[test]
 fn the_same_id_with_other_bytes_is_305_and_changes_nothing_for_the_first() {
-    let town = town();
+    let town = TOWN.town();
     let packet = town.packet();
     let msg_id = Packet::parse(&packet).unwrap().context().msg_id;
     let mut police = town.open("politie");
@@ -301,7 +302,7 @@ fn an_unknown_covenant_is_401() {
 
 #[test]
 fn a_covenant_that_has_ended_is_402() {
-    let town = town();
+    let town = TOWN.town();
     let mut forge = town.forge("politie");
     forge.covenant = town.covenant("ended.toml", |text| {
         text.replace("valid_from = \"2026-01-01\"", "valid_from = \"2024-01-01\"")
@@ -314,7 +315,7 @@ fn a_covenant_that_has_ended_is_402() {
 
 #[test]
 fn a_recipient_outside_the_covenant_is_403() {
-    let town = town();
+    let town = TOWN.town();
     let to = [("00000099000000004321".parse().unwrap(), &town.lock.public)];
     let packet = town.forge("politie").packet(&sample("F02"), &to, |_| ()).unwrap();
     town.refuses(&packet, Refusal::NotAParty);
@@ -332,7 +333,7 @@ fn a_flow_of_another_role_is_405() {
 
 #[test]
 fn a_recipient_of_another_role_is_406() {
-    let town = town();
+    let town = TOWN.town();
     let packet = town.forge("politie").packet(&sample("F02"), &town.to("om"), |_| ()).unwrap();
     town.refuses(&packet, Refusal::RecipientRole);
 }
@@ -368,7 +369,7 @@ fn another_purpose_or_basis_is_412() {
 
 #[test]
 fn a_disclosure_that_no_decision_covers_is_415() {
-    let town = town();
+    let town = TOWN.town();
     let mut forge = town.forge("gemeente");
     forge.covenant = town.covenant("no-decision.toml", |text| {
         let (head, decision) = text.split_once("[[decisions]]").unwrap();
@@ -382,7 +383,7 @@ fn a_disclosure_that_no_decision_covers_is_415() {
 
 #[test]
 fn a_missing_case_is_416() {
-    let town = town();
+    let town = TOWN.town();
     let edit = |context: &mut Context| context.case = None;
     let packet = town.forge("politie").packet(&sample("F09"), &town.to("gemeente"), edit).unwrap();
     town.refuses(&packet, Refusal::CaseRequired);
@@ -398,13 +399,13 @@ fn names(town: &Town, case: CaseId) -> Vec<u8> {
 
 #[test]
 fn a_case_nobody_began_is_418() {
-    let town = town();
+    let town = TOWN.town();
     town.refuses(&names(&town, CaseId(keys::random())), Refusal::UnknownCase);
 }
 
 #[test]
 fn a_case_in_another_step_is_407_and_in_its_own_it_passes() {
-    let town = town();
+    let town = TOWN.town();
     let (case, mut chain) = town.case(Step::S2A);
     town.refuses(&names(&town, case), Refusal::WrongStep);
     town.decides("gemeente", case, &mut chain, Act::Step(Step::S2B)).unwrap();
@@ -415,7 +416,7 @@ fn a_case_in_another_step_is_407_and_in_its_own_it_passes() {
 
 #[test]
 fn a_closed_case_is_419() {
-    let town = town();
+    let town = TOWN.town();
     let (case, mut chain) = town.case(Step::S2B);
     town.decides("gemeente", case, &mut chain, Act::Close).unwrap();
     town.refuses(&names(&town, case), Refusal::CaseClosed);
@@ -425,7 +426,7 @@ fn a_closed_case_is_419() {
 
 #[test]
 fn a_decision_that_follows_on_another_than_the_last_is_420() {
-    let town = town();
+    let town = TOWN.town();
     let (case, mut chain) = town.case(Step::S2B);
     chain.pop();
     assert_eq!(town.decides("gemeente", case, &mut chain, Act::Close), Err(Refusal::CaseMoved));
@@ -433,7 +434,7 @@ fn a_decision_that_follows_on_another_than_the_last_is_420() {
 
 #[test]
 fn a_decision_of_who_does_not_coordinate_is_421_and_of_another_202() {
-    let town = town();
+    let town = TOWN.town();
     let (case, mut chain) = town.case(Step::S1);
     let on = || Act::Step(Step::S2A);
     assert_eq!(town.decides("politie", case, &mut chain, on()), Err(Refusal::NotTheMover));
@@ -444,7 +445,7 @@ fn a_decision_of_who_does_not_coordinate_is_421_and_of_another_202() {
 
 #[test]
 fn a_flow_whose_condition_is_not_stated_is_422() {
-    let town = town();
+    let town = TOWN.town();
     let (case, mut chain) = town.case(Step::S2B);
     let packet = || {
         let edit = |context: &mut Context| context.case = Some(case);
@@ -460,7 +461,7 @@ fn a_flow_whose_condition_is_not_stated_is_422() {
 
 #[test]
 fn a_step_that_does_not_come_next_is_423() {
-    let town = town();
+    let town = TOWN.town();
     let (case, mut chain) = town.case(Step::S1);
     let skips = town.decides("gemeente", case, &mut chain, Act::Step(Step::S3));
     assert_eq!(skips, Err(Refusal::BadTransition));
@@ -468,7 +469,7 @@ fn a_step_that_does_not_come_next_is_423() {
 
 #[test]
 fn what_was_decided_is_for_parties_alone() {
-    let town = town();
+    let town = TOWN.town();
     let (case, chain) = town.case(Step::S2A);
     let fetch = |case| cbor::encode(&FetchCase { case });
     let known = town.asks("om", Kind::FetchCase, &fetch(case), Kind::Case).unwrap();
@@ -482,7 +483,7 @@ fn what_was_decided_is_for_parties_alone() {
 
 #[test]
 fn refused_packets_do_not_hold_up_right_ones_on_the_same_lane() {
-    let town = town();
+    let town = TOWN.town();
     let (good, bad) = (town.packet(), spoiled(&town, |parts| *parts.statement.last_mut().unwrap() ^= 1));
     let mut raw = town.open("politie");
     town.runtime.block_on(async {

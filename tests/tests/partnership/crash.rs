@@ -1,12 +1,9 @@
 //! Processes that die in the middle of their work: whatever was accepted arrives, once, and is proved.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use common::{Scene, inbox_of, request, town::sample};
 use seinhuis_agent::{Agent, AgentHandle, AgentOptions, Stage as Fate};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::frame::Kind as Frame;
@@ -21,6 +18,8 @@ use seinhuis_tests::raw::RawError;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Process, Raw, Stage};
 use tokio::runtime::Runtime;
+
+use crate::common::{self, Scene, inbox_of, request, town::sample};
 
 fn start(member: &Member, connect: bool) -> AgentHandle {
     Agent::start(&AgentOptions { home: member.home.clone(), connect }).unwrap()

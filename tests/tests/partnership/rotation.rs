@@ -1,11 +1,8 @@
 //! A signing key that hands over, with real processes: packets under way, agents that die, thieves.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{Scene, inbox_of, wait_for_inbox};
 use seinhuis_shared::covenant::agreement::{Vote, Word};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::frame;
@@ -20,6 +17,8 @@ use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Forge, Member, Process, Raw, Stage, process};
 use serde_json::Value;
 use tokio::runtime::Runtime;
+
+use crate::common::{Scene, inbox_of, wait_for_inbox};
 
 /// Who signals and who asks the others, in the first step and without a case.
 const CAST: [&str; 4] = ["gemeente", "politie", "jongerenwerk", "boa"];

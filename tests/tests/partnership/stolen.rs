@@ -2,9 +2,6 @@
 //! followed, and that its organisation comes back without losing anything.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
-use common::{Scene, copy, inbox_of, push, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::frame;
 use seinhuis_shared::refusal::Refusal;
@@ -17,6 +14,8 @@ use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Forge, Raw, Stage, process, samples};
 use serde_json::Value;
 use tokio::runtime::Runtime;
+
+use crate::common::{Scene, copy, inbox_of, push, wait_for_inbox};
 
 const CAST: [&str; 4] = ["gemeente", "politie", "jongerenwerk", "boa"];
 

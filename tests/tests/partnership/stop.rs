@@ -1,11 +1,8 @@
 //! Processes that are asked to stop: who was heard gets an answer, nobody new comes in, and nothing stays in doubt.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::{Scene, outbox_of, request, town::sample};
 use seinhuis_agent::{Agent, AgentOptions};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::frame::{self, Kind as Frame};
@@ -16,6 +13,8 @@ use seinhuis_tests::forge::{Forge, Lock, new_id};
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Raw, Stage};
 use tokio::runtime::{Builder, Runtime};
+
+use crate::common::{self, Scene, outbox_of, request, town::sample};
 
 const ROLES: [&str; 2] = ["gemeente", "politie"];
 

@@ -1,9 +1,6 @@
 //! Quotas with real processes: agents that bring too much wait by themselves, and lose nothing.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
-use common::{Scene, request, town::sample, wait_for_inbox};
 use seinhuis_agent::{Agent, AgentOptions, Stage as Fate};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::refusal::Refusal;
@@ -12,6 +9,8 @@ use seinhuis_tests::forge::new_id;
 use seinhuis_tests::raw::Answer;
 use serde_json::Value;
 use tokio::runtime::Runtime;
+
+use crate::common::{Scene, request, town::sample, wait_for_inbox};
 
 const ROLES: [&str; 2] = ["jongerenwerk", "gemeente"];
 

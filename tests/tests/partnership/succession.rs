@@ -2,11 +2,8 @@
 //! operator begins by hand.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::fs::File;
 
-use common::{Scene, copy, put_back, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::receipt::file::{ReceiptFile, Step};
 use seinhuis_shared::tlog::note::Note;
@@ -17,6 +14,8 @@ use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Stage, process};
 use seinhuis_verify::{Key, Proves, Verdict};
 use serde_json::Value;
+
+use crate::common::{Scene, copy, put_back, wait_for_inbox};
 
 const CAST: [&str; 4] = ["gemeente", "politie", "jongerenwerk", "boa"];
 

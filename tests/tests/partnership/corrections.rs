@@ -1,16 +1,15 @@
 //! A correction with real processes: everybody who got the message is told, and followed until it confirms.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::path::Path;
 
-use common::{Scene, inbox_of, wait_for_inbox};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::samples;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Stage, process};
 use serde_json::Value;
+
+use crate::common::{Scene, inbox_of, wait_for_inbox};
 
 const THREE: [&str; 3] = ["gemeente", "politie", "jongerenwerk"];
 

@@ -1,11 +1,8 @@
 //! Certificates that are renewed while packets pass, and again when no service is there.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::path::Path;
 
-use common::{Scene, push, wait_for_inbox};
 use seinhuis_certs::authority::Authority;
 use seinhuis_certs::request::Proved;
 use seinhuis_shared::enrol::{NodeKind, fingerprint};
@@ -17,8 +14,10 @@ use seinhuis_shell::renewal::hosts;
 use seinhuis_shell::{clock, keys};
 use seinhuis_tests::process::Program;
 use seinhuis_tests::stage::{PATIENCE, text};
-use seinhuis_tests::{Stage, process};
+use seinhuis_tests::{Stage, ports, process};
 use serde_json::Value;
+
+use crate::common::{Scene, push, wait_for_inbox};
 
 const CAST: [&str; 4] = ["gemeente", "politie", "jongerenwerk", "boa"];
 
@@ -75,7 +74,7 @@ fn every_node_goes_over_to_its_new_certificate_and_no_packet_is_lost_or_doubled(
         process.stop(PATIENCE).unwrap();
     }
     // The service is not there yet: everything goes on, and the trouble is told.
-    let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let place = ports::free().unwrap().to_string();
     settings(&stage.broker_home().join("broker.toml"), &format!("https://{place}"));
     for member in &stage.members {
         settings(&member.home.join("agent.toml"), &format!("https://{place}"));

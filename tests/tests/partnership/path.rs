@@ -1,11 +1,10 @@
 //! The main path with real processes: what is pushed arrives, once, and the log remembers it.
 
-mod common;
-
-use common::{Scene, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
 use seinhuis_tests::samples;
 use seinhuis_tests::stage::{FOUR, text};
+
+use crate::common::{self, Scene, wait_for_inbox};
 
 #[test]
 fn a_signal_reaches_its_recipient_and_the_log_says_so() {

@@ -2,14 +2,13 @@
 //! through a crash, and leaves when somebody decides so.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
-use common::{Scene, inbox_of, wait_for_inbox};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::samples::{self, Sample};
 use seinhuis_tests::stage::{FOUR, PATIENCE, text};
 use seinhuis_tests::{Member, Stage, process};
 use serde_json::Value;
+
+use crate::common::{self, Scene, inbox_of, wait_for_inbox};
 
 fn sample(flow: &str) -> Sample {
     samples::among(&FOUR).unwrap().into_iter().find(|sample| sample.flow == flow).unwrap()

@@ -2,13 +2,10 @@
 //! that are ended, streams that are refused; and after each of them the broker works as before.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 use std::net::UdpSocket;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
-use common::town::{Town, sample, town_over};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::entry::{Entry, Kind as EntryKind};
 use seinhuis_shared::frame::{self, Kind};
@@ -27,6 +24,21 @@ use seinhuis_tests::process::Program;
 use seinhuis_tests::raw::{self, Line, Over, RawError};
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Raw, process};
+
+use crate::common;
+use crate::common::town::{Square, Town, sample};
+
+static OVER_QUIC: Square = Square::new();
+static OVER_TCP: Square = Square::new();
+
+/// The town of those who come over this, for this test alone until it lets go.
+fn town_over(over: Over) -> MutexGuard<'static, Town> {
+    let square = match over {
+        Over::Quic => &OVER_QUIC,
+        Over::Tcp => &OVER_TCP,
+    };
+    square.town_over(over)
+}
 
 type Dialled = Result<Line, RawError>;
 

@@ -2,9 +2,6 @@
 //! consent, and youth work's agent holds to that by itself.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
-use common::{Scene, wait_for_inbox};
 use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::covenant::{Handling, Step};
 use seinhuis_shared::frame::Kind;
@@ -17,6 +14,8 @@ use seinhuis_tests::samples::{self, Sample};
 use seinhuis_tests::stage::{FOUR, PATIENCE, text};
 use seinhuis_tests::{Forge, Member, Raw, Stage, process};
 use serde_json::Value;
+
+use crate::common::{Scene, wait_for_inbox};
 
 /// The `n`th sample of a flow.
 fn sample(flow: &str, n: usize) -> Sample {

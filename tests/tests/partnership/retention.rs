@@ -2,15 +2,14 @@
 //! process dies in the middle, and the municipality hears of it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
-use common::{Scene, inbox_of, wait_for_inbox};
 use seinhuis_agent::engine::Engine;
 use seinhuis_agent::home::Home;
 use seinhuis_agent_core::rows::{position_key, table};
 use seinhuis_tests::samples;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Stage, process};
+
+use crate::common::{Scene, inbox_of, wait_for_inbox};
 
 const TWO: [&str; 2] = ["gemeente", "politie"];
 

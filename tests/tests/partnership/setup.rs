@@ -1,15 +1,14 @@
 //! Connections that are being set up: they are bounded, and a revocation reaches them too.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
-use common::Scene;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::VERSION;
 use seinhuis_shell::grant::BrokerCard;
 use seinhuis_tests::raw::{self, Over, RawError};
 use seinhuis_tests::{Raw, Stage};
 use tokio::runtime::Runtime;
+
+use crate::common::Scene;
 
 fn card(stage: &Stage) -> BrokerCard {
     BrokerCard::load(&stage.broker_home().join("broker.json")).unwrap()

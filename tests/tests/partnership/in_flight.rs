@@ -1,14 +1,13 @@
 //! Mail in flight with real processes: what the model covenant says of a withdrawal and of a revocation.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
-use common::{Scene, inbox_of};
 use seinhuis_shared::entry::Kind;
 use seinhuis_tests::samples::covenants;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Stage, process};
 use serde_json::Value;
+
+use crate::common::{Scene, inbox_of};
 
 fn queue(stage: &Stage) -> Value {
     stage.broker(&["status"]).unwrap()["queues"][0].clone()

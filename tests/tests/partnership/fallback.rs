@@ -1,14 +1,10 @@
 //! Where UDP gets no answer an agent goes over TCP, as who it is and under the same checks, and comes back.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use common::Scene;
-use common::town::{sample, town_over};
 use seinhuis_shared::entry::Kind as EntryKind;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::VERSION;
@@ -20,9 +16,14 @@ use seinhuis_tests::gate::{Gate, Passes};
 use seinhuis_tests::process::Program;
 use seinhuis_tests::raw::{self, Over, RawError};
 use seinhuis_tests::stage::{PATIENCE, text};
-use seinhuis_tests::{Member, Raw, Stage, process};
+use seinhuis_tests::{Member, Raw, Stage, ports, process};
 use serde_json::Value;
 use tokio::runtime::Runtime;
+
+use crate::common::town::{Square, sample};
+use crate::common::{self, Scene};
+
+static TOWN: Square = Square::new();
 
 const PAIR: [&str; 2] = ["gemeente", "jongerenwerk"];
 /// Longer than a session takes to be given up, and QUIC to be tried.
@@ -73,7 +74,7 @@ fn where_udp_is_blocked_from_the_start_messages_go_over_tcp() {
     stage.fall_back("").unwrap();
     // One network drops what is sent, the other says that nobody is there.
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = ports::free().unwrap();
     transport(stage.member("jongerenwerk"), &format!("broker = \"{}\"", silent.local_addr().unwrap()));
     transport(stage.member("gemeente"), &format!("broker = \"{closed}\""));
     let _broker = scene.broker();
@@ -232,7 +233,7 @@ fn who_connects_over_tcp_and_says_nothing_gives_its_place_up() {
 
 #[test]
 fn another_protocol_another_version_of_tls_and_garbage_stay_outside() {
-    let mut town = town_over(Over::Tcp);
+    let mut town = TOWN.town_over(Over::Tcp);
     let card = BrokerCard::load(&town.stage.broker_home().join("broker.json")).unwrap();
     let home = &town.member("politie").home;
     let grant = Grant::load(&home.join("grant.json")).unwrap();
@@ -276,7 +277,7 @@ fn another_protocol_another_version_of_tls_and_garbage_stay_outside() {
 
 #[test]
 fn the_sender_is_who_the_certificate_names_over_tcp_too() {
-    let town = town_over(Over::Tcp);
+    let town = TOWN.town_over(Over::Tcp);
     let size = town.log_size();
     let packet = town.packet();
     let mut thief = town.open("jongerenwerk");

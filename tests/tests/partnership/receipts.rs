@@ -2,12 +2,8 @@
 //! themselves, and the log entries an organisation is party to.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::path::Path;
 
-use common::town::town;
-use common::{Scene, inbox_of, wait_for_inbox};
 use seinhuis_shared::cbor;
 use seinhuis_shared::frame::Kind;
 use seinhuis_shared::receipt::CheckpointCache;
@@ -17,6 +13,11 @@ use seinhuis_tests::samples;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Stage, process};
 use serde_json::Value;
+
+use crate::common::town::Square;
+use crate::common::{Scene, inbox_of, wait_for_inbox};
+
+static TOWN: Square = Square::new();
 
 const THREE: [&str; 3] = ["gemeente", "politie", "jongerenwerk"];
 
@@ -203,7 +204,7 @@ fn an_agent_lists_its_own_entries_and_no_others() {
 
 #[test]
 fn a_hostile_client_gets_no_entry_of_another() {
-    let town = town();
+    let town = TOWN.town();
     let packet = town.packet();
     let (_, receipt) = town.accepts_on(&mut town.open("politie"), &packet);
     let index = receipt.entries[0].0;

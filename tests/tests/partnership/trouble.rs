@@ -2,12 +2,9 @@
 //! place, the fault and the fix, the right exit code, and nothing accepted that is lost.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
-use common::{Scene, copy, put_back, town::sample};
 use seinhuis_shared::covenant::Step;
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::Oin;
@@ -25,6 +22,8 @@ use seinhuis_tests::small::Small;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Forge, Member, Raw, Stage};
 use tokio::runtime::Runtime;
+
+use crate::common::{Scene, copy, put_back, town::sample};
 
 const PAIR: [&str; 2] = ["gemeente", "jongerenwerk"];
 

@@ -5,18 +5,15 @@
 //! from a public seed. A file is written once, when a format is frozen, and never again:
 //!
 //! ```text
-//! SEINHUIS_FREEZE=NAME cargo test -p seinhuis-tests --test old
+//! SEINHUIS_FREEZE=NAME cargo test -p seinhuis-tests --test partnership old::
 //! ```
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
-
-mod common;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use common::{inbox_of, outbox_of, push, town::sample, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
 use seinhuis_tests::process;
 use seinhuis_tests::stage::{PATIENCE, text};
@@ -24,6 +21,8 @@ use seinhuis_tests::{Process, Programs, Stage};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::common::{inbox_of, outbox_of, push, town::sample, wait_for_inbox};
 
 /// What was frozen, and the year of its log.
 const FROZEN: [(&str, u64); 1] = [("1", 2026)];

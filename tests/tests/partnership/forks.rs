@@ -1,12 +1,9 @@
 //! Two histories of one log, and damage to one: each is found, named and refused, by real processes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Scene, copy, push, put_back, request, run_to_its_end, town::sample, wait_for_inbox};
 use seinhuis_agent::{Agent, AgentOptions};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::tlog::note::{Note, VerifierKey};
@@ -14,8 +11,10 @@ use seinhuis_shared::tlog::policy::Policy;
 use seinhuis_tests::forge::new_id;
 use seinhuis_tests::process::{self, Program};
 use seinhuis_tests::stage::{PATIENCE, text};
-use seinhuis_tests::{Process, Stage};
+use seinhuis_tests::{Process, Stage, ports};
 use serde_json::Value;
+
+use crate::common::{Scene, copy, push, put_back, request, run_to_its_end, town::sample, wait_for_inbox};
 
 const TWO: [&str; 3] = ["gemeente", "politie", "jongerenwerk"];
 
@@ -126,7 +125,7 @@ fn a_clone_that_goes_its_own_way_is_found_as_soon_as_an_agent_comes() {
         all.iter().any(|one| text(one, "name") == member.oin && one["size"].as_u64() == Some(size))
     })
     .unwrap();
-    let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let other = ports::free().unwrap().to_string();
     let config = clone.join("broker.toml");
     let text = fs::read_to_string(&config).unwrap().replace(&stage.address, &other);
     fs::write(&config, text).unwrap();

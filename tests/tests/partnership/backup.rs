@@ -1,19 +1,18 @@
 //! A broker is backed up while packets go through it, and put back: by real processes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Scene, copy, push, run_to_its_end, wait_for_inbox};
 use seinhuis_shared::entry::Kind;
 use seinhuis_tests::process::{self, Program, Ran};
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Process, Stage};
 use serde_json::Value;
+
+use crate::common::{Scene, copy, push, run_to_its_end, wait_for_inbox};
 
 const THREE: [&str; 3] = ["gemeente", "politie", "jongerenwerk"];
 
