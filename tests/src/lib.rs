@@ -11,6 +11,7 @@ pub mod impair;
 pub mod load;
 pub mod needs;
 pub mod netns;
+pub mod ports;
 pub mod power;
 pub mod process;
 pub mod raw;

@@ -3,7 +3,6 @@
 mod agreement;
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use seinhuis_shell::grant::BrokerCard;
 use seinhuis_shell::{answer, clock, control, keys};
 use serde_json::{Value, json};
 
+use crate::ports;
 use crate::process::{Process, Program, Programs, Ran, until};
 
 /// How long anything may take before a test gives up on it.
@@ -188,7 +188,7 @@ impl Stage {
         members: Vec<Member>,
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StageError> {
-        let (address, dir) = (free_address()?, dir.to_path_buf());
+        let (address, dir) = (ports::free()?.to_string(), dir.to_path_buf());
         let stage = Self { dir, programs, members, address, watched: true, more: String::new(), seed };
         tell("certificate authority");
         stage.certs(&["init", "--name", "Partnerschap Voorbeeldstad"])?;
@@ -269,7 +269,7 @@ impl Stage {
     /// # Errors
     /// When a command fails.
     pub fn fall_back(&self, more: &str) -> Result<(), StageError> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = ports::free()?;
         self.configure(&format!("\n[transport]\nfallback = \"{address}\"\n{more}\n"))?;
         self.broker(&["card"])?;
         for member in &self.members {
@@ -573,8 +573,4 @@ fn ask(program: &str, socket: &Path, request: &Value) -> Result<Value, Complaint
 fn append(path: &Path, more: &str) -> io::Result<()> {
     let text = std::fs::read_to_string(path)?;
     std::fs::write(path, text + more)
-}
-
-fn free_address() -> io::Result<String> {
-    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }

@@ -43,6 +43,15 @@ pub struct Settings {
     pub log: LogKey,
 }
 
+/// Whether anything new is taken in.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    /// Whether the disk has too little room for it.
+    pub(crate) scarce: bool,
+    /// Whether an offer of this session was left unanswered: what comes behind it is left too, so that order is kept.
+    left_behind: bool,
+}
+
 /// The agent's state and its decisions.
 #[derive(Debug)]
 pub struct Core {
@@ -66,10 +75,7 @@ pub struct Core {
     pub(crate) key_lost: bool,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
     pub(crate) connected: bool,
-    /// Whether the disk has too little room for anything new.
-    pub(crate) scarce: bool,
-    /// Whether an offer of this session was left unanswered: what comes behind it is left too, so that order is kept.
-    left_behind: bool,
+    pub(crate) intake: Intake,
     next_alarm: u64,
     started: bool,
 }
@@ -97,8 +103,7 @@ impl Core {
             key_lost: false,
             alarms: BTreeMap::new(),
             connected: false,
-            scarce: false,
-            left_behind: false,
+            intake: Intake::default(),
             next_alarm: 0,
             started: false,
             settings,
@@ -310,7 +315,7 @@ impl Core {
     /// The session ended.
     fn disconnected(&mut self, now: Timestamp, turn: &mut Turn) {
         self.connected = false;
-        self.left_behind = false;
+        self.intake.left_behind = false;
         self.forget_held();
         self.turning.session();
         self.follow.session();
@@ -328,8 +333,8 @@ impl Core {
 
     /// The disk has too little room left, or enough again: what was left at the broker is then fetched.
     fn room(&mut self, scarce: bool, turn: &mut Turn) {
-        self.scarce = scarce;
-        if !scarce && self.left_behind {
+        self.intake.scarce = scarce;
+        if !scarce && self.intake.left_behind {
             turn.sends.push(Send::Reconnect);
         }
     }
@@ -337,8 +342,8 @@ impl Core {
     /// A packet is offered: it is taken in, or held until what it rests on is here. Without room for it, it is left
     /// unanswered: it stays at the broker, which offers it again in the next session.
     pub(crate) fn offered(&mut self, offer: Offer, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        self.left_behind |= self.scarce;
-        if self.left_behind {
+        self.intake.left_behind |= self.intake.scarce;
+        if self.intake.left_behind {
             return;
         }
         let Some(offer) = self.hold_back(offer) else { return };
@@ -370,7 +375,7 @@ impl Core {
     }
 
     fn connected(&mut self, welcome: Welcome, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        self.left_behind = false;
+        self.intake.left_behind = false;
         self.outbox.disconnected();
         self.agreed.cases.session(false);
         self.turning.session();

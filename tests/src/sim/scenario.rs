@@ -161,14 +161,19 @@ impl Scenario {
         }
         let long = kind >= 90;
         let mut drawn = |fault: Fault| {
-            dice.percent(match fault {
-                Fault::Crooked => 0,
-                Fault::Outage | Fault::FarClock => u64::from(long) * 60,
-                Fault::Year | Fault::Amend | Fault::Revoke => 20,
+            let share = if fault == Fault::Crooked {
+                0
+            } else if matches!(fault, Fault::Outage | Fault::FarClock) {
+                u64::from(long) * 60
+            } else if matches!(fault, Fault::Year | Fault::Amend | Fault::Revoke) {
+                20
+            } else if long && fault == Fault::Witnesses {
                 // A round of cosignatures a minute, for days, costs as much as ten other histories.
-                Fault::Witnesses if long => 10,
-                _ => 50,
-            })
+                10
+            } else {
+                50
+            };
+            dice.percent(share)
         };
         let faults = Fault::ALL.iter().map(|(fault, _)| *fault).filter(|fault| drawn(*fault)).collect();
         let minutes = if long { 4320 } else { 3 };

@@ -34,10 +34,10 @@ pub(super) fn read(frame: &[u8]) -> Result<(Kind, &[u8]), Refusal> {
     if payload.len() == header.length { Ok((header.kind, payload)) } else { Err(Refusal::Malformed) }
 }
 
-/// What an agent says, as its shell frames it; none for a packet that is not at hand.
+/// What an agent says, as its shell frames it; none for a packet that is not at hand, and for what is not said.
 pub(super) fn of_agent(send: &Asked) -> Result<Option<Vec<u8>>, Refusal> {
     let framed = match send {
-        Asked::Submit { packet: None, .. } => return Ok(None),
+        Asked::Submit { packet: None, .. } | Asked::Reconnect => return Ok(None),
         Asked::Submit { packet: Some(packet), .. } => frame::encode(Kind::Submit, packet),
         Asked::Acknowledge(bytes) => frame::encode(Kind::Acknowledge, bytes),
         Asked::NoticesTaken(cursor) => NoticesTaken { cursor: *cursor }.to_frame(),
@@ -221,6 +221,13 @@ pub(super) fn delivery((kind, payload): (Kind, &[u8])) -> Result<ToCore, Refusal
     })
 }
 
+/// The version that was asked for, with the words that make it count.
+fn covenant(payload: &[u8], hash: Digest) -> Option<ToCore> {
+    let wire::Covenant { document, casts, rotations } = wire::Covenant::parse(payload).ok()?;
+    let compiled = compile(&document)?;
+    (compiled.hash() == hash).then_some(ToCore::Covenant { compiled, casts, rotations })
+}
+
 /// The answer to a request as the agent's shell brings it to its core; no frame is no answer in time.
 pub(super) fn answered(asked: &Asked, answer: Option<(Kind, &[u8])>) -> Option<ToCore> {
     let refused = match answer {
@@ -250,11 +257,7 @@ pub(super) fn answered(asked: &Asked, answer: Option<(Kind, &[u8])>) -> Option<T
             _ => None,
         },
         Asked::FetchCovenant(hash) => match answer {
-            Some((Kind::Covenant, payload)) => {
-                let read = wire::Covenant::parse(payload).ok()?;
-                let (compiled, casts, rotations) = (compile(&read.document)?, read.casts, read.rotations);
-                (compiled.hash() == *hash).then_some(ToCore::Covenant { compiled, casts, rotations })
-            }
+            Some((Kind::Covenant, payload)) => covenant(payload, *hash),
             _ => None,
         },
         Asked::Propose { hash, .. } => Some(ToCore::ProposalAnswered(*hash, done()?)),
@@ -289,6 +292,10 @@ pub(super) fn answered(asked: &Asked, answer: Option<(Kind, &[u8])>) -> Option<T
             }
             _ => Err(refused.unwrap_or(Refusal::TooBusy.number())),
         })),
-        Asked::Submit { .. } | Asked::Acknowledge(_) | Asked::NoticesTaken(_) | Asked::Cosigned(_) => None,
+        Asked::Submit { .. }
+        | Asked::Acknowledge(_)
+        | Asked::NoticesTaken(_)
+        | Asked::Reconnect
+        | Asked::Cosigned(_) => None,
     }
 }

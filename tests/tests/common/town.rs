@@ -1,4 +1,4 @@
-//! One partnership with a running broker, shared by all tests of a file that attack it one at a time.
+//! One partnership with a running broker, shared by tests of one file that attack it one at a time.
 //!
 //! There are no agents: tests speak for every organisation by hand, so that what waits at the broker is
 //! exactly what a test let in.
@@ -43,19 +43,27 @@ pub(crate) struct Town {
     broker: Process,
 }
 
-static TOWN: LazyLock<Mutex<Town>> = LazyLock::new(|| Mutex::new(Town::found()));
+/// A town of a file's own, with which its tests deal one at a time.
+pub(crate) struct Square(LazyLock<Mutex<Town>>);
 
-/// The town, for this test alone until it lets go.
-pub(crate) fn town() -> MutexGuard<'static, Town> {
-    town_over(Over::Quic)
-}
+impl Square {
+    /// One whose town is founded when a test first comes.
+    pub(crate) const fn new() -> Self {
+        Self(LazyLock::new(|| Mutex::new(Town::found())))
+    }
 
-/// As [`town`], with members that connect over this.
-pub(crate) fn town_over(over: Over) -> MutexGuard<'static, Town> {
-    // A test that failed says nothing about the next.
-    let mut town = TOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    town.over = over;
-    town
+    /// The town, for this test alone until it lets go.
+    pub(crate) fn town(&self) -> MutexGuard<'_, Town> {
+        self.town_over(Over::Quic)
+    }
+
+    /// As [`Self::town`], with members that connect over this.
+    pub(crate) fn town_over(&self, over: Over) -> MutexGuard<'_, Town> {
+        // A test that failed says nothing about the next.
+        let mut town = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        town.over = over;
+        town
+    }
 }
 
 impl Town {

@@ -87,7 +87,7 @@ impl Core {
     /// # Errors
     /// [`Refusal::AgentStorageLow`], [`Refusal::OutboxFull`].
     pub(super) fn room_to_wait(&self, bytes: usize) -> Result<(), Rejection> {
-        if self.scarce {
+        if self.intake.scarce {
             return Err(Refusal::AgentStorageLow.into());
         }
         let (waiting, most) = (self.outbox.waiting(), self.outbox.most);

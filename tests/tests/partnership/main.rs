@@ -1,0 +1,37 @@
+//! Whole partnerships of real processes, a file for what each is about. They are one program, so that there is one to
+//! link, and those that wait do so beside those that work. `cargo test -p seinhuis-tests --test partnership stop::` runs
+//! those of one file.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod backup;
+mod cases;
+mod corrections;
+mod crash;
+mod export;
+mod fallback;
+mod forks;
+mod hostile;
+mod in_flight;
+mod law;
+mod ldv;
+mod old;
+mod onward;
+mod path;
+mod quota;
+mod receipts;
+mod refused;
+mod release;
+mod renewal;
+mod retention;
+mod review;
+mod room;
+mod rotation;
+mod setup;
+mod stolen;
+mod stop;
+mod store;
+mod succession;
+mod third_check;
+mod trouble;
