@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_over_tcp_reaches_the_broker_though_the_agent_ends_with_it() {
+    fn a_close_over_tcp_has_reached_the_broker_when_it_is_done() {
         let ca = Ca::new();
         let key = TlsKey::generate().unwrap();
         let grant = ca.grant(BROKER, Kind::Broker, &key);
@@ -399,11 +399,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut ways = Ways::load(&fixture::home(dir.path(), &ca, BROKER, &address)).unwrap();
         ways.tcp = Some(address);
-        // Nothing of it goes on after this.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { ways.dial(Carrier::Tcp).await.unwrap().close().await });
+        // Nobody drives any more what would still be to do: a socket that is open now stays open.
+        assert_ne!(broker.join().unwrap(), Closed::Silent);
         drop(runtime);
-        assert_eq!(broker.join().unwrap(), Closed::Remote(None));
     }
 
     #[tokio::test]
