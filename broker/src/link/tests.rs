@@ -16,7 +16,7 @@ use super::*;
 use crate::logs::tests::{home, stop};
 
 /// Far longer than a look at the folder is away.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs a command of the partnership CA in its folder.
 fn certs(ca: &Path, args: &[&str]) {
