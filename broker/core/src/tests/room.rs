@@ -81,7 +81,7 @@ fn without_room_words_are_put_off_and_questions_are_answered() {
     ];
     let mut broker = Broker::started(NOON);
     let pol = broker.connect(Pol);
-    let mut asked = |broker: &mut Broker, ask: Ask| {
+    let asked = |broker: &mut Broker, ask: Ask| {
         let did = broker.turn([Input::Request { conn: pol, request: RequestId(1), ask }]);
         did.sends.iter().any(|send| {
             matches!(send, Send::Refuse { refuse, .. } if refuse.reason == Refusal::StorageLow.number()
