@@ -59,6 +59,7 @@ impl Table {
                         | Broken::Alarm
                         | Broken::Stuck
                         | Broken::Start
+                        | Broken::Witness
                         | Broken::Setup => line.broken += 1,
                     }
                 }
