@@ -2,16 +2,19 @@
 //!
 //! A correction goes to each recipient in a packet of its own, so that one of them that is away, has left or
 //! refuses keeps nobody else waiting. All of them are made in one turn: after a crash either everybody is told
-//! or nobody. What is not confirmed when its packet's time ends is said again by itself; what was refused
-//! waits for a person.
+//! or nobody. What is not confirmed when its packet's time ends is said again by itself; sooner what was destroyed
+//! on its way, what was delivered and stays without an answer, which may have been destroyed as well, and what was
+//! refused because the recipient's access is revoked. What was refused otherwise waits for a person.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use seinhuis_shared::covenant::json::{self, Json};
 use seinhuis_shared::covenant::limits::BODY_DEPTH;
+use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{MsgId, Oin};
+use seinhuis_shared::limits::TTL_MAX;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::time::Timestamp;
+use seinhuis_shared::time::{Span, Timestamp};
 
 use crate::engine::Core;
 use crate::minimise::Rejection;
@@ -28,6 +31,10 @@ const OPEN_MAX: usize = 4096;
 const AGAIN_MAX: usize = 64;
 /// Most earlier messages of one correction whose answers count.
 const EARLIER_MAX: usize = 16;
+/// First wait for an answer to what was delivered, and until what a revoked recipient was to hear is said again.
+const PATIENCE: Span = Span::days(1);
+/// How often that wait is doubled at most.
+const DOUBLED_MAX: u32 = 4;
 /// Codes of an acknowledgement that say the recipient has dealt with it.
 const PROCESSED: [&str; 3] = ["verwerkt", "gecorrigeerd", "vernietigd"];
 
@@ -157,6 +164,17 @@ impl Corrections {
         }
         self.keep(number, one.row, one.body);
     }
+}
+
+/// When what was said so many times is due again, though its packet is still valid.
+fn due_again(times: u32, now: Timestamp) -> Timestamp {
+    let doubled = times.saturating_sub(1).min(DOUBLED_MAX);
+    now.plus(Span(PATIENCE.0.saturating_mul(1_u64.checked_shl(doubled).unwrap_or(1))))
+}
+
+/// Whether a correction was refused because its recipient had no access, which may come back.
+fn is_shut_out(row: &CorrectionRow) -> bool {
+    row.state == CorrectionState::Refused && row.outcome == Refusal::RecipientRevoked.number()
 }
 
 /// Reads one text of a body that has passed its schema.
@@ -364,6 +382,9 @@ impl Core {
                     if row.message == Some(message) && row.state == CorrectionState::Open {
                         (row.state, row.outcome) = (CorrectionState::Refused, outcome);
                         row.settled = Some(now);
+                        if is_shut_out(row) {
+                            row.until = due_again(row.times, now);
+                        }
                     }
                 };
                 self.corrections.change(number, edit, turn);
@@ -371,9 +392,38 @@ impl Core {
         }
     }
 
-    /// Says again what nobody confirmed while its packet was valid: the recipient was away all that time.
+    /// The log says what became of a correction's packet at its recipient. What was destroyed is said again at the next
+    /// tick, what was stored when no answer comes.
+    pub(crate) fn correction_reached(&mut self, entry: &Entry, now: Timestamp, turn: &mut Turn) {
+        let number = entry.msg_id.and_then(|id| self.corrections.by_message.get(&id).copied());
+        let Some((number, one)) =
+            number.and_then(|number| Some((number, self.corrections.all.get(&number)?)))
+        else {
+            return;
+        };
+        if one.row.message != entry.msg_id || one.row.state != CorrectionState::Open {
+            return;
+        }
+        let stored = entry.kind == Kind::Delivered && entry.reason.unwrap_or_default() == 0;
+        let due = if entry.kind == Kind::Shredded {
+            // Less often each time: a broker that destroys everything is not to be flooded.
+            now.plus(Span::minutes(u64::from(one.row.times.saturating_sub(1))))
+        } else if stored && one.row.code.is_empty() {
+            due_again(one.row.times, now)
+        } else {
+            return;
+        };
+        if due < one.row.until {
+            self.corrections.change(number, |row| row.until = due, turn);
+        }
+    }
+
+    /// Says again what is due: nobody confirmed it while its packet was valid, because the recipient was away all that
+    /// time, or it is known sooner that it has to be.
     pub(crate) fn correct_again(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        let due = |row: &CorrectionRow| row.state == CorrectionState::Open && row.until <= now;
+        let due = |row: &CorrectionRow| {
+            (row.state == CorrectionState::Open || is_shut_out(row)) && row.until <= now
+        };
         for number in self.corrections.chosen(due).into_iter().take(AGAIN_MAX) {
             self.say_correction(number, now, ports, turn);
         }
@@ -442,7 +492,8 @@ impl Core {
         };
         let edit = |row: &mut CorrectionRow| {
             if state == CorrectionState::Open {
-                row.code = code;
+                // The answer is there, and somebody is at work.
+                (row.code, row.until) = (code, row.until.max(now.plus(TTL_MAX)));
                 return;
             }
             (row.state, row.code, row.outcome, row.settled) = (state, code, 0, Some(now));

@@ -295,6 +295,7 @@ impl Core {
                     counted.push(place);
                     news = true;
                     self.told(entry, turn);
+                    self.correction_reached(entry, now, turn);
                 }
                 Ok(false) => {}
                 Err((kind, detail)) => {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use seinhuis_agent_core::backoff::Backoff;
-use seinhuis_agent_core::rows::{InboxRow, OutboxRow, position_key, table};
+use seinhuis_agent_core::rows::{CorrectionRow, CorrectionState, InboxRow, OutboxRow, position_key, table};
 use seinhuis_agent_core::toy::Toy;
 use seinhuis_agent_core::{Core, Input, Ports, Send, Settings, Turn, Write};
 use seinhuis_broker_core::Change;
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::Welcome;
@@ -46,6 +47,8 @@ pub(super) struct Agent {
     pending: Option<Turn>,
     /// The connection that is dialled or open.
     pub(super) conn: Option<u64>,
+    /// What it was asked as a witness in the turn that waits for its flush.
+    pub(super) asked: Vec<Vec<u8>>,
     /// The connection on which a turn's sends go out.
     pub(super) outgoing: Option<u64>,
     pub(super) backoff: Backoff,
@@ -67,6 +70,7 @@ impl Agent {
             pending: None,
             conn: None,
             outgoing: None,
+            asked: Vec::new(),
             backoff: Backoff::default(),
         })
     }
@@ -138,6 +142,7 @@ impl Agent {
     pub(super) fn begin(&mut self, now: Timestamp) -> Result<bool, Violation> {
         let mut core = self.core.take().ok_or_else(|| cast::setup("the agent does not run"))?;
         let mut turn = Turn::default();
+        self.asked.clear();
         for job in std::mem::take(&mut self.inbox) {
             let input = match job {
                 Job::Input(input) => *input,
@@ -154,6 +159,9 @@ impl Agent {
                     None => continue,
                 },
             };
+            if let Input::AddCheckpoint(asked) = &input {
+                self.asked.push(asked.clone());
+            }
             core.handle(input, now, self.ports(), &mut turn);
         }
         core.finish(now, self.ports(), &mut turn);
@@ -189,6 +197,38 @@ impl Agent {
     pub(super) fn sent(&self, msg_id: &MsgId) -> Option<OutboxRow> {
         let (position, _) = self.core.as_ref()?.find(msg_id)?;
         outbox_row(&self.disk.live, position)
+    }
+
+    /// The rows of its corrections.
+    fn corrections(&self) -> impl Iterator<Item = CorrectionRow> {
+        let rows = self.disk.live.table(table::CORRECTION);
+        rows.filter_map(|(key, value)| match Write::read(table::CORRECTION, key, value) {
+            Ok(Write::Correction(_, row)) => Some(*row),
+            _ => None,
+        })
+    }
+
+    /// How many of its corrections were refused because their recipient had no access.
+    pub(super) fn shut_out(&self) -> usize {
+        let refused = Refusal::RecipientRevoked.number();
+        self.corrections()
+            .filter(|row| row.state == CorrectionState::Refused && row.outcome == refused)
+            .count()
+    }
+
+    /// The recipients of its corrections that are not confirmed.
+    pub(super) fn uncorrected(&self) -> Vec<Oin> {
+        self.corrections().filter(|row| row.state.is_open()).map(|row| row.recipient).collect()
+    }
+
+    /// Which packets it sent to an organisation.
+    pub(super) fn sent_to(&self, to: Oin) -> Vec<Digest> {
+        let rows = self.disk.live.table(table::OUTBOX);
+        let rows = rows.filter_map(|(key, value)| match Write::read(table::OUTBOX, key, value) {
+            Ok(Write::Outbox(_, row)) => row.packet.filter(|_| row.recipients.contains(&to)),
+            _ => None,
+        });
+        rows.collect()
     }
 
     /// The packets in the inbox that were found good.

@@ -81,8 +81,8 @@ impl Broker {
         self.disk.open()
     }
 
-    /// Starts from what the disk holds.
-    pub(super) fn start(&mut self, now: Timestamp) -> Result<(), Violation> {
+    /// Starts from what the disk holds, and if it cheats without hearing first what witnesses saw.
+    pub(super) fn start(&mut self, now: Timestamp, without_witnesses: bool) -> Result<(), Violation> {
         let failed = |what: String| Violation::new(Broken::Start, format!("the broker: {what}"));
         self.logs = Logs::read(&self.disk.live)?;
         let mut rows = Vec::new();
@@ -94,7 +94,7 @@ impl Broker {
         let mut core = core.map_err(|error| failed(error.to_string()))?;
         core.begin(now);
         self.core = Some(core);
-        let command = Command::Started { without_witnesses: false };
+        let command = Command::Started { without_witnesses };
         self.inbox.push(Input::Operator { id: CommandId(1), command });
         Ok(())
     }

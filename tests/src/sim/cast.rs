@@ -128,22 +128,37 @@ pub(super) enum Model {
     Wide,
     /// The same as the first, and two of the four have to cosign the log.
     Witnessed,
+    /// The same, and three of the four have to: so many that no two histories get a quorum, also when one of the four
+    /// cosigns both.
+    Guarded,
 }
 
-/// A version of a covenant: the first, or the one that takes its place.
-pub(super) fn compiled(model: Model, version: u32) -> Ready {
-    static ALL: LazyLock<[Ready; 6]> = LazyLock::new(|| {
-        let first = |model| covenant(model, None);
-        let next = |model| covenant(model, Some(first(model)?.hash()));
-        let [plain, wide, witnessed] = [Model::Plain, Model::Wide, Model::Witnessed];
-        [first(plain), first(wide), first(witnessed), next(plain), next(wide), next(witnessed)]
+impl Model {
+    /// Whether somebody has to cosign the log.
+    pub(super) const fn has_witnesses(self) -> bool {
+        matches!(self, Self::Witnessed | Self::Guarded)
+    }
+}
+
+/// The first version of a covenant.
+pub(super) fn compiled(model: Model) -> Ready {
+    static ALL: LazyLock<[Ready; 4]> = LazyLock::new(|| {
+        let keys = ROLES.map(|(number, _)| signer(number).public());
+        [Model::Plain, Model::Wide, Model::Witnessed, Model::Guarded]
+            .map(|model| covenant(model, None, &keys))
     });
     let place = match model {
         Model::Plain => 0,
         Model::Wide => 1,
         Model::Witnessed => 2,
+        Model::Guarded => 3,
     };
-    ALL[place + if version > 1 { 3 } else { 0 }].clone()
+    ALL[place].clone()
+}
+
+/// The version that takes the first one's place, with the keys that the partners sign with when it is drawn up.
+pub(super) fn next(model: Model, keys: &[PublicKey]) -> Ready {
+    covenant(model, Some(compiled(model)?.hash()), keys)
 }
 
 fn hex(bytes: [u8; 32]) -> String {
@@ -153,7 +168,7 @@ fn hex(bytes: [u8; 32]) -> String {
     })
 }
 
-fn covenant(model: Model, previous: Option<Digest>) -> Ready {
+fn covenant(model: Model, previous: Option<Digest>, keys: &[PublicKey]) -> Ready {
     let folder = samples::covenants();
     let read = |name: &str| std::fs::read_to_string(folder.join(name));
     let version = if previous.is_some() { 2 } else { 1 };
@@ -164,15 +179,15 @@ fn covenant(model: Model, previous: Option<Digest>) -> Ready {
     if let Some(previous) = previous {
         writeln!(own, "previous = \"{}\"", hex(previous.0)).map_err(setup)?;
     }
-    for (number, role) in ROLES {
-        let key = hex(signer(number).public().to_bytes());
+    for ((number, role), key) in ROLES.into_iter().zip(keys) {
+        let key = hex(key.to_bytes());
         writeln!(
             own,
             "[[parties]]\noin = \"{}\"\nrole = \"{role}\"\nname = \"{role}\"\ncontact = \"x@x.example\"\nsigning_keys = [\"{key}\"]",
             oin(number)?
         )
         .map_err(setup)?;
-        if model == Model::Witnessed {
+        if model.has_witnesses() {
             let key = hex(witness(number).public().to_bytes());
             writeln!(own, "witness_key = \"{key}\"").map_err(setup)?;
         }
@@ -181,6 +196,9 @@ fn covenant(model: Model, previous: Option<Digest>) -> Ready {
     let parts = [Part { name: "model.toml", text: &text }, Part { name: "own.toml", text: &own }];
     let mut load = |name: &str| read(name).map_err(|error| error.to_string());
     let mut covenant = Covenant::from_toml_parts(&parts, &mut load).map_err(setup)?;
+    if model == Model::Guarded {
+        covenant.witness_quorum = 3;
+    }
     for flow in covenant.flows.iter_mut().filter(|flow| model == Model::Wide && flow.id == "F01") {
         for route in &mut flow.routes {
             route.from.push(Role::Boa);

@@ -26,6 +26,7 @@ use super::log::Log;
 use super::net::Stream;
 use super::oracle::{Broken, Violation};
 use super::scenario::{Fault, Sabotage};
+use super::watchers::{Tree, Watchers};
 use super::wire;
 use super::world::{Node, World};
 
@@ -49,12 +50,21 @@ pub(super) struct Crooked {
     /// Whether answers are swallowed.
     withholds: bool,
     /// Histories that are not shown any more.
-    views: Vec<Log>,
+    pub(super) views: Vec<Log>,
     /// What honest agents sealed: who, and for whom.
     genuine: BTreeMap<Digest, (Oin, BTreeSet<Oin>)>,
     /// What each agent pinned.
     pins: BTreeMap<usize, Vec<PinRow>>,
     alarms: BTreeMap<usize, BTreeSet<&'static str>>,
+    /// Who cosigned what.
+    pub(super) watchers: Watchers,
+}
+
+impl Crooked {
+    /// The log of the other history, while there are two.
+    pub(super) fn other_log(&self) -> Option<Log> {
+        self.other.as_ref().and_then(|other| other.logs.0.last()).cloned()
+    }
 }
 
 impl World {
@@ -77,6 +87,9 @@ impl World {
         {
             self.crooked.offers.push((conn.agent, frame.to_vec()));
         }
+        if stream == Stream::Deliveries && matches!(wire::read(frame), Ok((Kind::Witnessed, _))) {
+            self.tells_quorum(frame);
+        }
         !(self.crooked.withholds && !self.is_calm() && self.dice.percent(30))
     }
 
@@ -89,7 +102,8 @@ impl World {
     /// The broker cheats, one way or another.
     pub(super) fn cheat(&mut self) -> Result<(), Violation> {
         let agent = usize::try_from(self.dice.between(0, 4)).unwrap_or_default();
-        let way = self.dice.between(0, 10);
+        let ways = if self.has(Fault::Witnesses) { 15 } else { 10 };
+        let way = self.dice.between(0, ways);
         let way = if self.scenario.sabotage == Some(Sabotage::StolenKey) { FORGE } else { way };
         let name = match way {
             0 => self.repeat(agent, true),
@@ -103,7 +117,10 @@ impl World {
             }
             6 => self.split(),
             7 | 8 => self.swap(),
-            _ => self.put_back(),
+            9 => self.put_back(),
+            10 => self.repeat_quorum(agent),
+            11 | 12 => self.make_quorum(agent)?,
+            _ => self.ask_aside(agent)?,
         };
         if let Some(name) = name {
             *self.summary.faults.entry(name).or_default() += 1;
@@ -111,7 +128,7 @@ impl World {
         Ok(())
     }
 
-    fn tell(&mut self, agent: usize, stream: Stream, frame: Vec<u8>) -> Option<()> {
+    pub(super) fn tell(&mut self, agent: usize, stream: Stream, frame: Vec<u8>) -> Option<()> {
         let id = self.agents[agent].conn?;
         self.send_agent(id, stream, frame);
         Some(())
@@ -158,9 +175,9 @@ impl World {
         let stolen = self.scenario.sabotage == Some(Sabotage::StolenKey);
         let (own, now) = (self.agents[3].signer.clone(), self.now);
         let made = if stolen {
-            self.forger.steal(now, &mut self.dice).map(|packet| (packet, true))
+            self.forgers[0].steal(now, &mut self.dice).map(|packet| (packet, true))
         } else {
-            self.forger.make(&own, now, &mut self.dice)
+            self.forgers[0].make(&own, now, &mut self.dice)
         };
         let Some((bytes, true)) = made.filter(|_| self.runs(Node::Broker)) else { return Ok(None) };
         let (packet, mut log) = (Packet::parse(&bytes).map_err(cast::setup)?, self.current_log());
@@ -226,7 +243,7 @@ impl World {
         Some("cheat: old store put back")
     }
 
-    fn current_log(&self) -> Log {
+    pub(super) fn current_log(&self) -> Log {
         self.broker.logs.0.last().cloned().unwrap_or_default()
     }
 
@@ -248,7 +265,7 @@ impl World {
                 self.pinned(agent, *pin)?;
             }
         }
-        Ok(())
+        if self.has(Fault::Witnesses) { self.see_answers(agent, turn) } else { Ok(()) }
     }
 
     fn pinned(&mut self, agent: usize, pin: PinRow) -> Result<(), Violation> {
@@ -289,6 +306,11 @@ impl World {
                 return Err(Violation::new(Broken::Pin, what));
             }
         }
+        let all: Vec<&Log> = views.iter().copied().chain(other).chain([&shown]).collect();
+        let pins = self.crooked.pins.iter();
+        let trees = |pins: &Vec<PinRow>| pins.iter().map(|pin| (pin.size, pin.root)).collect::<Vec<Tree>>();
+        let pins = pins.map(|(agent, pins)| (*agent, trees(pins))).collect();
+        self.look_at_witnesses(&pins, &all)?;
         Ok(true)
     }
 }

@@ -47,14 +47,23 @@ impl World {
                 )),
             }
         }
-        for agent in self.agents.iter().filter_map(|agent| agent.core.as_ref()) {
-            let corrections = agent.status(self.now).corrections_open;
+        for agent in &self.agents {
+            let corrections = agent.uncorrected().into_iter().filter(|to| !self.answers_late(agent.oin, *to));
+            let corrections = corrections.count() + agent.shut_out();
             if corrections > 0 {
-                open.push(format!("{} has {corrections} corrections that are not confirmed", agent.oin()));
+                open.push(format!("{} has {corrections} corrections that are not confirmed", agent.oin));
             }
         }
         open.extend(self.insisted());
         open
+    }
+
+    /// Whether something that a recipient of corrections sent their sender was destroyed: it may have been the answer to
+    /// one, which is said again after a day.
+    fn answers_late(&self, sender: Oin, recipient: Oin) -> bool {
+        let recipient = self.agents.iter().filter(|agent| agent.oin == recipient);
+        let mut packets = recipient.flat_map(|agent| agent.sent_to(sender));
+        packets.any(|packet| self.oracle.was_shredded(packet, sender))
     }
 
     /// What the agents complain of.
@@ -73,6 +82,7 @@ impl World {
             return self.look_crooked();
         }
         let Some(calm) = self.calm else { return Ok(false) };
+        self.repeat_corrections();
         let open = self.open_ends();
         self.summary.settled = self.now.since(calm).0;
         let bound = if self.has(Fault::FarClock) { SETTLED_FAR } else { SETTLED };

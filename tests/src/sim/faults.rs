@@ -8,8 +8,12 @@ use super::oracle::Violation;
 use super::scenario::Fault;
 use super::world::{Event, IDLE, Node, World};
 
+/// The second partner that does not.
+pub(super) const RIVAL: usize = 1;
+/// How much garbage comes at once from a partner that floods it.
+const FLOOD: u32 = 20;
 /// The partner that does not keep to the covenant.
-const FORGER: usize = 3;
+pub(super) const FORGER: usize = 3;
 /// Milliseconds of a day.
 const DAY: u64 = 86_400_000;
 
@@ -53,8 +57,13 @@ impl World {
                 let off = i64::try_from(self.dice.between(0, 4 * DAY)).unwrap_or_default();
                 self.process(node).skew = off - 2 * i64::try_from(DAY).unwrap_or_default();
             }
-            Fault::Forger => self.forge(),
-            Fault::Garbage => self.babble(),
+            Fault::Forger => self.forge(FORGER),
+            Fault::Garbage => self.babble(FORGER),
+            Fault::Rival => match self.dice.between(0, 3) {
+                0 => self.forge(RIVAL),
+                1 => (0..FLOOD).for_each(|_| self.babble(RIVAL)),
+                _ => (0..FLOOD).for_each(|_| self.parrot()),
+            },
             Fault::Full => {
                 let length = self.dice.between(1000, 60_000) * pace.min(60);
                 self.process(node).full = self.now.plus(Span(length));
@@ -111,20 +120,37 @@ impl World {
     }
 
     /// A partner submits what it may not.
-    fn forge(&mut self) {
-        let Some(id) = self.agents[FORGER].conn else { return };
-        let (own, now) = (self.agents[FORGER].signer.clone(), self.now);
-        let Some((packet, forbidden)) = self.forger.make(&own, now, &mut self.dice) else { return };
+    fn forge(&mut self, agent: usize) {
+        let Some(id) = self.agents[agent].conn else { return };
+        let (own, now) = (self.agents[agent].signer.clone(), self.now);
+        let forger = &self.forgers[usize::from(agent == RIVAL)];
+        let Some((packet, forbidden)) = forger.make(&own, now, &mut self.dice) else { return };
         if forbidden {
             self.forbid(&packet);
         }
         self.send_broker(id, Stream::Lane, frame::encode(Kind::Submit, &packet).ok());
     }
 
+    /// What an agent says outside its lane gets known to others.
+    pub(super) fn leak(&mut self, agent: usize, stream: Stream, frame: Option<&[u8]>) {
+        if let Some(frame) = frame.filter(|_| self.has(Fault::Rival)) {
+            self.forgers.iter_mut().for_each(|forger| forger.listen(agent, stream, frame));
+        }
+    }
+
+    /// A partner says in its own session what another said in another: votes, acknowledgements, decisions, new keys.
+    fn parrot(&mut self) {
+        let Some(id) = self.agents[RIVAL].conn else { return };
+        let Some((stream, frame)) = self.forgers[1].leak(&mut self.dice) else { return };
+        let stream = if stream == Stream::Acknowledgements { stream } else { Stream::Request(self.fresh()) };
+        self.send_broker(id, stream, Some(frame));
+    }
+
     /// A partner sends bytes that are no message, or one of its own with a bit turned over, where they do not belong.
-    fn babble(&mut self) {
-        let Some(id) = self.agents[FORGER].conn else { return };
-        let mut frame = match (self.dice.between(0, 3), self.forger.heard()) {
+    fn babble(&mut self, agent: usize) {
+        let Some(id) = self.agents[agent].conn else { return };
+        let heard = self.forgers[usize::from(agent == RIVAL)].heard();
+        let mut frame = match (self.dice.between(0, 3), heard) {
             (0, Some(packet)) => frame::encode(Kind::Submit, packet).unwrap_or_default(),
             (1, _) => {
                 let kind = self.dice.pick(Kind::ALL).unwrap_or(Kind::Hello);

@@ -1,6 +1,6 @@
 //! A partner that submits what the covenant does not let it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use seinhuis_agent_core::toy::Toy;
@@ -14,6 +14,8 @@ use seinhuis_shared::signing::{PublicKey, SigningKey};
 use seinhuis_shared::time::{Span, Timestamp};
 
 use super::cast;
+use super::faults::FORGER;
+use super::net::Stream;
 use super::scenario::Dice;
 
 /// What a forged packet is wrong in.
@@ -21,9 +23,16 @@ const WAYS: u64 = 5;
 /// It is right, and made with another's key.
 const STOLEN: u64 = 6;
 
-/// What the forger has to forge with.
+/// How many requests of others are remembered.
+const LEAKED: usize = 32;
+
+/// What a forger has to forge with.
 #[derive(Debug)]
 pub(super) struct Forger {
+    /// The place of its agent.
+    me: usize,
+    /// What others said in sessions of their own, on which kind of stream, and somebody leaked.
+    leaked: VecDeque<(Stream, Vec<u8>)>,
     compiled: Arc<Compiled>,
     toy: Toy,
     prekeys: BTreeMap<Oin, PrekeyPublic>,
@@ -31,8 +40,24 @@ pub(super) struct Forger {
 }
 
 impl Forger {
-    pub(super) fn new(compiled: Arc<Compiled>) -> Self {
-        Self { compiled, toy: Toy::starting(9 << 32), prekeys: BTreeMap::new(), heard: None }
+    /// The forger at this agent.
+    pub(super) fn new(compiled: Arc<Compiled>, me: usize) -> Self {
+        let toy = Toy::starting((9 + u64::try_from(me).unwrap_or_default()) << 32);
+        Self { me, leaked: VecDeque::new(), compiled, toy, prekeys: BTreeMap::new(), heard: None }
+    }
+
+    /// Another partner said this outside its lane, and somebody leaked it.
+    pub(super) fn listen(&mut self, agent: usize, stream: Stream, frame: &[u8]) {
+        if agent != self.me {
+            self.leaked.truncate(LEAKED - 1);
+            self.leaked.push_front((stream, frame.to_vec()));
+        }
+    }
+
+    /// Something that was leaked.
+    pub(super) fn leak(&self, dice: &mut Dice) -> Option<(Stream, Vec<u8>)> {
+        let count = u64::try_from(self.leaked.len()).ok()?;
+        self.leaked.get(usize::try_from(dice.between(0, count)).ok()?).cloned()
     }
 
     /// A bundle was published.
@@ -45,7 +70,7 @@ impl Forger {
 
     /// Another partner submitted a packet, and somebody leaked it.
     pub(super) fn overhear(&mut self, agent: usize, packet: &Arc<[u8]>) {
-        if agent != 3 {
+        if agent != self.me {
             self.heard = Some(Arc::clone(packet));
         }
     }
@@ -55,7 +80,7 @@ impl Forger {
         self.heard.as_ref()
     }
 
-    /// A packet to submit as partner 4, and whether it may never be accepted from anybody.
+    /// A packet to submit as this partner, and whether it may never be accepted from anybody.
     pub(super) fn make(
         &self,
         own: &SigningKey,
@@ -76,12 +101,17 @@ impl Forger {
     }
 
     fn seal(&self, way: u64, own: &SigningKey, now: Timestamp, dice: &mut Dice) -> Option<Arc<[u8]>> {
-        let me = cast::oin(4).ok()?;
+        let me = cast::oin(u8::try_from(self.me + 1).ok()?).ok()?;
+        let (own_sample, own_flow) = if self.me == FORGER {
+            ("03-F03-boa-signaal.json", "F03")
+        } else {
+            ("02-F02-politie-signaal.json", "F02")
+        };
         let (sample, flow, to) = match way {
             // A flow that is another role's, and one to a recipient that it does not have.
             0 | STOLEN => ("01-F01-jongerenwerk-signaal.json", "F01", cast::oin(1).ok()?),
-            1 => ("03-F03-boa-signaal.json", "F03", cast::oin(2).ok()?),
-            _ => ("03-F03-boa-signaal.json", "F03", cast::oin(1).ok()?),
+            1 => (own_sample, own_flow, cast::oin(3).ok()?),
+            _ => (own_sample, own_flow, cast::oin(1).ok()?),
         };
         let kind = self.compiled.covenant().flows.iter().find(|one| one.id == flow)?;
         let body = cast::body(sample).ok()?;

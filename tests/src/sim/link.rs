@@ -2,7 +2,7 @@
 
 use seinhuis_agent_core::Input as ToCore;
 use seinhuis_broker_core::admission::Received;
-use seinhuis_broker_core::{ConnId, Input, LaneId};
+use seinhuis_broker_core::{ConnId, Heard, Input, LaneId};
 use seinhuis_shared::frame::Kind;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
@@ -163,7 +163,11 @@ impl World {
         Ok(match (stream, kind) {
             (Stream::Session, Kind::Hello) => match Hello::parse(payload) {
                 Ok(hello) => {
-                    let heard = self.broker.logs.hear(&hello.cosigned)?;
+                    let heard = match self.broker.logs.hear(&hello.cosigned)? {
+                        // Who cheats does not stop because somebody saw another history.
+                        Heard::Contradicts { .. } if self.is_crooked() => Heard::Nothing,
+                        heard => heard,
+                    };
                     Ok(Input::Connected { conn, peer, hello, heard })
                 }
                 Err(refusal) => Err(refusal),
@@ -184,27 +188,32 @@ impl World {
         })
     }
 
-    pub(super) fn at_agent(&mut self, id: u64, stream: Stream, frame: Vec<u8>) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
+    pub(super) fn at_agent(&mut self, id: u64, stream: Stream, frame: Vec<u8>) -> Result<(), Violation> {
+        let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
         let agent = conn.agent;
         if conn.dead || !conn.open.contains(&Side::Agent) {
-            return;
+            return Ok(());
         }
         if self.cut[agent] > self.now {
             let wait = self.cut[agent].since(self.now).0;
             self.after(wait, Event::ToAgent(id, stream, frame));
-            return;
+            return Ok(());
         }
+        if self.cosigns_blindly(id, agent, &frame)? {
+            return Ok(());
+        }
+        let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
         // The stream of deliveries is not read before the session is open.
         if stream == Stream::Deliveries && !conn.welcomed {
             conn.early.push(frame);
-            return;
+            return Ok(());
         }
         if let Stream::Request(request) = stream {
             self.answered(request, Some(&frame));
         } else if let Err(refusal) = self.hears(id, agent, stream, &frame) {
             self.hang_up(id, refusal);
         }
+        Ok(())
     }
 
     /// What an agent makes of a message.

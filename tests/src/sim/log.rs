@@ -1,6 +1,6 @@
 //! The logs of the broker, as its files hold them, and what is read from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seinhuis_broker_core::{
     Core, Heard, NoticeRow, PartRow, Pick, Question, ReceiptSource, Sealed, Table, Write, hear, hear_unknown,
@@ -68,6 +68,17 @@ impl Log {
     /// Whether its tree of so many entries has this root.
     pub(super) fn has(&self, size: u64, root: Digest) -> bool {
         size <= self.size() && self.root_of(size).is_ok_and(|own| own == root)
+    }
+
+    /// Every tree that it had.
+    pub(super) fn trees(&self) -> Result<BTreeSet<(u64, Digest)>, Violation> {
+        let mut tree = Frontier::default();
+        let mut all = BTreeSet::from([(0, tree.root())]);
+        for entry in &self.entries {
+            tree.append(leaf_hash(entry)).map_err(cast::setup)?;
+            all.insert((tree.size(), tree.root()));
+        }
+        Ok(all)
     }
 
     /// The root over the first so many entries.

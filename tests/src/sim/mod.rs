@@ -20,6 +20,7 @@ mod oracle;
 mod people;
 mod scenario;
 mod traffic;
+mod watchers;
 mod wire;
 mod world;
 

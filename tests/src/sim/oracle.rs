@@ -39,6 +39,8 @@ pub enum Broken {
     Start,
     /// An agent goes back behind what it pinned of the log, or is shown two histories and does not say so.
     Pin,
+    /// A witness cosigns what does not continue what it cosigned, or two histories have a quorum.
+    Witness,
     /// The world itself could not be set up.
     Setup,
 }
@@ -137,6 +139,11 @@ impl Oracle {
     /// The number of entries that were seen.
     pub(super) fn log_size(&self) -> usize {
         self.logs.iter().map(|log| log.entries.len()).sum()
+    }
+
+    /// Whether a packet was destroyed before its recipient had it.
+    pub(super) fn was_shredded(&self, packet: Digest, to: Oin) -> bool {
+        self.ended.get(&(packet, to)) == Some(&Kind::Shredded)
     }
 
     /// How many packets ended at a recipient who never had them.

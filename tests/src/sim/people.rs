@@ -20,6 +20,10 @@ use super::world::{Event, Message, Node, World};
 
 /// Tokens from here on are of deeds, below of pushes.
 const DEEDS: u64 = 1 << 32;
+/// What decisions about a case are counted as.
+const DECISIONS: &str = "decisions about a case";
+/// What words about a covenant are counted as.
+const WORDS: &str = "words about a covenant";
 /// Names the operator's commands.
 pub(super) const ORDER: CommandId = CommandId(2);
 /// How often somebody tries again what was refused.
@@ -42,10 +46,12 @@ pub(super) enum Deed {
     Rotate,
     /// Begins the case, or moves it on.
     Move(Option<Step>),
-    /// Proposes a version of the covenant.
-    Propose(Arc<Compiled>),
+    /// Proposes a version of the covenant, which is drawn up when it comes to that.
+    Propose(Option<Arc<Compiled>>),
     /// Accepts it.
-    Accept(Arc<Compiled>),
+    Accept(Option<Arc<Compiled>>),
+    /// Says again the corrections that were refused.
+    Repeat,
 }
 
 impl Deed {
@@ -77,10 +83,11 @@ impl Deed {
             Self::Move(step) => {
                 Input::Decide { token, case: cast::CASE, act: step.map(Act::Step), covenant: None }
             }
-            Self::Propose(compiled) => Input::Propose { token, compiled },
+            Self::Propose(compiled) => Input::Propose { token, compiled: compiled? },
             Self::Accept(compiled) => {
-                Input::Speak { token, hash: compiled.hash(), word: Word::Accept, reason: String::new() }
+                Input::Speak { token, hash: compiled?.hash(), word: Word::Accept, reason: String::new() }
             }
+            Self::Repeat => Input::RetryCorrections { token, about: None },
         })
     }
 
@@ -122,6 +129,16 @@ fn moved(core: &Core, step: Option<Step>) -> Option<bool> {
     }
     let act = core.agreed().cases().act(&cast::CASE).filter(|act| act.seq >= place && act.refused == 0);
     act.map(|_| false)
+}
+
+/// Whether a version that was proposed counts as such; none when it is to be proposed, or drawn up anew because the broker
+/// refused it.
+fn proposed(core: &Core, version: Option<&Arc<Compiled>>) -> Option<bool> {
+    let hash = version?.hash();
+    match core.agreed().proposal(&hash) {
+        Some(row) => (row.refused == 0).then_some(false),
+        None => core.agreed().find(&hash).is_ok().then_some(true),
+    }
 }
 
 /// A deed and how far it is.
@@ -175,31 +192,45 @@ impl World {
         self.after(wait, Event::Deed(self.wanted.len() - 1));
     }
 
-    pub(super) fn deed(&mut self, at: usize) {
+    pub(super) fn deed(&mut self, at: usize) -> Result<(), Violation> {
         let wanted = &mut self.wanted[at];
         if wanted.done || wanted.asked {
-            return;
+            return Ok(());
         }
         let (agent, deed) = (wanted.agent, wanted.deed.clone());
         let Some(core) = self.agents[agent].core.as_ref() else {
             let wait = self.tick_length();
             self.after(wait, Event::Deed(at));
-            return;
+            return Ok(());
         };
-        if let Deed::Move(step) = &deed {
-            match moved(core, *step) {
-                Some(true) => {
-                    self.did(at, "decisions about a case");
-                    return;
-                }
-                Some(false) => {
-                    let wait = self.tick_length();
-                    self.after(wait, Event::Deed(at));
-                    return;
-                }
-                None => {}
+        let version = self.amended.as_ref();
+        let so_far = if let Deed::Move(step) = &deed {
+            moved(core, *step)
+        } else if matches!(deed, Deed::Propose(_)) {
+            proposed(core, version)
+        } else {
+            // Nobody has drawn it up yet.
+            (matches!(deed, Deed::Accept(_)) && version.is_none()).then_some(false)
+        };
+        match so_far {
+            Some(true) => {
+                self.did(at, if matches!(deed, Deed::Move(_)) { DECISIONS } else { WORDS });
+                return Ok(());
             }
+            Some(false) => {
+                let wait = self.tick_length();
+                self.after(wait, Event::Deed(at));
+                return Ok(());
+            }
+            None => {}
         }
+        let deed = if matches!(deed, Deed::Propose(_)) {
+            Deed::Propose(Some(self.draw_up()?))
+        } else if matches!(deed, Deed::Accept(_)) {
+            Deed::Accept(self.amended.clone())
+        } else {
+            deed
+        };
         self.wanted[at].asked = true;
         if matches!(deed, Deed::Rotate) && self.agents[agent].next.is_none() {
             let seed = self.dice.bytes();
@@ -207,6 +238,24 @@ impl World {
         }
         let token = DEEDS + u64::try_from(at).unwrap_or_default();
         self.give(agent, Job::Deed(token, deed));
+        Ok(())
+    }
+
+    /// Draws up the version that is to take the first one's place, with the keys that are in use now: the broker takes
+    /// none that was given up. Who accepted one that it refused does so again.
+    fn draw_up(&mut self) -> Result<Arc<Compiled>, Violation> {
+        let keys: Vec<_> = self.agents.iter().map(|agent| agent.signer.public()).collect();
+        let next = cast::next(self.model(), &keys)?;
+        self.oracle.trusts(next.hash());
+        if self.amended.replace(Arc::clone(&next)).is_some() {
+            *self.summary.faults.entry("versions drawn up anew").or_default() += 1;
+        }
+        for at in 0..self.wanted.len() {
+            if matches!(self.wanted[at].deed, Deed::Accept(_)) && std::mem::take(&mut self.wanted[at].done) {
+                self.after(1000, Event::Deed(at));
+            }
+        }
+        Ok(next)
     }
 
     /// What an agent answers to who wanted something.
@@ -229,12 +278,13 @@ impl World {
                     continue;
                 }
                 // Taken in; whether it counts is seen later.
-                (Ok(()), Deed::Move(_)) => {
+                (Ok(()), Deed::Move(_) | Deed::Propose(_)) => {
                     let wait = self.tick_length();
                     self.after(wait, Event::Deed(at));
                     continue;
                 }
-                (Ok(()), Deed::Propose(_) | Deed::Accept(_)) => "words about a covenant",
+                (Ok(()), Deed::Accept(_)) => WORDS,
+                (Ok(()), Deed::Repeat) => "corrections said again",
                 (Ok(()), Deed::Rotate) => "rotations of a key",
                 (Ok(()), Deed::Correct(..)) => "corrections",
                 (Ok(()), Deed::Consume(_)) => "messages consumed",
@@ -279,8 +329,7 @@ impl World {
             let later = pushed + self.dice.between(10, 20_000) * self.pace();
             self.want(later, agent, Deed::TakeBack(id));
         }
-        // A correction that a revocation destroyed on its way stays open until somebody says it again.
-        if self.has(Fault::Correct) && !self.has(Fault::Revoke) && self.dice.percent(20) {
+        if self.has(Fault::Correct) && self.dice.percent(20) {
             let withdrawal = self.dice.percent(50);
             let kind = if withdrawal { CorrectionKind::Withdrawal } else { CorrectionKind::Correction };
             let later = pushed + self.dice.between(1000, 60_000) * self.pace();
@@ -302,20 +351,18 @@ impl World {
                 self.want(wait, 0, Deed::Move(step));
             }
         }
-        // The next version pins the keys that the first one does: who gave one up could not accept it.
-        if self.has(Fault::Rotate) && !self.has(Fault::Amend) {
+        if self.has(Fault::Rotate) {
             for _ in 0..2 {
                 let (agent, wait) = (self.dice.between(0, 4), self.dice.between(0, length));
                 self.want(wait, usize::try_from(agent).unwrap_or_default(), Deed::Rotate);
             }
         }
         if self.has(Fault::Amend) {
-            let next = cast::compiled(self.model(), 2)?;
             let proposed = self.dice.between(0, length);
-            self.want(proposed, 0, Deed::Propose(Arc::clone(&next)));
+            self.want(proposed, 0, Deed::Propose(None));
             for agent in 0..self.agents.len() {
                 let wait = proposed + self.dice.between(0, length);
-                self.want(wait.min(length), agent, Deed::Accept(Arc::clone(&next)));
+                self.want(wait.min(length), agent, Deed::Accept(None));
             }
         }
         if self.has(Fault::Revoke) {
@@ -357,6 +404,16 @@ impl World {
             *self.summary.faults.entry("partners revoked and let in again").or_default() += 1;
         }
         self.give_order();
+    }
+
+    /// Who is told that a correction was refused because its recipient had no access says it again when that is over.
+    pub(super) fn repeat_corrections(&mut self) {
+        for agent in 0..self.agents.len() {
+            let open = |one: &Wanted| one.agent == agent && matches!(one.deed, Deed::Repeat) && !one.done;
+            if self.agents[agent].shut_out() > 0 && !self.wanted.iter().any(open) {
+                self.want(1000, agent, Deed::Repeat);
+            }
+        }
     }
 
     /// Whether the case is where it is to end.

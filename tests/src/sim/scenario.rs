@@ -39,6 +39,8 @@ pub enum Fault {
     FarClock,
     /// The broker itself cheats, with a partner's help.
     Crooked,
+    /// A second partner, that knows nothing of the first, forges, floods garbage and says again what others said.
+    Rival,
     /// Senders take packets back.
     TakeBack,
     /// Recipients say that they took messages over.
@@ -63,7 +65,7 @@ pub enum Fault {
 
 impl Fault {
     /// All, with their names.
-    pub const ALL: [(Self, &'static str); 24] = [
+    pub const ALL: [(Self, &'static str); 25] = [
         (Self::Crash, "crash"),
         (Self::Flush, "flush"),
         (Self::Reset, "reset"),
@@ -78,6 +80,7 @@ impl Fault {
         (Self::Outage, "outage"),
         (Self::FarClock, "far-clock"),
         (Self::Crooked, "crooked"),
+        (Self::Rival, "rival"),
         (Self::TakeBack, "take-back"),
         (Self::Consume, "consume"),
         (Self::Erase, "erase"),
@@ -116,11 +119,13 @@ pub enum Sabotage {
     Forgetful,
     /// Somebody has a partner's signing key.
     StolenKey,
+    /// Witnesses forget what they cosigned.
+    Unmindful,
 }
 
 impl Sabotage {
     /// All, with their names.
-    pub const ALL: [(Self, &'static str); 8] = [
+    pub const ALL: [(Self, &'static str); 9] = [
         (Self::BrokerDisk, "broker-disk"),
         (Self::AgentDisk, "agent-disk"),
         (Self::Twice, "twice"),
@@ -129,6 +134,7 @@ impl Sabotage {
         (Self::Unchecked, "unchecked"),
         (Self::Forgetful, "forgetful"),
         (Self::StolenKey, "stolen-key"),
+        (Self::Unmindful, "unmindful"),
     ];
 }
 
@@ -181,10 +187,11 @@ impl Scenario {
         Self { seed, messages, minutes, faults, sabotage: None }
     }
 
-    /// The one for a seed with a broker that cheats.
+    /// The one for a seed with a broker that cheats, every other time with witnesses.
     pub fn crooked(seed: u64) -> Self {
         let faults = [Fault::Crash, Fault::Flush, Fault::Reset, Fault::Slow, Fault::Forger, Fault::Crooked];
-        let faults = faults.into_iter().chain([Fault::TakeBack, Fault::Consume]).collect();
+        let watched = (seed % 2 == 0).then_some(Fault::Witnesses);
+        let faults = faults.into_iter().chain([Fault::TakeBack, Fault::Consume]).chain(watched).collect();
         Self { seed, messages: 10, minutes: 3, faults, sabotage: None }
     }
 
@@ -192,7 +199,7 @@ impl Scenario {
         if self.sabotage == Some(Sabotage::Wide) {
             Model::Wide
         } else if self.faults.contains(&Fault::Witnesses) {
-            Model::Witnessed
+            if self.faults.contains(&Fault::Crooked) { Model::Guarded } else { Model::Witnessed }
         } else {
             Model::Plain
         }

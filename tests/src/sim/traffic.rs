@@ -154,7 +154,7 @@ impl World {
         match send {
             Asked::Reconnect => self.hang_up(id, None),
             Asked::Submit { digest, packet: Some(packet) } => {
-                self.forger.overhear(agent, &packet);
+                self.forgers.iter_mut().for_each(|forger| forger.overhear(agent, &packet));
                 if self.is_crooked() {
                     self.sealed(agent, &packet);
                 }
@@ -167,14 +167,16 @@ impl World {
                 self.give(agent, Job::Input(Box::new(ToCore::PacketMissing(digest))));
             }
             Asked::Acknowledge(_) | Asked::NoticesTaken(_) => {
+                self.leak(agent, Stream::Acknowledgements, frame.as_deref());
                 self.send_broker(id, Stream::Acknowledgements, frame);
             }
             other => {
                 if let Asked::Publish { bundle, .. } = &other {
                     let (oin, key) = (self.agents[agent].oin, self.agents[agent].signer.public());
-                    self.forger.learn(oin, key, bundle);
+                    self.forgers.iter_mut().for_each(|forger| forger.learn(oin, key, bundle));
                 }
                 let request = self.fresh();
+                self.leak(agent, Stream::Request(request), frame.as_deref());
                 self.requests.insert(request, (id, other));
                 self.send_broker(id, Stream::Request(request), frame);
                 self.after(PATIENCE, Event::Unanswered(request));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use seinhuis_agent_core::{Input as ToCore, PushRequest, Send as Asked};
 use seinhuis_broker_core::{Command, Input};
+use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 
@@ -13,6 +14,7 @@ use super::broker::Broker;
 use super::cast::{self, Model};
 use super::crooked::Crooked;
 use super::disk::Unflushed;
+use super::faults::{FORGER, RIVAL};
 use super::forger::Forger;
 use super::net::{Conn, Side, Stream};
 use super::oracle::{Broken, Oracle, Violation};
@@ -128,9 +130,12 @@ pub(super) struct World {
     pub(super) slow: Vec<Timestamp>,
     pub(super) messages: Vec<Message>,
     pub(super) wanted: Vec<Wanted>,
+    /// The version that is to take the first one's place.
+    pub(super) amended: Option<Arc<Compiled>>,
     /// Commands of the operator that have no answer.
     pub(super) orders: VecDeque<Command>,
-    pub(super) forger: Forger,
+    /// The partners that do not keep to the covenant, without knowing of each other.
+    pub(super) forgers: [Forger; 2],
     pub(super) crooked: Crooked,
     pub(super) oracle: Oracle,
     pub(super) summary: Summary,
@@ -142,16 +147,14 @@ impl World {
     pub(super) fn new(scenario: Scenario) -> Result<Self, Violation> {
         let sabotage = scenario.sabotage;
         let model = scenario.model();
-        let compiled = cast::compiled(model, 1)?;
-        let kind = (sabotage == Some(Sabotage::AgentDisk), model == Model::Witnessed);
+        let compiled = cast::compiled(model)?;
+        let kind = (sabotage == Some(Sabotage::AgentDisk), model.has_witnesses());
         let agents = cast::ROLES.map(|(number, _)| Agent::new(number, kind));
         let agents = agents.into_iter().collect::<Result<Vec<_>, _>>()?;
         let processes = (0..=agents.len()).map(|_| Process::default()).collect();
         let plain = if model == Model::Wide { Model::Plain } else { model };
-        let mut oracle = Oracle::new(&*cast::compiled(plain, 1)?);
-        for version in [1, 2] {
-            oracle.trusts(cast::compiled(model, version)?.hash());
-        }
+        let mut oracle = Oracle::new(&*cast::compiled(plain)?);
+        oracle.trusts(compiled.hash());
         let now = if scenario.faults.contains(&Fault::Year) {
             cast::NEW_YEAR.minus(Span(u64::from(scenario.minutes) * 30_000))
         } else {
@@ -177,8 +180,9 @@ impl World {
             next: 100,
             messages: Vec::new(),
             wanted: Vec::new(),
+            amended: None,
             orders: VecDeque::new(),
-            forger: Forger::new(compiled),
+            forgers: [FORGER, RIVAL].map(|agent| Forger::new(Arc::clone(&compiled), agent)),
             crooked: Crooked::default(),
             oracle,
             summary: Summary::default(),
@@ -273,9 +277,9 @@ impl World {
             Event::Notice(conn, Side::Broker) => self.left(conn),
             Event::Closed(conn, reason) => self.hang_up(conn, Refusal::from_number(reason)),
             Event::ToBroker(conn, stream, frame) => self.at_broker(conn, stream, frame)?,
-            Event::ToAgent(conn, stream, frame) => self.at_agent(conn, stream, frame),
+            Event::ToAgent(conn, stream, frame) => self.at_agent(conn, stream, frame)?,
             Event::Push(message) => self.push(message),
-            Event::Deed(deed) => self.deed(deed),
+            Event::Deed(deed) => self.deed(deed)?,
             Event::Order(command) => self.order(command),
             Event::OrderAgain => self.give_order(),
             Event::Fault => self.fault()?,
@@ -364,7 +368,7 @@ impl World {
         match node {
             Node::Broker => {
                 let now = self.clock(node);
-                self.broker.start(now)?;
+                self.broker.start(now, self.is_crooked())?;
                 self.see_log()?;
                 self.give_order();
             }

@@ -69,6 +69,7 @@ impl Table {
                         | Broken::Alarm
                         | Broken::Stuck
                         | Broken::Start
+                        | Broken::Witness
                         | Broken::Setup => line.broken += 1,
                     }
                 }

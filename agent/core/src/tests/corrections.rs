@@ -3,14 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use seinhuis_shared::acknowledgement::{Acknowledged, Acknowledgement, Part};
+use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::MsgId;
 use seinhuis_shared::limits::TTL_MAX;
 use seinhuis_shared::packet::Packet;
+use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
 
 use crate::corrections::text_of;
-use crate::fixture::{Broker, NOW, Node, after, inquiry, oin, partnership, request, signal};
+use crate::fixture::{Broker, NOW, Node, after, inquiry, oin, partnership, request, signal, signer};
 use crate::rows::{OutboxRow, table};
 use crate::{
     CorrectRequest, CorrectionKind, CorrectionRow, CorrectionState, Input, MarkRow, Rejection, Stage, Write,
@@ -370,6 +374,107 @@ fn what_the_broker_finds_expired_or_under_an_old_key_is_said_again_at_once() {
         assert_eq!((states(&nodes[0]), corrections(&nodes[0])[0].times), (vec![Open, Open], 2), "{refusal}");
         assert_eq!(nodes[0].submitted().len(), 1);
     }
+}
+
+/// The log says of the correction to youth work what became of its packet there.
+fn reached(broker: &mut Broker, node: &mut Node, accepted: u64, kind: Kind, now: Timestamp) {
+    let index = broker.log(kind, accepted, None, now);
+    let notices = broker.notices(&[index], vec![]);
+    node.step([Input::Notices(Box::new(notices))], now);
+}
+
+/// A tick at everybody, and what follows from it: prekeys are made and fetched.
+fn tick(broker: &mut Broker, nodes: &mut [Node], now: Timestamp) {
+    for node in nodes.iter_mut().rev() {
+        node.step([Input::Tick], now);
+        broker.serve(node, now);
+    }
+}
+
+/// Has the second of two corrections accepted; the position of its entry.
+fn accepted(broker: &mut Broker, node: &mut Node, packet: &[u8], now: Timestamp) -> u64 {
+    let verdict = broker.accept(packet, now);
+    let receipt = Receipt::parse(&verdict.receipt).unwrap();
+    node.step([Input::Verdict(verdict)], now);
+    receipt.entries[0].index
+}
+
+#[test]
+fn what_is_destroyed_on_its_way_is_said_again_by_itself_until_the_recipient_is_back() {
+    let (mut broker, mut nodes) = told();
+    say(&mut nodes[0], 1, Withdrawal, NOW).unwrap();
+    let packets = nodes[0].submitted();
+    let at = accepted(&mut broker, &mut nodes[0], &packets[1], NOW);
+    broker.mailboxes.clear();
+    reached(&mut broker, &mut nodes[0], at, Kind::Shredded, NOW);
+    nodes[0].restart(NOW);
+    broker.connect(&mut nodes[0], NOW);
+    nodes[0].submitted();
+    tick(&mut broker, &mut nodes, NOW);
+    let rows = corrections(&nodes[0]);
+    assert_eq!((rows[1].state, rows[1].times), (Open, 2), "at once, also after a restart");
+    // The recipient has no access yet: that is shown, and said again a day later, then two days later.
+    let mut now = NOW;
+    for (times, days) in [(2, 2), (3, 4)] {
+        let packet = nodes[0].submitted().pop().unwrap();
+        let verdict = broker.refuse(&packet, oin(1), Refusal::RecipientRevoked, now);
+        nodes[0].step([Input::Verdict(verdict)], now);
+        let row = corrections(&nodes[0])[1].clone();
+        assert_eq!((row.state, row.outcome, row.times), (Refused, Refusal::RecipientRevoked.number(), times));
+        now = now.plus(Span::days(days));
+        tick(&mut broker, &mut nodes, now.minus(Span(1)));
+        assert!(nodes[0].submitted().is_empty(), "not sooner");
+        tick(&mut broker, &mut nodes, now);
+        assert_eq!((corrections(&nodes[0])[1].state, corrections(&nodes[0])[1].times), (Open, times + 1));
+    }
+    let packet = nodes[0].submitted().pop().unwrap();
+    accepted(&mut broker, &mut nodes[0], &packet, now);
+    exchange(&mut broker, &mut nodes, &[], now);
+    // After days it needs new prekeys to answer.
+    now = now.plus(Span::minutes(10));
+    tick(&mut broker, &mut nodes, now);
+    exchange(&mut broker, &mut nodes, &[], now);
+    assert_eq!(
+        states(&nodes[0])[1],
+        Done,
+        "it is back: {:?} {:?}",
+        marks(&nodes[2]),
+        nodes[2].core.status(now)
+    );
+}
+
+#[test]
+fn what_is_stored_and_has_no_answer_is_said_again_after_a_day_and_less_often_then() {
+    let (mut broker, mut nodes) = told();
+    say(&mut nodes[0], 1, Correction, NOW).unwrap();
+    let packets = nodes[0].submitted();
+    let verdict = broker.accept(&packets[0], NOW);
+    nodes[0].step([Input::Verdict(verdict)], NOW);
+    // Youth work stores it, and what it answers is destroyed with the mail of a partner that lost its access.
+    let at = accepted(&mut broker, &mut nodes[0], &packets[1], NOW);
+    let offer = broker.mailboxes.remove(&oin(3)).unwrap().pop().unwrap();
+    nodes[2].step([Input::Offer(Box::new(offer))], NOW);
+    let item = Acknowledged::stored(
+        corrections(&nodes[0])[1].message.unwrap(),
+        sha256(&packets[1]),
+        0,
+        broker.leaf(at),
+    );
+    let index = broker.log(Kind::Delivered, at, Some(item.hash()), NOW);
+    let one = Acknowledgement::sign_one(oin(3), NOW, item, &signer(3));
+    let part = Part { signed: one.signed, places: vec![0], items: vec![item], proof: vec![] };
+    let notices = broker.notices(&[index], vec![part]);
+    nodes[0].step([Input::Notices(Box::new(notices))], NOW);
+    nodes[2].submitted();
+    tick(&mut broker, &mut nodes, after(Span(Span::days(1).0 - 1)));
+    assert_eq!(corrections(&nodes[0])[1].times, 1, "an answer may still come");
+    let now = after(Span::days(1));
+    tick(&mut broker, &mut nodes, now);
+    assert_eq!((corrections(&nodes[0])[1].times, corrections(&nodes[0])[0].times), (2, 1));
+    broker.mailboxes.remove(&oin(2));
+    exchange(&mut broker, &mut nodes, &[], now);
+    assert_eq!(states(&nodes[0]), [Open, Done], "answered anew");
+    assert_eq!(marks(&nodes[2])[&0].corrected.len(), 2);
 }
 
 #[test]
