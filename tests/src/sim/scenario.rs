@@ -59,11 +59,15 @@ pub enum Fault {
     Year,
     /// Two of the partners have to cosign the log.
     Witnesses,
+    /// The broker has hardly any room, and takes little of each partner.
+    Scarce,
+    /// All machines are off for nights, until prekeys run out.
+    Prekeys,
 }
 
 impl Fault {
     /// All, with their names.
-    pub const ALL: [(Self, &'static str); 24] = [
+    pub const ALL: [(Self, &'static str); 26] = [
         (Self::Crash, "crash"),
         (Self::Flush, "flush"),
         (Self::Reset, "reset"),
@@ -88,6 +92,8 @@ impl Fault {
         (Self::Revoke, "revoke"),
         (Self::Year, "year"),
         (Self::Witnesses, "witnesses"),
+        (Self::Scarce, "scarce"),
+        (Self::Prekeys, "prekeys"),
     ];
 
     /// Whether it comes about by the one that draws faults, again and again; the others are planned.
@@ -116,11 +122,13 @@ pub enum Sabotage {
     Forgetful,
     /// Somebody has a partner's signing key.
     StolenKey,
+    /// Nobody is told that a packet was put off.
+    Untold,
 }
 
 impl Sabotage {
     /// All, with their names.
-    pub const ALL: [(Self, &'static str); 8] = [
+    pub const ALL: [(Self, &'static str); 9] = [
         (Self::BrokerDisk, "broker-disk"),
         (Self::AgentDisk, "agent-disk"),
         (Self::Twice, "twice"),
@@ -129,6 +137,7 @@ impl Sabotage {
         (Self::Unchecked, "unchecked"),
         (Self::Forgetful, "forgetful"),
         (Self::StolenKey, "stolen-key"),
+        (Self::Untold, "untold"),
     ];
 }
 
@@ -158,10 +167,13 @@ impl Scenario {
         }
         let long = kind >= 88;
         let mut drawn = |fault: Fault| {
-            let rare = matches!(fault, Fault::Year | Fault::Amend | Fault::Revoke);
+            let once = matches!(fault, Fault::Year | Fault::Amend | Fault::Revoke);
+            let rare = once || matches!(fault, Fault::Scarce | Fault::Prekeys);
             let far = matches!(fault, Fault::Outage | Fault::FarClock);
             let always = fault.is_drawn() || fault == Fault::TakeBack;
             fault != Fault::Crooked
+                // Corrections of an agent whose clock was days off may then take longer than anybody waits here.
+                && !(long && fault == Fault::Scarce)
                 && (if far { long } else { always || dice.percent(if rare { 25 } else { 50 }) })
         };
         let faults = Fault::ALL.iter().map(|(fault, _)| *fault).filter(|fault| drawn(*fault)).collect();
