@@ -132,6 +132,16 @@ pub struct Batch {
     pub leaves: Vec<Digest>,
 }
 
+impl Batch {
+    /// The key that signed it.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] and its kin, never for one that was verified.
+    pub fn signer(&self) -> Result<Thumbprint, Refusal> {
+        Ok(Sign1::parse(&self.signed, SIGNED_ACK_MAX)?.kid())
+    }
+}
+
 /// The tree over these hashes; there are at most [`ACK_MAX`].
 fn tree(leaves: &[Digest]) -> BatchTree {
     let mut tree = BatchTree::new(Frontier::empty());

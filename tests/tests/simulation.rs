@@ -71,8 +71,11 @@ fn what_people_do_meets_every_fault_and_is_done() {
         "decisions about a case",
         "garbage",
         "messages consumed",
+        "nights",
+        "packets put off: over quota",
         "partners revoked and let in again",
         "releases decided",
+        "requests put off: over quota",
         "rival",
         "rotations of a key",
         "words about a covenant",
@@ -144,6 +147,23 @@ fn a_packet_that_is_stored_twice_is_caught() {
 #[test]
 fn acknowledgements_that_never_arrive_are_caught() {
     assert_eq!(caught(Sabotage::Deaf), Broken::Stuck);
+}
+
+#[test]
+fn what_a_broker_with_hardly_any_room_puts_off_goes_through_in_the_end() {
+    let summary = holds(&"seed=2 messages=10 minutes=3 faults=scarce".parse().unwrap());
+    assert_eq!(summary.accepted, 10);
+    for name in ["packets put off: mailbox full", "packets put off: over quota"] {
+        assert!(summary.faults.contains_key(name), "{summary:?}");
+    }
+}
+
+#[test]
+fn packets_that_were_put_off_and_are_never_brought_again_are_caught() {
+    let scenarios = (1..=10).map(|seed| format!("seed={seed} messages=20 minutes=3 faults=scarce"));
+    let mut scenarios = scenarios.map(|text| text.parse::<Scenario>().unwrap().sabotaged(Sabotage::Untold));
+    let seen = scenarios.find_map(|scenario| sim::run(&scenario).err());
+    assert_eq!(seen.unwrap().broken, Broken::Stuck);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 mod own;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use seinhuis_shared::case;
@@ -71,6 +71,10 @@ pub struct Agreed {
     known: BTreeMap<Digest, Told>,
     /// When each version was last asked for, and for how many votes and rotations.
     asked: BTreeMap<Digest, (Timestamp, Told)>,
+    /// Versions that are asked for whatever the broker told of them, since when: they may have a key that came up.
+    doubted: BTreeMap<Digest, Timestamp>,
+    /// Parties for whose sake that was done, since the session began or there was news of their keys.
+    sought: BTreeSet<Oin>,
     /// When each word was last said, and each proposal made.
     said: BTreeMap<Digest, Timestamp>,
     /// The cases under them.
@@ -89,6 +93,8 @@ impl Agreed {
             proposals: BTreeMap::new(),
             known: BTreeMap::new(),
             asked: BTreeMap::new(),
+            doubted: BTreeMap::new(),
+            sought: BTreeSet::new(),
             cases: Cases::default(),
             said: BTreeMap::new(),
             held: VecDeque::new(),
@@ -208,13 +214,28 @@ impl Agreed {
         self.all.keys()
     }
 
-    /// Whether the broker has other votes on this version, or rotations of its keys, than are known here.
+    /// Whether the broker has other votes on this version, or rotations of its keys, than are known here, or may have.
     pub(crate) fn behind(&self, hash: &Digest) -> bool {
-        let here = self.all.get(hash).ok().and_then(|one| {
-            let rotations = self.keys().count(one.compiled());
-            Some((u32::try_from(one.casts().len()).ok()?, u32::try_from(rotations).ok()?))
-        });
-        self.known.get(hash).is_some_and(|known| here != Some(*known))
+        if self.doubted.contains_key(hash) {
+            return true;
+        }
+        self.known.get(hash).is_some_and(|known| self.here(hash) != Some(*known))
+    }
+
+    fn here(&self, hash: &Digest) -> Option<Told> {
+        let one = self.all.get(hash).ok()?;
+        let rotations = self.keys().count(one.compiled());
+        Some((u32::try_from(one.casts().len()).ok()?, u32::try_from(rotations).ok()?))
+    }
+
+    /// What an answer brought beyond what the broker has told of is told of soon, and not asked for until then.
+    fn caught_up(&mut self, hash: &Digest) {
+        let here = self.here(hash);
+        if let (Some(here), Some(told)) = (here, self.known.get_mut(hash))
+            && (here.0 >= told.0 && here.1 >= told.1)
+        {
+            *told = here;
+        }
     }
 
     /// How many votes and how many rotations the broker has told of.
@@ -224,9 +245,30 @@ impl Agreed {
         (wide(told.0), wide(told.1))
     }
 
-    /// Whether the broker has more to tell about a version that names this organisation.
-    pub(crate) fn is_behind_on(&self, party: Oin) -> bool {
-        self.all.of(party).any(|one| self.behind(&one.compiled().hash()))
+    /// Whether it may be that the broker knows a key of a party that has come up and is not known here: word of a
+    /// rotation comes on another stream than what is signed with the new key. So the versions that name the party are
+    /// asked for, once; only when there has been news of its keys again.
+    pub(crate) fn seeks(&mut self, party: Oin, now: Timestamp) -> bool {
+        let named: Vec<Digest> = self.all.of(party).map(|one| one.compiled().hash()).collect();
+        // An answer to what was asked before may be older than the key.
+        let asked = |hash| self.asked.get(hash).is_some_and(|(at, _)| now < at.plus(ASK_AGAIN));
+        if named.iter().any(|hash| self.behind(hash) || asked(hash)) {
+            return true;
+        }
+        let known = named.into_iter().filter(|hash| self.known.contains_key(hash));
+        let known: Vec<(Digest, Timestamp)> = known.map(|hash| (hash, now)).collect();
+        let seeks = !known.is_empty() && self.sought.insert(party);
+        if seeks {
+            self.doubted.extend(known);
+        }
+        seeks
+    }
+
+    /// Whether versions were asked for in vain, for so long that what is known here has to do.
+    pub(crate) fn gives_up_seeking(&mut self, now: Timestamp) -> bool {
+        let before = self.doubted.len();
+        self.doubted.retain(|_, since| now < since.plus(HOLD));
+        self.doubted.len() < before
     }
 
     pub(crate) fn restore_rotations(&mut self, rotations: &[Rotated]) -> Option<()> {
@@ -350,6 +392,7 @@ impl Core {
         let hash = compiled.hash();
         // Asked again at once for what changed meanwhile, and for the next of many.
         self.agreed.asked.remove(&hash);
+        self.agreed.doubted.remove(&hash);
         if self.agreed.find(&hash).is_err() {
             let bytes = compiled.covenant().to_bytes();
             if !self.agreed.welcomes(&compiled) || self.agreed.all.propose(compiled).is_err() {
@@ -402,6 +445,7 @@ impl Core {
             turn.writes.push(Write::Votes(hash, agreement.casts().to_vec()));
         }
         self.heard(hash, turn);
+        self.agreed.caught_up(&hash);
         self.fetch_covenants(now, turn);
         self.speak_up(now, ports, turn);
         self.agreed.cases.ask_anew();
@@ -423,6 +467,7 @@ impl Core {
     ) -> Result<Ports<'a>, Refusal> {
         let own = self.settings.oin;
         let changed = self.agreed.all.learn_rotations(hash, rotations, Some(own))?;
+        self.agreed.sought.retain(|party| !changed.contains(party));
         for party in changed.iter().filter(|party| **party != own) {
             let all = self.agreed.keys().of_party(*party).cloned().collect();
             turn.writes.push(Write::Keys(*party, all));
@@ -446,6 +491,8 @@ impl Core {
         self.agreed.held_bytes = 0;
         self.agreed.known.clear();
         self.agreed.asked.clear();
+        self.agreed.doubted.clear();
+        self.agreed.sought.clear();
         self.agreed.cases.session(false);
         self.agreed.said.clear();
     }

@@ -429,6 +429,9 @@ impl Core {
         self.words.tick();
         self.follow_on(turn);
         self.maintain_prekeys(now, ports, turn);
+        if self.agreed.gives_up_seeking(now) {
+            self.fetch_at_once();
+        }
         self.fetch_covenants(now, turn);
         self.fetch_cases(now, turn);
         self.speak_up(now, ports, turn);

@@ -247,13 +247,13 @@ impl Core {
             .collect()
     }
 
-    /// Whether a bundle under a key that does not count is one of a partner that changes its key: under the one
+    /// Whether a bundle under a key that does not count may be one of a partner that changes its key: under the one
     /// it gave up, or while it is not known here yet what it says. It is fetched again when that is.
-    fn changes_keys(&self, oin: &Oin, bundle: &[u8]) -> bool {
+    fn changes_keys(&mut self, oin: &Oin, bundle: &[u8], now: Timestamp) -> bool {
         let keys = self.agreed.keys();
         let given_up = |key| keys.owner(key) == Some(*oin) && keys.given_up(key).is_some();
         Sign1::parse(bundle, BUNDLE_MAX).is_ok_and(|signed| given_up(signed.kid()))
-            || self.agreed.is_behind_on(*oin)
+            || self.agreed.seeks(*oin, now)
     }
 
     /// Verifies the stored bundles again: the covenants decide whose signature counts.
@@ -304,7 +304,7 @@ impl Core {
             }
             let bundle = match PrekeyBundle::verify(&bytes, &oin, &self.keys_of(&oin)) {
                 Ok(bundle) => bundle,
-                Err(Refusal::UnknownKey) if self.changes_keys(&oin, &bytes) => continue,
+                Err(Refusal::UnknownKey) if self.changes_keys(&oin, &bytes, now) => continue,
                 Err(refusal) => {
                     self.alarm(AlarmKind::BadPrekeys, format!("{oin}: {refusal}"), now, turn);
                     continue;
@@ -320,5 +320,6 @@ impl Core {
             turn.writes.push(Write::Peer(oin, Box::new(row.clone())));
             self.prekeys.peers.insert(oin, PeerBundle { row, bundle: Some(bundle) });
         }
+        self.fetch_covenants(now, turn);
     }
 }

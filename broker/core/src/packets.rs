@@ -244,6 +244,11 @@ impl Core {
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let peer = session.peer;
+        // Its key may have been given up after it was examined.
+        let examined = examined.and_then(|batch| {
+            self.state.directory.key_of(&peer, batch.signer()?)?;
+            Ok(batch)
+        });
         let stale = matches!(examined, Err(Refusal::KeyGivenUp));
         let explained = session.acknowledged(stale);
         let examined = examined.and_then(|batch| self.links(&peer, &batch).map(|()| batch));

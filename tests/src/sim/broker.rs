@@ -32,6 +32,8 @@ struct Pending {
 pub(super) struct Broker {
     /// None while it does not run.
     pub(super) core: Option<Core>,
+    /// With what it starts.
+    pub(super) config: Config,
     pub(super) disk: Disk,
     pub(super) logs: Logs,
     pub(super) inbox: Vec<Input>,
@@ -70,7 +72,7 @@ impl Broker {
     /// A broker with this in its store; not started.
     pub(super) fn of(state: State) -> Self {
         let (disk, logs) = (Disk::new(state, false), Logs::default());
-        Self { core: None, disk, logs, inbox: Vec::new(), pending: None }
+        Self { core: None, config: config(), disk, logs, inbox: Vec::new(), pending: None }
     }
 
     /// Reads the disk.
@@ -90,7 +92,7 @@ impl Broker {
             let all = self.disk.live.table(table.number());
             rows.extend(all.map(|(key, value)| (table, key.to_vec(), value.to_vec())));
         }
-        let core = Core::restore(config(), rows, self.logs.tip());
+        let core = Core::restore(self.config.clone(), rows, self.logs.tip());
         let mut core = core.map_err(|error| failed(error.to_string()))?;
         core.begin(now);
         self.core = Some(core);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use seinhuis_agent_core::Track;
-use seinhuis_agent_core::rows::{Reached, Stage};
+use seinhuis_agent_core::rows::{OutboxRow, Reached, Stage};
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
@@ -93,6 +93,22 @@ impl World {
         Ok(open.is_empty())
     }
 
+    /// A message that was not accepted has an end of its own: to be put off is none, nor is it to expire before its time
+    /// on any clock.
+    fn ended_with_reason(&self, row: Option<OutboxRow>) -> Result<(), Violation> {
+        let Some(row) = row else { return Ok(()) };
+        let ahead = if self.has(Fault::FarClock) { Span::days(2) } else { Span::minutes(2) };
+        let early = row.stage == Stage::Expired && row.expires > self.now.plus(ahead);
+        let passing =
+            row.stage == Stage::Refused && Refusal::from_number(row.outcome).is_some_and(Refusal::is_passing);
+        if early || passing {
+            let what =
+                format!("{} is {} with {}, and might still have gone", row.msg_id, row.stage, row.outcome);
+            return Err(Violation::new(Broken::Lost, what));
+        }
+        Ok(())
+    }
+
     /// Everything is up and settled: what became of what.
     pub(super) fn judge(&mut self) -> Result<(), Violation> {
         let mut inboxes = BTreeMap::new();
@@ -114,6 +130,7 @@ impl World {
                     let what = format!("{id} was accepted, and its sender knows nothing of it any more");
                     return Err(Violation::new(Broken::Lost, what));
                 }
+                self.ended_with_reason(agent.sent(&id))?;
                 self.summary.refused += 1;
                 continue;
             };

@@ -15,7 +15,7 @@ const FLOOD: u32 = 20;
 /// The partner that does not keep to the covenant.
 pub(super) const FORGER: usize = 3;
 /// Milliseconds of a day.
-const DAY: u64 = 86_400_000;
+pub(super) const DAY: u64 = 86_400_000;
 
 impl World {
     /// Something goes wrong, and later something else.
@@ -92,14 +92,16 @@ impl World {
             | Fault::Amend
             | Fault::Revoke
             | Fault::Year
-            | Fault::Witnesses => {}
+            | Fault::Witnesses
+            | Fault::Scarce
+            | Fault::Prekeys => {}
         }
         let named = Fault::ALL.iter().find(|(own, _)| *own == fault);
         *self.summary.faults.entry(named.map_or("", |(_, name)| *name)).or_default() += 1;
         Ok(())
     }
 
-    fn partition(&mut self, agent: usize, from: u64, to: u64) {
+    pub(super) fn partition(&mut self, agent: usize, from: u64, to: u64) {
         let length = self.dice.between(from, to);
         self.cut[agent] = self.now.plus(Span(length)).max(self.cut[agent]);
         if length >= IDLE {
@@ -108,7 +110,7 @@ impl World {
     }
 
     /// The connection of an agent is gone; broker and agent notice after so many milliseconds.
-    fn cut_off(&mut self, agent: usize, (broker, own): (u64, u64), late: bool) {
+    pub(super) fn cut_off(&mut self, agent: usize, (broker, own): (u64, u64), late: bool) {
         let Some(id) = self.agents[agent].conn else { return };
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.dead = true;

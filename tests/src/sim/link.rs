@@ -12,6 +12,7 @@ use super::agent::Job;
 use super::cast;
 use super::net::{Conn, Side, Stream};
 use super::oracle::Violation;
+use super::scenario::Sabotage;
 use super::wire;
 use super::world::{Event, Node, PATIENCE, World};
 
@@ -234,6 +235,9 @@ impl World {
             (Stream::Lane, Kind::Verdict) => {
                 let verdict = Verdict::parse(payload).map_err(|_| None)?;
                 (Some(verdict.packet), ToCore::Verdict(verdict))
+            }
+            (Stream::Lane, Kind::Deferred) if self.scenario.sabotage == Some(Sabotage::Untold) => {
+                return Ok(());
             }
             (Stream::Lane, Kind::Deferred) => {
                 let deferred = Deferred::parse(payload).map_err(|_| None)?;

@@ -18,6 +18,7 @@ mod log;
 mod net;
 mod oracle;
 mod people;
+mod scarce;
 mod scenario;
 mod traffic;
 mod watchers;

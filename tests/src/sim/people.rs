@@ -175,11 +175,12 @@ impl World {
             let agent = usize::from(flow.from) - 1;
             let message = self.messages.len();
             self.messages.push(Message { agent, request, pushed: false, answered: false, rejected: None });
-            let wait = self.dice.between(0, length);
+            let wait = self.moment(length);
             self.after(wait, Event::Push(message));
             self.plan_message(agent, id, wait, flow.names_persons());
         }
         self.plan_deeds(length)?;
+        self.plan_nights(length);
         let wait = self.dice.between(0, 10_000 * self.pace());
         self.after(wait, Event::Fault);
         self.after(length, Event::Calm);

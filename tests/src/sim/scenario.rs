@@ -61,11 +61,15 @@ pub enum Fault {
     Year,
     /// Two of the partners have to cosign the log.
     Witnesses,
+    /// The broker has hardly any room, and takes little of each partner.
+    Scarce,
+    /// All machines are off for nights, until prekeys run out.
+    Prekeys,
 }
 
 impl Fault {
     /// All, with their names.
-    pub const ALL: [(Self, &'static str); 25] = [
+    pub const ALL: [(Self, &'static str); 27] = [
         (Self::Crash, "crash"),
         (Self::Flush, "flush"),
         (Self::Reset, "reset"),
@@ -91,6 +95,8 @@ impl Fault {
         (Self::Revoke, "revoke"),
         (Self::Year, "year"),
         (Self::Witnesses, "witnesses"),
+        (Self::Scarce, "scarce"),
+        (Self::Prekeys, "prekeys"),
     ];
 
     /// Whether it comes about by the one that draws faults, again and again; the others are planned.
@@ -121,6 +127,8 @@ pub enum Sabotage {
     StolenKey,
     /// Witnesses forget what they cosigned.
     Unmindful,
+    /// Nobody is told that a packet was put off.
+    Untold,
 }
 
 impl Sabotage {
@@ -135,6 +143,7 @@ impl Sabotage {
         (Self::Forgetful, "forgetful"),
         (Self::StolenKey, "stolen-key"),
         (Self::Unmindful, "unmindful"),
+        (Self::Untold, "untold"),
     ];
 }
 
@@ -171,7 +180,10 @@ impl Scenario {
                 0
             } else if matches!(fault, Fault::Outage | Fault::FarClock) {
                 u64::from(long) * 60
-            } else if matches!(fault, Fault::Year | Fault::Amend | Fault::Revoke) {
+            } else if matches!(
+                fault,
+                Fault::Year | Fault::Amend | Fault::Revoke | Fault::Scarce | Fault::Prekeys
+            ) {
                 20
             } else if long && fault == Fault::Witnesses {
                 // A round of cosignatures a minute, for days, costs as much as ten other histories.

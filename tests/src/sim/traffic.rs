@@ -12,7 +12,7 @@ use super::cast;
 use super::net::{Side, Stream};
 use super::oracle::{Broken, Oracle, Violation};
 use super::people::ORDER;
-use super::scenario::{Fault, Sabotage};
+use super::scenario::Sabotage;
 use super::wire;
 use super::world::{Event, PATIENCE, World};
 
@@ -20,6 +20,7 @@ impl World {
     // What the broker sends.
 
     pub(super) fn broker_sends(&mut self, send: Send) -> Result<(), Violation> {
+        self.counts_put_off(&send);
         let (conn, stream) = match &send {
             Send::Welcome { conn, .. } | Send::Refuse { conn, request: None, .. } => (*conn, Stream::Session),
             Send::Verdict { conn, .. } | Send::Deferred { conn, .. } => (*conn, Stream::Lane),
@@ -129,9 +130,7 @@ impl World {
 
     /// Among honest parties there is nothing to complain of but proofs and quorums that take long.
     fn alarmed(&mut self, agent: usize, kind: AlarmKind, detail: &str) -> Result<(), Violation> {
-        // A bundle under a key that was just taken may overtake the word that there is one.
         let late = kind == AlarmKind::LogUnproven
-            || (kind == AlarmKind::BadPrekeys && self.has(Fault::Rotate))
             || kind == AlarmKind::Unwitnessed && detail.starts_with("no quorum");
         if self.is_crooked() {
             self.complains(agent, kind);

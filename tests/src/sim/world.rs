@@ -19,6 +19,7 @@ use super::forger::Forger;
 use super::net::{Conn, Side, Stream};
 use super::oracle::{Broken, Oracle, Violation};
 use super::people::Wanted;
+use super::scarce;
 use super::scenario::{Dice, Fault, Sabotage, Scenario};
 
 /// How long a connection lasts without a sign of life.
@@ -89,6 +90,7 @@ pub(super) enum Event {
     Deed(usize),
     Order(Command),
     OrderAgain,
+    Night,
     Fault,
     Calm,
     Look,
@@ -114,7 +116,7 @@ pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) now: Timestamp,
     began: Timestamp,
-    queue: BTreeMap<(Timestamp, u64), Event>,
+    pub(super) queue: BTreeMap<(Timestamp, u64), Event>,
     scheduled: u64,
     pub(super) broker: Broker,
     pub(super) agents: Vec<Agent>,
@@ -164,6 +166,9 @@ impl World {
         let agreed = now.minus(Span::minutes(10));
         let mut broker = Broker::new(&compiled, agreed, sabotage == Some(Sabotage::BrokerDisk))?;
         broker.disk.unchecked = sabotage == Some(Sabotage::Unchecked);
+        if scenario.faults.contains(&Fault::Scarce) {
+            broker.config = scarce::limits(broker.config);
+        }
         let mut world = Self {
             dice: Dice::new(scenario.seed),
             now,
@@ -282,6 +287,7 @@ impl World {
             Event::Deed(deed) => self.deed(deed)?,
             Event::Order(command) => self.order(command),
             Event::OrderAgain => self.give_order(),
+            Event::Night => self.night(),
             Event::Fault => self.fault()?,
             Event::Calm => self.calm_down(),
             Event::Look => self.after(5000, Event::Look),

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::covenant::Step;
 use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
 use seinhuis_shared::ids::MsgId;
+use seinhuis_shared::limits::BUNDLE_MAX;
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
@@ -345,6 +348,114 @@ fn partners_take_the_bundle_of_the_new_key_alone() {
     let stranger = broker.bundles[&oin(2)].clone();
     youth.step([Input::Prekeys(vec![(oin(1), stranger)])], NOW);
     assert_eq!(youth.alarms(), [AlarmKind::BadPrekeys], "anything else still is one");
+}
+
+/// The newest bundle of the municipality, as somebody else signs it.
+fn signed_by(key: &SigningKey, bundle: &[u8], edit: fn(&mut PrekeyBundle)) -> Input {
+    let signed = Sign1::parse(bundle, BUNDLE_MAX).unwrap();
+    let mut bundle: PrekeyBundle = cbor::strict(signed.unverified_payload(), BUNDLE_MAX).unwrap();
+    (bundle.signer, bundle.seq) = (key.public().thumbprint(), bundle.seq + 1);
+    edit(&mut bundle);
+    Input::Prekeys(vec![(oin(1), Bytes(bundle.sign(key)))])
+}
+
+/// How often the version of the tests was asked for since the last look, and how often prekeys were.
+fn asked(node: &mut Node) -> (usize, usize) {
+    let sends = node.take_sends();
+    let count = |which: fn(&Send) -> bool| sends.iter().filter(|send| which(send)).count();
+    (
+        count(|send| matches!(send, Send::FetchCovenant(_))),
+        count(|send| matches!(send, Send::FetchPrekeys(_))),
+    )
+}
+
+/// How often it complained of prekeys since the last look.
+fn complaints(node: &mut Node) -> usize {
+    let bad = |event: &Event| matches!(event, Event::Alarm(row) if row.kind == AlarmKind::BadPrekeys);
+    node.take_events().iter().filter(|event| bad(event)).count()
+}
+
+#[test]
+fn a_bundle_that_overtakes_the_word_of_its_key_waits_for_it_and_is_no_alarm() {
+    let (mut broker, [mut town, mut police, ..]) = partnership();
+    let new = town.turn_key(NOW);
+    broker.serve(&mut town, NOW);
+    let bundle = broker.bundles[&oin(1)].clone();
+    let fresh = || Input::Prekeys(vec![(oin(1), bundle.clone())]);
+    let mut youth = Node::new(3);
+    youth.step([Input::Connected(Box::new(broker.welcome(NOW)))], NOW);
+    youth.step([told(&youth, 0)], NOW);
+    asked(&mut youth);
+    youth.step([fresh()], NOW);
+    assert_eq!(asked(&mut youth), (1, 0), "what it knows is brought up to date");
+    youth.step([fresh()], NOW);
+    assert_eq!(asked(&mut youth), (0, 0), "once");
+    assert_eq!(youth.push(signal(1), NOW).unwrap().stage, Stage::Draft, "nothing is sealed to it");
+    youth.step([given(&youth, vec![rotated(1, &new, NOW)], vec![])], NOW);
+    assert_eq!(asked(&mut youth), (0, 1), "and the bundle is asked for again");
+    youth.step([fresh()], NOW);
+    assert_eq!(youth.submitted().len(), 1);
+    assert!(youth.alarms().is_empty());
+    // What was asked before the bundle came may be answered from before the rotation.
+    police.step([told(&police, 1)], NOW);
+    assert_eq!(asked(&mut police).0, 1);
+    let other = rotated(3, &signer(43), NOW);
+    police.step([fresh(), given(&police, vec![other.clone()], vec![]), fresh()], NOW);
+    assert_eq!(asked(&mut police), (1, 1));
+    police.step([given(&police, vec![other, rotated(1, &new, NOW)], vec![]), fresh()], NOW);
+    assert!(police.alarms().is_empty());
+    assert_eq!(asked(&mut police).0, 0, "more than was told of makes no round");
+}
+
+#[test]
+fn a_bundle_by_a_key_that_nobody_knows_is_an_alarm_after_one_look() {
+    let (broker, [_, _, mut youth, _]) = partnership();
+    let good = broker.bundles[&oin(1)].clone();
+    let usable =
+        |node: &Node| node.core.status(NOW).peers.iter().find(|peer| peer.oin == oin(1)).unwrap().until;
+    let before = usable(&youth);
+    let forged = || signed_by(&signer(90), &good, |_| ());
+    youth.step([told(&youth, 0)], NOW);
+    asked(&mut youth);
+    youth.step([forged()], NOW);
+    assert_eq!((asked(&mut youth), complaints(&mut youth)), ((1, 0), 0));
+    youth.step([given(&youth, vec![], vec![])], NOW);
+    assert_eq!(asked(&mut youth), (0, 1));
+    youth.step([forged(), signed_by(&signer(91), &good, |_| ())], NOW);
+    assert_eq!(complaints(&mut youth), 2, "whichever key it is");
+    assert_eq!(asked(&mut youth), (0, 0), "and nobody can make it ask for more");
+    assert_eq!(usable(&youth), before);
+    // Once there was news of the partner's key the next may come as early as this one.
+    let new = signer(41);
+    youth.step([given(&youth, vec![rotated(1, &new, NOW)], vec![])], NOW);
+    asked(&mut youth);
+    youth.step([forged()], NOW);
+    assert_eq!((asked(&mut youth).0, complaints(&mut youth)), (1, 0));
+    // A broker that gives no answer keeps it quiet for a minute.
+    for second in 1..=60 {
+        youth.step([Input::Tick], after(Span::seconds(second)));
+    }
+    let (questions, fetches) = asked(&mut youth);
+    assert!(questions <= 6 && fetches >= 1, "{questions} {fetches}");
+    youth.step([forged()], after(Span::minutes(1)));
+    assert_eq!(complaints(&mut youth), 1);
+}
+
+#[test]
+fn a_bundle_with_anything_else_wrong_is_an_alarm_at_once() {
+    let (broker, [_, _, mut youth, _]) = partnership();
+    let good = broker.bundles[&oin(1)].clone();
+    youth.step([told(&youth, 0)], NOW);
+    asked(&mut youth);
+    let edits: [fn(&mut PrekeyBundle); 3] = [
+        |one| one.oin = oin(2),
+        |one| one.signer = signer(1).public().thumbprint(),
+        |one| one.prekeys.clear(),
+    ];
+    for edit in edits {
+        youth.step([signed_by(&signer(90), &good, edit)], NOW);
+    }
+    assert_eq!((asked(&mut youth), complaints(&mut youth)), ((0, 0), 3));
 }
 
 #[test]

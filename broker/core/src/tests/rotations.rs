@@ -1,5 +1,6 @@
 //! Keys that hand over: from that entry on the old one signs nothing new, and what it signed before stands.
 
+use seinhuis_shared::acknowledgement::Acknowledgement;
 use seinhuis_shared::case::{Act, CaseDecision, FORMAT};
 use seinhuis_shared::covenant::agreement::{Vote, Word};
 use seinhuis_shared::covenant::{Compiled, Covenant, Step};
@@ -297,12 +298,16 @@ fn an_acknowledgement_by_the_old_key_counts_for_nothing_and_is_asked_for_anew() 
     assert_eq!(directory.key_of(&Gem.oin(), new_key(1).public().thumbprint()), Ok(new_key(1).public()));
     let others = directory.key_of(&Pol.oin(), Gem.key().public().thumbprint());
     assert_eq!(others, Err(Refusal::UnknownKey));
-    let examined = Err(Refusal::KeyGivenUp);
-    let did = broker.turn([Input::Acknowledged { conn: gem, examined }]);
-    let [offered] = broker.offers(&did).try_into().unwrap();
-    assert_eq!((offered.conn, broker.waiting(Gem)), (gem, 1), "offered again on the same connection");
-    assert!(did.entries.is_empty() && !did.sends.iter().any(|send| matches!(send, Send::Close { .. })));
-    broker.acknowledge(gem, Gem, &[(&bytes, 0)]);
+    let said = broker.ack(Gem, &[(&bytes, 0)]);
+    // Also one that was examined before the key was given up, and stood in line meanwhile.
+    for examined in [Err(Refusal::KeyGivenUp), Ok(Broker::batch(Gem, &said))] {
+        let did = broker.turn([Input::Acknowledged { conn: gem, examined }]);
+        let [offered] = broker.offers(&did).try_into().unwrap();
+        assert_eq!((offered.conn, broker.waiting(Gem)), (gem, 1), "offered again on the same connection");
+        assert!(did.entries.is_empty() && !did.sends.iter().any(|send| matches!(send, Send::Close { .. })));
+    }
+    let examined = Acknowledgement::verify(&said.sign(&new_key(1)), &[new_key(1).public()]);
+    broker.turn([Input::Acknowledged { conn: gem, examined }]);
     assert_eq!(broker.waiting(Gem), 0);
 }
 
