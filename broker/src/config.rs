@@ -15,6 +15,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::grant::is_place;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::renewal;
+use seinhuis_shell::room::{KEEP_FREE_MAX_MIB, KEEP_FREE_MIB};
 use seinhuis_shell::tls::Kx;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -254,11 +255,13 @@ pub struct Store {
     pub segment_mib: u64,
     /// How often the index follows the journal, in milliseconds.
     pub index_interval_ms: u64,
+    /// Room that is kept free on the disk, in MiB; 0 for none.
+    pub keep_free_mib: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { segment_mib: 16, index_interval_ms: 1000 }
+        Self { segment_mib: 16, index_interval_ms: 1000, keep_free_mib: KEEP_FREE_MIB }
     }
 }
 
@@ -307,6 +310,8 @@ impl Config {
             Some(("store.segment_mib", "1 tot 1024", "1 to 1024"))
         } else if !(10..=60_000).contains(&self.store.index_interval_ms) {
             Some(("store.index_interval_ms", "10 tot 60000", "10 to 60000"))
+        } else if self.store.keep_free_mib > KEEP_FREE_MAX_MIB {
+            Some(("store.keep_free_mib", "0 tot 1048576", "0 to 1048576"))
         } else if !(1..=65_536).contains(&self.transport.max_handshakes) {
             Some(("transport.max_handshakes", "1 tot 65536", "1 to 65536"))
         } else if self.transport.fallback.is_some_and(|listen| listen.port() == 0) {
@@ -392,6 +397,14 @@ mod tests {
         }
         let complaint = parse(&format!("{BASIC_SAMPLE}\n[quota]\nbytes_burst = 1000000\n")).unwrap_err();
         assert!(complaint.what.en.contains("quota.bytes_burst"), "less than one packet");
+    }
+
+    #[test]
+    fn room_to_keep_free_can_be_configured_and_switched_off() {
+        let with = |mib: &str| parse(&format!("{BASIC_SAMPLE}\n[store]\nkeep_free_mib = {mib}\n"));
+        assert_eq!(with("0").unwrap().store.keep_free_mib, 0);
+        assert_eq!(with("1048576").unwrap().store.keep_free_mib, KEEP_FREE_MAX_MIB);
+        assert!(with("1048577").unwrap_err().what.en.contains("store.keep_free_mib"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shell::pace::Pace;
+use seinhuis_shell::room::{Keeper, Standing};
 use seinhuis_shell::{clock, keys};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
@@ -132,6 +133,8 @@ pub struct Counts {
     pub inputs: u64,
     /// Store figures as of the last turn with a command in it: they cost too much to keep up otherwise.
     pub store: Stats,
+    /// Room on the disk as of the last turn.
+    pub room: Standing,
 }
 
 /// A handle on the running engine.
@@ -152,6 +155,7 @@ impl Engine {
         core: Core,
         store: Box<dyn Store>,
         logs: Logs,
+        room: Keeper,
     ) -> (Self, JoinHandle<Result<(), EngineError>>) {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let directory = Arc::new(RwLock::new(core.directory()));
@@ -163,6 +167,7 @@ impl Engine {
             core,
             store,
             logs,
+            room,
             signer: None,
             outs: Outs::default(),
             directory: Arc::clone(&directory),
@@ -314,6 +319,7 @@ struct Worker {
     core: Core,
     store: Box<dyn Store>,
     logs: Logs,
+    room: Keeper,
     /// The key of the log that was signed last.
     signer: Option<(SigningKey, LogKey)>,
     outs: Outs,
@@ -335,6 +341,7 @@ impl Worker {
             let mut turn = Turn::new(keys::random());
             let (mut inputs, mut bytes) = (0, 0);
             let mut held = Vec::new();
+            self.look(&mut turn);
             let full = |inputs, bytes, turn: &Turn| {
                 inputs >= TURN_INPUTS
                     || bytes >= TURN_BYTES
@@ -356,6 +363,13 @@ impl Worker {
         }
         self.store.close()?;
         Ok(())
+    }
+
+    /// Before each turn, and so before each file of the journal that it begins: how much room the disk has.
+    fn look(&mut self, turn: &mut Turn) {
+        if let Some(scarce) = self.room.look() {
+            self.core.handle(Input::Room { scarce }, clock::now(), turn);
+        }
     }
 
     fn attach(&mut self, attach: Attach) {
@@ -470,6 +484,7 @@ impl Worker {
         let mut counts = self.counts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         counts.turns += u64::from(durable);
         counts.inputs += inputs;
+        counts.room = self.room.standing();
         if std::mem::take(&mut self.asked) {
             counts.store = self.store.stats();
         }

@@ -24,6 +24,7 @@ use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::renewal::Live;
+use seinhuis_shell::room::Keeper;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, oneshot};
 
@@ -130,7 +131,8 @@ impl Service {
             core.begin(clock::now());
         }
         let blobs = store.blob_reader();
-        let (engine, thread) = Engine::start(core, Box::new(store), logs.clone());
+        let room = Keeper::new(config.store.keep_free_mib, vec![home.store(), home.log()]);
+        let (engine, thread) = Engine::start(core, Box::new(store), logs.clone(), room);
         let checker = Checker::open(home.log().join("self-check.json"));
         Ok((
             Self {

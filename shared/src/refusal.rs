@@ -390,6 +390,12 @@ refusals! {
     OutboxFull = 613 "outbox-full" Passing,
         nl "De wachtrij van deze agent naar de broker is vol." => "Bied het bericht later opnieuw aan; kijk met `seinhuis-agent status` of de broker bereikbaar is en wat hij uitstelt.",
         en "This agent's queue to the broker is full." => "Push the message again later; see with `seinhuis-agent status` whether the broker is reachable and what it puts off.";
+    StorageLow = 614 "storage-low" Broker,
+        nl "De schijf van de broker is bijna vol: hij bezorgt nog, en neemt niets nieuws aan." => "Waarschuw de beheerder; de agent biedt het later vanzelf opnieuw aan.",
+        en "The broker's disk is nearly full: it still delivers, and takes nothing new." => "Warn the operator; the agent submits it again later by itself.";
+    AgentStorageLow = 615 "agent-storage-low" Passing,
+        nl "De schijf van deze agent is bijna vol: hij verstuurt nog wat wacht, en neemt niets nieuws aan." => "Maak ruimte op de schijf (`seinhuis-agent doctor`) en bied het bericht opnieuw aan.",
+        en "This agent's disk is nearly full: it still sends what waits, and takes nothing new." => "Make room on the disk (`seinhuis-agent doctor`) and push the message again.";
 }
 
 impl Refusal {
@@ -440,6 +446,8 @@ impl Refusal {
                 | Self::Unwitnessed
                 | Self::AwaitingWitnesses
                 | Self::OverQuota
+                | Self::StorageLow
+                | Self::AgentStorageLow
                 | Self::LogSucceeded
         )
     }

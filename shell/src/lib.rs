@@ -22,6 +22,7 @@ pub mod pace;
 pub mod passphrase;
 pub mod quic;
 pub mod renewal;
+pub mod room;
 pub mod sealing;
 pub mod serve;
 pub mod standing;

@@ -402,7 +402,7 @@ fn on_small_disk(mib: u64) -> Option<(Scene, Small)> {
     let mut scene = Scene::unsigned(&["gemeente", "politie"]);
     scene.stage.watched = false;
     let stage = &scene.stage;
-    stage.configure("\n[store]\nsegment_mib = 1\n").unwrap();
+    stage.configure("\n[store]\nsegment_mib = 1\nkeep_free_mib = 0\n").unwrap();
     let store = stage.broker_home().join("store");
     std::fs::remove_dir_all(&store).unwrap();
     let disk = small_disk(&store, mib)?;

@@ -44,7 +44,8 @@ pub struct Config {
     pub mailbox_packets: usize,
     /// Most bytes waiting for one recipient.
     pub mailbox_bytes: u64,
-    /// How long a sender waits before it tries again what was put off for a full mailbox or missing witnesses.
+    /// How long a sender waits before it tries again what was put off for a full mailbox, a full disk or missing
+    /// witnesses.
     pub retry_after: Span,
     /// What each partner may bring.
     pub quota: Quota,
@@ -142,6 +143,8 @@ pub struct Core {
     /// The latest time a partner signed in a packet that was accepted, since the start.
     pub(crate) witnessed: Timestamp,
     pub(crate) year_refused: bool,
+    /// Whether the disk has too little room for anything new.
+    pub(crate) scarce: bool,
 }
 
 impl Core {
@@ -161,6 +164,7 @@ impl Core {
             next: None,
             witnessed: Timestamp(0),
             year_refused: false,
+            scarce: false,
         }
     }
 
@@ -227,6 +231,7 @@ impl Core {
             Input::Operator { id, command } => self.operate(id, command, (now, clock), turn),
             Input::Published { end } => self.published(end, turn),
             Input::HeadMoved => self.ask_witnesses(now, turn),
+            Input::Room { scarce } => self.scarce = scarce,
             Input::OutsideAnswered { key, answer } => self.witness_answered(&key, answer.as_ref(), now, turn),
             Input::Tick => {
                 self.look_at_year(clock);

@@ -103,6 +103,11 @@ pub enum Input {
         /// Status and body; nothing when there was no answer.
         answer: Option<Cosigned>,
     },
+    /// The disk has too little room left, or enough again.
+    Room {
+        /// Whether there is too little.
+        scarce: bool,
+    },
     /// Time has passed.
     Tick,
 }

@@ -8,6 +8,10 @@
 //! Time is the clock's, not the log's: after a clock that was ahead the log's time stands still until the clock has
 //! caught up, and nobody may be kept waiting for that long. A clock that goes back gives nothing and takes nothing.
 //! All but what is remembered is full again after a restart.
+//!
+//! While the disk has too little room, everything that would take more of it is put off in the same way, whoever brings
+//! it and whatever is left of its quotas: packets, refusals and words, but not a sender's word that it takes a packet
+//! back, which makes room.
 
 use std::collections::BTreeMap;
 
@@ -90,6 +94,8 @@ pub struct PutOff {
     pub words: u64,
     /// Questions.
     pub questions: u64,
+    /// Anything, for want of room on the disk.
+    pub room: u64,
 }
 
 /// One partner's quotas, as the operator sees them.
@@ -212,6 +218,7 @@ impl Core {
         let sender = packet.context().sender;
         let size = u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX);
         let remembers = self.remembers_more(&sender, turn);
+        self.room_to_keep(sender)?;
         let (quota, now) = (self.config.quota, self.accounts.clock);
         let account = self.accounts.of(sender, &quota);
         if !remembers {
@@ -235,7 +242,7 @@ impl Core {
     /// remembered too.
     ///
     /// # Errors
-    /// How long the refusal is put off; that is counted, and told in the log.
+    /// How long the refusal is put off; that is counted, and told in the log unless it is for want of room.
     pub(crate) fn charge_refusal(
         &mut self,
         peer: Oin,
@@ -243,6 +250,7 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<(), Off> {
+        self.room_to_keep(peer)?;
         let remembers = !remembered || self.remembers_more(&peer, turn);
         let (quota, clock) = (self.config.quota, self.accounts.clock);
         let account = self.accounts.of(peer, &quota);
@@ -268,6 +276,9 @@ impl Core {
     /// How long it is put off. Nothing is logged of that; it is counted.
     pub(crate) fn charge_request(&mut self, peer: Oin, ask: &Ask) -> Result<(), Off> {
         let (purse, amount) = price(ask);
+        if purse == Purse::Words && !matches!(ask, Ask::Withdraw(_)) {
+            self.room_to_keep(peer)?;
+        }
         let (quota, clock) = (self.config.quota, self.accounts.clock);
         let account = self.accounts.of(peer, &quota);
         let (bucket, rate, put_off) = match purse {
@@ -280,6 +291,19 @@ impl Core {
         }
         bucket.take(amount);
         Ok(())
+    }
+
+    /// Whether the disk has room for what somebody brings.
+    ///
+    /// # Errors
+    /// How long it is put off; that is counted.
+    fn room_to_keep(&mut self, peer: Oin) -> Result<(), Off> {
+        if !self.scarce {
+            return Ok(());
+        }
+        let put_off = &mut self.accounts.of(peer, &self.config.quota).put_off;
+        put_off.room = put_off.room.saturating_add(1);
+        Err(Off { reason: Refusal::StorageLow, after: self.config.retry_after })
     }
 
     /// Whether one more outcome of a sender may be remembered.

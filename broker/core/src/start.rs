@@ -254,6 +254,7 @@ impl Core {
             Input::Operator { id, command } => self.held_command(id, command, now, turn),
             Input::OutsideAnswered { key, answer } => self.witness_answered(&key, answer.as_ref(), now, turn),
             Input::Tick | Input::HeadMoved => self.ask_witnesses(now, turn),
+            Input::Room { scarce } => self.scarce = scarce,
             Input::Request { conn, request, .. } => {
                 let refuse = refuse(Refusal::AwaitingWitnesses, None);
                 turn.send(Send::Refuse { conn, request: Some(request), refuse });

@@ -7,7 +7,7 @@ use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::control::{self, CallError};
 use seinhuis_shell::lang::{Lang, Text};
-use seinhuis_shell::{answer, clock, files, keys, renewal};
+use seinhuis_shell::{answer, clock, files, keys, renewal, room};
 use serde_json::{Value, json};
 
 use super::request::{Request, ask};
@@ -40,10 +40,14 @@ pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
     let (turns, disk) = (number("/turns"), number("/disk_bytes") >> 20);
     let (frozen, over) = (frozen(&answer), over(&answer));
     let (logs, witnesses) = (logs(&answer), witnesses(&answer));
+    let room = answer
+        .get("room")
+        .and_then(room::row)
+        .map_or_else(|| Text::same(""), |row| Text::new(format!("\n{}", row.nl), format!("\n{}", row.en)));
     ui.answer(
         &Text::new(
-            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}{}{}{}", frozen.nl, over.nl, logs.nl, witnesses.nl, ends.nl),
-            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}{}{}{}", frozen.en, over.en, logs.en, witnesses.en, ends.en),
+            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}{}{}{}{}", room.nl, frozen.nl, over.nl, logs.nl, witnesses.nl, ends.nl),
+            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}{}{}{}{}", room.en, frozen.en, over.en, logs.en, witnesses.en, ends.en),
         ),
         &answer,
     );
@@ -134,7 +138,7 @@ fn frozen(status: &Value) -> Text {
     Text::new(nl.concat(), en.concat())
 }
 
-/// A line for each partner of which something was put off since the start, for being beyond a quota.
+/// A line for each partner of which something was put off since the start.
 fn over(status: &Value) -> Text {
     let quotas = status.get("quotas").and_then(Value::as_array).into_iter().flatten();
     let (nl, en): (Vec<String>, Vec<String>) = quotas
@@ -143,11 +147,12 @@ fn over(status: &Value) -> Text {
             let (packets, bytes) = (number("/put_off/packets"), number("/put_off/bytes"));
             let (remembered, refusals) = (number("/put_off/remembered"), number("/put_off/refusals"));
             let (words, questions) = (number("/put_off/words"), number("/put_off/questions"));
+            let room = number("/put_off/room");
             let oin = quota.get("oin").and_then(Value::as_str).unwrap_or_default();
-            [packets, bytes, remembered, refusals, words, questions].iter().any(|count| *count > 0).then(|| {
+            [packets, bytes, remembered, refusals, words, questions, room].iter().any(|count| *count > 0).then(|| {
                 (
-                    format!("\nVan {oin} is boven het quotum uitgesteld: {packets} keer om aantal, {bytes} om omvang, {remembered} om onthouden uitkomsten, {refusals} om weigeringen, {words} andere woorden, {questions} vragen."),
-                    format!("\nPut off of {oin}, beyond its quota: {packets} times for number, {bytes} for size, {remembered} for outcomes remembered, {refusals} for refusals, {words} other words, {questions} questions."),
+                    format!("\nVan {oin} is boven het quotum uitgesteld: {packets} keer om aantal, {bytes} om omvang, {remembered} om onthouden uitkomsten, {refusals} om weigeringen, {words} andere woorden, {questions} vragen; wegens een volle schijf: {room}."),
+                    format!("\nPut off of {oin}, beyond its quota: {packets} times for number, {bytes} for size, {remembered} for outcomes remembered, {refusals} for refusals, {words} other words, {questions} questions; for a full disk: {room}."),
                 )
             })
         })
@@ -233,6 +238,7 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
     ));
     findings.push((Text::new("Logbestanden", "Log files"), self_check(home)));
     if let Ok(config) = &config {
+        findings.push((Text::new("Schijf", "Disk"), disk(home, config)));
         findings.push((Text::new("Broker", "Broker"), running(home, config)));
     }
     let wrong = findings.iter().filter(|(_, finding)| finding.is_err()).count();
@@ -252,6 +258,17 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
         .collect();
     ui.answer(&Text::same(lines.join("\n")), &Value::Array(json));
     if wrong == 0 { Outcome::Done } else { Outcome::No }
+}
+
+/// Whether the disks of store and logs have the room that is to be kept free.
+fn disk(home: &Home, config: &Config) -> Result<Text, Complaint> {
+    // Before the first start the folder is all there is.
+    let folders = [home.dir().to_path_buf(), home.store(), home.log()];
+    let mut said = Text::same("");
+    for folder in folders.iter().filter(|folder| folder.exists()) {
+        said = room::finding(config.store.keep_free_mib, folder)?;
+    }
+    Ok(said)
 }
 
 /// Whether certificate and revocation list are this broker's and last.

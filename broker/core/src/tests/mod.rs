@@ -19,6 +19,7 @@ mod notices;
 mod operation;
 mod quotas;
 mod replay;
+mod room;
 mod rotations;
 mod sequences;
 mod sessions;
