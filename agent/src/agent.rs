@@ -62,7 +62,8 @@ impl Agent {
         let key = vault.signer().public();
         let teller =
             if config.ldv.is_on() { Some(Teller::new(config.oin, config.ldv.clone())?) } else { None };
-        let engine = Engine::open(&home.store(), config.store.options(), home.settings()?, vault)?;
+        let engine = Engine::open(&home.store(), config.store.options(), home.settings()?, vault)?
+            .keep_free(config.store.keeper(&home.store()));
         let (stopped, ended) = oneshot::channel();
         let running = engine::spawn(engine, stopped)?;
         let jobs = running.jobs;

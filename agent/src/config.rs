@@ -15,6 +15,7 @@ use seinhuis_shell::grant::is_place;
 use seinhuis_shell::http::Http;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::renewal;
+use seinhuis_shell::room::{KEEP_FREE_MAX_MIB, KEEP_FREE_MIB, Keeper};
 use seinhuis_shell::tls::Kx;
 use serde::Deserialize;
 
@@ -121,11 +122,13 @@ pub struct Store {
     pub segment_mib: u64,
     /// How often the index follows the journal, in milliseconds.
     pub index_interval_ms: u64,
+    /// Room that is kept free on the disk, in MiB; 0 for none.
+    pub keep_free_mib: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { segment_mib: 16, index_interval_ms: 1000 }
+        Self { segment_mib: 16, index_interval_ms: 1000, keep_free_mib: KEEP_FREE_MIB }
     }
 }
 
@@ -137,6 +140,11 @@ impl Store {
             index_interval: Duration::from_millis(self.index_interval_ms),
             ..Options::default()
         }
+    }
+
+    /// Who looks after the room on the disk of the store in `dir`.
+    pub fn keeper(&self, dir: &Path) -> Keeper {
+        Keeper::new(self.keep_free_mib, vec![dir.to_path_buf()])
     }
 }
 
@@ -283,6 +291,15 @@ impl Config {
                 Text::new("Gebruik 1000, de standaardwaarde.", "Use 1000, the default."),
             ));
         }
+        if self.store.keep_free_mib > KEEP_FREE_MAX_MIB {
+            return Err(Complaint::usage(
+                Text::new(
+                    "store.keep_free_mib moet 0 tot 1048576 zijn.",
+                    "store.keep_free_mib must be 0 to 1048576.",
+                ),
+                Text::new("Gebruik 256, de standaardwaarde.", "Use 256, the default."),
+            ));
+        }
         Ok(())
     }
 }
@@ -317,6 +334,7 @@ mod tests {
             let error = with(&format!("[store]\nindex_interval_ms = {wrong}\n"));
             assert!(error.what.en.contains("index_interval_ms"), "{error}");
         }
+        assert!(with("[store]\nkeep_free_mib = 1048577\n").what.en.contains("keep_free_mib"));
         for (wrong, said) in [
             ("endpoint = \"http://log.example/v1/traces\"", "ldv.endpoint"),
             ("queue = 0", "ldv.queue"),

@@ -29,6 +29,7 @@ use seinhuis_shared::wire::{Entries, FetchEntries, Offer, Welcome};
 use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::room::{Keeper, Standing};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as async_mpsc, oneshot};
 use zeroize::Zeroizing;
 
@@ -69,6 +70,8 @@ pub struct View<'a> {
     pub store: &'a dyn Store,
     /// The keys.
     pub vault: &'a Vault,
+    /// The room on the disk.
+    pub room: Standing,
 }
 
 impl View<'_> {
@@ -256,10 +259,12 @@ pub struct Engine {
     core: Core,
     store: Box<dyn Store>,
     vault: Vault,
+    room: Keeper,
 }
 
 impl Engine {
-    /// Opens the journal in `dir` and restores the core from it.
+    /// Opens the journal in `dir` and restores the core from it. Nothing is kept free on its disk: see
+    /// [`Engine::keep_free`].
     ///
     /// # Errors
     /// A sentence: the folder is in use, damaged, of another version, or locked with another key.
@@ -292,9 +297,15 @@ impl Engine {
                 ),
             ));
         }
-        let mut engine = Self { core, store, vault };
+        let mut engine = Self { core, store, vault, room: Keeper::none() };
         engine.promote();
         Ok(engine)
+    }
+
+    /// With this room kept free on the disk.
+    #[must_use]
+    pub fn keep_free(self, room: Keeper) -> Self {
+        Self { room, ..self }
     }
 
     /// Has a key at hand for this organisation to rotate to.
@@ -318,7 +329,7 @@ impl Engine {
 
     /// What there is to see between two turns.
     pub fn view(&self) -> View<'_> {
-        View { core: &self.core, store: self.store.as_ref(), vault: &self.vault }
+        View { core: &self.core, store: self.store.as_ref(), vault: &self.vault, room: self.room.standing() }
     }
 
     /// Takes inputs as one turn and makes it durable. Everything in the result is true from now on.
@@ -327,7 +338,8 @@ impl Engine {
     /// The store's; nothing of the turn may then be told to anybody.
     pub fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Result<Turn, StoreError> {
         let (at, mut turn) = (now(), Turn::default());
-        for input in inputs {
+        let room = self.room.look().map(|scarce| Input::Room { scarce });
+        for input in room.into_iter().chain(inputs) {
             self.core.handle(input, at, self.vault.ports(), &mut turn);
         }
         self.core.finish(at, self.vault.ports(), &mut turn);

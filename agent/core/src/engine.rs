@@ -66,6 +66,10 @@ pub struct Core {
     pub(crate) key_lost: bool,
     pub(crate) alarms: BTreeMap<u64, AlarmRow>,
     pub(crate) connected: bool,
+    /// Whether the disk has too little room for anything new.
+    pub(crate) scarce: bool,
+    /// Whether an offer of this session was left unanswered: what comes behind it is left too, so that order is kept.
+    left_behind: bool,
     next_alarm: u64,
     started: bool,
 }
@@ -93,6 +97,8 @@ impl Core {
             key_lost: false,
             alarms: BTreeMap::new(),
             connected: false,
+            scarce: false,
+            left_behind: false,
             next_alarm: 0,
             started: false,
             settings,
@@ -278,6 +284,7 @@ impl Core {
             Input::VoteAnswered(hash, word, outcome) => self.vote_answered(hash, word, outcome, turn),
             Input::Connected(welcome) => self.connected(*welcome, now, ports, turn),
             Input::Disconnected => self.disconnected(now, turn),
+            Input::Room { scarce } => self.room(scarce, turn),
             Input::Verdict(verdict) => self.verdict(&verdict, now, turn),
             Input::Deferred(deferred) => self.deferred(&deferred, now),
             Input::Offer(offer) => self.offered(*offer, now, ports, turn),
@@ -303,6 +310,7 @@ impl Core {
     /// The session ended.
     fn disconnected(&mut self, now: Timestamp, turn: &mut Turn) {
         self.connected = false;
+        self.left_behind = false;
         self.forget_held();
         self.turning.session();
         self.follow.session();
@@ -318,8 +326,21 @@ impl Core {
         self.seal_drafts(now, ports, turn);
     }
 
-    /// A packet is offered: it is taken in, or held until what it rests on is here.
+    /// The disk has too little room left, or enough again: what was left at the broker is then fetched.
+    fn room(&mut self, scarce: bool, turn: &mut Turn) {
+        self.scarce = scarce;
+        if !scarce && self.left_behind {
+            turn.sends.push(Send::Reconnect);
+        }
+    }
+
+    /// A packet is offered: it is taken in, or held until what it rests on is here. Without room for it, it is left
+    /// unanswered: it stays at the broker, which offers it again in the next session.
     pub(crate) fn offered(&mut self, offer: Offer, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        self.left_behind |= self.scarce;
+        if self.left_behind {
+            return;
+        }
         let Some(offer) = self.hold_back(offer) else { return };
         if let Some(offer) = self.agreed.holds(offer, now) {
             self.offer(&offer, now, ports, turn);
@@ -349,6 +370,7 @@ impl Core {
     }
 
     fn connected(&mut self, welcome: Welcome, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+        self.left_behind = false;
         self.outbox.disconnected();
         self.agreed.cases.session(false);
         self.turning.session();

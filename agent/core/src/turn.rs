@@ -186,6 +186,11 @@ pub enum Input {
     Connected(Box<Welcome>),
     /// The session is over.
     Disconnected,
+    /// The disk has too little room left, or enough again.
+    Room {
+        /// Whether there is too little.
+        scarce: bool,
+    },
     /// What the broker decided about a packet.
     Verdict(Verdict),
     /// A packet was put off.
@@ -252,6 +257,8 @@ pub enum Send {
         /// What is said.
         consume: Box<Consume>,
     },
+    /// Begin a session anew: offers of this one were left unanswered, and are made again in the next.
+    Reconnect,
     /// Notices up to this one are kept.
     NoticesTaken(u64),
     /// Ask for log entries.

@@ -11,7 +11,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, CallError};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::standing::OwnView;
-use seinhuis_shell::{answer, clock, files, renewal};
+use seinhuis_shell::{answer, clock, files, renewal, room};
 use serde_json::{Value, json};
 
 use super::enrol::check_grant;
@@ -37,6 +37,11 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
         config.as_ref().map(|_| path()).map_err(Clone::clone),
     ));
     if let Ok(config) = &config {
+        // Before the first start the folder is all there is.
+        let store =
+            Some(home.store()).filter(|store| store.exists()).unwrap_or_else(|| home.dir().to_path_buf());
+        let disk = room::finding(config.store.keep_free_mib, &store);
+        findings.push((Text::new("Schijf", "Disk"), disk));
         findings.push((Text::new("Certificaat", "Certificate"), certificate(home, config, now)));
         findings.push((Text::new("Brokerkaart", "Broker card"), card(home)));
         findings.push((Text::new("Convenant", "Covenant"), covenant(home, config)));
@@ -177,7 +182,7 @@ fn reach(home: &Home) -> Result<Text, Complaint> {
         )),
         Err(End::Refused(refusal) | End::PutOff(refusal, _)) => Err(Complaint::from_refusal(refusal)),
         Err(End::Failed(problem) | End::Unreached(problem)) => Err(unreachable(problem)),
-        Err(End::Stopped | End::Renewed) => Err(Complaint::bug("a stop nobody asked for")),
+        Err(End::Stopped | End::Renewed | End::Anew) => Err(Complaint::bug("a stop nobody asked for")),
     }
 }
 

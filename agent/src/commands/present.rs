@@ -20,6 +20,7 @@ use seinhuis_shared::wire::Notices;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::room::Standing;
 use seinhuis_shell::standing::{CovenantView, OwnView, Waiting};
 use serde_json::{Value, json};
 
@@ -401,7 +402,7 @@ fn time(at: Option<Timestamp>) -> Value {
 }
 
 /// How the agent is doing.
-pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) -> Value {
+pub(super) fn status(status: &Status, stats: &Stats, room: Standing, link: Option<&LinkStatus>) -> Value {
     json!({
         "running": link.is_some(),
         "link": link.map(|link| json!({
@@ -424,6 +425,7 @@ pub(super) fn status(status: &Status, stats: &Stats, link: Option<&LinkStatus>) 
             "in_flight": status.in_flight, "accepted": status.accepted, "refused": status.refused,
             "expired": status.expired, "oldest": time(status.oldest), "percent_full": status.outbox_percent,
         },
+        "room": room.to_json(),
         "inbox": { "stored": status.received, "quarantined": status.quarantined },
         "bodies": {
             "kept": status.bodies_kept, "erased": status.bodies_erased, "held_back": status.bodies_held_back,

@@ -286,8 +286,9 @@ pub(crate) enum From {
 /// Has a request answered: by the running agent, else on the store itself.
 pub(crate) fn ask(home: &Home, request: Request) -> Result<(Value, From), Complaint> {
     let open = || {
-        let options = home.load_config()?.store.options();
-        Engine::open(&home.store(), options, home.settings()?, home.vault()?)
+        let store = home.load_config()?.store;
+        let engine = Engine::open(&home.store(), store.options(), home.settings()?, home.vault()?)?;
+        Ok(engine.keep_free(store.keeper(&home.store())))
     };
     match control::call_or_open(("seinhuis-agent", &home.socket()), &request, PATIENCE, open)? {
         Answered::Running(value) => Ok((seinhuis_shell::answer::decode(value)?, From::Agent)),

@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use data_encoding::HEXLOWER;
 use seinhuis_shell::cli::{Outcome, Ui, aligned};
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::keys;
 use seinhuis_shell::lang::{Lang, Text};
-use seinhuis_shell::renewal;
+use seinhuis_shell::{keys, renewal, room};
 use serde_json::{Value, json};
 
 use super::request::{Look, Request, ask};
@@ -58,6 +57,9 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
     }
     rows.push((pick("broker", "broker"), link(value, nl)));
     rows.extend(certificate(value, nl));
+    if let Some(room) = value.get("room").and_then(room::row) {
+        rows.push((pick("schijf", "disk"), if nl { room.nl } else { room.en }));
+    }
     rows.push(("outbox", outbox(value, nl)));
     rows.push((
         "inbox",

@@ -257,6 +257,7 @@ impl Worker {
             other @ (Send::Submit { .. }
             | Send::Acknowledge(_)
             | Send::NoticesTaken(_)
+            | Send::Reconnect
             | Send::Withdraw { .. }
             | Send::Consume { .. }
             | Send::FetchEntries { .. }

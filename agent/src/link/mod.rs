@@ -71,6 +71,8 @@ pub(crate) enum End {
     Stopped,
     /// The agent has a new certificate, which the next session is opened with.
     Renewed,
+    /// What this session left unanswered is to be offered again in the next.
+    Anew,
     /// Nothing answered.
     Unreached(Text),
     /// Something went wrong that may pass.
@@ -129,6 +131,10 @@ pub(crate) async fn run(
             End::Stopped => return,
             End::Renewed => {
                 tracing::info!("going over to the new certificate");
+                continue;
+            }
+            End::Anew => {
+                tracing::info!("fetching what there was no room for");
                 continue;
             }
             End::Failed(problem) | End::Unreached(problem) => {

@@ -199,7 +199,7 @@ async fn converse(
     let receiving = tasks.spawn(deliveries(connection.clone(), jobs.clone(), room.clone()));
     tasks.spawn(acknowledge(connection.clone(), to_acknowledge));
     let mut requests: JoinSet<Option<Gone>> = JoinSet::new();
-    loop {
+    let end = loop {
         tokio::select! {
             // Dropping the sets ends every task of this session.
             reason = connection.closed() => return closed(connection, &reason),
@@ -207,15 +207,18 @@ async fn converse(
                 return ended.unwrap_or_else(|error| broke(&error));
             }
             Some(_) = requests.join_next() => {}
-            _ = stop.changed() => break,
+            _ = stop.changed() => break End::Stopped,
             send = outgoing.recv() => {
                 let Some(send) = send else { return End::Stopped };
+                if matches!(send, Send::Reconnect) {
+                    break End::Anew;
+                }
                 dispatch(send, connection, jobs, &packets, &acknowledgements, &mut requests);
             }
         }
-    }
+    };
     Parting { tasks, lane, receiving, packets, acknowledgements, outgoing, room }.run().await;
-    End::Stopped
+    end
 }
 
 /// Says up to where notices are kept.
@@ -235,6 +238,8 @@ pub(super) fn dispatch(
     match send {
         Send::Acknowledge(bytes) => _ = acknowledgements.send((Kind::Acknowledge, bytes)),
         Send::NoticesTaken(cursor) => _ = acknowledgements.send(notices_taken(cursor)),
+        // Whoever holds the session ends it.
+        Send::Reconnect => {}
         Send::Submit { digest, packet: Some(packet) } => _ = packets.send((digest, packet)),
         Send::Submit { digest, packet: None } => {
             _ = post(jobs, Input::PacketMissing(digest));

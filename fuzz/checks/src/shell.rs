@@ -19,6 +19,7 @@ use seinhuis_shell::config;
 use seinhuis_shell::enrolment::check_name;
 use seinhuis_shell::grant::{BrokerCard, FILE_MAX, Grant};
 use seinhuis_shell::lang::Lang;
+use seinhuis_shell::room::KEEP_FREE_MAX_MIB;
 use seinhuis_shell::tls;
 use serde_json::Value;
 
@@ -95,6 +96,7 @@ pub fn agent_config(data: &[u8]) -> bool {
             assert!((1 << 20..=1 << 30).contains(&options.segment_bytes), "a segment over its bound");
             let interval = Duration::from_millis(10)..=Duration::from_mins(1);
             assert!(interval.contains(&options.index_interval), "an interval over its bound");
+            assert!(config.store.keep_free_mib <= KEEP_FREE_MAX_MIB, "more kept free than can be");
         }
         Err(complaint) => {
             readable(complaint);
@@ -135,7 +137,7 @@ fn toml(config: &AgentConfig) -> String {
         "oin = {}\nname = {}\n\
          [transport]\nbroker = {}\nbind = \"{bind}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {segmentation_offload}\n\
          fallback = \"{fallback}\"\nfallback_broker = {}\nquic_again = {quic_again}\n\
-         [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\n[renewal]\nservice = {}\n{}",
+         [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\nkeep_free_mib = {}\n[renewal]\nservice = {}\n{}",
         text(oin.as_str()),
         text(name),
         text(broker),
@@ -144,6 +146,7 @@ fn toml(config: &AgentConfig) -> String {
         telemetry.json,
         store.segment_mib,
         store.index_interval_ms,
+        store.keep_free_mib,
         text(&renewal.service),
         ldv_toml(ldv, text),
     )

@@ -46,7 +46,8 @@ pub(super) type Hear = Arc<dyn Fn(Told) + Send + Sync>;
 pub(super) fn found(programs: &Programs, dir: &Path) -> Result<Stage, Violation> {
     let members = Stage::cast(dir, &ROLES);
     let stage = Stage::found(programs.clone(), dir, members, &mut |_| ()).map_err(setup)?;
-    let small = "\n[store]\nsegment_mib = 1\nindex_interval_ms = 200\n";
+    // Nothing is kept free: what a disk that is really full does is what is looked at.
+    let small = "\n[store]\nsegment_mib = 1\nindex_interval_ms = 200\nkeep_free_mib = 0\n";
     stage.configure(small).map_err(setup)?;
     for member in &stage.members {
         let config = member.home.join("agent.toml");

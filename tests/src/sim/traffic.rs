@@ -152,6 +152,7 @@ impl World {
         }
         let frame = wire::of_agent(&send).map_err(cast::setup)?;
         match send {
+            Asked::Reconnect => self.hang_up(id, None),
             Asked::Submit { digest, packet: Some(packet) } => {
                 self.forger.overhear(agent, &packet);
                 if self.is_crooked() {

@@ -29,10 +29,10 @@ pub(super) fn read(frame: &[u8]) -> Result<(Kind, &[u8]), Refusal> {
     if payload.len() == header.length { Ok((header.kind, payload)) } else { Err(Refusal::Malformed) }
 }
 
-/// What an agent says, as its shell frames it; none for a packet that is not at hand.
+/// What an agent says, as its shell frames it; none for a packet that is not at hand, and for what is not said.
 pub(super) fn of_agent(send: &Asked) -> Result<Option<Vec<u8>>, Refusal> {
     let framed = match send {
-        Asked::Submit { packet: None, .. } => return Ok(None),
+        Asked::Submit { packet: None, .. } | Asked::Reconnect => return Ok(None),
         Asked::Submit { packet: Some(packet), .. } => frame::encode(Kind::Submit, packet),
         Asked::Acknowledge(bytes) => frame::encode(Kind::Acknowledge, bytes),
         Asked::NoticesTaken(cursor) => NoticesTaken { cursor: *cursor }.to_frame(),
@@ -270,6 +270,10 @@ pub(super) fn answered(asked: &Asked, answer: Option<(Kind, &[u8])>) -> Option<T
             }
             _ => Err(refused.unwrap_or(Refusal::TooBusy.number())),
         })),
-        Asked::Submit { .. } | Asked::Acknowledge(_) | Asked::NoticesTaken(_) | Asked::Cosigned(_) => None,
+        Asked::Submit { .. }
+        | Asked::Acknowledge(_)
+        | Asked::NoticesTaken(_)
+        | Asked::Reconnect
+        | Asked::Cosigned(_) => None,
     }
 }

@@ -85,8 +85,11 @@ impl Core {
     /// Whether one more message of this length may wait.
     ///
     /// # Errors
-    /// [`Refusal::OutboxFull`].
+    /// [`Refusal::AgentStorageLow`], [`Refusal::OutboxFull`].
     pub(super) fn room_to_wait(&self, bytes: usize) -> Result<(), Rejection> {
+        if self.scarce {
+            return Err(Refusal::AgentStorageLow.into());
+        }
         let (waiting, most) = (self.outbox.waiting(), self.outbox.most);
         let after = waiting.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         if waiting.messages < most.messages && after <= most.bytes {

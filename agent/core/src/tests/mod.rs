@@ -13,6 +13,7 @@ mod prekeys;
 mod records;
 mod release;
 mod retention;
+mod room;
 mod rotations;
 mod rows;
 #[path = "../../../../tests/kits/law.rs"]

@@ -264,6 +264,8 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Policies => Ok(present::policies(view)),
         Look::Logs => Ok(serde_json::json!(log::view(view))),
         Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
-        Look::Status => Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), link)),
+        Look::Status => {
+            Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), view.room, link))
+        }
     }
 }
