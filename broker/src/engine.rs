@@ -9,7 +9,7 @@ mod outlet;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seinhuis_broker_core::{
     Answer, CommandId, ConnId, Contradiction, Core, Directory, Fair, Grant, Input, LaneId, RequestId, Sealed,
@@ -62,6 +62,8 @@ pub enum Attach {
     Outside(mpsc::UnboundedSender<Send>),
     /// Who copies what is committed.
     Still(oneshot::Sender<Result<Point, StoreError>>),
+    /// Who has everything overwritten that was dropped by now; told when it is.
+    Mend(oneshot::Sender<()>),
     /// A command's caller.
     Command(CommandId, oneshot::Sender<Result<Answer, Refusal>>),
 }
@@ -174,6 +176,7 @@ impl Engine {
             grants: Arc::clone(&grants),
             counts: Arc::clone(&counts),
             asked: false,
+            mending: None,
             told_year: false,
         };
         let thread = thread::Builder::new()
@@ -328,6 +331,8 @@ struct Worker {
     counts: Arc<RwLock<Counts>>,
     /// Whether somebody is about to look at the counts.
     asked: bool,
+    /// Who waits for what was dropped to be overwritten.
+    mending: Option<oneshot::Sender<()>>,
     /// Whether it was told that the clock is more than a year past the log's.
     told_year: bool,
 }
@@ -359,6 +364,7 @@ impl Worker {
                 pace.started(started);
             }
             self.succeed()?;
+            self.mend()?;
             drop(held);
         }
         self.store.close()?;
@@ -382,6 +388,7 @@ impl Worker {
             Attach::Outside(out) => drop(outs.outside.replace(out)),
             // Who asked may be gone.
             Attach::Still(out) => _ = out.send(self.point()),
+            Attach::Mend(out) => self.mending = Some(out),
             Attach::Command(id, out) => drop(outs.commands.insert(id, out)),
         }
     }
@@ -410,6 +417,20 @@ impl Worker {
             closed: one.closed,
         });
         Ok(Point { store: self.store.snapshot()?, logs: logs.collect() })
+    }
+
+    /// Overwrites on, for as long as a turn may take, when somebody waits for that.
+    fn mend(&mut self) -> Result<(), EngineError> {
+        let begun = Instant::now();
+        while self.mending.is_some() && begun.elapsed() < TURN_TIME {
+            if !self.store.erase_step()?
+                && let Some(out) = self.mending.take()
+            {
+                // Who waited may be gone.
+                _ = out.send(());
+            }
+        }
+        Ok(())
     }
 
     /// Ends the log and begins the next, when that is due: before anything else is taken.

@@ -15,6 +15,7 @@ pub mod home;
 pub mod link;
 pub mod log;
 pub mod logs;
+mod mail;
 pub mod publish;
 pub mod service;
 pub mod store;

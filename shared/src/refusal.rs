@@ -396,6 +396,9 @@ refusals! {
     AgentStorageLow = 615 "agent-storage-low" Passing,
         nl "De schijf van deze agent is bijna vol: hij verstuurt nog wat wacht, en neemt niets nieuws aan." => "Maak ruimte op de schijf (`seinhuis-agent doctor`) en bied het bericht opnieuw aan.",
         en "This agent's disk is nearly full: it still sends what waits, and takes nothing new." => "Make room on the disk (`seinhuis-agent doctor`) and push the message again.";
+    DamagedAtBroker = 616 "damaged-at-broker" Broker,
+        nl "Het pakket is bij de broker op schijf beschadigd en door de beheerder beëindigd." => "Bied het bericht opnieuw aan.",
+        en "The packet was damaged on the broker's disk, and ended by its operator." => "Push the message again.";
 }
 
 impl Refusal {

@@ -239,6 +239,10 @@ fn words(entry: &Entry, lang: Lang) -> String {
         ),
         (Kind::Withdrawn, _) => lang.pick("teruggenomen door de afzender", "taken back by the sender"),
         (Kind::Expired, _) => lang.pick("verlopen, niet opgehaald", "expired, not fetched"),
+        (Kind::Shredded, Some(reason)) if reason == Refusal::DamagedAtBroker.number() => lang.pick(
+            "beschadigd bij de broker en beëindigd; stuur opnieuw",
+            "damaged at the broker and ended; send again",
+        ),
         (Kind::Shredded, _) => lang.pick(
             "vernietigd door de broker, de grond verviel",
             "shredded by the broker, its ground fell away",

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use seinhuis_shared::covenant::Fate;
-use seinhuis_shared::entry::Kind;
+use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
@@ -241,7 +241,7 @@ impl Core {
             let ground = self.state.ground(&peer, &mail.covenant, &mail.from, now);
             if let Some(doom) = ground.doom(index).filter(|_| !self.sessions.is_inflight(&peer, index)) {
                 let mail = mail.clone();
-                self.shred(&peer, &mail, doom, now, turn);
+                self.doom(&peer, &mail, doom, now, turn);
             }
         }
         Some(peer)
@@ -273,7 +273,7 @@ impl Core {
                 .map(|next| (recipient, next))
                 .or_else(|| self.state.mailboxes.range(after).next().map(|(oin, _)| (*oin, 0)));
             for (mail, doom) in found.doomed {
-                self.shred(&recipient, &mail, doom, now, turn);
+                self.doom(&recipient, &mail, doom, now, turn);
             }
         }
     }
@@ -311,7 +311,7 @@ impl Core {
         Found { doomed, looked, next }
     }
 
-    fn shred(
+    fn doom(
         &mut self,
         recipient: &Oin,
         mail: &MailItem,
@@ -319,11 +319,27 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
+        let end = self.state.log.size_text(end);
+        let why = |entry: &mut Entry| {
+            entry.reason = Some(reason.number());
+            entry.detail = Some(end);
+        };
+        self.shred(recipient, mail, why, now, turn);
+    }
+
+    /// Erases a packet that waits; `why` is what its entry says of that.
+    pub(crate) fn shred(
+        &mut self,
+        recipient: &Oin,
+        mail: &MailItem,
+        why: impl FnOnce(&mut Entry),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
         let at = self.next_position(turn);
         let mut entry = self.leaving(Kind::Shredded, mail, recipient, now, turn);
         entry.result = Some("shredded".to_owned());
-        entry.reason = Some(reason.number());
-        entry.detail = Some(self.state.log.size_text(end));
+        why(&mut entry);
         turn.entry(&entry);
         self.ended(recipient, mail, Kind::Shredded, at, now, turn);
         self.take_out(recipient, mail, turn);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::covenant::{Agreement, Compiled};
-use seinhuis_shared::entry::Kind;
+use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::PublicKey;
@@ -13,6 +13,7 @@ use seinhuis_shared::time::Timestamp;
 use crate::core::Core;
 use crate::directory::Partner;
 use crate::in_flight::Cause;
+use crate::mailbox::MailItem;
 use crate::turn::{Send, Turn};
 use crate::upkeep::{Grant, Retention};
 use crate::write::Write;
@@ -91,6 +92,15 @@ pub enum Command {
     },
     /// The log's files are not what they were.
     SelfCheckFailed,
+    /// Ends a packet that is damaged where it is kept, for all it waits for.
+    DropDamaged {
+        /// The packet.
+        packet: Digest,
+        /// SHA-256 of the reason that was given.
+        reason: Digest,
+    },
+    /// Asks for everything that waits.
+    Mail,
     /// Asks who may read entries over HTTP.
     Grants,
     /// Asks for the term of the log.
@@ -166,6 +176,8 @@ pub enum Answer {
     Retention(Retention),
     /// Up to which index the texts of a log are removed, by its number.
     Purged(BTreeMap<usize, u64>),
+    /// Everything that waits, with whom for: by recipient, in the order of acceptance.
+    Mail(Vec<(Oin, MailItem)>),
     /// How things stand.
     Overview(crate::core::Overview),
     /// What is kept of a log's witnessed checkpoints, each with its covenant, by rising size.
@@ -198,6 +210,8 @@ impl Core {
             Command::SelfCheckFailed => {
                 Ok(self.note_operation(Kind::Operator, None, "self-check-failed", now, turn))
             }
+            Command::DropDamaged { packet, reason } => self.drop_damaged((packet, reason), now, turn),
+            Command::Mail => Ok(Answer::Mail(self.mail(|_| true))),
             Command::Grants => Ok(Answer::Grants(self.grants().to_vec())),
             Command::Purged => Ok(Answer::Purged(self.purged().collect())),
             Command::Retention => Ok(Answer::Retention(self.retention(clock))),
@@ -239,6 +253,36 @@ impl Core {
         entry.detail = Some(detail.to_owned());
         turn.entry(&entry);
         Answer::Recorded { index }
+    }
+
+    /// What waits of these packets.
+    fn mail(&self, wanted: impl Fn(&MailItem) -> bool) -> Vec<(Oin, MailItem)> {
+        let mailboxes = self.state.mailboxes.iter();
+        let all = mailboxes.flat_map(|(oin, mailbox)| mailbox.all_from(0).map(|item| (*oin, item)));
+        all.filter(|(_, item)| wanted(item)).map(|(oin, item)| (oin, item.clone())).collect()
+    }
+
+    fn drop_damaged(
+        &mut self,
+        (packet, reason): (Digest, Digest),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<Answer, Refusal> {
+        let waiting = self.mail(|item| item.packet == packet);
+        if waiting.is_empty() {
+            return Err(Refusal::NotFound);
+        }
+        let index = self.next_index(turn);
+        for (recipient, mail) in waiting {
+            let why = |entry: &mut Entry| {
+                entry.reason = Some(Refusal::DamagedAtBroker.number());
+                entry.statement = Some(reason);
+            };
+            self.shred(&recipient, &mail, why, now, turn);
+            // It took up part of what a session may have under way.
+            self.offer(&recipient, now, turn);
+        }
+        Ok(Answer::Recorded { index })
     }
 
     fn note_export(&mut self, complete: bool, purpose: Digest, now: Timestamp, turn: &mut Turn) -> Answer {

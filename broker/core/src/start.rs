@@ -288,6 +288,7 @@ impl Core {
             | Command::Retention
             | Command::Overview
             | Command::WitnessHistory { .. }
+            | Command::Mail
             | Command::Witnesses => {
                 self.operate(id, command, (now, now), turn);
             }
@@ -300,6 +301,7 @@ impl Core {
             | Command::Grant { .. }
             | Command::RevokeGrant { .. }
             | Command::SelfCheckFailed
+            | Command::DropDamaged { .. }
             | Command::Export { .. } => {
                 turn.send(Send::Answer { id, answer: Err(Refusal::AwaitingWitnesses) });
             }

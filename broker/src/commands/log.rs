@@ -199,7 +199,7 @@ pub(super) fn revoke_grant(home: &Home, number: u32, ui: Ui) -> Result<Outcome, 
 }
 
 /// A purpose or reason as its hash: the text itself may say too much for the log.
-fn purpose(text: &str) -> Result<[u8; 32], Complaint> {
+pub(super) fn purpose(text: &str) -> Result<[u8; 32], Complaint> {
     if export::is_purpose(text) {
         return Ok(sha256(text.as_bytes()).0);
     }

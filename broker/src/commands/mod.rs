@@ -6,6 +6,7 @@ mod covenant;
 mod export;
 mod init;
 mod log;
+mod mailbox;
 mod partner;
 pub mod request;
 mod run;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::{covenants, sealing};
@@ -60,6 +61,9 @@ enum Command {
     /// The exchange log
     #[command(subcommand)]
     Log(Log),
+    /// What waits for partners: list, drop
+    #[command(subcommand)]
+    Mailbox(Mailbox),
     /// Export part of the exchange log as a bundle that anybody can check: docs/audit.md
     Export(export::Export),
     /// Copy store and logs as of one moment, while the broker runs: docs/log.md. Private keys are not in it
@@ -112,6 +116,20 @@ enum Partner {
     Revoke {
         /// Its OIN
         oin: Oin,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Mailbox {
+    /// Show what waits for each recipient, and read all of it: exit code 1 when some of it is damaged
+    List,
+    /// End a packet that is damaged on disk; its sender is told, with proof, and can send again
+    Drop {
+        /// Its digest, as shown by list
+        packet: Digest,
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: String,
     },
 }
 
@@ -207,6 +225,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Covenant(Covenant::Review(args)) => covenants::review(&args, ui),
         Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Log(command) => logs(&home, command, ui),
+        Command::Mailbox(Mailbox::List) => mailbox::list(&home, ui),
+        Command::Mailbox(Mailbox::Drop { packet, reason }) => mailbox::end(&home, packet, &reason, ui),
         Command::Export(asked) => export::export(&home, asked, ui),
         Command::Backup { out } => backup::backup(&home, &out, ui),
         Command::Restore { from } => backup::restore(&home, &from, ui),

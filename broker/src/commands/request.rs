@@ -99,6 +99,15 @@ pub enum Request {
         /// Its number.
         number: u32,
     },
+    /// What waits for each recipient, and what of it is damaged.
+    Mailboxes,
+    /// Ends a packet that is damaged.
+    DropDamaged {
+        /// Its digest.
+        packet: [u8; 32],
+        /// SHA-256 of the reason.
+        reason: [u8; 32],
+    },
     /// Writes a backup of store and logs.
     Backup {
         /// The folder, a path that does not depend on anybody's folder; it must not exist.
@@ -123,10 +132,13 @@ impl Request {
     /// How long the running broker may take.
     const fn patience(&self) -> Duration {
         match self {
-            // A large log is read from disk twice, and copied file by file.
-            Self::Export { .. } | Self::Backup { .. } | Self::Verify | Self::Purge { .. } => {
-                Duration::from_hours(6)
-            }
+            // A large log is read from disk twice, and copied file by file; so is all that waits.
+            Self::Export { .. }
+            | Self::Backup { .. }
+            | Self::Verify
+            | Self::Purge { .. }
+            | Self::Mailboxes
+            | Self::DropDamaged { .. } => Duration::from_hours(6),
             Self::AddPartner { .. }
             | Self::RevokePartner { .. }
             | Self::LoadCovenant { .. }
@@ -198,6 +210,11 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::RevokeGrant { number } => Command::RevokeGrant { number },
         Request::Tail { lines } => return tail(service, lines).await,
         Request::Verify => return verify(service).await,
+        Request::Mailboxes => return service.mailboxes().await,
+        Request::DropDamaged { packet, reason } => {
+            let answer = service.drop_damaged(Digest(packet), Digest(reason)).await?;
+            return Ok(show(service, answer));
+        }
         Request::Backup { out } => return service.backup(out).await.map(|made| super::backup::show(&made)),
         Request::Export { log, question, out, resume, views } => {
             return export(service, log, question, out, How { resume, views }).await;
@@ -331,6 +348,7 @@ fn show(service: &Service, answer: Answer) -> Value {
             .collect(),
         Answer::WitnessHistory(rows) => rows.iter().map(|row| json!({ "size": row.1.size })).collect(),
         Answer::Purged(purged) => json!(purged),
+        Answer::Mail(mail) => json!({ "waiting": mail.len() }),
         Answer::Retention(retention) => json!({ "days": retention.days }),
         Answer::Grants(grants) => (0_u32..)
             .zip(grants)
@@ -422,6 +440,7 @@ mod tests {
             ("grant", Request::Grant { token: [1; 32], purpose: [2; 32], days: 3 }),
             ("revoke-grant", Request::RevokeGrant { number: 1 }),
             ("backup", Request::Backup { out: "copy".into() }),
+            ("drop-damaged", Request::DropDamaged { packet: [1; 32], reason: [2; 32] }),
             ("purge", Request::Purge { dry_run: true }),
             (
                 "export",

@@ -254,14 +254,9 @@ async fn offer(
     let bytes = if let Some(bytes) = bytes {
         Bytes::from(&bytes[..])
     } else {
-        let blobs = peer.shared.service.blobs.clone();
-        let read = tokio::task::spawn_blocking(move || blobs.blob(&seinhuis_journal::BlobId(packet.0)));
-        read.await
-            .map_err(|error| Complaint::bug(error.to_string()))?
-            .map_err(|error| crate::store::complaint(&error))?
-            .filter(|bytes| seinhuis_shared::signing::sha256(bytes) == packet)
-            .map(Bytes)
-            .ok_or_else(|| Complaint::bug("a waiting packet is not in the store"))?
+        let service = peer.shared.service.clone();
+        let read = tokio::task::spawn_blocking(move || service.packet(packet));
+        Bytes(read.await.map_err(|error| Complaint::bug(error.to_string()))??)
     };
     Offer { packet: bytes, receipt: Bytes::from(&receipt[..]) }.to_frame().map_err(Complaint::from_refusal)
 }

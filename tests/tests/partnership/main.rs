@@ -16,6 +16,7 @@ mod hostile;
 mod in_flight;
 mod law;
 mod ldv;
+mod mailbox;
 mod old;
 mod onward;
 mod path;

@@ -9,6 +9,7 @@ mod broker;
 mod cases;
 mod clock;
 mod covenants;
+mod damaged;
 mod delivery;
 mod ended;
 mod fair;
