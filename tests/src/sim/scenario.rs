@@ -133,7 +133,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All, with their names.
-    pub const ALL: [(Self, &'static str); 9] = [
+    pub const ALL: [(Self, &'static str); 10] = [
         (Self::BrokerDisk, "broker-disk"),
         (Self::AgentDisk, "agent-disk"),
         (Self::Twice, "twice"),
