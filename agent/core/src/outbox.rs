@@ -259,10 +259,17 @@ impl Outbox {
         self.fresh.clear();
     }
 
+    /// One whose wait is over. What seems to wait for longer than anything does was put off by a clock that was ahead.
+    fn due(&self, now: Timestamp) -> Option<u64> {
+        let over = self.due.first().filter(|(until, _)| *until <= now);
+        let ahead = || self.due.last().filter(|(until, _)| *until > now.plus(DEFER_MAX));
+        over.or_else(ahead).map(|(_, position)| *position)
+    }
+
     /// What to submit now, in order, within the window. Packets behind a deferred one to the same
     /// recipient under the same flow wait as long as it does.
     pub(crate) fn submissions(&mut self, now: Timestamp) -> Vec<Send> {
-        while let Some((_, position)) = self.due.first().copied().filter(|(until, _)| *until <= now) {
+        while let Some(position) = self.due(now) {
             if let Some(row) = self.open.get(&position).map(|item| item.row.clone()) {
                 self.undefer(position, &row);
             }

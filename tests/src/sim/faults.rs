@@ -49,21 +49,11 @@ impl World {
                 let length = self.dice.between(1000, 30_000);
                 self.slow[agent] = self.now.plus(Span(length));
             }
-            Fault::Clock => {
-                let off = i64::try_from(self.dice.between(0, 240_000)).unwrap_or_default();
-                self.process(node).skew = off - 120_000;
-            }
-            Fault::FarClock => {
-                let off = i64::try_from(self.dice.between(0, 4 * DAY)).unwrap_or_default();
-                self.process(node).skew = off - 2 * i64::try_from(DAY).unwrap_or_default();
-            }
+            Fault::Clock => self.set_clock(node, 120_000),
+            Fault::FarClock => self.set_clock(node, 2 * DAY),
             Fault::Forger => self.forge(FORGER),
             Fault::Garbage => self.babble(FORGER),
-            Fault::Rival => match self.dice.between(0, 3) {
-                0 => self.forge(RIVAL),
-                1 => (0..FLOOD).for_each(|_| self.babble(RIVAL)),
-                _ => (0..FLOOD).for_each(|_| self.parrot()),
-            },
+            Fault::Rival => self.rival(),
             Fault::Full => {
                 let length = self.dice.between(1000, 60_000) * pace.min(60);
                 self.process(node).full = self.now.plus(Span(length));
@@ -99,6 +89,21 @@ impl World {
         let named = Fault::ALL.iter().find(|(own, _)| *own == fault);
         *self.summary.faults.entry(named.map_or("", |(_, name)| *name)).or_default() += 1;
         Ok(())
+    }
+
+    /// A clock is set to a time that is so many milliseconds ahead or behind at most.
+    fn set_clock(&mut self, node: Node, most: u64) {
+        let signed = |number: u64| i64::try_from(number).unwrap_or_default();
+        self.process(node).skew = signed(self.dice.between(0, 2 * most)) - signed(most);
+    }
+
+    /// The second partner that does not keep to the covenant does something.
+    fn rival(&mut self) {
+        match self.dice.between(0, 3) {
+            0 => self.forge(RIVAL),
+            1 => (0..FLOOD).for_each(|_| self.babble(RIVAL)),
+            _ => (0..FLOOD).for_each(|_| self.parrot()),
+        }
     }
 
     pub(super) fn partition(&mut self, agent: usize, from: u64, to: u64) {

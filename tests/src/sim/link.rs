@@ -167,7 +167,10 @@ impl World {
                     let heard = match self.broker.logs.hear(&hello.cosigned)? {
                         // Who cheats does not stop because somebody saw another history.
                         Heard::Contradicts { .. } if self.is_crooked() => Heard::Nothing,
-                        heard => heard,
+                        heard @ (Heard::Nothing
+                        | Heard::Fits { .. }
+                        | Heard::Unreadable
+                        | Heard::Contradicts { .. }) => heard,
                     };
                     Ok(Input::Connected { conn, peer, hello, heard })
                 }

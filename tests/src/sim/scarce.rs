@@ -34,6 +34,7 @@ impl World {
     }
 
     /// Counts what the broker puts off.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others put nothing off")]
     pub(super) fn counts_put_off(&mut self, send: &Send) {
         let (packet, reason) = match send {
             Send::Deferred { deferred, .. } => (true, deferred.reason),

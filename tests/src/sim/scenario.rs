@@ -205,7 +205,7 @@ impl Scenario {
     /// The one for a seed with a broker that cheats, every other time with witnesses.
     pub fn crooked(seed: u64) -> Self {
         let faults = [Fault::Crash, Fault::Flush, Fault::Reset, Fault::Slow, Fault::Forger, Fault::Crooked];
-        let watched = (seed % 2 == 0).then_some(Fault::Witnesses);
+        let watched = seed.is_multiple_of(2).then_some(Fault::Witnesses);
         let faults = faults.into_iter().chain([Fault::TakeBack, Fault::Consume]).chain(watched).collect();
         Self { seed, messages: 10, minutes: 3, faults, sabotage: None }
     }

@@ -201,6 +201,21 @@ fn after_a_break_everything_open_is_submitted_again_in_order_with_the_same_bytes
 }
 
 #[test]
+fn what_a_clock_that_was_ahead_put_off_waits_no_longer_than_anything_else() {
+    let (_, [_, _, mut youth, _]) = partnership();
+    let ahead = after(Span::days(2));
+    youth.push(signal(1), NOW).unwrap();
+    let packets = youth.submitted();
+    youth.step([defer(&packets[0], 600_000)], ahead);
+    youth.step([Input::Tick], ahead);
+    assert!(youth.submitted().is_empty());
+    youth.step([Input::Tick], NOW);
+    assert_eq!(youth.submitted(), packets);
+    youth.step([defer(&packets[0], 600_000), Input::Tick], NOW);
+    assert!(youth.submitted().is_empty(), "by a clock that is right it waits as it was told");
+}
+
+#[test]
 fn a_deferred_packet_keeps_its_place_for_each_recipient() {
     let (mut broker, [mut town, ..]) = partnership();
     town.push(inquiry(1, &[2]), NOW).unwrap();
