@@ -36,7 +36,8 @@ pub const DAYS_MAX: u16 = 398;
 /// Days a revocation list counts when nothing else is asked. An expired list stops the whole partnership,
 /// and it is carried by hand from an offline machine, so a missed week must not be fatal. It does not
 /// delay a revocation: that counts as soon as a node loads the new list. It bounds how long a node that is
-/// kept from the new list still trusts a revoked certificate.
+/// kept from the new list still begins sessions with who holds a revoked certificate. One that is open then goes on: nothing
+/// holds it against the list's end.
 pub const CRL_DAYS_DEFAULT: u16 = 30;
 /// Most days a revocation list counts.
 pub const CRL_DAYS_MAX: u16 = 90;
