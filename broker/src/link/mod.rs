@@ -52,10 +52,24 @@ pub(crate) struct Shared {
     pub(crate) memory: Arc<Semaphore>,
     ids: AtomicU64,
     registry: Mutex<Registry>,
-    /// A permit for each connection that is being set up, from its first packet to its welcome.
-    setups: Arc<Semaphore>,
+    setups: Setups,
     /// Whether the broker stops. Each connection holds a receiver for as long as it is served.
     parting: watch::Sender<bool>,
+}
+
+/// A permit for each connection that is being set up, from its first packet to its welcome. Each transport has its own: a
+/// TCP socket costs who opens it less than a handshake over QUIC, and keeps none of those out.
+#[derive(Debug)]
+struct Setups {
+    quic: Arc<Semaphore>,
+    tcp: Arc<Semaphore>,
+}
+
+impl Setups {
+    /// So many of each.
+    fn new(each: usize) -> Self {
+        Self { quic: Arc::new(Semaphore::new(each)), tcp: Arc::new(Semaphore::new(each)) }
+    }
 }
 
 /// A connection whose certificate was found good.
@@ -202,7 +216,7 @@ impl Server {
                 revoked: tls::revoked_serials(&grant.trust()?)?,
                 ..Registry::default()
             }),
-            setups: Arc::new(Semaphore::new(config.transport.max_handshakes)),
+            setups: Setups::new(config.transport.max_handshakes),
             parting: watch::Sender::new(false),
         });
         let listen = |at| tcp::Listener::start(at, tls, Arc::clone(&shared));
@@ -340,7 +354,7 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
             continue;
         }
         // Whoever opens connections and says nothing takes up one of these, and no more.
-        let Ok(setup) = Arc::clone(&shared.setups).try_acquire_owned() else {
+        let Ok(setup) = Arc::clone(&shared.setups.quic).try_acquire_owned() else {
             incoming.refuse();
             continue;
         };
