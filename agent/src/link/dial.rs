@@ -118,10 +118,10 @@ impl Ways {
         client.transport_config(quic::transport(true, self.config.transport.segmentation_offload));
         let endpoint = bind(self.config.transport.bind)?;
         let ipv6 = endpoint.local_addr().is_ok_and(|at| at.is_ipv6());
-        let addresses = resolve(&self.quic, ipv6).await?;
         let other = Carriers::second(self.policy, Carrier::Quic).is_some();
-        // All of them together get no more time than one would.
         let patience = if other { QUIC_PATIENCE } else { PATIENCE };
+        let addresses = resolve(&self.quic, patience, |address| reachable(address, ipv6)).await?;
+        // All of them together get no more time than one would.
         let patience = patience / u32::try_from(addresses.len()).unwrap_or(1);
         for address in addresses {
             let connecting = endpoint
@@ -150,11 +150,8 @@ impl Ways {
         let mut config = self.tls.clone();
         config.alpn_protocols = vec![tls::ALPN_TCP.to_vec()];
         let config = Arc::new(config);
-        let looked_up = tokio::time::timeout(PATIENCE, tokio::net::lookup_host(place)).await;
-        let found = looked_up.map_err(|_| explain::silent(place))?;
-        let found = found.map_err(|error| explain::unreached(place, &error))?;
-        let addresses: Vec<SocketAddr> = found.take(ADDRESSES).collect();
-        let patience = PATIENCE / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+        let addresses = resolve(place, PATIENCE, Some).await?;
+        let patience = PATIENCE / u32::try_from(addresses.len()).unwrap_or(1);
         let mut last = explain::silent(place);
         for address in addresses {
             let connecting = async {
@@ -213,23 +210,22 @@ fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<(), En
     )))
 }
 
-/// The addresses of the broker's name that a socket can reach, which is one of `ipv6` or not, in the order in which the
-/// system prefers them; at least one.
-async fn resolve(wanted: &str, ipv6: bool) -> Result<Vec<SocketAddr>, End> {
-    let unknown = |cause: String| {
-        End::Failed(Text::new(
-            format!(
-                "Het adres van de broker {wanted} is niet te vinden: {cause}. Controleer naam, DNS en netwerk."
-            ),
-            format!(
-                "The broker's address {wanted} cannot be found: {cause}. Check the name, DNS and network."
-            ),
-        ))
-    };
-    let found = tokio::net::lookup_host(wanted).await.map_err(|error| unknown(error.to_string()))?;
-    let found: Vec<SocketAddr> =
-        found.filter_map(|address| reachable(address, ipv6)).take(ADDRESSES).collect();
-    if found.is_empty() { Err(unknown("no address that this machine can reach".into())) } else { Ok(found) }
+/// The addresses of the broker's name that can be used, in the form in which they are and the order in which the system
+/// prefers them; at least one. A name that is not found is nobody who answers: the other transport may have another name,
+/// and the next lookup another answer.
+async fn resolve(
+    place: &str,
+    patience: Duration,
+    usable: impl Fn(SocketAddr) -> Option<SocketAddr>,
+) -> Result<Vec<SocketAddr>, End> {
+    let found = tokio::time::timeout(patience, tokio::net::lookup_host(place)).await;
+    let found = found.map_err(|_| explain::unknown(place, "no answer in time"))?;
+    let found = found.map_err(|error| explain::unknown(place, &error.to_string()))?;
+    let found: Vec<SocketAddr> = found.filter_map(usable).take(ADDRESSES).collect();
+    if found.is_empty() {
+        return Err(explain::unknown(place, "no address that this machine can reach"));
+    }
+    Ok(found)
 }
 
 fn bind(local: SocketAddr) -> Result<Endpoint, Complaint> {
@@ -331,6 +327,21 @@ mod tests {
         assert_eq!(missing, digest);
         assert!(submitted.try_recv().is_err());
         serving.abort();
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_not_found_is_nobody_who_answers_over_either_transport() {
+        let ca = Ca::new();
+        let dir = tempfile::tempdir().unwrap();
+        let mut ways = Ways::load(&fixture::home(dir.path(), &ca, BROKER, "127.0.0.1:1")).unwrap();
+        // No resolver is asked about this one: it is no place at all.
+        (ways.quic, ways.tcp) = ("nowhere".into(), Some("nowhere".into()));
+        for carrier in [Carrier::Quic, Carrier::Tcp] {
+            let Err(End::Unreached(problem)) = ways.dial(carrier).await else { panic!("{carrier:?}") };
+            assert!(problem.en.contains("nowhere") && problem.en.contains("DNS"), "{problem:?}");
+        }
+        let only_other = resolve("127.0.0.1:1", PATIENCE, |_| None).await;
+        assert!(matches!(only_other, Err(End::Unreached(_))), "{only_other:?}");
     }
 
     #[test]

@@ -24,6 +24,16 @@ pub(crate) fn silent(address: &str) -> End {
     ))
 }
 
+/// The broker's name leads to no address.
+pub(crate) fn unknown(place: &str, cause: &str) -> End {
+    End::Unreached(Text::new(
+        format!(
+            "Het adres van de broker {place} is niet te vinden: {cause}. Controleer naam, DNS en netwerk."
+        ),
+        format!("The broker's address {place} cannot be found: {cause}. Check the name, DNS and network."),
+    ))
+}
+
 /// No connection over TCP came about.
 pub(crate) fn unreached(address: &str, cause: &std::io::Error) -> End {
     End::Unreached(Text::new(
