@@ -16,6 +16,7 @@ use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::link::{Closed, Connection, tcp};
+use seinhuis_shell::renewal::Stamp;
 use seinhuis_shell::{quic, tls};
 use tokio::net::TcpStream;
 
@@ -34,6 +35,8 @@ const ADDRESSES: usize = 4;
 pub(crate) struct Dialled {
     pub(crate) connection: Connection,
     pub(crate) carrier: Carrier,
+    /// The serial number of the broker's certificate.
+    pub(crate) certificate: String,
     endpoint: Option<Endpoint>,
 }
 
@@ -54,6 +57,8 @@ impl Dialled {
 /// list counts from the next one on.
 #[derive(Debug)]
 pub(crate) struct Ways {
+    /// How certificate and list were when they were read, or earlier.
+    pub(crate) read: Stamp,
     config: Config,
     /// Whose certificate has to answer, and under which name.
     broker: Oin,
@@ -70,6 +75,7 @@ impl Ways {
     /// # Errors
     /// A sentence about what is missing or cannot be used.
     pub(crate) fn load(home: &Home) -> Result<Self, Complaint> {
+        let read = home.renewal().stamp();
         let config = home.load_config()?;
         let card = home.load_card()?;
         let grant = home.load_grant()?;
@@ -84,7 +90,7 @@ impl Ways {
             (wanted, _) => wanted,
         };
         let policy = Policy { fallback, again: Span::seconds(config.transport.quic_again) };
-        Ok(Self { config, broker: card.oin, server_name: card.server_name, tls, quic, tcp, policy })
+        Ok(Self { read, config, broker: card.oin, server_name: card.server_name, tls, quic, tcp, policy })
     }
 
     /// What to try, one after the other.
@@ -98,20 +104,20 @@ impl Ways {
     /// # Errors
     /// Why not, in a sentence.
     pub(crate) async fn dial(&self, carrier: Carrier) -> Result<Dialled, End> {
-        let dialled = match carrier {
-            Carrier::Quic => self.dial_quic().await?,
-            Carrier::Tcp => self.dial_tcp().await?,
+        let (connection, endpoint) = match carrier {
+            Carrier::Quic => self.dial_quic().await.map(|(made, endpoint)| (made, Some(endpoint)))?,
+            Carrier::Tcp => (self.dial_tcp().await?, None),
         };
-        match check_broker(&dialled.connection.peer_chain(), self.broker) {
-            Ok(()) => Ok(dialled),
+        match check_broker(&connection.peer_chain(), self.broker) {
+            Ok(certificate) => Ok(Dialled { connection, carrier, certificate, endpoint }),
             Err(end) => {
-                dialled.connection.close(None);
+                connection.close(None);
                 Err(end)
             }
         }
     }
 
-    async fn dial_quic(&self) -> Result<Dialled, End> {
+    async fn dial_quic(&self) -> Result<(Connection, Endpoint), End> {
         let crypto = QuicClientConfig::try_from(self.tls.clone())
             .map_err(|error| Complaint::bug(format!("TLS settings that QUIC cannot use: {error}")))?;
         let mut client = ClientConfig::new(Arc::new(crypto));
@@ -128,13 +134,7 @@ impl Ways {
                 .connect_with(client.clone(), address, &self.server_name)
                 .map_err(|error| Complaint::bug(format!("no connection can be made: {error}")))?;
             match tokio::time::timeout(patience, connecting).await {
-                Ok(Ok(connection)) => {
-                    return Ok(Dialled {
-                        connection: connection.into(),
-                        carrier: Carrier::Quic,
-                        endpoint: Some(endpoint),
-                    });
-                }
+                Ok(Ok(connection)) => return Ok((connection.into(), endpoint)),
                 // Nobody is there: the name's next address may be one that works, as when only IPv6 is broken.
                 Ok(Err(ConnectionError::TimedOut)) | Err(_) => {
                     tracing::debug!(%address, "no answer from this address");
@@ -145,7 +145,7 @@ impl Ways {
         Err(explain::silent(&self.quic))
     }
 
-    async fn dial_tcp(&self) -> Result<Dialled, End> {
+    async fn dial_tcp(&self) -> Result<Connection, End> {
         let place = self.tcp.as_ref().ok_or_else(no_address)?;
         let mut config = self.tls.clone();
         config.alpn_protocols = vec![tls::ALPN_TCP.to_vec()];
@@ -162,13 +162,7 @@ impl Ways {
                     .map_err(|closed| explain::connection(&closed, place))
             };
             match tokio::time::timeout(patience, connecting).await {
-                Ok(Ok(connection)) => {
-                    return Ok(Dialled {
-                        connection: connection.into(),
-                        carrier: Carrier::Tcp,
-                        endpoint: None,
-                    });
-                }
+                Ok(Ok(connection)) => return Ok(connection.into()),
                 // Nobody is there: as over QUIC.
                 Ok(Err(End::Unreached(problem))) => last = End::Unreached(problem),
                 Ok(Err(end)) => return Err(end),
@@ -194,11 +188,11 @@ fn no_address() -> Complaint {
 }
 
 /// Whether the certificate that TLS has verified is the broker's and not that of another party of the
-/// partnership, which the same CA vouches for.
-fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<(), End> {
-    let found = tls::peer(chain)?.oin;
+/// partnership, which the same CA vouches for; its serial number.
+fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<String, End> {
+    let tls::Peer { oin: found, serial, .. } = tls::peer(chain)?;
     if found == wanted {
-        return Ok(());
+        return Ok(serial);
     }
     Err(End::Failed(Text::new(
         format!(
@@ -248,7 +242,7 @@ fn reachable(address: SocketAddr, ipv6: bool) -> Option<SocketAddr> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use quinn::ServerConfig;
     use quinn::crypto::rustls::QuicServerConfig;
     use seinhuis_agent_core::{Input, Send};
@@ -264,7 +258,7 @@ mod tests {
     use crate::engine::{Job, Room};
     use crate::fixture::{self, Ca};
 
-    const BROKER: &str = "00000099000000009000";
+    pub(in super::super) const BROKER: &str = "00000099000000009000";
 
     fn listening(ca: &Ca) -> Endpoint {
         let key = TlsKey::generate().unwrap();
@@ -282,7 +276,7 @@ mod tests {
     }
 
     /// A broker that accepts connections and says nothing.
-    fn broker(ca: &Ca) -> (String, tokio::task::JoinHandle<()>) {
+    pub(in super::super) fn broker(ca: &Ca) -> (String, tokio::task::JoinHandle<()>) {
         let broker = listening(ca);
         let address = broker.local_addr().unwrap().to_string();
         let serving = tokio::spawn(async move {

@@ -46,6 +46,14 @@ pub(crate) fn unreached(address: &str, cause: &std::io::Error) -> End {
     ))
 }
 
+/// The CA revoked the certificate with which the broker opened this session.
+pub(crate) fn disowned() -> End {
+    End::Failed(Text::new(
+        "Het certificaat van de broker is ingetrokken; de agent heeft de sessie beëindigd. Bel de beheerder van de broker.",
+        "The broker's certificate was revoked; the agent ended the session. Call the broker's operator.",
+    ))
+}
+
 /// A connection that failed or ended.
 pub(crate) fn connection(closed: &Closed, address: &str) -> End {
     match closed {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, ServerConfig, TokioRuntime};
@@ -25,6 +25,7 @@ use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::grant::Grant;
 use seinhuis_shell::link::{Closed, Connection};
+use seinhuis_shell::renewal::Stamp;
 use seinhuis_shell::tls;
 use seinhuis_shell::{clock, keys, quic};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -177,14 +178,6 @@ pub struct Server {
     started_with: Stamp,
 }
 
-/// By what certificate and revocation list on disk are told from others: when each was changed, and its length.
-type Stamp = [Option<(SystemTime, u64)>; 2];
-
-fn stamp(home: &Home) -> Stamp {
-    [home.grant(), home.crl()]
-        .map(|path| std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok())
-}
-
 impl Server {
     /// Binds the address and starts accepting.
     ///
@@ -192,7 +185,7 @@ impl Server {
     /// A sentence naming certificate, address or key that cannot be used.
     pub fn start(home: &Home, config: &Config, service: Service) -> Result<Self, Complaint> {
         // Before they are read: what is changed after that is taken in by who watches.
-        let started_with = stamp(home);
+        let started_with = home.renewal().stamp();
         let grant = home.load_grant()?;
         home.renewal().settle(&grant)?;
         let tls = server_tls(home, config, &grant)?;
@@ -285,7 +278,7 @@ impl Server {
                 _ = pace.tick() => {}
             }
             self.shared.close_ended(clock::now());
-            let now = stamp(&self.home);
+            let now = self.home.renewal().stamp();
             if now != known {
                 match self.reload().await {
                     Ok(closed) => {

@@ -8,9 +8,10 @@ mod ask;
 mod plan;
 mod report;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use seinhuis_shared::time::{Span, Timestamp};
 use serde::Deserialize;
@@ -76,7 +77,24 @@ pub struct Folder {
     pub next: PathBuf,
 }
 
+/// By what a node's certificate and revocation list on disk are told from others: when each was changed, and its length.
+pub type Stamp = [Option<(SystemTime, u64)>; 2];
+
 impl Folder {
+    /// What certificate and revocation list are told from others by now.
+    pub fn stamp(&self) -> Stamp {
+        [&self.grant, &self.crl]
+            .map(|path| std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok())
+    }
+
+    /// The serial numbers of the certificates that the newest list here revokes, as [`tls::revoked_serials`] has them.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn revoked(&self) -> Result<BTreeSet<String>, Complaint> {
+        tls::revoked_serials(&self.load()?.trust()?)
+    }
+
     /// The grant, with the revocation list beside it when that was made later.
     ///
     /// # Errors
