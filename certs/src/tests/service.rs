@@ -332,3 +332,16 @@ async fn an_ended_list_is_renewed_at_the_service_and_fetched_in_spite_of_its_end
     assert!(ca.keep_crl(end.minus(Span::days(14))).unwrap());
     assert_eq!(ca.ledger().crl_number, number + 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_cannot_be_taken_in_keeps_no_certificate_from_being_renewed() {
+    let office = Office::open().await;
+    let folder = office.node(&Node::agent(GEMEENTE), "agent", 80);
+    // No file can be below a file.
+    let folder = Folder { crl: folder.grant.join("crl.pem"), ..folder };
+    office.renew(&folder).await;
+    assert_eq!(office.ledger().last(), Some(&serial(&folder.grant)));
+    let told = office.fail(&folder).await;
+    assert!(told.contains("crl.pem"), "the list is still told of: {told}");
+    assert_eq!(office.ledger().len(), 2);
+}

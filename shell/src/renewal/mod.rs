@@ -249,26 +249,44 @@ impl Renewer {
         }
     }
 
-    /// Fetches the revocation list, and renews the certificate when it is time; when to look again.
+    /// Fetches the revocation list, and renews the certificate when it is time; when to look again. Neither waits for the
+    /// other: a list that cannot be had keeps no certificate from being renewed.
     async fn round(&self, at: Timestamp) -> Result<Timestamp, Failed> {
         let grant = self.folder.load()?;
         self.folder.settle(&grant)?;
         let identity = self.folder.identity(&grant)?;
         let asker = ask::Asker::new(&self.service, &identity, &grant.trust()?)?;
-        let grant = self.folder.take_list(asker.list().await?)?;
+        let listed = match asker.list().await {
+            Ok(list) => self.folder.take_list(list).map_err(Failed::from),
+            Err(failed) => Err(failed),
+        };
+        let (grant, unlisted) = match listed {
+            Ok(grant) => {
+                self.live.change(|report| report.fetched(at));
+                (grant, None)
+            }
+            Err(failed) => (grant, Some(failed)),
+        };
         let ends = Ends::of(&grant)?;
-        self.live.change(|report| report.fetched(at));
-        let look_again = at.plus(plan::list_again(u64::from_be_bytes(random())));
-        if at < ends.due {
-            return Ok(look_again.min(ends.due));
+        if at >= ends.due {
+            self.renew(&asker, &grant, at).await?;
         }
+        if let Some(failed) = unlisted {
+            return Err(failed);
+        }
+        let look_again = at.plus(plan::list_again(u64::from_be_bytes(random())));
+        Ok(if at < ends.due { look_again.min(ends.due) } else { look_again })
+    }
+
+    /// Has the certificate of `grant` renewed, and takes in the new one.
+    async fn renew(&self, asker: &ask::Asker, grant: &Grant, at: Timestamp) -> Result<(), Failed> {
         let key = self.folder.next_key()?;
-        let renewed = asker.renew(&grant, &key, at).await?;
+        let renewed = asker.renew(grant, &key, at).await?;
         self.folder.take(&renewed)?;
         tracing::info!(until = %renewed.not_after, "the certificate was renewed");
         self.live.change(|report| report.renewed(at));
         self.renewed.send_modify(|count| *count = count.wrapping_add(1));
-        Ok(look_again)
+        Ok(())
     }
 }
 
