@@ -119,8 +119,10 @@ impl Authority {
     pub fn keep_crl(&mut self, now: Timestamp) -> Result<bool, Complaint> {
         let half = Span::days(u64::from(self.ledger.crl_days)).0 / 2;
         let listed = tls::revoked_serials(&Trust::new(&self.ca_pem, &self.crl_pem()?)?)?;
+        let begin = self.crl_begin()?;
+        let named = |record: &Record| listed.contains(&record.serial) || record.is_past(begin, now);
         let mut revoked = self.ledger.certificates.iter().filter(|record| record.revoked.is_some());
-        if revoked.all(|record| listed.contains(&record.serial)) && self.crl_end()?.since(now).0 > half {
+        if revoked.all(named) && self.crl_end()?.since(now).0 > half {
             return Ok(false);
         }
         self.refresh_crl(None, now).map(|()| true)
