@@ -27,7 +27,7 @@ use crate::certificate;
 use crate::ledger::{Ledger, Reason, Record, Revoked};
 use crate::request::{Confirmed, Proved};
 
-pub use renewal::Declined;
+pub use renewal::{Asked, Declined};
 
 /// Days a node's certificate lasts when nothing else is asked.
 pub const DAYS_DEFAULT: u16 = 90;
