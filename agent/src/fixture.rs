@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
-    date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
 };
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::files::{self, Existing};
@@ -37,12 +37,23 @@ impl Ca {
 
     /// A revocation list that counts until the end of this year.
     pub(crate) fn crl(&self, year: i32) -> String {
+        self.list(1, year, &[])
+    }
+
+    /// The revocation list of this number, which names certificates by their serial numbers.
+    pub(crate) fn list(&self, number: u8, year: i32, revoked: &[u8]) -> String {
+        let revoked = revoked.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&[*serial]),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2020, 1, 1),
             next_update: date_time_ymd(year, 12, 31),
-            crl_number: SerialNumber::from_slice(&[1]),
+            crl_number: SerialNumber::from_slice(&[number]),
             issuing_distribution_point: None,
-            revoked_certs: vec![],
+            revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
         params.signed_by(&self.issuer).unwrap().pem().unwrap()

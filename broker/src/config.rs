@@ -170,7 +170,7 @@ impl Quota {
 pub struct Transport {
     /// Key exchange.
     pub key_exchange: Kx,
-    /// Most connections that are being set up at one time.
+    /// Most connections that are being set up at one time, over each transport.
     pub max_handshakes: usize,
     /// Whether several datagrams may leave in one system call (GSO).
     pub segmentation_offload: bool,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use rcgen::{Issuer, KeyPair, SubjectPublicKeyInfo};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::{Complaint, Doing};
@@ -27,7 +27,7 @@ use crate::certificate;
 use crate::ledger::{Ledger, Reason, Record, Revoked};
 use crate::request::{Confirmed, Proved};
 
-pub use renewal::Declined;
+pub use renewal::{Asked, Declined};
 
 /// Days a node's certificate lasts when nothing else is asked.
 pub const DAYS_DEFAULT: u16 = 90;
@@ -36,7 +36,8 @@ pub const DAYS_MAX: u16 = 398;
 /// Days a revocation list counts when nothing else is asked. An expired list stops the whole partnership,
 /// and it is carried by hand from an offline machine, so a missed week must not be fatal. It does not
 /// delay a revocation: that counts as soon as a node loads the new list. It bounds how long a node that is
-/// kept from the new list still trusts a revoked certificate.
+/// kept from the new list still begins sessions with who holds a revoked certificate. One that is open then goes on: nothing
+/// holds it against the list's end.
 pub const CRL_DAYS_DEFAULT: u16 = 30;
 /// Most days a revocation list counts.
 pub const CRL_DAYS_MAX: u16 = 90;
@@ -183,11 +184,21 @@ impl Authority {
     /// # Errors
     /// A sentence when it cannot be read.
     pub fn crl_end(&self) -> Result<Timestamp, Complaint> {
+        self.of_crl(tls::crl_next_update)
+    }
+
+    /// From when on the current revocation list counts.
+    fn crl_begin(&self) -> Result<Timestamp, Complaint> {
+        self.of_crl(tls::crl_this_update)
+    }
+
+    fn of_crl(
+        &self,
+        read: impl FnOnce(&CertificateRevocationListDer<'static>) -> Result<Timestamp, Complaint>,
+    ) -> Result<Timestamp, Complaint> {
         let path = self.dir.join("crl.pem");
         tls::crls(&self.crl_pem()?)
-            .and_then(|crls| {
-                crls.first().ok_or_else(|| Complaint::bug("no CRL")).and_then(tls::crl_next_update)
-            })
+            .and_then(|crls| crls.first().ok_or_else(|| Complaint::bug("no CRL")).and_then(read))
             .map_err(|error| error.about(&path.display().to_string()).advise(remake_crl()))
     }
 
@@ -425,7 +436,9 @@ impl Authority {
             ledger.crl_number = ledger.crl_number.saturating_add(1);
             ledger.crl_days = days.unwrap_or(ledger.crl_days);
         })?;
-        let crl = certificate::revocations(&self.ledger, &self.issuer, whole_seconds(now))?;
+        // Where the last list cannot be read nothing is left out.
+        let last = self.crl_begin().unwrap_or_default();
+        let crl = certificate::revocations(&self.ledger, &self.issuer, last, whole_seconds(now))?;
         let pem = crl.pem().map_err(certificate::failed)?;
         files::write(&self.dir.join("crl.pem"), pem.as_bytes(), Existing::Replace)
     }

@@ -105,15 +105,16 @@ fn names(hosts: &[String]) -> Result<Vec<SanType>, Complaint> {
     hosts.iter().map(name).collect()
 }
 
-/// The revocation list of everything revoked, also what has ended since: a list is small and an auditor
-/// may ask.
+/// The revocation list of everything revoked, but for what ended before the list that counts from `last` on was made: a
+/// list has room for what could still be used, and the ledger keeps the rest.
 pub(crate) fn revocations(
     ledger: &Ledger,
     issuer: &Issuer<'_, KeyPair>,
+    last: Timestamp,
     now: Timestamp,
 ) -> Result<CertificateRevocationList, Complaint> {
     let mut revoked_certs = Vec::new();
-    for record in &ledger.certificates {
+    for record in ledger.certificates.iter().filter(|record| !record.is_past(last, now)) {
         let Some(revoked) = record.revoked else { continue };
         revoked_certs.push(RevokedCertParams {
             serial_number: SerialNumber::from_slice(&record.serial_bytes()),

@@ -111,6 +111,13 @@ impl Record {
         self.revoked.is_none() && now < self.not_after
     }
 
+    /// Whether a revocation list made at `now` need not hold this certificate any more: it has ended, and the list before,
+    /// which counts from `last` on, was made when it had ended and was revoked already (RFC 5280 §3.3).
+    pub fn is_past(&self, last: Timestamp, now: Timestamp) -> bool {
+        self.not_after <= now
+            && self.revoked.is_some_and(|revoked| self.not_after <= last && revoked.at <= last)
+    }
+
     /// The bytes of the serial number.
     pub fn serial_bytes(&self) -> Vec<u8> {
         HEXLOWER.decode(self.serial.as_bytes()).unwrap_or_default()

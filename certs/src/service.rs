@@ -4,39 +4,46 @@
 //! enrols nobody: the first certificate is handed over by people. The folder is opened for each request, so that the
 //! operator can go on working in it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use data_encoding::BASE64;
 use hyper_util::service::TowerToHyperService;
+use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::Span;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::files;
-use seinhuis_shell::grant::{CRL_MAX, Grant};
+use seinhuis_shell::grant::CRL_MAX;
 use seinhuis_shell::renewal::NOT_NEWEST;
 use seinhuis_shell::serve::{self, Bounds};
 use seinhuis_shell::tls::{self, Identity, Peer, Trust};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::authority::{Authority, Declined};
+use crate::authority::{Asked, Authority, Declined};
 
 /// Most bytes of a request.
 const BODY_MAX: usize = 8 * 1024;
 /// How often the service looks after its own certificate and the revocation list.
 const ROUND: Duration = Duration::from_hours(1);
+/// Most connections at one time, and of one organisation among them: it needs one for each of its nodes.
+const CONNECTIONS: usize = 32;
+const SHARE: usize = 4;
+/// How long the folder is left to others between two requests: longer than who waits for it sleeps between two looks.
+const BREATH: Duration = Duration::from_millis(100);
 /// How long to wait when the service itself has trouble.
 const TROUBLE: Span = Span::minutes(5);
 
@@ -54,6 +61,21 @@ pub struct Renewals {
 struct Desk {
     dir: PathBuf,
     days: u16,
+    /// Held by what is at work in the folder: one request at a time, in the order of arrival.
+    turn: Arc<Mutex<()>>,
+}
+
+/// The places for connections that each organisation has; as many entries as the CA has organisations.
+#[derive(Debug, Clone, Default)]
+struct Shares(Arc<std::sync::Mutex<BTreeMap<Oin, Arc<Semaphore>>>>);
+
+impl Shares {
+    /// A place of this organisation; none when it has as many connections as one may have.
+    fn place(&self, oin: Oin) -> Option<OwnedSemaphorePermit> {
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = shares.entry(oin).or_insert_with(|| Arc::new(Semaphore::new(SHARE)));
+        Arc::clone(own).try_acquire_owned().ok()
+    }
 }
 
 impl Renewals {
@@ -73,7 +95,7 @@ impl Renewals {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| Complaint::io(Doing::Socket, Path::new(&address.to_string()), &error))?;
-        let desk = Desk { dir: dir.to_path_buf(), days };
+        let desk = Desk { dir: dir.to_path_buf(), days, turn: Arc::default() };
         Ok(Self { listener, desk, hosts, identity: watch::Sender::new(Arc::new(identity)) })
     }
 
@@ -101,11 +123,15 @@ impl Renewals {
             }
         };
         let keeping = keep(desk.clone(), hosts, identity);
+        let shares = Shares::default();
         let service = move |chain: &[_]| {
             let peer = tls::peer(chain).ok()?;
-            Some(TowerToHyperService::new(router(desk.clone(), peer)))
+            // Goes with the connection's router.
+            let place = Extension(Arc::new(shares.place(peer.oin)?));
+            Some(TowerToHyperService::new(router(desk.clone(), peer).layer(place)))
         };
-        let bounds = Bounds { connections: 32, connection: Duration::from_secs(30), ..Bounds::default() };
+        let bounds =
+            Bounds { connections: CONNECTIONS, connection: Duration::from_secs(30), ..Bounds::default() };
         tokio::select! {
             () = serve::serve_tls(&listener, config, service, bounds, stop) => {}
             () = keeping => {}
@@ -138,7 +164,8 @@ async fn keep(desk: Desk, hosts: Vec<String>, identity: watch::Sender<Arc<Identi
 }
 
 impl Desk {
-    /// Works in the CA's folder, off the threads that serve; waits a while for who works there already.
+    /// Works in the CA's folder, off the threads that serve, one after the other; waits a while for who works there already,
+    /// and leaves room for the operator's command that waits too.
     async fn with<T, E>(
         self,
         work: impl FnOnce(&mut Authority) -> Result<T, E> + Send + 'static,
@@ -147,7 +174,15 @@ impl Desk {
         T: Send + 'static,
         E: From<Complaint> + Send + 'static,
     {
-        let done = tokio::task::spawn_blocking(move || work(&mut Authority::open(&self.dir)?));
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = Authority::open(&self.dir).map_err(E::from).and_then(|mut ca| work(&mut ca));
+            tokio::spawn(async move {
+                tokio::time::sleep(BREATH).await;
+                drop(turn);
+            });
+            done
+        });
         done.await.unwrap_or_else(|error| Err(Complaint::bug(error.to_string()).into()))
     }
 }
@@ -185,8 +220,10 @@ async fn reenrol(State((desk, peer)): State<(Desk, Peer)>, body: Bytes) -> Respo
     let plain: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let csr = BASE64.decode(&plain).unwrap_or_default();
     let (days, oin) = (desk.days, peer.oin);
-    let renewed: Result<Grant, Declined> =
-        desk.with(move |ca| ca.renew(&peer, &csr, days, clock::now())).await;
+    let renewed = match Asked::read(&csr) {
+        Ok(asked) => desk.with(move |ca| ca.renew(&peer, &asked, days, clock::now())).await,
+        Err(declined) => Err(declined),
+    };
     match renewed {
         Ok(grant) => {
             tracing::info!(%oin, until = %grant.not_after, "a certificate was renewed");
@@ -225,4 +262,35 @@ fn refuse(declined: &Declined) -> Response {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn however_many_ask_the_operator_comes_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("ca");
+        drop(Authority::init(&dir, "Partnership", 30, clock::now()).unwrap());
+        let desk = Desk { dir: dir.clone(), days: 90, turn: Arc::default() };
+        let (begun, mut beginning) = watch::channel(());
+        let flood = (0..32).map(|_| {
+            let (desk, begun) = (desk.clone(), begun.clone());
+            // As long as a sealed key takes to open.
+            let work = move |_: &mut Authority| {
+                begun.send_replace(());
+                std::thread::sleep(Duration::from_millis(500));
+                Ok::<_, Complaint>(())
+            };
+            tokio::spawn(async move { desk.with(work).await })
+        });
+        let flood: Vec<_> = flood.collect();
+        beginning.changed().await.unwrap();
+        let operator = tokio::task::spawn_blocking(move || Authority::open(&dir));
+        assert!(operator.await.unwrap().is_ok());
+        for one in flood {
+            one.abort();
+        }
+    }
 }

@@ -34,6 +34,25 @@ impl Span {
     pub const fn days(n: u64) -> Self {
         Self::hours(n.saturating_mul(24))
     }
+
+    /// This span doubled so often, at most `cap`: what is waited after failures.
+    #[must_use]
+    pub fn doubled(self, times: u32, cap: Self) -> Self {
+        Self(1_u64.checked_shl(times).map_or(cap.0, |factor| self.0.saturating_mul(factor)).min(cap.0))
+    }
+
+    /// Between nothing and all of this span, evenly, which `chance` decides: any random number.
+    #[must_use]
+    pub fn up_to(self, chance: u64) -> Self {
+        Self(chance.checked_rem(self.0.saturating_add(1)).unwrap_or(0))
+    }
+
+    /// Between half of this span and all of it, which `chance` decides: any random number.
+    #[must_use]
+    pub fn upper_half(self, chance: u64) -> Self {
+        let half = self.0.div_ceil(2);
+        Self(half.saturating_add(Self(self.0.saturating_sub(half)).up_to(chance).0))
+    }
 }
 
 impl Timestamp {
@@ -170,6 +189,23 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_doubles_up_to_its_cap_and_chance_takes_off_no_more_than_is_said() {
+        let (first, cap) = (Span(500), Span::seconds(60));
+        let waits = [0, 1, 6, 7, 63, 64, u32::MAX].map(|times| first.doubled(times, cap).0);
+        assert_eq!(waits, [500, 1000, 32_000, 60_000, 60_000, 60_000, 60_000]);
+        for whole in [0, 1, 2, 7, u64::MAX] {
+            let half = whole.div_ceil(2);
+            for chance in [0, 1, 3, whole, u64::MAX] {
+                assert!(Span(whole).up_to(chance).0 <= whole, "{whole} {chance}");
+                let drawn = Span(whole).upper_half(chance).0;
+                assert!((half..=whole).contains(&drawn), "{whole} {chance}");
+            }
+            assert_eq!((Span(whole).up_to(0).0, Span(whole).upper_half(0).0), (0, half));
+            assert_eq!(Span(whole).upper_half(whole - half).0, whole, "all of it is reached");
+        }
+    }
 
     #[test]
     fn known_instants_read_and_print() {

@@ -16,11 +16,12 @@ use crate::keys::TlsKey;
 use crate::lang::Text;
 use crate::tls::{self, Identity, Trust};
 
-/// Most bytes of either file: a revocation list of a large partnership is the biggest part.
-pub const FILE_MAX: usize = 1024 * 1024;
-
 /// Most bytes of a revocation list in PEM.
 pub const CRL_MAX: usize = 16 * 1024 * 1024;
+
+/// Most bytes of either file: a grant holds a revocation list, whose ends of lines JSON writes as two bytes, and
+/// certificates.
+pub const FILE_MAX: usize = CRL_MAX + CRL_MAX / 16 + 1024 * 1024;
 
 /// What kind of node a grant is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -331,5 +332,14 @@ mod tests {
     #[test]
     fn a_fingerprint_is_over_the_exact_bytes() {
         assert_ne!(fingerprint(b"{}"), fingerprint(b"{} "));
+    }
+
+    #[test]
+    fn a_grant_holds_a_large_revocation_list() {
+        let ca = Ca::new("CA");
+        let (small, _) = ca.grant("00000001003214345000");
+        let large = Grant { crl: ca.list(&vec![8; 50_000], 30), ..small };
+        assert!(large.crl.len() > 1024 * 1024);
+        assert_eq!(Grant::parse(&large.to_bytes()).unwrap(), large);
     }
 }

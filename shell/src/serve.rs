@@ -27,6 +27,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Bounds {
     /// Most connections at one time; who comes next waits until one ends.
     pub connections: usize,
+    /// Most connections besides that have no place among those yet: the handshake is not done, or no place is free.
+    pub arrivals: usize,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
     /// How long a request's head may take, and a connection may stay without one. Who reads bodies gives them as long.
     pub wait: Duration,
     /// How long a connection may last, whatever it does.
@@ -41,6 +45,8 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             connections: 128,
+            arrivals: 256,
+            handshake: Duration::from_secs(3),
             wait: Duration::from_secs(10),
             connection: Duration::from_mins(2),
             head: 8 * 1024,
@@ -83,7 +89,7 @@ pub async fn serve_tls<S, B>(
         let (config, service) = (config.clone(), service.clone());
         async move {
             let accepting = TlsAcceptor::from(config()?).accept(stream);
-            match tokio::time::timeout(bounds.wait, accepting).await {
+            match tokio::time::timeout(bounds.handshake, accepting).await {
                 Ok(Ok(stream)) => {
                     let service = service(stream.get_ref().1.peer_certificates().unwrap_or_default())?;
                     Some((stream, service))
@@ -120,30 +126,31 @@ async fn serve_over<O, F, T, S, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let room = Arc::new(Semaphore::new(bounds.connections));
+    // Who does not get through the handshake takes no place of who did.
+    let arrivals = Arc::new(Semaphore::new(bounds.arrivals));
     tokio::pin!(stop);
     loop {
         let next = async {
             // Never closed.
-            let place = Arc::clone(&room).acquire_owned().await.ok();
-            (place, listener.accept().await)
+            let arrival = Arc::clone(&arrivals).acquire_owned().await.ok();
+            (arrival, listener.accept().await)
         };
-        let (place, accepted) = tokio::select! {
+        let (arrival, accepted) = tokio::select! {
             () = &mut stop => return,
             next = next => next,
         };
         match accepted {
             Ok((stream, _)) => {
-                let opening = open(stream);
-                tokio::spawn(async move {
-                    let conversation = async {
-                        if let Some((stream, service)) = opening.await {
-                            converse(stream, service, bounds).await;
-                        }
-                    };
-                    // A connection that lasts too long is cut; its client asks again.
-                    _ = tokio::time::timeout(bounds.connection, conversation).await;
-                    drop(place);
-                });
+                let (opening, room) = (open(stream), Arc::clone(&room));
+                let conversation = async move {
+                    if let Some((stream, service)) = opening.await {
+                        let _place = room.acquire().await.ok();
+                        drop(arrival);
+                        converse(stream, service, bounds).await;
+                    }
+                };
+                // A connection that lasts too long is cut; its client asks again.
+                tokio::spawn(tokio::time::timeout(bounds.connection, conversation));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
@@ -181,8 +188,10 @@ mod tests {
     use hyper::service::service_fn;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::oneshot;
+    use tokio_rustls::TlsConnector;
 
     use super::*;
+    use crate::tls::tests::{HOST, both_sides};
 
     /// Far longer than any wait here, and shorter than the one of hyper's own: only a test that fails takes it.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -258,6 +267,59 @@ mod tests {
         }
         drop(first);
         assert!(rest(&mut second).await.ends_with("/second"));
+    }
+
+    /// A server over TLS that answers, and what a client connects to it with; ends when the sender is dropped.
+    async fn server_over_tls(bounds: Bounds) -> (SocketAddr, TlsConnector, oneshot::Sender<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (end, ended) = oneshot::channel();
+        let (client, server) = both_sides();
+        let server = Arc::new(server);
+        let echo = |_: &[_]| {
+            let answer = |_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(String::new())) };
+            Some(service_fn(answer))
+        };
+        tokio::spawn(async move {
+            let config = move || Some(Arc::clone(&server));
+            serve_tls(&listener, config, echo, bounds, async { _ = ended.await }).await;
+        });
+        (address, TlsConnector::from(Arc::new(client)), end)
+    }
+
+    #[tokio::test]
+    async fn who_does_not_shake_hands_takes_no_place_of_who_does() {
+        let bounds = Bounds {
+            connections: 1,
+            arrivals: 2,
+            handshake: NEVER,
+            wait: NEVER,
+            connection: NEVER,
+            ..Bounds::default()
+        };
+        let (address, client, _end) = server_over_tls(bounds).await;
+        let _silent = TcpStream::connect(address).await.unwrap();
+        let asked = async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut stream = client.connect(HOST.try_into().unwrap(), stream).await.unwrap();
+            stream.write_all(GET).await.unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+            answer
+        };
+        assert_eq!(&tokio::time::timeout(PATIENCE, asked).await.unwrap(), b"HTTP/1.1 200");
+    }
+
+    #[tokio::test]
+    async fn a_handshake_has_a_time_of_its_own() {
+        let bounds = Bounds {
+            handshake: Duration::from_millis(100),
+            wait: NEVER,
+            connection: NEVER,
+            ..Bounds::default()
+        };
+        let (address, _client, _end) = server_over_tls(bounds).await;
+        assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await, "");
     }
 
     #[tokio::test]

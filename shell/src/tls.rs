@@ -380,6 +380,15 @@ pub fn crl_next_update(crl: &CertificateRevocationListDer<'_>) -> Result<Timesta
     Ok(Timestamp::default().plus(Span::seconds(end)))
 }
 
+/// When a revocation list begins to count: its `thisUpdate`.
+///
+/// # Errors
+/// When the list cannot be read.
+pub fn crl_this_update(crl: &CertificateRevocationListDer<'_>) -> Result<Timestamp, Complaint> {
+    let begin = u64::try_from(list(crl)?.last_update().timestamp()).map_err(|_| no_list())?;
+    Ok(Timestamp::default().plus(Span::seconds(begin)))
+}
+
 /// The serial numbers of all revoked certificates, hexadecimal as in [`Peer::serial`].
 ///
 /// # Errors

@@ -31,9 +31,9 @@ impl Backoff {
         if self.connected.take().is_some_and(|since| now.since(since) >= STABLE) {
             self.failures = 0;
         }
-        let bound = doubled(FIRST, self.failures, CAP);
+        let bound = FIRST.doubled(self.failures, CAP);
         self.failures = self.failures.saturating_add(1).min(32);
-        up_to(bound, chance)
+        bound.up_to(chance)
     }
 
     /// As [`Backoff::failed`] when the broker asked to come back after a time: that time, at most [`CAP`], is waited
@@ -46,24 +46,8 @@ impl Backoff {
     /// in seconds, so the wait is between half of [`CAP`] and [`CAP`].
     pub fn refused(&mut self, now: Timestamp, chance: u64) -> Span {
         self.failed(now, chance);
-        upper_half(CAP, chance)
+        CAP.upper_half(chance)
     }
-}
-
-/// `first`, doubled so often, at most `cap`.
-pub(crate) fn doubled(first: Span, times: u32, cap: Span) -> Span {
-    Span(1_u64.checked_shl(times).map_or(cap.0, |factor| first.0.saturating_mul(factor)).min(cap.0))
-}
-
-/// Between half of `bound` and all of it, which `chance` decides.
-pub(crate) fn upper_half(bound: Span, chance: u64) -> Span {
-    let half = bound.0.div_ceil(2);
-    Span(half.saturating_add(up_to(Span(bound.0.saturating_sub(half)), chance).0))
-}
-
-/// Between nothing and all of `bound`, evenly, which `chance` decides.
-fn up_to(bound: Span, chance: u64) -> Span {
-    Span(chance.checked_rem(bound.0.saturating_add(1)).unwrap_or(0))
 }
 
 #[cfg(test)]

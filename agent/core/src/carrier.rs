@@ -6,8 +6,6 @@
 use seinhuis_shared::time::{Span, Timestamp};
 use serde::Deserialize;
 
-use crate::backoff::{doubled, upper_half};
-
 /// QUIC is not tried later than this again.
 pub const AGAIN_CAP: Span = Span::seconds(3600);
 
@@ -84,9 +82,9 @@ impl Carriers {
     /// QUIC was tried and got no session: the next time is put off, twice as long as the last time, up to
     /// [`AGAIN_CAP`], less up to half of it, so that agents do not try together.
     pub fn in_vain(&mut self, policy: Policy, now: Timestamp, chance: u64) {
-        let bound = doubled(policy.again, self.vain, AGAIN_CAP);
+        let bound = policy.again.doubled(self.vain, AGAIN_CAP);
         self.vain = self.vain.saturating_add(1).min(32);
-        self.again = Some(now.plus(upper_half(bound, chance)));
+        self.again = Some(now.plus(bound.upper_half(chance)));
     }
 
     /// From a session over TCP: when QUIC is tried again, if it ever is.

@@ -16,6 +16,7 @@ use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::link::{Closed, Connection, tcp};
+use seinhuis_shell::renewal::Stamp;
 use seinhuis_shell::{quic, tls};
 use tokio::net::TcpStream;
 
@@ -34,23 +35,30 @@ const ADDRESSES: usize = 4;
 pub(crate) struct Dialled {
     pub(crate) connection: Connection,
     pub(crate) carrier: Carrier,
+    /// The serial number of the broker's certificate.
+    pub(crate) certificate: String,
     endpoint: Option<Endpoint>,
 }
 
 impl Dialled {
-    /// Closes it in an orderly way, and lets the close reach the broker, which otherwise keeps the place for the length
-    /// of the idle time.
+    /// Closes it in an orderly way.
     pub(crate) async fn close(self) {
-        self.connection.close(None);
-        let gone = async {
-            self.connection.gone().await;
-            if let Some(endpoint) = &self.endpoint {
-                endpoint.wait_idle().await;
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(1), gone).await.is_err() {
-            tracing::debug!("the broker did not take the close in time");
+        close(&self.connection, self.endpoint.as_ref()).await;
+    }
+}
+
+/// Closes a connection in an orderly way, and lets the close reach the broker, which otherwise keeps the place for the
+/// length of the idle time.
+async fn close(connection: &Connection, endpoint: Option<&Endpoint>) {
+    connection.close(None);
+    let gone = async {
+        connection.gone().await;
+        if let Some(endpoint) = endpoint {
+            endpoint.wait_idle().await;
         }
+    };
+    if tokio::time::timeout(Duration::from_secs(1), gone).await.is_err() {
+        tracing::debug!("the broker did not take the close in time");
     }
 }
 
@@ -58,6 +66,8 @@ impl Dialled {
 /// list counts from the next one on.
 #[derive(Debug)]
 pub(crate) struct Ways {
+    /// How certificate and list were when they were read, or earlier.
+    pub(crate) read: Stamp,
     config: Config,
     /// Whose certificate has to answer, and under which name.
     broker: Oin,
@@ -74,6 +84,7 @@ impl Ways {
     /// # Errors
     /// A sentence about what is missing or cannot be used.
     pub(crate) fn load(home: &Home) -> Result<Self, Complaint> {
+        let read = home.renewal().stamp();
         let config = home.load_config()?;
         let card = home.load_card()?;
         let grant = home.load_grant()?;
@@ -88,7 +99,7 @@ impl Ways {
             (wanted, _) => wanted,
         };
         let policy = Policy { fallback, again: Span::seconds(config.transport.quic_again) };
-        Ok(Self { config, broker: card.oin, server_name: card.server_name, tls, quic, tcp, policy })
+        Ok(Self { read, config, broker: card.oin, server_name: card.server_name, tls, quic, tcp, policy })
     }
 
     /// What to try, one after the other.
@@ -102,43 +113,37 @@ impl Ways {
     /// # Errors
     /// Why not, in a sentence.
     pub(crate) async fn dial(&self, carrier: Carrier) -> Result<Dialled, End> {
-        let dialled = match carrier {
-            Carrier::Quic => self.dial_quic().await?,
-            Carrier::Tcp => self.dial_tcp().await?,
+        let (connection, endpoint) = match carrier {
+            Carrier::Quic => self.dial_quic().await.map(|(made, endpoint)| (made, Some(endpoint)))?,
+            Carrier::Tcp => (self.dial_tcp().await?, None),
         };
-        match check_broker(&dialled.connection.peer_chain(), self.broker) {
-            Ok(()) => Ok(dialled),
+        match check_broker(&connection.peer_chain(), self.broker) {
+            Ok(certificate) => Ok(Dialled { connection, carrier, certificate, endpoint }),
             Err(end) => {
-                dialled.close().await;
+                close(&connection, endpoint.as_ref()).await;
                 Err(end)
             }
         }
     }
 
-    async fn dial_quic(&self) -> Result<Dialled, End> {
+    async fn dial_quic(&self) -> Result<(Connection, Endpoint), End> {
         let crypto = QuicClientConfig::try_from(self.tls.clone())
             .map_err(|error| Complaint::bug(format!("TLS settings that QUIC cannot use: {error}")))?;
         let mut client = ClientConfig::new(Arc::new(crypto));
         client.transport_config(quic::transport(true, self.config.transport.segmentation_offload));
         let endpoint = bind(self.config.transport.bind)?;
         let ipv6 = endpoint.local_addr().is_ok_and(|at| at.is_ipv6());
-        let addresses = resolve(&self.quic, ipv6).await?;
         let other = Carriers::second(self.policy, Carrier::Quic).is_some();
-        // All of them together get no more time than one would.
         let patience = if other { QUIC_PATIENCE } else { PATIENCE };
+        let addresses = resolve(&self.quic, patience, |address| reachable(address, ipv6)).await?;
+        // All of them together get no more time than one would.
         let patience = patience / u32::try_from(addresses.len()).unwrap_or(1);
         for address in addresses {
             let connecting = endpoint
                 .connect_with(client.clone(), address, &self.server_name)
                 .map_err(|error| Complaint::bug(format!("no connection can be made: {error}")))?;
             match tokio::time::timeout(patience, connecting).await {
-                Ok(Ok(connection)) => {
-                    return Ok(Dialled {
-                        connection: connection.into(),
-                        carrier: Carrier::Quic,
-                        endpoint: Some(endpoint),
-                    });
-                }
+                Ok(Ok(connection)) => return Ok((connection.into(), endpoint)),
                 // Nobody is there: the name's next address may be one that works, as when only IPv6 is broken.
                 Ok(Err(ConnectionError::TimedOut)) | Err(_) => {
                     tracing::debug!(%address, "no answer from this address");
@@ -149,16 +154,13 @@ impl Ways {
         Err(explain::silent(&self.quic))
     }
 
-    async fn dial_tcp(&self) -> Result<Dialled, End> {
+    async fn dial_tcp(&self) -> Result<Connection, End> {
         let place = self.tcp.as_ref().ok_or_else(no_address)?;
         let mut config = self.tls.clone();
         config.alpn_protocols = vec![tls::ALPN_TCP.to_vec()];
         let config = Arc::new(config);
-        let looked_up = tokio::time::timeout(PATIENCE, tokio::net::lookup_host(place)).await;
-        let found = looked_up.map_err(|_| explain::silent(place))?;
-        let found = found.map_err(|error| explain::unreached(place, &error))?;
-        let addresses: Vec<SocketAddr> = found.take(ADDRESSES).collect();
-        let patience = PATIENCE / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+        let addresses = resolve(place, PATIENCE, Some).await?;
+        let patience = PATIENCE / u32::try_from(addresses.len()).unwrap_or(1);
         let mut last = explain::silent(place);
         for address in addresses {
             let connecting = async {
@@ -169,13 +171,7 @@ impl Ways {
                     .map_err(|closed| explain::connection(&closed, place))
             };
             match tokio::time::timeout(patience, connecting).await {
-                Ok(Ok(connection)) => {
-                    return Ok(Dialled {
-                        connection: connection.into(),
-                        carrier: Carrier::Tcp,
-                        endpoint: None,
-                    });
-                }
+                Ok(Ok(connection)) => return Ok(connection.into()),
                 // Nobody is there: as over QUIC.
                 Ok(Err(End::Unreached(problem))) => last = End::Unreached(problem),
                 Ok(Err(end)) => return Err(end),
@@ -201,11 +197,11 @@ fn no_address() -> Complaint {
 }
 
 /// Whether the certificate that TLS has verified is the broker's and not that of another party of the
-/// partnership, which the same CA vouches for.
-fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<(), End> {
-    let found = tls::peer(chain)?.oin;
+/// partnership, which the same CA vouches for; its serial number.
+fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<String, End> {
+    let tls::Peer { oin: found, serial, .. } = tls::peer(chain)?;
     if found == wanted {
-        return Ok(());
+        return Ok(serial);
     }
     Err(End::Failed(Text::new(
         format!(
@@ -217,23 +213,22 @@ fn check_broker(chain: &[CertificateDer<'static>], wanted: Oin) -> Result<(), En
     )))
 }
 
-/// The addresses of the broker's name that a socket can reach, which is one of `ipv6` or not, in the order in which the
-/// system prefers them; at least one.
-async fn resolve(wanted: &str, ipv6: bool) -> Result<Vec<SocketAddr>, End> {
-    let unknown = |cause: String| {
-        End::Failed(Text::new(
-            format!(
-                "Het adres van de broker {wanted} is niet te vinden: {cause}. Controleer naam, DNS en netwerk."
-            ),
-            format!(
-                "The broker's address {wanted} cannot be found: {cause}. Check the name, DNS and network."
-            ),
-        ))
-    };
-    let found = tokio::net::lookup_host(wanted).await.map_err(|error| unknown(error.to_string()))?;
-    let found: Vec<SocketAddr> =
-        found.filter_map(|address| reachable(address, ipv6)).take(ADDRESSES).collect();
-    if found.is_empty() { Err(unknown("no address that this machine can reach".into())) } else { Ok(found) }
+/// The addresses of the broker's name that can be used, in the form in which they are and the order in which the system
+/// prefers them; at least one. A name that is not found is nobody who answers: the other transport may have another name,
+/// and the next lookup another answer.
+async fn resolve(
+    place: &str,
+    patience: Duration,
+    usable: impl Fn(SocketAddr) -> Option<SocketAddr>,
+) -> Result<Vec<SocketAddr>, End> {
+    let found = tokio::time::timeout(patience, tokio::net::lookup_host(place)).await;
+    let found = found.map_err(|_| explain::unknown(place, "no answer in time"))?;
+    let found = found.map_err(|error| explain::unknown(place, &error.to_string()))?;
+    let found: Vec<SocketAddr> = found.filter_map(usable).take(ADDRESSES).collect();
+    if found.is_empty() {
+        return Err(explain::unknown(place, "no address that this machine can reach"));
+    }
+    Ok(found)
 }
 
 fn bind(local: SocketAddr) -> Result<Endpoint, Complaint> {
@@ -256,7 +251,7 @@ fn reachable(address: SocketAddr, ipv6: bool) -> Option<SocketAddr> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use quinn::ServerConfig;
     use quinn::crypto::rustls::QuicServerConfig;
     use seinhuis_agent_core::{Input, Send};
@@ -272,7 +267,7 @@ mod tests {
     use crate::engine::{Job, Room};
     use crate::fixture::{self, Ca};
 
-    const BROKER: &str = "00000099000000009000";
+    pub(in super::super) const BROKER: &str = "00000099000000009000";
 
     fn listening(ca: &Ca) -> Endpoint {
         let key = TlsKey::generate().unwrap();
@@ -290,7 +285,7 @@ mod tests {
     }
 
     /// A broker that accepts connections and says nothing.
-    fn broker(ca: &Ca) -> (String, tokio::task::JoinHandle<()>) {
+    pub(in super::super) fn broker(ca: &Ca) -> (String, tokio::task::JoinHandle<()>) {
         let broker = listening(ca);
         let address = broker.local_addr().unwrap().to_string();
         let serving = tokio::spawn(async move {
@@ -335,6 +330,21 @@ mod tests {
         assert_eq!(missing, digest);
         assert!(submitted.try_recv().is_err());
         serving.abort();
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_not_found_is_nobody_who_answers_over_either_transport() {
+        let ca = Ca::new();
+        let dir = tempfile::tempdir().unwrap();
+        let mut ways = Ways::load(&fixture::home(dir.path(), &ca, BROKER, "127.0.0.1:1")).unwrap();
+        // No resolver is asked about this one: it is no place at all.
+        (ways.quic, ways.tcp) = ("nowhere".into(), Some("nowhere".into()));
+        for carrier in [Carrier::Quic, Carrier::Tcp] {
+            let Err(End::Unreached(problem)) = ways.dial(carrier).await else { panic!("{carrier:?}") };
+            assert!(problem.en.contains("nowhere") && problem.en.contains("DNS"), "{problem:?}");
+        }
+        let only_other = resolve("127.0.0.1:1", PATIENCE, |_| None).await;
+        assert!(matches!(only_other, Err(End::Unreached(_))), "{only_other:?}");
     }
 
     #[test]

@@ -24,6 +24,16 @@ pub(crate) fn silent(address: &str) -> End {
     ))
 }
 
+/// The broker's name leads to no address.
+pub(crate) fn unknown(place: &str, cause: &str) -> End {
+    End::Unreached(Text::new(
+        format!(
+            "Het adres van de broker {place} is niet te vinden: {cause}. Controleer naam, DNS en netwerk."
+        ),
+        format!("The broker's address {place} cannot be found: {cause}. Check the name, DNS and network."),
+    ))
+}
+
 /// No connection over TCP came about.
 pub(crate) fn unreached(address: &str, cause: &std::io::Error) -> End {
     End::Unreached(Text::new(
@@ -33,6 +43,14 @@ pub(crate) fn unreached(address: &str, cause: &std::io::Error) -> End {
         format!(
             "The broker cannot be reached over TCP at {address}: {cause}. Check the address and the firewall."
         ),
+    ))
+}
+
+/// The CA revoked the certificate with which the broker opened this session.
+pub(crate) fn disowned() -> End {
+    End::Failed(Text::new(
+        "Het certificaat van de broker is ingetrokken; de agent heeft de sessie beëindigd. Bel de beheerder van de broker.",
+        "The broker's certificate was revoked; the agent ended the session. Call the broker's operator.",
     ))
 }
 

@@ -18,6 +18,7 @@ use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::keys::random;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::renewal::{Folder, Stamp};
 use tokio::sync::watch;
 
 use crate::engine::{Job, Room};
@@ -26,6 +27,9 @@ use dial::{Dialled, Ways};
 
 /// Longest wait for a connection, and for the answer to a hello or a request.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often a session's agent looks whether another certificate or revocation list is in its folder.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How the connection is doing, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -252,11 +256,14 @@ async fn keep(
     renewed: &mut watch::Receiver<u64>,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
+    let folder = work.home.renewal();
     loop {
         let (over, mut ending) = watch::channel(false);
         let held = session::hold(&dialled.connection, work, session, &mut ending);
         let next = tokio::select! {
             end = go_over(held, renewed, stop, &over) => Err(end),
+            // At once, and with no word more to who may be a thief.
+            () = disowned(&folder, &dialled.certificate, ways.read) => Err(explain::disowned()),
             quic = probe(work, ways, &mut memory.carriers) => Ok(quic),
         };
         // The engine may have ended first, and then has no use for this.
@@ -301,6 +308,28 @@ async fn go_over(
     if matches!(end, End::Stopped) { why } else { end }
 }
 
+/// Waits until a revocation list is in the folder that names this certificate; `seen` is how the folder was before the
+/// certificate was verified. What cannot be read is tried again at each look, and told once.
+async fn disowned(folder: &Folder, certificate: &str, mut seen: Stamp) {
+    let mut told = None;
+    loop {
+        let now = folder.stamp();
+        if now != seen {
+            match folder.revoked() {
+                Ok(revoked) if revoked.contains(certificate) => return,
+                Ok(_) => (seen, told) = (now, None),
+                Err(complaint) => {
+                    if told.as_ref() != Some(&complaint.what) {
+                        tracing::error!("{}", complaint.what.en);
+                    }
+                    told = Some(complaint.what);
+                }
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Tries QUIC, each time it is due, until it answers. It is never due from a session over QUIC.
 async fn probe(work: &Work, ways: &Ways, carriers: &mut Carriers) -> Dialled {
     loop {
@@ -343,7 +372,10 @@ pub(crate) async fn reach(home: &Home) -> Result<Carrier, End> {
 
 #[cfg(test)]
 mod tests {
+    use seinhuis_shell::files::{self, Existing};
+
     use super::*;
+    use crate::fixture::{self, Ca};
 
     /// A session ends in order, whatever ends it, and what ended it is told.
     #[tokio::test]
@@ -370,5 +402,44 @@ mod tests {
         let (over, _ending) = watch::channel(false);
         let broken = async { End::Failed(Text::same("broken")) };
         assert!(matches!(go_over(broken, &mut renewed, &mut stop, &over).await, End::Failed(_)));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_revocation_list_that_names_the_brokers_certificate_ends_the_session() {
+        let ca = Ca::new();
+        let (address, serving) = dial::tests::broker(&ca);
+        let dir = tempfile::tempdir().unwrap();
+        let home = fixture::home(dir.path(), &ca, dial::tests::BROKER, &address);
+        let ways = Ways::load(&home).unwrap();
+        let dialled = ways.dial(Carrier::Quic).await.unwrap();
+        let list = |revoked: &[u8]| {
+            files::write(&home.crl(), ca.list(2, 2110, revoked).as_bytes(), Existing::Replace).unwrap();
+        };
+        // Of somebody else it says nothing.
+        list(&[8]);
+        let (folder, certificate) = (home.renewal(), dialled.certificate.clone());
+        let mut going_on = std::pin::pin!(disowned(&folder, &certificate, ways.read));
+        tokio::select! {
+            biased;
+            () = &mut going_on => panic!("ended by another one's revocation"),
+            () = std::future::ready(()) => {}
+        }
+        list(&[7, 8]);
+        tokio::time::timeout(4 * PATIENCE, going_on).await.unwrap();
+        let (_sends, outgoing) = tokio::sync::mpsc::unbounded_channel();
+        let stream = dialled.connection.open_bi().await.unwrap();
+        let session = session::Session { outgoing, _stream: stream };
+        let (jobs, posted) = std::sync::mpsc::channel();
+        let work = Work { home: home.clone(), jobs, room: Room::new(), status: SharedStatus::default() };
+        let (_renewals, mut renewed) = watch::channel(0);
+        let (_halting, mut stop) = watch::channel(false);
+        let connection = dialled.connection.clone();
+        let mut memory = Memory::default();
+        let kept = keep(dialled, session, &work, &ways, &mut memory, &mut renewed, &mut stop);
+        let end = tokio::time::timeout(4 * PATIENCE, kept).await.unwrap();
+        assert!(matches!(&end, End::Failed(problem) if problem.en.contains("revoked")), "{end:?}");
+        assert!(connection.close_reason().is_some());
+        assert!(posted.try_iter().any(|job| matches!(job, Job::Disconnected)));
+        serving.abort();
     }
 }

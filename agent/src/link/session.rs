@@ -77,9 +77,9 @@ pub(crate) fn refuse(bytes: &[u8]) -> End {
 #[derive(Debug)]
 pub(crate) struct Session {
     /// What the engine wants sent.
-    outgoing: UnboundedReceiver<Send>,
+    pub(super) outgoing: UnboundedReceiver<Send>,
     /// Stays open, without more on it, for as long as the session lasts.
-    _stream: (SendStream, RecvStream),
+    pub(super) _stream: (SendStream, RecvStream),
 }
 
 /// Says hello on a fresh connection, and tells the engine of the session that comes of it.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, ServerConfig, TokioRuntime};
@@ -25,6 +25,7 @@ use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::grant::Grant;
 use seinhuis_shell::link::{Closed, Connection};
+use seinhuis_shell::renewal::Stamp;
 use seinhuis_shell::tls;
 use seinhuis_shell::{clock, keys, quic};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -52,10 +53,24 @@ pub(crate) struct Shared {
     pub(crate) memory: Arc<Semaphore>,
     ids: AtomicU64,
     registry: Mutex<Registry>,
-    /// A permit for each connection that is being set up, from its first packet to its welcome.
-    setups: Arc<Semaphore>,
+    setups: Setups,
     /// Whether the broker stops. Each connection holds a receiver for as long as it is served.
     parting: watch::Sender<bool>,
+}
+
+/// A permit for each connection that is being set up, from its first packet to its welcome. Each transport has its own: a
+/// TCP socket costs who opens it less than a handshake over QUIC, and keeps none of those out.
+#[derive(Debug)]
+struct Setups {
+    quic: Arc<Semaphore>,
+    tcp: Arc<Semaphore>,
+}
+
+impl Setups {
+    /// So many of each.
+    fn new(each: usize) -> Self {
+        Self { quic: Arc::new(Semaphore::new(each)), tcp: Arc::new(Semaphore::new(each)) }
+    }
 }
 
 /// A connection whose certificate was found good.
@@ -163,14 +178,6 @@ pub struct Server {
     started_with: Stamp,
 }
 
-/// By what certificate and revocation list on disk are told from others: when each was changed, and its length.
-type Stamp = [Option<(SystemTime, u64)>; 2];
-
-fn stamp(home: &Home) -> Stamp {
-    [home.grant(), home.crl()]
-        .map(|path| std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok())
-}
-
 impl Server {
     /// Binds the address and starts accepting.
     ///
@@ -178,7 +185,7 @@ impl Server {
     /// A sentence naming certificate, address or key that cannot be used.
     pub fn start(home: &Home, config: &Config, service: Service) -> Result<Self, Complaint> {
         // Before they are read: what is changed after that is taken in by who watches.
-        let started_with = stamp(home);
+        let started_with = home.renewal().stamp();
         let grant = home.load_grant()?;
         home.renewal().settle(&grant)?;
         let tls = server_tls(home, config, &grant)?;
@@ -202,7 +209,7 @@ impl Server {
                 revoked: tls::revoked_serials(&grant.trust()?)?,
                 ..Registry::default()
             }),
-            setups: Arc::new(Semaphore::new(config.transport.max_handshakes)),
+            setups: Setups::new(config.transport.max_handshakes),
             parting: watch::Sender::new(false),
         });
         let listen = |at| tcp::Listener::start(at, tls, Arc::clone(&shared));
@@ -271,7 +278,7 @@ impl Server {
                 _ = pace.tick() => {}
             }
             self.shared.close_ended(clock::now());
-            let now = stamp(&self.home);
+            let now = self.home.renewal().stamp();
             if now != known {
                 match self.reload().await {
                     Ok(closed) => {
@@ -340,7 +347,7 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
             continue;
         }
         // Whoever opens connections and says nothing takes up one of these, and no more.
-        let Ok(setup) = Arc::clone(&shared.setups).try_acquire_owned() else {
+        let Ok(setup) = Arc::clone(&shared.setups.quic).try_acquire_owned() else {
             incoming.refuse();
             continue;
         };

@@ -1,5 +1,5 @@
-//! Where agents come in over TCP. What they meet here is what they meet over QUIC: the same TLS, the same bounds on
-//! handshakes, the same session.
+//! Where agents come in over TCP. What they meet here is what they meet over QUIC: the same TLS, bounds on handshakes
+//! of the same size, the same session.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -75,7 +75,7 @@ async fn accept(
         };
         let Some(config) = config.borrow().clone() else { return };
         // As over QUIC: who connects and says nothing takes up one of these. Beyond them the socket closes.
-        let Ok(setup) = Arc::clone(&shared.setups).try_acquire_owned() else { continue };
+        let Ok(setup) = Arc::clone(&shared.setups.tcp).try_acquire_owned() else { continue };
         tokio::spawn(set_up(tcp::accept(stream, config), Arc::clone(&shared), setup));
     }
 }

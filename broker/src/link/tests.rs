@@ -28,8 +28,18 @@ fn certs(ca: &Path, args: &[&str]) {
 
 /// A broker that runs, with its partnership's CA, and what has to end with it.
 fn started(dir: &Path, ca: &Path) -> (Server, Home, Service, crate::service::EngineThread) {
+    started_with(dir, ca, |_| {})
+}
+
+/// As [`started`], configured otherwise.
+fn started_with(
+    dir: &Path,
+    ca: &Path,
+    configure: impl FnOnce(&mut Config),
+) -> (Server, Home, Service, crate::service::EngineThread) {
     let (home, mut config) = home(dir);
     config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    configure(&mut config);
     certs(ca, &["init", "--name", "Partnership"]);
     let applicant =
         Applicant { kind: NodeKind::Broker, oin: config.oin, name: "Broker", hosts: &["127.0.0.1".into()] };
@@ -80,6 +90,28 @@ async fn a_list_that_comes_before_the_folder_is_watched_is_taken_in() {
     };
     let both = async { tokio::join!(server.watch(halted), taken_in) };
     tokio::time::timeout(PATIENCE, both).await.unwrap();
+    server.stop().await;
+    drop(server);
+    stop(service, thread);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_opens_tcp_sockets_and_says_nothing_leaves_quic_its_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (server, _home, service, thread) = started_with(dir.path(), &ca, |config| {
+        (config.transport.max_handshakes, config.transport.fallback) = (1, Some(free));
+    });
+    let _silent = tokio::net::TcpStream::connect(free).await.unwrap();
+    let setups = &server.shared.setups;
+    let taken = async {
+        while setups.tcp.available_permits() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.unwrap();
+    assert_eq!(setups.quic.available_permits(), 1);
     server.stop().await;
     drop(server);
     stop(service, thread);

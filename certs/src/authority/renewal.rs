@@ -3,6 +3,7 @@
 use data_encoding::HEXLOWER;
 use rcgen::{PublicKeyData as _, SubjectPublicKeyInfo};
 use seinhuis_shared::enrol::NodeKind;
+use seinhuis_shared::ids::Digest;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::Complaint;
@@ -45,14 +46,38 @@ impl From<Complaint> for Declined {
     }
 }
 
+/// What a node asks for: a certificate for a key that it proved to have.
+#[derive(Debug)]
+pub struct Asked {
+    key: SubjectPublicKeyInfo,
+    request: Digest,
+}
+
+impl Asked {
+    /// Reads a request (PKCS #10, DER).
+    ///
+    /// # Errors
+    /// [`Declined::BadRequest`].
+    pub fn read(csr: &[u8]) -> Result<Self, Declined> {
+        let key = proved_tls_key(csr).map_err(Declined::BadRequest)?;
+        Ok(Self { key, request: sha256(csr) })
+    }
+}
+
 impl Authority {
-    /// Renews for a node that showed its certificate over TLS, on a request (PKCS #10, DER) for a new key; the same key
-    /// again gets the certificate it got before, for who missed the answer.
+    /// Renews for a node that showed its certificate over TLS; the same key again gets the certificate it got before, for
+    /// who missed the answer.
     ///
     /// # Errors
     /// [`Declined`].
-    pub fn renew(&mut self, shown: &Peer, csr: &[u8], days: u16, now: Timestamp) -> Result<Grant, Declined> {
-        let key = proved_tls_key(csr).map_err(Declined::BadRequest)?;
+    pub fn renew(
+        &mut self,
+        shown: &Peer,
+        asked: &Asked,
+        days: u16,
+        now: Timestamp,
+    ) -> Result<Grant, Declined> {
+        let Asked { key, request } = asked;
         let known = self.ledger.certificates.iter().find(|record| record.serial == shown.serial);
         let known = known.filter(|record| record.oin == shown.oin).ok_or(Declined::Unknown)?;
         if !known.is_valid(now) {
@@ -64,7 +89,7 @@ impl Authority {
         }
         let (known, latest) = (known.clone(), latest.clone());
         let last = Grant::load(&self.copy_of(&latest.serial));
-        let same_key = last.as_ref().is_ok_and(|last| leaf_has_key(last, &key));
+        let same_key = last.as_ref().is_ok_and(|last| leaf_has_key(last, key));
         if known.serial != latest.serial {
             return match last {
                 Ok(last) if same_key => Ok(Grant { crl: self.crl_pem()?, ..last }),
@@ -85,16 +110,16 @@ impl Authority {
         self.check_ca(now)?;
         self.check_crl(now)?;
         let now = whole_seconds(now);
-        let asked = now.plus(Span::days(u64::from(days)));
+        let end = now.plus(Span::days(u64::from(days)));
         let record = Record {
             serial: HEXLOWER.encode(&new_serial()),
-            request: sha256(csr),
+            request: *request,
             requested: now,
             issued: now,
-            not_after: asked.min(self.ca_end),
+            not_after: end.min(self.ca_end),
             ..latest
         };
-        Ok(self.certify(record, &key, asked > self.ca_end)?.grant)
+        Ok(self.certify(record, key, end > self.ca_end)?.grant)
     }
 
     /// A certificate for the renewal service itself, for `hosts` and a few days; it is not in the ledger, and its key
@@ -119,8 +144,10 @@ impl Authority {
     pub fn keep_crl(&mut self, now: Timestamp) -> Result<bool, Complaint> {
         let half = Span::days(u64::from(self.ledger.crl_days)).0 / 2;
         let listed = tls::revoked_serials(&Trust::new(&self.ca_pem, &self.crl_pem()?)?)?;
+        let begin = self.crl_begin()?;
+        let named = |record: &Record| listed.contains(&record.serial) || record.is_past(begin, now);
         let mut revoked = self.ledger.certificates.iter().filter(|record| record.revoked.is_some());
-        if revoked.all(|record| listed.contains(&record.serial)) && self.crl_end()?.since(now).0 > half {
+        if revoked.all(named) && self.crl_end()?.since(now).0 > half {
             return Ok(false);
         }
         self.refresh_crl(None, now).map(|()| true)

@@ -1,5 +1,6 @@
 //! From request to revocation, as TLS sees it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Cursor;
@@ -186,6 +187,33 @@ fn every_revocation_list_has_a_higher_number_and_all_revoked() {
     let (_, crl) = x509_parser::revocation_list::CertificateRevocationList::from_der(&crl[0]).unwrap();
     assert_eq!(crl.iter_revoked_certificates().count(), 2);
     assert_eq!(crl.crl_number().unwrap().to_string(), "4");
+}
+
+#[test]
+fn what_ended_leaves_the_list_once_a_list_made_after_its_end_has_held_it() {
+    let desk = Desk::new();
+    let ended = serial(&desk.issue(&Node::agent(GEMEENTE), "a", NOW).unwrap());
+    desk.run(&["revoke", "--oin", GEMEENTE, "--reason", "key-compromise"], day(1)).unwrap();
+    desk.run(&["crl"], day(80)).unwrap();
+    let lasting = serial(&desk.issue(&Node::agent(POLITIE), "b", day(80)).unwrap());
+    desk.run(&["revoke", "--oin", POLITIE, "--reason", "cessation"], day(80)).unwrap();
+    let listed = || {
+        let ca = Authority::open(&desk.ca()).unwrap();
+        tls::revoked_serials(&Trust::new(ca.ca_pem(), &ca.crl_pem().unwrap()).unwrap()).unwrap()
+    };
+    let both = BTreeSet::from([ended, lasting.clone()]);
+    // It ends on day 90: on day 91 the list before was made before its end, on day 92 after it.
+    for (made, names) in [(89, &both), (91, &both), (92, &BTreeSet::from([lasting])), (60, &both)] {
+        desk.run(&["crl"], day(made)).unwrap();
+        assert_eq!(&listed(), names, "{made}");
+        let kept = Authority::open(&desk.ca()).unwrap().keep_crl(day(made).plus(Span::hours(1))).unwrap();
+        assert!(!kept, "a list without what ended is whole: {made}");
+    }
+    // A clock that went back: what has not ended is not left out.
+    desk.run(&["crl"], day(92)).unwrap();
+    desk.run(&["crl"], day(93)).unwrap();
+    assert!(Authority::open(&desk.ca()).unwrap().keep_crl(day(70)).unwrap());
+    assert_eq!(listed(), both);
 }
 
 #[test]

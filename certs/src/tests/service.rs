@@ -83,13 +83,10 @@ impl Office {
     }
 
     async fn ask(&self, folder: &Folder, path: &str, body: Option<Vec<u8>>) -> Result<Answer, HttpError> {
-        let grant = Grant::load(&folder.grant).unwrap();
-        let identity = folder.identity(&grant).unwrap();
-        let http = Http::with_tls(tls::renewal_client_config(&identity, &grant.trust().unwrap()).unwrap());
-        let address = format!("{}{path}", self.service);
+        let (http, address) = (client(folder), format!("{}{path}", self.service));
         match body {
-            Some(body) => http.unwrap().post(&address, "application/pkcs10", body, 1 << 20, PATIENCE).await,
-            None => http.unwrap().get(&address, 1 << 20, PATIENCE).await,
+            Some(body) => http.post(&address, "application/pkcs10", body, 1 << 20, PATIENCE).await,
+            None => http.get(&address, 1 << 20, PATIENCE).await,
         }
     }
 
@@ -134,6 +131,13 @@ impl Office {
         running.abort();
         told
     }
+}
+
+/// A client with the certificate of a node.
+fn client(folder: &Folder) -> Http {
+    let grant = Grant::load(&folder.grant).unwrap();
+    let identity = folder.identity(&grant).unwrap();
+    Http::with_tls(tls::renewal_client_config(&identity, &grant.trust().unwrap()).unwrap()).unwrap()
 }
 
 fn asking(key: &TlsKey) -> Vec<u8> {
@@ -331,4 +335,45 @@ async fn an_ended_list_is_renewed_at_the_service_and_fetched_in_spite_of_its_end
     assert!(!ca.keep_crl(end.minus(Span::days(16))).unwrap());
     assert!(ca.keep_crl(end.minus(Span::days(14))).unwrap());
     assert_eq!(ca.ledger().crl_number, number + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_cannot_be_taken_in_keeps_no_certificate_from_being_renewed() {
+    let office = Office::open().await;
+    let folder = office.node(&Node::agent(GEMEENTE), "agent", 80);
+    // No file can be below a file.
+    let folder = Folder { crl: folder.grant.join("crl.pem"), ..folder };
+    office.renew(&folder).await;
+    assert_eq!(office.ledger().last(), Some(&serial(&folder.grant)));
+    let told = office.fail(&folder).await;
+    assert!(told.contains("crl.pem"), "the list is still told of: {told}");
+    assert_eq!(office.ledger().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_organisation_has_a_share_of_the_connections() {
+    let office = Office::open().await;
+    let [many, other] =
+        [GEMEENTE, POLITIE].map(|oin| office.node(&Node::agent(oin), &format!("{oin}.dir"), 10));
+    let address = format!("{}/crl.pem", office.service);
+    // Each keeps its connection.
+    let mut kept = Vec::new();
+    let mut turned_away = false;
+    while kept.len() < 16 && !turned_away {
+        let http = client(&many);
+        turned_away = http.get(&address, 1 << 20, PATIENCE).await.is_err();
+        kept.push(http);
+    }
+    assert!(turned_away && kept.len() > 2, "{}", kept.len());
+    assert_eq!(office.ask(&other, "/crl.pem", None).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_does_not_wait_for_the_folder() {
+    let office = Office::open().await;
+    let folder = office.node(&Node::agent(GEMEENTE), "agent", 80);
+    let busy = office.authority();
+    let answer = office.ask(&folder, REENROL, Some(b"AAAA".to_vec())).await.unwrap();
+    assert_eq!(answer.status, 400);
+    drop(busy);
 }

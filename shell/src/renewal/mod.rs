@@ -8,9 +8,10 @@ mod ask;
 mod plan;
 mod report;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use seinhuis_shared::time::{Span, Timestamp};
 use serde::Deserialize;
@@ -76,7 +77,24 @@ pub struct Folder {
     pub next: PathBuf,
 }
 
+/// By what a node's certificate and revocation list on disk are told from others: when each was changed, and its length.
+pub type Stamp = [Option<(SystemTime, u64)>; 2];
+
 impl Folder {
+    /// What certificate and revocation list are told from others by now.
+    pub fn stamp(&self) -> Stamp {
+        [&self.grant, &self.crl]
+            .map(|path| std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok())
+    }
+
+    /// The serial numbers of the certificates that the newest list here revokes, as [`tls::revoked_serials`] has them.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn revoked(&self) -> Result<BTreeSet<String>, Complaint> {
+        tls::revoked_serials(&self.load()?.trust()?)
+    }
+
     /// The grant, with the revocation list beside it when that was made later.
     ///
     /// # Errors
@@ -231,26 +249,44 @@ impl Renewer {
         }
     }
 
-    /// Fetches the revocation list, and renews the certificate when it is time; when to look again.
+    /// Fetches the revocation list, and renews the certificate when it is time; when to look again. Neither waits for the
+    /// other: a list that cannot be had keeps no certificate from being renewed.
     async fn round(&self, at: Timestamp) -> Result<Timestamp, Failed> {
         let grant = self.folder.load()?;
         self.folder.settle(&grant)?;
         let identity = self.folder.identity(&grant)?;
         let asker = ask::Asker::new(&self.service, &identity, &grant.trust()?)?;
-        let grant = self.folder.take_list(asker.list().await?)?;
+        let listed = match asker.list().await {
+            Ok(list) => self.folder.take_list(list).map_err(Failed::from),
+            Err(failed) => Err(failed),
+        };
+        let (grant, unlisted) = match listed {
+            Ok(grant) => {
+                self.live.change(|report| report.fetched(at));
+                (grant, None)
+            }
+            Err(failed) => (grant, Some(failed)),
+        };
         let ends = Ends::of(&grant)?;
-        self.live.change(|report| report.fetched(at));
-        let look_again = at.plus(plan::list_again(u64::from_be_bytes(random())));
-        if at < ends.due {
-            return Ok(look_again.min(ends.due));
+        if at >= ends.due {
+            self.renew(&asker, &grant, at).await?;
         }
+        if let Some(failed) = unlisted {
+            return Err(failed);
+        }
+        let look_again = at.plus(plan::list_again(u64::from_be_bytes(random())));
+        Ok(if at < ends.due { look_again.min(ends.due) } else { look_again })
+    }
+
+    /// Has the certificate of `grant` renewed, and takes in the new one.
+    async fn renew(&self, asker: &ask::Asker, grant: &Grant, at: Timestamp) -> Result<(), Failed> {
         let key = self.folder.next_key()?;
-        let renewed = asker.renew(&grant, &key, at).await?;
+        let renewed = asker.renew(grant, &key, at).await?;
         self.folder.take(&renewed)?;
         tracing::info!(until = %renewed.not_after, "the certificate was renewed");
         self.live.change(|report| report.renewed(at));
         self.renewed.send_modify(|count| *count = count.wrapping_add(1));
-        Ok(look_again)
+        Ok(())
     }
 }
 
