@@ -136,6 +136,8 @@ fn to_broker(request: &BrokerRequest) -> bool {
         | BrokerRequest::Grant { .. }
         | BrokerRequest::Grants
         | BrokerRequest::RevokeGrant { .. }
+        | BrokerRequest::Mailboxes
+        | BrokerRequest::DropDamaged { .. }
         | BrokerRequest::Backup { .. }
         | BrokerRequest::Export { .. } => true,
     }
