@@ -129,7 +129,17 @@ impl PrekeyBundle {
     pub fn verify(bytes: &[u8], oin: &Oin, keys: &[PublicKey]) -> Result<Self, Refusal> {
         let signed = Sign1::parse(bytes, BUNDLE_MAX).map_err(|_| Refusal::BadPrekeyBundle)?;
         let key = keys.iter().find(|key| key.thumbprint() == signed.kid()).ok_or(Refusal::UnknownKey)?;
-        let payload = signed.verify(key, Purpose::Prekeys)?;
+        Self::read(signed.verify(key, Purpose::Prekeys)?, oin, signed.kid())
+    }
+
+    /// The key that a bundle of `oin` in the right form names. Whether that key signed it is not looked at: this says only
+    /// what it takes for the bundle to count.
+    pub fn claimed_signer(bytes: &[u8], oin: &Oin) -> Option<Thumbprint> {
+        let signed = Sign1::parse(bytes, BUNDLE_MAX).ok()?;
+        Self::read(signed.unverified_payload(), oin, signed.kid()).ok().map(|bundle| bundle.signer)
+    }
+
+    fn read(payload: &[u8], oin: &Oin, kid: Thumbprint) -> Result<Self, Refusal> {
         let bundle: Self = cbor::strict(payload, BUNDLE_MAX).map_err(|_| Refusal::BadPrekeyBundle)?;
         let ordered = bundle.prekeys.windows(2).all(|pair| match pair {
             [earlier, later] => earlier.not_before < later.not_before,
@@ -139,7 +149,7 @@ impl PrekeyBundle {
         let right = bundle.version == 1
             && bundle.suite == SUITE
             && bundle.oin == *oin
-            && bundle.signer == signed.kid()
+            && bundle.signer == kid
             && (1..=PREKEYS_MAX).contains(&bundle.prekeys.len());
         if right && ordered && timed { Ok(bundle) } else { Err(Refusal::BadPrekeyBundle) }
     }
@@ -216,6 +226,9 @@ mod tests {
             assert_eq!(change(edit), Err(Refusal::BadPrekeyBundle), "{name}");
         }
         let foreign = bundle(&key).sign(&other);
+        assert_eq!(PrekeyBundle::claimed_signer(&foreign, &oin), None, "in another key's name");
+        let own = bundle(&other).sign(&other);
+        assert_eq!(PrekeyBundle::claimed_signer(&own, &oin), Some(other.public().thumbprint()));
         assert_eq!(PrekeyBundle::verify(&foreign, &oin, &[key.public()]), Err(Refusal::UnknownKey));
         let mut forged = bundle(&key).sign(&key);
         let last = forged.len() - 1;

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::cose::Sign1;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::{Oin, PrekeyId};
-use seinhuis_shared::limits::{BUNDLE_MAX, PREKEY_EPOCH, PREKEYS_MAX};
+use seinhuis_shared::limits::{PREKEY_EPOCH, PREKEYS_MAX};
 use seinhuis_shared::prekey::{Prekey, PrekeyBundle, PrekeySecret, SUITE};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::Keys;
@@ -250,10 +249,10 @@ impl Core {
     /// Whether a bundle under a key that does not count may be one of a partner that changes its key: under the one
     /// it gave up, or while it is not known here yet what it says. It is fetched again when that is.
     fn changes_keys(&mut self, oin: &Oin, bundle: &[u8], now: Timestamp) -> bool {
+        // Whatever becomes known of keys, one in another form, or another's, never counts.
+        let Some(signer) = PrekeyBundle::claimed_signer(bundle, oin) else { return false };
         let keys = self.agreed.keys();
-        let given_up = |key| keys.owner(key) == Some(*oin) && keys.given_up(key).is_some();
-        Sign1::parse(bundle, BUNDLE_MAX).is_ok_and(|signed| given_up(signed.kid()))
-            || self.agreed.seeks(*oin, now)
+        (keys.owner(signer) == Some(*oin) && keys.given_up(signer).is_some()) || self.agreed.seeks(*oin, now)
     }
 
     /// Verifies the stored bundles again: the covenants decide whose signature counts.
