@@ -242,16 +242,10 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let peer = session.peer;
-        // Its key may have been given up after it was examined.
-        let examined = examined.and_then(|batch| {
-            self.state.directory.key_of(&peer, batch.signer()?)?;
-            Ok(batch)
-        });
+        let Some(peer) = self.sessions.get_mut(conn).map(|session| session.peer) else { return };
+        let examined = examined.and_then(|batch| self.counts(&peer, &batch).map(|()| batch));
         let stale = matches!(examined, Err(Refusal::KeyGivenUp));
-        let explained = session.acknowledged(stale);
-        let examined = examined.and_then(|batch| self.links(&peer, &batch).map(|()| batch));
+        let explained = self.sessions.get_mut(conn).is_some_and(|session| session.acknowledged(stale));
         match examined {
             Ok(batch) => {
                 let place = turn.batches.len();
@@ -275,12 +269,14 @@ impl Core {
         }
     }
 
-    /// Checks that an acknowledgement is the peer's own, and that each item of it that counts names the entry its
-    /// packet was accepted with: its sender would not believe it otherwise.
-    fn links(&self, peer: &Oin, batch: &Batch) -> Result<(), Refusal> {
+    /// Checks that an acknowledgement is the peer's own, under a key that it has not given up since that was examined, and
+    /// that each item of it that counts names the entry its packet was accepted with: its sender would not believe it
+    /// otherwise.
+    fn counts(&self, peer: &Oin, batch: &Batch) -> Result<(), Refusal> {
         if batch.acknowledgement.recipient != *peer {
             return Err(Refusal::SenderNotConnection);
         }
+        self.state.directory.key_of(peer, batch.signer()?)?;
         let linked =
             |item: &Acknowledged| self.waiting_mail(peer, item).is_none_or(|mail| mail.leaf == item.previous);
         if batch.acknowledgement.items.iter().all(linked) { Ok(()) } else { Err(Refusal::StatementUnlinked) }
