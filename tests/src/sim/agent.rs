@@ -171,8 +171,9 @@ impl Agent {
         Ok(durable)
     }
 
-    /// The turn is flushed; `twice` stores what came in a second time. What follows from it.
-    pub(super) fn finish(&mut self, twice: bool) -> Turn {
+    /// The turn is flushed; `twice` stores what came in a second time. What follows from it, and whether the agent stops
+    /// after that: as its shell does at a packet that the disk gives back damaged. Nothing behind it goes out.
+    pub(super) fn finish(&mut self, twice: bool) -> (Turn, bool) {
         let mut turn = self.pending.take().unwrap_or_default();
         let mut all = changes(&turn);
         if twice {
@@ -185,12 +186,15 @@ impl Agent {
         if !all.is_empty() {
             self.disk.flush(all);
         }
-        for send in &mut turn.sends {
-            if let Send::Submit { digest, packet } = send {
-                *packet = self.disk.blob(&digest.0).map(Arc::from);
-            }
-        }
-        turn
+        let damaged = turn.sends.iter_mut().position(|send| {
+            let Send::Submit { digest, packet } = send else { return false };
+            let read = self.disk.blob(&digest.0);
+            let is_damaged = read.is_err();
+            *packet = read.ok().flatten().map(Arc::from);
+            is_damaged
+        });
+        turn.sends.truncate(damaged.unwrap_or(turn.sends.len()));
+        (turn, damaged.is_some())
     }
 
     /// The row of a message in the outbox.

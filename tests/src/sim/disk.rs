@@ -178,6 +178,10 @@ pub(super) enum Unflushed {
     Torn,
 }
 
+/// What is read is not what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Damaged;
+
 /// A disk of one process.
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -311,21 +315,26 @@ impl Disk {
         Ok(())
     }
 
-    /// A packet as the disk gives it; none when it is not there, or not what was written.
-    pub(super) fn blob(&self, id: &[u8; 32]) -> Option<Vec<u8>> {
+    /// A packet as the disk gives it; none when it is not there.
+    ///
+    /// # Errors
+    /// It is there, and not what was written.
+    pub(super) fn blob(&self, id: &[u8; 32]) -> Result<Option<Vec<u8>>, Damaged> {
+        let Some(written) = self.live.blobs.get(id) else { return Ok(None) };
         if self.flipped.is_none() {
-            return self.live.blobs.get(id).map(|bytes| bytes.to_vec());
+            return Ok(Some(written.to_vec()));
         }
-        let part = self.segment.places.get(id).filter(|_| self.live.blobs.contains_key(id))?;
-        let from = usize::try_from(part.offset).ok()?;
-        let bytes = self.segment.bytes.get(from..from + usize::try_from(part.length).ok()?)?;
-        (self.unchecked || Sum::of(bytes) == part.sum).then(|| bytes.to_vec())
+        let part = self.segment.places.get(id).ok_or(Damaged)?;
+        let from = usize::try_from(part.offset).map_err(|_| Damaged)?;
+        let length = usize::try_from(part.length).map_err(|_| Damaged)?;
+        let bytes = self.segment.bytes.get(from..from + length).ok_or(Damaged)?;
+        if self.unchecked || Sum::of(bytes) == part.sum { Ok(Some(bytes.to_vec())) } else { Err(Damaged) }
     }
 
-    /// Turns a bit over in what was flushed before the last record, with `packets` rather in one of those. `false` when
-    /// there is nothing, or one is turned over already.
-    pub(super) fn flip(&mut self, dice: &mut Dice, packets: bool) -> bool {
-        let blobs: Vec<[u8; 32]> = self.live.blobs.keys().copied().filter(|_| packets).collect();
+    /// Turns a bit over in what was flushed before the last record, rather in a packet. `false` when there is nothing,
+    /// or one is turned over already.
+    pub(super) fn flip(&mut self, dice: &mut Dice) -> bool {
+        let blobs: Vec<[u8; 32]> = self.live.blobs.keys().copied().collect();
         let part = dice.pick(&blobs).and_then(|id| self.segment.places.get(&id).copied());
         let (from, to) = match part.filter(|_| dice.percent(70)) {
             Some(part) => (part.offset, part.offset + u64::from(part.length)),

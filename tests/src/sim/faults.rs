@@ -63,8 +63,7 @@ impl World {
                     Node::Broker => &mut self.broker.disk,
                     Node::Agent(agent) => &mut self.agents[agent].disk,
                 };
-                // The sealed packets of an agent are not mended by anybody: those are found at its next start.
-                if !disk.flip(&mut self.dice, node == Node::Broker) {
+                if !disk.flip(&mut self.dice) {
                     return Ok(());
                 }
             }

@@ -74,7 +74,8 @@ pub(super) fn of_broker(broker: &Broker, send: Send) -> Result<Option<Vec<u8>>, 
         }
         Send::Deferred { deferred, .. } => deferred.to_frame(),
         Send::Offer { item, bytes, receipt, .. } => {
-            let bytes = bytes.map(|bytes| bytes.to_vec()).or_else(|| broker.disk.blob(&item.packet.0));
+            let bytes =
+                bytes.map(|bytes| bytes.to_vec()).or_else(|| broker.disk.blob(&item.packet.0).ok().flatten());
             // What cannot be offered unharmed stays where it is.
             let Some(bytes) = bytes else { return Ok(None) };
             Offer { packet: Bytes(bytes), receipt: broker.logs.receipt(receipt)? }.to_frame()

@@ -530,8 +530,14 @@ impl World {
                 self.broker.waits()
             }
             Node::Agent(agent) => {
-                let turn = self.agents[agent].finish(self.scenario.sabotage == Some(Sabotage::Twice));
+                let twice = self.scenario.sabotage == Some(Sabotage::Twice);
+                let (turn, damaged) = self.agents[agent].finish(twice);
                 self.agent_says(agent, turn)?;
+                // Its next start finds the same.
+                if damaged {
+                    *self.summary.faults.entry("agents stopped by a damaged packet").or_default() += 1;
+                    self.crash(node);
+                }
                 !self.agents[agent].inbox.is_empty()
             }
         };
