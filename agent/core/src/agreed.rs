@@ -73,6 +73,8 @@ pub struct Agreed {
     asked: BTreeMap<Digest, (Timestamp, Told)>,
     /// Versions that are asked for whatever the broker told of them, since when: they may have a key that came up.
     doubted: BTreeMap<Digest, Timestamp>,
+    /// Versions of which rotations are known that the broker had not told of: it may tell of as many others.
+    mixed: BTreeSet<Digest>,
     /// Parties for whose sake that was done, since the session began or there was news of their keys.
     sought: BTreeSet<Oin>,
     /// When each word was last said, and each proposal made.
@@ -94,6 +96,7 @@ impl Agreed {
             known: BTreeMap::new(),
             asked: BTreeMap::new(),
             doubted: BTreeMap::new(),
+            mixed: BTreeSet::new(),
             sought: BTreeSet::new(),
             cases: Cases::default(),
             said: BTreeMap::new(),
@@ -219,7 +222,7 @@ impl Agreed {
         if self.doubted.contains_key(hash) {
             return true;
         }
-        self.known.get(hash).is_some_and(|known| self.here(hash) != Some(*known))
+        self.known.get(hash).is_some_and(|known| self.mixed.contains(hash) || self.here(hash) != Some(*known))
     }
 
     fn here(&self, hash: &Digest) -> Option<Told> {
@@ -277,7 +280,41 @@ impl Agreed {
 
     /// Takes in the line of the own key.
     pub(crate) fn extend_line(&mut self, key: Thumbprint, rotations: &[Rotated]) -> Result<(), Refusal> {
-        self.all.extend_line(self.own, key, rotations)
+        let before = self.all_here();
+        self.all.extend_line(self.own, key, rotations)?;
+        self.mix(&before);
+        Ok(())
+    }
+
+    /// Takes in the rotations that came with a version. Gives the parties about which there is more now.
+    fn learn_rotations(&mut self, hash: &Digest, rotations: &[Rotated]) -> Result<BTreeSet<Oin>, Refusal> {
+        // What the broker had told of when it told of these, it told of under every version.
+        let before = (rotations.len() > self.told(hash).1).then(|| self.all_here());
+        let changed = self.all.learn_rotations(hash, rotations, Some(self.own))?;
+        if let Some(before) = before {
+            self.mix(&before);
+        }
+        // An answer that holds all that is known here leaves nothing out from before; one that was overtaken by the own
+        // rotation may.
+        if self.keys().count(self.find(hash)?.compiled()) == rotations.len() {
+            self.mixed.remove(hash);
+        } else {
+            self.mixed.insert(*hash);
+        }
+        self.sought.retain(|party| !changed.contains(party));
+        Ok(changed)
+    }
+
+    fn all_here(&self) -> BTreeMap<Digest, Option<Told>> {
+        self.known.keys().map(|hash| (*hash, self.here(hash))).collect()
+    }
+
+    /// Rotations came by themselves, or with one version, before the broker told of them: under every version in which
+    /// they count, their number says no longer which are known. Those versions are asked for.
+    fn mix(&mut self, before: &BTreeMap<Digest, Option<Told>>) {
+        let changed = before.iter().filter(|(hash, here)| self.here(hash) != **here);
+        let changed: Vec<Digest> = changed.map(|(hash, _)| *hash).collect();
+        self.mixed.extend(changed);
     }
 
     pub(crate) fn restore_covenant(&mut self, bytes: &[u8]) -> Option<()> {
@@ -466,8 +503,7 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<Ports<'a>, Refusal> {
         let own = self.settings.oin;
-        let changed = self.agreed.all.learn_rotations(hash, rotations, Some(own))?;
-        self.agreed.sought.retain(|party| !changed.contains(party));
+        let changed = self.agreed.learn_rotations(hash, rotations)?;
         for party in changed.iter().filter(|party| **party != own) {
             let all = self.agreed.keys().of_party(*party).cloned().collect();
             turn.writes.push(Write::Keys(*party, all));
@@ -492,6 +528,7 @@ impl Core {
         self.agreed.known.clear();
         self.agreed.asked.clear();
         self.agreed.doubted.clear();
+        self.agreed.mixed.clear();
         self.agreed.sought.clear();
         self.agreed.cases.session(false);
         self.agreed.said.clear();

@@ -155,6 +155,7 @@ impl Core {
             Ok(rotations) => match self.agreed.extend_line(ports.signer.public().thumbprint(), rotations) {
                 Ok(()) => {
                     self.key_changed(now, ports, turn);
+                    self.fetch_covenants(now, turn);
                     // A line without the own rotation in it says nothing of what became of that.
                     if self.is_turning() { Refusal::RotationOrder.number() } else { return }
                 }

@@ -1,17 +1,21 @@
 //! What becomes of own packets after their verdict, and the words about single packets.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use seinhuis_shared::acknowledgement::{Acknowledged, Acknowledgement, Part, Said};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::receipt::Receipt;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::Span;
-use seinhuis_shared::wire::{FetchEntries, Notices, Withdrawal};
+use seinhuis_shared::wire::{FetchEntries, Known, Notices, Withdrawal};
 
-use crate::fixture::{Broker, NOW, Node, after, inquiry, oin, partnership, signal, signer};
+use crate::fixture::{
+    Broker, COVENANT, NOW, Node, after, inquiry, oin, partnership, rotated, signal, signer,
+};
 use crate::rows::table;
 use crate::{AlarmKind, Event, Input, Reached, Send, Stage, Unfetched, Write};
 
@@ -260,6 +264,51 @@ fn a_broker_that_floods_with_notices_is_not_listened_to_without_end() {
     }
     nodes[0].step([Input::Verdict(verdict)], NOW);
     assert_eq!(taken(&mut nodes[0]).len(), 1);
+}
+
+#[test]
+fn a_statement_waits_for_the_key_it_is_signed_with_also_when_the_own_rotation_overtakes_word_of_it() {
+    let mut sent = sent();
+    let at = after(Span::seconds(1));
+    let (mine, theirs) = (rotated(1, &signer(41), at), rotated(2, &signer(42), at));
+    let [town, ..] = &mut sent.nodes;
+    let casts = town.core.agreed().find(&COVENANT.hash()).unwrap().casts().to_vec();
+    let given = |rotations: &[Rotated]| Input::Covenant {
+        compiled: Arc::clone(&COVENANT),
+        casts: casts.clone(),
+        rotations: rotations.to_vec(),
+    };
+    let told = |rotations| {
+        let votes = u32::try_from(casts.len()).unwrap();
+        Input::Agreements(vec![Known { hash: COVENANT.hash(), votes, rotations }])
+    };
+    town.step([told(0)], NOW);
+    town.next = Some(signer(41));
+    town.step([Input::Rotate { token: 3, urgent: false }], NOW);
+    town.take_sends();
+    // The police rotated first, and so the broker tells of one rotation. It is not the one known here.
+    let fetch = Send::FetchCovenant(COVENANT.hash());
+    town.step([Input::RotationAnswered(Ok(vec![mine.clone()]))], NOW);
+    assert!(town.sends.contains(&fetch), "how many there are says no longer which");
+    town.step([told(1)], NOW);
+    let item = sent.item(0, 0);
+    let index = sent.broker.log(Kind::Delivered, sent.accepted[0], Some(item.hash()), at);
+    let one = Acknowledgement::sign_one(oin(2), at, item, &signer(42));
+    let part = Part { signed: one.signed, places: vec![0], items: vec![item], proof: vec![] };
+    let notices = sent.broker.notices(&[index], vec![part]);
+    sent.give(&notices);
+    assert_eq!((sent.reached()[0], sent.kept()), (Reached::Accepted, 0), "it waits");
+    sent.nodes[0].take_sends();
+    // An answer from before either rotation says nothing of this.
+    sent.nodes[0].step([given(&[])], NOW);
+    assert!(sent.nodes[0].sends.contains(&fetch));
+    assert_eq!(sent.reached()[0], Reached::Accepted);
+    sent.nodes[0].step([given(&[theirs, mine])], NOW);
+    assert_eq!(sent.reached()[0], Reached::Stored);
+    sent.nodes[0].take_sends();
+    sent.nodes[0].step([told(2)], NOW);
+    assert!(!sent.nodes[0].sends.contains(&fetch), "all is known");
+    assert!(sent.nodes[0].alarms().is_empty());
 }
 
 fn row<T>(node: &Node, of: u8, pick: impl Fn(Write) -> Option<T>) -> Option<T> {
