@@ -387,7 +387,7 @@ impl Core {
             Place::Current => self.welcomed(&welcome, now, ports, turn),
             Place::Later => {
                 self.connected = false;
-                self.follow_to(welcome, turn);
+                self.follow_to(welcome, now, turn);
             }
             Place::Other => {
                 self.connected = false;

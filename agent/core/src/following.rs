@@ -22,7 +22,7 @@ use crate::logs::Logs;
 use crate::minimise::Rejection;
 use crate::ports::Ports;
 use crate::rows::{AlarmKind, PinRow};
-use crate::trust::{Fork, Signed, Trust};
+use crate::trust::{Fork, PROOF_WAIT, Signed, Trust};
 use crate::turn::{Send, Turn};
 
 /// Ticks after which a question about a succession that was not answered is asked again.
@@ -66,6 +66,8 @@ pub(crate) struct Following {
     place: usize,
     /// Ticks since the question; none while no answer is waited for.
     asked: Option<u8>,
+    /// Since when this session owes an answer about the log that is asked about.
+    since: Timestamp,
     /// What was proved, and waits for a person.
     offered: Option<(OfferedLog, Box<Way>)>,
     /// Packets that came meanwhile, with their length together.
@@ -121,11 +123,17 @@ impl Core {
     }
 
     /// The broker is with a later log than this agent: it has to prove how it came there.
-    pub(crate) fn follow_to(&mut self, welcome: Welcome, turn: &mut Turn) {
+    pub(crate) fn follow_to(&mut self, welcome: Welcome, now: Timestamp, turn: &mut Turn) {
         let place = self.trust.newest_place();
-        let following =
-            Following { welcome, place, asked: None, offered: None, held: VecDeque::new(), bytes: 0 };
-        self.following = Some(following);
+        self.following = Some(Following {
+            welcome,
+            place,
+            asked: None,
+            since: now,
+            offered: None,
+            held: VecDeque::new(),
+            bytes: 0,
+        });
         self.ask_succession(turn);
     }
 
@@ -195,6 +203,8 @@ impl Core {
     }
 
     /// The broker did not show what followed. When it does not know the log at all, the one before it is asked about.
+    /// It is asked again after a while in any case; somebody has to look when the refusal does not pass by itself, or
+    /// when no answer comes for long.
     fn not_followed(&mut self, number: u16, now: Timestamp, turn: &mut Turn) {
         let Some(following) = &mut self.following else { return };
         if number == Refusal::UnknownLog.number() && following.place > 0 {
@@ -203,7 +213,13 @@ impl Core {
         }
         let (wanted, old) = (&following.welcome.origin, &self.trust.log().origin);
         let detail = format!("{wanted}: the broker does not show that it follows on {old}");
-        self.alarm(AlarmKind::OtherLog, detail, now, turn);
+        let passing = Refusal::from_number(number).is_some_and(Refusal::is_passing);
+        if !passing {
+            self.alarm(AlarmKind::OtherLog, detail, now, turn);
+        } else if following.since.plus(PROOF_WAIT) < now {
+            // A broker that is busy, or a connection that went silent, says nothing about the log; for so long it does.
+            self.alarm(AlarmKind::LogUnproven, detail, now, turn);
+        }
     }
 
     /// Leaves to a person whether to go on with a log that is proved to follow.
@@ -267,6 +283,7 @@ impl Core {
         if following.welcome.origin != self.trust.log().origin {
             // There are more logs in between.
             following.place = self.trust.newest_place();
+            following.since = now;
             self.following = Some(following);
             return self.ask_succession(turn);
         }

@@ -6,10 +6,12 @@ use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::succession::Cause;
+use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::{self, Offer};
 
 use crate::fixture::{Broker, NOW, Node, ORIGIN, oin, partnership, signal};
 use crate::rows::table;
+use crate::trust::PROOF_WAIT;
 use crate::{AlarmKind, Input, Send, Write};
 
 const NEXT: &str = "broker.example/uitwisseling/2027";
@@ -186,15 +188,18 @@ fn what_is_not_proved_is_not_followed() {
     assert_eq!(town.alarms(), caught, "the end is not proved to extend the pin");
 }
 
+/// The broker's welcome to a later log, and a refusal to show how it came there.
+fn unshown(broker: &Broker, node: &mut Node, refusal: Refusal) {
+    node.step([Input::Connected(Box::new(broker.welcome(NOW)))], NOW);
+    node.step([Input::Succession(Err(refusal.number()))], NOW);
+    node.take_sends();
+}
+
 #[test]
 fn a_broker_that_shows_nothing_is_asked_again_and_gets_nothing() {
     let (mut broker, [_, _, mut youth, _]) = partnership();
     broker.succeed(NEXT, Cause::Year, NOW);
-    youth.step(
-        [Input::Connected(Box::new(broker.welcome(NOW))), Input::Succession(Err(Refusal::TooBusy.number()))],
-        NOW,
-    );
-    youth.take_sends();
+    unshown(&broker, &mut youth, Refusal::UnknownLog);
     youth.push(signal(1), NOW).unwrap();
     assert!(youth.submitted().is_empty());
     assert_eq!(youth.alarms(), [AlarmKind::OtherLog]);
@@ -202,6 +207,30 @@ fn a_broker_that_shows_nothing_is_asked_again_and_gets_nothing() {
         youth.step([Input::Tick], NOW);
     }
     broker.serve(&mut youth, NOW);
+    assert!(youth.core.is_connected());
+    assert_eq!(youth.submitted().len(), 1);
+}
+
+#[test]
+fn a_broker_that_does_not_answer_is_complained_of_only_when_that_takes_long() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    broker.succeed(NEXT, Cause::Year, NOW);
+    let unanswered = |youth: &mut Node, at| {
+        youth.step([Input::Succession(Err(Refusal::TooBusy.number()))], at);
+        for _ in 0..30 {
+            youth.step([Input::Tick], at);
+        }
+        let sends = youth.take_sends();
+        assert!(sends.iter().any(|send| matches!(send, Send::FetchSuccession { .. })), "it is asked again");
+    };
+    unshown(&broker, &mut youth, Refusal::LogSucceeded);
+    unanswered(&mut youth, NOW.plus(PROOF_WAIT));
+    assert_eq!(youth.alarms(), [], "a question that is lost says nothing about the log");
+    youth.push(signal(1), NOW).unwrap();
+    assert!(youth.submitted().is_empty(), "nothing is submitted meanwhile");
+    unanswered(&mut youth, NOW.plus(PROOF_WAIT).plus(Span(1)));
+    assert_eq!(youth.alarms(), [AlarmKind::LogUnproven]);
+    broker.connect(&mut youth, NOW);
     assert!(youth.core.is_connected());
     assert_eq!(youth.submitted().len(), 1);
 }
