@@ -471,7 +471,7 @@ impl Core {
             let Some(ending) = self.due(now) else { break };
             let outcomes = self.state.seen.len();
             match ending {
-                Ending::Outcomes(first) => self.record(turn, Write::Forget { first }),
+                Ending::Outcomes(first) => self.outcomes_end(first, turn),
                 Ending::Note(end) => self.record(turn, Write::ForgetNote { end }),
                 Ending::Notice(to, first) => self.record(turn, Write::NoticeGone { to, first }),
                 Ending::End(recipient, index) => {

@@ -22,6 +22,7 @@ mod input;
 mod mailbox;
 mod notices;
 mod operator;
+mod outcomes;
 mod packets;
 mod quota;
 mod requests;

@@ -345,6 +345,7 @@ impl Core {
         turn: &mut Turn,
     ) -> Entry {
         let mut entry = self.entry(kind, now, turn);
+        self.outlive(mail, turn);
         entry.msg_id = Some(mail.msg_id);
         entry.from = Some(mail.from);
         entry.to = Some(*to);

@@ -101,7 +101,9 @@ impl State {
                         *count = count.saturating_add(1);
                     }
                 }
-                self.decided.insert(*first, (*keep_until, keys));
+                if let Some((before, _)) = self.decided.insert(*first, (*keep_until, keys)) {
+                    self.endings.remove(&(before, Ending::Outcomes(*first)));
+                }
                 self.endings.insert((*keep_until, Ending::Outcomes(*first)));
             }
             Write::Forget { first } => self.forget(*first),
@@ -113,8 +115,10 @@ impl State {
             }
             Write::Remove { recipient, index } => self.remove(*recipient, *index),
             Write::Note { end, note, keep_until } => {
+                if let Some((_, before)) = self.log.notes.insert(*end, (Arc::clone(note), *keep_until)) {
+                    self.endings.remove(&(before, Ending::Note(*end)));
+                }
                 self.endings.insert((*keep_until, Ending::Note(*end)));
-                self.log.notes.insert(*end, (Arc::clone(note), *keep_until));
             }
             Write::ForgetNote { end } => {
                 if let Some((_, keep_until)) = self.log.notes.remove(end) {

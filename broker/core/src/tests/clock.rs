@@ -9,6 +9,8 @@ use seinhuis_shared::time::{Span, Timestamp};
 use super::admission::question;
 use super::broker::{Broker, Got};
 use super::fixture::{Draft, Gem, NOON, Pol};
+use super::notices::take;
+use super::outcomes::cursor;
 use crate::{ConnId, Input, Send};
 
 const HOUR: Span = Span::hours(1);
@@ -201,7 +203,8 @@ fn what_the_log_says_is_over_is_forgotten_and_stays_out() {
     let short = signal(1, NOON, NOON.plus(Span::minutes(30)));
     let gem = broker.connect(Gem);
     broker.accept(conn, Pol, &short);
-    broker.acknowledge(gem, Gem, &[(&short, 0)]);
+    let did = broker.acknowledge(gem, Gem, &[(&short, 0)]);
+    take(&mut broker, conn, cursor(&did));
     broker.now = ahead();
     broker.accept(gem, Gem, &bytes.seal());
     broker.turn([Input::Tick]);

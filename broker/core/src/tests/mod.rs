@@ -18,6 +18,7 @@ mod in_flight;
 mod log;
 mod notices;
 mod operation;
+mod outcomes;
 mod quotas;
 mod replay;
 mod room;

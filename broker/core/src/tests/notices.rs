@@ -47,7 +47,7 @@ fn given(did: &Did) -> Vec<u64> {
     found.unwrap_or_default()
 }
 
-fn take(broker: &mut Broker, conn: ConnId, cursor: u64) -> Did {
+pub(super) fn take(broker: &mut Broker, conn: ConnId, cursor: u64) -> Did {
     broker.turn([Input::NoticesTaken { conn, cursor }])
 }
 

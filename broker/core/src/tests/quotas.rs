@@ -12,7 +12,8 @@ use seinhuis_shared::wire::{Deferred, FetchEntries, Hello, VERSION};
 
 use super::broker::{Broker, Did, ORIGIN, log_signer};
 use super::fixture::{Draft, Gem, Jw, NOON, Om, Org, Pol, Stranger};
-use super::notices::{take_back, word};
+use super::notices::{take, take_back, word};
+use super::outcomes::cursor;
 use crate::{Ask, Config, ConnId, Fair, Heard, Input, PutOff, Quota, QuotaRow, Rate, RequestId, Send};
 
 const fn rate(per_minute: u64, burst: u64) -> Rate {
@@ -150,7 +151,9 @@ fn more_outcomes_than_are_remembered_wait_until_some_are_forgotten() {
     let gem = broker.connect(Gem);
     broker.accept(gem, Gem, &Draft::new(Gem, &[Jw], "F04", 1, NOON).seal());
     let end = broker.now.plus(Span::days(1)).plus(Span::minutes(6));
-    broker.log_and_tick(end);
+    let did = broker.log_and_tick(end);
+    take(&mut broker, pol, cursor(&did));
+    let end = end.plus(Span::minutes(1));
     broker.log_and_tick(end);
     assert!(broker.overview().quotas.iter().all(|row| row.oin != Pol.oin() || row.remembered == 0));
     let fresh = signal(Pol, 4, end);

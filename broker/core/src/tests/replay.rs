@@ -9,6 +9,8 @@ use seinhuis_shared::time::{Span, Timestamp};
 use super::admission::{question, signal};
 use super::broker::Broker;
 use super::fixture::{Draft, Gem, Jw, NOON, Pol};
+use super::notices::take;
+use super::outcomes::cursor;
 use crate::{ReceiptSource, Send};
 
 #[test]
@@ -149,7 +151,10 @@ fn an_outcome_is_remembered_until_the_packet_can_no_longer_be_accepted() {
     let got = broker.accept(conn, Pol, &bytes);
     let end = made.plus(TTL_MAX);
     for now in [NOON.plus(TTL_MAX), end.minus(Span(1)), end, end.minus(Span::minutes(4))] {
-        broker.tick_until(now);
+        let told = broker.tick_until(now);
+        if now == end {
+            take(&mut broker, conn, cursor(&told));
+        }
         let did = broker.submit(conn, Pol, &bytes);
         assert_eq!(broker.verdicts(&did).first(), Some(&got), "at {now}");
         assert!(did.entries.is_empty(), "at {now}");
