@@ -112,6 +112,8 @@ fn what_a_receipt_may_still_be_made_of_stays() {
     assert_eq!(broker.try_command(purge(256)).unwrap_err(), Refusal::NotDue, "how it ended is remembered");
     let now = now.plus(Span::days(40));
     broker.log_and_tick(now);
+    // Its sender never came; what it was to be told has ended, and with that what was remembered for it, by the day.
+    broker.log_and_tick(now.plus(Span::days(1)));
     broker.command(purge(256));
 }
 
@@ -152,6 +154,8 @@ fn what_a_partner_has_not_been_told_yet_stays() {
     let (pol, did) = broker.connect_with(Pol);
     let [(_, notices)] = &broker.notices(&did)[..] else { panic!("told: {:?}", did.sends) };
     broker.turn([Input::NoticesTaken { conn: pol, cursor: notices.cursor }, Input::Tick]);
+    assert_eq!(broker.try_command(purge(256)).unwrap_err(), Refusal::NotDue, "its outcome is kept by the day");
+    later(&mut broker, 5);
     broker.command(purge(256));
 }
 
