@@ -154,7 +154,11 @@ fn what_a_partner_has_not_been_told_yet_stays() {
     let (pol, did) = broker.connect_with(Pol);
     let [(_, notices)] = &broker.notices(&did)[..] else { panic!("told: {:?}", did.sends) };
     broker.turn([Input::NoticesTaken { conn: pol, cursor: notices.cursor }, Input::Tick]);
-    assert_eq!(broker.try_command(purge(256)).unwrap_err(), Refusal::NotDue, "its outcome is kept by the day");
+    assert_eq!(
+        broker.try_command(purge(256)).unwrap_err(),
+        Refusal::NotDue,
+        "its outcome is kept by the day"
+    );
     later(&mut broker, 5);
     broker.command(purge(256));
 }
