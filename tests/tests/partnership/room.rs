@@ -37,7 +37,9 @@ fn cramped(whose: &str, keep_free_mib: u64) -> Option<Cramped> {
         }
     };
     let programs = Programs(PathBuf::from(env!("CARGO_BIN_EXE_seinhuis-node")));
-    let stage = Stage::found(programs, dir.path(), Stage::cast(dir.path(), &ROLES), &mut |_| ()).unwrap();
+    let mut stage = Stage::found(programs, dir.path(), Stage::cast(dir.path(), &ROLES), &mut |_| ()).unwrap();
+    // Of two witnesses one is away for a while: without a quorum a broker puts off, and that is another matter.
+    stage.watched = false;
     let settings = home.join(if whose == "broker" { "broker.toml" } else { "agent.toml" });
     let before = std::fs::read_to_string(&settings).unwrap();
     std::fs::write(&settings, format!("{before}\n[store]\nkeep_free_mib = {keep_free_mib}\n")).unwrap();
