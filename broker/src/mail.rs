@@ -98,9 +98,6 @@ impl Service {
     /// # Errors
     /// A sentence when it does not wait, or is whole: that is never dropped.
     pub async fn drop_damaged(&self, packet: Digest, reason: Digest) -> Result<Answer, Complaint> {
-        if !self.mail().await?.iter().any(|(_, item)| item.packet == packet) {
-            return Err(Complaint::from_refusal(Refusal::NotFound));
-        }
         let service = self.clone();
         if blocking(move || service.packet(packet)).await?.is_ok() {
             return Err(Complaint::refused(

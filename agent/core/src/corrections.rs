@@ -33,8 +33,8 @@ const AGAIN_MAX: usize = 64;
 const EARLIER_MAX: usize = 16;
 /// First wait for an answer to what was delivered, and until what a revoked recipient was to hear is said again.
 const PATIENCE: Span = Span::days(1);
-/// How often that wait is doubled at most.
-const DOUBLED_MAX: u32 = 4;
+/// Longest such wait: it doubles with each time it is said.
+const PATIENCE_LONGEST: Span = Span::days(16);
 /// Codes of an acknowledgement that say the recipient has dealt with it.
 const PROCESSED: [&str; 3] = ["verwerkt", "gecorrigeerd", "vernietigd"];
 
@@ -168,8 +168,7 @@ impl Corrections {
 
 /// When what was said so many times is due again, though its packet is still valid.
 fn due_again(times: u32, now: Timestamp) -> Timestamp {
-    let doubled = times.saturating_sub(1).min(DOUBLED_MAX);
-    now.plus(Span(PATIENCE.0.saturating_mul(1_u64.checked_shl(doubled).unwrap_or(1))))
+    now.plus(PATIENCE.doubled(times.saturating_sub(1), PATIENCE_LONGEST))
 }
 
 /// Whether a correction was refused because its recipient had no access, which may come back.

@@ -310,20 +310,14 @@ async fn go_over(
 
 /// Waits until a revocation list is in the folder that names this certificate; `seen` is how the folder was before the
 /// certificate was verified. What cannot be read is tried again at each look, and told once.
-async fn disowned(folder: &Folder, certificate: &str, mut seen: Stamp) {
-    let mut told = None;
+async fn disowned(folder: &Folder, certificate: &str, seen: Stamp) {
+    let mut files = folder.watched(seen);
     loop {
-        let now = folder.stamp();
-        if now != seen {
+        if let Some(now) = files.changed() {
             match folder.revoked() {
                 Ok(revoked) if revoked.contains(certificate) => return,
-                Ok(_) => (seen, told) = (now, None),
-                Err(complaint) => {
-                    if told.as_ref() != Some(&complaint.what) {
-                        tracing::error!("{}", complaint.what.en);
-                    }
-                    told = Some(complaint.what);
-                }
+                Ok(_) => files.taken(now),
+                Err(complaint) => files.failed(complaint),
             }
         }
         tokio::time::sleep(LOOK).await;

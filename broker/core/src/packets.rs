@@ -242,7 +242,7 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) {
-        let Some(peer) = self.sessions.get_mut(conn).map(|session| session.peer) else { return };
+        let Some(peer) = self.sessions.get(conn).map(|session| session.peer) else { return };
         let examined = examined.and_then(|batch| self.counts(&peer, &batch).map(|()| batch));
         let stale = matches!(examined, Err(Refusal::KeyGivenUp));
         let explained = self.sessions.get_mut(conn).is_some_and(|session| session.acknowledged(stale));
@@ -345,7 +345,6 @@ impl Core {
         turn: &mut Turn,
     ) -> Entry {
         let mut entry = self.entry(kind, now, turn);
-        self.outlive(mail, turn);
         entry.msg_id = Some(mail.msg_id);
         entry.from = Some(mail.from);
         entry.to = Some(*to);
@@ -357,6 +356,7 @@ impl Core {
     }
 
     pub(crate) fn take_out(&mut self, recipient: &Oin, mail: &MailItem, turn: &mut Turn) {
+        self.outlive(mail, turn);
         self.record(turn, Write::Remove { recipient: *recipient, index: mail.index });
         self.sessions.settled(recipient, mail.index);
         if !self.state.holders.contains_key(&mail.packet) {

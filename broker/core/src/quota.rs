@@ -217,8 +217,8 @@ impl Core {
     pub(crate) fn charge(&mut self, packet: &Authentic, turn: &Turn) -> Result<(), Off> {
         let sender = packet.context().sender;
         let size = u64::try_from(packet.bytes().len()).unwrap_or(u64::MAX);
-        let remembers = self.remembers_more(&sender, turn);
         self.room_to_keep(sender)?;
+        let remembers = self.remembers_more(&sender, turn);
         let (quota, now) = (self.config.quota, self.accounts.clock);
         let account = self.accounts.of(sender, &quota);
         if !remembers {

@@ -116,8 +116,7 @@ impl Witness {
     /// An answer about a log, or its absence, was of no use: it is asked again later.
     fn failed(&mut self, origin: &str, remark: String, now: Timestamp) {
         let standing = self.standing(origin);
-        let wait = BACK_OFF.0.0.saturating_mul(1_u64.checked_shl(standing.failures.min(16)).unwrap_or(1));
-        standing.not_before = now.plus(Span(wait.min(BACK_OFF.1.0)));
+        standing.not_before = now.plus(BACK_OFF.0.doubled(standing.failures, BACK_OFF.1));
         standing.failures = standing.failures.saturating_add(1);
         standing.tries = 0;
         self.refused = self.refused.saturating_add(1);

@@ -270,7 +270,8 @@ impl Server {
     /// Reloads whenever certificate or revocation list are other than at the start on disk, until `stop` changes. What
     /// cannot be taken in is tried again each second, and told once.
     pub async fn watch(&self, mut stop: watch::Receiver<bool>) {
-        let (mut known, mut told) = (self.started_with, None);
+        let folder = self.home.renewal();
+        let mut files = folder.watched(self.started_with);
         let mut pace = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
@@ -278,20 +279,13 @@ impl Server {
                 _ = pace.tick() => {}
             }
             self.shared.close_ended(clock::now());
-            let now = self.home.renewal().stamp();
-            if now != known {
-                match self.reload().await {
-                    Ok(closed) => {
-                        (known, told) = (now, None);
-                        tracing::info!(closed, "certificates and revocation list reloaded");
-                    }
-                    Err(complaint) => {
-                        if told.as_ref() != Some(&complaint.what) {
-                            tracing::error!("{}", complaint.what.en);
-                        }
-                        told = Some(complaint.what);
-                    }
+            let Some(now) = files.changed() else { continue };
+            match self.reload().await {
+                Ok(closed) => {
+                    files.taken(now);
+                    tracing::info!(closed, "certificates and revocation list reloaded");
                 }
+                Err(complaint) => files.failed(complaint),
             }
         }
     }
