@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use seinhuis_agent_core::Input;
 use seinhuis_shared::frame::{self, Kind};
@@ -23,18 +23,36 @@ const BATCH: usize = 256 * 1024;
 /// A packet on its way out.
 pub(crate) type Submission = (Digest, Arc<[u8]>);
 
-/// What is submitted and not yet answered.
+/// What is submitted and not yet answered. Clones are of the same lane.
 #[derive(Debug, Clone, Default)]
-struct Flying(Arc<Mutex<BTreeSet<Digest>>>);
+pub(super) struct Flying(Arc<Mutex<Flight>>);
+
+#[derive(Debug, Default)]
+struct Flight {
+    unanswered: BTreeSet<Digest>,
+    answered: u64,
+}
 
 impl Flying {
-    fn add(&self, digest: Digest) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+    fn flight(&self) -> MutexGuard<'_, Flight> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, digest: Digest) {
+        self.flight().unanswered.insert(digest);
     }
 
     /// Whether an answer about this packet was still to come.
-    fn land(&self, digest: &Digest) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(digest)
+    pub(super) fn land(&self, digest: &Digest) -> bool {
+        let mut flight = self.flight();
+        let awaited = flight.unanswered.remove(digest);
+        flight.answered += u64::from(awaited);
+        awaited
+    }
+
+    /// How many of its packets the broker has answered.
+    pub(super) fn answered(&self) -> u64 {
+        self.flight().answered
     }
 }
 
@@ -42,13 +60,13 @@ impl Flying {
 pub(crate) async fn run(
     connection: Connection,
     packets: UnboundedReceiver<Submission>,
+    flying: Flying,
     jobs: Sender<Job>,
 ) -> End {
     let (send, receive) = match connection.open_bi().await {
         Ok(streams) => streams,
         Err(error) => return closed(&connection, &error),
     };
-    let flying = Flying::default();
     let reading = read(receive, jobs, flying.clone());
     tokio::pin!(reading);
     tokio::select! {

@@ -8,11 +8,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::End;
-use super::lane::Submission;
+use super::lane::{Flying, Submission};
 use super::session::notices_taken;
 use crate::engine::Room;
 
-/// Longest wait for the broker.
+/// Longest wait for a broker that answers nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is left of a session in which no more is asked.
@@ -21,6 +21,7 @@ pub(super) struct Parting<'a> {
     pub(super) tasks: JoinSet<End>,
     /// The lane's.
     pub(super) lane: AbortHandle,
+    pub(super) flying: Flying,
     /// The one that takes offers in.
     pub(super) receiving: AbortHandle,
     pub(super) packets: UnboundedSender<Submission>,
@@ -34,14 +35,14 @@ impl Parting<'_> {
     /// Submits no more and takes no more in; waits for the answers to what was submitted, and acknowledges what was
     /// received.
     pub(super) async fn run(self) {
-        // Bounded: a broker that answers nothing must not keep the agent from stopping.
-        if tokio::time::timeout(PATIENCE, self.settle()).await.is_err() {
+        let flying = self.flying.clone();
+        if !heard(self.settle(), &flying, async || tokio::time::sleep(PATIENCE).await).await {
             tracing::info!("the broker did not answer everything in time: the rest is submitted again");
         }
     }
 
     async fn settle(self) {
-        let Self { mut tasks, lane, receiving, packets, acknowledgements, mut outgoing, room } = self;
+        let Self { mut tasks, lane, receiving, packets, acknowledgements, mut outgoing, room, .. } = self;
         receiving.abort();
         drop(packets);
         let all = room.all();
@@ -63,6 +64,26 @@ impl Parting<'_> {
     }
 }
 
+/// Waits until everything is settled; false when a whole pause passed without an answer.
+///
+/// Bounded, for what was submitted is: a broker that answers nothing keeps no agent from stopping, one that is slow is
+/// heard to the end.
+async fn heard(settled: impl Future<Output = ()>, flying: &Flying, pause: impl AsyncFn()) -> bool {
+    tokio::pin!(settled);
+    let mut answered = flying.answered();
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut settled => return true,
+            () = pause() => {}
+        }
+        let before = std::mem::replace(&mut answered, flying.answered());
+        if answered == before {
+            return false;
+        }
+    }
+}
+
 /// Lets an acknowledgement out. Everything else is said again in the next session.
 fn pass(send: Send, acknowledgements: &UnboundedSender<(Kind, Vec<u8>)>) {
     // Whoever would send it may have ended with the connection.
@@ -70,5 +91,39 @@ fn pass(send: Send, acknowledgements: &UnboundedSender<(Kind, Vec<u8>)>) {
         _ = acknowledgements.send((Kind::Acknowledge, bytes));
     } else if let Send::NoticesTaken(cursor) = send {
         _ = acknowledgements.send(notices_taken(cursor));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::task::Poll;
+
+    use seinhuis_shared::ids::Digest;
+
+    use super::*;
+
+    const PACKETS: [Digest; 3] = [Digest([1; 32]), Digest([2; 32]), Digest([3; 32])];
+
+    fn submitted() -> Flying {
+        let flying = Flying::default();
+        PACKETS.iter().for_each(|packet| flying.add(*packet));
+        flying
+    }
+
+    #[tokio::test]
+    async fn who_answers_one_packet_in_each_pause_is_heard_to_the_end() {
+        let flying = submitted();
+        let all = poll_fn(|_| if flying.answered() == 3 { Poll::Ready(()) } else { Poll::Pending });
+        let answer = async || _ = PACKETS.iter().find(|packet| flying.land(packet));
+        assert!(heard(all, &flying, answer).await);
+    }
+
+    #[tokio::test]
+    async fn who_falls_silent_is_left_after_one_pause() {
+        let flying = submitted();
+        let answer = async || _ = flying.land(&PACKETS[0]);
+        assert!(!heard(pending(), &flying, answer).await);
+        assert_eq!(flying.answered(), 1);
     }
 }

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::dial::Dialled;
-use super::lane::{self, Submission};
+use super::lane::{self, Flying, Submission};
 use super::parting::Parting;
 use super::{End, Memory, PATIENCE, Work, explain};
 use crate::SOFTWARE;
@@ -195,7 +195,8 @@ async fn converse(
     let (packets, to_lane) = mpsc::unbounded_channel::<Submission>();
     let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel::<(Kind, Vec<u8>)>();
     let mut tasks: JoinSet<End> = JoinSet::new();
-    let lane = tasks.spawn(lane::run(connection.clone(), to_lane, jobs.clone()));
+    let flying = Flying::default();
+    let lane = tasks.spawn(lane::run(connection.clone(), to_lane, flying.clone(), jobs.clone()));
     let receiving = tasks.spawn(deliveries(connection.clone(), jobs.clone(), room.clone()));
     tasks.spawn(acknowledge(connection.clone(), to_acknowledge));
     let mut requests: JoinSet<Option<Gone>> = JoinSet::new();
@@ -217,7 +218,7 @@ async fn converse(
             }
         }
     };
-    Parting { tasks, lane, receiving, packets, acknowledgements, outgoing, room }.run().await;
+    Parting { tasks, lane, flying, receiving, packets, acknowledgements, outgoing, room }.run().await;
     end
 }
 
