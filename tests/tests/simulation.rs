@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use seinhuis_tests::sim::{self, Broken, Fault, Sabotage, Scenario};
+use seinhuis_tests::sim::{self, Broken, Fault, Point, Sabotage, Scenario};
 
 /// Plays a scenario that has to hold; a failure prints what replays it.
 fn holds(scenario: &Scenario) -> sim::Summary {
@@ -84,6 +84,32 @@ fn what_people_do_meets_every_fault_and_is_done() {
     }
 }
 
+/// Every history in which one process dies at one write or one send of this one.
+fn deaths(text: &str) -> Vec<Scenario> {
+    let whole: Scenario = text.parse().unwrap();
+    let calls = holds(&whole).calls;
+    for (process, calls) in calls.iter().enumerate() {
+        assert!(calls.flushes > 1 && calls.sends > 1, "process {process} does something: {calls:?}");
+    }
+    Point::all(&calls).into_iter().map(|point| whole.dying(point)).collect()
+}
+
+#[test]
+fn a_process_can_die_at_each_write_and_each_send() {
+    let deaths = deaths("seed=2 messages=2 minutes=1 faults=take-back,consume");
+    assert!(deaths.len() > 100, "{}", deaths.len());
+    for scenario in &deaths {
+        holds(scenario);
+    }
+}
+
+#[test]
+fn a_death_at_which_a_flushed_turn_is_lost_is_caught() {
+    let deaths = deaths("seed=2 messages=2 minutes=1 faults=take-back,consume");
+    let seen = |scenario: &Scenario| sim::run(&scenario.clone().sabotaged(Sabotage::BrokerDisk)).is_err();
+    assert!(deaths.iter().filter(|scenario| scenario.dies.is_some_and(|point| point.process == 0)).any(seen));
+}
+
 #[test]
 fn outages_and_clocks_of_days_break_no_promise() {
     let text = "seed=4 messages=10 minutes=4320 faults=crash,reset,partition,outage,far-clock,take-back,consume,rotate";
@@ -124,7 +150,18 @@ fn a_scenario_is_the_same_history_every_time_and_survives_as_text() {
     }
     let quiet: Scenario = "seed=9 messages=2 minutes=1 faults=none sabotage=deaf".parse().unwrap();
     assert_eq!(quiet.to_string(), "seed=9 messages=2 minutes=1 faults=none sabotage=deaf");
-    for wrong in ["seed", "seed=x", "faults=fire", "sabotage=fire", "luck=1"] {
+    let dying = "seed=9 messages=2 minutes=1 faults=none dies=3.torn.12";
+    assert_eq!(dying.parse::<Scenario>().unwrap().to_string(), dying);
+    for wrong in [
+        "seed",
+        "seed=x",
+        "faults=fire",
+        "sabotage=fire",
+        "luck=1",
+        "dies=1",
+        "dies=1.send.x",
+        "dies=1.fire.2",
+    ] {
         assert!(wrong.parse::<Scenario>().is_err(), "{wrong}");
     }
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
-use seinhuis_tests::sim::{self, Scenario, Summary, Violation};
+use seinhuis_tests::sim::{self, Point, Scenario, Summary, Violation};
 
 /// Plays histories, each from the next seed, and prints those that break a promise as scenarios.
 #[derive(Debug, Parser)]
@@ -25,6 +25,9 @@ struct Args {
     /// Play this one scenario instead: the line that a failure prints
     #[arg(long)]
     scenario: Option<Scenario>,
+    /// Play each history once more for every write and every send of every process, which dies there
+    #[arg(long)]
+    points: bool,
     /// Only histories with this in them
     #[arg(long)]
     only: Option<String>,
@@ -98,13 +101,29 @@ fn play(jobs: usize, failures: usize, next: impl Fn() -> Option<Scenario> + Sync
     sum.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The next of the points of a history, after the last one the history that comes next.
+fn one_more(points: &Mutex<Vec<Scenario>>, drawn: impl Fn() -> Option<Scenario>) -> Option<Scenario> {
+    let mut points = points.lock().unwrap_or_else(PoisonError::into_inner);
+    if points.is_empty() {
+        let whole = drawn()?;
+        // One that breaks a promise by itself is played once more, to be told.
+        if let Ok(summary) = sim::run(&whole) {
+            let all = Point::all(&summary.calls);
+            eprintln!("{} points: {whole}", all.len());
+            points.extend(all.into_iter().map(|point| whole.dying(point)));
+        }
+        points.push(whole);
+    }
+    points.pop()
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let (began, seed) = (Instant::now(), AtomicU64::new(args.seed));
     let once = Mutex::new(args.scenario.clone());
     let end = args.seed.saturating_add(args.histories);
     let wanted = |scenario: &Scenario| args.only.as_ref().is_none_or(|name| scenario.names(name));
-    let next = || match args.scenario {
+    let drawn = || match args.scenario {
         Some(_) => once.lock().unwrap_or_else(PoisonError::into_inner).take(),
         None => loop {
             let seed = seed.fetch_add(1, Ordering::Relaxed);
@@ -114,6 +133,8 @@ fn main() -> ExitCode {
             }
         },
     };
+    let points = Mutex::new(Vec::new());
+    let next = || if args.points { one_more(&points, drawn) } else { drawn() };
     let sum = play(args.jobs, args.failures, next);
     println!("| what | how many |\n|---|---:|");
     for (name, count) in sum.counts.iter().chain(&sum.happened) {

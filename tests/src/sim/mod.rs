@@ -18,6 +18,7 @@ mod log;
 mod net;
 mod oracle;
 mod people;
+mod points;
 mod scarce;
 mod scenario;
 mod traffic;
@@ -27,6 +28,7 @@ mod world;
 
 pub(crate) use cast::setup;
 pub use oracle::{Broken, Oracle, Violation};
+pub use points::{Call, Calls, Point};
 pub use scenario::{Dice, Fault, Sabotage, Scenario};
 pub use world::Summary;
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use seinhuis_shared::signing::sha256;
 
 use super::cast::Model;
+use super::points::Point;
 
 /// Something that goes wrong again and again while a history lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,6 +161,8 @@ pub struct Scenario {
     pub faults: BTreeSet<Fault>,
     /// What is broken on purpose.
     pub sabotage: Option<Sabotage>,
+    /// Where a process dies, besides.
+    pub dies: Option<Point>,
 }
 
 /// What is in one history in five: it changes much of what else happens in it.
@@ -197,7 +200,7 @@ impl Scenario {
         let faults = Fault::ALL.iter().map(|(fault, _)| *fault).filter(|fault| drawn(*fault)).collect();
         let minutes = if long { 4320 } else { 3 };
         let messages = u32::try_from(dice.between(1, 13)).unwrap_or(1);
-        Self { seed, messages, minutes, faults, sabotage: None }
+        Self { seed, messages, minutes, faults, sabotage: None, dies: None }
     }
 
     /// The one for a seed with a broker that cheats, every other time with witnesses.
@@ -205,7 +208,7 @@ impl Scenario {
         let faults = [Fault::Crash, Fault::Flush, Fault::Reset, Fault::Slow, Fault::Forger, Fault::Crooked];
         let watched = seed.is_multiple_of(2).then_some(Fault::Witnesses);
         let faults = faults.into_iter().chain([Fault::TakeBack, Fault::Consume]).chain(watched).collect();
-        Self { seed, messages: 10, minutes: 3, faults, sabotage: None }
+        Self { seed, messages: 10, minutes: 3, faults, sabotage: None, dies: None }
     }
 
     pub(super) fn model(&self) -> Model {
@@ -232,6 +235,9 @@ impl Scenario {
     /// Scenarios with less in them, the smallest first.
     pub(super) fn smaller(&self) -> Vec<Self> {
         let mut all = Vec::new();
+        if self.dies.is_some() {
+            all.push(Self { dies: None, ..self.clone() });
+        }
         if self.messages > 1 {
             all.push(Self { messages: self.messages / 2, ..self.clone() });
         }
@@ -253,10 +259,10 @@ impl fmt::Display for Scenario {
         let names: Vec<&str> = named.map(|(_, name)| *name).collect();
         write!(f, "seed={} messages={} minutes={} ", self.seed, self.messages, self.minutes)?;
         write!(f, "faults={}", if names.is_empty() { "none".to_owned() } else { names.join(",") })?;
-        match Sabotage::ALL.iter().find(|(sabotage, _)| Some(*sabotage) == self.sabotage) {
-            Some((_, name)) => write!(f, " sabotage={name}"),
-            None => Ok(()),
+        if let Some((_, name)) = Sabotage::ALL.iter().find(|(sabotage, _)| Some(*sabotage) == self.sabotage) {
+            write!(f, " sabotage={name}")?;
         }
+        self.dies.map_or(Ok(()), |point| write!(f, " dies={point}"))
     }
 }
 
@@ -283,6 +289,7 @@ impl FromStr for Scenario {
                     let found = Sabotage::ALL.iter().find(|(_, own)| *own == value);
                     scenario.sabotage = Some(found.ok_or_else(|| format!("{value} is no sabotage"))?.0);
                 }
+                "dies" => scenario.dies = Some(value.parse()?),
                 _ => return Err(format!("{key} is not part of a scenario")),
             }
         }

@@ -14,7 +14,7 @@ use super::oracle::{Broken, Oracle, Violation};
 use super::people::ORDER;
 use super::scenario::Sabotage;
 use super::wire;
-use super::world::{Event, PATIENCE, World};
+use super::world::{Event, Node, PATIENCE, World};
 
 impl World {
     // What the broker sends.
@@ -111,6 +111,9 @@ impl World {
         self.heed(agent, turn.answers);
         let outgoing = self.agents[agent].outgoing;
         for send in turn.sends {
+            if self.dies_sending(Node::Agent(agent)) {
+                return Ok(());
+            }
             self.agent_sends(agent, outgoing, send)?;
         }
         for event in turn.events {

@@ -19,6 +19,7 @@ use super::forger::Forger;
 use super::net::{Conn, Side, Stream};
 use super::oracle::{Broken, Oracle, Violation};
 use super::people::Wanted;
+use super::points::Calls;
 use super::scarce;
 use super::scenario::{Dice, Fault, Sabotage, Scenario};
 
@@ -42,6 +43,8 @@ pub struct Summary {
     pub refused: usize,
     /// Faults and other things that happened, by their names.
     pub faults: BTreeMap<&'static str, u64>,
+    /// How often each process flushed and sent: the broker, then the agents.
+    pub calls: Vec<Calls>,
     /// Virtual milliseconds from the last fault until all was settled.
     pub settled: u64,
     /// Virtual milliseconds in all.
@@ -70,6 +73,8 @@ pub(super) struct Process {
     pub(super) full: Timestamp,
     /// How far its clock is ahead, or behind.
     pub(super) skew: i64,
+    /// What it flushed and sent.
+    pub(super) calls: Calls,
 }
 
 /// Something that happens.
@@ -223,6 +228,7 @@ impl World {
             if matches!(event, Event::Look) && self.look()? {
                 self.summary.virtual_time = self.now.since(self.began).0;
                 self.judge()?;
+                self.summary.calls = self.processes.iter().map(|process| process.calls).collect();
                 return Ok(self.summary);
             }
             self.happens(event)?;
@@ -235,7 +241,8 @@ impl World {
         self.queue.insert((self.now.plus(Span(milliseconds)), self.scheduled), event);
     }
 
-    const fn place(node: Node) -> usize {
+    /// Where a process stands among all: the broker first.
+    pub(super) const fn place(node: Node) -> usize {
         match node {
             Node::Broker => 0,
             Node::Agent(agent) => agent + 1,
@@ -410,6 +417,11 @@ impl World {
             2 => Unflushed::Torn,
             _ => Unflushed::Lost,
         };
+        self.die(node, unflushed);
+    }
+
+    /// A process dies; of a turn that waited for its flush so much is there.
+    pub(super) fn die(&mut self, node: Node, unflushed: Unflushed) {
         let process = self.process(node);
         process.life += 1;
         (process.busy, process.woken, process.fails) = (false, false, false);
@@ -514,6 +526,9 @@ impl World {
             self.crash(node);
             return Ok(());
         }
+        if self.dies_flushing(node) {
+            return Ok(());
+        }
         self.finish(node)
     }
 
@@ -525,6 +540,9 @@ impl World {
                 let sends = self.broker.finish()?;
                 self.see_log()?;
                 for send in sends {
+                    if self.dies_sending(node) {
+                        return Ok(());
+                    }
                     self.broker_sends(send)?;
                 }
                 self.broker.waits()
@@ -533,6 +551,9 @@ impl World {
                 let twice = self.scenario.sabotage == Some(Sabotage::Twice);
                 let (turn, damaged) = self.agents[agent].finish(twice);
                 self.agent_says(agent, turn)?;
+                if !self.runs(node) {
+                    return Ok(());
+                }
                 // Its next start finds the same.
                 if damaged {
                     *self.summary.faults.entry("agents stopped by a damaged packet").or_default() += 1;
