@@ -107,7 +107,9 @@ mod tests {
 
     fn submitted() -> Flying {
         let flying = Flying::default();
-        PACKETS.iter().for_each(|packet| flying.add(*packet));
+        for packet in PACKETS {
+            flying.add(packet);
+        }
         flying
     }
 
