@@ -452,7 +452,7 @@ pub(crate) fn stats(view: &View<'_>) -> Stats {
 mod erasure_tests;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::future::Future as _;
     use std::task::{Context, Poll, Waker};
 
@@ -473,6 +473,13 @@ mod tests {
         let text = KeyText::new("broker.example/log", ED25519, &bytes).unwrap();
         let log = LogKey { origin: "broker.example/log".into(), key: text.to_string().parse().unwrap() };
         Settings { oin: "00000099000000001000".parse().unwrap(), log }
+    }
+
+    /// An engine with an empty store, on its thread.
+    pub(crate) fn running() -> (Running, oneshot::Receiver<Option<Complaint>>) {
+        let engine = Engine::with_store(Box::new(MemoryStore::new()), settings(), vault(1)).unwrap();
+        let (stopped, ended) = oneshot::channel();
+        (spawn(engine, stopped).unwrap(), ended)
     }
 
     fn request() -> PushRequest {
@@ -525,9 +532,7 @@ mod tests {
         let mut third = Box::pin(room.admit(offer(half - 1).into()));
         let mut noop = Context::from_waker(Waker::noop());
         assert!(third.as_mut().poll(&mut noop).is_pending(), "a third has to wait");
-        let engine = Engine::with_store(Box::new(MemoryStore::new()), settings(), vault(1)).unwrap();
-        let (stopped, _ended) = oneshot::channel();
-        let running = spawn(engine, stopped).unwrap();
+        let (running, _ended) = running();
         for job in jobs {
             running.jobs.send(job).unwrap();
         }

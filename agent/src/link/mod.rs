@@ -398,6 +398,29 @@ mod tests {
         assert!(matches!(go_over(broken, &mut renewed, &mut stop, &over).await, End::Failed(_)));
     }
 
+    /// Its keep-alives hold the connection open for ever.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_never_welcomes_is_given_up() {
+        let ca = Ca::new();
+        let (address, serving) = dial::tests::broker(&ca);
+        let dir = tempfile::tempdir().unwrap();
+        let home = fixture::home(dir.path(), &ca, dial::tests::BROKER, &address);
+        let ways = Ways::load(&home).unwrap();
+        let dialled = ways.dial(Carrier::Quic).await.unwrap();
+        let (running, _ended) = crate::engine::tests::running();
+        let jobs = running.jobs.clone();
+        let work = Work { home, jobs, room: Room::new(), status: SharedStatus::default() };
+        let (_halting, mut stop) = watch::channel(false);
+        let mut memory = Memory::default();
+        let greeted = session::greet(&dialled, &work, ways.policy, &mut memory, &mut stop);
+        let greeted = tokio::time::timeout(4 * PATIENCE, greeted).await.unwrap();
+        assert!(matches!(greeted, Err(End::Unreached(_))), "{greeted:?}");
+        assert!(dialled.connection.close_reason().is_none());
+        running.jobs.send(Job::Stop).unwrap();
+        running.thread.join().unwrap().unwrap();
+        serving.abort();
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_revocation_list_that_names_the_brokers_certificate_ends_the_session() {
         let ca = Ca::new();
