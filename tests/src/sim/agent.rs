@@ -225,14 +225,13 @@ impl Agent {
         self.corrections().filter(|row| row.state.is_open()).map(|row| row.recipient).collect()
     }
 
-    /// Which packets it sent to an organisation.
-    pub(super) fn sent_to(&self, to: Oin) -> Vec<Digest> {
+    /// The rows of its outbox.
+    pub(super) fn outbox(&self) -> impl Iterator<Item = OutboxRow> {
         let rows = self.disk.live.table(table::OUTBOX);
-        let rows = rows.filter_map(|(key, value)| match Write::read(table::OUTBOX, key, value) {
-            Ok(Write::Outbox(_, row)) => row.packet.filter(|_| row.recipients.contains(&to)),
+        rows.filter_map(|(key, value)| match Write::read(table::OUTBOX, key, value) {
+            Ok(Write::Outbox(_, row)) => Some(*row),
             _ => None,
-        });
-        rows.collect()
+        })
     }
 
     /// The packets in the inbox that were found good.

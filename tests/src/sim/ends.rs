@@ -8,14 +8,17 @@ use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
 
+use super::agent::Agent;
 use super::oracle::{Broken, Oracle, Violation};
 use super::scenario::Fault;
 use super::world::World;
 
 /// How long after the last fault everything has to be settled.
-const SETTLED: Span = Span::minutes(20);
+pub(super) const SETTLED: Span = Span::minutes(20);
 /// The same where a clock was days off: prekeys that were made in another day's name count no sooner than on that day.
 const SETTLED_FAR: Span = Span::days(2);
+/// How much later where the answer to a correction got lost: what stays without one is said again after a day.
+const ANSWERED: Span = Span::days(1);
 
 impl World {
     /// What is not settled yet, in a few words.
@@ -48,8 +51,7 @@ impl World {
             }
         }
         for agent in &self.agents {
-            let corrections = agent.uncorrected().into_iter().filter(|to| !self.answers_late(agent.oin, *to));
-            let corrections = corrections.count() + agent.shut_out();
+            let corrections = agent.uncorrected().len() + agent.shut_out();
             if corrections > 0 {
                 open.push(format!("{} has {corrections} corrections that are not confirmed", agent.oin));
             }
@@ -58,12 +60,20 @@ impl World {
         open
     }
 
-    /// Whether something that a recipient of corrections sent their sender was destroyed: it may have been the answer to
-    /// one, which is said again after a day.
-    fn answers_late(&self, sender: Oin, recipient: Oin) -> bool {
-        let recipient = self.agents.iter().filter(|agent| agent.oin == recipient);
-        let mut packets = recipient.flat_map(|agent| agent.sent_to(sender));
-        packets.any(|packet| self.oracle.was_shredded(packet, sender))
+    /// Whether a correction is open of which the recipient's answer may have been refused, or destroyed, because its
+    /// sender's access was revoked: it is said again after a day, and answered then.
+    fn is_answered_late(&self) -> bool {
+        let revoked = Refusal::RecipientRevoked.number();
+        let lost = |sender: Oin, row: &OutboxRow| {
+            row.recipients.contains(&sender)
+                && (row.outcome == revoked
+                    || row.packet.is_some_and(|packet| self.oracle.was_shredded(packet, sender)))
+        };
+        let late = |sender: Oin, recipient: Oin| {
+            let recipient = self.agents.iter().filter(|agent| agent.oin == recipient);
+            recipient.flat_map(Agent::outbox).any(|row| lost(sender, &row))
+        };
+        self.agents.iter().any(|agent| agent.uncorrected().into_iter().any(|to| late(agent.oin, to)))
     }
 
     /// What the agents complain of.
@@ -86,7 +96,8 @@ impl World {
         let open = self.open_ends();
         self.summary.settled = self.now.since(calm).0;
         let bound = if self.has(Fault::FarClock) { SETTLED_FAR } else { SETTLED };
-        if !open.is_empty() && self.now.since(calm) > bound {
+        let over = |more| self.now > calm.plus(bound).plus(more);
+        if !open.is_empty() && over(Span(0)) && (over(ANSWERED) || !self.is_answered_late()) {
             let open: Vec<String> = open.into_iter().chain(self.alarms()).collect();
             return Err(Violation::new(Broken::Stuck, open.join("; ")));
         }

@@ -14,6 +14,7 @@ use super::broker::Broker;
 use super::cast::{self, Model};
 use super::crooked::Crooked;
 use super::disk::Unflushed;
+use super::ends::SETTLED;
 use super::faults::{FORGER, RIVAL};
 use super::forger::Forger;
 use super::net::{Conn, Side, Stream};
@@ -219,7 +220,12 @@ impl World {
 
     /// How often time is told to a core: once a second, and less often where days pass.
     pub(super) fn tick_length(&self) -> u64 {
-        (1000 * self.pace()).min(60_000)
+        if self.is_patient() { 60_000 } else { (1000 * self.pace()).min(60_000) }
+    }
+
+    /// Whether what is still open after the last fault takes its hours.
+    fn is_patient(&self) -> bool {
+        self.calm.is_some_and(|calm| self.now.since(calm) > SETTLED)
     }
 
     pub(super) fn run(mut self) -> Result<Summary, Violation> {
@@ -297,7 +303,10 @@ impl World {
             Event::Night => self.night(),
             Event::Fault => self.fault()?,
             Event::Calm => self.calm_down(),
-            Event::Look => self.after(5000, Event::Look),
+            Event::Look => {
+                let wait = if self.is_patient() { 60_000 } else { 5000 };
+                self.after(wait, Event::Look);
+            }
         }
         Ok(())
     }
