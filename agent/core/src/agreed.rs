@@ -60,6 +60,12 @@ impl Held {
     }
 }
 
+/// The time at which what goes out under a version is judged. The log's time never goes back, so where this clock is
+/// behind it is not sooner than the version was agreed.
+fn not_before(agreement: &Agreement, now: Timestamp) -> Timestamp {
+    agreement.complete().map_or(now, |complete| complete.max(now))
+}
+
 /// Covenants, votes and what is about to be said.
 #[derive(Debug)]
 pub struct Agreed {
@@ -157,10 +163,16 @@ impl Agreed {
         })
     }
 
+    /// Whether any version is in force by which this organisation is bound.
+    pub(crate) fn is_bound(&self, now: Timestamp) -> bool {
+        self.bound().any(|one| one.in_force(not_before(one, now)))
+    }
+
     /// Of each covenant that fits, the newest version in force by which this organisation is bound.
     pub(crate) fn newest(&self, now: Timestamp, fits: impl Fn(&Covenant) -> bool) -> Vec<&Agreement> {
         let mut newest: BTreeMap<&str, &Agreement> = BTreeMap::new();
-        for one in self.bound().filter(|one| one.in_force(now) && fits(one.compiled().covenant())) {
+        let usable = |one: &&Agreement| one.in_force(not_before(one, now)) && fits(one.compiled().covenant());
+        for one in self.bound().filter(usable) {
             let covenant = one.compiled().covenant();
             let best = newest.entry(&covenant.id).or_insert(one);
             if best.compiled().covenant().version < covenant.version {
@@ -194,6 +206,7 @@ impl Agreed {
     /// Those of [`Agreed::get`], [`Agreement::judge`] and [`case::admits`].
     pub fn judge_outgoing(&self, hash: &Digest, question: &Question<'_>) -> Result<(Permit, bool), Refusal> {
         let agreement = self.standing_by(hash)?;
+        let question = &Question { now: not_before(agreement, question.now), ..*question };
         let permit = agreement.judge(question)?;
         let verdict = self.cases.outgoing(agreement.compiled(), question);
         let waits = verdict.is_none();

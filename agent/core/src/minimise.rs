@@ -266,7 +266,7 @@ fn choose_covenant<'a>(
             "This organisation has not accepted a covenant yet (seinhuis-agent covenant list).",
         ));
     }
-    if !agreed.bound().any(|one| one.in_force(now)) {
+    if !agreed.is_bound(now) {
         return Err(Refusal::CovenantNotInForce.into());
     }
     let fitting = agreed.newest(now, |covenant| covenant.flows.iter().any(|flow| flow.id == request.flow));

@@ -378,6 +378,11 @@ impl Agreement {
         }
     }
 
+    /// From when on every party that may not be absent had accepted it, by the log's time.
+    pub const fn complete(&self) -> Option<Timestamp> {
+        self.complete
+    }
+
     /// From when on the version is or was in force, whatever ended it later.
     pub fn effective(&self) -> Option<Timestamp> {
         self.complete.map(|complete| complete.max(self.compiled.covenant().valid_from))

@@ -168,7 +168,7 @@ impl World {
         } else {
             cast::NOW
         };
-        // What was agreed is in force on every clock.
+        // What was agreed is in force on every clock that is not days off.
         let agreed = now.minus(Span::minutes(10));
         let mut broker = Broker::new(&compiled, agreed, sabotage == Some(Sabotage::BrokerDisk))?;
         broker.disk.unchecked = sabotage == Some(Sabotage::Unchecked);

@@ -13,7 +13,9 @@ use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::Known;
 
-use crate::fixture::{Broker, COVENANT, NOW, Node, after, cast, covenant, oin, partnership, signal, signer};
+use crate::fixture::{
+    Broker, COVENANT, NOW, Node, after, cast, covenant, inquiry, oin, partnership, signal, signer,
+};
 use crate::{AlarmKind, Event, Input, Rejection, Send, Stage, Turn};
 
 fn version() -> Arc<Compiled> {
@@ -68,6 +70,18 @@ fn nothing_is_sealed_under_what_this_organisation_did_not_accept() {
     let rest = more(&youth, &compiled, vec![cast(&compiled, 3, Word::Accept, NOW)]);
     youth.step([rest], NOW);
     assert!(youth.push(request, NOW).is_ok());
+}
+
+#[test]
+fn what_is_agreed_counts_on_a_clock_that_is_behind_and_no_sooner_than_its_first_day() {
+    let (_, [mut town, ..]) = partnership();
+    let behind = NOW.minus(Span::days(2));
+    assert!(town.push(inquiry(1, &[2]), behind).is_ok());
+    let later = covenant(2, "2027-01-01", "2028-01-01");
+    let all = (1..=4).map(|number| cast(&later, number, Word::Accept, NOW)).collect();
+    town.step([given(&later, all)], NOW);
+    let request = crate::PushRequest { covenant: Some(later.hash()), ..inquiry(2, &[2]) };
+    assert_eq!(town.push(request, NOW).unwrap_err().refusal, Refusal::CovenantNotInForce);
 }
 
 #[test]

@@ -478,6 +478,29 @@ fn what_is_stored_and_has_no_answer_is_said_again_after_a_day_and_less_often_the
 }
 
 #[test]
+fn who_has_a_clock_from_before_the_covenant_answers_all_the_same() {
+    let (mut broker, mut nodes) = told();
+    let behind = NOW.minus(Span::hours(25));
+    assert!(!nodes[1].core.agreed().all().any(|one| one.in_force(behind)));
+    say(&mut nodes[0], 1, Correction, NOW).unwrap();
+    for packet in nodes[0].submitted() {
+        let verdict = broker.accept(&packet, NOW);
+        nodes[0].step([Input::Verdict(verdict)], NOW);
+    }
+    for offer in broker.mailboxes.remove(&oin(2)).unwrap() {
+        nodes[1].step([Input::Offer(Box::new(offer))], behind);
+    }
+    assert_eq!(marks(&nodes[1])[&1].effect, Some(0));
+    broker.serve(&mut nodes[1], behind);
+    assert_eq!(nodes[1].alarms(), []);
+    // To that clock the partners' prekeys are of later days: the answer waits until it is set right.
+    nodes[1].step([Input::Tick], NOW);
+    broker.serve(&mut nodes[1], NOW);
+    exchange(&mut broker, &mut nodes, &[3], NOW);
+    assert_eq!(states(&nodes[0]), [Done, Open]);
+}
+
+#[test]
 fn a_body_that_does_not_fit_its_schema_leaves_nothing_behind() {
     let (_, mut nodes) = told();
     let about = MsgId([1; 16]);
