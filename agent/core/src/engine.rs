@@ -293,7 +293,7 @@ impl Core {
             Input::Verdict(verdict) => self.verdict(&verdict, now, turn),
             Input::Deferred(deferred) => self.deferred(&deferred, now),
             Input::Offer(offer) => self.offered(*offer, now, ports, turn),
-            Input::Prekeys(bundles) => self.keys_came(bundles, now, ports, turn),
+            Input::Prekeys(number, bundles) => self.keys_came((number, bundles), now, ports, turn),
             Input::Published(seq) => self.published(seq, turn),
             Input::PublishRefused(reason) => self.publish_refused(reason, now, ports, turn),
             Input::Succession(answer) => self.succeeded(answer, now, ports, turn),
@@ -326,8 +326,14 @@ impl Core {
     }
 
     /// Prekeys came, and with them what waited for them can go.
-    fn keys_came(&mut self, bundles: Vec<(Oin, Bytes)>, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        self.take_prekeys(bundles, now, turn);
+    fn keys_came(
+        &mut self,
+        answer: (u64, Vec<(Oin, Bytes)>),
+        now: Timestamp,
+        ports: Ports<'_>,
+        turn: &mut Turn,
+    ) {
+        self.take_prekeys(answer, now, turn);
         self.seal_drafts(now, ports, turn);
     }
 

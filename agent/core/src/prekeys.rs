@@ -31,6 +31,8 @@ pub(crate) struct PeerBundle {
     row: PeerRow,
     /// The bundle as verified with the covenants' keys; none while no covenant vouches for it.
     bundle: Option<PrekeyBundle>,
+    /// The newest question when it came: what answers a later one may not be older.
+    since: u64,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ pub(crate) struct Prekeys {
     peers: BTreeMap<Oin, PeerBundle>,
     fetched: Timestamp,
     next_fetch: Timestamp,
+    /// How many questions were asked.
+    asked: u64,
     pause: Span,
     replaced: bool,
 }
@@ -61,7 +65,7 @@ impl Prekeys {
     }
 
     pub(crate) fn restore_peer(&mut self, oin: Oin, row: PeerRow) {
-        self.peers.insert(oin, PeerBundle { row, bundle: None });
+        self.peers.insert(oin, PeerBundle { row, bundle: None, since: 0 });
     }
 
     /// The prekey of a partner to seal with at `now`.
@@ -289,12 +293,19 @@ impl Core {
         self.prekeys.next_fetch = now.plus(if missing { self.prekeys.pause } else { REFRESH });
         self.prekeys.pause = Span(self.prekeys.pause.0.saturating_mul(2)).min(MISSING_LONGEST);
         for chunk in partners.chunks(FETCH_MAX) {
-            turn.sends.push(Send::FetchPrekeys(chunk.to_vec()));
+            self.prekeys.asked = self.prekeys.asked.saturating_add(1);
+            turn.sends.push(Send::FetchPrekeys(self.prekeys.asked, chunk.to_vec()));
         }
     }
 
-    /// Takes in partners' bundles: signed by a key their covenant pins, and never older than known.
-    pub(crate) fn take_prekeys(&mut self, bundles: Vec<(Oin, Bytes)>, now: Timestamp, turn: &mut Turn) {
+    /// Takes in partners' bundles, which answer the question with this number: signed by a key their covenant pins,
+    /// and never older than known.
+    pub(crate) fn take_prekeys(
+        &mut self,
+        (number, bundles): (u64, Vec<(Oin, Bytes)>),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
         for (oin, bytes) in bundles {
             // The one that is known was verified, also against the keys that count now.
             let same = |known: &PeerBundle| known.bundle.is_some() && known.row.bundle == bytes;
@@ -310,14 +321,21 @@ impl Core {
                 }
             };
             let known = self.prekeys.peers.get(&oin).filter(|known| known.row.bundle != bytes);
-            if let Some(seq) = known.map(|known| known.row.seq).filter(|seq| bundle.seq <= *seq) {
+            let known = known.map(|known| (known.row.seq, known.since));
+            if let Some((seq, since)) = known.filter(|(seq, _)| bundle.seq <= *seq) {
+                // Answers overtake each other: this one may be from before the newer one was published.
+                if bundle.seq < seq && number <= since {
+                    continue;
+                }
                 let detail = format!("{oin}: {} offered, {seq} known", bundle.seq);
                 self.alarm(AlarmKind::PrekeyRollback, detail, now, turn);
                 continue;
             }
             let row = PeerRow { seq: bundle.seq, bundle: bytes };
             turn.writes.push(Write::Peer(oin, Box::new(row.clone())));
-            self.prekeys.peers.insert(oin, PeerBundle { row, bundle: Some(bundle) });
+            self.prekeys
+                .peers
+                .insert(oin, PeerBundle { row, bundle: Some(bundle), since: self.prekeys.asked });
         }
         self.fetch_covenants(now, turn);
     }

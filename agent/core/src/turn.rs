@@ -197,8 +197,8 @@ pub enum Input {
     Deferred(Deferred),
     /// A packet for this organisation.
     Offer(Box<Offer>),
-    /// Prekey bundles that were asked for.
-    Prekeys(Vec<(Oin, Bytes)>),
+    /// Prekey bundles that were asked for, with the number of the question.
+    Prekeys(u64, Vec<(Oin, Bytes)>),
     /// The bundle with this sequence number is with the broker.
     Published(u64),
     /// The broker refuses the bundle, for this reason.
@@ -277,8 +277,8 @@ pub enum Send {
         /// The signed bundle.
         bundle: Vec<u8>,
     },
-    /// Ask for these organisations' prekeys.
-    FetchPrekeys(Vec<Oin>),
+    /// Ask for these organisations' prekeys: the number of the question, which its answer brings back.
+    FetchPrekeys(u64, Vec<Oin>),
     /// Ask for a version of a covenant with its votes.
     FetchCovenant(Digest),
     /// Propose a version.

@@ -262,7 +262,7 @@ impl Worker {
             | Send::Consume { .. }
             | Send::FetchEntries { .. }
             | Send::Publish { .. }
-            | Send::FetchPrekeys(_)
+            | Send::FetchPrekeys(..)
             | Send::FetchCovenant(_)
             | Send::Propose { .. }
             | Send::Vote { .. }

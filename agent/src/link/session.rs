@@ -262,8 +262,9 @@ pub(super) fn dispatch(
         Send::Publish { seq, bundle } => {
             requests.spawn(publish(connection.clone(), jobs.clone(), seq, bundle));
         }
-        Send::FetchPrekeys(oins) => {
-            requests.spawn(fetch_prekeys(connection.clone(), jobs.clone(), FetchPrekeys { oins }));
+        Send::FetchPrekeys(number, oins) => {
+            let request = FetchPrekeys { oins };
+            requests.spawn(fetch_prekeys(connection.clone(), jobs.clone(), number, request));
         }
         Send::FetchCovenant(hash) => {
             requests.spawn(fetch_covenant(connection.clone(), jobs.clone(), FetchCovenant { hash }));
@@ -426,10 +427,15 @@ async fn publish(connection: Connection, jobs: Sender<Job>, seq: u64, bundle: Ve
     None
 }
 
-async fn fetch_prekeys(connection: Connection, jobs: Sender<Job>, request: FetchPrekeys) -> Option<Gone> {
+async fn fetch_prekeys(
+    connection: Connection,
+    jobs: Sender<Job>,
+    number: u64,
+    request: FetchPrekeys,
+) -> Option<Gone> {
     match ask(&connection, &request.to_frame().ok()?).await {
         Answer::Frame(Kind::Prekeys, bytes) => match Prekeys::parse(&bytes) {
-            Ok(prekeys) => post(&jobs, Input::Prekeys(prekeys.bundles)).err(),
+            Ok(prekeys) => post(&jobs, Input::Prekeys(number, prekeys.bundles)).err(),
             Err(refusal) => {
                 tracing::warn!(%refusal, "the broker's prekeys cannot be read; they are fetched again later");
                 None

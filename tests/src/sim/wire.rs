@@ -45,7 +45,7 @@ pub(super) fn of_agent(send: &Asked) -> Result<Option<Vec<u8>>, Refusal> {
         Asked::Consume { consume, .. } => consume.to_frame(),
         Asked::FetchEntries { ask, .. } => ask.to_frame(),
         Asked::Publish { bundle, .. } => frame::encode(Kind::PublishPrekeys, bundle),
-        Asked::FetchPrekeys(oins) => FetchPrekeys { oins: oins.clone() }.to_frame(),
+        Asked::FetchPrekeys(_, oins) => FetchPrekeys { oins: oins.clone() }.to_frame(),
         Asked::FetchCovenant(hash) => FetchCovenant { hash: *hash }.to_frame(),
         Asked::Propose { bytes, .. } => frame::encode(Kind::Propose, bytes),
         Asked::Vote { bytes, .. } => frame::encode(Kind::Vote, bytes),
@@ -253,8 +253,10 @@ pub(super) fn answered(asked: &Asked, answer: Option<(Kind, &[u8])>) -> Option<T
             0 => Some(ToCore::Published(*seq)),
             reason => Some(ToCore::PublishRefused(reason)),
         },
-        Asked::FetchPrekeys(_) => match answer {
-            Some((Kind::Prekeys, payload)) => Some(ToCore::Prekeys(Prekeys::parse(payload).ok()?.bundles)),
+        Asked::FetchPrekeys(number, _) => match answer {
+            Some((Kind::Prekeys, payload)) => {
+                Some(ToCore::Prekeys(*number, Prekeys::parse(payload).ok()?.bundles))
+            }
             _ => None,
         },
         Asked::FetchCovenant(hash) => match answer {

@@ -384,7 +384,7 @@ fn a_prekey_is_vouched_for_by_the_covenant_of_the_packet_alone() {
     assert_eq!(state(&youth, &feast.hash()), State::InForce, "it needs nobody else");
     let good = PrekeyBundle::verify(&broker.bundles[&oin(1)], &oin(1), &[signer(1).public()]).unwrap();
     let stolen = PrekeyBundle { seq: good.seq + 1, signer: thief.public().thumbprint(), ..good };
-    youth.step([Input::Prekeys(vec![(oin(1), Bytes(stolen.sign(&thief)))])], NOW);
+    youth.step([Input::Prekeys(1, vec![(oin(1), Bytes(stolen.sign(&thief)))])], NOW);
     let request = crate::PushRequest { covenant: Some(COVENANT.hash()), ..signal(1) };
     assert_eq!(youth.push(request, NOW).unwrap().stage, Stage::Draft, "it waits for a key of the real one");
 }

@@ -119,7 +119,7 @@ fn bundle(seq: u64, from: Timestamp, until: Timestamp, key: &SigningKey) -> Byte
 }
 
 fn give(node: &mut Node, bytes: Bytes) {
-    node.step([Input::Prekeys(vec![(oin(1), bytes)])], NOW);
+    node.step([Input::Prekeys(1, vec![(oin(1), bytes)])], NOW);
 }
 
 fn usable_until(node: &Node) -> Option<Timestamp> {
@@ -141,6 +141,38 @@ fn an_older_bundle_is_refused_and_survives_no_restart() {
     assert_eq!(usable_until(&youth), Some(until), "after a restart as well");
     give(&mut youth, bundle(6, NOW, after(Span::hours(9)), &signer(1)));
     assert_eq!(usable_until(&youth), Some(after(Span::hours(9))));
+}
+
+/// The number of the last question for prekeys since the last look.
+fn asked(node: &mut Node) -> u64 {
+    let numbers = node.take_sends().into_iter().filter_map(|send| match send {
+        Send::FetchPrekeys(number, _) => Some(number),
+        _ => None,
+    });
+    numbers.last().unwrap()
+}
+
+#[test]
+fn an_answer_that_a_newer_one_overtook_is_passed_over_and_a_later_one_that_is_older_an_alarm() {
+    let (broker, mut youth) = (Broker::new(), Node::new(3));
+    youth.step([Input::Connected(Box::new(broker.welcome(NOW)))], NOW);
+    let first = asked(&mut youth);
+    youth.step([Input::Tick], after(Span::seconds(1)));
+    let second = asked(&mut youth);
+    let until = after(Span::hours(5));
+    let older = || vec![(oin(1), bundle(4, NOW, after(Span::hours(9)), &signer(1)))];
+    youth.step([Input::Prekeys(second, vec![(oin(1), bundle(5, NOW, until, &signer(1)))])], NOW);
+    youth.step([Input::Prekeys(first, older())], NOW);
+    assert_eq!(usable_until(&youth), Some(until));
+    assert!(youth.alarms().is_empty());
+    let twin = vec![(oin(1), bundle(5, NOW, after(Span::hours(9)), &signer(1)))];
+    youth.step([Input::Prekeys(first, twin)], NOW);
+    assert_eq!(youth.alarms(), [AlarmKind::PrekeyRollback], "no two bundles have one number");
+    youth.step([Input::Tick], after(Span::minutes(2)));
+    let third = asked(&mut youth);
+    youth.step([Input::Prekeys(third, older())], NOW);
+    assert_eq!(youth.alarms(), [AlarmKind::PrekeyRollback; 2]);
+    assert_eq!(usable_until(&youth), Some(until));
 }
 
 #[test]
@@ -184,14 +216,14 @@ fn missing_keys_are_looked_for_at_once_and_then_less_often() {
     let mut fetches = 0;
     for second in 1..=120 {
         youth.step([Input::Tick], after(Span::seconds(second)));
-        fetches += youth.take_sends().iter().filter(|send| matches!(send, Send::FetchPrekeys(_))).count();
+        fetches += youth.take_sends().iter().filter(|send| matches!(send, Send::FetchPrekeys(..))).count();
     }
     assert!((5..=8).contains(&fetches), "{fetches}");
     let later = after(Span::seconds(121));
     youth.push(signal(1), later).unwrap();
-    assert!(youth.take_sends().iter().any(|send| matches!(send, Send::FetchPrekeys(_))));
+    assert!(youth.take_sends().iter().any(|send| matches!(send, Send::FetchPrekeys(..))));
     youth.push(signal(2), later).unwrap();
-    assert!(!youth.take_sends().iter().any(|send| matches!(send, Send::FetchPrekeys(_))), "not once each");
+    assert!(!youth.take_sends().iter().any(|send| matches!(send, Send::FetchPrekeys(..))), "not once each");
 }
 
 #[test]

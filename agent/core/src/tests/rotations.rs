@@ -334,19 +334,19 @@ fn partners_take_the_bundle_of_the_new_key_alone() {
     let fresh = broker.bundles[&oin(1)].clone();
     assert_ne!(fresh, old);
     // Before the rotation is known it is on its way: no alarm.
-    youth.step([told(&youth, 1), Input::Prekeys(vec![(oin(1), fresh.clone())])], NOW);
+    youth.step([told(&youth, 1), Input::Prekeys(1, vec![(oin(1), fresh.clone())])], NOW);
     assert!(youth.alarms().is_empty());
     youth.take_sends();
     youth.step([given(&youth, vec![rotated(1, &new, NOW)], vec![])], NOW);
     assert!(!youth.core.status(NOW).peers.iter().find(|peer| peer.oin == oin(1)).unwrap().usable);
     youth.push(signal(1), NOW).unwrap();
     assert!(youth.submitted().is_empty(), "what was published under the old key is not used");
-    youth.step([Input::Prekeys(vec![(oin(1), old)])], NOW);
+    youth.step([Input::Prekeys(1, vec![(oin(1), old)])], NOW);
     assert!(youth.alarms().is_empty() && youth.submitted().is_empty());
-    youth.step([Input::Prekeys(vec![(oin(1), fresh)])], NOW);
+    youth.step([Input::Prekeys(1, vec![(oin(1), fresh)])], NOW);
     assert_eq!(youth.submitted().len(), 1);
     let stranger = broker.bundles[&oin(2)].clone();
-    youth.step([Input::Prekeys(vec![(oin(1), stranger)])], NOW);
+    youth.step([Input::Prekeys(1, vec![(oin(1), stranger)])], NOW);
     assert_eq!(youth.alarms(), [AlarmKind::BadPrekeys], "anything else still is one");
 }
 
@@ -356,7 +356,7 @@ fn signed_by(key: &SigningKey, bundle: &[u8], edit: fn(&mut PrekeyBundle)) -> In
     let mut bundle: PrekeyBundle = cbor::strict(signed.unverified_payload(), BUNDLE_MAX).unwrap();
     (bundle.signer, bundle.seq) = (key.public().thumbprint(), bundle.seq + 1);
     edit(&mut bundle);
-    Input::Prekeys(vec![(oin(1), Bytes(bundle.sign(key)))])
+    Input::Prekeys(1, vec![(oin(1), Bytes(bundle.sign(key)))])
 }
 
 /// How often the version of the tests was asked for since the last look, and how often prekeys were.
@@ -365,7 +365,7 @@ fn asked(node: &mut Node) -> (usize, usize) {
     let count = |which: fn(&Send) -> bool| sends.iter().filter(|send| which(send)).count();
     (
         count(|send| matches!(send, Send::FetchCovenant(_))),
-        count(|send| matches!(send, Send::FetchPrekeys(_))),
+        count(|send| matches!(send, Send::FetchPrekeys(..))),
     )
 }
 
@@ -381,7 +381,7 @@ fn a_bundle_that_overtakes_the_word_of_its_key_waits_for_it_and_is_no_alarm() {
     let new = town.turn_key(NOW);
     broker.serve(&mut town, NOW);
     let bundle = broker.bundles[&oin(1)].clone();
-    let fresh = || Input::Prekeys(vec![(oin(1), bundle.clone())]);
+    let fresh = || Input::Prekeys(1, vec![(oin(1), bundle.clone())]);
     let mut youth = Node::new(3);
     youth.step([Input::Connected(Box::new(broker.welcome(NOW)))], NOW);
     youth.step([told(&youth, 0)], NOW);
