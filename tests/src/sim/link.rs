@@ -119,6 +119,29 @@ impl World {
         }
     }
 
+    /// Keeps bytes that do not pass, and those behind them: when a cut ends earlier or later than it was to, none of them
+    /// overtakes another.
+    fn hold(&mut self, agent: usize, bytes: Event) {
+        if self.held[agent].is_empty() {
+            let wait = self.cut[agent].since(self.now).0;
+            self.after(wait, Event::Passes(agent));
+        }
+        self.held[agent].push_back(bytes);
+    }
+
+    /// A cut may be over: what was held arrives.
+    pub(super) fn passes(&mut self, agent: usize) -> Result<(), Violation> {
+        if self.held[agent].is_empty() {
+            return Ok(());
+        }
+        if self.cut[agent] > self.now {
+            let wait = self.cut[agent].since(self.now).0;
+            self.after(wait, Event::Passes(agent));
+            return Ok(());
+        }
+        std::mem::take(&mut self.held[agent]).into_iter().try_for_each(|bytes| self.happens(bytes))
+    }
+
     pub(super) fn at_broker(&mut self, id: u64, stream: Stream, frame: Vec<u8>) -> Result<(), Violation> {
         let Some(conn) = self.conns.get(&id) else { return Ok(()) };
         let agent = conn.agent;
@@ -127,9 +150,8 @@ impl World {
         if conn.dead && !late || !self.runs(Node::Broker) {
             return Ok(());
         }
-        if self.cut[agent] > self.now && !late {
-            let wait = self.cut[agent].since(self.now).0;
-            self.after(wait, Event::ToBroker(id, stream, frame));
+        if self.cut[agent] > self.now && !late || !self.held[agent].is_empty() {
+            self.hold(agent, Event::ToBroker(id, stream, frame));
             return Ok(());
         }
         match self.read_at_broker(id, agent, stream, &frame)? {
@@ -198,9 +220,8 @@ impl World {
         if conn.dead || !conn.open.contains(&Side::Agent) {
             return Ok(());
         }
-        if self.cut[agent] > self.now {
-            let wait = self.cut[agent].since(self.now).0;
-            self.after(wait, Event::ToAgent(id, stream, frame));
+        if self.cut[agent] > self.now || !self.held[agent].is_empty() {
+            self.hold(agent, Event::ToAgent(id, stream, frame));
             return Ok(());
         }
         if self.cosigns_blindly(id, agent, &frame)? {
@@ -269,5 +290,44 @@ impl World {
             self.hears(id, agent, Stream::Deliveries, &frame)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Conn, Event, Span, Stream, World};
+    use crate::sim::Scenario;
+
+    /// What an agent got on one stream, of which it gets one byte at each of these moments after a cut of a second began,
+    /// while something else happens at 500 milliseconds.
+    fn arrive(moments: [u64; 2], then: impl Fn(&mut World)) -> Vec<Vec<u8>> {
+        let scenario: Scenario = "seed=1 messages=1 minutes=3 faults=slow".parse().unwrap();
+        let mut world = World::new(scenario).unwrap();
+        world.queue.clear();
+        world.conns.insert(1, Conn::new(0));
+        world.cut[0] = world.now.plus(Span(1000));
+        let end = world.now.plus(Span(5000));
+        for (at, byte) in moments.into_iter().zip(1..) {
+            world.after(at, Event::ToAgent(1, Stream::Deliveries, vec![byte]));
+        }
+        world.after(500, Event::Fault);
+        while let Some(((at, _), event)) = world.queue.pop_first().filter(|((at, _), _)| *at < end) {
+            world.now = at;
+            if matches!(event, Event::Fault) {
+                then(&mut world);
+            } else if matches!(event, Event::ToAgent(..) | Event::Passes(..)) {
+                world.happens(event).unwrap();
+            }
+        }
+        world.conns.remove(&1).unwrap().early
+    }
+
+    #[test]
+    fn what_waits_for_a_cut_is_not_overtaken_when_that_ends_early_or_late() {
+        let calm = |world: &mut World| world.happens(Event::Calm).unwrap();
+        let longer = |world: &mut World| world.cut[0] = world.cut[0].plus(Span(1000));
+        assert_eq!(arrive([100, 600], calm), [[1], [2]], "it ended early");
+        assert_eq!(arrive([100, 600], longer), [[1], [2]], "it was made longer");
+        assert_eq!(arrive([100, 1000], |_| {}), [[1], [2]], "the second comes as it ends");
     }
 }

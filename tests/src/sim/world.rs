@@ -92,6 +92,7 @@ pub(super) enum Event {
     Closed(u64, u16),
     ToBroker(u64, Stream, Vec<u8>),
     ToAgent(u64, Stream, Vec<u8>),
+    Passes(usize),
     Push(usize),
     Deed(usize),
     Order(Command),
@@ -134,6 +135,8 @@ pub(super) struct World {
     pub(super) next: u64,
     /// Until when nothing passes, by agent.
     pub(super) cut: Vec<Timestamp>,
+    /// What came meanwhile, and what came behind that.
+    pub(super) held: Vec<VecDeque<Event>>,
     /// Until when all is slow, by agent.
     pub(super) slow: Vec<Timestamp>,
     pub(super) messages: Vec<Message>,
@@ -183,6 +186,7 @@ impl World {
             scheduled: 0,
             broker,
             cut: vec![Timestamp(0); agents.len()],
+            held: agents.iter().map(|_| VecDeque::new()).collect(),
             slow: vec![Timestamp(0); agents.len()],
             agents,
             processes,
@@ -296,6 +300,7 @@ impl World {
             Event::Closed(conn, reason) => self.hang_up(conn, Refusal::from_number(reason)),
             Event::ToBroker(conn, stream, frame) => self.at_broker(conn, stream, frame)?,
             Event::ToAgent(conn, stream, frame) => self.at_agent(conn, stream, frame)?,
+            Event::Passes(agent) => self.passes(agent)?,
             Event::Push(message) => self.push(message),
             Event::Deed(deed) => self.deed(deed)?,
             Event::Order(command) => self.order(command),
@@ -316,6 +321,7 @@ impl World {
         self.calm = Some(self.now);
         self.cut.fill(self.now);
         self.slow.fill(self.now);
+        (0..self.agents.len()).for_each(|agent| self.after(0, Event::Passes(agent)));
         let far = self.has(Fault::FarClock);
         for node in self.nodes() {
             let now = self.now;

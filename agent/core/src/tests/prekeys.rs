@@ -145,9 +145,9 @@ fn an_older_bundle_is_refused_and_survives_no_restart() {
 
 /// The number of the last question for prekeys since the last look.
 fn asked(node: &mut Node) -> u64 {
-    let numbers = node.take_sends().into_iter().filter_map(|send| match send {
-        Send::FetchPrekeys(number, _) => Some(number),
-        _ => None,
+    let numbers = node.take_sends().into_iter().filter_map(|send| {
+        let Send::FetchPrekeys(number, _) = send else { return None };
+        Some(number)
     });
     numbers.last().unwrap()
 }
