@@ -13,6 +13,7 @@ mod disk;
 mod ends;
 mod faults;
 mod forger;
+mod life;
 mod link;
 mod log;
 mod net;
