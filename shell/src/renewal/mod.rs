@@ -360,4 +360,25 @@ mod tests {
         assert_eq!(files::read_text(&folder.crl, CRL_MAX).unwrap(), newer);
         assert!(folder.take_list(Ca::new("CA").list(&[], 33)).is_err(), "another CA's");
     }
+
+    #[test]
+    fn what_could_not_be_taken_in_is_tried_again_until_it_is_and_what_came_meanwhile_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let folder = Folder { grant: at("grant"), crl: at("crl"), key: at("key"), next: at("next") };
+        let put = |text: &str| files::write(&folder.crl, text.as_bytes(), Existing::Replace).unwrap();
+        let mut watched = folder.watched(folder.stamp());
+        assert_eq!(watched.changed(), None);
+        put("broken");
+        let broken = watched.changed().unwrap();
+        watched.failed(Complaint::bug("broken"));
+        assert_eq!(watched.changed(), Some(broken), "again");
+        put("whole again");
+        let whole = watched.changed().unwrap();
+        put("another one, while that is being read");
+        watched.taken(whole);
+        let newest = watched.changed().unwrap();
+        watched.taken(newest);
+        assert_eq!(watched.changed(), None);
+    }
 }
