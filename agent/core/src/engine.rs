@@ -304,7 +304,11 @@ impl Core {
             Input::Consistency { origin, sizes, proofs } => {
                 self.take_proofs(&origin, (&sizes, &proofs), now, turn);
             }
-            Input::ConsistencyFailed => self.unproved(now, turn),
+            Input::ConsistencyFailed => {
+                if self.trust.unanswered() {
+                    self.unproved(now, turn);
+                }
+            }
             Input::AddCheckpoint(request) => self.add_checkpoint(&request, now, ports, turn),
             Input::Witnessed(told) => self.take_witnessed(&told, now, turn),
             Input::PacketMissing(digest) => self.packet_missing(digest, now, turn),
@@ -314,7 +318,7 @@ impl Core {
 
     /// The session ended.
     fn disconnected(&mut self, now: Timestamp, turn: &mut Turn) {
-        self.connected = false;
+        let in_session = std::mem::replace(&mut self.connected, false);
         self.intake.left_behind = false;
         self.forget_held();
         self.turning.session();
@@ -322,7 +326,10 @@ impl Core {
         self.words.session();
         self.following = None;
         self.outbox.disconnected();
-        self.unproved(now, turn);
+        // Also when it ended before there was a question: a broker that ends every session so soon proves nothing either.
+        if self.trust.unanswered() || in_session {
+            self.unproved(now, turn);
+        }
     }
 
     /// Prekeys came, and with them what waited for them can go.
@@ -483,9 +490,7 @@ impl Core {
 
     /// A proof did not come. Once it is overdue, somebody has to look at this broker.
     fn unproved(&mut self, now: Timestamp, turn: &mut Turn) {
-        if self.trust.unanswered()
-            && let Some(detail) = self.trust.complaint(now)
-        {
+        if let Some(detail) = self.trust.complaint(now) {
             self.alarm(AlarmKind::LogUnproven, detail, now, turn);
         }
     }

@@ -177,6 +177,23 @@ fn a_broker_that_proves_nothing_gets_nothing_more() {
 }
 
 #[test]
+fn a_broker_that_ends_each_session_before_it_proves_anything_is_complained_of() {
+    let (mut broker, [_, _, mut youth, _]) = partnership();
+    for minute in 0..=11 {
+        grow(&mut broker, minute);
+        let now = after(Span::minutes(minute.into()));
+        youth.step([Input::Connected(Box::new(broker.welcome(now)))], now);
+        youth.step([Input::Disconnected], now);
+        let told: &[AlarmKind] = if minute < 11 { &[] } else { &[AlarmKind::LogUnproven] };
+        assert_eq!(youth.alarms(), told, "{minute}");
+        youth.step([Input::Tick], now);
+    }
+    // Nobody owes anything to who has no session.
+    youth.step([Input::Tick], after(Span::minutes(60)));
+    assert_eq!(youth.alarms().len(), 1);
+}
+
+#[test]
 fn the_notes_of_a_fork_are_kept() {
     let (mut broker, [mut town, ..]) = partnership();
     grow(&mut broker, 1);
