@@ -273,7 +273,7 @@ impl Core {
             Input::Cases(heads) => self.take_cases(&heads, now, turn),
             Input::Case(case, decisions) => self.learn_case(case, decisions.as_deref(), now, ports, turn),
             Input::DecisionAnswered(case, outcome) => self.decision_answered(case, outcome, now, turn),
-            Input::Agreements(known) => self.take_agreements(&known, now, turn),
+            Input::Agreements(known) => self.agreements_came(known, now, turn),
             Input::Covenant { compiled, casts, rotations } => {
                 self.learn(compiled, (&casts, &rotations), now, ports, turn);
             }

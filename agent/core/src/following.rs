@@ -15,7 +15,7 @@ use seinhuis_shared::succession::{self, Cause, Succession};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::checkpoint::Checkpoint;
 use seinhuis_shared::tlog::proof::verify_consistency;
-use seinhuis_shared::wire::{self, Offer, Welcome};
+use seinhuis_shared::wire::{self, Known, Offer, Welcome};
 
 use crate::engine::Core;
 use crate::logs::Logs;
@@ -292,6 +292,15 @@ impl Core {
             for offer in following.held {
                 self.offered(offer, now, ports, turn);
             }
+        }
+    }
+
+    /// The broker says how the covenants stand. What it says while logs are followed takes the place of what its welcome
+    /// said, which is taken in last.
+    pub(crate) fn agreements_came(&mut self, known: Vec<Known>, now: Timestamp, turn: &mut Turn) {
+        self.take_agreements(&known, now, turn);
+        if let Some(following) = &mut self.following {
+            following.welcome.agreements = known;
         }
     }
 

@@ -9,7 +9,7 @@ use seinhuis_shared::succession::Cause;
 use seinhuis_shared::time::Span;
 use seinhuis_shared::wire::{self, Offer};
 
-use crate::fixture::{Broker, NOW, Node, ORIGIN, oin, partnership, signal};
+use crate::fixture::{Broker, COVENANT, NOW, Node, ORIGIN, oin, partnership, signal};
 use crate::rows::table;
 use crate::trust::PROOF_WAIT;
 use crate::{AlarmKind, Input, Send, Write};
@@ -462,6 +462,24 @@ fn the_notes_of_forks_are_bounded_and_the_first_and_the_last_are_kept() {
         (0..40).map(|_| places(town.core.trust.evidence([Bytes::default(), Bytes::default()]))).collect();
     assert_eq!(written[..2], [[1, 2], [3, 4]]);
     assert_eq!(written[15..18], [[31, 32], [31, 32], [31, 32]]);
+}
+
+#[test]
+fn what_the_broker_tells_before_its_log_is_followed_is_newer_than_its_welcome() {
+    let (mut broker, [mut town, ..]) = partnership();
+    broker.succeed(NEXT, Cause::Year, NOW);
+    let votes = town.core.agreed().find(&COVENANT.hash()).unwrap().casts().len();
+    let known = |rotations| {
+        vec![wire::Known { hash: COVENANT.hash(), votes: u32::try_from(votes).unwrap(), rotations }]
+    };
+    let welcome = wire::Welcome { agreements: known(0), ..broker.welcome(NOW) };
+    town.step([Input::Connected(Box::new(welcome)), Input::Agreements(known(1))], NOW);
+    let asks = |node: &mut Node| {
+        node.sends.iter().any(|send| matches!(send, Send::FetchCovenant(hash) if *hash == COVENANT.hash()))
+    };
+    assert!(!asks(&mut town), "nothing is asked before the log is followed");
+    broker.serve(&mut town, NOW);
+    assert!(town.core.is_connected() && asks(&mut town), "the key that came up is asked for");
 }
 
 #[test]
