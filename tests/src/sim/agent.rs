@@ -171,6 +171,11 @@ impl Agent {
         Ok(durable)
     }
 
+    /// Whether the turn that waits for its flush cannot be written without copying what is damaged.
+    pub(super) fn copies_damage(&self) -> bool {
+        self.pending.as_ref().is_some_and(|turn| self.disk.copies_damage(&changes(turn)))
+    }
+
     /// The turn is flushed; `twice` stores what came in a second time. What follows from it, and whether the agent stops
     /// after that: as its shell does at a packet that the disk gives back damaged. Nothing behind it goes out.
     pub(super) fn finish(&mut self, twice: bool) -> (Turn, bool) {

@@ -140,6 +140,11 @@ impl Broker {
         Ok(durable)
     }
 
+    /// Whether the turn that waits for its flush cannot be written without copying what is damaged.
+    pub(super) fn copies_damage(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| self.disk.copies_damage(&pending.changes))
+    }
+
     /// The turn is flushed: what it sends.
     pub(super) fn finish(&mut self) -> Result<Vec<Send>, Violation> {
         let (Some(core), Some(pending)) = (self.core.as_mut(), self.pending.take()) else {

@@ -2,7 +2,8 @@
 //! changed.
 //!
 //! What was flushed survives a crash. Of a record that was not, nothing, all, or any of its sectors may be there. One
-//! bit of what was flushed may turn over: then the disk gives back what passes its sums, and nothing else.
+//! bit of what was flushed may turn over: then the disk gives back what passes its sums, and nothing else, also to who
+//! copies it to another segment.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -121,12 +122,16 @@ impl Segment {
         record
     }
 
+    fn has_room(&self, record: &[u8]) -> bool {
+        self.end + record.len() + record::SMALLEST < self.bytes.len()
+    }
+
     /// Writes a whole record behind the last; `false` when there is no room.
     fn append(&mut self, record: &[u8], changes: &[Change]) -> bool {
-        let end = self.end + record.len();
-        if end + record::SMALLEST >= self.bytes.len() {
+        if !self.has_room(record) {
             return false;
         }
+        let end = self.end + record.len();
         self.bytes[self.end..end].copy_from_slice(record);
         let salt = self.header.salt();
         let offset = u64::try_from(self.end).unwrap_or(u64::MAX);
@@ -210,6 +215,13 @@ impl Disk {
         }
     }
 
+    /// Whether there is no room for a turn but in a new segment, and what would be copied to that is damaged: the process
+    /// stops, as at damage that the journal finds where it makes room, and nothing of the turn is there.
+    pub(super) fn copies_damage(&self, changes: &[Change]) -> bool {
+        let checks = self.flipped.is_some() && !self.unchecked;
+        checks && !self.segment.has_room(&self.segment.encode(changes))
+    }
+
     /// Makes a turn durable.
     pub(super) fn flush(&mut self, changes: Vec<Change>) {
         self.live.apply(&changes);
@@ -239,12 +251,12 @@ impl Disk {
     /// there.
     pub(super) fn crash(&mut self, pending: Option<(Vec<Change>, Unflushed)>, dice: &mut Dice) {
         match pending {
-            Some((changes, Unflushed::Whole)) => self.flush(changes),
+            Some((changes, Unflushed::Whole)) if !self.copies_damage(&changes) => self.flush(changes),
             Some((changes, Unflushed::Torn)) => {
                 let record = self.segment.encode(&changes);
                 self.tear(&record, dice);
             }
-            Some((_, Unflushed::Lost)) | None => {}
+            Some((_, Unflushed::Whole | Unflushed::Lost)) | None => {}
         }
         if let Some(kept) = &self.kept {
             self.live = kept.clone();
@@ -255,10 +267,10 @@ impl Disk {
 
     /// Some sectors of a record reach the disk, and one at least does not.
     fn tear(&mut self, record: &[u8], dice: &mut Dice) {
-        let (begin, end) = (self.segment.end, self.segment.end + record.len());
-        if end + record::SMALLEST >= self.segment.bytes.len() {
+        if !self.segment.has_room(record) {
             return;
         }
+        let (begin, end) = (self.segment.end, self.segment.end + record.len());
         let sectors = begin / SECTOR..end.div_ceil(SECTOR);
         let missing = dice.between(
             u64::try_from(sectors.start).unwrap_or_default(),
@@ -366,5 +378,39 @@ impl Disk {
         {
             *byte ^= bit;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_damaged_is_not_made_good_by_a_new_segment() {
+        let (id, packet) = ([7; 32], Arc::new(vec![1; 64]));
+        let mut disk = Disk::new(State::default(), false);
+        disk.flush(vec![Change::Keep { blob: id, bytes: Arc::clone(&packet) }]);
+        let row = |value| vec![Change::Put { table: 1, key: vec![1], value }];
+        disk.flush(row(vec![0]));
+        let mut dice = Dice::new(1);
+        while disk.blob(&id).is_ok() {
+            disk.mend();
+            disk.flip(&mut dice);
+        }
+        let turn = || row(vec![2; 4096]);
+        let mut turns = 0;
+        while turns < 100 && !disk.copies_damage(&turn()) {
+            disk.flush(turn());
+            turns += 1;
+        }
+        assert!(turns > 0, "there is room for some");
+        assert_eq!(disk.blob(&id), Err(Damaged));
+        disk.crash(Some((turn(), Unflushed::Whole)), &mut dice);
+        assert!(disk.open().is_err(), "the next start finds it");
+        disk.mend();
+        assert_eq!((disk.open(), disk.blob(&id)), (Ok(()), Ok(Some(packet.to_vec()))));
+        assert!(!disk.copies_damage(&turn()));
+        disk.flush(turn());
+        assert_eq!(disk.blob(&id), Ok(Some(packet.to_vec())), "it is in the new segment");
     }
 }

@@ -212,6 +212,15 @@ impl World {
             self.crash(node);
             return Ok(());
         }
+        let damaged = match node {
+            Node::Broker => self.broker.copies_damage(),
+            Node::Agent(agent) => self.agents[agent].copies_damage(),
+        };
+        if damaged {
+            *self.summary.faults.entry("stopped by damage when making room").or_default() += 1;
+            self.crash(node);
+            return Ok(());
+        }
         if self.dies_flushing(node) {
             return Ok(());
         }
