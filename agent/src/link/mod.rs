@@ -398,15 +398,30 @@ mod tests {
         assert!(matches!(go_over(broken, &mut renewed, &mut stop, &over).await, End::Failed(_)));
     }
 
-    /// Its keep-alives hold the connection open for ever.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_broker_that_never_welcomes_is_given_up() {
+    /// An agent with a connection to a broker that says nothing on it.
+    struct Met {
+        ca: Ca,
+        _dir: tempfile::TempDir,
+        home: Home,
+        ways: Ways,
+        dialled: Dialled,
+        serving: tokio::task::JoinHandle<()>,
+    }
+
+    async fn meet() -> Met {
         let ca = Ca::new();
         let (address, serving) = dial::tests::broker(&ca);
         let dir = tempfile::tempdir().unwrap();
         let home = fixture::home(dir.path(), &ca, dial::tests::BROKER, &address);
         let ways = Ways::load(&home).unwrap();
         let dialled = ways.dial(Carrier::Quic).await.unwrap();
+        Met { ca, _dir: dir, home, ways, dialled, serving }
+    }
+
+    /// Its keep-alives hold the connection open for ever.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_never_welcomes_is_given_up() {
+        let Met { _dir, home, ways, dialled, serving, .. } = meet().await;
         let (running, _ended) = crate::engine::tests::running();
         let jobs = running.jobs.clone();
         let work = Work { home, jobs, room: Room::new(), status: SharedStatus::default() };
@@ -423,12 +438,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_revocation_list_that_names_the_brokers_certificate_ends_the_session() {
-        let ca = Ca::new();
-        let (address, serving) = dial::tests::broker(&ca);
-        let dir = tempfile::tempdir().unwrap();
-        let home = fixture::home(dir.path(), &ca, dial::tests::BROKER, &address);
-        let ways = Ways::load(&home).unwrap();
-        let dialled = ways.dial(Carrier::Quic).await.unwrap();
+        let Met { ca, _dir, home, ways, dialled, serving } = meet().await;
         let list = |revoked: &[u8]| {
             files::write(&home.crl(), ca.list(2, 2110, revoked).as_bytes(), Existing::Replace).unwrap();
         };
