@@ -129,6 +129,11 @@ impl World {
         self.held[agent].push_back(bytes);
     }
 
+    /// Cuts may be over sooner than they were to be.
+    pub(super) fn cuts_changed(&mut self) {
+        (0..self.agents.len()).for_each(|agent| self.after(0, Event::Passes(agent)));
+    }
+
     /// A cut may be over: what was held arrives.
     pub(super) fn passes(&mut self, agent: usize) -> Result<(), Violation> {
         if self.held[agent].is_empty() {

@@ -41,7 +41,7 @@ pub struct Point {
     pub process: usize,
     /// At what.
     pub call: Call,
-    /// The how manieth of its flushes, or sends, from 1.
+    /// Which of its flushes, or of its sends, counted from 1.
     pub number: u64,
 }
 

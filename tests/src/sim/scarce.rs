@@ -74,7 +74,7 @@ impl World {
         let later = std::mem::take(&mut self.queue).into_iter();
         self.queue = later.map(|((at, number), event)| ((at.plus(Span(off)), number), event)).collect();
         self.now = self.now.plus(Span(off));
-        (0..self.agents.len()).for_each(|agent| self.after(0, Event::Passes(agent)));
+        self.cuts_changed();
         for node in self.nodes() {
             if self.dice.percent(50) {
                 self.crash(node);

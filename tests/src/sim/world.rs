@@ -302,7 +302,7 @@ impl World {
         self.calm = Some(self.now);
         self.cut.fill(self.now);
         self.slow.fill(self.now);
-        (0..self.agents.len()).for_each(|agent| self.after(0, Event::Passes(agent)));
+        self.cuts_changed();
         let far = self.has(Fault::FarClock);
         for node in self.nodes() {
             let now = self.now;
