@@ -14,12 +14,15 @@ use seinhuis_shell::clock::now;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::renewal::{Live, Renewer, Report};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::commands::request::{Request, respond};
 use crate::engine::{self, AgentEvent, Decided, Engine, Job, Say, View};
 use crate::home::Home;
 use crate::ldv::Teller;
 use crate::link::{self, LinkStatus, SharedStatus};
+use crate::ways::Ways;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -81,9 +84,12 @@ impl Agent {
                 thread: Mutex::new(Some(running.thread)),
                 link: Mutex::new(None),
                 teller: Mutex::new(None),
+                ways: Mutex::new(None),
                 ended: Mutex::new(Some(ended)),
             }),
         };
+        *handle.inner.ways.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Ways::start(&handle, &config, &stopping)?);
         // The first tick makes the prekeys, so that they are there before the first session.
         handle.post(Job::Input(Input::Tick));
         if let Some(teller) = teller {
@@ -116,6 +122,7 @@ struct Inner {
     thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
     link: Mutex<Option<tokio::task::JoinHandle<()>>>,
     teller: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    ways: Mutex<Option<Ways>>,
     ended: Mutex<Option<oneshot::Receiver<Option<Complaint>>>>,
 }
 
@@ -159,6 +166,23 @@ impl AgentHandle {
     /// The public signing key, as covenants name it.
     pub fn signing_key(&self) -> [u8; 32] {
         self.inner.signing_key
+    }
+
+    /// Does what a command would ask of the running agent; the answer is the one of `--json`.
+    ///
+    /// # Errors
+    /// As the command's.
+    pub async fn ask(&self, request: Request) -> Result<Value, Complaint> {
+        respond(self, request).await
+    }
+
+    /// The id of the message that `way` calls `name`, so that handing it over again is the same push.
+    ///
+    /// # Errors
+    /// When the agent has stopped.
+    pub async fn msg_id(&self, way: &str, name: &[u8]) -> Result<MsgId, Complaint> {
+        let (way, name) = (way.to_owned(), name.to_vec());
+        self.query(move |view| view.vault.msg_id(&way, &name)).await
     }
 
     /// Hands over a body. When this returns `Ok`, it is on stable storage and will be delivered, refused
@@ -272,6 +296,9 @@ impl AgentHandle {
     pub async fn shutdown(&self) -> Result<(), Complaint> {
         // Nobody watches when the agent never connected.
         _ = self.inner.stop.send(true);
+        if let Some(ways) = take(&self.inner.ways) {
+            ways.ended().await;
+        }
         if let Some(link) = take(&self.inner.link) {
             link.await.map_err(|error| Complaint::bug(format!("the link ended badly: {error}")))?;
         }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use seinhuis_agent_core::{Chance, Crypto, Locker, Ports, Pseudonyms, Recording};
-use seinhuis_shared::ids::Digest;
+use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::packet::HpkeError;
 use seinhuis_shared::prekey::{PrekeyPublic, PrekeySecret};
 use seinhuis_shared::signing::SigningKey;
@@ -141,6 +142,12 @@ impl Vault {
     /// The signing key.
     pub const fn signer(&self) -> &SigningKey {
         &self.signer
+    }
+
+    /// The id of the message that `way` calls `name`: the same for the same two, and nobody without the store key can
+    /// guess either from it, although it stands in the exchange log.
+    pub fn msg_id(&self, way: &str, name: &[u8]) -> MsgId {
+        MsgId::v8(&self.fingerprint(&cbor::encode(&("seinhuis/agent/msg-id/1", way, Bytes(name.to_vec())))))
     }
 
     /// Everything the core is lent for a call.
@@ -297,6 +304,17 @@ mod tests {
         assert_eq!(vault(1).fingerprint(b"x"), vault(1).fingerprint(b"x"));
         assert_ne!(vault(1).fingerprint(b"x"), vault(2).fingerprint(b"x"));
         assert_ne!(vault(1).fingerprint(b"x"), vault(1).fingerprint(b"y"));
+    }
+
+    #[test]
+    fn a_message_id_follows_from_way_and_name_and_the_key() {
+        let id = vault(1).msg_id("api/zaaksysteem", b"42");
+        assert_eq!(id, vault(1).msg_id("api/zaaksysteem", b"42"));
+        for (key, way, name) in
+            [(2, "api/zaaksysteem", "42"), (1, "api/zaaksystee", "m42"), (1, "api/zaaksysteem", "43")]
+        {
+            assert_ne!(id, vault(key).msg_id(way, name.as_bytes()), "{key} {way} {name}");
+        }
     }
 
     #[test]

@@ -125,7 +125,7 @@ macro_rules! uuid_text {
 }
 
 fixed_bytes!(
-    /// A message's identifier: a UUIDv7 (RFC 9562 §5.7), drawn by the sending agent; the idempotency key.
+    /// A message's identifier: a UUID (RFC 9562) of the sending agent's making; the idempotency key.
     MsgId, 16, "a message id"
 );
 uuid_text!(MsgId, "a message id (UUID, lower case)");
@@ -138,8 +138,22 @@ impl MsgId {
         for (to, from) in id.iter_mut().zip(bytes) {
             *to = from;
         }
+        Self::versioned(id, 7)
+    }
+
+    /// A UUIDv8 (RFC 9562 §5.8): the first 122 bits that fit of a digest, which has to be keyed where what it is of
+    /// could be guessed.
+    pub fn v8(digest: &Digest) -> Self {
+        let mut id = [0; 16];
+        for (to, from) in id.iter_mut().zip(digest.0) {
+            *to = from;
+        }
+        Self::versioned(id, 8)
+    }
+
+    fn versioned(mut id: [u8; 16], number: u8) -> Self {
         let [_, _, _, _, _, _, version, _, variant, ..] = &mut id;
-        *version = 0x70 | (*version & 0x0f);
+        *version = (number << 4) | (*version & 0x0f);
         *variant = 0x80 | (*variant & 0x3f);
         Self(id)
     }
@@ -244,6 +258,15 @@ mod tests {
         ] {
             assert!(text.parse::<Oin>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn made_message_ids_say_their_version() {
+        let id = MsgId::v7(Timestamp(0x0102_0304_0506), [0xff; 10]);
+        assert_eq!(id.to_string(), "01020304-0506-7fff-bfff-ffffffffffff");
+        let id = MsgId::v8(&Digest([0; 32]));
+        assert_eq!(id.to_string(), "00000000-0000-8000-8000-000000000000");
+        assert_ne!(MsgId::v8(&Digest([1; 32])), id);
     }
 
     #[test]

@@ -130,7 +130,8 @@ pub(crate) async fn serve(agent: &AgentHandle, value: Value) -> Value {
     answer::encode(answer)
 }
 
-async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complaint> {
+/// Does what a request asks of the running agent.
+pub(crate) async fn respond(agent: &AgentHandle, request: Request) -> Result<Value, Complaint> {
     match request {
         Request::Propose { document } => agree(agent, propose(&document)?).await,
         Request::Speak { covenant, word, reason } => agree(agent, speak(&covenant, &word, reason)?).await,
