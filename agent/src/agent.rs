@@ -1,6 +1,7 @@
 //! A running agent: engine thread, link to the broker, and the handle to both. Any number can run in one
 //! process; nothing is global.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -231,6 +232,12 @@ impl AgentHandle {
     /// When it has stopped.
     pub async fn status(&self) -> Result<Status, Complaint> {
         self.query(|view| view.core.status(now())).await
+    }
+
+    /// The address of the local API; none when it has none, or the agent has stopped.
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        let ways = self.inner.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.as_ref().and_then(|ways| ways.address)
     }
 
     /// How the connection is doing.

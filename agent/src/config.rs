@@ -19,6 +19,8 @@ use seinhuis_shell::room::{KEEP_FREE_MAX_MIB, KEEP_FREE_MIB, Keeper};
 use seinhuis_shell::tls::Kx;
 use serde::Deserialize;
 
+use crate::ways::api;
+
 /// The sample with every key, commented: the list of known keys and the manual in one.
 pub const COMPLETE_SAMPLE: &str = include_str!("../samples/complete.toml");
 /// The sample with only what has to be filled in.
@@ -47,6 +49,9 @@ pub struct Config {
     /// Renewing the certificate.
     #[serde(default)]
     pub renewal: renewal::Settings,
+    /// The local HTTP API.
+    #[serde(default)]
+    pub api: api::Settings,
 }
 
 /// `[transport]`.
@@ -276,6 +281,7 @@ impl Config {
         self.ldv.check()?;
         self.transport.check()?;
         self.renewal.check()?;
+        self.api.check()?;
         if !(1..=1024).contains(&self.store.segment_mib) {
             return Err(Complaint::usage(
                 Text::new("store.segment_mib moet 1 tot 1024 zijn.", "store.segment_mib must be 1 to 1024."),
@@ -342,6 +348,9 @@ mod tests {
             ("activities = { F01 = \"x\" }", "no URI"),
         ] {
             assert!(with(&format!("[ldv]\n{wrong}\n")).what.en.contains(said), "{wrong}");
+        }
+        for wrong in ["0.0.0.0:7480", "192.0.2.1:7480", "[::]:7480", "localhost:7480", "127.0.0.1", "7480"] {
+            assert!(with(&format!("[api]\nlisten = {wrong:?}\n")).what.en.contains("api.listen"), "{wrong}");
         }
         assert!(with("[transport]\nkey_exchange = \"rsa\"\n").what.en.contains("key_exchange"));
         assert!(

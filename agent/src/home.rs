@@ -102,6 +102,11 @@ impl Home {
         self.0.join("agent.sock")
     }
 
+    /// The tokens of applications that use the local API.
+    pub fn api_tokens(&self) -> PathBuf {
+        self.0.join("api-tokens.json")
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ pub mod hpke;
 mod ldv;
 pub mod link;
 pub mod secrets;
-mod ways;
+pub mod ways;
 
 pub use agent::{Agent, AgentHandle, AgentOptions, PushError};
 pub use commands::run;

@@ -141,7 +141,7 @@ impl MsgId {
         Self::versioned(id, 7)
     }
 
-    /// A UUIDv8 (RFC 9562 §5.8): the first 122 bits that fit of a digest, which has to be keyed where what it is of
+    /// A UUID of version 8 (RFC 9562 §5.8) from the first bytes of a digest, which has to be keyed where what it is of
     /// could be guessed.
     pub fn v8(digest: &Digest) -> Self {
         let mut id = [0; 16];

@@ -53,35 +53,11 @@ impl Control {
     /// # Errors
     /// A sentence naming the path: already running, not a socket, folder open to others, path too long.
     pub fn bind(path: &Path) -> Result<Self, Complaint> {
-        let fail = |error: io::Error| Complaint::io(Doing::Socket, path, &error);
-        if path.as_os_str().len() > SOCKET_PATH_MAX {
-            return Err(Complaint::usage(
-                Text::new(
-                    format!(
-                        "Het pad {} is te lang voor een socket (hoogstens {SOCKET_PATH_MAX} tekens).",
-                        path.display()
-                    ),
-                    format!(
-                        "The path {} is too long for a socket (at most {SOCKET_PATH_MAX} characters).",
-                        path.display()
-                    ),
-                ),
-                Text::new("Kies een map met een korter pad.", "Choose a folder with a shorter path."),
-            ));
-        }
         // The folder keeps others out in the moment between binding and setting the mode.
         files::check_private_dir(&files::parent(path))?;
-        remove_stale(path)?;
-        // A socket refuses callers between being bound and being listened on, and a refusal means that
-        // nobody is running: so it gets its name only once it listens.
-        let mut fresh = path.as_os_str().to_owned();
-        fresh.push(FRESH);
-        let fresh = PathBuf::from(fresh);
-        remove_stale(&fresh)?;
-        let listener = UnixListener::bind(&fresh).map_err(fail)?;
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(fail)?;
-        let inode = fs::symlink_metadata(&fresh).map_err(fail)?.ino();
-        fs::rename(&fresh, path).map_err(fail)?;
+        let listener = listen_at(path, 0o600)?;
+        let inode =
+            fs::symlink_metadata(path).map_err(|error| Complaint::io(Doing::Socket, path, &error))?.ino();
         Ok(Self { listener, path: path.to_path_buf(), inode })
     }
 
@@ -142,6 +118,41 @@ where
 {
     Control::bind(path)?.serve(handler, shutdown).await;
     Ok(())
+}
+
+/// Listens on a Unix socket with this mode. One that a crashed process left behind is removed; one that is answered, or a
+/// file that is no socket, is left alone. Needs a tokio runtime.
+///
+/// # Errors
+/// A sentence naming the path.
+pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, Complaint> {
+    let fail = |error: io::Error| Complaint::io(Doing::Socket, path, &error);
+    if path.as_os_str().len() > SOCKET_PATH_MAX {
+        return Err(Complaint::usage(
+            Text::new(
+                format!(
+                    "Het pad {} is te lang voor een socket (hoogstens {SOCKET_PATH_MAX} tekens).",
+                    path.display()
+                ),
+                format!(
+                    "The path {} is too long for a socket (at most {SOCKET_PATH_MAX} characters).",
+                    path.display()
+                ),
+            ),
+            Text::new("Kies een map met een korter pad.", "Choose a folder with a shorter path."),
+        ));
+    }
+    remove_stale(path)?;
+    // A socket refuses callers between being bound and being listened on, and a refusal means that
+    // nobody is running: so it gets its name only once it listens.
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(FRESH);
+    let fresh = PathBuf::from(fresh);
+    remove_stale(&fresh)?;
+    let listener = UnixListener::bind(&fresh).map_err(fail)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(mode)).map_err(fail)?;
+    fs::rename(&fresh, path).map_err(fail)?;
+    Ok(listener)
 }
 
 fn remove_stale(path: &Path) -> Result<(), Complaint> {

@@ -3,7 +3,10 @@
 //! Plain HTTP is for behind the organisation's own web server: that brings TLS, and what else the organisation asks of
 //! what the outside can reach. TLS is for what only nodes of the partnership talk to.
 
+mod stall;
+
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +18,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+
+use self::stall::Stall;
 
 /// How much longer to wait before the next connection is taken when the system gave none.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -33,6 +38,8 @@ pub struct Bounds {
     pub handshake: Duration,
     /// How long a request's head may take, and a connection may stay without one. Who reads bodies gives them as long.
     pub wait: Duration,
+    /// How long what is written may wait for the other side to read.
+    pub stall: Duration,
     /// How long a connection may last, whatever it does.
     pub connection: Duration,
     /// Most bytes of a request's head; at least 8 KiB.
@@ -48,6 +55,7 @@ impl Default for Bounds {
             arrivals: 256,
             handshake: Duration::from_secs(3),
             wait: Duration::from_secs(10),
+            stall: Duration::from_secs(30),
             connection: Duration::from_mins(2),
             head: 8 * 1024,
             fields: 32,
@@ -55,9 +63,38 @@ impl Default for Bounds {
     }
 }
 
+/// What connections come in on.
+pub trait Listen: Sync {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Takes the next connection.
+    ///
+    /// # Errors
+    /// The system's.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listen for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
 /// Answers with `service` until `stop` ends; conversations that go on then are cut when the runtime ends.
-pub async fn serve<S, B>(listener: &TcpListener, service: S, bounds: Bounds, stop: impl Future<Output = ()>)
+pub async fn serve<L, S, B>(listener: &L, service: S, bounds: Bounds, stop: impl Future<Output = ()>)
 where
+    L: Listen,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -109,13 +146,10 @@ pub async fn serve_tls<S, B>(
 }
 
 /// Takes connections, has `open` make of each what is spoken over and with, and speaks.
-async fn serve_over<O, F, T, S, B>(
-    listener: &TcpListener,
-    open: O,
-    bounds: Bounds,
-    stop: impl Future<Output = ()>,
-) where
-    O: Fn(TcpStream) -> F,
+async fn serve_over<L, O, F, T, S, B>(listener: &L, open: O, bounds: Bounds, stop: impl Future<Output = ()>)
+where
+    L: Listen,
+    O: Fn(L::Stream) -> F,
     F: Future<Output = Option<(T, S)>> + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
@@ -140,7 +174,7 @@ async fn serve_over<O, F, T, S, B>(
             next = next => next,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 let (opening, room) = (open(stream), Arc::clone(&room));
                 let conversation = async move {
                     if let Some((stream, service)) = opening.await {
@@ -173,7 +207,7 @@ where
         .header_read_timeout(bounds.wait)
         .max_buf_size(bounds.head)
         .max_headers(bounds.fields)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Stall::new(stream, bounds.stall)), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a connection broke off");
@@ -247,6 +281,32 @@ mod tests {
             {}
         };
         tokio::time::timeout(PATIENCE, busily).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_asks_and_does_not_read_is_cut_off() {
+        let bounds = Bounds {
+            stall: Duration::from_millis(100),
+            wait: NEVER,
+            connection: NEVER,
+            connections: 1,
+            ..Bounds::default()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // More than what buffers of the system hold.
+        let long = service_fn(|_: Request<Incoming>| async {
+            Ok::<_, Infallible>(Response::new("x".repeat(64 * 1024 * 1024)))
+        });
+        tokio::spawn(async move { serve(&listener, long, bounds, std::future::pending()).await });
+        let mut deaf = TcpStream::connect(address).await.unwrap();
+        deaf.write_all(GET).await.unwrap();
+        // Its place is free again.
+        let mut next = TcpStream::connect(address).await.unwrap();
+        next.write_all(GET).await.unwrap();
+        let mut answer = [0; 12];
+        tokio::time::timeout(PATIENCE, next.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
     }
 
     #[tokio::test]

@@ -54,21 +54,25 @@ pub(super) fn withdraw(
     say(home, about, CorrectionKind::Withdrawal, body, ui)
 }
 
-fn say(
-    home: &Home,
-    about: &str,
-    kind: CorrectionKind,
-    mut body: Map<String, Value>,
-    ui: Ui,
-) -> Result<Outcome, Complaint> {
+/// What is said of a message, with what may be left out filled in.
+pub(crate) fn completed(about: &str, kind: CorrectionKind, mut body: Map<String, Value>) -> Request {
     body.entry("bericht").or_insert_with(|| about.into());
     body.entry("bevestigen_voor").or_insert_with(|| {
         let day = clock::now().plus(Span::days(CONFIRM_DAYS)).to_string();
         day.chars().take(10).collect::<String>().into()
     });
     let body = BASE64.encode(Value::Object(body).to_string().as_bytes());
-    let request = Request::Correct { about: about.to_owned(), kind: kind.as_str().to_owned(), body };
-    let (value, _) = ask(home, request)?;
+    Request::Correct { about: about.to_owned(), kind: kind.as_str().to_owned(), body }
+}
+
+fn say(
+    home: &Home,
+    about: &str,
+    kind: CorrectionKind,
+    body: Map<String, Value>,
+    ui: Ui,
+) -> Result<Outcome, Complaint> {
+    let (value, _) = ask(home, completed(about, kind, body))?;
     if value.get("taken_back").and_then(Value::as_bool) == Some(true) {
         let text = Text::new(
             format!("Teruggenomen: {about} was nog niet verstuurd; niemand heeft het gezien."),

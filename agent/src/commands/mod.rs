@@ -2,7 +2,7 @@
 
 mod case;
 mod consent;
-mod correct;
+pub(crate) mod correct;
 mod covenant;
 mod doctor;
 mod enrol;
@@ -12,7 +12,7 @@ mod key;
 mod log;
 mod messages;
 mod policy;
-mod present;
+pub(crate) mod present;
 mod push;
 mod receipt;
 mod release;
@@ -20,6 +20,7 @@ pub mod request;
 mod run;
 mod status;
 mod subject;
+mod token;
 mod wait;
 
 use std::ffi::OsString;
@@ -109,6 +110,9 @@ enum Command {
     /// Tell under which pseudonym a person stands in the organisation's log of processings, for who asks what was
     /// done with its data
     Subject(subject::Who),
+    /// Tokens of applications that use the local API: add, list, revoke
+    #[command(subcommand)]
+    Token(token::Token),
     /// Show how things stand
     Status,
     /// Explain the whole set-up: what is right, what is wrong, what to do
@@ -349,6 +353,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
             correct::show(&home, Request::RetryCorrections { about: message }, ui)
         }
         Command::Subject(who) => subject::subject(&home, &who, ui),
+        Command::Token(command) => token::token(&home, command, ui),
         Command::Status => status::status(&home, ui),
         Command::Doctor => Ok(doctor::doctor(&home, ui)),
     }

@@ -28,7 +28,7 @@ use super::case::{CaseView, DecidedView, PendingView, StatedView};
 use super::key::{KeyView, RotatedView, TurningView};
 use super::policy::PolicyView;
 use super::request::ActText;
-use crate::engine::{View, notices_row, outbox_row, provenance_row, release_row, store_complaint};
+use crate::engine::{View, inbox_row, notices_row, outbox_row, provenance_row, release_row, store_complaint};
 use crate::link::LinkStatus;
 use seinhuis_agent_core::carrier::Carrier;
 
@@ -46,7 +46,7 @@ fn oins(all: &[Oin]) -> Vec<String> {
 }
 
 /// A refusal's number with its name, or null for 0.
-pub(super) fn reason(outcome: u16) -> Value {
+pub(crate) fn reason(outcome: u16) -> Value {
     if outcome == 0 {
         return Value::Null;
     }
@@ -240,7 +240,7 @@ pub(super) fn policies(view: &View<'_>) -> Value {
 }
 
 /// One message of the outbox.
-pub(super) fn message(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint> {
+pub(crate) fn message(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint> {
     let (position, _) = view.core.find(&msg_id).ok_or_else(|| no_such_message(&msg_id.to_string()))?;
     let row = outbox_row(view.store, position).ok_or_else(|| no_such_message(&msg_id.to_string()))?;
     Ok(outgoing(position, &row, view))
@@ -263,6 +263,7 @@ fn incoming(view: &View<'_>, position: u64, row: &InboxRow) -> Value {
         "in_reply_to": row.in_reply_to.map(|id| id.to_string()),
         "covenant": row.covenant.map(|hash| hash.to_string()),
         "packet": row.packet.to_string(),
+        "trace": row.trace.map(|trace| trace.to_string()),
         "sealed": row.issued.to_string(),
         "accepted": row.accepted.to_string(),
         "stored": row.stored.to_string(),
@@ -306,9 +307,13 @@ pub(super) fn inbox(view: &View<'_>, lines: u64) -> Result<Value, Complaint> {
 
 /// One row of the inbox, by position or message id.
 pub(super) fn find(view: &View<'_>, id: &str) -> Result<(u64, Box<InboxRow>), Complaint> {
+    if let Ok(position) = id.parse() {
+        let row = inbox_row(view.store, position).ok_or_else(|| no_such_message(id))?;
+        return Ok((position, Box::new(row)));
+    }
     let found = rows(view.store, table::INBOX, u64::MAX)?.into_iter().find_map(|write| {
         let Write::Inbox(position, row) = write else { return None };
-        (position.to_string() == id || row.msg_id.to_string() == id).then_some((position, row))
+        (row.msg_id.to_string() == id).then_some((position, row))
     });
     found.ok_or_else(|| no_such_message(id))
 }
@@ -332,9 +337,76 @@ pub(super) fn position_of(view: &View<'_>, id: &str) -> Result<u64, Complaint> {
     find(view, id).map(|(position, _)| position)
 }
 
+/// Most rows that are looked at for one page.
+const LOOKED_MAX: u64 = 1000;
+
+/// Part of a list, oldest first.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The rows that were wanted.
+    pub(crate) items: Vec<Value>,
+    /// The position from which the next page goes on.
+    pub(crate) next: u64,
+    /// Whether there is something from there on.
+    pub(crate) more: bool,
+}
+
+impl Page {
+    /// At most `limit` rows from a position on: `there` gives a row if there is one, `wanted` shows it if it is wanted.
+    fn of<R>(
+        from: u64,
+        limit: usize,
+        there: impl Fn(u64) -> Option<R>,
+        wanted: impl Fn(u64, R) -> Option<Value>,
+    ) -> Self {
+        let (mut items, mut next) = (Vec::new(), from);
+        while items.len() < limit && next.saturating_sub(from) < LOOKED_MAX {
+            let Some(row) = there(next) else { return Self { items, next, more: false } };
+            items.extend(wanted(next, row));
+            next = next.saturating_add(1);
+        }
+        let more = there(next).is_some();
+        Self { items, next, more }
+    }
+}
+
+/// Messages sent in flows that are wanted.
+pub(crate) fn sent_page(view: &View<'_>, from: u64, limit: usize, wanted: impl Fn(&str) -> bool) -> Page {
+    let shown = |position, row: OutboxRow| wanted(&row.flow).then(|| outgoing(position, &row, view));
+    Page::of(from, limit, |position| outbox_row(view.store, position), shown)
+}
+
+/// Messages received that are wanted; with `open` only those with a body that counts and that nobody took over.
+pub(crate) fn received_page(
+    view: &View<'_>,
+    from: u64,
+    limit: usize,
+    open: bool,
+    wanted: impl Fn(&InboxRow) -> bool,
+) -> Page {
+    let shown = |position, row: InboxRow| {
+        let counts = !open || (row.outcome == 0 && is_open(view, position));
+        (counts && wanted(&row)).then(|| incoming(view, position, &row))
+    };
+    Page::of(from, limit, |position| inbox_row(view.store, position), shown)
+}
+
+/// Whether nobody took over, withdrew or erased what is at this position of the inbox.
+fn is_open(view: &View<'_>, position: u64) -> bool {
+    let withdrawn = view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some());
+    !withdrawn && view.core.erased(position).is_none() && view.core.consumed_row(position).is_none()
+}
+
+/// How many messages were received: the position that the next one gets.
+pub(crate) fn received_total(view: &View<'_>) -> u64 {
+    let status = view.core.status(clock::now());
+    status.received.saturating_add(status.quarantined)
+}
+
 /// One message of the inbox without its body.
-pub(super) fn received(view: &View<'_>, position: u64) -> Result<Value, Complaint> {
-    find(view, &position.to_string()).map(|(position, row)| incoming(view, position, &row))
+pub(crate) fn received(view: &View<'_>, position: u64) -> Result<Value, Complaint> {
+    let row = inbox_row(view.store, position).ok_or_else(|| no_such_message(&position.to_string()))?;
+    Ok(incoming(view, position, &row))
 }
 
 /// One message of the inbox with its body, by position or message id.

@@ -2,6 +2,10 @@
 //!
 //! Each asks the agent what a command would ask, so that every check is the same by the same code.
 
+pub mod api;
+
+use std::net::SocketAddr;
+
 use seinhuis_shell::complaint::Complaint;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -13,6 +17,8 @@ use crate::config::Config;
 #[derive(Debug)]
 pub(crate) struct Ways {
     tasks: JoinSet<()>,
+    /// The address of the local API, if it has one.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 impl Ways {
@@ -21,11 +27,17 @@ impl Ways {
     /// # Errors
     /// A sentence naming the way, what is wrong with it and what to do.
     pub(crate) fn start(
-        _agent: &AgentHandle,
-        _config: &Config,
-        _stopping: &watch::Receiver<bool>,
+        agent: &AgentHandle,
+        config: &Config,
+        stopping: &watch::Receiver<bool>,
     ) -> Result<Self, Complaint> {
-        Ok(Self { tasks: JoinSet::new() })
+        let mut tasks = JoinSet::new();
+        let api = api::Api::bind(&config.api, agent.home().dir())?;
+        let address = api.address();
+        if config.api.is_on() {
+            api.serve(agent, stopping, &mut tasks)?;
+        }
+        Ok(Self { tasks, address })
     }
 
     /// Waits until all have ended.

@@ -1,0 +1,236 @@
+//! What happens, as it happens: server-sent events, each of `CloudEvents` (the NL GOV profile) without any content.
+//!
+//! Deliveries come out of the store by their position, so that who comes back misses none (`Last-Event-ID`). What became
+//! of own signals is told to who listens at that moment; who was away asks for it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, Uri};
+use axum::response::{IntoResponse as _, Response};
+use hyper::body::Frame;
+use seinhuis_agent_core::Event;
+use seinhuis_agent_core::rows::InboxRow;
+use seinhuis_shared::ids::{MsgId, Oin};
+use seinhuis_shared::operation::{organisation, span_id};
+use seinhuis_shell::clock;
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, mpsc};
+
+use super::Desk;
+use super::input::Query;
+use super::problem::Problem;
+use super::token::{Right, Token};
+use crate::commands::present;
+use crate::engine::{View, inbox_row, outbox_row};
+
+/// How often something is said when nothing happens, so that both sides notice a connection that is gone.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Deliveries that are looked up at a time.
+const BATCH: usize = 100;
+/// Pieces that wait for a client to read; beyond them nothing is looked up for it.
+const AHEAD: usize = 4;
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// A body of which the pieces come from a task.
+struct Pieces(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+/// Who listens.
+struct Listener {
+    desk: Desk,
+    token: Token,
+    /// The position of the inbox that is looked at next.
+    next: u64,
+    out: mpsc::Sender<Bytes>,
+}
+
+/// The client does not listen any more.
+struct Gone;
+
+pub(super) async fn listen(
+    State(desk): State<Desk>,
+    Extension(token): Extension<Token>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let asked: Option<u64> = Query::of(&uri, &["from"])?.read("from")?;
+    let seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
+    let news = desk.news.subscribe();
+    let next = match seen.map(|seen| seen.saturating_add(1)).or(asked) {
+        Some(next) => next,
+        None => desk.agent.query(present::received_total).await?,
+    };
+    let (out, pieces) = mpsc::channel(AHEAD);
+    tokio::spawn(Listener { desk, token, next, out }.run(news));
+    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(Pieces(pieces))).into_response())
+}
+
+impl Listener {
+    async fn run(mut self, mut news: broadcast::Receiver<Event>) {
+        let mut stopping = self.desk.stopping.clone();
+        // Says at once that the stream is there, before anything happens.
+        let mut going = self.say(": \n\n".to_owned()).await.is_ok() && self.deliveries().await.is_ok();
+        while going {
+            let told = tokio::select! {
+                _ = stopping.wait_for(|stop| *stop) => return,
+                told = tokio::time::timeout(HEARTBEAT, news.recv()) => told,
+            };
+            // Who may not listen any more does not: looked at before anything is said.
+            if !self.desk.tokens.still_counts(&self.token.id, clock::now()) {
+                return;
+            }
+            going = match told {
+                Err(_) => self.say(": \n\n".to_owned()).await.is_ok(),
+                Ok(Err(broadcast::error::RecvError::Closed)) => return,
+                Ok(Err(broadcast::error::RecvError::Lagged(_))) => self.missed().await.is_ok(),
+                Ok(Ok(event)) => self.tell(event).await.is_ok(),
+            };
+        }
+    }
+
+    async fn say(&self, text: String) -> Result<(), Gone> {
+        self.out.send(Bytes::from(text)).await.map_err(|_| Gone)
+    }
+
+    /// News was lost because the client read too slowly: deliveries are in the store, of the rest it has to ask.
+    async fn missed(&mut self) -> Result<(), Gone> {
+        self.say("event: missed\ndata: {}\n\n".to_owned()).await?;
+        self.deliveries().await
+    }
+
+    async fn tell(&mut self, event: Event) -> Result<(), Gone> {
+        match event {
+            Event::Received { .. } => self.deliveries().await,
+            Event::Decided { msg_id, stage, outcome } => {
+                let data = json!({ "state": stage.as_str(), "refusal": present::reason(outcome) });
+                self.own(msg_id, "decided", format!("{msg_id}-{}", stage.as_str()), data).await
+            }
+            Event::Reached { msg_id, to, reached } => {
+                let data = json!({ "to": to.to_string(), "reached": reached.as_str() });
+                self.own(msg_id, "reached", format!("{msg_id}-{to}-{}", reached.as_str()), data).await
+            }
+            Event::Alarm(alarm) if self.token.may(&Right::Status) => {
+                let (at, kind) = (alarm.at.to_string(), alarm.kind.as_str());
+                let of = Occurrence {
+                    id: format!("{kind}-{at}"),
+                    name: "alarm",
+                    subject: kind.to_owned(),
+                    time: at,
+                };
+                let event = of.cloud(self.desk.agent.oin(), &json!({ "kind": kind }));
+                self.say(format!("event: alarm\ndata: {event}\n\n")).await
+            }
+            Event::Alarm(_) | Event::KeyRotated(_) => Ok(()),
+        }
+    }
+
+    /// Tells of an own signal, to who may see it.
+    async fn own(&self, id: MsgId, name: &'static str, event: String, mut data: Value) -> Result<(), Gone> {
+        let flow = move |view: &View<'_>| {
+            let (position, _) = view.core.find(&id)?;
+            outbox_row(view.store, position).map(|row| row.flow)
+        };
+        let Some(flow) = self.desk.agent.query(flow).await.map_err(|_| Gone)? else { return Ok(()) };
+        if !self.token.sends(&flow) {
+            return Ok(());
+        }
+        data["message"] = format!("/v1/messages/{id}").into();
+        data["flow"] = flow.into();
+        let of = Occurrence { id: event, name, subject: id.to_string(), time: clock::now().to_string() };
+        self.say(format!("event: {name}\ndata: {}\n\n", of.cloud(self.desk.agent.oin(), &data))).await
+    }
+
+    /// Tells of every delivery from the next position on.
+    async fn deliveries(&mut self) -> Result<(), Gone> {
+        loop {
+            let (from, own, token) = (self.next, self.desk.agent.oin(), self.token.clone());
+            let looked = move |view: &View<'_>| {
+                let (mut text, mut next) = (String::new(), from);
+                for _ in 0..BATCH {
+                    let Some(row) = inbox_row(view.store, next) else { return (text, next, false) };
+                    if token.receives(&row.flow) {
+                        text.push_str(&delivery(own, next, &row));
+                    }
+                    next = next.saturating_add(1);
+                }
+                (text, next, true)
+            };
+            let (text, next, more) = self.desk.agent.query(looked).await.map_err(|_| Gone)?;
+            self.next = next;
+            if !text.is_empty() {
+                self.say(text).await?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// An event about one delivery.
+fn delivery(own: Oin, position: u64, row: &InboxRow) -> String {
+    let of = Occurrence {
+        id: format!("inbox-{position}"),
+        name: "received",
+        subject: row.msg_id.to_string(),
+        time: row.stored.to_string(),
+    };
+    let mut event = of.cloud(
+        own,
+        &json!({
+            "inbox": format!("/v1/inbox/{position}"),
+            "position": position,
+            "state": if row.outcome == 0 { "stored" } else { "quarantined" },
+            "from": row.sender.map(|oin| oin.to_string()),
+            "flow": row.flow,
+            "type": row.message_type,
+            "case": row.case.map(|case| case.to_string()),
+        }),
+    );
+    if let (Some(trace), Some(sender)) = (row.trace, row.sender) {
+        let parent = data_encoding::HEXLOWER.encode(&span_id(&row.packet, own, sender, 0));
+        event["traceparent"] = format!("00-{trace}-{parent}-01").into();
+    }
+    format!("id: {position}\nevent: received\ndata: {event}\n\n")
+}
+
+/// What happened, by name.
+struct Occurrence {
+    id: String,
+    name: &'static str,
+    subject: String,
+    time: String,
+}
+
+impl Occurrence {
+    /// As an event of `CloudEvents`, of the agent of this organisation.
+    fn cloud(self, own: Oin, data: &Value) -> Value {
+        json!({
+            "specversion": "1.0",
+            "id": self.id,
+            "source": format!("{}:systeem:seinhuis-agent", organisation(own)),
+            "type": format!("nl.seinhuis.message.{}", self.name),
+            "subject": self.subject,
+            "time": self.time,
+            "datacontenttype": "application/json",
+            "data": data,
+        })
+    }
+}
