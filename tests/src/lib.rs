@@ -7,6 +7,7 @@ pub mod cases;
 pub mod export;
 pub mod forge;
 pub mod gate;
+pub mod http;
 pub mod impair;
 pub mod load;
 pub mod needs;

@@ -5,7 +5,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use seinhuis_shared::ids::CaseId;
+use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shell::lang::Text;
 use serde::Deserialize;
 use serde_json::Value;
@@ -73,6 +73,9 @@ pub(super) async fn open(
         )));
     }
     let Opening { covenant } = input::json(&headers, &body)?;
+    if covenant.as_ref().is_some_and(|hash| hash.parse::<Digest>().is_err()) {
+        return Err(Problem::bad(Text::new("covenant is geen hash.", "covenant is no hash.")));
+    }
     if let Ok(value) = known(&desk, case).await {
         return Ok(said(StatusCode::OK, &value));
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCEPT_LANGUAGE, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -57,10 +57,7 @@ fn explained(response: Response) -> Response {
     }
     match response.status() {
         StatusCode::NOT_FOUND => Problem::nothing().into_response(),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let allowed = response.headers().get(ALLOW).and_then(|methods| methods.to_str().ok());
-            Problem::method(allowed.unwrap_or_default()).into_response()
-        }
+        StatusCode::METHOD_NOT_ALLOWED => Problem::method().into_response(),
         _ => response,
     }
 }

@@ -5,6 +5,8 @@ use axum::http::{HeaderMap, HeaderName, Uri};
 use seinhuis_shared::ids::TraceId;
 use seinhuis_shell::lang::Text;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use serde_json::Number;
 use serde_json::error::Category;
 
 use super::problem::Problem;
@@ -92,6 +94,20 @@ pub(super) fn json<'a, T: Deserialize<'a>>(headers: &HeaderMap, body: &'a [u8]) 
             format!("The body {en} (line {line}, character {column}){more}."),
         ))
     })
+}
+
+/// A whole number, which JSON may write with a fraction of zero as well.
+///
+/// # Errors
+/// Another number, or none.
+pub(super) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(from)? else { return Ok(None) };
+    if let Some(number) = number.as_u64() {
+        return Ok(Some(number));
+    }
+    let text = number.to_string();
+    let whole = text.strip_suffix(".0").and_then(|digits| digits.parse().ok());
+    whole.map(Some).ok_or_else(|| D::Error::custom("not a whole number from 0 on"))
 }
 
 /// The key under which an application hands something over: as the header field has it, in quotes or without.
@@ -190,6 +206,22 @@ mod tests {
         assert!(said("{}").contains("missing field `step`"));
         assert!(json::<One>(&with("content-type", "text/plain"), b"{\"step\":1}").is_err());
         assert_eq!(wait(&with("prefer", "respond-async, wait=100")), Some(60));
+    }
+
+    #[test]
+    fn whole_numbers_are_whole() {
+        #[derive(Deserialize)]
+        struct One {
+            #[serde(default, deserialize_with = "whole")]
+            seconds: Option<u64>,
+        }
+        let read = |text: &str| serde_json::from_str::<One>(text).map(|one| one.seconds);
+        assert_eq!(read("{\"seconds\":552.0}").unwrap(), Some(552));
+        assert_eq!(read("{\"seconds\":7}").unwrap(), Some(7));
+        assert_eq!((read("{}").unwrap(), read("{\"seconds\":null}").unwrap()), (None, None));
+        for wrong in ["1.5", "-1", "-1.0", "1e30", "\"7\"", "true"] {
+            assert!(read(&format!("{{\"seconds\":{wrong}}}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

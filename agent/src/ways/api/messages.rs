@@ -39,8 +39,10 @@ struct Signal<'a> {
     message_type: Option<String>,
     basis: Option<String>,
     covenant: Option<String>,
+    #[serde(default, deserialize_with = "input::whole")]
     valid_seconds: Option<u64>,
     in_reply_to: Option<String>,
+    #[serde(default, deserialize_with = "input::whole")]
     passes_on: Option<u64>,
     handling: Option<String>,
     #[serde(borrow)]

@@ -24,7 +24,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use hyper_util::service::TowerToHyperService;
 use seinhuis_agent_core::Event;
 use seinhuis_shared::limits::BODY_MAX;
@@ -156,30 +156,35 @@ async fn answer<L: serve::Listen>(listener: L, desk: Desk) {
     serve::serve(&listener, service, BOUNDS, stop).await;
 }
 
+/// What there is: each path with its methods.
+fn routes() -> Vec<(&'static str, MethodRouter<Desk>)> {
+    vec![
+        ("/v1/health", get(health)),
+        ("/v1/openapi.json", get(openapi)),
+        ("/v1/status", get(status)),
+        ("/v1/messages", get(messages::list).post(messages::push)),
+        ("/v1/messages/{id}", get(messages::one)),
+        ("/v1/messages/{id}/receipt", get(messages::receipt)),
+        ("/v1/messages/{id}/correction", post(messages::correct)),
+        ("/v1/messages/{id}/withdrawal", post(messages::withdraw)),
+        ("/v1/messages/{id}/take-back", post(messages::take_back)),
+        ("/v1/inbox", get(inbox::list)),
+        ("/v1/inbox/{position}", get(inbox::one)),
+        ("/v1/inbox/{position}/body", get(inbox::body)),
+        ("/v1/inbox/{position}/consumed", post(inbox::consumed)),
+        ("/v1/events", get(events::listen)),
+        ("/v1/covenants", get(agreed::covenants)),
+        ("/v1/covenants/{hash}/schemas/{type}", get(agreed::schema)),
+        ("/v1/flows", get(agreed::flows)),
+        ("/v1/cases", get(cases::list)),
+        ("/v1/cases/{case}", get(cases::one).put(cases::open)),
+        ("/v1/cases/{case}/decisions", post(cases::decide)),
+    ]
+}
+
 fn router(desk: Desk) -> Router {
-    Router::new()
-        .route("/v1/health", get(health))
-        .route("/v1/openapi.json", get(openapi))
-        .route("/v1/status", get(status))
-        .route("/v1/messages", get(messages::list).post(messages::push))
-        .route("/v1/messages/{id}", get(messages::one))
-        .route("/v1/messages/{id}/receipt", get(messages::receipt))
-        .route("/v1/messages/{id}/correction", post(messages::correct))
-        .route("/v1/messages/{id}/withdrawal", post(messages::withdraw))
-        .route("/v1/messages/{id}/take-back", post(messages::take_back))
-        .route("/v1/inbox", get(inbox::list))
-        .route("/v1/inbox/{position}", get(inbox::one))
-        .route("/v1/inbox/{position}/body", get(inbox::body))
-        .route("/v1/inbox/{position}/consumed", post(inbox::consumed))
-        .route("/v1/events", get(events::listen))
-        .route("/v1/covenants", get(agreed::covenants))
-        .route("/v1/covenants/{hash}/schemas/{type}", get(agreed::schema))
-        .route("/v1/flows", get(agreed::flows))
-        .route("/v1/cases", get(cases::list))
-        .route("/v1/cases/{case}", get(cases::one).put(cases::open))
-        .route("/v1/cases/{case}/decisions", post(cases::decide))
-        .layer(axum::middleware::from_fn_with_state(desk.clone(), guard::guard))
-        .with_state(desk)
+    let all = routes().into_iter().fold(Router::new(), |all, (path, methods)| all.route(path, methods));
+    all.layer(axum::middleware::from_fn_with_state(desk.clone(), guard::guard)).with_state(desk)
 }
 
 /// JSON with a status.
@@ -206,4 +211,20 @@ async fn status(
         return Err(Problem::not_allowed("status"));
     }
     Ok(said(StatusCode::OK, &desk.agent.ask(Request::Look(Look::Status)).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_description_names_what_there_is() {
+        let document: Value = serde_json::from_str(OPENAPI).unwrap();
+        let described: BTreeSet<&str> =
+            document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let there: BTreeSet<&str> = routes().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(described, there);
+    }
 }

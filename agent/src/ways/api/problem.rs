@@ -2,7 +2,7 @@
 //! there is one.
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use seinhuis_shared::refusal::{Fault, Lang, Refusal};
@@ -126,15 +126,14 @@ impl Problem {
         )
     }
 
-    /// Another method.
-    pub(super) fn method(allowed: &str) -> Self {
+    /// Another method. The router adds which there are.
+    pub(super) fn method() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method",
             Text::new("Deze methode kan hier niet.", "This method is not for here."),
             Text::new("Zie /v1/openapi.json.", "See /v1/openapi.json."),
         )
-        .with(ALLOW, allowed)
     }
 
     /// A body that is too long.
