@@ -138,7 +138,7 @@ needs() {
 	(cd "$work" && dpkg-shlibdeps -O -e"$root/usr/bin/$1") | sed -n 's/^shlibs:Depends=//p'
 }
 
-maintainer="${DEBFULLNAME:-Seinhuis} <${DEBEMAIL:-seinhuis@localhost}>"
+maintainer="${DEBFULLNAME:-Seinhuis} <${DEBEMAIL:-seinhuis@example.org}>"
 architecture=$(dpkg --print-architecture)
 for package; do
 	root=$work/$package

@@ -2,10 +2,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
+use rustix::process::geteuid;
 
 use crate::complaint::{Complaint, Doing};
 use crate::keys::random;
@@ -83,6 +84,25 @@ pub fn read_private(path: &Path, max: usize) -> Result<Vec<u8>, Complaint> {
     let meta = fs::metadata(path).map_err(|error| Complaint::io(Doing::Read, path, &error))?;
     check_mode(path, meta.permissions().mode(), "600")?;
     read(path, max)
+}
+
+/// Reads a credential of at most `max` bytes that the service manager lends to this process.
+///
+/// Where it cannot give the file away (systemd from 254 on) it stays root's, with an entry in its access list for the
+/// service's user alone. That entry shows as read access of the group, and is all that is allowed beyond [`read_private`].
+///
+/// # Errors
+/// As [`read_private`].
+pub fn read_credential(path: &Path, max: usize) -> Result<Vec<u8>, Complaint> {
+    let meta = fs::metadata(path).map_err(|error| Complaint::io(Doing::Read, path, &error))?;
+    let lent = meta.uid() != geteuid().as_raw();
+    check_mode(path, without_listed(meta.permissions().mode(), lent), "600")?;
+    read(path, max)
+}
+
+/// A mode less what an entry in the access list of a file that is lent shows as.
+const fn without_listed(mode: u32, lent: bool) -> u32 {
+    if lent { mode & !0o040 } else { mode }
 }
 
 /// Checks that a folder exists and that its owner alone has access to it.
@@ -258,6 +278,25 @@ mod tests {
         }
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).unwrap();
         assert!(make_private_dir(&folder).unwrap_err().advice.en.contains("chmod 700"));
+    }
+
+    #[test]
+    fn a_credential_is_for_this_process_alone_however_it_is_lent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credential");
+        write_private(&path, b"words", Existing::Keep).unwrap();
+        assert_eq!(read_credential(&path, 10).unwrap(), b"words");
+        // One of its own that a group can read is lent by nobody.
+        for open in [0o440, 0o404] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(open)).unwrap();
+            assert!(read_credential(&path, 10).unwrap_err().what.en.contains("Others"), "{open:o}");
+        }
+        let refused = |mode, lent| check_mode(&path, without_listed(mode, lent), "600").is_err();
+        assert!(!refused(0o100_440, true), "root's, with an entry for this user");
+        assert!(refused(0o100_440, false));
+        for open in [0o444, 0o460, 0o450, 0o442] {
+            assert!(refused(open, true), "{open:o}");
+        }
     }
 
     #[test]

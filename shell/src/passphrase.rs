@@ -93,18 +93,18 @@ fn typed_twice() -> Result<Passphrase, Complaint> {
 fn from_files() -> Result<Option<Passphrase>, Complaint> {
     let named = source().file.clone();
     if let Some(path) = named {
-        return read(&path).map(Some);
+        return first_line(&path, files::read_private(&path, MOST)?).map(Some);
     }
     let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(CREDENTIAL));
     match credential.filter(|path| path.exists()) {
-        Some(path) => read(&path).map(Some),
+        Some(path) => first_line(&path, files::read_credential(&path, MOST)?).map(Some),
         None => Ok(None),
     }
 }
 
-/// The first line of a file that others cannot read.
-fn read(path: &Path) -> Result<Passphrase, Complaint> {
-    let bytes = Zeroizing::new(files::read_private(path, MOST)?);
+/// The first line of what was read from a file that others cannot read.
+fn first_line(path: &Path, bytes: Vec<u8>) -> Result<Passphrase, Complaint> {
+    let bytes = Zeroizing::new(bytes);
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {

@@ -11,7 +11,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, CallError};
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::standing::OwnView;
-use seinhuis_shell::{answer, clock, files, renewal, room};
+use seinhuis_shell::{answer, clock, files, owner, renewal, room};
 use serde_json::{Value, json};
 
 use super::enrol::check_grant;
@@ -27,7 +27,15 @@ const RECORDS_WAIT: Span = Span::minutes(5);
 type Finding = (Text, Result<Text, Complaint>);
 
 pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
-    let now = clock::now();
+    // By another user than the folder's everything else would be wrong too, and nothing of it the cause.
+    let findings = match owner::check(home.dir(), "seinhuis-agent") {
+        Err(other) => vec![(Text::new("Map", "Folder"), Err(other))],
+        Ok(()) => look(home, clock::now()),
+    };
+    tell(&findings, ui)
+}
+
+fn look(home: &Home, now: Timestamp) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         vec![(Text::new("Map", "Folder"), folder(home)), (Text::new("Sleutels", "Keys"), own_keys(home))];
     let config = home.load_config();
@@ -47,6 +55,10 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
         findings.push((Text::new("Convenant", "Covenant"), covenant(home, config)));
         findings.extend(running(home));
     }
+    findings
+}
+
+fn tell(findings: &[Finding], ui: Ui) -> Outcome {
     let wrong = findings.iter().filter(|(_, finding)| finding.is_err()).count();
     let lines: Vec<String> = findings
         .iter()
@@ -156,7 +168,10 @@ fn running(home: &Home) -> Vec<Finding> {
         Err(CallError::NotRunning) => vec![
             (
                 Text::new("Agent", "Agent"),
-                Ok(Text::new("draait niet (seinhuis-agent run)", "is not running (seinhuis-agent run)")),
+                Ok(Text::new(
+                    "draait niet (seinhuis-agent run; als dienst: systemctl start seinhuis-agent)",
+                    "is not running (seinhuis-agent run; as a service: systemctl start seinhuis-agent)",
+                )),
             ),
             (link, reach(home)),
         ],

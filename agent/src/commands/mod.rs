@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::{covenants, sealing};
+use seinhuis_shell::{covenants, owner, sealing};
 
 use crate::commands::request::{ActText, Look, Request};
 use crate::home::Home;
@@ -304,6 +304,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
     let home = Home::new(&args.home);
+    // Told by `doctor` as what it finds.
+    if !matches!(args.command, Command::Doctor) {
+        owner::check(home.dir(), "seinhuis-agent")?;
+    }
     match args.command {
         Command::Init(init) => init::init(&home, &init, ui),
         Command::Enrol(enrol) => enrol::enrol(&home, &enrol, ui),

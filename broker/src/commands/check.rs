@@ -7,7 +7,7 @@ use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::control::{self, CallError};
 use seinhuis_shell::lang::{Lang, Text};
-use seinhuis_shell::{answer, clock, files, keys, renewal, room};
+use seinhuis_shell::{answer, clock, files, keys, owner, renewal, room};
 use serde_json::{Value, json};
 
 use super::request::{Request, ask};
@@ -213,7 +213,15 @@ fn witnesses(status: &Value) -> Text {
 type Finding = (Text, Result<Text, Complaint>);
 
 pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
-    let now = clock::now();
+    // By another user than the folder's everything else would be wrong too, and nothing of it the cause.
+    let findings = match owner::check(home.dir(), "seinhuis-broker") {
+        Err(other) => vec![(Text::new("Map", "Folder"), Err(other))],
+        Ok(()) => look(home, clock::now()),
+    };
+    tell(&findings, ui)
+}
+
+fn look(home: &Home, now: Timestamp) -> Vec<Finding> {
     let mut findings: Vec<Finding> = vec![
         (
             Text::new("Map", "Folder"),
@@ -241,6 +249,10 @@ pub(super) fn doctor(home: &Home, ui: Ui) -> Outcome {
         findings.push((Text::new("Schijf", "Disk"), disk(home, config)));
         findings.push((Text::new("Broker", "Broker"), running(home, config)));
     }
+    findings
+}
+
+fn tell(findings: &[Finding], ui: Ui) -> Outcome {
     let wrong = findings.iter().filter(|(_, finding)| finding.is_err()).count();
     let lines: Vec<String> = findings
         .iter()

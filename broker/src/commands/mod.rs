@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shell::cli::{self, Common, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::{covenants, sealing};
+use seinhuis_shell::{covenants, owner, sealing};
 
 use crate::home::Home;
 
@@ -209,6 +209,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
     let home = Home::new(&args.home);
+    // Told by `doctor` as what it finds.
+    if !matches!(args.command, Command::Doctor) {
+        owner::check(home.dir(), "seinhuis-broker")?;
+    }
     match args.command {
         Command::Init(init) => init::init(&home, &init, ui),
         Command::Renew { request } => init::renew(&home, request.as_deref(), ui),
