@@ -291,12 +291,12 @@ fn allowed() -> BTreeSet<String> {
     for (name, value) in settings(&tree().join("packaging/systemd/hardening.conf")) {
         if name == "SystemCallFilter" {
             let (takes, words) = value.strip_prefix('~').map_or((false, &*value), |words| (true, words));
-            for call in words.split_whitespace().flat_map(|word| calls(word, &groups)) {
-                if takes {
-                    allowed.remove(&call)
-                } else {
-                    allowed.insert(call)
-                };
+            let words: BTreeSet<String> =
+                words.split_whitespace().flat_map(|word| calls(word, &groups)).collect();
+            if takes {
+                allowed.retain(|call| !words.contains(call));
+            } else {
+                allowed.extend(words);
             }
         }
     }
