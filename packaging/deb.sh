@@ -124,8 +124,8 @@ describe() {
 		;;
 	seinhuis-certs)
 		echo 'Description: certificates of a partnership that shares sealed signals'
-		echo ' Keeps the certificate authority of a partnership: issues, renews and revokes the'
-		echo ' certificates of broker and agents.'
+		echo ' Keeps the certificate authority of a partnership: issues, renews and revokes'
+		echo ' the certificates of broker and agents.'
 		;;
 	*) usage ;;
 	esac

@@ -10,7 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 cargo tree --quiet --locked --offline -p "$1" -e normal,no-proc-macro --prefix none --format '{p}|{l}' |
-	sed -n 's/^\([^ ]*\) v\([^ |]*\)[^|]*|\(.*\)$/\1 \2 \3/; s/ (\*)$//p' | grep -v '^seinhuis-' | sort -u >"$work/crates"
+	sed -n -e 's/ (\*)$//' -e 's/^\([^ ]*\) v\([^ |]*\)[^|]*|\(.*\)$/\1 \2 \3/p' | grep -v '^seinhuis-' | sort -u >"$work/crates"
 printf 'Crates linked into %s, with their licences. Texts follow.\n\n' "$1"
 cat "$work/crates"
 while read -r name version _; do

@@ -159,6 +159,33 @@ fn a_package_holds_a_program_what_it_needs_and_nothing_that_is_written_to() {
     }
 }
 
+/// What a member of the workspace is linked with, by its manifest; not what is the workspace's own.
+fn dependencies(member: &str) -> Vec<String> {
+    let manifest = fs::read_to_string(tree().join(member).join("Cargo.toml")).unwrap();
+    let lines = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let names =
+        lines.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once(['.', ' ']));
+    names.map(|(name, _)| name.to_owned()).filter(|name| !name.starts_with("seinhuis-")).collect()
+}
+
+#[test]
+fn what_is_linked_in_is_named_with_its_licence() {
+    let said =
+        done(Command::new(tree().join("packaging/licences.sh")).arg("seinhuis-agent").current_dir(tree()));
+    let (list, texts) = said.split_once("\n=== ").unwrap();
+    let mut named = dependencies("agent");
+    named.extend(dependencies("shell"));
+    // Of dependencies of theirs.
+    named.extend(["aws-lc-sys", "sled", "rustls-webpki"].map(str::to_owned));
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        let row = list.lines().find(|line| line.split(' ').next() == Some(&name));
+        let row = row.unwrap_or_else(|| panic!("{name} is not named"));
+        assert!(row.split(' ').count() > 2, "without a licence: {row}");
+    }
+    assert!(texts.contains("Permission is hereby granted") && texts.contains("Apache License"));
+}
+
 #[test]
 fn the_same_programs_give_the_same_packages() {
     let Some(out) = packages() else { return };
