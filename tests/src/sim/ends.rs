@@ -9,6 +9,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
 
 use super::agent::Agent;
+use super::faults::RIVAL;
 use super::oracle::{Broken, Oracle, Violation};
 use super::scenario::Fault;
 use super::world::World;
@@ -35,6 +36,8 @@ impl World {
                 // Its case has gone on to a step that does not allow it.
                 None if message.rejected == Some(Refusal::WrongStep) && self.has_moved() => {}
                 None => open.push(format!("{id} was not taken in: {:?}", message.rejected)),
+                // What it never heard of it said it has.
+                Some(Stage::Done) if message.agent == RIVAL && self.forgers[1].gave_away => {}
                 Some(Stage::Done) => {
                     let waits = |track: &&Track| track.reached() == Reached::Accepted;
                     let tracks = core.tracks(&id).iter().filter(waits);

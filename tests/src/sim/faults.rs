@@ -6,6 +6,7 @@ use seinhuis_shared::time::Span;
 use super::net::{Side, Stream};
 use super::oracle::Violation;
 use super::scenario::Fault;
+use super::wire;
 use super::world::{Event, IDLE, Node, World};
 
 /// The second partner that does not.
@@ -148,6 +149,8 @@ impl World {
     fn parrot(&mut self) {
         let Some(id) = self.agents[RIVAL].conn else { return };
         let Some((stream, frame)) = self.forgers[1].leak(&mut self.dice) else { return };
+        let taken = wire::read(&frame).is_ok_and(|(kind, _)| kind == Kind::NoticesTaken);
+        self.forgers[1].gave_away |= taken;
         let stream = if stream == Stream::Acknowledgements { stream } else { Stream::Request(self.fresh()) };
         self.send_broker(id, stream, Some(frame));
     }

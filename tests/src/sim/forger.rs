@@ -37,13 +37,23 @@ pub(super) struct Forger {
     toy: Toy,
     prekeys: BTreeMap<Oin, PrekeyPublic>,
     heard: Option<Arc<[u8]>>,
+    /// Whether it said, in another's words, that it keeps notices: what it misses then is its own doing.
+    pub(super) gave_away: bool,
 }
 
 impl Forger {
     /// The forger at this agent.
     pub(super) fn new(compiled: Arc<Compiled>, me: usize) -> Self {
         let toy = Toy::starting((9 + u64::try_from(me).unwrap_or_default()) << 32);
-        Self { me, leaked: VecDeque::new(), compiled, toy, prekeys: BTreeMap::new(), heard: None }
+        Self {
+            me,
+            leaked: VecDeque::new(),
+            compiled,
+            toy,
+            prekeys: BTreeMap::new(),
+            heard: None,
+            gave_away: false,
+        }
     }
 
     /// Another partner said this outside its lane, and somebody leaked it.

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::http::{self, Client};
+use seinhuis_tests::samples;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Need, Stage, ports, process};
 use serde_json::{Value, json};
@@ -276,6 +277,63 @@ fn over_a_unix_socket_it_is_the_same() {
     let nobody = Client { token: String::new(), ..client.clone() };
     let request = nobody.request("GET", "/v1/messages", &[("host", "localhost")], "");
     assert_eq!(http::ask_unix(&socket, &request).unwrap().status, 401);
+}
+
+/// What an application does with the client in Python, at the police first and then at the municipality.
+const IN_PYTHON: &str = r#"
+import json, sys, uuid
+from seinhuis_agent import Agent, Problem
+police, town, body = Agent(sys.argv[1], sys.argv[2]), Agent(sys.argv[3], sys.argv[4], language="en"), json.loads(sys.argv[5])
+events = town.events()
+sent = police.push("python-1", flow="F02", to=["gemeente"], step="1", body=body, wait=60)
+assert sent["state"] == "accepted", sent
+assert police.push("python-1", flow="F02", to=["gemeente"], step="1", body=body)["repeated"]
+position, name, event = next(events)
+assert (name, event["subject"]) == ("received", sent["msg_id"]), event
+[delivery] = town.open_deliveries(flow="F02")
+assert str(delivery["position"]) == position
+assert town.body(delivery["position"]) == body
+town.consumed(delivery["position"])
+assert list(town.open_deliveries()) == [] and len(list(town.deliveries())) == 1
+assert [one["msg_id"] for one in police.messages()] == [sent["msg_id"]]
+assert police.receipt(sent["msg_id"])
+assert "properties" in town.schema(town.flows()[0]["types"][0]["schema"])
+case = str(uuid.uuid4())
+town.open_case(case)
+assert town.case(case)["case"] == case and town.cases()
+town.decide(case, "step", step="2A")
+police.withdraw(sent["msg_id"], "onjuist")
+try:
+    police.push("python-2", flow="F02", to=["gemeente"], step="1", body={**body, "naam": "x"})
+    sys.exit("a field outside the schema was taken in")
+except Problem as problem:
+    assert (problem.status, problem.refusal) == (422, 413), problem
+try:
+    police.status()
+    sys.exit("no right, and an answer")
+except Problem as problem:
+    assert problem.status == 403, problem
+"#;
+
+#[test]
+fn the_python_client_pushes_and_takes_over() {
+    let scene = Scene::with(&["gemeente", "politie"]);
+    let stage = &scene.stage;
+    let (town, police) = (stage.member("gemeente"), stage.member("politie"));
+    let (at_town, at_police) = (open(stage, town), open(stage, police));
+    let _broker = scene.broker();
+    let _agents = scene.agents();
+    let sender = with(&at_police, stage, police, &["send:F02"]);
+    let receiver = with(&at_town, stage, town, &["receive:*", "send:F04", "cases", "decide"]);
+    let clients = samples::covenants().join("../clients/python");
+    let [sends, takes] = [&sender, &receiver].map(|client| format!("http://{}", client.address));
+    let ran = Command::new("python3")
+        .args(["-B", "-c", IN_PYTHON, &sends, &sender.token, &takes, &receiver.token])
+        .arg(signal()["body"].to_string())
+        .env("PYTHONPATH", clients)
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 const SCHEMATHESIS: Need = Need {

@@ -70,7 +70,7 @@ pub(super) async fn listen(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let asked: Option<u64> = Query::of(&uri, &["from"])?.read("from")?;
+    let asked = Query::of(&uri, &["from"])?.from()?;
     let seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
     let news = desk.news.subscribe();
     let next = match seen.map(|seen| seen.saturating_add(1)).or(asked) {

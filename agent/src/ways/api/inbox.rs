@@ -27,7 +27,7 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = Query::of(&uri, &["from", "limit", "flow", "case", "open"])?;
-    let (from, limit) = (query.read("from")?.unwrap_or(0), query.limit(LIMIT.0, LIMIT.1)?);
+    let (from, limit) = (query.from()?.unwrap_or(0), query.limit(LIMIT.0, LIMIT.1)?);
     let open = query.read("open")?.unwrap_or(false);
     let case: Option<seinhuis_shared::ids::CaseId> = query.read("case")?;
     let flow = query.text("flow").map(str::to_owned);

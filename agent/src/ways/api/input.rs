@@ -13,6 +13,8 @@ use super::problem::Problem;
 
 /// Most characters of an idempotency key.
 const KEY_MAX: usize = 255;
+/// The greatest whole number that a double holds exactly, and all below it (RFC 7493 §2.2).
+const POSITION_MAX: u64 = (1 << 53) - 1;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -46,6 +48,17 @@ impl Query {
     /// When the value does not read.
     pub(super) fn read<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
         self.text(name).map(|text| text.parse().map_err(|_| parameter(name))).transpose()
+    }
+
+    /// A position to begin at, of those that every JSON parser reads exactly.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn from(&self) -> Result<Option<u64>, Problem> {
+        match self.read("from")? {
+            Some(from) if from > POSITION_MAX => Err(parameter("from")),
+            from => Ok(from),
+        }
     }
 
     /// A number from 1 to `most`.
@@ -228,11 +241,12 @@ mod tests {
     fn a_query_has_known_parameters_once() {
         let query = |text: &str| Query::of(&text.parse().unwrap(), &["from", "limit"]);
         let good = query("/x?from=7&limit=3").unwrap();
-        assert_eq!((good.read::<u64>("from").unwrap(), good.limit(50, 200).unwrap()), (Some(7), 3));
+        assert_eq!((good.from().unwrap(), good.limit(50, 200).unwrap()), (Some(7), 3));
         assert_eq!(query("/x").unwrap().limit(50, 200).unwrap(), 50);
         for wrong in ["/x?from=1&from=2", "/x?other=1", "/x?%66rom=1&from=2"] {
             assert!(query(wrong).is_err(), "{wrong}");
         }
+        assert!(query("/x?from=9007199254740992").unwrap().from().is_err());
         for wrong in ["/x?limit=0", "/x?limit=201", "/x?limit=-1", "/x?limit=", "/x?limit=x"] {
             assert!(query(wrong).unwrap().limit(50, 200).is_err(), "{wrong}");
         }

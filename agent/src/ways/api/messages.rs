@@ -115,7 +115,7 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = Query::of(&uri, &["from", "limit", "flow"])?;
-    let (from, limit) = (query.read("from")?.unwrap_or(0), query.limit(LIMIT.0, LIMIT.1)?);
+    let (from, limit) = (query.from()?.unwrap_or(0), query.limit(LIMIT.0, LIMIT.1)?);
     let flow = query.text("flow").map(str::to_owned);
     let wanted = move |of: &str| token.sends(of) && flow.as_deref().is_none_or(|flow| flow == of);
     let page = desk.agent.query(move |view| present::sent_page(view, from, limit, wanted)).await?;
