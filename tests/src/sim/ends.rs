@@ -37,7 +37,7 @@ impl World {
                 None if message.rejected == Some(Refusal::WrongStep) && self.has_moved() => {}
                 None => open.push(format!("{id} was not taken in: {:?}", message.rejected)),
                 // What it never heard of it said it has.
-                Some(Stage::Done) if message.agent == RIVAL && self.forgers[1].gave_away => {}
+                Some(Stage::Done) if !self.learns_of_its_own(message.agent) => {}
                 Some(Stage::Done) => {
                     let waits = |track: &&Track| track.reached() == Reached::Accepted;
                     let tracks = core.tracks(&id).iter().filter(waits);
@@ -107,6 +107,11 @@ impl World {
         Ok(open.is_empty())
     }
 
+    /// Whether what became of its messages gets to an agent: not to one that said it has what it has not.
+    const fn learns_of_its_own(&self, agent: usize) -> bool {
+        agent != RIVAL || !self.forgers[1].gave_away
+    }
+
     /// A message that was not accepted has an end of its own: to be put off is none, nor is it to expire before its time
     /// on any clock.
     fn ended_with_reason(&self, row: Option<OutboxRow>) -> Result<(), Violation> {
@@ -153,7 +158,8 @@ impl World {
                 tracks.iter().map(|track| (track.to, track.reached())).collect();
             self.oracle.told(row.clone())?;
             let packet = row.packet.unwrap_or(Digest([0; 32]));
-            self.oracle.fate(id, (packet, &row.recipients), &inboxes, &reached)?;
+            let reached = self.learns_of_its_own(message.agent).then_some(&reached);
+            self.oracle.fate(id, (packet, &row.recipients), &inboxes, reached)?;
             self.summary.accepted += 1;
         }
         Ok(())

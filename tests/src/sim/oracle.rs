@@ -263,19 +263,21 @@ impl Oracle {
     }
 
     /// What became of a message of which its sender was told that it was accepted, at the very end: as the `packet`
-    /// for these recipients. `inboxes` are the good packets of each partner, `reached` what the sender knows.
+    /// for these recipients. `inboxes` are the good packets of each partner, `reached` what the sender knows; nothing when it
+    /// gave away what it was told.
     pub(crate) fn fate(
         &self,
         msg_id: MsgId,
         (packet, recipients): (Digest, &[Oin]),
         inboxes: &BTreeMap<Oin, BTreeSet<Digest>>,
-        reached: &BTreeMap<Oin, Reached>,
+        reached: Option<&BTreeMap<Oin, Reached>>,
     ) -> Result<(), Violation> {
         for to in recipients {
             let delivered = inboxes.get(to).is_some_and(|inbox| inbox.contains(&packet));
             let end = self.ended.get(&(packet, *to)).copied();
-            let knows = reached.get(to).copied().unwrap_or(Reached::Accepted);
+            let knows = reached.and_then(|reached| reached.get(to)).copied().unwrap_or(Reached::Accepted);
             let told = match end {
+                _ if reached.is_none() => delivered || end.is_some(),
                 Some(Kind::Expired) => knows == Reached::Expired,
                 Some(Kind::Withdrawn) => knows == Reached::TakenBack,
                 Some(Kind::Shredded) => knows == Reached::Shredded,

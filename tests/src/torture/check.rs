@@ -138,7 +138,7 @@ fn fates(history: &History, oracle: &Oracle) -> Vec<Violation> {
             None if push.confirmed => found.push(lost("was confirmed, and its sender does not have it")),
             None => {}
             Some(("accepted", Some(packet), sent)) => {
-                found.extend(oracle.fate(push.id, (packet, &push.to), &inboxes, &sent.reached).err());
+                found.extend(oracle.fate(push.id, (packet, &push.to), &inboxes, Some(&sent.reached)).err());
             }
             Some((state, ..)) => found.push(lost(&format!("ended as {state}"))),
         }
