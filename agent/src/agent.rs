@@ -192,13 +192,19 @@ impl AgentHandle {
     /// # Errors
     /// [`PushError`].
     pub async fn push(&self, request: PushRequest) -> Result<Pushed, PushError> {
-        let (answer, answered) = oneshot::channel();
-        self.post(Job::Push(Box::new(request), answer));
-        match answered.await {
+        match self.begin_push(request).await {
             Ok(Ok(pushed)) => Ok(pushed),
             Ok(Err(rejection)) => Err(PushError::Rejected(rejection)),
             Err(_) => Err(PushError::Stopped),
         }
+    }
+
+    /// As [`AgentHandle::push`], without waiting: pushes begun one after the other are in that order, and those that wait
+    /// together are made durable together. The channel closes when the agent has stopped.
+    pub(crate) fn begin_push(&self, request: PushRequest) -> oneshot::Receiver<Result<Pushed, Rejection>> {
+        let (answer, answered) = oneshot::channel();
+        self.post(Job::Push(Box::new(request), answer));
+        answered
     }
 
     /// Waits until a message has its final state; `None` when the agent stops first.

@@ -1,5 +1,7 @@
 //! The agent's configuration file.
 
+mod folder;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -19,6 +21,8 @@ use seinhuis_shell::room::{KEEP_FREE_MAX_MIB, KEEP_FREE_MIB, Keeper};
 use seinhuis_shell::tls::Kx;
 use serde::Deserialize;
 
+pub use self::folder::Folder;
+pub(crate) use self::folder::overlap;
 use crate::ways::api;
 
 /// The sample with every key, commented: the list of known keys and the manual in one.
@@ -52,6 +56,9 @@ pub struct Config {
     /// The local HTTP API.
     #[serde(default)]
     pub api: api::Settings,
+    /// Folders in which files are left to be sent, or put as they come in.
+    #[serde(default)]
+    pub folder: Vec<Folder>,
 }
 
 /// `[transport]`.
@@ -282,6 +289,7 @@ impl Config {
         self.transport.check()?;
         self.renewal.check()?;
         self.api.check()?;
+        folder::check(&self.folder)?;
         if !(1..=1024).contains(&self.store.segment_mib) {
             return Err(Complaint::usage(
                 Text::new("store.segment_mib moet 1 tot 1024 zijn.", "store.segment_mib must be 1 to 1024."),
@@ -317,7 +325,9 @@ mod tests {
     #[test]
     fn the_samples_are_valid_and_say_the_defaults() {
         let basic = Config::parse("basic.toml", BASIC_SAMPLE).unwrap();
-        let complete = Config::parse("complete.toml", COMPLETE_SAMPLE).unwrap();
+        let mut complete = Config::parse("complete.toml", COMPLETE_SAMPLE).unwrap();
+        let folders = std::mem::take(&mut complete.folder);
+        assert_eq!(folders, [Folder { name: "voorbeeld".into(), ..Folder::default() }]);
         assert_eq!(basic, complete);
     }
 

@@ -2,125 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::ffi::OsString;
+mod office;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::sync::Arc;
 
-use data_encoding::HEXLOWER;
-use seinhuis_agent::engine::Engine;
+use office::{Office, TOWN, YOUTH, covenants, sample};
 use seinhuis_agent::home::Home;
-use seinhuis_agent::{Agent, AgentOptions, PushError, PushRequest, Stage, Target, run};
-use seinhuis_agent_core::Input;
-use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::agreement::{Cast, Vote, Word};
-use seinhuis_shared::covenant::{Compiled, Step};
+use seinhuis_agent::{Agent, PushError, PushRequest, Stage, Target};
+use seinhuis_shared::covenant::Step;
 use seinhuis_shared::ids::MsgId;
 use seinhuis_shared::refusal::Refusal;
-use seinhuis_shared::signing::SigningKey;
-use seinhuis_shared::tlog::note::{ED25519, KeyText};
-use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::grant::{BrokerCard, CardFormat};
-use seinhuis_shell::keys;
-
-const YOUTH: &str = "00000099000000003000";
-const TOWN: &str = "00000099000000001000";
-
-fn covenants() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../covenants")
-}
-
-fn sample() -> PathBuf {
-    covenants().join("samples/01-F01-jongerenwerk-signaal.json")
-}
-
-struct Office {
-    dir: tempfile::TempDir,
-}
-
-impl Office {
-    /// A folder made by `init`, with a broker's card and a covenant.
-    fn new() -> Self {
-        let office = Self { dir: tempfile::tempdir().unwrap() };
-        assert_eq!(office.run(&["init", "--oin", YOUTH, "--name", "Jongerenwerk De Brug"]), 0);
-        let home = office.home();
-        let bytes = SigningKey::from_seed(&[2; 32]).public().to_bytes();
-        let card = BrokerCard {
-            format: CardFormat::V1,
-            name: "Broker".into(),
-            oin: "00000099000000000001".parse().unwrap(),
-            address: "localhost:9".into(),
-            fallback: None,
-            server_name: "localhost".into(),
-            log_origin: "localhost/log".into(),
-            log_key: KeyText::new("localhost/log", ED25519, &bytes).unwrap().to_string(),
-            software: "test".into(),
-        };
-        fs::write(home.card(), card.to_bytes()).unwrap();
-        let own = keys::load_signing(&home.signing_key()).unwrap().public().to_bytes();
-        let party = |oin: &str, role: &str, key: &[u8]| {
-            format!(
-                "[[parties]]\noin = \"{oin}\"\nrole = \"{role}\"\nname = \"{role}\"\ncontact = \"x@x.example\"\nsigning_keys = [\"{}\"]\n",
-                HEXLOWER.encode(key)
-            )
-        };
-        let other = SigningKey::from_seed(&[9; 32]).public().to_bytes();
-        let text = format!(
-            "[partnership]\nid = \"test\"\nversion = 1\ntitle = \"Test\"\nowner = \"{TOWN}\"\nvalid_from = \"2020-01-01\"\nvalid_until = \"2200-01-01\"\nevaluation = \"2100-01-01\"\ncontact = \"x@x.example\"\n{}{}",
-            party(TOWN, "gemeente", &other),
-            party(YOUTH, "jongerenwerk", &own)
-        );
-        let parties = office.dir.path().join("parties.toml");
-        fs::write(&parties, text).unwrap();
-        office.agree(&[covenants().join("model.toml"), parties]);
-        office
-    }
-
-    /// Both parties signed the covenant of these files, and a broker told the agent so before it went away.
-    fn agree(&self, parts: &[PathBuf]) {
-        let compiled = Compiled::new(seinhuis_shell::covenants::load(parts).unwrap()).unwrap();
-        let (home, at) = (self.home(), seinhuis_shell::clock::now());
-        let own = keys::load_signing(&home.signing_key()).unwrap();
-        let cast = |(oin, key): (&str, &SigningKey)| {
-            let party = oin.parse().unwrap();
-            let (covenant, word, reason) = (compiled.hash(), Word::Accept, String::new());
-            let vote = Vote { format: 1, covenant, party, word, issued: at, reason };
-            Cast { vote: Bytes(vote.sign(key)), at }
-        };
-        let casts = [(TOWN, &SigningKey::from_seed(&[9; 32])), (YOUTH, &own)].map(cast).to_vec();
-        let options = home.load_config().unwrap().store.options();
-        let settings = home.settings().unwrap();
-        let mut engine = Engine::open(&home.store(), options, settings, home.vault().unwrap()).unwrap();
-        engine.step([Input::Covenant { compiled: Arc::new(compiled), casts, rotations: vec![] }]).unwrap();
-        engine.close().unwrap();
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("agent")
-    }
-
-    fn home(&self) -> Home {
-        Home::new(&self.path())
-    }
-
-    /// Runs a command; its exit code.
-    fn run(&self, args: &[&str]) -> u8 {
-        let path = self.path();
-        let fixed = ["seinhuis-agent", "--lang", "en", "--json", "--home", path.to_str().unwrap()];
-        let code = run(fixed.iter().chain(args).map(OsString::from));
-        (0..=2).find(|number| format!("{code:?}") == format!("{:?}", ExitCode::from(*number))).unwrap()
-    }
-
-    fn options(&self) -> AgentOptions {
-        AgentOptions { home: self.path(), connect: false }
-    }
-
-    fn refused_start(&self) -> Complaint {
-        Agent::start(&self.options()).unwrap_err()
-    }
-}
 
 fn request(id: u8) -> PushRequest {
     let text = fs::read_to_string(sample()).unwrap();

@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::complaint::{Complaint, Doing};
@@ -191,6 +193,51 @@ pub fn replace(from: &Path, to: &Path) -> Result<(), Complaint> {
         .map_err(|error| Complaint::io(Doing::Write, to, &error))
 }
 
+/// Opens a file for reading that is itself in its folder: a symbolic link is not followed, and a pipe is not waited for.
+///
+/// # Errors
+/// The system's.
+pub fn open_itself(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// Gives a file another place on the same file system, and never replaces what is there.
+///
+/// # Errors
+/// The system's; [`io::ErrorKind::AlreadyExists`] when the place is taken.
+pub fn move_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some network file systems cannot be asked this way.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::symlink_metadata(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+            Err(error) => Err(error),
+        },
+        moved => Ok(moved?),
+    }
+}
+
+/// Removes what writes that were cut off left in a folder, which may hold what the file was to hold.
+///
+/// # Errors
+/// The system's.
+pub fn clear_temporaries(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_temporary) && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name is one of [`temporary_beside`].
+fn is_temporary(name: &str) -> bool {
+    let random = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
+    random.is_some_and(|it| it.len() == 16 && it.bytes().all(|one| matches!(one, b'0'..=b'9' | b'a'..=b'f')))
+}
+
 /// The folder a file is in; `.` for a bare name.
 pub fn parent(path: &Path) -> PathBuf {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
@@ -311,6 +358,35 @@ mod tests {
         assert!(read(Path::new("/dev/null"), 4).unwrap_err().what.en.contains("regular file"));
         write(&path, &[0xff], Existing::Replace).unwrap();
         assert!(read_text(&path, 4).unwrap_err().what.en.contains("UTF-8"));
+    }
+
+    #[test]
+    fn only_a_file_itself_is_opened_and_nothing_is_replaced_by_a_move() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two, link] = ["one", "two", "link"].map(|name| dir.path().join(name));
+        write(&one, b"1", Existing::Keep).unwrap();
+        write(&two, b"2", Existing::Keep).unwrap();
+        std::os::unix::fs::symlink(&one, &link).unwrap();
+        assert!(open_itself(&one).is_ok());
+        assert!(open_itself(&link).is_err(), "a link is followed");
+        let error = move_new(&one, &two).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!((read(&one, 1).unwrap(), read(&two, 1).unwrap()), (b"1".to_vec(), b"2".to_vec()));
+        move_new(&one, &dir.path().join("three")).unwrap();
+        assert!(!one.exists());
+    }
+
+    #[test]
+    fn what_a_cut_off_write_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = temporary_beside(&dir.path().join("a"));
+        let others = ["a.tmp", ".a.tmp", ".0123456789abcdef.tmp.json", "0123456789abcdef.tmp"];
+        for path in others.map(|name| dir.path().join(name)).iter().chain([&left]) {
+            write(path, b"x", Existing::Keep).unwrap();
+        }
+        clear_temporaries(dir.path()).unwrap();
+        assert!(!left.exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), others.len());
     }
 
     #[test]

@@ -112,6 +112,11 @@ impl Inbox {
 }
 
 impl Core {
+    /// How many places of the inbox are taken: each message received has the next.
+    pub const fn received(&self) -> u64 {
+        self.inbox.next
+    }
+
     /// Takes in an offer: verifies, opens, stores, and acknowledges in the same turn.
     ///
     /// An offer whose receipt proves nothing is the broker's fault, not the sender's: it is neither stored

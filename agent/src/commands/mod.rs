@@ -18,6 +18,7 @@ mod receipt;
 mod release;
 pub mod request;
 mod run;
+pub(crate) mod signal;
 mod status;
 mod subject;
 mod token;

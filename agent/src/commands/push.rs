@@ -1,11 +1,9 @@
 //! Handing over a signal.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use data_encoding::BASE64;
 use seinhuis_shared::limits::BODY_MAX;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Span;
@@ -13,11 +11,10 @@ use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::{Lang, Text};
 use seinhuis_shell::{clock, files, keys};
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::request::{From, Look, PushText, Request, ask};
+use super::signal;
 use crate::home::Home;
 
 /// How often a waiting push looks.
@@ -85,28 +82,6 @@ fn span(text: &str) -> Result<Span, String> {
     number.map(unit).ok_or_else(wrong)
 }
 
-/// A signal file: a body with its addressing.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Signal<'a> {
-    flow: String,
-    #[serde(default)]
-    to: Vec<String>,
-    step: Option<String>,
-    case: Option<String>,
-    #[serde(rename = "type")]
-    message_type: Option<String>,
-    basis: Option<String>,
-    /// The sender's role; the covenant decides, so this is only for the reader of the file.
-    #[serde(rename = "from")]
-    _from: Option<String>,
-    /// A text that samples look for in stored files.
-    #[serde(rename = "canary")]
-    _canary: Option<String>,
-    #[serde(borrow)]
-    body: &'a RawValue,
-}
-
 pub(super) fn push(home: &Home, push: &Push, ui: Ui) -> Result<Outcome, Complaint> {
     let bytes = files::read_or_stdin(&push.file, BODY_MAX.saturating_mul(2))?;
     let text = compose(push, &bytes)?;
@@ -142,31 +117,15 @@ fn state(value: &Value) -> &str {
 
 /// Puts flags and file together; a flag wins.
 fn compose(push: &Push, bytes: &[u8]) -> Result<PushText, Complaint> {
-    let mut text = PushText { body: BASE64.encode(bytes), ..PushText::default() };
-    if is_signal(bytes) {
-        let signal: Signal<'_> = serde_json::from_slice(bytes).map_err(|error| {
-            Complaint::usage(
-                Text::new(
-                    format!("{} is geen goed seinbestand: {error}.", push.file.display()),
-                    format!("{} is not a good signal file: {error}.", push.file.display()),
-                ),
-                Text::new(
-                    "Toegestaan zijn flow, type, from, to, step, case, basis, canary en body.",
-                    "Allowed are flow, type, from, to, step, case, basis, canary and body.",
-                ),
-            )
-        })?;
-        text = PushText {
-            flow: signal.flow,
-            to: signal.to,
-            step: signal.step,
-            case: signal.case,
-            message_type: signal.message_type,
-            basis: signal.basis,
-            body: BASE64.encode(signal.body.get().as_bytes()),
-            ..PushText::default()
-        };
-    }
+    let mut text = signal::read(bytes).map_err(|error| {
+        Complaint::usage(
+            Text::new(
+                format!("{} is geen goed seinbestand: {error}.", push.file.display()),
+                format!("{} is not a good signal file: {error}.", push.file.display()),
+            ),
+            signal::allowed(),
+        )
+    })?;
     let over = |flag: &Option<String>, file: &mut Option<String>| {
         if flag.is_some() {
             file.clone_from(flag);
@@ -204,12 +163,6 @@ fn compose(push: &Push, bytes: &[u8]) -> Result<PushText, Complaint> {
             "Give it, or supply a signal file with flow, to, step and body.",
         ),
     ))
-}
-
-/// Whether a file is a body with its addressing rather than a bare body.
-fn is_signal(bytes: &[u8]) -> bool {
-    let keys = serde_json::from_slice::<BTreeMap<String, &RawValue>>(bytes).unwrap_or_default();
-    keys.contains_key("flow") && keys.contains_key("body")
 }
 
 /// What a person decided about a message, in words.
@@ -287,6 +240,8 @@ fn tell(value: &Value, from: From, ui: Ui) {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE64;
+
     use super::*;
 
     fn args(file: &str) -> Push {

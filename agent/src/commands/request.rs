@@ -11,7 +11,7 @@ use seinhuis_shell::control::{self, Answered};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use self::answer::{respond, serve};
+pub(crate) use self::answer::{rejected, respond, serve};
 pub(crate) use self::text::moment;
 pub use self::text::parse;
 use super::entries::LogText;

@@ -3,6 +3,7 @@
 //! Each asks the agent what a command would ask, so that every check is the same by the same code.
 
 pub mod api;
+pub(crate) mod folders;
 
 use std::net::SocketAddr;
 
@@ -37,6 +38,7 @@ impl Ways {
         if config.api.is_on() {
             api.serve(agent, stopping, &mut tasks)?;
         }
+        folders::start(agent, config, stopping, &mut tasks)?;
         Ok(Self { tasks, address })
     }
 

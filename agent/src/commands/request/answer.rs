@@ -230,7 +230,7 @@ fn pushed(view: &View<'_>, msg_id: MsgId, result: Result<Pushed, Rejection>) -> 
 }
 
 /// A refusal before anything was stored, with the detail that names the field.
-pub(super) fn rejected(rejection: &Rejection) -> Complaint {
+pub(crate) fn rejected(rejection: &Rejection) -> Complaint {
     let mut complaint = Complaint::from_refusal(rejection.refusal);
     if let Some((nl, en)) = &rejection.detail {
         let numbered = |text: &str| format!("{} ({})", text.trim_end_matches('.'), rejection.refusal);

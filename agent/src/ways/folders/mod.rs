@@ -1,0 +1,209 @@
+//! Watched folders: a partner's case system, spreadsheet or script hands signals over as files and finds deliveries as
+//! files, without a command.
+//!
+//! Folders are looked at again and again rather than listened to, so that network drives work. All of it happens on a
+//! thread that may wait: a drive that hangs holds up its own folder and nothing else.
+
+mod place;
+mod receipts;
+mod taking;
+mod watch;
+
+use std::time::Duration;
+
+use seinhuis_agent_core::{Pushed, Rejection};
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::{Lang, Text};
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch as signal};
+use tokio::task::JoinSet;
+
+use self::taking::Out;
+use crate::agent::{AgentHandle, stopped};
+use crate::commands::request::{PushText, Request, parse, rejected};
+use crate::config::{Config, Folder, overlap};
+use crate::engine::View;
+
+/// How long a stop waits for a drive that does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Begins to look at the folders of the configuration.
+pub(super) fn start(
+    agent: &AgentHandle,
+    config: &Config,
+    stopping: &signal::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), Complaint> {
+    for folder in &config.folder {
+        let home = agent.home().dir();
+        if folder.watched().into_iter().chain(folder.filled()).any(|path| overlap(path, home)) {
+            return Err(Complaint::usage(
+                Text::new(
+                    format!("[[folder]] {:?} ligt in de map van de agent zelf, of omgekeerd.", folder.name),
+                    format!("[[folder]] {:?} is in the agent's own folder, or the other way.", folder.name),
+                ),
+                Text::new(
+                    "Kies een map buiten die met sleutels en opslag.",
+                    "Choose a folder outside the one with keys and store.",
+                ),
+            ));
+        }
+        let agent = Agent { handle: agent.clone(), runtime: Handle::current(), stopping: stopping.clone() };
+        let worker = Worker::new(folder, agent);
+        tasks.spawn(run(worker, Duration::from_secs(folder.every_s), stopping.clone()));
+    }
+    Ok(())
+}
+
+/// Looks at one folder until the agent stops.
+async fn run(mut worker: Worker, every: Duration, mut stopping: signal::Receiver<bool>) {
+    loop {
+        let mut looked = tokio::task::spawn_blocking(move || {
+            let more = worker.look();
+            (worker, more)
+        });
+        let ended = tokio::select! {
+            ended = &mut looked => Some(ended),
+            () = told_to_stop(&mut stopping) => None,
+        };
+        let Some(ended) = ended else {
+            // What it does now it does to the end, unless the drive hangs; all of it can be done again.
+            if tokio::time::timeout(PATIENCE, looked).await.is_err() {
+                tracing::warn!("a watched folder does not answer; the agent stops without it");
+            }
+            return;
+        };
+        let more;
+        (worker, more) = match ended {
+            Ok(back) => back,
+            Err(error) => {
+                tracing::error!(%error, "a watched folder is not looked at any more");
+                return;
+            }
+        };
+        if !more {
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = told_to_stop(&mut stopping) => return,
+            }
+        }
+    }
+}
+
+async fn told_to_stop(stopping: &mut signal::Receiver<bool>) {
+    // The sender goes with the agent, which is a sign to stop as well.
+    _ = stopping.wait_for(|stop| *stop).await.is_ok();
+}
+
+/// The running agent, for a thread that may wait for it.
+#[derive(Debug, Clone)]
+struct Agent {
+    handle: AgentHandle,
+    runtime: Handle,
+    stopping: signal::Receiver<bool>,
+}
+
+/// A push that is under way.
+type Answer = oneshot::Receiver<Result<Pushed, Rejection>>;
+
+impl Agent {
+    fn stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    fn ask(&self, request: Request) -> Result<Value, Complaint> {
+        self.runtime.block_on(self.handle.ask(request))
+    }
+
+    fn query<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, Complaint> {
+        self.runtime.block_on(self.handle.query(question))
+    }
+
+    /// The id of the message that this folder calls `name`.
+    fn msg_id(&self, folder: &str, name: &[u8]) -> Result<String, Complaint> {
+        let way = format!("folder/{folder}");
+        self.runtime.block_on(self.handle.msg_id(&way, name)).map(|id| id.to_string())
+    }
+
+    /// Hands over a signal; what becomes of it comes later, so that many share one flush.
+    fn begin(&self, text: &PushText) -> Result<Answer, Complaint> {
+        Ok(self.handle.begin_push(parse(text)?))
+    }
+
+    /// What became of it: on stable storage, or refused for this reason.
+    fn end(&self, answer: Answer) -> Result<Result<Pushed, Complaint>, Complaint> {
+        match self.runtime.block_on(answer) {
+            Ok(Ok(pushed)) => Ok(Ok(pushed)),
+            Ok(Err(rejection)) if is_passing(rejection.refusal) => Err(rejected(&rejection)),
+            Ok(Err(rejection)) => Ok(Err(rejected(&rejection))),
+            Err(_) => Err(stopped()),
+        }
+    }
+}
+
+/// Whether the same file may be taken later, without anybody doing something to it.
+fn is_passing(refusal: Refusal) -> bool {
+    refusal.is_passing() || refusal == Refusal::NotRecordable
+}
+
+/// One folder of the configuration.
+#[derive(Debug)]
+struct Worker {
+    agent: Agent,
+    out: Option<Out>,
+    out_told: Told,
+}
+
+impl Worker {
+    fn new(folder: &Folder, agent: Agent) -> Self {
+        let out = folder.watched().map(|dir| Out::new(dir, folder));
+        Self { agent, out, out_told: Told::new(&folder.name) }
+    }
+
+    /// Looks once. Whether there is more to do at once.
+    fn look(&mut self) -> bool {
+        let Some(out) = &mut self.out else { return false };
+        let looked = out.look(&self.agent);
+        self.out_told.about(looked).unwrap_or(false) && !self.agent.stopping()
+    }
+}
+
+/// What is wrong with a folder, told once.
+#[derive(Debug)]
+struct Told {
+    folder: String,
+    last: Option<Complaint>,
+}
+
+impl Told {
+    fn new(folder: &str) -> Self {
+        Self { folder: folder.to_owned(), last: None }
+    }
+
+    fn about<T>(&mut self, result: Result<T, Complaint>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                if self.last.take().is_some() {
+                    tracing::info!(folder = self.folder, "the watched folder works again");
+                }
+                Some(value)
+            }
+            Err(complaint) => {
+                if self.last.as_ref() != Some(&complaint) {
+                    tracing::warn!(
+                        folder = self.folder,
+                        complaint = complaint.show(Lang::En),
+                        "watched folder"
+                    );
+                    self.last = Some(complaint);
+                }
+                None
+            }
+        }
+    }
+}

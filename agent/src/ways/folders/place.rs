@@ -1,0 +1,263 @@
+//! The folders that files go to once they are taken, and what they are called there.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use seinhuis_shell::clock;
+use seinhuis_shell::complaint::{Complaint, Doing};
+use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::lang::{Lang, Text};
+
+/// Most bytes of a file's name without its ending, so that there is room for what is put beside it.
+const STEM_MAX: usize = 160;
+
+/// What is put beside a file.
+const BESIDE: [&str; 3] = ["receipt.json", "receipt.csv", "uitleg.txt"];
+
+/// A watched folder with the two it has in it.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    pub(super) sent: PathBuf,
+    pub(super) refused: PathBuf,
+}
+
+/// What a file is called: its stem, and its ending in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name {
+    pub(super) stem: String,
+    pub(super) ending: String,
+}
+
+impl Name {
+    /// A name that can be written anywhere: UTF-8 without control characters, of bounded length.
+    pub(super) fn of(name: &OsStr) -> Self {
+        let path = Path::new(name);
+        let plain = |part: Option<&OsStr>| {
+            let text = part.unwrap_or_default().to_string_lossy().into_owned();
+            text.replace(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER, "_")
+        };
+        let mut stem = plain(path.file_stem());
+        while stem.len() > STEM_MAX {
+            stem.pop();
+        }
+        // What others call a receipt is none.
+        if let Some(own) = stem.strip_suffix(".receipt") {
+            stem = format!("{own}_receipt");
+        }
+        let ending = plain(path.extension()).to_lowercase().chars().take(16).collect();
+        Self { stem, ending }
+    }
+
+    pub(super) fn file(&self) -> String {
+        if self.ending.is_empty() { self.stem.clone() } else { format!("{}.{}", self.stem, self.ending) }
+    }
+
+    pub(super) fn beside(&self, ending: &str) -> String {
+        format!("{}.{ending}", self.stem)
+    }
+
+    /// The same name as long as `free`, else with a number, and after a few of those with the time.
+    pub(super) fn free(&self, mut free: impl FnMut(&Self) -> io::Result<bool>) -> io::Result<Self> {
+        let now = clock::now().0;
+        let numbered = (2..10).map(|number| format!("-{number}"));
+        let timed = (0..u32::MAX).map(|number| format!("-{now}-{number}"));
+        for suffix in std::iter::once(String::new()).chain(numbered).chain(timed) {
+            let name = Self { stem: format!("{}{suffix}", self.stem), ending: self.ending.clone() };
+            if free(&name)? {
+                return Ok(name);
+            }
+        }
+        Err(ErrorKind::AlreadyExists.into())
+    }
+
+    /// Whether nothing in `dir` has this name or is beside a file of this name.
+    pub(super) fn is_free(&self, dir: &Path) -> io::Result<bool> {
+        for name in BESIDE.iter().map(|ending| self.beside(ending)).chain([self.file()]) {
+            if exists(&dir.join(name))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether there is anything at this path, be it a link.
+pub(super) fn exists(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A complaint of a file operation that names the folder alone: names of files are of the partner's making, and what is
+/// told of a folder goes to the log.
+pub(super) fn at(dir: &Path) -> impl Fn(io::Error) -> Complaint {
+    move |error| Complaint::io(Doing::OpenFolder, dir, &error)
+}
+
+impl Place {
+    pub(super) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf(), sent: dir.join("sent"), refused: dir.join("refused") }
+    }
+
+    /// Makes the two folders where they are missing. Never the watched one itself: one that is missing is a drive that
+    /// is away.
+    pub(super) fn ready(&self) -> Result<(), Complaint> {
+        let meta = fs::metadata(&self.dir).map_err(at(&self.dir))?;
+        if !meta.is_dir() {
+            return Err(at(&self.dir)(ErrorKind::NotADirectory.into()));
+        }
+        for dir in [&self.sent, &self.refused] {
+            match fs::symlink_metadata(dir) {
+                Ok(found) if found.is_dir() => {}
+                Ok(_) => return Err(at(dir)(ErrorKind::NotADirectory.into())),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    DirBuilder::new().create(dir).map_err(at(dir))?;
+                    // Who may leave files here may fetch them again.
+                    fs::set_permissions(dir, meta.permissions()).map_err(at(dir))?;
+                }
+                Err(error) => return Err(at(dir)(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries that a file can go where it is to go, so that nothing is handed over that then has to stay.
+    pub(super) fn probe(&self) -> Result<(), Complaint> {
+        let name = ".seinhuis.tmp";
+        let here = self.dir.join(name);
+        files::write_private(&here, b"", Existing::Replace)?;
+        for dir in [&self.sent, &self.refused] {
+            let there = dir.join(name);
+            fs::rename(&here, &there).and_then(|()| fs::rename(&there, &here)).map_err(at(dir))?;
+            // On a full disk a file can be moved, but nothing can be put beside it.
+            files::write_private(&there, b"x", Existing::Replace)?;
+            fs::remove_file(&there).map_err(at(dir))?;
+        }
+        fs::remove_file(&here).map_err(at(&self.dir))
+    }
+
+    /// Removes what was left of files that were being written.
+    pub(super) fn clear(&self) -> Result<(), Complaint> {
+        for dir in [&self.dir, &self.sent, &self.refused] {
+            files::clear_temporaries(dir).map_err(at(dir))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a file that is refused where it is out of the way, with why beside it.
+    pub(super) fn refuse(&self, from: &Path, name: &Name, why: &Complaint) -> Result<(), Complaint> {
+        let fail = at(&self.refused);
+        let name = name.free(|name| name.is_free(&self.refused)).map_err(&fail)?;
+        // First the explanation: a file that is gone from its folder without one is a riddle.
+        explain(&self.refused.join(name.beside("uitleg.txt")), &name.file(), why)?;
+        files::move_new(from, &self.refused.join(name.file())).map_err(&fail)
+    }
+}
+
+/// Writes why a file was refused, in both languages.
+pub(super) fn explain(path: &Path, file: &str, why: &Complaint) -> Result<(), Complaint> {
+    let text = format!("{file}\n\nNederlands\n{}\n\nEnglish\n{}\n", why.show(Lang::Nl), why.show(Lang::En));
+    files::write(path, text.as_bytes(), Existing::Replace).map_err(|_| cannot_write(&files::parent(path)))
+}
+
+/// That something could not be put in a folder.
+pub(super) fn cannot_write(dir: &Path) -> Complaint {
+    let dir = dir.display();
+    Complaint::usage(
+        Text::new(format!("In {dir} is niet te schrijven."), format!("Nothing can be written in {dir}.")),
+        Text::new(
+            "Controleer rechten en ruimte van de map; de agent gaat vanzelf verder.",
+            "Check the permissions and the room of the folder; the agent goes on by itself.",
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_made_writable() {
+        let file = |name: &[u8]| Name::of(OsStr::from_bytes(name)).file();
+        assert_eq!(file(b"Signaal 1.JSON"), "Signaal 1.json");
+        assert_eq!(file(b"a\xff\n.json"), "a__.json");
+        assert_eq!(file(b"x.receipt.json"), "x_receipt.json");
+        assert_eq!(file(b"zonder"), "zonder");
+        assert!(file(&[b'a'; 255]).len() <= STEM_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_becomes_one_that_can_be_written(bytes in prop::collection::vec(any::<u8>(), 1..255)) {
+            let name = Name::of(OsStr::from_bytes(&bytes));
+            prop_assert!(name.beside("receipt.json").len() <= 240 && name.file().len() <= 240);
+            prop_assert!(!name.file().contains(['\n', '\0']));
+        }
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = Name::of(OsStr::new("a.json"));
+        let mut names = Vec::new();
+        for _ in 0..12 {
+            let free = name.free(|name| name.is_free(dir.path())).unwrap();
+            fs::write(dir.path().join(free.beside("receipt.json")), "x").unwrap();
+            names.push(free.file());
+        }
+        assert_eq!(names[..3], ["a.json", "a-2.json", "a-3.json"]);
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 12);
+    }
+
+    #[test]
+    fn a_refused_file_goes_aside_with_an_explanation_in_both_languages() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path());
+        place.ready().unwrap();
+        place.probe().unwrap();
+        let why = Complaint::usage(Text::new("Fout hier.", "Wrong here."), Text::new("Doe dit.", "Do this."));
+        for _ in 0..2 {
+            let from = dir.path().join("a.json");
+            fs::write(&from, "{}").unwrap();
+            place.refuse(&from, &Name::of(OsStr::new("a.json")), &why).unwrap();
+            assert!(!from.exists());
+        }
+        let told = fs::read_to_string(dir.path().join("refused/a-2.uitleg.txt")).unwrap();
+        for words in ["a-2.json", "Fout hier.", "Doe dit.", "Wrong here.", "Do this."] {
+            assert!(told.contains(words), "{told}");
+        }
+        assert!(dir.path().join("refused/a-2.json").exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let away = dir.path().join("away");
+        assert!(Place::new(&away).ready().unwrap_err().what.en.contains("away"));
+        assert!(!away.exists(), "a drive that is away is not made");
+        let place = Place::new(dir.path());
+        std::os::unix::fs::symlink("/", dir.path().join("sent")).unwrap();
+        assert!(place.ready().unwrap_err().what.en.contains("sent"), "a link is not followed");
+        fs::remove_file(dir.path().join("sent")).unwrap();
+        place.ready().unwrap();
+        fs::remove_dir(dir.path().join("refused")).unwrap();
+        assert!(place.probe().is_err(), "what cannot be put aside");
+        place.ready().unwrap();
+        fs::set_permissions(dir.path().join("sent"), fs::Permissions::from_mode(0o500)).unwrap();
+        // The superuser writes everywhere.
+        let super_user = fs::write(dir.path().join("sent/x"), "").is_ok();
+        assert_eq!(place.probe().is_ok(), super_user);
+    }
+}

@@ -1,0 +1,190 @@
+//! What became of each file: a receipt beside it, completed when the broker's verdict comes.
+//!
+//! The receipts in `sent` are the list of what is open: who tidies that folder ends the following of what was in it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use seinhuis_agent_core::Stage;
+use seinhuis_shared::ids::MsgId;
+use seinhuis_shared::refusal::Refusal;
+use seinhuis_shell::clock;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::lang::Text;
+use serde_json::{Map, Value, json};
+
+use super::Agent;
+use super::place::{Name, Place, at, cannot_write, exists, explain};
+use crate::commands::request::{Look, Request};
+
+/// Most bytes of a receipt.
+const RECEIPT_MAX: usize = 64 * 1024;
+/// What a receipt is called beside its file.
+const RECEIPT: &str = "receipt.json";
+/// The parts of a message that a receipt has.
+const PARTS: [&str; 10] =
+    ["msg_id", "state", "flow", "step", "case", "to", "decided", "packet", "refusal", "receipt"];
+
+/// The files that have no verdict yet, by what they are called in `sent`.
+#[derive(Debug, Default)]
+pub(super) struct Receipts {
+    open: BTreeMap<String, (String, MsgId)>,
+}
+
+/// A file's place and name.
+type Taken<'a> = (&'a Path, &'a Name);
+
+impl Receipts {
+    /// Reads which are open.
+    pub(super) fn restore(place: &Place) -> Result<Self, Complaint> {
+        let mut open = BTreeMap::new();
+        for entry in fs::read_dir(&place.sent).map_err(at(&place.sent))? {
+            let name = entry.map_err(at(&place.sent))?.file_name();
+            let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".receipt.json")) else {
+                continue;
+            };
+            if let Some((ending, id)) = read(place, stem).as_ref().and_then(is_open) {
+                open.insert(stem.to_owned(), (ending, id));
+            }
+        }
+        Ok(Self { open })
+    }
+
+    /// Puts a file that was handed over in `sent`, with its receipt.
+    pub(super) fn sent(
+        &mut self,
+        place: &Place,
+        (from, name): Taken<'_>,
+        value: &Value,
+        repeated: bool,
+    ) -> Result<(), Complaint> {
+        let id = text(value, "msg_id");
+        // One that was written just before the agent stopped is of this very file.
+        let own = |name: &Name| {
+            let same = read(place, &name.stem)
+                .is_some_and(|it| it.get("msg_id").and_then(Value::as_str) == Some(id));
+            Ok(name.is_free(&place.sent)? || (same && !exists(&place.sent.join(name.file()))?))
+        };
+        let name = name.free(own).map_err(at(&place.sent))?;
+        let mut receipt = Map::new();
+        receipt.insert("file".into(), name.file().into());
+        receipt.insert("taken".into(), clock::now().to_string().into());
+        receipt.insert("repeated".into(), repeated.into());
+        if repeated {
+            let note = Text::new(
+                "Deze inhoud was al eerder aangeboden; er is niets nogmaals verstuurd.",
+                "This content was handed over before; nothing was sent again.",
+            );
+            receipt.insert("note".into(), json!({ "nl": note.nl, "en": note.en }));
+        }
+        let receipt = with(receipt, value);
+        write(place, &name.stem, &receipt)?;
+        files::move_new(from, &place.sent.join(name.file())).map_err(at(&place.sent))?;
+        if let Some((ending, id)) = is_open(&receipt) {
+            self.open.insert(name.stem, (ending, id));
+        }
+        Ok(())
+    }
+
+    /// Completes the receipts of what has its verdict by now.
+    pub(super) fn follow(&mut self, place: &Place, agent: &Agent) -> Result<(), Complaint> {
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<MsgId> = self.open.values().map(|(_, id)| *id).collect();
+        let stages = agent.query(move |view| {
+            ids.iter().map(|id| view.core.find(id).map(|(_, stage)| stage)).collect::<Vec<_>>()
+        })?;
+        let all: Vec<String> = self.open.keys().cloned().collect();
+        for (stem, stage) in all.iter().zip(stages) {
+            if matches!(stage, Some(Stage::Draft | Stage::Held | Stage::Sealed)) || agent.stopping() {
+                continue;
+            }
+            let Some((ending, id)) = self.open.get(stem) else { continue };
+            // A message that this agent does not know is of another agent that had this folder.
+            if stage.is_some() {
+                complete(place, (stem, ending), id, agent)?;
+            }
+            self.open.remove(stem);
+        }
+        Ok(())
+    }
+}
+
+fn complete(place: &Place, (stem, ending): (&str, &str), id: &MsgId, agent: &Agent) -> Result<(), Complaint> {
+    let value = agent.ask(Request::Look(Look::Message { msg_id: id.to_string() }))?;
+    // One that was taken away meanwhile is not missed.
+    let Some(receipt) = read(place, stem) else { return Ok(()) };
+    let receipt = with(receipt, &value);
+    write(place, stem, &receipt)?;
+    let Some(why) = refusal(&value) else { return Ok(()) };
+    let name = Name { stem: stem.to_owned(), ending: ending.to_owned() };
+    let fail = at(&place.refused);
+    let free = name.free(|name| name.is_free(&place.refused)).map_err(&fail)?;
+    explain(&place.refused.join(free.beside("uitleg.txt")), &free.file(), &why)?;
+    for (from, to) in [(name.file(), free.file()), (name.beside(RECEIPT), free.beside(RECEIPT))] {
+        let from = place.sent.join(from);
+        if exists(&from).map_err(at(&place.sent))? {
+            files::move_new(&from, &place.refused.join(to)).map_err(&fail)?;
+        }
+    }
+    Ok(())
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A receipt with how the message stands now.
+fn with(mut receipt: Map<String, Value>, value: &Value) -> Map<String, Value> {
+    for key in PARTS {
+        receipt.insert(key.into(), value.get(key).cloned().unwrap_or_default());
+    }
+    receipt
+}
+
+fn read(place: &Place, stem: &str) -> Option<Map<String, Value>> {
+    let path = place.sent.join(format!("{stem}.{RECEIPT}"));
+    serde_json::from_slice(&files::read(&path, RECEIPT_MAX).ok()?).ok()
+}
+
+fn write(place: &Place, stem: &str, receipt: &Map<String, Value>) -> Result<(), Complaint> {
+    let text = serde_json::to_string_pretty(receipt).map_err(|error| Complaint::bug(error.to_string()))?;
+    files::write(&place.sent.join(format!("{stem}.{RECEIPT}")), text.as_bytes(), Existing::Replace)
+        .map_err(|_| cannot_write(&place.sent))
+}
+
+/// The ending of the file and the message of a receipt, if there is no verdict in it.
+fn is_open(receipt: &Map<String, Value>) -> Option<(String, MsgId)> {
+    let text = |key: &str| receipt.get(key).and_then(Value::as_str);
+    let open = text("state").is_some_and(|state| matches!(state, "draft" | "held" | "sealed"));
+    let ending = Path::new(text("file")?).extension().unwrap_or_default().to_str()?;
+    let id = text("msg_id")?.parse().ok()?;
+    open.then(|| (ending.to_owned(), id))
+}
+
+/// Why a message of the outbox did not get through, if it did not.
+pub(super) fn refusal(value: &Value) -> Option<Complaint> {
+    let number = value.pointer("/refusal/number").and_then(Value::as_u64);
+    let known = number.and_then(|number| u16::try_from(number).ok()).and_then(Refusal::from_number);
+    match (text(value, "state"), known) {
+        ("denied", _) => {
+            let id = text(value, "msg_id");
+            Some(Complaint::refused(
+                Text::new(
+                    "Een mens in uw organisatie heeft dit bericht tegengehouden.",
+                    "A person in your organisation denied this message.",
+                ),
+                Text::new(
+                    format!("`seinhuis-agent outbox show {id}` zegt wie en waarom."),
+                    format!("`seinhuis-agent outbox show {id}` says who and why."),
+                ),
+            ))
+        }
+        ("refused" | "expired", Some(refusal)) => Some(Complaint::from_refusal(refusal)),
+        ("refused" | "expired", None) => Some(Complaint::from_refusal(Refusal::Expired)),
+        _ => None,
+    }
+}

@@ -1,0 +1,332 @@
+//! Files that are handed over: each a signal with its addressing, or a bare body.
+//!
+//! The message id follows from the content, so that a file that is taken again, because the agent stopped in between or
+//! because somebody left it twice, is the same message and nothing is sent twice.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::path::Path;
+use std::time::Instant;
+
+use data_encoding::BASE64;
+use seinhuis_shared::limits::BODY_MAX;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files;
+use seinhuis_shell::lang::Text;
+
+use super::Agent;
+use super::place::{Name, Place, at};
+use super::receipts::{Receipts, refusal};
+use super::watch::{Found, Stamp, Watch};
+use crate::commands::request::{Look, PushText, Request};
+use crate::commands::signal;
+use crate::config::Folder;
+
+/// Most bytes of a file with one signal: a body with its addressing.
+const FILE_MAX: usize = BODY_MAX * 2;
+
+/// A folder whose files are handed over.
+#[derive(Debug)]
+pub(super) struct Out {
+    folder: Folder,
+    place: Place,
+    watch: Watch,
+    receipts: Option<Receipts>,
+}
+
+/// What a file turns out to be.
+enum Content {
+    Bytes(Vec<u8>),
+    /// Somebody is at it.
+    Changing,
+    Wrong(Complaint),
+}
+
+impl Out {
+    pub(super) fn new(dir: &Path, folder: &Folder) -> Self {
+        Self { folder: folder.clone(), place: Place::new(dir), watch: Watch::default(), receipts: None }
+    }
+
+    /// Looks once: follows what was handed over, and takes what is whole. Whether there is more to do at once.
+    ///
+    /// # Errors
+    /// What is wrong with the folder, or holds up a file in it. Nothing is lost by that.
+    pub(super) fn look(&mut self, agent: &Agent) -> Result<bool, Complaint> {
+        self.place.ready()?;
+        if self.receipts.is_none() {
+            self.place.clear()?;
+            self.receipts = Some(Receipts::restore(&self.place)?);
+        }
+        if let Some(receipts) = &mut self.receipts {
+            receipts.follow(&self.place, agent)?;
+        }
+        let (whole, more) = self.watch.look(&self.place.dir, Instant::now()).map_err(at(&self.place.dir))?;
+        if whole.is_empty() {
+            return Ok(false);
+        }
+        self.place.probe()?;
+        let mut held_up = None;
+        for found in &whole {
+            if agent.stopping() {
+                return Ok(false);
+            }
+            if let Err(complaint) = self.take(found, agent) {
+                // Another file may be fine, unless it is the agent that cannot take any.
+                let all = complaint.refusal.is_some_and(super::is_passing);
+                held_up = Some(complaint);
+                if all {
+                    break;
+                }
+            }
+        }
+        held_up.map_or(Ok(more), Err)
+    }
+
+    fn take(&mut self, found: &Found, agent: &Agent) -> Result<(), Complaint> {
+        let (path, name) = (self.place.dir.join(&found.name), Name::of(&found.name));
+        let bytes = match self.content(&path, &name, found)? {
+            Content::Changing => return Ok(()),
+            Content::Wrong(why) => return self.place.refuse(&path, &name, &why),
+            Content::Bytes(bytes) => bytes,
+        };
+        let id = agent.msg_id(&self.folder.name, &sha256(&bytes).0)?;
+        let pushed = match self.signal(&bytes, &id).and_then(|text| agent.begin(&text)) {
+            Ok(answer) => agent.end(answer)?,
+            Err(why) => Err(why),
+        };
+        let pushed = match pushed {
+            Ok(pushed) => pushed,
+            Err(why) => return self.place.refuse(&path, &name, &why),
+        };
+        let value = agent.ask(Request::Look(Look::Message { msg_id: id.clone() }))?;
+        if let Some(why) = refusal(&value) {
+            return self.place.refuse(&path, &name, &again(&why, &id));
+        }
+        let receipts = self.receipts.get_or_insert_default();
+        receipts.sent(&self.place, (&path, &name), &value, pushed.repeated)
+    }
+
+    fn content(&self, path: &Path, name: &Name, found: &Found) -> Result<Content, Complaint> {
+        if !found.kind.is_file() {
+            return Ok(Content::Wrong(not_a_file()));
+        }
+        if name.ending != "json" {
+            return Ok(Content::Wrong(not_known()));
+        }
+        let mut file = match open(path, found.stamp) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Content::Changing),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Ok(Content::Wrong(not_readable()));
+            }
+            Err(error) => return Err(at(&self.place.dir)(error)),
+        };
+        if found.stamp.size() > u64::try_from(FILE_MAX).unwrap_or(u64::MAX) {
+            return Ok(Content::Wrong(too_large(FILE_MAX)));
+        }
+        let mut bytes = Vec::new();
+        // One byte more than was seen tells that the file grew.
+        let most = found.stamp.size().saturating_add(1);
+        (&mut file).take(most).read_to_end(&mut bytes).map_err(at(&self.place.dir))?;
+        let after = Stamp::of(&file.metadata().map_err(at(&self.place.dir))?);
+        let whole = after == found.stamp && u64::try_from(bytes.len()) == Ok(found.stamp.size());
+        Ok(if whole { Content::Bytes(bytes) } else { Content::Changing })
+    }
+
+    /// What a file says, addressed as the folder says where it is a bare body.
+    fn signal(&self, bytes: &[u8], id: &str) -> Result<PushText, Complaint> {
+        // Windows begins texts with a mark that JSON does not know.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let mut text = signal::read(bytes).map_err(|error| no_signal(&error))?;
+        if text.flow.is_empty() {
+            let given = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
+            text = PushText {
+                flow: self.folder.flow.clone(),
+                to: self.folder.to.clone(),
+                step: given(&self.folder.step),
+                case: given(&self.folder.case),
+                message_type: given(&self.folder.message_type),
+                basis: given(&self.folder.basis),
+                body: BASE64.encode(bytes),
+                ..PushText::default()
+            };
+        }
+        id.clone_into(&mut text.msg_id);
+        addressed(text)
+    }
+}
+
+/// A push that says under which flow and to whom.
+pub(super) fn addressed(text: PushText) -> Result<PushText, Complaint> {
+    let missing = match (text.flow.is_empty(), text.to.is_empty()) {
+        (true, _) => "flow",
+        (_, true) => "to",
+        (false, false) => return Ok(text),
+    };
+    Err(Complaint::usage(
+        Text::new(format!("{missing} ontbreekt."), format!("{missing} is missing.")),
+        Text::new(
+            "Lever een seinbestand met flow, to, step en body, of zet flow en to bij deze [[folder]] in agent.toml.",
+            "Supply a signal file with flow, to, step and body, or set flow and to of this [[folder]] in agent.toml.",
+        ),
+    ))
+}
+
+/// Opens a file if it is still the one that was seen.
+pub(super) fn open(path: &Path, seen: Stamp) -> io::Result<Option<File>> {
+    let file = match files::open_itself(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let meta = file.metadata()?;
+    Ok(Some(file).filter(|_| meta.is_file() && Stamp::of(&meta) == seen))
+}
+
+fn not_a_file() -> Complaint {
+    Complaint::usage(
+        Text::new(
+            "Dit is een verwijzing of iets anders dan een gewoon bestand; de agent volgt die nooit.",
+            "This is a link, or something else than a regular file; the agent never follows those.",
+        ),
+        Text::new("Zet het bestand zelf in de map.", "Put the file itself in the folder."),
+    )
+}
+
+fn not_known() -> Complaint {
+    Complaint::usage(
+        Text::new(
+            "Alleen bestanden met de naam .json worden verstuurd.",
+            "Only files whose name ends in .json are sent.",
+        ),
+        Text::new(
+            "Lever het sein als JSON-bestand aan, met een naam die op .json eindigt.",
+            "Supply the signal as a JSON file with a name that ends in .json.",
+        ),
+    )
+}
+
+fn not_readable() -> Complaint {
+    Complaint::usage(
+        Text::new("De agent mag dit bestand niet lezen.", "The agent may not read this file."),
+        Text::new(
+            "Geef de gebruiker van de agent leesrecht en zet het bestand terug in de map.",
+            "Give the agent's user permission to read, and put the file back in the folder.",
+        ),
+    )
+}
+
+fn too_large(most: usize) -> Complaint {
+    Complaint::usage(
+        Text::new(
+            format!("Het bestand is groter dan de toegestane {most} bytes."),
+            format!("The file is larger than the allowed {most} bytes."),
+        ),
+        Text::new("Controleer of dit het juiste bestand is.", "Check that this is the right file."),
+    )
+}
+
+/// Where a signal file is wrong, without what stands there.
+fn no_signal(error: &serde_json::Error) -> Complaint {
+    let (line, column) = (error.line(), error.column());
+    Complaint::usage(
+        Text::new(
+            format!("Dit is geen goed seinbestand: de fout staat op regel {line}, teken {column}."),
+            format!("This is not a good signal file: the mistake is in line {line}, character {column}."),
+        ),
+        signal::allowed(),
+    )
+}
+
+/// The same file came before, and was refused then.
+fn again(why: &Complaint, id: &str) -> Complaint {
+    let mut why = why.clone().about(id);
+    why.advice = Text::new(
+        format!(
+            "{} Dezelfde inhoud nogmaals neerzetten verstuurt niets; pas de inhoud aan, of verstuur met `seinhuis-agent push`.",
+            why.advice.nl
+        ),
+        format!(
+            "{} Leaving the same content again sends nothing; change the content, or send it with `seinhuis-agent push`.",
+            why.advice.en
+        ),
+    );
+    why
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn out(more: &Folder) -> Out {
+        Out::new(Path::new("/nowhere"), more)
+    }
+
+    #[test]
+    fn a_bare_body_is_addressed_as_its_folder_says_and_a_signal_as_it_says_itself() {
+        let folder =
+            Folder { flow: "F01".into(), to: vec!["gemeente".into()], step: "1".into(), ..Folder::default() };
+        let text = out(&folder).signal(b"\xef\xbb\xbf{\"a\": 1}", "id").unwrap();
+        assert_eq!((text.flow.as_str(), text.step.as_deref(), text.case), ("F01", Some("1"), None));
+        assert_eq!(BASE64.decode(text.body.as_bytes()).unwrap(), b"{\"a\": 1}");
+        assert_eq!(text.msg_id, "id");
+        let file = br#"{"flow": "F02", "to": ["om"], "body": {}}"#;
+        let text = out(&folder).signal(file, "id").unwrap();
+        assert_eq!((text.flow.as_str(), text.to[0].as_str(), text.step), ("F02", "om", None));
+        let none = Folder::default();
+        assert!(out(&none).signal(b"{}", "id").unwrap_err().what.en.contains("flow"));
+        let to = br#"{"flow": "F02", "body": {}}"#;
+        assert!(out(&folder).signal(to, "id").unwrap_err().what.en.contains("to is missing"));
+    }
+
+    #[test]
+    fn a_mistake_is_told_by_its_place_and_never_by_what_stands_there() {
+        let file = b"{\"flow\": \"F02\",\n \"to\": \"Jan Jansen\", \"body\": {}}";
+        let told = out(&Folder::default()).signal(file, "id").unwrap_err();
+        assert!(told.what.en.contains("line 2"), "{told}");
+        assert!(!format!("{told:?}").contains("Jan"), "{told}");
+    }
+
+    #[test]
+    fn a_file_that_changed_since_it_was_seen_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        fs::write(&path, "1").unwrap();
+        let seen = Stamp::of(&fs::metadata(&path).unwrap());
+        assert!(open(&path, seen).unwrap().is_some());
+        fs::write(&path, "12").unwrap();
+        assert!(open(&path, seen).unwrap().is_none(), "longer");
+        fs::remove_file(&path).unwrap();
+        assert!(open(&path, seen).unwrap().is_none(), "gone");
+    }
+
+    #[test]
+    fn what_is_not_one_signal_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        let seen = |name: &str| {
+            let meta = fs::symlink_metadata(place(name)).unwrap();
+            Found { name: name.into(), stamp: Stamp::of(&meta), kind: meta.file_type() }
+        };
+        fs::write(place("a.json"), "{}").unwrap();
+        fs::write(place("a.docx"), "x").unwrap();
+        fs::write(place("large.json"), vec![b' '; FILE_MAX + 1]).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", place("link.json")).unwrap();
+        let out = Out::new(dir.path(), &Folder::default());
+        let content = |name: &str| {
+            let found = seen(name);
+            match out.content(&place(name), &Name::of(&found.name), &found).unwrap() {
+                Content::Bytes(bytes) => String::from_utf8(bytes).unwrap(),
+                Content::Changing => "changing".into(),
+                Content::Wrong(why) => why.what.en,
+            }
+        };
+        assert_eq!(content("a.json"), "{}");
+        assert!(content("a.docx").contains(".json"));
+        assert!(content("large.json").contains("larger than"));
+        assert!(content("link.json").contains("link"));
+    }
+}

@@ -1,0 +1,184 @@
+//! Watched folders of an agent that has no broker: what is left in them waits in its outbox.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod office;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use office::{Office, TOWN, sample};
+use seinhuis_agent::{Agent, AgentHandle};
+use serde_json::Value;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+struct Desk {
+    office: Office,
+    out: PathBuf,
+}
+
+impl Desk {
+    /// An office with a watched folder, with `more` in its settings.
+    fn new(more: &str) -> Self {
+        let office = Office::new();
+        let out = office.dir.path().join("uit");
+        fs::create_dir(&out).unwrap();
+        let config = office.home().config();
+        let text = fs::read_to_string(&config).unwrap();
+        let folder =
+            format!("\n[[folder]]\nname = \"zaken\"\nout = \"{}\"\nevery_s = 1\n{more}\n", out.display());
+        fs::write(config, text + &folder).unwrap();
+        Self { office, out }
+    }
+
+    fn start(&self) -> AgentHandle {
+        Agent::start(&self.office.options()).unwrap()
+    }
+
+    fn leave(&self, name: &str, text: &str) {
+        fs::write(self.out.join(name), text).unwrap();
+    }
+
+    async fn text(&self, path: &str) -> String {
+        let path = self.out.join(path);
+        until(&format!("{} is there", path.display()), || path.exists()).await;
+        fs::read_to_string(path).unwrap()
+    }
+
+    async fn receipt(&self, name: &str) -> Value {
+        serde_json::from_str(&self.text(name).await).unwrap()
+    }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what} in vain");
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn signal() -> String {
+    fs::read_to_string(sample()).unwrap()
+}
+
+#[tokio::test]
+async fn a_file_is_handed_over_once_whatever_it_is_called_and_however_often_the_agent_starts() {
+    let desk = Desk::new("");
+    let agent = desk.start();
+    desk.leave("een.json", &signal());
+    let receipt = desk.receipt("sent/een.receipt.json").await;
+    assert_eq!((&receipt["state"], &receipt["repeated"]), (&"draft".into(), &false.into()), "{receipt}");
+    desk.leave("twee.json", &signal());
+    let again = desk.receipt("sent/twee.receipt.json").await;
+    assert_eq!((&again["msg_id"], &again["repeated"]), (&receipt["msg_id"], &true.into()), "{again}");
+    assert!(again["note"]["nl"].is_string() && again["note"]["en"].is_string(), "{again}");
+    agent.shutdown().await.unwrap();
+    // As if the agent had stopped between the push and the move.
+    fs::rename(desk.out.join("sent/een.json"), desk.out.join("een.json")).unwrap();
+    let agent = desk.start();
+    until("it is moved", || desk.out.join("sent/een.json").exists()).await;
+    assert_eq!(agent.status().await.unwrap().drafts, 1, "one message in all");
+    agent.shutdown().await.unwrap();
+    let all = ["een.json", "een.receipt.json", "twee.json", "twee.receipt.json"];
+    assert_eq!(names(&desk.out.join("sent")), all, "nothing has a number, and nothing of ours is left");
+    assert_eq!(names(&desk.out), ["refused", "sent"]);
+}
+
+#[tokio::test]
+async fn two_files_of_one_name_are_both_kept() {
+    let desk = Desk::new("");
+    let agent = desk.start();
+    desk.leave("sein.json", &signal());
+    desk.receipt("sent/sein.receipt.json").await;
+    until("it is moved", || !desk.out.join("sein.json").exists()).await;
+    desk.leave("sein.json", &signal().replace("\"minimaal\": 8", "\"minimaal\": 9"));
+    desk.receipt("sent/sein-2.receipt.json").await;
+    until("it is moved", || desk.out.join("sent/sein-2.json").exists()).await;
+    assert_eq!(agent.status().await.unwrap().drafts, 2);
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bare_body_goes_where_its_folder_says() {
+    let desk = Desk::new(&format!("flow = \"F01\"\nto = [\"{TOWN}\"]\nstep = \"1\""));
+    let agent = desk.start();
+    let all: Value = serde_json::from_str(&signal()).unwrap();
+    desk.leave("kaal.json", &format!("\u{feff}{}", all["body"]));
+    let receipt = desk.receipt("sent/kaal.receipt.json").await;
+    assert_eq!((&receipt["flow"], &receipt["to"][0]), (&"F01".into(), &TOWN.into()), "{receipt}");
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_may_not_leave_is_put_aside_with_why_and_without_what_stands_in_it() {
+    let desk = Desk::new("");
+    let agent = desk.start();
+    let secret = "Jan Jansen";
+    let with = |from: &str, to: &str| signal().replace(from, to);
+    desk.leave("veld.json", &with("\"body\": {", &format!("\"body\": {{\"naam\": \"{secret}\",")));
+    desk.leave("waarde.json", &with("\"16_17\"", &format!("\"{secret}\"")));
+    desk.leave("stroom.json", &with("\"F01\"", "\"F99\""));
+    desk.leave("sleutel.json", &with("\"canary\"", "\"kanarie\""));
+    desk.leave("kapot.json", &format!("{{\"{secret}"));
+    desk.leave("brief.docx", secret);
+    desk.leave("bezig.json.part", "{}");
+    std::os::unix::fs::symlink(sample(), desk.out.join("link.json")).unwrap();
+    for (name, field) in [
+        ("veld.json", "naam"),
+        ("waarde.json", "leeftijdsband"),
+        ("stroom.json", ""),
+        ("sleutel.json", "line 10"),
+        ("kapot.json", ""),
+        ("brief.docx", ".json"),
+        ("link.json", "link"),
+    ] {
+        let stem = name.split('.').next().unwrap();
+        let told = desk.text(&format!("refused/{stem}.uitleg.txt")).await;
+        assert!(told.contains(field) && !told.contains(secret), "{told}");
+        assert!(told.contains("Wat nu:") && told.contains("Next:"), "{told}");
+        until("it is moved", || fs::symlink_metadata(desk.out.join("refused").join(name)).is_ok()).await;
+    }
+    assert_eq!(names(&desk.out), ["bezig.json.part", "refused", "sent"]);
+    assert_eq!(agent.status().await.unwrap().drafts, 0);
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_is_away_is_waited_for_and_nothing_is_pushed_that_cannot_be_put_aside() {
+    let desk = Desk::new("");
+    fs::remove_dir(&desk.out).unwrap();
+    let agent = desk.start();
+    fs::create_dir(&desk.out).unwrap();
+    // In the place of a folder that has to be made there is something else.
+    fs::write(desk.out.join("sent"), "").unwrap();
+    desk.leave("een.json", &signal());
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(agent.status().await.unwrap().drafts, 0, "pushed without a place to go");
+    fs::remove_file(desk.out.join("sent")).unwrap();
+    desk.receipt("sent/een.receipt.json").await;
+    assert_eq!(agent.status().await.unwrap().drafts, 1);
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_of_the_agent_itself_is_not_watched() {
+    let desk = Desk::new("");
+    let config = desk.office.home().config();
+    let inside = desk.office.home().keys();
+    let text =
+        fs::read_to_string(&config).unwrap().replace(desk.out.to_str().unwrap(), inside.to_str().unwrap());
+    fs::write(config, text).unwrap();
+    let error = Agent::start(&desk.office.options()).unwrap_err();
+    assert!(error.what.en.contains("agent's own folder"), "{error}");
+}
