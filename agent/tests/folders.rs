@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use office::{Office, TOWN, sample};
+use office::{Office, TOWN, covenants, sample};
+use seinhuis_agent::commands::request::Request;
 use seinhuis_agent::{Agent, AgentHandle};
 use serde_json::Value;
 
@@ -152,6 +153,142 @@ async fn what_may_not_leave_is_put_aside_with_why_and_without_what_stands_in_it(
     assert_eq!(names(&desk.out), ["bezig.json.part", "refused", "sent"]);
     assert_eq!(agent.status().await.unwrap().drafts, 0);
     agent.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_person_denies_goes_to_what_was_refused() {
+    let desk = Desk::new("");
+    let agent = desk.start();
+    let names = covenants().join("samples/08-F08-jongerenwerk-namen.json");
+    desk.leave("namen.json", &fs::read_to_string(names).unwrap());
+    let held = desk.receipt("sent/namen.receipt.json").await;
+    assert_eq!(held["state"], "held", "{held}");
+    let msg_id = held["msg_id"].as_str().unwrap().to_owned();
+    let (role, reason) = ("teamleider".to_owned(), "niet nodig".to_owned());
+    let deny = Request::Release { msg_id: msg_id.clone(), approve: false, role, reason };
+    agent.ask(deny).await.unwrap();
+    let told = desk.text("refused/namen.uitleg.txt").await;
+    assert!(told.contains(&msg_id) && !told.contains("niet nodig"), "{told}");
+    let receipt = desk.receipt("refused/namen.receipt.json").await;
+    assert_eq!(receipt["state"], "denied", "{receipt}");
+    assert!(desk.out.join("refused/namen.json").exists());
+    assert_eq!(names_in(&desk, "sent"), [""; 0]);
+    // The same content again is the same message, which was denied.
+    fs::rename(desk.out.join("refused/namen.json"), desk.out.join("weer.json")).unwrap();
+    assert!(desk.text("refused/weer.uitleg.txt").await.contains("sends nothing"));
+    agent.shutdown().await.unwrap();
+}
+
+const MAPPING: &str = r#"
+id = "Kenmerk"
+[addressing]
+flow = "F01"
+to = ["gemeente"]
+step = "1"
+"#;
+
+/// A desk with the mapping of the samples, under F01.
+fn spreadsheet(id: bool) -> Desk {
+    let sample = fs::read_to_string(covenants().join("samples/csv/02-F02-politie.mapping.toml")).unwrap();
+    let fields = &sample[sample.find("[[field]]").unwrap()..];
+    let head = if id { MAPPING } else { MAPPING.split_once("\n[").unwrap().1 };
+    let head = if id { head.to_owned() } else { format!("[{head}") };
+    let desk = Desk::new("mapping = \"csv.toml\"");
+    fs::write(desk.office.path().join("csv.toml"), format!("{head}\n{fields}")).unwrap();
+    desk
+}
+
+/// The lines of the sample.
+fn lines() -> Vec<String> {
+    let text = fs::read_to_string(covenants().join("samples/csv/02-F02-politie.csv")).unwrap();
+    text.replace(";17;", ";;").replace(";3;", ";;").lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn rows_are_handed_over_each_with_its_receipt_and_those_that_are_wrong_come_back() {
+    let desk = spreadsheet(true);
+    let agent = desk.start();
+    let lines = lines();
+    let (header, good) = (&lines[0], &lines[1]);
+    let rows = [
+        good.clone(),
+        good.replace("0001", "0003").replace("Winkeliers", "=Winkeliers"),
+        good.replace("0001", "0004").replace("22-1-2026", "22-1-26"),
+        good.clone(),
+        lines[2].clone(),
+    ];
+    desk.leave("week.csv", &format!("{header}\r\n{}\r\n", rows.join("\r\n")));
+    let told = desk.text("refused/week.uitleg.txt").await;
+    until("it is done", || {
+        fs::read_to_string(desk.out.join("refused/week.uitleg.txt")).unwrap().contains("rows taken")
+    })
+    .await;
+    let told_all = fs::read_to_string(desk.out.join("refused/week.uitleg.txt")).unwrap();
+    assert!(
+        told_all.contains("line 3: column \"Toelichting\"") && told_all.contains("line 4: column \"Sinds\""),
+        "{told}"
+    );
+    assert!(!told_all.contains("Winkeliers") && !told_all.contains("22-1-26"), "{told_all}");
+    let receipt = fs::read_to_string(desk.out.join("sent/week.receipt.csv")).unwrap();
+    let states: Vec<Vec<&str>> = receipt.lines().skip(1).map(|line| line.split(';').collect()).collect();
+    assert_eq!(states.len(), 3, "{receipt}");
+    assert_eq!([states[0][0], states[0][2], states[0][3]], ["2", "draft", "nee"]);
+    assert_eq!(
+        [states[1][0], states[1][1], states[1][3]],
+        ["5", states[0][1], "ja"],
+        "the same number is the same signal"
+    );
+    assert_eq!(agent.status().await.unwrap().drafts, 2);
+    // What comes back can be put right and left again; a formula in it does nothing.
+    let back = fs::read_to_string(desk.out.join("refused/week.csv")).unwrap();
+    assert!(back.contains("'=Winkeliers") && back.lines().next().unwrap().ends_with(";uitleg"), "{back}");
+    desk.leave("week.csv", &back.replace("'=Winkeliers", "Winkeliers").replace("22-1-26", "22-1-2026"));
+    let receipt = desk.text("sent/week-2.receipt.csv").await;
+    assert_eq!(receipt.lines().count(), 3, "{receipt}");
+    assert_eq!(agent.status().await.unwrap().drafts, 4);
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_with_many_rows_goes_on_where_it_was() {
+    let desk = spreadsheet(false);
+    let agent = desk.start();
+    let lines = lines();
+    let text = format!("{}\n{}", lines[0], format!("{}\n", lines[1]).repeat(2500));
+    desk.leave("veel.csv", &text);
+    let receipt = desk.out.join("sent/veel.receipt.csv");
+    until("it began", || receipt.exists()).await;
+    agent.shutdown().await.unwrap();
+    let begun = fs::read_to_string(&receipt).unwrap().lines().count();
+    let agent = desk.start();
+    let all = || fs::read_to_string(&receipt).unwrap().lines().count() == 2501;
+    until("all rows have a receipt", all).await;
+    assert!(begun < 2501, "it was done before it was stopped: more rows are needed");
+    assert_eq!(agent.status().await.unwrap().drafts, 2500, "each row once");
+    let text = fs::read_to_string(&receipt).unwrap();
+    let numbers: Vec<u64> =
+        text.lines().skip(1).map(|line| line.split(';').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (2..2502).collect::<Vec<_>>(), "in order, none twice");
+    assert_eq!(names_in(&desk, "refused"), [""; 0]);
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_csv_without_its_columns_is_refused_whole_and_a_wrong_mapping_ends_the_start() {
+    let desk = spreadsheet(true);
+    let agent = desk.start();
+    desk.leave("week.csv", &lines().join("\n").replacen("Wijk", "Buurt", 1));
+    let told = desk.text("refused/week.uitleg.txt").await;
+    assert!(told.contains("\"Wijk\"") && told.contains("line 1"), "{told}");
+    assert_eq!(names_in(&desk, "sent"), [""; 0]);
+    agent.shutdown().await.unwrap();
+    fs::write(desk.office.path().join("csv.toml"), "id = 1\n").unwrap();
+    let error = Agent::start(&desk.office.options()).unwrap_err();
+    assert!(error.what.en.contains("csv.toml"), "{error}");
+}
+
+fn names_in(desk: &Desk, dir: &str) -> Vec<String> {
+    names(&desk.out.join(dir))
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use office::{Office, TOWN, YOUTH, covenants, sample};
+use office::{Office, TOWN, YOUTH, sample};
 use seinhuis_agent::home::Home;
 use seinhuis_agent::{Agent, PushError, PushRequest, Stage, Target};
 use seinhuis_shared::covenant::Step;

@@ -3,6 +3,7 @@
 //! Each asks the agent what a command would ask, so that every check is the same by the same code.
 
 pub mod api;
+pub(crate) mod deliveries;
 pub(crate) mod folders;
 
 use std::net::SocketAddr;

@@ -12,6 +12,7 @@ mod corrections;
 mod crash;
 mod export;
 mod fallback;
+mod folders;
 mod forks;
 mod hostile;
 mod in_flight;

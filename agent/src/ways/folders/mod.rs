@@ -4,6 +4,8 @@
 //! Folders are looked at again and again rather than listened to, so that network drives work. All of it happens on a
 //! thread that may wait: a drive that hangs holds up its own folder and nothing else.
 
+mod csv;
+mod inward;
 mod place;
 mod receipts;
 mod taking;
@@ -20,6 +22,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch as signal};
 use tokio::task::JoinSet;
 
+use self::csv::Csv;
+use self::inward::Inward;
 use self::taking::Out;
 use crate::agent::{AgentHandle, stopped};
 use crate::commands::request::{PushText, Request, parse, rejected};
@@ -51,7 +55,7 @@ pub(super) fn start(
             ));
         }
         let agent = Agent { handle: agent.clone(), runtime: Handle::current(), stopping: stopping.clone() };
-        let worker = Worker::new(folder, agent);
+        let worker = Worker::new(folder, agent)?;
         tasks.spawn(run(worker, Duration::from_secs(folder.every_s), stopping.clone()));
     }
     Ok(())
@@ -132,7 +136,8 @@ impl Agent {
 
     /// Hands over a signal; what becomes of it comes later, so that many share one flush.
     fn begin(&self, text: &PushText) -> Result<Answer, Complaint> {
-        Ok(self.handle.begin_push(parse(text)?))
+        let request = parse(text).map_err(|_| badly_addressed())?;
+        Ok(self.handle.begin_push(request))
     }
 
     /// What became of it: on stable storage, or refused for this reason.
@@ -151,25 +156,52 @@ fn is_passing(refusal: Refusal) -> bool {
     refusal.is_passing() || refusal == Refusal::NotRecordable
 }
 
+/// What is told of an addressing that does not read: not what stands there, which may be anything.
+fn badly_addressed() -> Complaint {
+    Complaint::usage(
+        Text::new(
+            "De adressering klopt niet: een ontvanger, de stap of de zaak is niet te lezen.",
+            "The addressing is wrong: a recipient, the step or the case cannot be read.",
+        ),
+        Text::new(
+            "Ontvangers zijn OIN's of rollen uit het convenant, de stap is er een uit het convenant, de zaak is een UUID.",
+            "Recipients are OINs or roles of the covenant, the step is one of the covenant, the case is a UUID.",
+        ),
+    )
+}
+
 /// One folder of the configuration.
 #[derive(Debug)]
 struct Worker {
     agent: Agent,
     out: Option<Out>,
     out_told: Told,
+    inward: Option<Inward>,
+    inward_told: Told,
 }
 
 impl Worker {
-    fn new(folder: &Folder, agent: Agent) -> Self {
-        let out = folder.watched().map(|dir| Out::new(dir, folder));
-        Self { agent, out, out_told: Told::new(&folder.name) }
+    fn new(folder: &Folder, agent: Agent) -> Result<Self, Complaint> {
+        let home = agent.handle.home().dir();
+        let csv = Csv::load(folder, home)?;
+        let out = folder.watched().map(|dir| Out::new(dir, folder, csv));
+        let inward = folder.filled().map(|dir| Inward::new(dir, folder, home));
+        let told = || Told::new(&folder.name);
+        Ok(Self { agent, out, out_told: told(), inward, inward_told: told() })
     }
 
     /// Looks once. Whether there is more to do at once.
     fn look(&mut self) -> bool {
-        let Some(out) = &mut self.out else { return false };
-        let looked = out.look(&self.agent);
-        self.out_told.about(looked).unwrap_or(false) && !self.agent.stopping()
+        let inward = self.inward.as_mut().map(|inward| inward.look(&self.agent));
+        let out = self.out.as_mut().map(|out| out.look(&self.agent));
+        // An agent that stops is nothing wrong with a folder.
+        if self.agent.stopping() {
+            return false;
+        }
+        if let Some(looked) = inward {
+            self.inward_told.about(looked);
+        }
+        out.and_then(|looked| self.out_told.about(looked)).unwrap_or(false)
     }
 }
 

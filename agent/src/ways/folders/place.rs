@@ -14,7 +14,10 @@ use seinhuis_shell::lang::{Lang, Text};
 const STEM_MAX: usize = 160;
 
 /// What is put beside a file.
-const BESIDE: [&str; 3] = ["receipt.json", "receipt.csv", "uitleg.txt"];
+const BESIDE: [&str; 4] = ["receipt.json", "receipt.csv", "uitleg.txt", "origineel.csv"];
+
+/// What is written to try whether something can be.
+const TRIAL: &str = ".seinhuis.tmp";
 
 /// A watched folder with the two it has in it.
 #[derive(Debug)]
@@ -128,15 +131,13 @@ impl Place {
 
     /// Tries that a file can go where it is to go, so that nothing is handed over that then has to stay.
     pub(super) fn probe(&self) -> Result<(), Complaint> {
-        let name = ".seinhuis.tmp";
-        let here = self.dir.join(name);
-        files::write_private(&here, b"", Existing::Replace)?;
+        let here = self.dir.join(TRIAL);
+        files::write_private(&here, b"", Existing::Replace).map_err(|_| cannot_write(&self.dir))?;
         for dir in [&self.sent, &self.refused] {
-            let there = dir.join(name);
+            let there = dir.join(TRIAL);
             fs::rename(&here, &there).and_then(|()| fs::rename(&there, &here)).map_err(at(dir))?;
             // On a full disk a file can be moved, but nothing can be put beside it.
-            files::write_private(&there, b"x", Existing::Replace)?;
-            fs::remove_file(&there).map_err(at(dir))?;
+            try_out(dir)?;
         }
         fs::remove_file(&here).map_err(at(&self.dir))
     }
@@ -157,6 +158,13 @@ impl Place {
         explain(&self.refused.join(name.beside("uitleg.txt")), &name.file(), why)?;
         files::move_new(from, &self.refused.join(name.file())).map_err(&fail)
     }
+}
+
+/// Tries that a file can be put in a folder.
+pub(super) fn try_out(dir: &Path) -> Result<(), Complaint> {
+    let path = dir.join(TRIAL);
+    files::write_private(&path, b"x", Existing::Replace).map_err(|_| cannot_write(dir))?;
+    fs::remove_file(&path).map_err(at(dir))
 }
 
 /// Writes why a file was refused, in both languages.

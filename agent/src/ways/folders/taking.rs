@@ -16,6 +16,7 @@ use seinhuis_shell::files;
 use seinhuis_shell::lang::Text;
 
 use super::Agent;
+use super::csv::Csv;
 use super::place::{Name, Place, at};
 use super::receipts::{Receipts, refusal};
 use super::watch::{Found, Stamp, Watch};
@@ -33,6 +34,7 @@ pub(super) struct Out {
     place: Place,
     watch: Watch,
     receipts: Option<Receipts>,
+    csv: Option<Csv>,
 }
 
 /// What a file turns out to be.
@@ -44,8 +46,9 @@ enum Content {
 }
 
 impl Out {
-    pub(super) fn new(dir: &Path, folder: &Folder) -> Self {
-        Self { folder: folder.clone(), place: Place::new(dir), watch: Watch::default(), receipts: None }
+    pub(super) fn new(dir: &Path, folder: &Folder, csv: Option<Csv>) -> Self {
+        let (folder, place) = (folder.clone(), Place::new(dir));
+        Self { folder, place, watch: Watch::default(), receipts: None, csv }
     }
 
     /// Looks once: follows what was handed over, and takes what is whole. Whether there is more to do at once.
@@ -61,9 +64,17 @@ impl Out {
         if let Some(receipts) = &mut self.receipts {
             receipts.follow(&self.place, agent)?;
         }
+        let busy = match &mut self.csv {
+            Some(csv) => {
+                csv.restore(&self.place)?;
+                csv.follow(&self.place, agent)?;
+                csv.go_on(&self.place, agent)?
+            }
+            None => false,
+        };
         let (whole, more) = self.watch.look(&self.place.dir, Instant::now()).map_err(at(&self.place.dir))?;
         if whole.is_empty() {
-            return Ok(false);
+            return Ok(busy);
         }
         self.place.probe()?;
         let mut held_up = None;
@@ -80,11 +91,16 @@ impl Out {
                 }
             }
         }
-        held_up.map_or(Ok(more), Err)
+        let busy = self.csv.as_ref().is_some_and(Csv::is_busy);
+        held_up.map_or(Ok(more || busy), Err)
     }
 
     fn take(&mut self, found: &Found, agent: &Agent) -> Result<(), Complaint> {
         let (path, name) = (self.place.dir.join(&found.name), Name::of(&found.name));
+        if let Some(csv) = self.csv.as_mut().filter(|_| found.kind.is_file() && name.ending == "csv") {
+            // One at a time; the others wait where they are.
+            return if csv.is_busy() { Ok(()) } else { csv.begin(&self.place, &path, found) };
+        }
         let bytes = match self.content(&path, &name, found)? {
             Content::Changing => return Ok(()),
             Content::Wrong(why) => return self.place.refuse(&path, &name, &why),
@@ -112,7 +128,7 @@ impl Out {
             return Ok(Content::Wrong(not_a_file()));
         }
         if name.ending != "json" {
-            return Ok(Content::Wrong(not_known()));
+            return Ok(Content::Wrong(not_known(name.ending == "csv")));
         }
         let mut file = match open(path, found.stamp) {
             Ok(Some(file)) => file,
@@ -194,11 +210,23 @@ fn not_a_file() -> Complaint {
     )
 }
 
-fn not_known() -> Complaint {
+fn not_known(csv: bool) -> Complaint {
+    if csv {
+        return Complaint::usage(
+            Text::new(
+                "Deze map neemt geen CSV aan: er staat niet bij welke kolom welk veld is.",
+                "This folder takes no CSV: nothing says which column is which field.",
+            ),
+            Text::new(
+                "Maak een mapping, noem hem bij deze [[folder]] in agent.toml en start de agent opnieuw (docs/folders.md).",
+                "Make a mapping, name it with this [[folder]] in agent.toml and start the agent anew (docs/folders.md).",
+            ),
+        );
+    }
     Complaint::usage(
         Text::new(
-            "Alleen bestanden met de naam .json worden verstuurd.",
-            "Only files whose name ends in .json are sent.",
+            "Alleen bestanden met de naam .json of .csv worden verstuurd.",
+            "Only files whose name ends in .json or .csv are sent.",
         ),
         Text::new(
             "Lever het sein als JSON-bestand aan, met een naam die op .json eindigt.",
@@ -262,7 +290,7 @@ mod tests {
     use super::*;
 
     fn out(more: &Folder) -> Out {
-        Out::new(Path::new("/nowhere"), more)
+        Out::new(Path::new("/nowhere"), more, None)
     }
 
     #[test]
@@ -315,7 +343,7 @@ mod tests {
         fs::write(place("a.docx"), "x").unwrap();
         fs::write(place("large.json"), vec![b' '; FILE_MAX + 1]).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", place("link.json")).unwrap();
-        let out = Out::new(dir.path(), &Folder::default());
+        let out = Out::new(dir.path(), &Folder::default(), None);
         let content = |name: &str| {
             let found = seen(name);
             match out.content(&place(name), &Name::of(&found.name), &found).unwrap() {

@@ -9,6 +9,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// How long a file has to stay as it is. Measured here, because the clock of a network drive may be another.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -19,7 +21,7 @@ const FILES_MAX: usize = 500;
 const UNFINISHED: [&[u8]; 3] = [b".tmp", b".part", b".crdownload"];
 
 /// How a file looks from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Stamp {
     modified: (i64, i64),
     size: u64,

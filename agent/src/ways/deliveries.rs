@@ -1,0 +1,236 @@
+//! Which messages of the inbox are due for whoever fetches them, and in which order.
+//!
+//! A message is due when it is good, of a wanted flow, and neither withdrawn nor erased; where it is taken over, when that
+//! has not happened yet. Messages are due in the order of the inbox. One that cannot be delivered holds up those of its
+//! own case that came later, and no others.
+
+use std::collections::BTreeSet;
+
+use seinhuis_shared::ids::{CaseId, MsgId};
+use seinhuis_shell::complaint::Complaint;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{View, inbox_row};
+
+/// Most places of the inbox that are looked at in one go, between two turns.
+const LOOKED_MAX: u64 = 500;
+/// Most deliveries that may be done beyond one that cannot.
+const BEYOND_MAX: usize = 10_000;
+
+/// A message that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Its place in the inbox.
+    pub(crate) position: u64,
+    /// Its id.
+    pub(crate) msg_id: MsgId,
+    /// Its flow.
+    pub(crate) flow: String,
+    /// Its case.
+    pub(crate) case: Option<CaseId>,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// Of these flows; of all when there are none.
+    pub(crate) flows: BTreeSet<String>,
+    /// Only what the application did not take over yet.
+    pub(crate) unconsumed: bool,
+}
+
+impl Wanted {
+    fn is_due(&self, view: &View<'_>, position: u64) -> Option<Due> {
+        let core = view.core;
+        let withdrawn = core.mark(position).is_some_and(|mark| mark.withdrawn.is_some());
+        let consumed = self.unconsumed && core.consumed_row(position).is_some();
+        if withdrawn || consumed || core.erased(position).is_some() {
+            return None;
+        }
+        let row = inbox_row(view.store, position)?;
+        let wanted = row.outcome == 0 && (self.flows.is_empty() || self.flows.contains(&row.flow));
+        wanted.then_some(Due { position, msg_id: row.msg_id, flow: row.flow, case: row.case })
+    }
+
+    /// Looks at a piece of the inbox from a place on.
+    pub(crate) fn look(&self, view: &View<'_>, from: u64) -> Piece {
+        let received = view.core.received();
+        let until = received.min(from.saturating_add(LOOKED_MAX));
+        let due = (from..until).filter_map(|position| self.is_due(view, position)).collect();
+        Piece { until, received, due }
+    }
+}
+
+/// What there is in a piece of the inbox.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// The place up to which was looked.
+    pub(crate) until: u64,
+    /// How many places there are.
+    pub(crate) received: u64,
+    /// What is due in it, in order.
+    pub(crate) due: Vec<Due>,
+}
+
+/// How far the deliveries are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
+    /// Everything before this place is settled.
+    next: u64,
+    /// What is settled beyond it.
+    done: BTreeSet<u64>,
+}
+
+/// What a delivery came to nothing by.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Something about this message; those of other cases may go on.
+    Message(Complaint),
+    /// Something about where it goes; nothing goes on.
+    Sink(Complaint),
+}
+
+impl Progress {
+    fn is_settled(&self, position: u64) -> bool {
+        position < self.next || self.done.contains(&position)
+    }
+
+    fn settle(&mut self, position: u64) {
+        if position >= self.next {
+            self.done.insert(position);
+        }
+        while self.done.remove(&self.next) {
+            self.next = self.next.saturating_add(1);
+        }
+    }
+
+    /// Delivers what is due, once. `look` gives the piece from a place on; `deliver` is told how far all is when its
+    /// message is done.
+    ///
+    /// # Errors
+    /// The first trouble. What was delivered stays so.
+    pub(crate) fn round(
+        &mut self,
+        mut look: impl FnMut(u64) -> Result<Piece, Complaint>,
+        mut deliver: impl FnMut(&Due) -> Result<(), Trouble>,
+        mut settled: impl FnMut(&Self) -> Result<(), Complaint>,
+    ) -> Result<(), Complaint> {
+        let (mut at, mut first, mut held) = (self.next, None, BTreeSet::new());
+        loop {
+            let piece = look(at)?;
+            if self.next > piece.received {
+                // The store is an older one that was put back: what it receives anew is not skipped.
+                *self = Self::default();
+                at = 0;
+                continue;
+            }
+            let mut due = piece.due.iter().peekable();
+            for position in at..piece.until {
+                let Some(due) = due.next_if(|due| due.position == position) else {
+                    self.settle(position);
+                    continue;
+                };
+                if self.is_settled(position) || due.case.is_some_and(|case| held.contains(&case)) {
+                    continue;
+                }
+                match deliver(due) {
+                    Ok(()) => {
+                        self.settle(position);
+                        settled(self)?;
+                    }
+                    Err(Trouble::Sink(complaint)) => return Err(complaint),
+                    Err(Trouble::Message(complaint)) => {
+                        held.extend(due.case);
+                        first.get_or_insert(complaint);
+                    }
+                }
+            }
+            at = piece.until;
+            if at >= piece.received || self.done.len() > BEYOND_MAX {
+                return first.map_or(Ok(()), Err);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seinhuis_shell::lang::Text;
+
+    use super::*;
+
+    fn wrong() -> Complaint {
+        Complaint::usage(Text::same("wrong"), Text::same("so"))
+    }
+
+    fn due(position: u64, case: u8) -> Due {
+        let case = (case > 0).then_some(CaseId([case; 16]));
+        Due { position, msg_id: MsgId([0; 16]), flow: "F01".into(), case }
+    }
+
+    /// An inbox of ten places in pieces of three, of which these are due.
+    fn inbox(all: &[Due]) -> impl FnMut(u64) -> Result<Piece, Complaint> {
+        let all = all.to_vec();
+        move |from| {
+            let until = (from + 3).min(10);
+            let due = all.iter().filter(|due| (from..until).contains(&due.position)).cloned().collect();
+            Ok(Piece { until, received: 10, due })
+        }
+    }
+
+    /// One round in which these fail; what was delivered.
+    fn round(progress: &mut Progress, all: &[Due], failing: &[u64]) -> (Vec<u64>, bool) {
+        let mut delivered = Vec::new();
+        let ended = progress.round(
+            inbox(all),
+            |due| {
+                if failing.contains(&due.position) {
+                    return Err(Trouble::Message(wrong()));
+                }
+                delivered.push(due.position);
+                Ok(())
+            },
+            |_| Ok(()),
+        );
+        (delivered, ended.is_ok())
+    }
+
+    #[test]
+    fn what_is_due_comes_in_order_and_once() {
+        let all = [due(1, 1), due(4, 0), due(5, 1), due(9, 2)];
+        let mut progress = Progress::default();
+        assert_eq!(round(&mut progress, &all, &[]), (vec![1, 4, 5, 9], true));
+        assert_eq!(progress, Progress { next: 10, done: BTreeSet::new() });
+        assert_eq!(round(&mut progress, &all, &[]), (vec![], true));
+    }
+
+    #[test]
+    fn one_that_cannot_be_delivered_holds_up_its_own_case_only() {
+        let all = [due(1, 1), due(4, 2), due(5, 1), due(9, 0)];
+        let mut progress = Progress::default();
+        assert_eq!(round(&mut progress, &all, &[1]), (vec![4, 9], false));
+        let kept = serde_json::to_vec(&progress).unwrap();
+        let mut progress: Progress = serde_json::from_slice(&kept).unwrap();
+        assert_eq!(round(&mut progress, &all, &[]), (vec![1, 5], true), "as soon as it can, in order");
+        assert_eq!(progress.next, 10);
+    }
+
+    #[test]
+    fn trouble_where_it_goes_ends_the_round_and_an_older_store_begins_anew() {
+        let all = [due(1, 1), due(4, 2)];
+        let mut progress = Progress::default();
+        let mut tried = 0;
+        let ended = progress.round(
+            inbox(&all),
+            |_| {
+                tried += 1;
+                Err(Trouble::Sink(wrong()))
+            },
+            |_| Ok(()),
+        );
+        assert!(ended.is_err() && tried == 1);
+        let mut progress = Progress { next: 40, done: BTreeSet::from([42]) };
+        assert_eq!(round(&mut progress, &all, &[]), (vec![1, 4], true));
+    }
+}

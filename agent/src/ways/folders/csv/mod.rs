@@ -1,0 +1,294 @@
+//! CSV files: each row a signal, as a mapping file says.
+//!
+//! A file moves to `sent` before its first row is handed over, so that nobody changes it meanwhile. How far it is, is on
+//! stable storage after every few rows; what was done since then is done again after a restart, which sends nothing
+//! twice, because the id of a row's message follows from the file and the line, or from the row's own number.
+
+mod cells;
+mod decode;
+mod follow;
+mod mapping;
+mod rows;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::lang::Text;
+use serde::{Deserialize, Serialize};
+
+use self::decode::{Reader, begin};
+use self::mapping::Mapping;
+use super::place::{Name, Place, at, cannot_write};
+use super::taking::open;
+use super::watch::{Found, Stamp};
+use crate::config::Folder;
+
+/// Most bytes of a CSV file.
+const FILE_MAX: u64 = 4 << 30;
+/// Most bytes of what is kept about files under way.
+const STATE_MAX: usize = 1 << 20;
+/// How much of a file is looked at to see how it begins.
+const BEGIN: u64 = 64 * 1024;
+
+/// The CSV files of a folder.
+#[derive(Debug)]
+pub(super) struct Csv {
+    way: String,
+    mapping: Mapping,
+    kept: PathBuf,
+    state: Option<State>,
+    /// When receipts are next completed.
+    follow_at: Option<Instant>,
+}
+
+/// What is kept over a restart.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    job: Option<Job>,
+    /// The files with rows that have no verdict yet, by what they are called in `sent`.
+    following: BTreeSet<String>,
+}
+
+/// A file that is being handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Job {
+    /// What it is called in `sent`.
+    stem: String,
+    stamp: Stamp,
+    /// The hash of its bytes, hexadecimal.
+    hash: String,
+    header: Vec<String>,
+    separator: u8,
+    /// Where the next row begins, and on which line.
+    at: u64,
+    line: u64,
+    accepted: u64,
+    refused: u64,
+    /// How long the files beside it are.
+    receipts: u64,
+    rows: u64,
+    told: u64,
+}
+
+impl Csv {
+    /// Reads the mapping, if the folder has one.
+    pub(super) fn load(folder: &Folder, home: &Path) -> Result<Option<Self>, Complaint> {
+        if folder.mapping.as_os_str().is_empty() || folder.watched().is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            way: folder.name.clone(),
+            mapping: Mapping::load(&home.join(&folder.mapping))?,
+            kept: home.join("folders").join(format!("{}.rows.json", folder.name)),
+            state: None,
+            follow_at: None,
+        }))
+    }
+
+    /// Reads what is under way, once.
+    pub(super) fn restore(&mut self, place: &Place) -> Result<(), Complaint> {
+        if self.state.is_some() {
+            return Ok(());
+        }
+        let mut state = State::default();
+        if self.kept.exists() {
+            state = serde_json::from_slice(&files::read(&self.kept, STATE_MAX)?).unwrap_or_default();
+        }
+        // One that was not moved yet is found again where it was.
+        let moved = |job: &Job| job.accepted + job.refused > 0 || place.sent.join(job.file()).exists();
+        state.job = state.job.filter(moved);
+        self.state = Some(state);
+        Ok(())
+    }
+
+    /// Whether a file is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.job.is_some())
+    }
+
+    fn keep(&self) -> Result<(), Complaint> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let bytes = serde_json::to_vec(state).map_err(|error| Complaint::bug(error.to_string()))?;
+        files::make_private_dir(&files::parent(&self.kept))?;
+        files::write_private(&self.kept, &bytes, Existing::Replace)
+    }
+
+    /// Begins with a file: reads how it begins, and moves it to `sent`; or puts it aside.
+    pub(super) fn begin(&mut self, place: &Place, path: &Path, found: &Found) -> Result<(), Complaint> {
+        let (fail, name) = (at(&place.dir), Name::of(&found.name));
+        if found.stamp.size() > FILE_MAX {
+            return place.refuse(path, &name, &too_large());
+        }
+        let Some(file) = open(path, found.stamp).map_err(&fail)? else { return Ok(()) };
+        let hash = hash(&file).map_err(&fail)?;
+        let job = match self.look(&file, found.stamp, hash).map_err(&fail)? {
+            Ok(job) => job,
+            Err(why) => return place.refuse(path, &name, &why),
+        };
+        if Stamp::of(&file.metadata().map_err(&fail)?) != found.stamp {
+            return Ok(());
+        }
+        let name = name
+            .free(|name| Ok(name.is_free(&place.sent)? && name.is_free(&place.refused)?))
+            .map_err(at(&place.sent))?;
+        self.state.get_or_insert_default().job = Some(Job { stem: name.stem.clone(), ..job });
+        self.keep()?;
+        let moved = files::move_new(path, &place.sent.join(name.file()));
+        if moved.is_err() {
+            self.state.get_or_insert_default().job = None;
+            self.keep()?;
+        }
+        moved.map_err(|_| cannot_write(&place.sent))
+    }
+
+    /// How a file begins; or why none of it can be handed over.
+    fn look(&self, mut file: &File, stamp: Stamp, hash: String) -> io::Result<Result<Job, Complaint>> {
+        let mut first = Vec::new();
+        file.seek(SeekFrom::Start(0))?;
+        file.take(BEGIN).read_to_end(&mut first)?;
+        let Some(begin) = begin(&first, self.mapping.separator()) else { return Ok(Err(utf16())) };
+        let at = u64::try_from(begin.at).unwrap_or(u64::MAX);
+        file.seek(SeekFrom::Start(at))?;
+        let mut reader = Reader::resumed(BufReader::new(file), begin.separator, at, begin.line);
+        let Some(row) = reader.next()? else { return Ok(Err(no_header(""))) };
+        let read = |bytes: &Vec<u8>| cells::text(bytes, self.mapping.encoding).ok();
+        let cells = row.cells.ok().and_then(|cells| cells.iter().map(read).collect::<Option<Vec<_>>>());
+        let Some(header) = cells else { return Ok(Err(bad_header())) };
+        let header: Vec<String> = header.into_iter().map(|cell| cell.trim().to_owned()).collect();
+        for column in self.mapping.columns() {
+            if header.iter().filter(|cell| cell.as_str() == column).count() != 1 {
+                return Ok(Err(no_header(column)));
+            }
+        }
+        let (at, line) = reader.place();
+        Ok(Ok(Job {
+            stem: String::new(),
+            stamp,
+            hash,
+            header,
+            separator: begin.separator,
+            at,
+            line,
+            accepted: 0,
+            refused: 0,
+            receipts: 0,
+            rows: 0,
+            told: 0,
+        }))
+    }
+}
+
+impl Job {
+    fn file(&self) -> String {
+        format!("{}.csv", self.stem)
+    }
+}
+
+/// The hash of a file of any size.
+fn hash(mut file: &File) -> io::Result<String> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(HEXLOWER.encode(context.finish().as_ref()));
+        }
+        context.update(buffer.get(..read).unwrap_or_default());
+    }
+}
+
+fn too_large() -> Complaint {
+    let gib = FILE_MAX >> 30;
+    Complaint::usage(
+        Text::new(
+            format!("Het bestand is groter dan {gib} GiB."),
+            format!("The file is larger than {gib} GiB."),
+        ),
+        Text::new("Verdeel het over meer bestanden.", "Divide it over more files."),
+    )
+}
+
+fn utf16() -> Complaint {
+    Complaint::usage(
+        Text::new("Het bestand is UTF-16 (\"Unicode-tekst\").", "The file is UTF-16 (\"Unicode text\")."),
+        Text::new("Bewaar het als \"CSV UTF-8\".", "Save it as \"CSV UTF-8\"."),
+    )
+}
+
+fn bad_header() -> Complaint {
+    Complaint::usage(
+        Text::new(
+            "De kopregel (regel 1) is niet te lezen: de tekens passen niet bij de codering, of een aanhalingsteken is niet gesloten.",
+            "The header (line 1) cannot be read: its characters do not fit the encoding, or a quote is not closed.",
+        ),
+        Text::new(
+            "Bewaar als \"CSV UTF-8\", of zet encoding = \"windows-1252\" in de mapping.",
+            "Save as \"CSV UTF-8\", or set encoding = \"windows-1252\" in the mapping.",
+        ),
+    )
+}
+
+fn no_header(column: &str) -> Complaint {
+    Complaint::usage(
+        Text::new(
+            format!("De kopregel (regel 1) heeft niet precies één kolom {column:?}."),
+            format!("The header (line 1) does not have exactly one column {column:?}."),
+        ),
+        Text::new(
+            "Maak de kopregel gelijk aan de kolommen in de mapping, of pas de mapping aan en start de agent opnieuw.",
+            "Make the header the same as the columns in the mapping, or change the mapping and start the agent anew.",
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::ways::folders::watch::Stamp;
+
+    fn csv() -> Csv {
+        let text = include_str!("../../../../../covenants/samples/csv/02-F02-politie.mapping.toml");
+        Csv {
+            way: "a".into(),
+            mapping: Mapping::parse("m.toml", text).unwrap(),
+            kept: PathBuf::new(),
+            state: None,
+            follow_at: None,
+        }
+    }
+
+    fn look(text: &[u8]) -> Result<Job, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        fs::write(&path, text).unwrap();
+        let stamp = Stamp::of(&fs::metadata(&path).unwrap());
+        let file = File::open(&path).unwrap();
+        csv().look(&file, stamp, hash(&file).unwrap()).unwrap().map_err(|why| why.what.en)
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_by_its_header_is_refused_whole() {
+        let sample = include_bytes!("../../../../../covenants/samples/csv/02-F02-politie.csv");
+        let job = look(sample).unwrap();
+        assert_eq!((job.separator, job.line, job.header[0].as_str()), (b';', 2, "Kenmerk"));
+        assert_eq!(job.hash.len(), 64);
+        let text = String::from_utf8(sample.to_vec()).unwrap();
+        assert!(look(text.replace("Wijk", "Buurt").as_bytes()).unwrap_err().contains("\"Wijk\""));
+        assert!(look(text.replace("Plek", "Wijk").as_bytes()).unwrap_err().contains("exactly one"));
+        assert!(look(b"").unwrap_err().contains("header"));
+        assert!(look(b"\xff\xfea").unwrap_err().contains("UTF-16"));
+        assert!(look(b"caf\xe9;b\n").unwrap_err().contains("header"));
+        assert!(look(b"\"a;b\n").unwrap_err().contains("header"));
+    }
+}

@@ -1,0 +1,464 @@
+//! The rows of a CSV file, handed over a few at a time.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufReader, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use data_encoding::{BASE64, HEXLOWER};
+use seinhuis_agent_core::Pushed;
+use seinhuis_shared::ids::MsgId;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files;
+use seinhuis_shell::lang::Text;
+
+use super::cells::{Body, neutral, text, value};
+use super::decode::{Fault, Reader, Row, write_row};
+use super::mapping::{Given, Mapping, Recipients};
+use super::{Csv, Job};
+use crate::commands::request::PushText;
+use crate::ways::folders::Agent;
+use crate::ways::folders::place::{Place, at, cannot_write};
+use crate::ways::folders::taking::{addressed, open};
+
+/// Most rows of one look, so that other files of the folder have their turn.
+const LOOK_MAX: usize = 1000;
+/// Most rows that are handed over together.
+const ROWS_MAX: usize = 200;
+/// Most bytes of those.
+const BYTES_MAX: u64 = 4 << 20;
+
+/// A row that can be handed over: what it says, and what its message is called.
+#[derive(Debug, PartialEq)]
+struct Ready {
+    text: Vec<u8>,
+    push: Addressed,
+    name: Vec<u8>,
+}
+
+/// Under what and to whom a row goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Addressed {
+    flow: String,
+    to: Vec<String>,
+    step: Option<String>,
+    message_type: Option<String>,
+    case: Option<String>,
+    basis: Option<String>,
+}
+
+/// What became of a row.
+struct Done {
+    line: u64,
+    /// As they were, for who is to correct them.
+    cells: Vec<String>,
+    result: Result<Pushed, Text>,
+}
+
+impl Csv {
+    /// Hands over the next rows of the file that is under way. Whether there is more to do at once.
+    pub(in super::super) fn go_on(&mut self, place: &Place, agent: &Agent) -> Result<bool, Complaint> {
+        let mut left = LOOK_MAX;
+        while left > 0 && !agent.stopping() {
+            let Some(mut job) = self.state.as_ref().and_then(|state| state.job.clone()) else {
+                return Ok(false);
+            };
+            let path = place.sent.join(job.file());
+            let Some(mut file) = open(&path, job.stamp).map_err(at(&place.sent))? else {
+                return self.give_up(place, job).map(|()| false);
+            };
+            file.seek(SeekFrom::Start(job.at)).map_err(at(&place.sent))?;
+            let mut reader = Reader::resumed(BufReader::new(file), job.separator, job.at, job.line);
+            let (rows, places) = chunk(&mut reader, left.min(ROWS_MAX)).map_err(at(&place.sent))?;
+            if rows.is_empty() {
+                self.finish(place, job)?;
+                return Ok(true);
+            }
+            left = left.saturating_sub(rows.len());
+            let (done, held_up) = self.hand_over(&job, rows, agent)?;
+            if let Some((at, line)) = done.len().checked_sub(1).and_then(|last| places.get(last)) {
+                (job.at, job.line) = (*at, *line);
+            }
+            job.write(place, &done)?;
+            self.state.get_or_insert_default().job = Some(job);
+            self.keep()?;
+            if let Some(complaint) = held_up {
+                return Err(complaint);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What became of the first of these rows, and what holds up the rest.
+    fn hand_over(
+        &self,
+        job: &Job,
+        rows: Vec<Row>,
+        agent: &Agent,
+    ) -> Result<(Vec<Done>, Option<Complaint>), Complaint> {
+        let read: Vec<_> = rows.iter().map(|row| ready(&self.mapping, job, row)).collect();
+        let (way, names) = (
+            format!("folder/{}", self.way),
+            read.iter().map(|row| row.as_ref().map(|row| row.name.clone()).ok()).collect::<Vec<_>>(),
+        );
+        let ids: Vec<Option<MsgId>> = agent.query(move |view| {
+            names.iter().map(|name| name.as_ref().map(|name| view.vault.msg_id(&way, name))).collect()
+        })?;
+        let begun: Vec<_> = read
+            .into_iter()
+            .zip(ids)
+            .map(|(row, id)| {
+                let row = row?;
+                let text = row.push_text(&id.map(|id| id.to_string()).unwrap_or_default());
+                addressed(text).and_then(|text| agent.begin(&text)).map_err(|why| said(&why))
+            })
+            .collect();
+        let mut done = Vec::new();
+        for (row, begun) in rows.into_iter().zip(begun) {
+            let result = match begun.map(|answer| agent.end(answer)) {
+                Ok(Ok(result)) => result.map_err(|why| said(&why)),
+                Ok(Err(held_up)) => return Ok((done, Some(held_up))),
+                Err(why) => Err(why),
+            };
+            let lossy = |cells: Vec<Vec<u8>>| {
+                let shown = |cell: Vec<u8>| {
+                    let good = text(&cell, self.mapping.encoding).ok();
+                    good.unwrap_or_else(|| String::from_utf8_lossy(&cell).into_owned())
+                };
+                cells.into_iter().map(shown).collect()
+            };
+            done.push(Done { line: row.line, cells: row.cells.map(lossy).unwrap_or_default(), result });
+        }
+        Ok((done, None))
+    }
+
+    /// All rows were read.
+    fn finish(&mut self, place: &Place, mut job: Job) -> Result<(), Complaint> {
+        let (sent, refused) = (job.accepted, job.refused);
+        if refused > 0 {
+            let text = format!(
+                "\n{sent} rijen aangenomen, {refused} geweigerd. Verbeter de rijen in {0} en zet dat bestand opnieuw in de map.\n\
+                 {sent} rows taken, {refused} refused. Correct the rows in {0} and put that file in the folder again.\n",
+                job.file()
+            );
+            job.tell(place, &text)?;
+        }
+        if sent == 0 && refused > 0 {
+            // A file of which nothing was sent does not stay among those that were.
+            let original = place.refused.join(format!("{}.origineel.csv", job.stem));
+            files::move_new(&place.sent.join(job.file()), &original).map_err(at(&place.refused))?;
+        } else if sent == 0 {
+            job.receipts(place, "")?;
+        }
+        tracing::info!(folder = self.way, sent, refused, "a CSV file is done");
+        let state = self.state.get_or_insert_default();
+        state.job = None;
+        if sent > 0 {
+            state.following.insert(job.stem);
+        }
+        self.keep()
+    }
+
+    /// The file was changed or taken away before all rows were handed over.
+    fn give_up(&mut self, place: &Place, mut job: Job) -> Result<(), Complaint> {
+        let line = job.line;
+        job.tell(
+            place,
+            &format!(
+                "\nHet bestand in sent is gewijzigd of weggehaald terwijl het werd verstuurd. Vanaf regel {line} is niets verstuurd; zet die rijen in een nieuw bestand in de map.\n\
+                 The file in sent was changed or taken away while it was being sent. From line {line} on nothing was sent; put those rows in the folder in a new file.\n"
+            ),
+        )?;
+        let state = self.state.get_or_insert_default();
+        state.job = None;
+        if job.accepted > 0 {
+            state.following.insert(job.stem);
+        }
+        self.keep()
+    }
+}
+
+/// The next rows, and where each ends.
+type Chunk = (Vec<Row>, Vec<(u64, u64)>);
+
+fn chunk(reader: &mut Reader<BufReader<fs::File>>, most: usize) -> io::Result<Chunk> {
+    let (mut rows, mut places) = (Vec::new(), Vec::new());
+    let begun = reader.place().0;
+    while rows.len() < most && reader.place().0.saturating_sub(begun) < BYTES_MAX {
+        let Some(row) = reader.next()? else { break };
+        rows.push(row);
+        places.push(reader.place());
+    }
+    Ok((rows, places))
+}
+
+/// Why a row cannot be handed over, in one line.
+fn said(why: &Complaint) -> Text {
+    Text::new(why.what.nl.trim_end_matches('.'), why.what.en.trim_end_matches('.'))
+}
+
+fn fault(fault: Fault) -> Text {
+    match fault {
+        Fault::TooLong => Text::new("de rij is te lang", "the row is too long"),
+        Fault::AfterQuote => Text::new(
+            "na een aanhalingsteken dat een cel sluit staat nog tekst",
+            "there is text after a quote that closes a cell",
+        ),
+        Fault::Unclosed => {
+            Text::new("een aanhalingsteken wordt niet gesloten", "a quote is opened and never closed")
+        }
+    }
+}
+
+/// Reads a row as the mapping says.
+fn ready(mapping: &Mapping, job: &Job, row: &Row) -> Result<Ready, Text> {
+    let bytes = row.cells.as_ref().map_err(|wrong| fault(*wrong))?;
+    if bytes.len() != job.header.len() {
+        let (found, wanted) = (bytes.len(), job.header.len());
+        return Err(Text::new(
+            format!(
+                "de rij heeft {found} cellen en de kopregel {wanted}; staat er ergens een scheidingsteken te veel?"
+            ),
+            format!("the row has {found} cells and the header {wanted}; is there a separator too many?"),
+        ));
+    }
+    let cell = |column: &str| {
+        let at = job.header.iter().position(|cell| cell == column);
+        let bytes = at.and_then(|at| bytes.get(at)).map(Vec::as_slice).unwrap_or_default();
+        text(bytes, mapping.encoding).map_err(|why| about(column, &why))
+    };
+    let mut body = Body::default();
+    for field in &mapping.fields {
+        let read = if field.column.is_empty() { String::new() } else { cell(&field.column)? };
+        let value = value(&read, field, mapping.decimal).map_err(|why| about(&field.column, &why))?;
+        if let Some(value) = value {
+            body.put(&field.to, value);
+        }
+    }
+    let given = |given: &Given| match given {
+        Given::Fixed(text) => Ok(text.clone()),
+        Given::Column(of) => cell(&of.column).map(|text| text.trim().to_owned()),
+    };
+    let some = |one: &Option<Given>| {
+        one.as_ref().map(given).transpose().map(|text| text.filter(|text| !text.is_empty()))
+    };
+    let addressing = &mapping.addressing;
+    let to = match &addressing.to {
+        Recipients::Fixed(all) => all.clone(),
+        Recipients::Column(of) => {
+            let all = cell(&of.column)?;
+            all.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
+        }
+    };
+    let name = if mapping.id.is_empty() {
+        let hash = HEXLOWER.decode(job.hash.as_bytes()).unwrap_or_default();
+        [hash.as_slice(), &row.line.to_be_bytes()].concat()
+    } else {
+        let id = cell(&mapping.id)?.trim().to_owned();
+        if id.is_empty() {
+            return Err(about(&mapping.id, &Text::new("is leeg", "is empty")));
+        }
+        [b"id:", id.as_bytes()].concat()
+    };
+    Ok(Ready {
+        text: body.into_json().to_string().into_bytes(),
+        push: Addressed {
+            flow: given(&addressing.flow)?,
+            to,
+            step: some(&addressing.step)?,
+            message_type: some(&addressing.message_type)?,
+            case: some(&addressing.case)?,
+            basis: some(&addressing.basis)?,
+        },
+        name,
+    })
+}
+
+fn about(column: &str, why: &Text) -> Text {
+    Text::new(format!("kolom {column:?} {}", why.nl), format!("column {column:?} {}", why.en))
+}
+
+impl Ready {
+    fn push_text(self, msg_id: &str) -> PushText {
+        let Addressed { flow, to, step, message_type, case, basis } = self.push;
+        PushText {
+            msg_id: msg_id.to_owned(),
+            flow,
+            to,
+            step,
+            case,
+            message_type,
+            basis,
+            body: BASE64.encode(&self.text),
+            ..PushText::default()
+        }
+    }
+}
+
+impl Job {
+    /// Writes what became of rows to the files beside the file.
+    fn write(&mut self, place: &Place, done: &[Done]) -> Result<(), Complaint> {
+        let (mut receipts, mut rows, mut told) = (String::new(), String::new(), String::new());
+        for done in done {
+            match &done.result {
+                Ok(pushed) => {
+                    let repeated = if pushed.repeated { "ja" } else { "nee" };
+                    let (id, state) = (pushed.msg_id.to_string(), pushed.stage.as_str().to_owned());
+                    let cells = [done.line.to_string(), id, state, repeated.to_owned(), String::new()];
+                    write_row(&mut receipts, b';', cells);
+                    self.accepted = self.accepted.saturating_add(1);
+                }
+                Err(why) => {
+                    let line = done.line;
+                    let reason = format!("{} / {}", why.nl, why.en);
+                    told.extend([
+                        format!("regel {line}: {}\n", why.nl),
+                        format!("line {line}: {}\n", why.en),
+                    ]);
+                    let cells = done.cells.iter().map(|cell| neutral(cell));
+                    write_row(&mut rows, self.separator, cells.chain([reason]));
+                    self.refused = self.refused.saturating_add(1);
+                }
+            }
+        }
+        self.receipts(place, &receipts)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if self.rows == 0 {
+            let mut header = "\u{feff}".to_owned();
+            let cells = self.header.iter().map(|cell| neutral(cell));
+            write_row(&mut header, self.separator, cells.chain(["uitleg".to_owned()]));
+            rows.insert_str(0, &header);
+        }
+        let path = place.refused.join(self.file());
+        self.rows = append(&path, self.rows, &rows).map_err(|_| cannot_write(&place.refused))?;
+        // The rows are for whom the file was for.
+        if let Ok(meta) = fs::metadata(place.sent.join(self.file())) {
+            fs::set_permissions(&path, meta.permissions()).map_err(at(&place.refused))?;
+        }
+        self.tell(place, &told)
+    }
+
+    /// Adds to what became of the rows that were taken.
+    fn receipts(&mut self, place: &Place, text: &str) -> Result<(), Complaint> {
+        let path = place.sent.join(format!("{}.receipt.csv", self.stem));
+        if text.is_empty() && self.receipts > 0 {
+            return Ok(());
+        }
+        let head = if self.receipts == 0 { super::follow::HEAD } else { "" };
+        let length = append(&path, self.receipts, &format!("{head}{text}"));
+        self.receipts = length.map_err(|_| cannot_write(&place.sent))?;
+        Ok(())
+    }
+
+    /// Adds to the explanation.
+    fn tell(&mut self, place: &Place, text: &str) -> Result<(), Complaint> {
+        let path = place.refused.join(format!("{}.uitleg.txt", self.stem));
+        let head = if self.told == 0 {
+            format!("{}\n\nGeweigerde rijen, op regelnummer. Refused rows, by line number.\n\n", self.file())
+        } else {
+            String::new()
+        };
+        let length = append(&path, self.told, &format!("{head}{text}"));
+        self.told = length.map_err(|_| cannot_write(&place.refused))?;
+        Ok(())
+    }
+}
+
+/// Adds to a file that was so long when that was last on record, and gives its length.
+fn append(path: &Path, length: u64, text: &str) -> io::Result<u64> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    file.set_len(length)?;
+    file.seek(SeekFrom::Start(length))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(length.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parts() -> (Mapping, Job) {
+        let text = include_str!("../../../../../covenants/samples/csv/02-F02-politie.mapping.toml");
+        let header = "Kenmerk;Wijk;Plek;Dagdelen;Weekdagen;Sinds;Minimaal;Maximaal;Leeftijd;Gedrag;Meldingen;Toelichting";
+        let job = Job {
+            stem: "a".into(),
+            stamp: crate::ways::folders::watch::Stamp::default(),
+            hash: "00".repeat(32),
+            header: header.split(';').map(str::to_owned).collect(),
+            separator: b';',
+            at: 0,
+            line: 2,
+            accepted: 0,
+            refused: 0,
+            receipts: 0,
+            rows: 0,
+            told: 0,
+        };
+        (Mapping::parse("m.toml", text).unwrap(), job)
+    }
+
+    fn row(text: &str) -> Row {
+        let cells = text.split(';').map(|cell| cell.as_bytes().to_vec()).collect();
+        Row { line: 2, cells: Ok(cells) }
+    }
+
+    const GOOD: &str = "K1;Wijk A;Plein;avond,nacht;do;22-1-2026;10;20;16_17;geluid;17;Tekst";
+
+    #[test]
+    fn a_row_becomes_a_signal_as_the_mapping_says() {
+        let (mapping, job) = parts();
+        let ready = ready(&mapping, &job, &row(GOOD)).unwrap();
+        let body: Value = serde_json::from_slice(&ready.text).unwrap();
+        assert_eq!(
+            body["tijd"],
+            json!({ "dagdelen": ["avond", "nacht"], "weekdagen": ["do"], "sinds": "2026-01-22" })
+        );
+        assert_eq!(body["locatie"]["gemeente"], json!("Voorbeeldstad"));
+        assert_eq!((ready.push.flow.as_str(), ready.push.to.len(), ready.push.case), ("F02", 1, None));
+        assert_eq!(ready.name, b"id:K1");
+    }
+
+    #[test]
+    fn without_a_number_of_its_own_a_row_is_known_by_file_and_line() {
+        let (mut mapping, job) = parts();
+        mapping.id = String::new();
+        let name = |job: &Job, line: u64| ready(&mapping, job, &Row { line, ..row(GOOD) }).unwrap().name;
+        assert_eq!(name(&job, 2), name(&job, 2));
+        assert_ne!(name(&job, 2), name(&job, 3));
+        assert_ne!(name(&job, 2), name(&Job { hash: "11".repeat(32), ..job.clone() }, 2));
+    }
+
+    #[test]
+    fn a_row_that_is_wrong_says_which_column_and_not_what_stands_there() {
+        let (mapping, job) = parts();
+        for (text, said) in [
+            (GOOD.replace("22-1-2026", "22-1-26"), "Sinds"),
+            (GOOD.replace("17", "zeventien"), "Meldingen"),
+            (GOOD.replace("Tekst", "=Tekst"), "Toelichting"),
+            (GOOD.replace("K1", ""), "Kenmerk"),
+            (GOOD.replace("K1", "K1;extra"), "cells"),
+        ] {
+            let why = ready(&mapping, &job, &row(&text.replace("16_zeventien", "16_17"))).unwrap_err();
+            assert!(
+                why.en.contains(said) && !why.en.contains("=Tekst") && !why.nl.contains("zeventien"),
+                "{why:?}"
+            );
+        }
+        let wrong = Row { line: 2, cells: Err(Fault::Unclosed) };
+        assert!(ready(&mapping, &job, &wrong).unwrap_err().en.contains("quote"));
+    }
+
+    #[test]
+    fn what_was_not_on_record_is_written_again_and_not_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let length = append(&path, 0, "one\n").unwrap();
+        append(&path, length, "lost when it stopped\n").unwrap();
+        append(&path, length, "two\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+    }
+}

@@ -1,0 +1,247 @@
+//! Deliveries as files: each message received is put in a folder, and what its sender withdraws later is taken out.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE64;
+use seinhuis_shared::ids::MsgId;
+use seinhuis_shell::complaint::{Complaint, Exit};
+use seinhuis_shell::files::{self, Existing};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Agent;
+use super::place::{at, cannot_write, try_out};
+use crate::commands::request::{Look, Request};
+use crate::config::Folder;
+use crate::engine::inbox_row;
+use crate::ways::deliveries::{Due, Progress, Trouble, Wanted};
+
+/// Most bytes of the file that says how far the deliveries are.
+const PROGRESS_MAX: usize = 1 << 20;
+/// Most files that are looked after in one go, between two turns.
+const ASKED_MAX: usize = 1000;
+/// The length of a message id as text.
+const ID: usize = 36;
+
+/// A folder in which deliveries are put.
+#[derive(Debug)]
+pub(super) struct Inward {
+    dir: PathBuf,
+    wanted: Wanted,
+    progress: Progress,
+    /// Where it is kept how far the deliveries are, when it is not the mark that a message was taken over.
+    kept: Option<PathBuf>,
+    begun: bool,
+}
+
+/// Why a body is to be used no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    Withdrawn,
+    Erased,
+}
+
+impl Inward {
+    pub(super) fn new(dir: &Path, folder: &Folder, home: &Path) -> Self {
+        let wanted = Wanted { flows: folder.flows.clone(), unconsumed: folder.consume };
+        let kept = home.join("folders").join(format!("{}.json", folder.name));
+        Self {
+            dir: dir.to_path_buf(),
+            wanted,
+            progress: Progress::default(),
+            kept: Some(kept).filter(|_| !folder.consume),
+            begun: false,
+        }
+    }
+
+    /// Looks once: takes out what was withdrawn, and puts in what is due.
+    ///
+    /// # Errors
+    /// What is wrong with the folder, or with a message. Nothing is lost by that.
+    pub(super) fn look(&mut self, agent: &Agent) -> Result<(), Complaint> {
+        if !fs::metadata(&self.dir).map_err(at(&self.dir))?.is_dir() {
+            return Err(at(&self.dir)(std::io::ErrorKind::NotADirectory.into()));
+        }
+        if !self.begun {
+            files::clear_temporaries(&self.dir).map_err(at(&self.dir))?;
+            self.restore()?;
+            self.begun = true;
+        }
+        self.take_out(agent)?;
+        let (dir, kept) = (self.dir.clone(), self.kept.clone());
+        let (wanted, consume) = (self.wanted.clone(), self.wanted.unconsumed);
+        let mut tried = false;
+        self.progress.round(
+            |from| {
+                let wanted = wanted.clone();
+                agent.query(move |view| wanted.look(view, from))
+            },
+            |due| {
+                if agent.stopping() {
+                    return Err(Trouble::Sink(crate::agent::stopped()));
+                }
+                if !tried {
+                    // Every reading is on record: none is made for a folder that cannot hold it.
+                    try_out(&dir).map_err(Trouble::Sink)?;
+                    tried = true;
+                }
+                deliver(&dir, due, consume, agent)
+            },
+            |progress| kept.as_ref().map_or(Ok(()), |kept| keep(kept, progress)),
+        )
+    }
+
+    fn restore(&mut self) -> Result<(), Complaint> {
+        let Some(kept) = self.kept.as_ref().filter(|kept| kept.exists()) else { return Ok(()) };
+        // One that does not read has everything delivered again, under the same names.
+        self.progress = serde_json::from_slice(&files::read(kept, PROGRESS_MAX)?).unwrap_or_default();
+        Ok(())
+    }
+
+    /// Takes out what was withdrawn or erased since it was put here and is still here.
+    fn take_out(&self, agent: &Agent) -> Result<(), Complaint> {
+        let fail = at(&self.dir);
+        let mut here = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(&fail)? {
+            let name = entry.map_err(&fail)?.file_name();
+            here.extend(name.to_str().and_then(delivery));
+        }
+        for some in here.chunks(ASKED_MAX) {
+            let asked: Vec<(u64, MsgId)> = some.iter().map(|(position, id, _)| (*position, *id)).collect();
+            let gone = agent.query(move |view| {
+                let gone = |(position, id): (u64, MsgId)| {
+                    let withdrawn = view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some());
+                    let erased = view.core.erased(position).map(|_| Gone::Erased);
+                    let gone = if withdrawn { Some(Gone::Withdrawn) } else { erased };
+                    gone.filter(|_| inbox_row(view.store, position).is_some_and(|row| row.msg_id == id))
+                };
+                asked.into_iter().map(gone).collect::<Vec<_>>()
+            })?;
+            for ((_, id, stem), gone) in some.iter().zip(gone) {
+                if let Some(gone) = gone {
+                    let notice = self.dir.join(format!("{stem}.ingetrokken.txt"));
+                    files::write_private(&notice, told(id, gone).as_bytes(), Existing::Replace)
+                        .map_err(|_| cannot_write(&self.dir))?;
+                    fs::remove_file(self.dir.join(format!("{stem}.json"))).map_err(&fail)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts one message in the folder; when that is on stable storage, it is taken over.
+fn deliver(dir: &Path, due: &Due, consume: bool, agent: &Agent) -> Result<(), Trouble> {
+    let id = due.position.to_string();
+    let about = |complaint: Complaint| {
+        // The agent that has stopped has done so for all.
+        let one = complaint.exit == Exit::Refused;
+        let complaint = complaint.about(&due.msg_id.to_string());
+        if one { Trouble::Message(complaint) } else { Trouble::Sink(complaint) }
+    };
+    let value = agent.ask(Request::Look(Look::Read { id: id.clone(), withdrawn: false })).map_err(about)?;
+    let text = file(value).map_err(Trouble::Message)?;
+    let path = dir.join(format!("{}.json", stem(due)));
+    files::write_private(&path, text.as_bytes(), Existing::Replace)
+        .map_err(|_| Trouble::Sink(cannot_write(dir)))?;
+    if consume {
+        agent.ask(Request::Consumed { id }).map_err(about)?;
+    }
+    Ok(())
+}
+
+/// What a delivery is called, without its ending: its place, its flow and its id.
+fn stem(due: &Due) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let flow: String = due.flow.chars().map(plain).collect();
+    format!("{:08}-{flow}-{}", due.position, due.msg_id)
+}
+
+/// Place, message and stem of a file that is a delivery by its name.
+fn delivery(name: &str) -> Option<(u64, MsgId, String)> {
+    let stem = name.strip_suffix(".json")?;
+    let (position, rest) = stem.split_once('-')?;
+    let id = rest.get(rest.len().checked_sub(ID)?..)?;
+    let numbers = position.len() >= 8 && position.bytes().all(|byte| byte.is_ascii_digit());
+    if !numbers {
+        return None;
+    }
+    Some((position.parse().ok()?, id.parse().ok()?, stem.to_owned()))
+}
+
+/// A delivery as a file: what is known of the message, and its body byte for byte as its sender wrote it.
+fn file(value: Value) -> Result<String, Complaint> {
+    let bug = |error: serde_json::Error| Complaint::bug(error.to_string());
+    let Value::Object(fields) = value else { return Err(Complaint::bug("a message that is no object")) };
+    let mut parts = BTreeMap::new();
+    for (key, value) in fields {
+        let raw = match value.as_str().filter(|_| key == "body").map(body) {
+            Some(Some(raw)) => raw,
+            _ => serde_json::value::to_raw_value(&value).map_err(bug)?,
+        };
+        parts.insert(key, raw);
+    }
+    serde_json::to_string(&parts).map(|text| text + "\n").map_err(bug)
+}
+
+/// A body that is JSON, out of base64.
+fn body(text: &str) -> Option<Box<RawValue>> {
+    let bytes = BASE64.decode(text.as_bytes()).ok()?;
+    RawValue::from_string(String::from_utf8(bytes).ok()?).ok()
+}
+
+fn keep(path: &Path, progress: &Progress) -> Result<(), Complaint> {
+    let bytes = serde_json::to_vec(progress).map_err(|error| Complaint::bug(error.to_string()))?;
+    files::make_private_dir(&files::parent(path))?;
+    files::write_private(path, &bytes, Existing::Replace)
+}
+
+/// What stands in the place of a message that is to be used no more.
+fn told(id: &MsgId, gone: Gone) -> String {
+    let (nl, en) = match gone {
+        Gone::Withdrawn => ("is ingetrokken door de afzender", "was withdrawn by its sender"),
+        Gone::Erased => (
+            "is gewist omdat de bewaartermijn of grond voorbij is",
+            "was erased: it may not be kept any more",
+        ),
+    };
+    format!(
+        "Nederlands\nBericht {id} {nl}. Het bestand is verwijderd. Gebruik de inhoud niet meer en verwijder ook wat u er elders van bewaart.\n\n\
+         English\nMessage {id} {en}. Its file is removed. Do not use its content any more, and remove what you keep of it elsewhere.\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_delivery_says_which_it_is_and_other_files_are_none() {
+        let msg_id: MsgId = "01a20c7a-7b9f-7ad8-aa06-85eefba62cd3".parse().unwrap();
+        let due = Due { position: 7, msg_id, flow: "F-1/x".into(), case: None };
+        let name = format!("{}.json", stem(&due));
+        assert_eq!(name, "00000007-F_1_x-01a20c7a-7b9f-7ad8-aa06-85eefba62cd3.json");
+        let (position, id, stem) = delivery(&name).unwrap();
+        assert_eq!((position, id, format!("{stem}.json")), (7, msg_id, name));
+        for other in [
+            "7-F01-01a20c7a-7b9f-7ad8-aa06-85eefba62cd3.json",
+            "00000007-F01-01a20c7a-7b9f-7ad8-aa06.json",
+            "00000007-é.json",
+            "00000007.json",
+            "00000007-F01-01a20c7a-7b9f-7ad8-aa06-85eefba62cd3.ingetrokken.txt",
+        ] {
+            assert!(delivery(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_as_its_sender_wrote_it() {
+        let with = |body: &[u8]| file(json!({ "a": 1, "body": BASE64.encode(body) })).unwrap();
+        assert_eq!(with(b"{\"x\":  1.0}"), "{\"a\":1,\"body\":{\"x\":  1.0}}\n");
+        assert_eq!(with(b"\xff"), "{\"a\":1,\"body\":\"/w==\"}\n", "what is no JSON stays base64");
+    }
+}
