@@ -21,6 +21,7 @@ pub use agent::{Agent, AgentHandle, AgentOptions, PushError};
 pub use commands::run;
 pub use engine::{AgentEvent, Decided};
 pub use seinhuis_agent_core::{Event, PushRequest, Pushed, Rejection, Stage, Status, Target};
+pub use ways::folders::csv::bodies as csv_bodies;
 
 /// Name and version, as the broker sees it.
 pub const SOFTWARE: &str = concat!("seinhuis-agent/", env!("CARGO_PKG_VERSION"));

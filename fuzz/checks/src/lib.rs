@@ -49,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     ("covenant", covenant::canonical),
     ("covenant_toml", covenant::source),
     ("csr", shell::csr),
+    ("csv", shell::csv),
     ("encrypt", packet::encrypt),
     ("enrolment", packet::enrolment),
     ("entries", answers::entries),

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use seinhuis_agent::config::{Config as AgentConfig, Encoding, Ldv, Transport};
+use seinhuis_agent::config::{Config as AgentConfig, Encoding, Folder, Ldv, Transport};
+use seinhuis_agent::csv_bodies;
 use seinhuis_agent_core::carrier::Fallback;
 use seinhuis_broker::config::{COMPLETE_SAMPLE, Config};
 use seinhuis_certs::ledger::Ledger;
@@ -113,7 +114,7 @@ pub fn agent_config(data: &[u8]) -> bool {
 fn toml(config: &AgentConfig) -> String {
     // JSON's escapes are TOML's; only this character has to be escaped in TOML alone.
     let text = |text: &str| Value::from(text).to_string().replace('\u{7f}', "\\u007f");
-    let AgentConfig { oin, name, transport, telemetry, store, ldv, renewal } = config;
+    let AgentConfig { oin, name, transport, telemetry, store, ldv, renewal, folder } = config;
     let kx = match transport.key_exchange {
         tls::Kx::Hybrid => "hybrid",
         tls::Kx::X25519 => "x25519",
@@ -137,7 +138,7 @@ fn toml(config: &AgentConfig) -> String {
         "oin = {}\nname = {}\n\
          [transport]\nbroker = {}\nbind = \"{bind}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {segmentation_offload}\n\
          fallback = \"{fallback}\"\nfallback_broker = {}\nquic_again = {quic_again}\n\
-         [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\nkeep_free_mib = {}\n[renewal]\nservice = {}\n{}",
+         [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\nkeep_free_mib = {}\n[renewal]\nservice = {}\n{}{}",
         text(oin.as_str()),
         text(name),
         text(broker),
@@ -149,7 +150,87 @@ fn toml(config: &AgentConfig) -> String {
         store.keep_free_mib,
         text(&renewal.service),
         ldv_toml(ldv, text),
+        folder.iter().map(|folder| folder_toml(folder, text)).collect::<String>(),
     )
+}
+
+fn folder_toml(folder: &Folder, text: impl Fn(&str) -> String) -> String {
+    let Folder {
+        name,
+        out,
+        inward,
+        every_s,
+        flow,
+        to,
+        step,
+        message_type,
+        case,
+        basis,
+        mapping,
+        flows,
+        consume,
+    } = folder;
+    let list = |all: &mut dyn Iterator<Item = &String>| {
+        format!("[{}]", all.map(|one| text(one)).collect::<Vec<_>>().join(", "))
+    };
+    let path = |path: &Path| text(&path.to_string_lossy());
+    format!(
+        "[[folder]]\nname = {}\nout = {}\nin = {}\nevery_s = {every_s}\nflow = {}\nto = {}\nstep = {}\ntype = {}\n\
+         case = {}\nbasis = {}\nmapping = {}\nflows = {}\nconsume = {consume}\n",
+        text(name),
+        path(out),
+        path(inward),
+        text(flow),
+        list(&mut to.iter()),
+        text(step),
+        text(message_type),
+        text(case),
+        text(basis),
+        path(mapping),
+        list(&mut flows.iter()),
+    )
+}
+
+/// A CSV file of a watched folder, after its mapping and a line `---`.
+pub fn csv(data: &[u8]) -> bool {
+    let mark = b"\n---\n";
+    let Some(at) = data.windows(mark.len()).position(|part| part == mark) else { return false };
+    let (mapping, rest) = data.split_at(at + 1);
+    let Ok(mapping) = core::str::from_utf8(mapping) else { return false };
+    let read = csv_bodies(mapping, rest.split_at(mark.len() - 1).1);
+    match &read {
+        Ok(rows) => {
+            let mut before = 0;
+            for (line, body) in rows {
+                assert!(*line > before, "rows that are not in order");
+                before = *line;
+                match body {
+                    Ok(body) => harmless(&serde_json::from_slice(body).unwrap_or_default()),
+                    Err(why) => {
+                        assert!(!why.nl.is_empty() && !why.en.is_empty(), "a row refused without why")
+                    }
+                }
+            }
+        }
+        Err(complaint) => readable(complaint),
+    }
+    read.is_ok_and(|rows| rows.iter().all(|(_, body)| body.is_ok()))
+}
+
+/// No text of a body is run by the spreadsheet of who receives it.
+fn harmless(value: &Value) {
+    match value {
+        Value::String(text) => {
+            let number =
+                |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b','));
+            let first = text.chars().next();
+            let signed = matches!(first, Some('+' | '-')) && !number(text.get(1..).unwrap_or_default());
+            assert!(!signed && !matches!(first, Some('=' | '@' | '\t' | '\r' | '\n')), "a formula: {text:?}");
+        }
+        Value::Array(all) => all.iter().for_each(harmless),
+        Value::Object(all) => all.values().for_each(harmless),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn ldv_toml(ldv: &Ldv, text: impl Fn(&str) -> String) -> String {

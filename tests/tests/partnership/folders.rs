@@ -14,11 +14,11 @@ use crate::common::Scene;
 const TWO: [&str; 2] = ["gemeente", "politie"];
 
 /// Makes a folder beside the stage and has a member's agent watch or fill it.
-fn folder(stage: &Stage, role: &str, key: &str, more: &str) -> PathBuf {
-    let dir = stage.dir.join(format!("{role}-{key}"));
+fn folder(stage: &Stage, role: &str, (name, key): (&str, &str), more: &str) -> PathBuf {
+    let dir = stage.dir.join(format!("{role}-{name}"));
     fs::create_dir(&dir).unwrap();
     let settings =
-        format!("\n[[folder]]\nname = \"{key}\"\n{key} = \"{}\"\nevery_s = 1\n{more}\n", dir.display());
+        format!("\n[[folder]]\nname = \"{name}\"\n{key} = \"{}\"\nevery_s = 1\n{more}\n", dir.display());
     stage.configure_agent(stage.member(role), &settings).unwrap();
     dir
 }
@@ -52,7 +52,11 @@ fn wait_for_files(dir: &Path, count: usize) -> Vec<String> {
 fn a_file_of_the_police_becomes_a_file_of_the_municipality_once_and_goes_when_it_is_withdrawn() {
     let scene = Scene::with(&TWO);
     let (stage, _broker) = (&scene.stage, scene.broker());
-    let (out, inward) = (folder(stage, "politie", "out", ""), folder(stage, "gemeente", "in", ""));
+    let csv = samples::covenants().join("samples/csv");
+    let mapping = format!("mapping = \"{}\"", csv.join("02-F02-politie.mapping.toml").display());
+    let out = folder(stage, "politie", ("uit", "out"), &mapping);
+    let inward = folder(stage, "gemeente", ("in", "in"), "");
+    let copies = folder(stage, "gemeente", ("afschrift", "in"), "consume = false\nflows = [\"F02\"]");
     let mut agents = scene.agents();
     let police = stage.member("politie");
     let sample =
@@ -87,8 +91,15 @@ fn a_file_of_the_police_becomes_a_file_of_the_municipality_once_and_goes_when_it
     })
     .unwrap();
 
+    assert_eq!(wait_for_files(&copies, 2), came, "a copy for who does not take it over");
+    // What a write that was cut off left, which may hold a body.
+    let left = inward.join(".0123456789abcdef.tmp");
+    fs::write(&left, "x").unwrap();
+
     // The application fetches the first; both agents start anew; the same file comes again under another name.
-    fs::remove_file(inward.join(&came[0])).unwrap();
+    for dir in [&inward, &copies] {
+        fs::remove_file(dir.join(&came[0])).unwrap();
+    }
     drop(std::mem::take(&mut agents));
     fs::write(out.join("weer.json"), sample).unwrap();
     let agents = scene.agents();
@@ -98,12 +109,22 @@ fn a_file_of_the_police_becomes_a_file_of_the_municipality_once_and_goes_when_it
         (ids[0].as_str(), &Value::Bool(true)),
         "{again}"
     );
+    assert!(!left.exists());
+    assert_eq!(names(&copies), came[1..], "how far the copies are is kept");
     assert_eq!(names(&inward), came[1..], "the first does not come again, nor under another number");
+
+    // A spreadsheet with two rows: two signals, each with its verdict.
+    fs::copy(csv.join("02-F02-politie.csv"), out.join("week.csv")).unwrap();
+    let rows = out.join("sent/week.receipt.csv");
+    let verdicts = || fs::read_to_string(&rows).is_ok_and(|text| text.matches(";accepted;nee;").count() == 2);
+    process::until("the verdicts on the rows", PATIENCE, verdicts).unwrap();
+    assert_eq!(wait_for_files(&copies, 3).len(), 3);
 
     // The second is withdrawn while its file is still there.
     stage.agent(police, &["withdraw", &ids[1], "--reason", "onjuist"]).unwrap();
     let notice = inward.join(came[1].replace(".json", ".ingetrokken.txt"));
     process::until("a notice", PATIENCE, || notice.exists() && !inward.join(&came[1]).exists()).unwrap();
+    process::until("the copy goes too", PATIENCE, || !copies.join(&came[1]).exists()).unwrap();
     assert!(fs::read_to_string(&notice).unwrap().contains("withdrawn by its sender"));
     drop(agents);
 }

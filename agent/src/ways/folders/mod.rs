@@ -4,7 +4,7 @@
 //! Folders are looked at again and again rather than listened to, so that network drives work. All of it happens on a
 //! thread that may wait: a drive that hangs holds up its own folder and nothing else.
 
-mod csv;
+pub(crate) mod csv;
 mod inward;
 mod place;
 mod receipts;

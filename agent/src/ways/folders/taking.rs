@@ -37,6 +37,15 @@ pub(super) struct Out {
     csv: Option<Csv>,
 }
 
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    Sent,
+    Refused,
+    /// It stays where it is until the next look.
+    Later,
+}
+
 /// What a file turns out to be.
 enum Content {
     Bytes(Vec<u8>),
@@ -64,46 +73,64 @@ impl Out {
         if let Some(receipts) = &mut self.receipts {
             receipts.follow(&self.place, agent)?;
         }
-        let busy = match &mut self.csv {
-            Some(csv) => {
-                csv.restore(&self.place)?;
-                csv.follow(&self.place, agent)?;
-                csv.go_on(&self.place, agent)?
-            }
-            None => false,
-        };
+        // Neither kind of file holds up the other.
+        let rows = self.rows(agent);
+        let more = self.take_whole(agent)?;
+        Ok(rows? || more)
+    }
+
+    /// Goes on with the CSV file that is under way. Whether there is more to do at once.
+    fn rows(&mut self, agent: &Agent) -> Result<bool, Complaint> {
+        let Some(csv) = &mut self.csv else { return Ok(false) };
+        csv.restore(&self.place)?;
+        csv.follow(&self.place, agent)?;
+        csv.go_on(&self.place, agent)
+    }
+
+    /// Takes the files that are whole. Whether there is more to do at once.
+    fn take_whole(&mut self, agent: &Agent) -> Result<bool, Complaint> {
         let (whole, more) = self.watch.look(&self.place.dir, Instant::now()).map_err(at(&self.place.dir))?;
         if whole.is_empty() {
-            return Ok(busy);
+            return Ok(false);
         }
         self.place.probe()?;
-        let mut held_up = None;
+        let (mut held_up, mut refused) = (None, 0_u64);
         for found in &whole {
             if agent.stopping() {
                 return Ok(false);
             }
-            if let Err(complaint) = self.take(found, agent) {
-                // Another file may be fine, unless it is the agent that cannot take any.
-                let all = complaint.refusal.is_some_and(super::is_passing);
-                held_up = Some(complaint);
-                if all {
-                    break;
+            match self.take(found, agent) {
+                Ok(Taken::Refused) => refused = refused.saturating_add(1),
+                Ok(Taken::Sent | Taken::Later) => {}
+                Err(complaint) => {
+                    // Another file may be fine, unless it is the agent that cannot take any.
+                    let all = complaint.refusal.is_some_and(super::is_passing);
+                    held_up = Some(complaint);
+                    if all {
+                        break;
+                    }
                 }
             }
         }
-        let busy = self.csv.as_ref().is_some_and(Csv::is_busy);
-        held_up.map_or(Ok(more || busy), Err)
+        if refused > 0 {
+            tracing::warn!(folder = self.folder.name, refused, "files were refused; why is beside them");
+        }
+        held_up.map_or(Ok(more), Err)
     }
 
-    fn take(&mut self, found: &Found, agent: &Agent) -> Result<(), Complaint> {
+    fn refuse(&self, path: &Path, name: &Name, why: &Complaint) -> Result<Taken, Complaint> {
+        self.place.refuse(path, name, why).map(|()| Taken::Refused)
+    }
+
+    fn take(&mut self, found: &Found, agent: &Agent) -> Result<Taken, Complaint> {
         let (path, name) = (self.place.dir.join(&found.name), Name::of(&found.name));
         if let Some(csv) = self.csv.as_mut().filter(|_| found.kind.is_file() && name.ending == "csv") {
             // One at a time; the others wait where they are.
-            return if csv.is_busy() { Ok(()) } else { csv.begin(&self.place, &path, found) };
+            return if csv.is_busy() { Ok(Taken::Later) } else { csv.begin(&self.place, &path, found) };
         }
         let bytes = match self.content(&path, &name, found)? {
-            Content::Changing => return Ok(()),
-            Content::Wrong(why) => return self.place.refuse(&path, &name, &why),
+            Content::Changing => return Ok(Taken::Later),
+            Content::Wrong(why) => return self.refuse(&path, &name, &why),
             Content::Bytes(bytes) => bytes,
         };
         let id = agent.msg_id(&self.folder.name, &sha256(&bytes).0)?;
@@ -113,14 +140,15 @@ impl Out {
         };
         let pushed = match pushed {
             Ok(pushed) => pushed,
-            Err(why) => return self.place.refuse(&path, &name, &why),
+            Err(why) => return self.refuse(&path, &name, &why),
         };
         let value = agent.ask(Request::Look(Look::Message { msg_id: id.clone() }))?;
         if let Some(why) = refusal(&value) {
-            return self.place.refuse(&path, &name, &again(&why, &id));
+            return self.refuse(&path, &name, &again(&why, &id));
         }
         let receipts = self.receipts.get_or_insert_default();
-        receipts.sent(&self.place, (&path, &name), &value, pushed.repeated)
+        receipts.sent(&self.place, (&path, &name), &value, pushed.repeated)?;
+        Ok(Taken::Sent)
     }
 
     fn content(&self, path: &Path, name: &Name, found: &Found) -> Result<Content, Complaint> {
@@ -235,7 +263,7 @@ fn not_known(csv: bool) -> Complaint {
     )
 }
 
-fn not_readable() -> Complaint {
+pub(super) fn not_readable() -> Complaint {
     Complaint::usage(
         Text::new("De agent mag dit bestand niet lezen.", "The agent may not read this file."),
         Text::new(

@@ -27,7 +27,9 @@ fn configuration() -> Vec<Seed> {
         "{small}[transport]\nbroker = \"broker.example:7443\"\nbind = \"[::1]:0\"\nkey_exchange = \"x25519\"\n\
          segmentation_offload = false\nfallback = \"never\"\nfallback_broker = \"broker.example:443\"\nquic_again = 60\n\
          [renewal]\nservice = \"https://ca.example:8443\"\n[telemetry]\nlevel = \"debug\"\njson = true\n\
-         [store]\nsegment_mib = 1024\nindex_interval_ms = 10\n"
+         [store]\nsegment_mib = 1024\nindex_interval_ms = 10\n\
+         [[folder]]\nname = \"zaken\"\nout = \"/srv/uit\"\nin = \"/srv/in\"\nevery_s = 60\nflow = \"F01\"\nto = [\"politie\"]\nstep = \"1\"\n\
+         type = \"signaal\"\ncase = \"\"\nbasis = \"avg_6_1_e\"\nmapping = \"m.toml\"\nflows = [\"F02\", \"F03\"]\nconsume = false\n"
     );
     vec![
         ok("agent_config", "small", small),
@@ -39,6 +41,7 @@ fn configuration() -> Vec<Seed> {
         no("agent_config", "too-short-an-interval", changed(&every, "_ms = 10", "_ms = 9")),
         no("agent_config", "space-before-name", changed(small, "\"Gemeente", "\" Gemeente")),
         no("agent_config", "short-oin", changed(small, "00000099000000001000", "99")),
+        no("agent_config", "part-of-a-path", changed(&every, "/srv/in", "srv/in")),
         no("agent_config", "broken", changed(&every, "]\n", "\n")),
         no("agent_config", "empty", []),
     ]
@@ -172,6 +175,30 @@ fn ledgers() -> Vec<Seed> {
     ]
 }
 
+fn spreadsheets() -> Vec<Seed> {
+    let mapping = "id = \"Nr\"\n[addressing]\nflow = \"F02\"\nto = { column = \"Aan\" }\n\
+                   [[field]]\ncolumn = \"Wijk\"\nto = \"/locatie/wijk\"\ntype = \"text\"\n\
+                   [[field]]\ncolumn = \"Aantal\"\nto = \"/aantal\"\ntype = \"integer\"\n\
+                   [[field]]\ncolumn = \"Sinds\"\nto = \"/sinds\"\ntype = \"date\"\n\
+                   [[field]]\ncolumn = \"Dagen\"\nto = \"/dagen\"\ntype = \"list\"\n\
+                   [[field]]\nto = \"/kanaal\"\ntype = \"fixed\"\nvalue = \"straat\"\n---\n";
+    let header = "Nr;Aan;Wijk;Aantal;Sinds;Dagen\r\n";
+    let good = format!("{mapping}{header}1;gemeente;\"A \"\"b\"\"; c\";17;1-3-2026;do,vr\r\n2;;;;;\r\n");
+    vec![
+        ok("csv", "rows", good.as_str()),
+        ok("csv", "header-alone", format!("{mapping}{header}")),
+        ok("csv", "tabs", good.replace(';', "\t")),
+        ok("csv", "byte-order-mark", good.replace(header, &format!("\u{feff}{header}"))),
+        no("csv", "formula", changed(&good, "\"A ", "\"=A ")),
+        no("csv", "short-year", changed(&good, "1-3-2026", "1-3-26")),
+        no("csv", "no-number", changed(&good, "17", "1.7")),
+        no("csv", "open-quote", changed(&good, "; c\"", "; c")),
+        no("csv", "no-column", changed(&good, "\nNr;Aan;Wijk", "\nNr;Aan;Buurt")),
+        no("csv", "no-mapping", format!("\n---\n{header}")),
+        no("csv", "one-place-twice", changed(&good, "\"/aantal\"", "\"/sinds\"")),
+    ]
+}
+
 pub(super) fn all() -> Vec<Seed> {
-    [configuration(), requests(), answers(), ledgers()].into_iter().flatten().collect()
+    [configuration(), spreadsheets(), requests(), answers(), ledgers()].into_iter().flatten().collect()
 }

@@ -10,6 +10,8 @@ use seinhuis_shell::lang::Text;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::cells::is_formula;
+
 /// The sample with every key.
 pub(super) const SAMPLE: &str = include_str!("../../../../samples/mapping.toml");
 /// Most parts of a pointer.
@@ -185,6 +187,10 @@ impl Mapping {
                     ),
                 ));
             }
+            if field.value.as_str().is_some_and(is_formula) {
+                let text = ("een tekst die geen formule is", "a text that is no formula");
+                return Err(wrong(&field.to, text));
+            }
             if field.split.is_empty() {
                 return Err(wrong("split", ("een teken dat de teksten scheidt", "what separates the texts")));
             }
@@ -251,6 +257,7 @@ mod tests {
             ("to = \"/locatie/wijk\"", "naar = \"/locatie/wijk\"", "naar"),
             ("column = \"Wijk\"", "column = \"\"", "/locatie/wijk"),
             ("value = \"Voorbeeldstad\"", "column = \"Gemeente\"", "/locatie/gemeente"),
+            ("value = \"Voorbeeldstad\"", "value = \"=1+1\"", "/locatie/gemeente"),
             ("flow = \"F02\"", "flow = 2", "flow"),
         ] {
             let error = with(from, to).unwrap_err();

@@ -12,7 +12,7 @@ mod rows;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use self::decode::{Reader, begin};
 use self::mapping::Mapping;
 use super::place::{Name, Place, at, cannot_write};
-use super::taking::open;
+use super::taking::{Taken, not_readable, open};
 use super::watch::{Found, Stamp};
 use crate::config::Folder;
 
@@ -123,19 +123,25 @@ impl Csv {
     }
 
     /// Begins with a file: reads how it begins, and moves it to `sent`; or puts it aside.
-    pub(super) fn begin(&mut self, place: &Place, path: &Path, found: &Found) -> Result<(), Complaint> {
+    pub(super) fn begin(&mut self, place: &Place, path: &Path, found: &Found) -> Result<Taken, Complaint> {
         let (fail, name) = (at(&place.dir), Name::of(&found.name));
+        let refuse = |why: &Complaint| place.refuse(path, &name, why).map(|()| Taken::Refused);
         if found.stamp.size() > FILE_MAX {
-            return place.refuse(path, &name, &too_large());
+            return refuse(&too_large());
         }
-        let Some(file) = open(path, found.stamp).map_err(&fail)? else { return Ok(()) };
+        let file = match open(path, found.stamp) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Taken::Later),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return refuse(&not_readable()),
+            Err(error) => return Err(fail(error)),
+        };
         let hash = hash(&file).map_err(&fail)?;
-        let job = match self.look(&file, found.stamp, hash).map_err(&fail)? {
+        let job = match look(&self.mapping, &mut &file, (found.stamp, hash)).map_err(&fail)? {
             Ok(job) => job,
-            Err(why) => return place.refuse(path, &name, &why),
+            Err(why) => return refuse(&why),
         };
         if Stamp::of(&file.metadata().map_err(&fail)?) != found.stamp {
-            return Ok(());
+            return Ok(Taken::Later);
         }
         let name = name
             .free(|name| Ok(name.is_free(&place.sent)? && name.is_free(&place.refused)?))
@@ -147,44 +153,69 @@ impl Csv {
             self.state.get_or_insert_default().job = None;
             self.keep()?;
         }
-        moved.map_err(|_| cannot_write(&place.sent))
+        moved.map(|()| Taken::Sent).map_err(|_| cannot_write(&place.sent))
     }
+}
 
-    /// How a file begins; or why none of it can be handed over.
-    fn look(&self, mut file: &File, stamp: Stamp, hash: String) -> io::Result<Result<Job, Complaint>> {
-        let mut first = Vec::new();
-        file.seek(SeekFrom::Start(0))?;
-        file.take(BEGIN).read_to_end(&mut first)?;
-        let Some(begin) = begin(&first, self.mapping.separator()) else { return Ok(Err(utf16())) };
-        let at = u64::try_from(begin.at).unwrap_or(u64::MAX);
-        file.seek(SeekFrom::Start(at))?;
-        let mut reader = Reader::resumed(BufReader::new(file), begin.separator, at, begin.line);
-        let Some(row) = reader.next()? else { return Ok(Err(no_header(""))) };
-        let read = |bytes: &Vec<u8>| cells::text(bytes, self.mapping.encoding).ok();
-        let cells = row.cells.ok().and_then(|cells| cells.iter().map(read).collect::<Option<Vec<_>>>());
-        let Some(header) = cells else { return Ok(Err(bad_header())) };
-        let header: Vec<String> = header.into_iter().map(|cell| cell.trim().to_owned()).collect();
-        for column in self.mapping.columns() {
-            if header.iter().filter(|cell| cell.as_str() == column).count() != 1 {
-                return Ok(Err(no_header(column)));
-            }
+/// How a file begins; or why none of it can be handed over.
+fn look(
+    mapping: &Mapping,
+    file: &mut (impl Read + Seek),
+    (stamp, hash): (Stamp, String),
+) -> io::Result<Result<Job, Complaint>> {
+    let mut first = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(BEGIN).read_to_end(&mut first)?;
+    let Some(begin) = begin(&first, mapping.separator()) else { return Ok(Err(utf16())) };
+    let at = u64::try_from(begin.at).unwrap_or(u64::MAX);
+    file.seek(SeekFrom::Start(at))?;
+    let mut reader = Reader::resumed(BufReader::new(file), begin.separator, at, begin.line);
+    let Some(row) = reader.next()? else { return Ok(Err(no_header(""))) };
+    let read = |bytes: &Vec<u8>| cells::text(bytes, mapping.encoding).ok();
+    let cells = row.cells.ok().and_then(|cells| cells.iter().map(read).collect::<Option<Vec<_>>>());
+    let Some(header) = cells else { return Ok(Err(bad_header())) };
+    let header: Vec<String> = header.into_iter().map(|cell| cell.trim().to_owned()).collect();
+    for column in mapping.columns() {
+        if header.iter().filter(|cell| cell.as_str() == column).count() != 1 {
+            return Ok(Err(no_header(column)));
         }
-        let (at, line) = reader.place();
-        Ok(Ok(Job {
-            stem: String::new(),
-            stamp,
-            hash,
-            header,
-            separator: begin.separator,
-            at,
-            line,
-            accepted: 0,
-            refused: 0,
-            receipts: 0,
-            rows: 0,
-            told: 0,
-        }))
     }
+    let (at, line) = reader.place();
+    Ok(Ok(Job {
+        stem: String::new(),
+        stamp,
+        hash,
+        header,
+        separator: begin.separator,
+        at,
+        line,
+        accepted: 0,
+        refused: 0,
+        receipts: 0,
+        rows: 0,
+        told: 0,
+    }))
+}
+
+/// A row: its line, and its body or why it is refused.
+pub(crate) type Body = (u64, Result<Vec<u8>, Text>);
+
+/// Reads a CSV text by a mapping, as a folder does.
+///
+/// # Errors
+/// What is wrong with the mapping, or with the text as a whole.
+pub fn bodies(mapping: &str, text: &[u8]) -> Result<Vec<Body>, Complaint> {
+    let mapping = Mapping::parse("mapping.toml", mapping)?;
+    let bug = |error: io::Error| Complaint::bug(error.to_string());
+    let begun = look(&mapping, &mut Cursor::new(text), (Stamp::default(), String::new())).map_err(bug)?;
+    let job = begun?;
+    let rest = usize::try_from(job.at).ok().and_then(|at| text.get(at..)).unwrap_or_default();
+    let mut reader = Reader::resumed(rest, job.separator, job.at, job.line);
+    let mut bodies = Vec::new();
+    while let Some(row) = reader.next().map_err(bug)? {
+        bodies.push((row.line, rows::body(&mapping, &job, &row)));
+    }
+    Ok(bodies)
 }
 
 impl Job {
@@ -255,40 +286,31 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::ways::folders::watch::Stamp;
 
-    fn csv() -> Csv {
-        let text = include_str!("../../../../../covenants/samples/csv/02-F02-politie.mapping.toml");
-        Csv {
-            way: "a".into(),
-            mapping: Mapping::parse("m.toml", text).unwrap(),
-            kept: PathBuf::new(),
-            state: None,
-            follow_at: None,
-        }
-    }
+    const MAPPING: &str = include_str!("../../../../../covenants/samples/csv/02-F02-politie.mapping.toml");
 
-    fn look(text: &[u8]) -> Result<Job, String> {
+    fn begun(text: &[u8]) -> Result<Job, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.csv");
         fs::write(&path, text).unwrap();
-        let stamp = Stamp::of(&fs::metadata(&path).unwrap());
         let file = File::open(&path).unwrap();
-        csv().look(&file, stamp, hash(&file).unwrap()).unwrap().map_err(|why| why.what.en)
+        let mapping = Mapping::parse("m.toml", MAPPING).unwrap();
+        let begun = look(&mapping, &mut &file, (Stamp::default(), hash(&file).unwrap()));
+        begun.unwrap().map_err(|why| why.what.en)
     }
 
     #[test]
     fn a_file_that_cannot_be_read_by_its_header_is_refused_whole() {
         let sample = include_bytes!("../../../../../covenants/samples/csv/02-F02-politie.csv");
-        let job = look(sample).unwrap();
+        let job = begun(sample).unwrap();
         assert_eq!((job.separator, job.line, job.header[0].as_str()), (b';', 2, "Kenmerk"));
         assert_eq!(job.hash.len(), 64);
         let text = String::from_utf8(sample.to_vec()).unwrap();
-        assert!(look(text.replace("Wijk", "Buurt").as_bytes()).unwrap_err().contains("\"Wijk\""));
-        assert!(look(text.replace("Plek", "Wijk").as_bytes()).unwrap_err().contains("exactly one"));
-        assert!(look(b"").unwrap_err().contains("header"));
-        assert!(look(b"\xff\xfea").unwrap_err().contains("UTF-16"));
-        assert!(look(b"caf\xe9;b\n").unwrap_err().contains("header"));
-        assert!(look(b"\"a;b\n").unwrap_err().contains("header"));
+        assert!(begun(text.replace("Wijk", "Buurt").as_bytes()).unwrap_err().contains("\"Wijk\""));
+        assert!(begun(text.replace("Plek", "Wijk").as_bytes()).unwrap_err().contains("exactly one"));
+        assert!(begun(b"").unwrap_err().contains("header"));
+        assert!(begun(b"\xff\xfea").unwrap_err().contains("UTF-16"));
+        assert!(begun(b"caf\xe9;b\n").unwrap_err().contains("header"));
+        assert!(begun(b"\"a;b\n").unwrap_err().contains("header"));
     }
 }

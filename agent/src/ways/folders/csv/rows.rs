@@ -1,7 +1,7 @@
 //! The rows of a CSV file, handed over a few at a time.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use data_encoding::{BASE64, HEXLOWER};
@@ -63,9 +63,13 @@ impl Csv {
                 return Ok(false);
             };
             let path = place.sent.join(job.file());
-            let Some(mut file) = open(&path, job.stamp).map_err(at(&place.sent))? else {
-                return self.give_up(place, job).map(|()| false);
+            // What stands there now, be it a link or a file that may not be read, is not what was put there.
+            let changed = [ErrorKind::InvalidInput, ErrorKind::PermissionDenied];
+            let opened = match open(&path, job.stamp) {
+                Err(error) if changed.contains(&error.kind()) => None,
+                opened => opened.map_err(at(&place.sent))?,
             };
+            let Some(mut file) = opened else { return self.give_up(place, job).map(|()| false) };
             file.seek(SeekFrom::Start(job.at)).map_err(at(&place.sent))?;
             let mut reader = Reader::resumed(BufReader::new(file), job.separator, job.at, job.line);
             let (rows, places) = chunk(&mut reader, left.min(ROWS_MAX)).map_err(at(&place.sent))?;
@@ -271,6 +275,11 @@ fn ready(mapping: &Mapping, job: &Job, row: &Row) -> Result<Ready, Text> {
         },
         name,
     })
+}
+
+/// The body of a row, as it would be handed over.
+pub(super) fn body(mapping: &Mapping, job: &Job, row: &Row) -> Result<Vec<u8>, Text> {
+    ready(mapping, job, row).map(|ready| ready.text)
 }
 
 fn about(column: &str, why: &Text) -> Text {
