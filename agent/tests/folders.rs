@@ -274,6 +274,26 @@ async fn a_file_with_many_rows_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_taken_away_while_it_is_sent_says_from_which_line() {
+    let desk = spreadsheet(false);
+    let agent = desk.start();
+    let lines = lines();
+    desk.leave("veel.csv", &format!("{}\n{}", lines[0], format!("{}\n", lines[1]).repeat(2500)));
+    let receipt = desk.out.join("sent/veel.receipt.csv");
+    until("it began", || receipt.exists()).await;
+    agent.shutdown().await.unwrap();
+    fs::remove_file(desk.out.join("sent/veel.csv")).unwrap();
+    let next = fs::read_to_string(&receipt).unwrap().lines().count() + 1;
+    let agent = desk.start();
+    let told = desk.text("refused/veel.uitleg.txt").await;
+    assert!(told.contains(&format!("From line {next} on nothing was sent")), "{told}");
+    // Another file has its turn.
+    desk.leave("een.json", &signal());
+    desk.receipt("sent/een.receipt.json").await;
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_csv_without_its_columns_is_refused_whole_and_a_wrong_mapping_ends_the_start() {
     let desk = spreadsheet(true);
     let agent = desk.start();

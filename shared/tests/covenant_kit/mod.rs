@@ -105,6 +105,10 @@ pub(crate) fn samples() -> Vec<Sample> {
     let mut files: BTreeMap<String, String> = BTreeMap::new();
     for entry in fs::read_dir(folder().join("samples")).unwrap() {
         let path = entry.unwrap().path();
+        // Spreadsheets are in a folder of their own.
+        if path.is_dir() {
+            continue;
+        }
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         files.insert(name, fs::read_to_string(&path).unwrap());
     }

@@ -40,6 +40,8 @@ pub(super) fn start(
     stopping: &signal::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Complaint> {
+    // All are made before one begins: with a mistake in one of them the agent does not start.
+    let mut workers = Vec::new();
     for folder in &config.folder {
         let home = agent.home().dir();
         if folder.watched().into_iter().chain(folder.filled()).any(|path| overlap(path, home)) {
@@ -55,8 +57,10 @@ pub(super) fn start(
             ));
         }
         let agent = Agent { handle: agent.clone(), runtime: Handle::current(), stopping: stopping.clone() };
-        let worker = Worker::new(folder, agent)?;
-        tasks.spawn(run(worker, Duration::from_secs(folder.every_s), stopping.clone()));
+        workers.push((Worker::new(folder, agent)?, Duration::from_secs(folder.every_s)));
+    }
+    for (worker, every) in workers {
+        tasks.spawn(run(worker, every, stopping.clone()));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::mapping::{Given, Mapping, Recipients};
 use super::{Csv, Job};
 use crate::commands::request::PushText;
 use crate::ways::folders::Agent;
-use crate::ways::folders::place::{Place, at, cannot_write};
+use crate::ways::folders::place::{Place, at, cannot_write, exists};
 use crate::ways::folders::taking::{addressed, open};
 
 /// Most rows of one look, so that other files of the folder have their turn.
@@ -69,7 +69,10 @@ impl Csv {
                 Err(error) if changed.contains(&error.kind()) => None,
                 opened => opened.map_err(at(&place.sent))?,
             };
-            let Some(mut file) = opened else { return self.give_up(place, job).map(|()| false) };
+            let Some(mut file) = opened else {
+                let read = job.at >= job.stamp.size();
+                return if read { self.finish(place, job) } else { self.give_up(place, job) }.map(|()| true);
+            };
             file.seek(SeekFrom::Start(job.at)).map_err(at(&place.sent))?;
             let mut reader = Reader::resumed(BufReader::new(file), job.separator, job.at, job.line);
             let (rows, places) = chunk(&mut reader, left.min(ROWS_MAX)).map_err(at(&place.sent))?;
@@ -149,7 +152,10 @@ impl Csv {
         if sent == 0 && refused > 0 {
             // A file of which nothing was sent does not stay among those that were.
             let original = place.refused.join(format!("{}.origineel.csv", job.stem));
-            files::move_new(&place.sent.join(job.file()), &original).map_err(at(&place.refused))?;
+            let here = place.sent.join(job.file());
+            if exists(&here).map_err(at(&place.sent))? {
+                files::move_new(&here, &original).map_err(at(&place.refused))?;
+            }
         } else if sent == 0 {
             job.receipts(place, "")?;
         }
