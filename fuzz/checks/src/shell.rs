@@ -207,7 +207,7 @@ pub fn csv(data: &[u8]) -> bool {
                 match body {
                     Ok(body) => harmless(&serde_json::from_slice(body).unwrap_or_default()),
                     Err(why) => {
-                        assert!(!why.nl.is_empty() && !why.en.is_empty(), "a row refused without why")
+                        assert!(!why.nl.is_empty() && !why.en.is_empty(), "a row refused without why");
                     }
                 }
             }
