@@ -315,12 +315,22 @@ fn names_in(desk: &Desk, dir: &str) -> Vec<String> {
 async fn a_folder_that_is_away_is_waited_for_and_nothing_is_pushed_that_cannot_be_put_aside() {
     let desk = Desk::new("");
     fs::remove_dir(&desk.out).unwrap();
+    let other = desk.office.dir.path().join("ander");
+    fs::create_dir(&other).unwrap();
+    let config = desk.office.home().config();
+    let text = fs::read_to_string(&config).unwrap();
+    let folder = format!("[[folder]]\nname = \"ander\"\nout = \"{}\"\nevery_s = 1\n", other.display());
+    fs::write(config, text + &folder).unwrap();
     let agent = desk.start();
     fs::create_dir(&desk.out).unwrap();
     // In the place of a folder that has to be made there is something else.
     fs::write(desk.out.join("sent"), "").unwrap();
     desk.leave("een.json", &signal());
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // Twice as long as a file takes in a folder that is in order.
+    for name in ["a", "b"] {
+        fs::write(other.join(format!("{name}.json")), "{").unwrap();
+        until("it is refused", || other.join(format!("refused/{name}.json")).exists()).await;
+    }
     assert_eq!(agent.status().await.unwrap().drafts, 0, "pushed without a place to go");
     fs::remove_file(desk.out.join("sent")).unwrap();
     desk.receipt("sent/een.receipt.json").await;
