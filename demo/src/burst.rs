@@ -1,4 +1,4 @@
-//! Scene 5: a short burst through the running agents, over their control sockets.
+//! Scene 6: a short burst through the running agents, over their control sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ const PUSHERS: usize = 32;
 /// # Errors
 /// When one is not accepted or does not arrive.
 pub(crate) fn play(show: &mut Show, packets: u32) -> Told {
-    show.teller.scene(5, "Een korte piek", "A short burst");
+    show.teller.scene(6, "Een korte piek", "A short burst");
     let count = usize::try_from(packets).map_err(|_| Trouble::bug())?;
     let passes = |sample: &&Sample| {
         (sample.value.get("case").is_none() || is_service(&sample.message_type))

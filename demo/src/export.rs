@@ -1,4 +1,4 @@
-//! Scene 8: an export for an auditor, checked by a program that shares nothing with the broker.
+//! Scene 9: an export for an auditor, checked by a program that shares nothing with the broker.
 
 use std::fs::File;
 use std::path::Path;
@@ -22,7 +22,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../verify/verify.py")
 /// # Errors
 /// When a good export is refused, or a changed one is not.
 pub(crate) fn play(show: &mut Show) -> Told {
-    show.teller.scene(8, "Export voor een auditor", "An export for an auditor");
+    show.teller.scene(9, "Export voor een auditor", "An export for an auditor");
     partnership::start_agents(show, &mut || ())?;
     show.teller.line(
         "De agents draaien weer: zij tekenen het log mee waarop de export rust.",

@@ -22,7 +22,7 @@ pub(crate) fn open(show: &Show) -> Told {
         "Niet alle processen draaien nog.",
         "Not all processes are still running.",
     )?;
-    show.teller.scene(10, "Zelf proberen", "Try it yourself");
+    show.teller.scene(11, "Zelf proberen", "Try it yourself");
     let demo = typed(&std::env::current_exe()?);
     let agent = |role: &str| format!("{demo} agent --home {}", show.stage.member(role).home.display());
     let broker = format!("{demo} broker --home {}", show.stage.broker_home().display());

@@ -19,6 +19,7 @@ mod signals;
 mod story;
 mod teller;
 mod trouble;
+mod ways;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Scene 7: every receipt is verified offline, and the log is hashed again.
+//! Scene 8: every receipt is verified offline, and the log is hashed again.
 
 use seinhuis_agent::home::Home;
 use seinhuis_agent_core::Write;
@@ -18,7 +18,7 @@ use crate::trouble::{Told, Trouble, check};
 /// # Errors
 /// The first receipt that does not prove what its row says.
 pub(crate) fn play(show: &mut Show) -> Told {
-    show.teller.scene(7, "Alle ontvangstbewijzen nagerekend", "Every receipt verified");
+    show.teller.scene(8, "Alle ontvangstbewijzen nagerekend", "Every receipt verified");
     let first = show.stage.members.first().ok_or_else(Trouble::bug)?;
     let home = Home::new(&first.home);
     let log = home.log_key(&show.stage.card()?)?;

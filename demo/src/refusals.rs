@@ -1,4 +1,4 @@
-//! Scene 4: four things that must not get through, and what is said about them.
+//! Scene 5: four things that must not get through, and what is said about them.
 
 use seinhuis_shared::entry::Kind as EntryKind;
 use seinhuis_shared::frame::Kind;
@@ -24,7 +24,7 @@ use crate::trouble::{Told, Trouble, check};
 /// # Errors
 /// When something gets through, or is refused for another reason.
 pub(crate) fn play(show: &mut Show) -> Told {
-    show.teller.scene(4, "Vier weigeringen", "Four refusals");
+    show.teller.scene(5, "Vier weigeringen", "Four refusals");
     let runtime = seinhuis_shell::cli::runtime_here()?;
     field(show)?;
     flow_at_own_agent(show)?;

@@ -1,4 +1,4 @@
-//! Scene 6: the broker's files hold no byte of any body, while everything keeps running.
+//! Scene 7: the broker's files hold no byte of any body, while everything keeps running.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -99,7 +99,7 @@ fn everything(show: &Show) -> io::Result<Vec<PathBuf>> {
 /// # Errors
 /// When a body is found, or the search does not work.
 pub(crate) fn play(show: &mut Show) -> Told {
-    show.teller.scene(6, "Geen byte inhoud bij de broker", "No byte of content at the broker");
+    show.teller.scene(7, "Geen byte inhoud bij de broker", "No byte of content at the broker");
     let texts = all_texts(show);
     let words: Vec<Word> = texts.iter().flat_map(|text| Word::forms(text)).collect();
     control(show, &texts, &words)?;

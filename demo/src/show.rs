@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::running::Running;
 use crate::teller::Teller;
 use crate::trouble::{Told, Trouble};
+use crate::ways::Ways;
 
 /// The demo under way.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Show {
     pub(crate) teller: Teller,
     /// The partnership.
     pub(crate) stage: Stage,
+    /// How its partners' own systems reach their agents.
+    pub(crate) ways: Ways,
     /// Its processes.
     pub(crate) running: Running,
     /// What was agreed.
@@ -38,13 +41,14 @@ pub(crate) struct Show {
 
 impl Show {
     /// On a stage that is set.
-    pub(crate) fn new(teller: Teller, stage: Stage, running: Running) -> Told<Self> {
+    pub(crate) fn new(teller: Teller, (stage, ways): (Stage, Ways), running: Running) -> Told<Self> {
         let first = stage.members.first().ok_or_else(Trouble::bug)?;
         let covenant = Forge::of(&stage, first)?.covenant;
         let samples = samples::among(&FOUR)?;
         Ok(Self {
             teller,
             stage,
+            ways,
             running,
             covenant,
             samples,

@@ -10,7 +10,8 @@ use crate::running::Running;
 use crate::show::Show;
 use crate::teller::Teller;
 use crate::trouble::Told;
-use crate::{burst, export, keep, partnership, receipts, refusals, search, signals};
+use crate::ways::Ways;
+use crate::{burst, export, keep, partnership, receipts, refusals, search, signals, ways};
 
 /// One scene.
 type Scene<'a> = &'a dyn Fn(&mut Show) -> Told;
@@ -21,12 +22,14 @@ type Scene<'a> = &'a dyn Fn(&mut Show) -> Told;
 /// The first thing that is not as it should be.
 pub(crate) fn tell(teller: &Teller, dir: &Path, running: &Running, packets: u32, keep: bool) -> Told {
     let stage = partnership::set(teller, Programs(std::env::current_exe()?), dir)?;
-    let mut show = Show::new(teller.clone(), stage, running.clone())?;
+    let ways = Ways::open(&stage)?;
+    let mut show = Show::new(teller.clone(), (stage, ways), running.clone())?;
     let burst: Scene<'_> = &|show| burst::play(show, packets);
-    let scenes: [Scene<'_>; 8] = [
+    let scenes: [Scene<'_>; 9] = [
         &partnership::compare,
         &partnership::start,
         &signals::play,
+        &ways::play,
         &refusals::play,
         burst,
         &search::play,
@@ -43,7 +46,7 @@ pub(crate) fn tell(teller: &Teller, dir: &Path, running: &Running, packets: u32,
 }
 
 fn summary(show: &Show) {
-    show.teller.scene(9, "Samenvatting", "Summary");
+    show.teller.scene(10, "Samenvatting", "Summary");
     let rows: Vec<(&str, String)> =
         show.summary.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     show.teller.text(&Text::same(aligned(&rows)));

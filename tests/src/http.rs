@@ -53,13 +53,13 @@ impl Client {
         ];
         let mut text = format!("{method} {path} HTTP/1.1\r\n");
         let given = |name: &str| fields.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
-        let wanted = |name: &str| {
-            !given(name)
-                && !(name == "authorization" && self.token.is_empty())
-                && !(name.starts_with("content-") && body.is_empty())
+        let empty = |name: &str| match name {
+            "authorization" => self.token.is_empty(),
+            "content-type" | "content-length" => body.is_empty(),
+            _ => false,
         };
-        for (name, value) in usual.iter().filter(|(name, _)| wanted(name)).chain(fields) {
-            text.push_str(&format!("{name}: {value}\r\n"));
+        for (name, value) in usual.iter().filter(|(name, _)| !given(name) && !empty(name)).chain(fields) {
+            text.extend([name, ": ", value, "\r\n"]);
         }
         text + "\r\n" + body
     }

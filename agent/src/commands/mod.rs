@@ -12,7 +12,7 @@ mod key;
 mod log;
 mod messages;
 mod policy;
-mod present;
+pub(crate) mod present;
 mod push;
 mod receipt;
 mod release;

@@ -397,12 +397,6 @@ fn is_open(view: &View<'_>, position: u64) -> bool {
     !withdrawn && view.core.erased(position).is_none() && view.core.consumed_row(position).is_none()
 }
 
-/// How many messages were received: the position that the next one gets.
-pub(crate) fn received_total(view: &View<'_>) -> u64 {
-    let status = view.core.status(clock::now());
-    status.received.saturating_add(status.quarantined)
-}
-
 /// One message of the inbox without its body.
 pub(crate) fn received(view: &View<'_>, position: u64) -> Result<Value, Complaint> {
     let row = inbox_row(view.store, position).ok_or_else(|| no_such_message(&position.to_string()))?;

@@ -75,7 +75,7 @@ pub(super) async fn listen(
     let news = desk.news.subscribe();
     let next = match seen.map(|seen| seen.saturating_add(1)).or(asked) {
         Some(next) => next,
-        None => desk.agent.query(present::received_total).await?,
+        None => desk.agent.query(|view| view.core.received()).await?,
     };
     let (out, pieces) = mpsc::channel(AHEAD);
     tokio::spawn(Listener { desk, token, next, out }.run(news));
