@@ -44,11 +44,11 @@ pub(super) fn granted(view: &View<'_>, text: &GrantText) -> Result<PushRequest, 
     let row = view.core.find(&about).and_then(|(position, _)| outbox_row(view.store, position));
     let row = row.ok_or_else(|| present::no_such_message(&text.about))?;
     let grant = Grant {
-        msg_id: field("id", &text.msg_id)?,
-        holder: target("holder", &text.holder)?,
-        to: text.to.iter().map(|one| target("to", one)).collect::<Result<_, _>>()?,
+        msg_id: field("--id", &text.msg_id)?,
+        holder: target("--holder", &text.holder)?,
+        to: text.to.iter().map(|one| target("--to", one)).collect::<Result<_, _>>()?,
         until: text.until.as_deref().map(moment).transpose()?,
-        step: optional("step", text.step.as_ref())?,
+        step: optional("--step", text.step.as_ref())?,
         reference: text.reference.clone(),
         reason: text.reason.clone(),
     };
@@ -82,7 +82,7 @@ pub(super) fn speak(covenant: &str, word: &str, reason: String) -> Result<Say, C
     let words = [Word::Accept, Word::Reject, Word::Withdraw];
     let word = words.into_iter().find(|one| one.as_str() == word);
     let word = word.ok_or_else(|| Complaint::bug("a word of another version"))?;
-    Ok(Say::Word(field("covenant", covenant)?, word, reason))
+    Ok(Say::Word(field("--covenant", covenant)?, word, reason))
 }
 
 pub(super) fn decide(
@@ -97,7 +97,7 @@ pub(super) fn decide(
         ActText::Close => Some(Act::Close),
         ActText::Condition { code, holds } => Some(Act::Condition { code: code.clone(), holds: *holds }),
     };
-    Ok((case, Say::Decide(case, act, optional("covenant", covenant)?)))
+    Ok((case, Say::Decide(case, act, optional("--covenant", covenant)?)))
 }
 
 pub(super) fn correct(about: &str, kind: &str, body: &str) -> Result<(MsgId, Say), Complaint> {
@@ -151,21 +151,21 @@ where
 /// # Errors
 /// A sentence naming the option whose value is wrong; a body that is not base64 is the program's own fault.
 pub fn parse(push: &PushText) -> Result<PushRequest, Complaint> {
-    let to = push.to.iter().map(|text| target("to", text)).collect::<Result<Vec<_>, Complaint>>()?;
+    let to = push.to.iter().map(|text| target("--to", text)).collect::<Result<Vec<_>, Complaint>>()?;
     Ok(PushRequest {
-        msg_id: field::<MsgId>("id", &push.msg_id)?,
+        msg_id: field::<MsgId>("--id", &push.msg_id)?,
         flow: push.flow.clone(),
         to,
-        step: optional::<Step>("step", push.step.as_ref())?,
-        case: optional::<CaseId>("case", push.case.as_ref())?,
+        step: optional::<Step>("--step", push.step.as_ref())?,
+        case: optional::<CaseId>("--case", push.case.as_ref())?,
         message_type: push.message_type.clone(),
         basis: push.basis.clone(),
-        covenant: optional::<Digest>("covenant", push.covenant.as_ref())?,
+        covenant: optional::<Digest>("--covenant", push.covenant.as_ref())?,
         ttl: push.ttl_ms.map(Span),
-        in_reply_to: optional::<MsgId>("reply-to", push.in_reply_to.as_ref())?,
-        trace: optional::<TraceId>("trace", push.trace.as_ref())?,
+        in_reply_to: optional::<MsgId>("--reply-to", push.in_reply_to.as_ref())?,
+        trace: optional::<TraceId>("--trace", push.trace.as_ref())?,
         source: None,
-        handling: optional::<Handling>("handling", push.handling.as_ref())?,
+        handling: optional::<Handling>("--handling", push.handling.as_ref())?,
         body: from_base64(&push.body).ok_or_else(|| Complaint::bug("a body that is not base64"))?,
     })
 }

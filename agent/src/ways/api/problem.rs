@@ -218,6 +218,9 @@ fn status(refusal: Refusal) -> StatusCode {
 impl From<Complaint> for Problem {
     fn from(complaint: Complaint) -> Self {
         let Complaint { what, advice, exit, refusal } = complaint;
+        // What is an option of a command is a field here.
+        let field = |text: Text| Text::new(text.nl.replace("--", ""), text.en.replace("--", ""));
+        let (what, advice) = (field(what), field(advice));
         if let Some(refusal) = refusal {
             let status = status(refusal);
             let mut problem = Self::new(status, &format!("refusal:{}", refusal.number()), what, advice);
