@@ -475,11 +475,15 @@ pub(crate) mod tests {
         Settings { oin: "00000099000000001000".parse().unwrap(), log }
     }
 
-    /// An engine with an empty store, on its thread.
+    /// An engine with an empty store.
+    pub(super) fn idle() -> Engine {
+        Engine::with_store(Box::new(MemoryStore::new()), settings(), vault(1)).unwrap()
+    }
+
+    /// The same on its thread.
     pub(crate) fn running() -> (Running, oneshot::Receiver<Option<Complaint>>) {
-        let engine = Engine::with_store(Box::new(MemoryStore::new()), settings(), vault(1)).unwrap();
         let (stopped, ended) = oneshot::channel();
-        (spawn(engine, stopped).unwrap(), ended)
+        (spawn(idle(), stopped).unwrap(), ended)
     }
 
     fn request() -> PushRequest {
@@ -554,9 +558,8 @@ pub(crate) mod tests {
         let Poll::Ready(Some(job)) = admitted.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("there is room");
         };
-        let engine = Engine::with_store(Box::new(MemoryStore::new()), settings(), vault(1)).unwrap();
         let (_jobs, inbox) = mpsc::channel();
-        let batch = Worker::new(engine).gather(Some(job), &inbox);
+        let batch = Worker::new(idle()).gather(Some(job), &inbox);
         assert_eq!((batch.inputs.len(), room.0.available_permits()), (1, ROOM_KIB - 2));
         drop(batch);
         assert_eq!(room.0.available_permits(), ROOM_KIB);

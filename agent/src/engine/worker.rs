@@ -195,7 +195,10 @@ impl Worker {
             }
             Job::Query(query) => batch.queries.push(query),
             Job::Wait(msg_id, answer) => {
-                self.waiting.entry(msg_id).or_default().push(answer);
+                let waiting = self.waiting.entry(msg_id).or_default();
+                // Who gave up takes no room.
+                waiting.retain(|one| !one.is_closed());
+                waiting.push(answer);
                 // It may have been decided before somebody began to wait for it.
                 batch.waits.push(msg_id);
             }
@@ -318,5 +321,28 @@ fn log(event: &Event) {
             tracing::info!(%key, "this organisation signs with its new key from now on");
         }
         Event::Alarm(alarm) => tracing::error!(kind = %alarm.kind, detail = %alarm.detail, "alarm"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::engine::tests::idle;
+
+    #[test]
+    fn who_gave_up_waiting_takes_no_room() {
+        let mut worker = Worker::new(idle());
+        let (_jobs, inbox) = mpsc::channel();
+        let msg_id = MsgId([7; 16]);
+        let (patient, _waits) = oneshot::channel();
+        worker.gather(Some(Job::Wait(msg_id, patient)), &inbox);
+        for _ in 0..100 {
+            let (answer, gone) = oneshot::channel();
+            drop(gone);
+            worker.gather(Some(Job::Wait(msg_id, answer)), &inbox);
+        }
+        assert_eq!(worker.waiting[&msg_id].len(), 2, "who still waits, and the last one");
     }
 }

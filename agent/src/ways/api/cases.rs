@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use seinhuis_shared::covenant::Step;
 use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shell::lang::Text;
 use serde::Deserialize;
@@ -108,7 +109,10 @@ pub(super) async fn decide(
     decides(&token)?;
     let case: CaseId = case.parse().map_err(|_| Problem::nothing())?;
     let act = match input::json(&headers, &body)? {
-        Decision::Step { step } => ActText::Step(step),
+        Decision::Step { step } => match step.parse::<Step>() {
+            Ok(step) => ActText::Step(step.to_string()),
+            Err(_) => return Err(Problem::bad(Text::new("step is geen stap.", "step is no step."))),
+        },
         Decision::Close {} => ActText::Close,
         Decision::Condition { condition, holds } => ActText::Condition { code: condition, holds },
     };

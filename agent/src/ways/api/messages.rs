@@ -22,7 +22,7 @@ use super::token::Token;
 use super::{Desk, inbox, said};
 use crate::commands::correct::completed;
 use crate::commands::present::{self, Page};
-use crate::commands::request::{Look, PushText, Request};
+use crate::commands::request::{Look, PushText, Request, parse};
 
 /// Rows on a page, unless asked otherwise, and at most.
 pub(super) const LIMIT: (usize, usize) = (50, 200);
@@ -88,6 +88,7 @@ pub(super) async fn push(
     let way = format!("api/{}", token.application);
     let id = desk.agent.msg_id(&way, key.as_bytes()).await?;
     let text = PushText { trace: input::trace(&headers).map(|trace| trace.to_string()), ..signal.text(id) };
+    parse(&text).map_err(|complaint| Problem::value(&complaint))?;
     let mut value = desk.agent.ask(Request::Push(Box::new(text))).await?;
     let repeated = value["repeated"] == json!(true);
     let waited = input::wait(&headers);

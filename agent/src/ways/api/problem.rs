@@ -166,6 +166,26 @@ impl Problem {
         )
     }
 
+    /// A value in the request does not read: what is an option of a command is a field here.
+    pub(super) fn value(complaint: &Complaint) -> Self {
+        let field = |text: &str| text.replace("--", "");
+        Self::bad(Text::new(field(&complaint.what.nl), field(&complaint.what.en)))
+    }
+
+    /// Something is wrong with the agent itself. What, is in its log: it is for its administrator.
+    fn trouble(what: &Text) -> Self {
+        tracing::error!(what = %what.en, "a request to the local API could not be answered");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "trouble",
+            Text::new("Er is iets mis met de agent zelf.", "Something is wrong with the agent itself."),
+            Text::new(
+                "Vraag de beheerder het log van de agent te bekijken (seinhuis-agent doctor); stuur het daarna opnieuw, met dezelfde sleutel.",
+                "Ask the administrator to see the agent's log (seinhuis-agent doctor); then send it again, with the same key.",
+            ),
+        )
+    }
+
     /// Something in the request is wrong; what, without its value.
     pub(super) fn bad(what: Text) -> Self {
         let mut problem = Self::new(
@@ -218,9 +238,6 @@ fn status(refusal: Refusal) -> StatusCode {
 impl From<Complaint> for Problem {
     fn from(complaint: Complaint) -> Self {
         let Complaint { what, advice, exit, refusal } = complaint;
-        // What is an option of a command is a field here.
-        let field = |text: Text| Text::new(text.nl.replace("--", ""), text.en.replace("--", ""));
-        let (what, advice) = (field(what), field(advice));
         if let Some(refusal) = refusal {
             let status = status(refusal);
             let mut problem = Self::new(status, &format!("refusal:{}", refusal.number()), what, advice);
@@ -236,7 +253,7 @@ impl From<Complaint> for Problem {
         }
         match exit {
             Exit::Refused => Self::new(StatusCode::CONFLICT, "refused", what, advice),
-            Exit::Usage => Self::new(StatusCode::BAD_REQUEST, "bad-request", what, advice),
+            Exit::Usage => Self::trouble(&what),
         }
     }
 }
