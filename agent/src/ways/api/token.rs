@@ -5,13 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
-use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
@@ -204,6 +206,16 @@ impl Tokens {
         Ok(kept.tokens)
     }
 
+    /// Keeps other commands from changing the tokens until this goes.
+    fn alone(&self) -> Result<File, Complaint> {
+        let path = self.path.with_extension("lock");
+        let fail = |error: std::io::Error| Complaint::io(Doing::Write, &path, &error);
+        let file =
+            File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(fail)?;
+        file.lock().map_err(fail)?;
+        Ok(file)
+    }
+
     fn keep(&self, tokens: Vec<Token>) -> Result<(), Complaint> {
         let text =
             serde_json::to_vec_pretty(&Kept { tokens }).map_err(|error| Complaint::bug(error.to_string()))?;
@@ -244,6 +256,7 @@ impl Tokens {
             created: now.to_string(),
             expires: now.plus(Span::days(u64::from(days))).to_string(),
         };
+        let _alone = self.alone()?;
         let mut tokens = self.all()?;
         tokens.push(token.clone());
         self.keep(tokens)?;
@@ -255,6 +268,7 @@ impl Tokens {
     /// # Errors
     /// A sentence when there is no such token, or the file cannot be written.
     pub fn revoke(&self, id: &str) -> Result<Token, Complaint> {
+        let _alone = self.alone()?;
         let (gone, kept): (Vec<Token>, Vec<Token>) =
             self.all()?.into_iter().partition(|token| token.id == id);
         let Some(gone) = gone.into_iter().next() else {
@@ -361,6 +375,22 @@ mod tests {
         assert!(tokens.find(&text, NOW).unwrap().is_some());
         files::write_private(&path, b"{", Existing::Replace).unwrap();
         assert!(tokens.find(&text, NOW).is_err());
+    }
+
+    #[test]
+    fn commands_at_the_same_time_lose_no_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::new(&dir.path().join("tokens.json"));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..4 {
+                        tokens.add("a", rights(&["cases"]), 1, NOW).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(tokens.all().unwrap().len(), 32);
     }
 
     #[test]
