@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use seinhuis_shared::covenant::{Agreement, Question, Size};
 use seinhuis_shared::ids::{Digest, Oin};
+use seinhuis_shared::limits::TTL_MAX;
 use seinhuis_shared::onward;
 use seinhuis_shared::packet::{self, Context, Plain, Recipient, SealRandomness, Sealed};
 use seinhuis_shared::prekey::PrekeyPublic;
@@ -45,6 +46,7 @@ impl Core {
         ports: Ports<'_>,
         turn: &mut Turn,
     ) -> Stage {
+        row.expires = self.valid_until(&row, now);
         match self.sealed(&row, draft, now, ports) {
             Ok((Sealed { bytes, statement }, seq)) => {
                 let packet = sha256(&bytes);
@@ -71,6 +73,14 @@ impl Core {
         }
     }
 
+    /// When what is sealed at `now` ends: as was said at the push, and no later than its covenant lets it. A clock that was
+    /// put back since would make it valid for longer, and the broker would refuse it.
+    fn valid_until(&self, row: &OutboxRow, now: Timestamp) -> Timestamp {
+        // Without the covenant nothing is sealed.
+        let longest = self.agreed.get(&row.covenant).map_or(TTL_MAX, |one| one.compiled().covenant().max_ttl);
+        row.expires.min(now.plus(longest.min(TTL_MAX)))
+    }
+
     /// Judges what is to be sealed at `now`. Tells whether it has to wait for how its case stands.
     pub(super) fn judge_draft(
         &self,
@@ -86,7 +96,7 @@ impl Core {
             declared: &draft.declared,
             now,
             issued: now,
-            expires: row.expires,
+            expires: self.valid_until(row, now),
             size: Size::Body(u64::try_from(draft.body.len()).unwrap_or(u64::MAX)),
         };
         let (_, waits) = self.agreed.judge_outgoing(&row.covenant, &question)?;

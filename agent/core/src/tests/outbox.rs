@@ -137,6 +137,26 @@ fn a_draft_waits_for_the_key_locked_and_is_then_sealed_in_order() {
 }
 
 #[test]
+fn a_clock_that_is_put_back_makes_no_draft_valid_for_too_long() {
+    let mut broker = Broker::new();
+    let (mut town, mut youth) = (Node::new(1), Node::new(3));
+    let longest = COVENANT.covenant().max_ttl;
+    let fast = after(Span::minutes(2));
+    assert_eq!(
+        youth.push(PushRequest { ttl: Some(longest), ..signal(1) }, fast).unwrap().stage,
+        Stage::Draft
+    );
+    broker.connect(&mut youth, NOW);
+    broker.connect(&mut town, NOW);
+    let later = after(Span::seconds(2));
+    youth.step([Input::Tick], later);
+    broker.serve(&mut youth, later);
+    assert_eq!(stage(&youth, 1), Stage::Sealed, "not refused");
+    let packets = youth.submitted();
+    assert_eq!(Packet::parse(&packets[0]).unwrap().context().expires, later.plus(longest));
+}
+
+#[test]
 fn a_draft_is_not_overtaken_and_holds_up_nobody_else() {
     let mut broker = Broker::new();
     let (mut town, mut police) = (Node::new(1), Node::new(2));
