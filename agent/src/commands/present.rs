@@ -1,5 +1,7 @@
 //! What is in the store, as JSON: the answers of the control socket and the output of `--json`.
 
+mod page;
+
 use data_encoding::{BASE64, HEXLOWER};
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow, table};
 use seinhuis_agent_core::{Held, MarkRow, Status, Track, Write};
@@ -24,6 +26,7 @@ use seinhuis_shell::room::Standing;
 use seinhuis_shell::standing::{CovenantView, OwnView, Waiting};
 use serde_json::{Value, json};
 
+pub(crate) use self::page::{Page, received_page, sent_page};
 use super::case::{CaseView, DecidedView, PendingView, StatedView};
 use super::key::{KeyView, RotatedView, TurningView};
 use super::policy::PolicyView;
@@ -337,66 +340,6 @@ pub(super) fn position_of(view: &View<'_>, id: &str) -> Result<u64, Complaint> {
     find(view, id).map(|(position, _)| position)
 }
 
-/// Most rows that are looked at for one page.
-const LOOKED_MAX: u64 = 1000;
-
-/// Part of a list, oldest first.
-#[derive(Debug)]
-pub(crate) struct Page {
-    /// The rows that were wanted.
-    pub(crate) items: Vec<Value>,
-    /// The position from which the next page goes on.
-    pub(crate) next: u64,
-    /// Whether there is something from there on.
-    pub(crate) more: bool,
-}
-
-impl Page {
-    /// At most `limit` rows from a position on: `there` gives a row if there is one, `wanted` shows it if it is wanted.
-    fn of<R>(
-        from: u64,
-        limit: usize,
-        there: impl Fn(u64) -> Option<R>,
-        wanted: impl Fn(u64, R) -> Option<Value>,
-    ) -> Self {
-        let (mut items, mut next) = (Vec::new(), from);
-        while items.len() < limit && next.saturating_sub(from) < LOOKED_MAX {
-            let Some(row) = there(next) else { return Self { items, next, more: false } };
-            items.extend(wanted(next, row));
-            next = next.saturating_add(1);
-        }
-        let more = there(next).is_some();
-        Self { items, next, more }
-    }
-}
-
-/// Messages sent in flows that are wanted.
-pub(crate) fn sent_page(view: &View<'_>, from: u64, limit: usize, wanted: impl Fn(&str) -> bool) -> Page {
-    let shown = |position, row: OutboxRow| wanted(&row.flow).then(|| outgoing(position, &row, view));
-    Page::of(from, limit, |position| outbox_row(view.store, position), shown)
-}
-
-/// Messages received that are wanted; with `open` only those with a body that counts and that nobody took over.
-pub(crate) fn received_page(
-    view: &View<'_>,
-    from: u64,
-    limit: usize,
-    open: bool,
-    wanted: impl Fn(&InboxRow) -> bool,
-) -> Page {
-    let shown = |position, row: InboxRow| {
-        let counts = !open || (row.outcome == 0 && is_open(view, position));
-        (counts && wanted(&row)).then(|| incoming(view, position, &row))
-    };
-    Page::of(from, limit, |position| inbox_row(view.store, position), shown)
-}
-
-/// Whether nobody took over, withdrew or erased what is at this position of the inbox.
-fn is_open(view: &View<'_>, position: u64) -> bool {
-    let withdrawn = view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some());
-    !withdrawn && view.core.erased(position).is_none() && view.core.consumed_row(position).is_none()
-}
-
 /// One message of the inbox without its body.
 pub(crate) fn received(view: &View<'_>, position: u64) -> Result<Value, Complaint> {
     let row = inbox_row(view.store, position).ok_or_else(|| no_such_message(&position.to_string()))?;
@@ -564,7 +507,7 @@ pub(super) fn cases(view: &View<'_>) -> Value {
 }
 
 /// How one case stands.
-pub(super) fn case(view: &View<'_>, case: CaseId) -> Value {
+pub(crate) fn case(view: &View<'_>, case: CaseId) -> Value {
     json!(case_view(view, case))
 }
 

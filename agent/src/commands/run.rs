@@ -25,7 +25,7 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
     // Checked here as well, so that what is wrong ends the program instead of being tried for ever.
     home.load_grant()?.trust()?;
     let runtime = cli::runtime()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let control = Control::bind(&home.socket())?;
         let agent =
             Agent::start(&AgentOptions { home: home.dir().to_path_buf(), connect: !options.offline })?;
@@ -66,5 +66,8 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             Some(complaint) => Err(complaint),
             None => ended.map(|()| Outcome::Done),
         }
-    })
+    });
+    // What still waits for a drive that hangs does not keep the program from ending: all that counts is closed.
+    runtime.shutdown_background();
+    ended
 }

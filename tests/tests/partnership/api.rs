@@ -130,6 +130,12 @@ fn later(stage: &Stage, town: &Member, sender: &Client, receiver: &Client) {
     .unwrap();
     assert_eq!(receiver.get("/v1/inbox/1/body").unwrap().status, 409);
     assert_eq!(receiver.get("/v1/inbox/1/body?withdrawn=true").unwrap().status, 200);
+    assert_eq!(receiver.ask("HEAD", "/v1/inbox/1/body", &[], "").unwrap().status, 405, "nobody would get it");
+    // Positions of another store than this one.
+    assert_eq!(receiver.get("/v1/inbox?from=7").unwrap().status, 409);
+    let mut events = receiver.listen("/v1/events", &[("last-event-id", "5000")]).unwrap();
+    assert!(events.next("missed").unwrap().is_some());
+    assert_eq!(events.next("received").unwrap().unwrap().0, "0", "what there is, from the beginning");
     stage.agent(town, &["inbox", "erase", "0", "--reason", "verzoek_betrokkene"]).unwrap();
     assert_eq!(receiver.get("/v1/inbox/0/body").unwrap().status, 410);
 }
@@ -168,6 +174,7 @@ fn who_may_not_gets_nothing_and_nothing_is_lost_or_told() {
         assert!(!answer.head.contains("access-control"), "{}", answer.head);
     }
     wrong(&sender);
+    by_another_way(stage, (police, &at_police), (town, &at_town), text(&pushed, "msg_id"));
     // A token that is revoked ends at once, for who listens too.
     let (id, secret) = token(stage, police, "kort", &["send:*"]);
     let short = Client { token: secret.clone(), ..at_police.clone() };
@@ -190,6 +197,32 @@ fn who_may_not_gets_nothing_and_nothing_is_lost_or_told() {
     }
 }
 
+/// Rights that do not give what another way seems to give.
+fn by_another_way(
+    stage: &Stage,
+    (police, at_police): (&Member, &Client),
+    (town, at_town): (&Member, &Client),
+    message: &str,
+) {
+    // Who may send corrections of its own flows corrects no other.
+    let corrects = with(at_police, stage, police, &["send:F36"]);
+    let withdrawal = json!({
+        "flow": "F36", "type": "intrekking", "to": ["gemeente"], "in_reply_to": message,
+        "body": { "bericht": message, "reden": "onjuist", "bevestigen_voor": "2030-01-01" },
+    });
+    assert_eq!(corrects.push("4", &withdrawal).unwrap().status, 404);
+    // Who decides about cases does not see them.
+    let (decides, sees) = (&["decide"][..], &["cases"][..]);
+    let [decides, sees] = [decides, sees].map(|rights| with(at_town, stage, town, rights));
+    let path = "/v1/cases/6f1c2d3e-4a5b-4c6d-9e7f-8a9b0c1d2e3f";
+    assert_eq!(decides.get(path).unwrap().status, 403);
+    assert_eq!(sees.get(path).unwrap().status, 404);
+    let opened = decides.ask("PUT", path, &[], "{}").unwrap();
+    assert!(opened.json()["state"].is_null() && opened.json()["decisions"] == json!([]), "{opened:?}");
+    // Who neither sends nor receives hears nothing.
+    assert!(sees.listen("/v1/events?from=0", &[]).is_err());
+}
+
 /// Who has no token that counts.
 fn nobody(at_police: &Client) {
     for token in ["", "shs_", "shs_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &"x".repeat(4000)] {
@@ -207,7 +240,8 @@ fn nobody(at_police: &Client) {
                 "{method} {path}"
             );
         }
-        assert_eq!(nobody.get("/v1/health").unwrap().status, 200);
+        let healthy = nobody.ask("GET", "/v1/health", &[("connection", "keep-alive")], "").unwrap();
+        assert!(healthy.status == 200 && healthy.head.contains("connection: close"), "it keeps no place");
     }
 }
 
@@ -230,6 +264,13 @@ fn another(other: &Client, message: &str) {
     }
 }
 
+/// The signal with another value in one field.
+fn with_field(name: &str, value: Value) -> String {
+    let mut signal = signal();
+    signal[name] = value;
+    signal.to_string()
+}
+
 /// Requests that are wrong: each is told what is wrong, and its values are not repeated.
 fn wrong(sender: &Client) {
     let long = format!("{{\"x\":\"{}\"}}", "x".repeat(2 << 20));
@@ -248,6 +289,9 @@ fn wrong(sender: &Client) {
         (vec![key, plain], signal().to_string(), 415, "application/json"),
         (vec![key], long, 413, ""),
         (vec![key], extra.to_string(), 422, "naam"),
+        (vec![key], with_field("to", json!(["Jan Jansen"])), 400, "of to is wrong"),
+        (vec![key], with_field("step", json!("Jan Jansen")), 400, "of step is wrong"),
+        (vec![key], with_field("in_reply_to", json!("Jan Jansen")), 400, "of in_reply_to is wrong"),
     ] {
         let answer = sender
             .ask("POST", "/v1/messages", &[&[("accept-language", "en")], &fields[..]].concat(), &body)

@@ -9,12 +9,13 @@ use seinhuis_shared::covenant::Step;
 use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shell::lang::Text;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::input;
 use super::problem::Problem;
 use super::token::{Right, Token};
 use super::{Desk, said};
+use crate::commands::present;
 use crate::commands::request::{ActText, Look, Request};
 
 fn see(token: &Token) -> Result<(), Problem> {
@@ -33,11 +34,26 @@ pub(super) async fn list(
     Ok(said(StatusCode::OK, &desk.agent.ask(Request::Look(Look::Cases)).await?))
 }
 
-/// How a case stands here; one that nobody told this agent of is not there.
+/// How a case stands here; one that nobody told this agent of is not there, and the broker is not asked about it.
 async fn known(desk: &Desk, case: CaseId) -> Result<Value, Problem> {
-    let value = desk.agent.ask(Request::Look(Look::Case { case: case.to_string() })).await?;
-    let unknown = value["state"].is_null() && value["waiting"].is_null();
-    if unknown { Err(Problem::nothing()) } else { Ok(value) }
+    let value = desk.agent.query(move |view| present::case(view, case)).await?;
+    if value["state"].is_null() && value["waiting"].is_null() {
+        return Err(Problem::nothing());
+    }
+    Ok(desk.agent.ask(Request::Look(Look::Case { case: case.to_string() })).await?)
+}
+
+/// What a token that decides may see of a case: all of it only with the right to see cases.
+fn shown(token: &Token, mut value: Value) -> Value {
+    if !token.may(&Right::Cases) {
+        for hidden in ["state", "covenant"] {
+            value[hidden] = Value::Null;
+        }
+        for hidden in ["conditions", "decisions"] {
+            value[hidden] = json!([]);
+        }
+    }
+    value
 }
 
 pub(super) async fn one(
@@ -74,14 +90,12 @@ pub(super) async fn open(
         )));
     }
     let Opening { covenant } = input::json(&headers, &body)?;
-    if covenant.as_ref().is_some_and(|hash| hash.parse::<Digest>().is_err()) {
-        return Err(Problem::bad(Text::new("covenant is geen hash.", "covenant is no hash.")));
-    }
+    input::reads::<Digest>("covenant", covenant.as_ref())?;
     if let Ok(value) = known(&desk, case).await {
-        return Ok(said(StatusCode::OK, &value));
+        return Ok(said(StatusCode::OK, &shown(&token, value)));
     }
     let begin = Request::Decide { case: case.to_string(), act: ActText::Open, covenant };
-    Ok(said(StatusCode::ACCEPTED, &desk.agent.ask(begin).await?))
+    Ok(said(StatusCode::ACCEPTED, &shown(&token, desk.agent.ask(begin).await?)))
 }
 
 /// Whether a pseudonym says that it is random (RFC 9562 §5.4).
@@ -109,15 +123,15 @@ pub(super) async fn decide(
     decides(&token)?;
     let case: CaseId = case.parse().map_err(|_| Problem::nothing())?;
     let act = match input::json(&headers, &body)? {
-        Decision::Step { step } => match step.parse::<Step>() {
-            Ok(step) => ActText::Step(step.to_string()),
-            Err(_) => return Err(Problem::bad(Text::new("step is geen stap.", "step is no step."))),
-        },
+        Decision::Step { step } => {
+            input::reads::<Step>("step", Some(&step))?;
+            ActText::Step(step)
+        }
         Decision::Close {} => ActText::Close,
         Decision::Condition { condition, holds } => ActText::Condition { code: condition, holds },
     };
     let decision = Request::Decide { case: case.to_string(), act, covenant: None };
-    Ok(said(StatusCode::ACCEPTED, &desk.agent.ask(decision).await?))
+    Ok(said(StatusCode::ACCEPTED, &shown(&token, desk.agent.ask(decision).await?)))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use seinhuis_shared::ids::{MsgId, Oin};
 use seinhuis_shared::operation::{organisation, span_id};
 use seinhuis_shell::clock;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use super::Desk;
 use super::input::Query;
@@ -64,48 +64,69 @@ struct Listener {
 /// The client does not listen any more.
 struct Gone;
 
+/// Waits until the agent stops, and holds nothing of the channel that says so.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // The channel ends with the agent.
+    _ = stopping.wait_for(|stop| *stop).await;
+}
+
 pub(super) async fn listen(
     State(desk): State<Desk>,
     Extension(token): Extension<Token>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
+    let hears = |right: &Right| matches!(right, Right::Send(_) | Right::Receive(_) | Right::Status);
+    if !token.rights.iter().any(hears) {
+        return Err(Problem::not_allowed("receive, send, status"));
+    }
     let asked = Query::of(&uri, &["from"])?.from()?;
-    let seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
-    let news = desk.news.subscribe();
-    let next = match seen.map(|seen| seen.saturating_add(1)).or(asked) {
-        Some(next) => next,
-        None => desk.agent.query(|view| view.core.received()).await?,
+    let seen = headers.get(LAST_EVENT_ID).map(|id| id.to_str().ok()?.parse::<u64>().ok());
+    let next = match seen {
+        Some(None) => return Err(Problem::field("Last-Event-ID")),
+        Some(Some(seen)) => Some(seen.saturating_add(1)),
+        None => asked,
     };
+    let news = desk.news.subscribe();
+    let there = desk.agent.query(|view| view.core.received()).await?;
     let (out, pieces) = mpsc::channel(AHEAD);
-    tokio::spawn(Listener { desk, token, next, out }.run(news));
+    let listener = Listener { desk, token, next: next.unwrap_or(there), out };
+    tokio::spawn(listener.run(news, there));
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(Pieces(pieces))).into_response())
 }
 
 impl Listener {
-    async fn run(mut self, mut news: broadcast::Receiver<Event>) {
+    /// Tells what there is and what happens, until the client, its token or the agent is gone.
+    async fn run(mut self, mut news: broadcast::Receiver<Event>, there: u64) {
         let mut stopping = self.desk.stopping.clone();
-        // Says at once that the stream is there, before anything happens.
-        let mut going = self.say(": \n\n".to_owned()).await.is_ok() && self.deliveries().await.is_ok();
+        let mut beat = tokio::time::interval(HEARTBEAT);
+        let beyond = self.next > there;
+        if beyond {
+            // It comes from another store than this one: what is in this one is told from the beginning.
+            self.next = 0;
+        }
+        let begun = if beyond { self.missed().await } else { self.deliveries().await };
+        let mut going = begun.is_ok();
         while going {
-            let told = tokio::select! {
-                _ = stopping.wait_for(|stop| *stop) => return,
-                told = tokio::time::timeout(HEARTBEAT, news.recv()) => told,
-            };
-            // Who may not listen any more does not: looked at before anything is said.
-            if !self.desk.tokens.still_counts(&self.token.id, clock::now()) {
-                return;
-            }
-            going = match told {
-                Err(_) => self.say(": \n\n".to_owned()).await.is_ok(),
-                Ok(Err(broadcast::error::RecvError::Closed)) => return,
-                Ok(Err(broadcast::error::RecvError::Lagged(_))) => self.missed().await.is_ok(),
-                Ok(Ok(event)) => self.tell(event).await.is_ok(),
+            going = tokio::select! {
+                () = stopped(&mut stopping) => return,
+                () = self.out.closed() => return,
+                // The first comes at once: that the stream is there is said before anything happens.
+                _ = beat.tick() => self.say(": \n\n".to_owned()).await.is_ok(),
+                told = news.recv() => match told {
+                    Err(broadcast::error::RecvError::Closed) => return,
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.missed().await.is_ok(),
+                    Ok(event) => self.tell(event).await.is_ok(),
+                },
             };
         }
     }
 
+    /// Says something to a client that is there, and whose token still counts.
     async fn say(&self, text: String) -> Result<(), Gone> {
+        if !self.desk.tokens.still_counts(&self.token.id, clock::now()) {
+            return Err(Gone);
+        }
         self.out.send(Bytes::from(text)).await.map_err(|_| Gone)
     }
 
@@ -179,6 +200,9 @@ impl Listener {
             }
             if !more {
                 return Ok(());
+            }
+            if self.out.is_closed() {
+                return Err(Gone);
             }
         }
     }

@@ -4,19 +4,21 @@
 //! one whose name was made to lead here (DNS rebinding) by `Host`; and neither has a token.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST,
+    ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use seinhuis_shared::refusal::Lang;
 use seinhuis_shell::clock;
+use seinhuis_shell::lang::Text;
 
 use super::problem::{Problem, in_words};
 use super::token::Token;
@@ -24,6 +26,8 @@ use super::{BODY_LONGEST, Desk};
 
 /// How long a body may take to come in.
 const BODY_WAIT: Duration = Duration::from_secs(10);
+/// How far apart it is told that somebody came without a token.
+const TOLD_APART: Duration = Duration::from_mins(1);
 /// Most characters of a token.
 const TOKEN_MAX: usize = 128;
 /// What is told to everybody: that the API is there, and its description.
@@ -33,9 +37,12 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Lets a request through with its whole body and whose it is, and dresses what comes back.
 pub(super) async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
     let lang = language(request.headers());
-    let answer = match admit(&desk, request).await {
-        Ok(request) => explained(next.run(request).await),
-        Err(problem) => problem.into_response(),
+    let (answer, known) = match admit(&desk, &request) {
+        Ok(token) => {
+            let known = token.is_some();
+            (answered(request, token, next).await.unwrap_or_else(IntoResponse::into_response), known)
+        }
+        Err(problem) => (problem.into_response(), false),
     };
     let mut response = in_words(answer, lang);
     let headers = response.headers_mut();
@@ -47,7 +54,30 @@ pub(super) async fn guard(State(desk): State<Desk>, request: Request, next: Next
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    if !known {
+        // Who has no token keeps no place.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
+}
+
+/// Has a request that was let in answered: with its whole body when it brings a token, with none when it does not.
+async fn answered(request: Request, token: Option<Token>, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let mut bytes = Bytes::new();
+    if let Some(token) = token {
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: usize| length > BODY_LONGEST) {
+            return Err(Problem::too_long());
+        }
+        let whole = tokio::time::timeout(BODY_WAIT, to_bytes(body, BODY_LONGEST)).await;
+        bytes = whole.map_err(|_| Problem::too_slow())?.map_err(|_| match length {
+            Some(_) => Problem::bad(Text::new("De inhoud brak af.", "The body broke off.")),
+            None => Problem::too_long(),
+        })?;
+        parts.extensions.insert(token);
+    }
+    Ok(explained(next.run(Request::from_parts(parts, Body::from(bytes))).await))
 }
 
 /// An answer of the router itself, that there is no such path or method, as a problem.
@@ -56,13 +86,14 @@ fn explained(response: Response) -> Response {
         return response;
     }
     match response.status() {
-        StatusCode::NOT_FOUND => Problem::nothing().into_response(),
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Problem::nothing().into_response(),
         StatusCode::METHOD_NOT_ALLOWED => Problem::method().into_response(),
         _ => response,
     }
 }
 
-async fn admit(desk: &Desk, request: Request) -> Result<Request, Problem> {
+/// Lets a request in: with its token, or without for what is told to everybody.
+fn admit(desk: &Desk, request: &Request) -> Result<Option<Token>, Problem> {
     let headers = request.headers();
     if !named(headers, desk.address) {
         return Err(Problem::misdirected());
@@ -71,28 +102,42 @@ async fn admit(desk: &Desk, request: Request) -> Result<Request, Problem> {
         return Err(Problem::from_elsewhere());
     }
     let open = request.method() == Method::GET && OPEN.contains(&request.uri().path());
-    let token = if open { None } else { Some(caller(desk, headers)?) };
-    let (mut parts, body) = request.into_parts();
-    let whole = tokio::time::timeout(BODY_WAIT, to_bytes(body, BODY_LONGEST)).await;
-    let bytes = whole.map_err(|_| Problem::too_slow())?.map_err(|_| Problem::too_long())?;
-    if let Some(token) = token {
-        parts.extensions.insert(token);
-    }
-    Ok(Request::from_parts(parts, Body::from(bytes)))
+    if open { Ok(None) } else { caller(desk, headers).map(Some) }
 }
 
 /// The token that a request brings.
 fn caller(desk: &Desk, headers: &HeaderMap) -> Result<Token, Problem> {
-    let text = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .filter(|text| text.len() <= TOKEN_MAX);
-    let found = text.map(|text| desk.tokens.find(text, clock::now())).transpose()?;
+    let found = bearer(headers).map(|text| desk.tokens.find(text, clock::now())).transpose()?;
     found.flatten().ok_or_else(|| {
-        tracing::warn!("a request to the local API had no token that counts");
+        if desk.strangers.tell() {
+            tracing::warn!("a request to the local API had no token that counts; told once a minute at most");
+        }
         Problem::unauthorised()
     })
+}
+
+/// The text of the one token in a request (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let (scheme, text) = field.to_str().ok()?.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && text.len() <= TOKEN_MAX).then_some(text)
+}
+
+/// When it was last told that somebody without a token came.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Strangers(Arc<Mutex<Option<Instant>>>);
+
+impl Strangers {
+    /// Whether it is time to tell of one more.
+    fn tell(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|at| at.elapsed() >= TOLD_APART);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
 }
 
 /// Whether `Host` names this machine itself, and the port that is listened on. Over a Unix socket there is no port and
@@ -104,8 +149,9 @@ fn named(headers: &HeaderMap, address: Option<SocketAddr>) -> bool {
     };
     let Some(address) = address else { return host.split(':').next() == Some("localhost") };
     let port = address.port();
-    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host == format!("{name}:{port}"))
-        || host == address.to_string()
+    // A client leaves the usual port out.
+    let is = |name: &str| host == format!("{name}:{port}") || (port == 80 && host == name);
+    ["localhost", "127.0.0.1", "[::1]"].into_iter().any(is) || host == address.to_string()
 }
 
 /// Whether a page of another site asks. Programs that are no browser send neither of these fields.
@@ -155,6 +201,25 @@ mod tests {
         assert!(!named(&headers(&[("host", "localhost:7480"), ("host", "evil.example")]), address));
         assert!(named(&headers(&[("host", "localhost")]), None));
         assert!(!named(&headers(&[("host", "evil.example")]), None));
+    }
+
+    #[test]
+    fn one_token_counts_and_no_more() {
+        let text = |fields: &[(&'static str, &'static str)]| bearer(&headers(fields)).map(str::to_owned);
+        for scheme in ["Bearer shs_x", "bearer shs_x", "BEARER shs_x"] {
+            assert_eq!(text(&[("authorization", scheme)]).as_deref(), Some("shs_x"), "{scheme}");
+        }
+        for wrong in ["", "Bearer", "Basic shs_x", "shs_x"] {
+            assert_eq!(text(&[("authorization", wrong)]), None, "{wrong}");
+        }
+        assert_eq!(text(&[]), None);
+        assert_eq!(text(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]), None);
+    }
+
+    #[test]
+    fn strangers_are_told_of_once_in_a_while() {
+        let strangers = Strangers::default();
+        assert!(strangers.tell() && !strangers.tell());
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) async fn list(
             && (case.is_none() || case == row.case)
     };
     let page = desk.agent.query(move |view| present::received_page(view, from, limit, open, wanted)).await?;
-    Ok(said(StatusCode::OK, &paged(&page)))
+    paged(&page)
 }
 
 /// The delivery at this position, when this token may see it.

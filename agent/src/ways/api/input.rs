@@ -71,6 +71,15 @@ impl Query {
     }
 }
 
+/// Whether the text of a field reads as what it has to be. The text is not repeated.
+///
+/// # Errors
+/// When it does not.
+pub(super) fn reads<T: std::str::FromStr>(name: &str, text: Option<&String>) -> Result<(), Problem> {
+    let good = text.is_none_or(|text| text.parse::<T>().is_ok());
+    if good { Ok(()) } else { Err(Problem::field(name)) }
+}
+
 fn parameter(name: &str) -> Problem {
     Problem::bad(Text::new(
         format!("De waarde van de parameter {name} klopt niet."),
@@ -144,13 +153,15 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
 pub(super) fn trace(headers: &HeaderMap) -> Option<TraceId> {
     let text = headers.get(TRACEPARENT)?.to_str().ok()?;
     let mut parts = text.split('-');
-    let (version, trace, parent, _flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let hex = |text: &str, length| {
         text.len() == length
             && text.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit))
     };
-    let good =
-        hex(version, 2) && version != "ff" && hex(parent, 16) && parent.bytes().any(|digit| digit != b'0');
+    // Later versions may have more parts.
+    let whole = version != "00" || parts.next().is_none();
+    let form = hex(version, 2) && version != "ff" && hex(flags, 2) && whole;
+    let good = form && hex(parent, 16) && parent.bytes().any(|digit| digit != b'0');
     let trace: TraceId = trace.parse().ok()?;
     (good && trace.as_bytes().iter().any(|byte| *byte != 0)).then_some(trace)
 }
@@ -197,6 +208,8 @@ mod tests {
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-x",
             "4bf92f3577b34da6a3ce929d0e0e4736",
         ] {
             assert!(super::trace(&with("traceparent", wrong)).is_none(), "{wrong}");

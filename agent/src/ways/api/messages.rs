@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use data_encoding::BASE64;
 use seinhuis_agent_core::CorrectionKind;
-use seinhuis_shared::ids::MsgId;
+use seinhuis_shared::covenant::{Handling, Role, Step};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shell::lang::Text;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,7 +23,7 @@ use super::token::Token;
 use super::{Desk, inbox, said};
 use crate::commands::correct::completed;
 use crate::commands::present::{self, Page};
-use crate::commands::request::{Look, PushText, Request, parse};
+use crate::commands::request::{Look, PushText, Request};
 
 /// Rows on a page, unless asked otherwise, and at most.
 pub(super) const LIMIT: (usize, usize) = (50, 200);
@@ -50,6 +51,20 @@ struct Signal<'a> {
 }
 
 impl Signal<'_> {
+    /// # Errors
+    /// The first field whose value does not read.
+    fn check(&self) -> Result<(), Problem> {
+        let named = |one: &String| one.parse::<Role>().is_ok() || one.parse::<Oin>().is_ok();
+        if !self.to.iter().all(named) {
+            return Err(Problem::field("to"));
+        }
+        input::reads::<Step>("step", self.step.as_ref())?;
+        input::reads::<CaseId>("case", self.case.as_ref())?;
+        input::reads::<Digest>("covenant", self.covenant.as_ref())?;
+        input::reads::<MsgId>("in_reply_to", self.in_reply_to.as_ref())?;
+        input::reads::<Handling>("handling", self.handling.as_ref())
+    }
+
     fn text(self, id: MsgId) -> PushText {
         PushText {
             msg_id: id.to_string(),
@@ -81,14 +96,17 @@ pub(super) async fn push(
     if !token.sends(&signal.flow) {
         return Err(Problem::not_allowed("send"));
     }
+    signal.check()?;
     let key = input::idempotency_key(&headers)?;
+    if let Some(about) = &signal.in_reply_to {
+        answers(&desk, &token, about).await?;
+    }
     if let Some(position) = signal.passes_on {
         inbox::visible(&desk, &token, position).await?;
     }
     let way = format!("api/{}", token.application);
     let id = desk.agent.msg_id(&way, key.as_bytes()).await?;
     let text = PushText { trace: input::trace(&headers).map(|trace| trace.to_string()), ..signal.text(id) };
-    parse(&text).map_err(|complaint| Problem::value(&complaint))?;
     let mut value = desk.agent.ask(Request::Push(Box::new(text))).await?;
     let repeated = value["repeated"] == json!(true);
     let waited = input::wait(&headers);
@@ -109,6 +127,18 @@ pub(super) async fn push(
     Ok(response)
 }
 
+/// A signal that says more of an earlier one of this organisation, as a correction does, needs the right to that one.
+async fn answers(desk: &Desk, token: &Token, about: &str) -> Result<(), Problem> {
+    match visible(desk, token, about).await {
+        Ok(_) => Ok(()),
+        Err(hidden) => {
+            let id: MsgId = about.parse().map_err(|_| Problem::nothing())?;
+            let own = desk.agent.query(move |view| view.core.find(&id).is_some()).await?;
+            if own { Err(hidden) } else { Ok(()) }
+        }
+    }
+}
+
 /// Signals of the flows that this token sends, oldest first.
 pub(super) async fn list(
     State(desk): State<Desk>,
@@ -120,12 +150,15 @@ pub(super) async fn list(
     let flow = query.text("flow").map(str::to_owned);
     let wanted = move |of: &str| token.sends(of) && flow.as_deref().is_none_or(|flow| flow == of);
     let page = desk.agent.query(move |view| present::sent_page(view, from, limit, wanted)).await?;
-    Ok(said(StatusCode::OK, &paged(&page)))
+    paged(&page)
 }
 
 /// A page as it is given.
-pub(super) fn paged(page: &Page) -> Value {
-    json!({ "items": page.items, "next": page.next, "more": page.more })
+pub(super) fn paged(page: &Page) -> Result<Response, Problem> {
+    if page.beyond {
+        return Err(Problem::beyond());
+    }
+    Ok(said(StatusCode::OK, &json!({ "items": page.items, "next": page.next, "more": page.more })))
 }
 
 /// The message of this id, when this token may see it. What it may not see is as what is not there.

@@ -35,6 +35,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
+use self::guard::Strangers;
 use self::problem::Problem;
 pub use self::settings::Settings;
 use self::token::Tokens;
@@ -43,7 +44,7 @@ use crate::agent::AgentHandle;
 /// Most bytes of a request's body: that of a signal and its addressing.
 const BODY_LONGEST: usize = BODY_MAX + 16 * 1024;
 /// Most news that waits for who listens to events; who falls behind is told so.
-const NEWS: usize = 256;
+const NEWS: usize = 4096;
 /// What a client on this machine may ask of the server. A connection that listens to events is made anew each hour.
 const BOUNDS: Bounds = Bounds {
     connections: 128,
@@ -66,6 +67,7 @@ struct Desk {
     /// The address that is listened on; none for a Unix socket.
     address: Option<SocketAddr>,
     news: broadcast::Sender<Event>,
+    strangers: Strangers,
     stopping: watch::Receiver<bool>,
 }
 
@@ -109,6 +111,7 @@ impl Api {
             tokens: Tokens::new(&agent.home().api_tokens()),
             address: None,
             news: news.clone(),
+            strangers: Strangers::default(),
             stopping: stopping.clone(),
         };
         let (mut happened, mut until) = (agent.subscribe(), stopping.clone());
@@ -170,7 +173,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Desk>)> {
         ("/v1/messages/{id}/take-back", post(messages::take_back)),
         ("/v1/inbox", get(inbox::list)),
         ("/v1/inbox/{position}", get(inbox::one)),
-        ("/v1/inbox/{position}/body", get(inbox::body)),
+        ("/v1/inbox/{position}/body", get(inbox::body).head(unread)),
         ("/v1/inbox/{position}/consumed", post(inbox::consumed)),
         ("/v1/events", get(events::listen)),
         ("/v1/covenants", get(agreed::covenants)),
@@ -190,6 +193,11 @@ fn router(desk: Desk) -> Router {
 /// JSON with a status.
 fn said(status: StatusCode, value: &Value) -> Response {
     (status, [(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+/// A body that nobody gets is not read.
+async fn unread() -> Problem {
+    Problem::method()
 }
 
 /// That the agent answers; nothing else, since everybody on this machine may ask.

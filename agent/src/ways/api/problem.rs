@@ -166,10 +166,27 @@ impl Problem {
         )
     }
 
-    /// A value in the request does not read: what is an option of a command is a field here.
-    pub(super) fn value(complaint: &Complaint) -> Self {
-        let field = |text: &str| text.replace("--", "");
-        Self::bad(Text::new(field(&complaint.what.nl), field(&complaint.what.en)))
+    /// The value of a field does not read.
+    pub(super) fn field(name: &str) -> Self {
+        Self::bad(Text::new(
+            format!("De waarde van {name} klopt niet."),
+            format!("The value of {name} is wrong."),
+        ))
+    }
+
+    /// A position beyond all there is.
+    pub(super) fn beyond() -> Self {
+        Self::conflict(
+            "beyond",
+            Text::new(
+                "Zoveel is er niet: de opslag van de agent is een andere dan die waarin deze plaats gold.",
+                "There is not so much: the agent's store is another than the one in which this position counted.",
+            ),
+            Text::new(
+                "Begin weer bij 0; een bericht is te herkennen aan zijn msg_id.",
+                "Begin at 0 again; a message is recognised by its msg_id.",
+            ),
+        )
     }
 
     /// Something is wrong with the agent itself. What, is in its log: it is for its administrator.

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use seinhuis_shared::ids::Digest;
@@ -170,26 +171,46 @@ struct Kept {
     tokens: Vec<Token>,
 }
 
-/// The tokens of an agent.
+/// What tells one version of the file from another: each is written as a file of its own.
+type Stamp = (u64, i64, i64, u64, u32);
+
+/// The tokens of an agent. The file is looked at each time, and read when it is another.
 #[derive(Debug, Clone)]
 pub struct Tokens {
     path: PathBuf,
+    read: Arc<Mutex<Option<Read>>>,
+}
+
+/// What was in the file when it was read.
+#[derive(Debug)]
+struct Read {
+    stamp: Stamp,
+    tokens: Arc<[Token]>,
 }
 
 impl Tokens {
     /// Those in the file at `path`, which need not be there.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_path_buf() }
+        Self { path: path.to_path_buf(), read: Arc::default() }
     }
 
     /// Every token that was made and not revoked, those that have ended too.
     ///
     /// # Errors
     /// A sentence when the file cannot be read.
-    pub fn all(&self) -> Result<Vec<Token>, Complaint> {
-        if !self.path.exists() {
-            return Ok(Vec::new());
+    pub fn all(&self) -> Result<Arc<[Token]>, Complaint> {
+        let Ok(meta) = self.path.metadata() else { return Ok(Arc::default()) };
+        let stamp = (meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len(), meta.mode());
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = read.as_ref().filter(|known| known.stamp == stamp) {
+            return Ok(Arc::clone(&known.tokens));
         }
+        let tokens: Arc<[Token]> = self.load()?.into();
+        *read = Some(Read { stamp, tokens: Arc::clone(&tokens) });
+        Ok(tokens)
+    }
+
+    fn load(&self) -> Result<Vec<Token>, Complaint> {
         let bytes = files::read_private(&self.path, FILE_MAX)?;
         let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| {
             Complaint::usage(
@@ -257,7 +278,7 @@ impl Tokens {
             expires: now.plus(Span::days(u64::from(days))).to_string(),
         };
         let _alone = self.alone()?;
-        let mut tokens = self.all()?;
+        let mut tokens = self.all()?.to_vec();
         tokens.push(token.clone());
         self.keep(tokens)?;
         Ok((token, text))
@@ -270,7 +291,7 @@ impl Tokens {
     pub fn revoke(&self, id: &str) -> Result<Token, Complaint> {
         let _alone = self.alone()?;
         let (gone, kept): (Vec<Token>, Vec<Token>) =
-            self.all()?.into_iter().partition(|token| token.id == id);
+            self.all()?.iter().cloned().partition(|token| token.id == id);
         let Some(gone) = gone.into_iter().next() else {
             return Err(Complaint::refused(
                 Text::new(format!("Er is geen token {id}."), format!("There is no token {id}.")),
@@ -295,10 +316,9 @@ impl Tokens {
             let other: Digest = token.digest.parse().unwrap_or(Digest([0; 32]));
             digest.0.iter().zip(other.0).fold(0, |sum, (one, two)| sum | (one ^ two)) == 0
         };
-        Ok(self
-            .all()?
-            .into_iter()
-            .fold(None, |found, token| if is(&token) && token.counts(now) { Some(token) } else { found }))
+        Ok(self.all()?.iter().fold(None, |found, token| {
+            if is(token) && token.counts(now) { Some(token.clone()) } else { found }
+        }))
     }
 
     /// Whether the token of this id still counts.
