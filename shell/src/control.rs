@@ -53,6 +53,7 @@ impl Control {
     /// # Errors
     /// A sentence naming the path: already running, not a socket, folder open to others, path too long.
     pub fn bind(path: &Path) -> Result<Self, Complaint> {
+        short_enough(path)?;
         // The folder keeps others out in the moment between binding and setting the mode.
         files::check_private_dir(&files::parent(path))?;
         let listener = listen_at(path, 0o600)?;
@@ -127,6 +128,21 @@ where
 /// A sentence naming the path.
 pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, Complaint> {
     let fail = |error: io::Error| Complaint::io(Doing::Socket, path, &error);
+    short_enough(path)?;
+    remove_stale(path)?;
+    // A socket refuses callers between being bound and being listened on, and a refusal means that
+    // nobody is running: so it gets its name only once it listens.
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(FRESH);
+    let fresh = PathBuf::from(fresh);
+    remove_stale(&fresh)?;
+    let listener = UnixListener::bind(&fresh).map_err(fail)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(mode)).map_err(fail)?;
+    fs::rename(&fresh, path).map_err(fail)?;
+    Ok(listener)
+}
+
+fn short_enough(path: &Path) -> Result<(), Complaint> {
     if path.as_os_str().len() > SOCKET_PATH_MAX {
         return Err(Complaint::usage(
             Text::new(
@@ -142,17 +158,7 @@ pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, Complaint> {
             Text::new("Kies een map met een korter pad.", "Choose a folder with a shorter path."),
         ));
     }
-    remove_stale(path)?;
-    // A socket refuses callers between being bound and being listened on, and a refusal means that
-    // nobody is running: so it gets its name only once it listens.
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(FRESH);
-    let fresh = PathBuf::from(fresh);
-    remove_stale(&fresh)?;
-    let listener = UnixListener::bind(&fresh).map_err(fail)?;
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(mode)).map_err(fail)?;
-    fs::rename(&fresh, path).map_err(fail)?;
-    Ok(listener)
+    Ok(())
 }
 
 fn remove_stale(path: &Path) -> Result<(), Complaint> {
