@@ -156,7 +156,7 @@ pub fn make_private_dir(path: &Path) -> Result<(), Complaint> {
 /// # Errors
 /// A sentence naming the file; the old content is then untouched.
 pub fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), Complaint> {
-    write_mode(path, bytes, existing, 0o644)
+    write_for(path, bytes, existing, Readers::All)
 }
 
 /// Writes a file that only its owner can read (0600), whole or not at all, durably.
@@ -164,17 +164,24 @@ pub fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), Compla
 /// # Errors
 /// As [`write`](fn@write).
 pub fn write_private(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), Complaint> {
-    write_mode(path, bytes, existing, 0o600)
+    write_for(path, bytes, existing, Readers::Owner)
 }
 
-fn write_mode(path: &Path, bytes: &[u8], existing: Existing, mode: u32) -> Result<(), Complaint> {
+/// Who may read a file that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    All,
+    Owner,
+}
+
+fn write_for(path: &Path, bytes: &[u8], existing: Existing, readers: Readers) -> Result<(), Complaint> {
     let fail = |error: io::Error| Complaint::io(Doing::Write, path, &error);
     if path.is_dir() {
         return Err(fail(io::ErrorKind::IsADirectory.into()));
     }
     let dir = parent(path);
     let temporary = temporary_beside(path);
-    let result = write_temporary(&temporary, bytes, mode)
+    let result = write_temporary(&temporary, bytes, readers)
         .and_then(|()| put_in_place(&temporary, path, existing))
         .and_then(|()| File::open(&dir)?.sync_all());
     if result.is_err() && fs::remove_file(&temporary).is_err() {
@@ -203,6 +210,47 @@ pub fn open_itself(path: &Path) -> io::Result<File> {
         Err(Errno::LOOP) => Err(io::ErrorKind::InvalidInput.into()),
         opened => Ok(File::from(opened?)),
     }
+}
+
+/// Reads a regular file of at most `max` bytes that is itself in its folder; a symbolic link is not followed.
+///
+/// # Errors
+/// The system's; [`io::ErrorKind::InvalidInput`] for what is no regular file, [`io::ErrorKind::FileTooLarge`] for one
+/// that is too large.
+pub fn read_itself(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+    let file = open_itself(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    read_bounded(file, max, meta.len())?.ok_or_else(|| io::ErrorKind::FileTooLarge.into())
+}
+
+/// Opens a file for writing that this user made, in a folder that others can write in; one that is not there is made,
+/// for its owner alone. What somebody put in its place, be it a link to another file of this user, is not written to.
+///
+/// # Errors
+/// The system's; [`io::ErrorKind::InvalidInput`] for what is a link, no regular file or not this user's own.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
+        // A pipe that nobody reads cannot be opened.
+        Err(Errno::LOOP | Errno::NXIO) => return Err(io::ErrorKind::InvalidInput.into()),
+        opened => File::from(opened?),
+    };
+    let meta = file.metadata()?;
+    // A file with a second name is one that stands elsewhere.
+    let own = meta.is_file() && meta.uid() == geteuid().as_raw() && meta.nlink() == 1;
+    if own { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+/// Opens a folder that is itself in the one above it: a symbolic link is not followed.
+///
+/// # Errors
+/// The system's.
+pub fn open_dir_itself(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
 /// Gives a file another place on the same file system, and never replaces what is there.
@@ -250,7 +298,11 @@ fn temporary_beside(path: &Path) -> PathBuf {
     parent(path).join(format!(".{}.tmp", HEXLOWER.encode(&random::<8>())))
 }
 
-fn write_temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write_temporary(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    let mode = match readers {
+        Readers::All => 0o644,
+        Readers::Owner => 0o600,
+    };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
@@ -377,6 +429,33 @@ mod tests {
         assert_eq!((read(&one, 1).unwrap(), read(&two, 1).unwrap()), (b"1".to_vec(), b"2".to_vec()));
         move_new(&one, &dir.path().join("three")).unwrap();
         assert!(!one.exists());
+    }
+
+    #[test]
+    fn only_a_file_of_its_own_is_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let [key, link, second, pipe, new] =
+            ["key", "link", "second", "pipe", "new"].map(|name| dir.path().join(name));
+        write_private(&key, b"secret", Existing::Keep).unwrap();
+        std::os::unix::fs::symlink(&key, &link).unwrap();
+        let kind = |path: &Path| open_own(path).map_err(|error| error.kind()).err();
+        assert_eq!(kind(&link), Some(io::ErrorKind::InvalidInput), "a link is followed");
+        assert_eq!(read_itself(&link, 10).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        fs::hard_link(&key, &second).unwrap();
+        assert_eq!(kind(&second), Some(io::ErrorKind::InvalidInput), "a second name is written to");
+        rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert_eq!(kind(&pipe), Some(io::ErrorKind::InvalidInput), "a pipe is written to");
+        open_own(&new).unwrap().write_all(b"x").unwrap();
+        assert_eq!((mode(&new), read_itself(&new, 1).unwrap()), (0o600, b"x".to_vec()));
+        assert_eq!(kind(&new), None, "one that it made before");
+        assert_eq!(read_itself(&key, 5).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        // The superuser can give files away.
+        if std::os::unix::fs::chown(&new, Some(12_345), None).is_ok() {
+            assert_eq!(kind(&new), Some(io::ErrorKind::InvalidInput), "another's file is written to");
+        }
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("folder")).unwrap();
+        assert!(open_dir_itself(dir.path()).is_ok() && open_dir_itself(&dir.path().join("folder")).is_err());
+        assert_eq!(read(&key, 10).unwrap(), b"secret");
     }
 
     #[test]

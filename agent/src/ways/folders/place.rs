@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use seinhuis_shell::clock;
@@ -96,6 +97,25 @@ pub(super) fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// That a folder is one itself, and not a link that somebody put in its place: whoever leaves files beside it can.
+pub(super) fn is_itself(dir: &Path) -> Result<(), Complaint> {
+    let meta = fs::symlink_metadata(dir).map_err(at(dir))?;
+    if meta.is_dir() { Ok(()) } else { Err(at(dir)(ErrorKind::NotADirectory.into())) }
+}
+
+/// Makes a folder with this mode.
+fn make(dir: &Path, mode: u32) -> io::Result<()> {
+    DirBuilder::new().mode(mode).create(dir)?;
+    let made = files::open_dir_itself(dir)?;
+    let found = made.metadata()?.permissions().mode() & 0o7777;
+    if found & 0o777 == mode {
+        return Ok(());
+    }
+    let set = |mode: u32| made.set_permissions(fs::Permissions::from_mode(mode));
+    // The bit that hands on the group of a folder comes from the one above it. A hardened service may keep it, not set it.
+    set(found & !0o777 | mode).or_else(|_| set(mode))
+}
+
 /// A complaint of a file operation that names the folder alone: names of files are of the partner's making, and what is
 /// told of a folder goes to the log.
 pub(super) fn at(dir: &Path) -> impl Fn(io::Error) -> Complaint {
@@ -115,15 +135,11 @@ impl Place {
             return Err(at(&self.dir)(ErrorKind::NotADirectory.into()));
         }
         for dir in [&self.sent, &self.refused] {
-            match fs::symlink_metadata(dir) {
-                Ok(found) if found.is_dir() => {}
-                Ok(_) => return Err(at(dir)(ErrorKind::NotADirectory.into())),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    DirBuilder::new().create(dir).map_err(at(dir))?;
-                    // Who may leave files here may fetch them again.
-                    fs::set_permissions(dir, meta.permissions()).map_err(at(dir))?;
-                }
-                Err(error) => return Err(at(dir)(error)),
+            if exists(dir).map_err(at(dir))? {
+                is_itself(dir)?;
+            } else {
+                // Who may leave files here may fetch them again.
+                make(dir, meta.permissions().mode() & 0o777).map_err(at(dir))?;
             }
         }
         Ok(())
@@ -152,6 +168,7 @@ impl Place {
 
     /// Puts a file that is refused where it is out of the way, with why beside it.
     pub(super) fn refuse(&self, from: &Path, name: &Name, why: &Complaint) -> Result<(), Complaint> {
+        is_itself(&self.refused)?;
         let fail = at(&self.refused);
         let name = name.free(|name| name.is_free(&self.refused)).map_err(&fail)?;
         // First the explanation: a file that is gone from its folder without one is a riddle.
@@ -185,10 +202,27 @@ pub(super) fn cannot_write(dir: &Path) -> Complaint {
     )
 }
 
+/// That a file could not be added to in a folder.
+pub(super) fn cannot_add(dir: &Path, error: &io::Error) -> Complaint {
+    if error.kind() != ErrorKind::InvalidInput {
+        return cannot_write(dir);
+    }
+    let dir = dir.display();
+    Complaint::usage(
+        Text::new(
+            format!("In {dir} is een bestand dat de agent aan het schrijven was door iets anders vervangen."),
+            format!("In {dir} a file that the agent was writing was replaced by something else."),
+        ),
+        Text::new(
+            "Haal weg wat er niet van de agent zelf is; de agent gaat vanzelf verder.",
+            "Take away what is not the agent's own; the agent goes on by itself.",
+        ),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStrExt as _;
-    use std::os::unix::fs::PermissionsExt as _;
 
     use proptest::prelude::*;
 
@@ -247,6 +281,31 @@ mod tests {
             assert!(told.contains(words), "{told}");
         }
         assert!(dir.path().join("refused/a-2.json").exists());
+    }
+
+    #[test]
+    fn the_folders_are_for_whom_the_watched_one_is_for() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o2770)).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        let watched = mode(dir.path());
+        let place = Place::new(dir.path());
+        place.ready().unwrap();
+        assert_eq!((mode(&place.sent), mode(&place.refused)), (watched, watched));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_folder_is_seen_right_before_it_is_used() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let place = Place::new(dir.path());
+        place.ready().unwrap();
+        let from = dir.path().join("a.json");
+        fs::write(&from, "{}").unwrap();
+        fs::remove_dir(&place.refused).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), &place.refused).unwrap();
+        let why = Complaint::usage(Text::same("wrong"), Text::same("so"));
+        assert!(place.refuse(&from, &Name::of(OsStr::new("a.json")), &why).is_err());
+        assert!(from.exists() && fs::read_dir(elsewhere.path()).unwrap().next().is_none());
     }
 
     #[test]

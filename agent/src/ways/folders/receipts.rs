@@ -16,7 +16,7 @@ use seinhuis_shell::lang::Text;
 use serde_json::{Map, Value, json};
 
 use super::Agent;
-use super::place::{Name, Place, at, cannot_write, exists, explain};
+use super::place::{Name, Place, at, cannot_write, exists, explain, is_itself};
 use crate::commands::request::{Look, Request};
 
 /// Most bytes of a receipt.
@@ -60,6 +60,7 @@ impl Receipts {
         value: &Value,
         repeated: bool,
     ) -> Result<(), Complaint> {
+        is_itself(&place.sent)?;
         let id = text(value, "msg_id");
         // One that was written just before the agent stopped is of this very file.
         let own = |name: &Name| {
@@ -115,6 +116,7 @@ impl Receipts {
 
 fn complete(place: &Place, (stem, ending): (&str, &str), id: &MsgId, agent: &Agent) -> Result<(), Complaint> {
     let value = agent.ask(Request::Look(Look::Message { msg_id: id.to_string() }))?;
+    is_itself(&place.sent).and_then(|()| is_itself(&place.refused))?;
     // One that was taken away meanwhile is not missed.
     let Some(receipt) = read(place, stem) else { return Ok(()) };
     let receipt = with(receipt, &value);
@@ -147,7 +149,7 @@ fn with(mut receipt: Map<String, Value>, value: &Value) -> Map<String, Value> {
 
 fn read(place: &Place, stem: &str) -> Option<Map<String, Value>> {
     let path = place.sent.join(format!("{stem}.{RECEIPT}"));
-    serde_json::from_slice(&files::read(&path, RECEIPT_MAX).ok()?).ok()
+    serde_json::from_slice(&files::read_itself(&path, RECEIPT_MAX).ok()?).ok()
 }
 
 fn write(place: &Place, stem: &str, receipt: &Map<String, Value>) -> Result<(), Complaint> {

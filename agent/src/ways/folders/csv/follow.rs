@@ -15,7 +15,7 @@ use super::Csv;
 use super::decode::write_row;
 use crate::engine::outbox_row;
 use crate::ways::folders::Agent;
-use crate::ways::folders::place::{Place, cannot_write};
+use crate::ways::folders::place::{Place, cannot_write, is_itself};
 
 /// The first line of a receipt.
 pub(super) const HEAD: &str = "regel;msg_id;stand;herhaald;reden\r\n";
@@ -54,6 +54,7 @@ struct Line {
 
 /// Whether a receipt is complete now.
 fn complete(sent: &Path, stem: &str, agent: &Agent) -> Result<bool, Complaint> {
+    is_itself(sent)?;
     let fail = |_: io::Error| cannot_write(sent);
     let path = sent.join(format!("{stem}.receipt.csv"));
     let old = match files::open_itself(&path) {

@@ -1,6 +1,6 @@
 //! The rows of a CSV file, handed over a few at a time.
 
-use std::fs::{self, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use super::mapping::{Given, Mapping, Recipients};
 use super::{Csv, Job};
 use crate::commands::request::PushText;
 use crate::ways::folders::Agent;
-use crate::ways::folders::place::{Place, at, cannot_write, exists};
+use crate::ways::folders::place::{Place, at, cannot_add, exists, is_itself};
 use crate::ways::folders::taking::{addressed, open};
 
 /// Most rows of one look, so that other files of the folder have their turn.
@@ -190,7 +190,7 @@ impl Csv {
 /// The next rows, and where each ends.
 type Chunk = (Vec<Row>, Vec<(u64, u64)>);
 
-fn chunk(reader: &mut Reader<BufReader<fs::File>>, most: usize) -> io::Result<Chunk> {
+fn chunk(reader: &mut Reader<BufReader<File>>, most: usize) -> io::Result<Chunk> {
     let (mut rows, mut places) = (Vec::new(), Vec::new());
     let begun = reader.place().0;
     while rows.len() < most && reader.place().0.saturating_sub(begun) < BYTES_MAX {
@@ -345,44 +345,45 @@ impl Job {
             write_row(&mut header, self.separator, cells.chain(["uitleg".to_owned()]));
             rows.insert_str(0, &header);
         }
-        let path = place.refused.join(self.file());
-        self.rows = append(&path, self.rows, &rows).map_err(|_| cannot_write(&place.refused))?;
-        // The rows are for whom the file was for.
-        if let Ok(meta) = fs::metadata(place.sent.join(self.file())) {
-            fs::set_permissions(&path, meta.permissions()).map_err(at(&place.refused))?;
-        }
+        self.rows = add(&place.refused, &self.file(), self.rows, &rows)?;
         self.tell(place, &told)
     }
 
     /// Adds to what became of the rows that were taken.
     fn receipts(&mut self, place: &Place, text: &str) -> Result<(), Complaint> {
-        let path = place.sent.join(format!("{}.receipt.csv", self.stem));
         if text.is_empty() && self.receipts > 0 {
             return Ok(());
         }
         let head = if self.receipts == 0 { super::follow::HEAD } else { "" };
-        let length = append(&path, self.receipts, &format!("{head}{text}"));
-        self.receipts = length.map_err(|_| cannot_write(&place.sent))?;
+        let name = format!("{}.receipt.csv", self.stem);
+        self.receipts = add(&place.sent, &name, self.receipts, &format!("{head}{text}"))?;
         Ok(())
     }
 
     /// Adds to the explanation.
     fn tell(&mut self, place: &Place, text: &str) -> Result<(), Complaint> {
-        let path = place.refused.join(format!("{}.uitleg.txt", self.stem));
         let head = if self.told == 0 {
             format!("{}\n\nGeweigerde rijen, op regelnummer. Refused rows, by line number.\n\n", self.file())
         } else {
             String::new()
         };
-        let length = append(&path, self.told, &format!("{head}{text}"));
-        self.told = length.map_err(|_| cannot_write(&place.refused))?;
+        let name = format!("{}.uitleg.txt", self.stem);
+        self.told = add(&place.refused, &name, self.told, &format!("{head}{text}"))?;
         Ok(())
     }
 }
 
-/// Adds to a file that was so long when that was last on record, and gives its length.
+/// Adds to a file of a folder that was so long when that was last on record, and gives its length.
+fn add(dir: &Path, name: &str, length: u64, text: &str) -> Result<u64, Complaint> {
+    is_itself(dir)?;
+    append(&dir.join(name), length, text).map_err(|error| cannot_add(dir, &error))
+}
+
+/// Others can write in the folder, and put links there: only what the agent made itself is written to.
 fn append(path: &Path, length: u64, text: &str) -> io::Result<u64> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    let mut file = files::open_own(path)?;
+    // Of one that was taken away what was in it is not missed.
+    let length = length.min(file.metadata()?.len());
     file.set_len(length)?;
     file.seek(SeekFrom::Start(length))?;
     file.write_all(text.as_bytes())?;
@@ -392,6 +393,8 @@ fn append(path: &Path, length: u64, text: &str) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -475,5 +478,26 @@ mod tests {
         append(&path, length, "lost when it stopped\n").unwrap();
         append(&path, length, "two\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        fs::remove_file(&path).unwrap();
+        append(&path, length, "three\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n", "of one that was taken away");
+    }
+
+    #[test]
+    fn a_link_that_is_put_in_the_place_of_a_file_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path());
+        place.ready().unwrap();
+        let key = dir.path().join("key");
+        fs::write(&key, "secret").unwrap();
+        let (_, mut job) = parts();
+        for path in ["refused/a.csv", "refused/a.uitleg.txt", "sent/a.receipt.csv"] {
+            std::os::unix::fs::symlink(&key, dir.path().join(path)).unwrap();
+        }
+        let wrong = Done { line: 2, cells: Vec::new(), result: Err(Text::same("wrong")) };
+        let told = job.write(&place, &[wrong]).unwrap_err();
+        assert!(told.what.en.contains("replaced"), "{told}");
+        assert!(job.tell(&place, "x").is_err() && job.receipts(&place, "x").is_err());
+        assert_eq!(fs::read_to_string(&key).unwrap(), "secret");
     }
 }
