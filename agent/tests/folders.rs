@@ -4,6 +4,7 @@
 mod office;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -94,6 +95,29 @@ async fn a_file_is_handed_over_once_whatever_it_is_called_and_however_often_the_
     let all = ["een.json", "een.receipt.json", "twee.json", "twee.receipt.json"];
     assert_eq!(names(&desk.out.join("sent")), all, "nothing has a number, and nothing of ours is left");
     assert_eq!(names(&desk.out), ["refused", "sent"]);
+}
+
+#[tokio::test]
+async fn what_the_agent_writes_is_for_the_group_of_the_folder_and_never_for_others() {
+    let desk = spreadsheet(true);
+    fs::set_permissions(&desk.out, fs::Permissions::from_mode(0o775)).unwrap();
+    let agent = desk.start();
+    let lines = lines();
+    let wrong = lines[1].replace("0001", "0003").replace("22-1-2026", "22-1-26");
+    desk.leave("week.csv", &format!("{}\n{}\n{wrong}\n", lines[0], lines[1]));
+    desk.leave("een.json", &signal());
+    desk.leave("kapot.json", "{");
+    for name in [
+        "sent/een.receipt.json",
+        "sent/week.receipt.csv",
+        "refused/kapot.uitleg.txt",
+        "refused/week.csv",
+        "refused/week.uitleg.txt",
+    ] {
+        let mode = || fs::metadata(desk.out.join(name)).map_or(0, |meta| meta.permissions().mode() & 0o777);
+        until(&format!("{name} is for the group"), || mode() == 0o660).await;
+    }
+    agent.shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -167,11 +167,35 @@ pub fn write_private(path: &Path, bytes: &[u8], existing: Existing) -> Result<()
     write_for(path, bytes, existing, Readers::Owner)
 }
 
+/// Writes a file for its owner, and for the group of its folder as far as the folder is for that group; never for
+/// others. Whole or not at all, durably.
+///
+/// # Errors
+/// As [`write`](fn@write).
+pub fn write_shared(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), Complaint> {
+    write_for(path, bytes, existing, Readers::Group)
+}
+
+/// Opens a file that its owner alone has access to, to the group of its folder as far as the folder is for that group.
+///
+/// # Errors
+/// The system's.
+pub fn share(file: &File, dir: &Path) -> io::Result<()> {
+    let group = fs::metadata(dir)?.mode() & 0o060;
+    // Where a file system gives all files one mode, there may be nothing to set.
+    if group & !file.metadata()?.mode() == 0 {
+        return Ok(());
+    }
+    file.set_permissions(fs::Permissions::from_mode(0o600 | group))
+}
+
 /// Who may read a file that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Readers {
     All,
     Owner,
+    /// The owner, and the group as far as the folder is for it.
+    Group,
 }
 
 fn write_for(path: &Path, bytes: &[u8], existing: Existing, readers: Readers) -> Result<(), Complaint> {
@@ -301,10 +325,13 @@ fn temporary_beside(path: &Path) -> PathBuf {
 fn write_temporary(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let mode = match readers {
         Readers::All => 0o644,
-        Readers::Owner => 0o600,
+        Readers::Owner | Readers::Group => 0o600,
     };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
+    if readers == Readers::Group {
+        share(&file, &parent(path))?;
+    }
     file.sync_all()
 }
 
@@ -429,6 +456,17 @@ mod tests {
         assert_eq!((read(&one, 1).unwrap(), read(&two, 1).unwrap()), (b"1".to_vec(), b"2".to_vec()));
         move_new(&one, &dir.path().join("three")).unwrap();
         assert!(!one.exists());
+    }
+
+    #[test]
+    fn a_shared_file_is_for_the_group_as_far_as_its_folder_is_and_never_for_others() {
+        let dir = tempfile::tempdir().unwrap();
+        for (folder, file) in [(0o700, 0o600), (0o750, 0o640), (0o777, 0o660), (0o707, 0o600)] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(folder)).unwrap();
+            let path = dir.path().join("a");
+            write_shared(&path, b"1", Existing::Replace).unwrap();
+            assert_eq!(mode(&path), file, "{folder:o}");
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Inward {
             for ((_, id, stem), gone) in some.iter().zip(gone) {
                 if let Some(gone) = gone {
                     let notice = self.dir.join(format!("{stem}.ingetrokken.txt"));
-                    files::write_private(&notice, told(id, gone).as_bytes(), Existing::Replace)
+                    files::write_shared(&notice, told(id, gone).as_bytes(), Existing::Replace)
                         .map_err(|_| cannot_write(&self.dir))?;
                     fs::remove_file(self.dir.join(format!("{stem}.json"))).map_err(&fail)?;
                 }
@@ -144,7 +144,8 @@ fn deliver(dir: &Path, due: &Due, consume: bool, agent: &Agent) -> Result<(), Tr
     let value = agent.ask(Request::Look(Look::Read { id: id.clone(), withdrawn: false })).map_err(about)?;
     let text = file(value).map_err(Trouble::Message)?;
     let path = dir.join(format!("{}.json", stem(due)));
-    files::write_private(&path, text.as_bytes(), Existing::Replace)
+    // Who shares the folder takes the delivery: its sender is told that it was.
+    files::write_shared(&path, text.as_bytes(), Existing::Replace)
         .map_err(|_| Trouble::Sink(cannot_write(dir)))?;
     if consume {
         agent.ask(Request::Consumed { id }).map_err(about)?;

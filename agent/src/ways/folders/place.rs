@@ -187,7 +187,8 @@ pub(super) fn try_out(dir: &Path) -> Result<(), Complaint> {
 /// Writes why a file was refused, in both languages.
 pub(super) fn explain(path: &Path, file: &str, why: &Complaint) -> Result<(), Complaint> {
     let text = format!("{file}\n\nNederlands\n{}\n\nEnglish\n{}\n", why.show(Lang::Nl), why.show(Lang::En));
-    files::write(path, text.as_bytes(), Existing::Replace).map_err(|_| cannot_write(&files::parent(path)))
+    files::write_shared(path, text.as_bytes(), Existing::Replace)
+        .map_err(|_| cannot_write(&files::parent(path)))
 }
 
 /// That something could not be put in a folder.

@@ -154,7 +154,7 @@ fn read(place: &Place, stem: &str) -> Option<Map<String, Value>> {
 
 fn write(place: &Place, stem: &str, receipt: &Map<String, Value>) -> Result<(), Complaint> {
     let text = serde_json::to_string_pretty(receipt).map_err(|error| Complaint::bug(error.to_string()))?;
-    files::write(&place.sent.join(format!("{stem}.{RECEIPT}")), text.as_bytes(), Existing::Replace)
+    files::write_shared(&place.sent.join(format!("{stem}.{RECEIPT}")), text.as_bytes(), Existing::Replace)
         .map_err(|_| cannot_write(&place.sent))
 }
 

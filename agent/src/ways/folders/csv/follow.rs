@@ -1,7 +1,8 @@
 //! What became of the rows that were taken: their receipts are completed as the verdicts come.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,9 @@ fn complete(sent: &Path, stem: &str, agent: &Agent) -> Result<bool, Complaint> {
     {
         return Err(fail(error));
     }
-    let mut new = BufWriter::new(File::create_new(&beside).map_err(fail)?);
+    let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(fail)?;
+    files::share(&new, sent).map_err(fail)?;
+    let mut new = BufWriter::new(new);
     let (mut lines, mut open, mut changed) = (Vec::new(), false, false);
     let mut source = old.lines();
     loop {

@@ -382,6 +382,7 @@ fn add(dir: &Path, name: &str, length: u64, text: &str) -> Result<u64, Complaint
 /// Others can write in the folder, and put links there: only what the agent made itself is written to.
 fn append(path: &Path, length: u64, text: &str) -> io::Result<u64> {
     let mut file = files::open_own(path)?;
+    files::share(&file, &files::parent(path))?;
     // Of one that was taken away what was in it is not missed.
     let length = length.min(file.metadata()?.len());
     file.set_len(length)?;
