@@ -11,6 +11,8 @@ use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::{Lang, Text};
 
+use super::watch::{Found, Stamp};
+
 /// Most bytes of a file's name without its ending, so that there is room for what is put beside it.
 const STEM_MAX: usize = 160;
 
@@ -33,6 +35,37 @@ pub(super) struct Place {
 pub(super) struct Name {
     pub(super) stem: String,
     pub(super) ending: String,
+}
+
+/// A file of the folder that was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looked<'a> {
+    pub(super) path: &'a Path,
+    /// What it is called where it goes.
+    pub(super) name: &'a Name,
+    pub(super) seen: Seen<'a>,
+}
+
+/// What was seen of a file, to tell whether it still is the one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Seen<'a> {
+    /// What is in it. The same content is the same message, whichever file it is in.
+    Bytes(&'a [u8]),
+    /// How it looks from outside, where what is in it did not matter.
+    Outside(&'a Found),
+}
+
+impl Seen<'_> {
+    /// Whether this file is the one.
+    fn is(self, path: &Path) -> bool {
+        let same = match self {
+            Self::Bytes(bytes) => files::read_itself(path, bytes.len()).map(|now| now == bytes),
+            Self::Outside(found) => fs::symlink_metadata(path)
+                .map(|meta| Stamp::of(&meta) == found.stamp && meta.file_type() == found.kind),
+        };
+        // One that was tidied away at once is not missed.
+        same.unwrap_or_else(|error| error.kind() == ErrorKind::NotFound)
+    }
 }
 
 impl Name {
@@ -166,14 +199,48 @@ impl Place {
         Ok(())
     }
 
-    /// Puts a file that is refused where it is out of the way, with why beside it.
-    pub(super) fn refuse(&self, from: &Path, name: &Name, why: &Complaint) -> Result<(), Complaint> {
+    /// Moves a file out of this folder. Who left it may have put another in its place since it was looked at: that one
+    /// stays, to be taken next. Whether it was the one.
+    pub(super) fn take_away(&self, from: &Path, to: &Path, seen: Seen<'_>) -> io::Result<bool> {
+        match files::move_new(from, to) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !exists(from)? => return Ok(false),
+            moved => moved?,
+        }
+        if seen.is(to) {
+            return Ok(true);
+        }
+        self.put_back(to, from).map(|()| false)
+    }
+
+    fn put_back(&self, moved: &Path, from: &Path) -> io::Result<()> {
+        let taken = |error: &io::Error| error.kind() == ErrorKind::AlreadyExists;
+        match files::move_new(moved, from) {
+            Err(error) if taken(&error) => {}
+            back => return back,
+        }
+        // A third was put there meanwhile; both are to be taken.
+        let name = Name::of(from.file_name().unwrap_or_default());
+        let back = name.free(|name| match files::move_new(moved, &self.dir.join(name.file())) {
+            Err(error) if taken(&error) => Ok(false),
+            back => back.map(|()| true),
+        });
+        back.map(|_| ())
+    }
+
+    /// Puts a file that is refused where it is out of the way, with why beside it. Whether it was still there.
+    pub(super) fn refuse(&self, file: Looked<'_>, why: &Complaint) -> Result<bool, Complaint> {
         is_itself(&self.refused)?;
         let fail = at(&self.refused);
-        let name = name.free(|name| name.is_free(&self.refused)).map_err(&fail)?;
+        let name = file.name.free(|name| name.is_free(&self.refused)).map_err(&fail)?;
         // First the explanation: a file that is gone from its folder without one is a riddle.
-        explain(&self.refused.join(name.beside("uitleg.txt")), &name.file(), why)?;
-        files::move_new(from, &self.refused.join(name.file())).map_err(&fail)
+        let told = self.refused.join(name.beside("uitleg.txt"));
+        explain(&told, &name.file(), why)?;
+        let moved = self.take_away(file.path, &self.refused.join(name.file()), file.seen);
+        if !matches!(moved, Ok(true)) {
+            // Of a file that stays there is nothing to explain here; the next look does it again.
+            fs::remove_file(&told).map_err(&fail)?;
+        }
+        moved.map_err(&fail)
     }
 }
 
@@ -229,6 +296,43 @@ mod tests {
 
     use super::*;
 
+    fn looked<'a>(path: &'a Path, name: &'a Name, bytes: &'a [u8]) -> Looked<'a> {
+        Looked { path, name, seen: Seen::Bytes(bytes) }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_since_it_was_read_stays_to_be_taken_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path());
+        place.ready().unwrap();
+        let [from, other, to] = ["a.json", "a-2.json", "sent/a.json"].map(|name| dir.path().join(name));
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+        fs::write(&from, "new").unwrap();
+        assert!(!place.take_away(&from, &to, Seen::Bytes(b"old")).unwrap());
+        assert!(!place.take_away(&from, &to, Seen::Bytes(b"newer")).unwrap());
+        let meta = fs::symlink_metadata(&from).unwrap();
+        let found = Found { name: "a.json".into(), stamp: Stamp::default(), kind: meta.file_type() };
+        assert!(!place.take_away(&from, &to, Seen::Outside(&found)).unwrap());
+        let why = Complaint::usage(Text::same("wrong"), Text::same("so"));
+        let name = Name::of(OsStr::new("a.json"));
+        assert!(!place.refuse(looked(&from, &name, b"old"), &why).unwrap());
+        assert_eq!(text(&from), "new");
+        assert!(
+            !to.exists() && fs::read_dir(&place.refused).unwrap().next().is_none(),
+            "nothing is told of it"
+        );
+        // A third that came meanwhile is not overwritten.
+        fs::write(&to, "second").unwrap();
+        place.put_back(&to, &from).unwrap();
+        assert_eq!((text(&from), text(&other)), ("new".into(), "second".into()));
+        let found = Found { stamp: Stamp::of(&meta), ..found };
+        assert!(place.take_away(&from, &to, Seen::Outside(&found)).unwrap());
+        assert!(place.take_away(&other, &dir.path().join("sent/b"), Seen::Bytes(b"second")).unwrap());
+        assert!(!place.take_away(&from, &dir.path().join("sent/c"), Seen::Bytes(b"new")).unwrap(), "gone");
+        fs::write(&from, "x").unwrap();
+        assert!(place.take_away(&from, &dir.path().join("none/c"), Seen::Bytes(b"x")).is_err());
+    }
+
     #[test]
     fn names_are_made_writable() {
         let file = |name: &[u8]| Name::of(OsStr::from_bytes(name)).file();
@@ -271,10 +375,11 @@ mod tests {
         place.ready().unwrap();
         place.probe().unwrap();
         let why = Complaint::usage(Text::new("Fout hier.", "Wrong here."), Text::new("Doe dit.", "Do this."));
+        let name = Name::of(OsStr::new("a.json"));
         for _ in 0..2 {
             let from = dir.path().join("a.json");
             fs::write(&from, "{}").unwrap();
-            place.refuse(&from, &Name::of(OsStr::new("a.json")), &why).unwrap();
+            assert!(place.refuse(looked(&from, &name, b"{}"), &why).unwrap());
             assert!(!from.exists());
         }
         let told = fs::read_to_string(dir.path().join("refused/a-2.uitleg.txt")).unwrap();
@@ -305,7 +410,8 @@ mod tests {
         fs::remove_dir(&place.refused).unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), &place.refused).unwrap();
         let why = Complaint::usage(Text::same("wrong"), Text::same("so"));
-        assert!(place.refuse(&from, &Name::of(OsStr::new("a.json")), &why).is_err());
+        let name = Name::of(OsStr::new("a.json"));
+        assert!(place.refuse(looked(&from, &name, b"{}"), &why).is_err());
         assert!(from.exists() && fs::read_dir(elsewhere.path()).unwrap().next().is_none());
     }
 

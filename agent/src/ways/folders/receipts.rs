@@ -16,7 +16,7 @@ use seinhuis_shell::lang::Text;
 use serde_json::{Map, Value, json};
 
 use super::Agent;
-use super::place::{Name, Place, at, cannot_write, exists, explain, is_itself};
+use super::place::{Looked, Name, Place, at, cannot_write, exists, explain, is_itself};
 use crate::commands::request::{Look, Request};
 
 /// Most bytes of a receipt.
@@ -32,9 +32,6 @@ const PARTS: [&str; 10] =
 pub(super) struct Receipts {
     open: BTreeMap<String, (String, MsgId)>,
 }
-
-/// A file's place and name.
-type Taken<'a> = (&'a Path, &'a Name);
 
 impl Receipts {
     /// Reads which are open.
@@ -52,11 +49,12 @@ impl Receipts {
         Ok(Self { open })
     }
 
-    /// Puts a file that was handed over in `sent`, with its receipt.
+    /// Puts a file that was handed over in `sent`, with its receipt. One that was replaced meanwhile has its receipt
+    /// alone: what stands in its place is another.
     pub(super) fn sent(
         &mut self,
         place: &Place,
-        (from, name): Taken<'_>,
+        file: Looked<'_>,
         value: &Value,
         repeated: bool,
     ) -> Result<(), Complaint> {
@@ -68,7 +66,7 @@ impl Receipts {
                 .is_some_and(|it| it.get("msg_id").and_then(Value::as_str) == Some(id));
             Ok(name.is_free(&place.sent)? || (same && !exists(&place.sent.join(name.file()))?))
         };
-        let name = name.free(own).map_err(at(&place.sent))?;
+        let name = file.name.free(own).map_err(at(&place.sent))?;
         let mut receipt = Map::new();
         receipt.insert("file".into(), name.file().into());
         receipt.insert("taken".into(), clock::now().to_string().into());
@@ -82,7 +80,7 @@ impl Receipts {
         }
         let receipt = with(receipt, value);
         write(place, &name.stem, &receipt)?;
-        files::move_new(from, &place.sent.join(name.file())).map_err(at(&place.sent))?;
+        place.take_away(file.path, &place.sent.join(name.file()), file.seen).map_err(at(&place.sent))?;
         if let Some((ending, id)) = is_open(&receipt) {
             self.open.insert(name.stem, (ending, id));
         }
@@ -188,5 +186,34 @@ pub(super) fn refusal(value: &Value) -> Option<Complaint> {
         ("refused" | "expired", Some(refusal)) => Some(Complaint::from_refusal(refusal)),
         ("refused" | "expired", None) => Some(Complaint::from_refusal(Refusal::Expired)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ways::folders::place::Seen;
+
+    const ID: &str = "01a20c7a-7b9f-7ad8-aa06-85eefba62cd3";
+
+    fn ready() -> (tempfile::TempDir, Place) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path());
+        place.ready().unwrap();
+        (dir, place)
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_while_it_was_handed_over_has_a_receipt_and_the_other_stays() {
+        let (dir, place) = ready();
+        let (from, name) = (dir.path().join("a.json"), Name::of("a.json".as_ref()));
+        fs::write(&from, "new").unwrap();
+        let mut receipts = Receipts::default();
+        let value = json!({ "msg_id": ID, "state": "draft" });
+        let file = Looked { path: &from, name: &name, seen: Seen::Bytes(b"old") };
+        receipts.sent(&place, file, &value, false).unwrap();
+        assert_eq!(fs::read_to_string(&from).unwrap(), "new");
+        assert!(!place.sent.join("a.json").exists() && place.sent.join("a.receipt.json").exists());
+        assert!(receipts.open.contains_key("a"), "its verdict is waited for");
     }
 }

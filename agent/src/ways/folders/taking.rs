@@ -17,7 +17,7 @@ use seinhuis_shell::lang::Text;
 
 use super::Agent;
 use super::csv::Csv;
-use super::place::{Name, Place, at};
+use super::place::{Looked, Name, Place, Seen, at};
 use super::receipts::{Receipts, refusal};
 use super::watch::{Found, Stamp, Watch};
 use crate::commands::request::{Look, PushText, Request};
@@ -44,6 +44,13 @@ pub(super) enum Taken {
     Refused,
     /// It stays where it is until the next look.
     Later,
+}
+
+impl Taken {
+    /// What becomes of a file that is refused, if it is still there.
+    pub(super) const fn refused(there: bool) -> Self {
+        if there { Self::Refused } else { Self::Later }
+    }
 }
 
 /// What a file turns out to be.
@@ -118,8 +125,8 @@ impl Out {
         held_up.map_or(Ok(more), Err)
     }
 
-    fn refuse(&self, path: &Path, name: &Name, why: &Complaint) -> Result<Taken, Complaint> {
-        self.place.refuse(path, name, why).map(|()| Taken::Refused)
+    fn refuse(&self, file: Looked<'_>, why: &Complaint) -> Result<Taken, Complaint> {
+        self.place.refuse(file, why).map(Taken::refused)
     }
 
     fn take(&mut self, found: &Found, agent: &Agent) -> Result<Taken, Complaint> {
@@ -130,9 +137,12 @@ impl Out {
         }
         let bytes = match self.content(&path, &name, found)? {
             Content::Changing => return Ok(Taken::Later),
-            Content::Wrong(why) => return self.refuse(&path, &name, &why),
+            Content::Wrong(why) => {
+                return self.refuse(Looked { path: &path, name: &name, seen: Seen::Outside(found) }, &why);
+            }
             Content::Bytes(bytes) => bytes,
         };
+        let file = Looked { path: &path, name: &name, seen: Seen::Bytes(&bytes) };
         let id = agent.msg_id(&self.folder.name, &sha256(&bytes).0)?;
         let pushed = match self.signal(&bytes, &id).and_then(|text| agent.begin(&text)) {
             Ok(answer) => agent.end(answer)?,
@@ -140,14 +150,14 @@ impl Out {
         };
         let pushed = match pushed {
             Ok(pushed) => pushed,
-            Err(why) => return self.refuse(&path, &name, &why),
+            Err(why) => return self.refuse(file, &why),
         };
         let value = agent.ask(Request::Look(Look::Message { msg_id: id.clone() }))?;
         if let Some(why) = refusal(&value) {
-            return self.refuse(&path, &name, &again(&why, &id));
+            return self.refuse(file, &again(&why, &id));
         }
         let receipts = self.receipts.get_or_insert_default();
-        receipts.sent(&self.place, (&path, &name), &value, pushed.repeated)?;
+        receipts.sent(&self.place, file, &value, pushed.repeated)?;
         Ok(Taken::Sent)
     }
 

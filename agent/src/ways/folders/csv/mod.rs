@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::decode::{Reader, begin};
 use self::mapping::Mapping;
-use super::place::{Name, Place, at, cannot_write};
+use super::place::{Looked, Name, Place, Seen, at, cannot_write};
 use super::taking::{Taken, not_readable, open};
 use super::watch::{Found, Stamp};
 use crate::config::Folder;
@@ -125,7 +125,9 @@ impl Csv {
     /// Begins with a file: reads how it begins, and moves it to `sent`; or puts it aside.
     pub(super) fn begin(&mut self, place: &Place, path: &Path, found: &Found) -> Result<Taken, Complaint> {
         let (fail, name) = (at(&place.dir), Name::of(&found.name));
-        let refuse = |why: &Complaint| place.refuse(path, &name, why).map(|()| Taken::Refused);
+        let seen = Seen::Outside(found);
+        let refuse =
+            |why: &Complaint| place.refuse(Looked { path, name: &name, seen }, why).map(Taken::refused);
         if found.stamp.size() > FILE_MAX {
             return refuse(&too_large());
         }
@@ -148,12 +150,13 @@ impl Csv {
             .map_err(at(&place.sent))?;
         self.state.get_or_insert_default().job = Some(Job { stem: name.stem.clone(), ..job });
         self.keep()?;
-        let moved = files::move_new(path, &place.sent.join(name.file()));
-        if moved.is_err() {
+        let moved = place.take_away(path, &place.sent.join(name.file()), seen);
+        if !matches!(moved, Ok(true)) {
             self.state.get_or_insert_default().job = None;
             self.keep()?;
         }
-        moved.map(|()| Taken::Sent).map_err(|_| cannot_write(&place.sent))
+        let taken = |there: bool| if there { Taken::Sent } else { Taken::Later };
+        moved.map(taken).map_err(|_| cannot_write(&place.sent))
     }
 }
 
