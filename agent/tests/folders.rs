@@ -203,6 +203,27 @@ async fn what_a_person_denies_goes_to_what_was_refused() {
     agent.shutdown().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_verdict_that_cannot_be_written_down_holds_up_nothing_else() {
+    let desk = Desk::new("");
+    let agent = desk.start();
+    let names = covenants().join("samples/08-F08-jongerenwerk-namen.json");
+    desk.leave("namen.json", &fs::read_to_string(names).unwrap());
+    let msg_id = desk.receipt("sent/namen.receipt.json").await["msg_id"].as_str().unwrap().to_owned();
+    agent.shutdown().await.unwrap();
+    // A name for which there is no room beside it comes first.
+    let long = desk.out.join(format!("sent/{}.receipt.json", "a".repeat(242)));
+    fs::copy(desk.out.join("sent/namen.receipt.json"), &long).unwrap();
+    let agent = desk.start();
+    let (role, reason) = ("teamleider".to_owned(), "niet nodig".to_owned());
+    agent.ask(Request::Release { msg_id, approve: false, role, reason }).await.unwrap();
+    until("the other is told", || desk.out.join("refused/namen.receipt.json").exists()).await;
+    desk.leave("een.json", &signal());
+    desk.receipt("sent/een.receipt.json").await;
+    assert!(long.exists());
+    agent.shutdown().await.unwrap();
+}
+
 const MAPPING: &str = r#"
 id = "Kenmerk"
 [addressing]

@@ -230,17 +230,11 @@ impl Place {
     /// Puts a file that is refused where it is out of the way, with why beside it. Whether it was still there.
     pub(super) fn refuse(&self, file: Looked<'_>, why: &Complaint) -> Result<bool, Complaint> {
         is_itself(&self.refused)?;
-        let fail = at(&self.refused);
-        let name = file.name.free(|name| name.is_free(&self.refused)).map_err(&fail)?;
-        // First the explanation: a file that is gone from its folder without one is a riddle.
-        let told = self.refused.join(name.beside("uitleg.txt"));
-        explain(&told, &name.file(), why)?;
-        let moved = self.take_away(file.path, &self.refused.join(name.file()), file.seen);
-        if !matches!(moved, Ok(true)) {
-            // Of a file that stays there is nothing to explain here; the next look does it again.
-            fs::remove_file(&told).map_err(&fail)?;
-        }
-        moved.map_err(&fail)
+        let free = file.name.free(|name| name.is_free(&self.refused));
+        let name = free.map_err(at(&self.refused))?;
+        explained(&self.refused, &name, why, || {
+            self.take_away(file.path, &self.refused.join(name.file()), file.seen)
+        })
     }
 }
 
@@ -251,8 +245,27 @@ pub(super) fn try_out(dir: &Path) -> Result<(), Complaint> {
     fs::remove_file(&path).map_err(at(dir))
 }
 
+/// Moves a file to where it is called `name`, with why beside it. Whether it was moved.
+///
+/// First comes the explanation: a file that is gone from its folder without one is a riddle. Of a file that stays where it
+/// is, nothing is told, or each look would tell it again.
+pub(super) fn explained(
+    dir: &Path,
+    name: &Name,
+    why: &Complaint,
+    moving: impl FnOnce() -> io::Result<bool>,
+) -> Result<bool, Complaint> {
+    let told = dir.join(name.beside("uitleg.txt"));
+    explain(&told, &name.file(), why)?;
+    let moved = moving();
+    if !matches!(moved, Ok(true)) {
+        fs::remove_file(&told).map_err(at(dir))?;
+    }
+    moved.map_err(at(dir))
+}
+
 /// Writes why a file was refused, in both languages.
-pub(super) fn explain(path: &Path, file: &str, why: &Complaint) -> Result<(), Complaint> {
+fn explain(path: &Path, file: &str, why: &Complaint) -> Result<(), Complaint> {
     let text = format!("{file}\n\nNederlands\n{}\n\nEnglish\n{}\n", why.show(Lang::Nl), why.show(Lang::En));
     files::write_shared(path, text.as_bytes(), Existing::Replace)
         .map_err(|_| cannot_write(&files::parent(path)))
@@ -387,6 +400,21 @@ mod tests {
             assert!(told.contains(words), "{told}");
         }
         assert!(dir.path().join("refused/a-2.json").exists());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_moved_is_not_explained_again_at_every_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = Name::of(OsStr::new("a.json"));
+        let why = Complaint::usage(Text::same("wrong"), Text::same("so"));
+        let told = dir.path().join("a.uitleg.txt");
+        let moving = || {
+            assert!(told.exists(), "nothing is moved before it is explained");
+            Err(ErrorKind::PermissionDenied.into())
+        };
+        assert!(explained(dir.path(), &name, &why, moving).is_err());
+        assert!(!told.exists());
+        assert!(explained(dir.path(), &name, &why, || Ok(true)).unwrap() && told.exists());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use seinhuis_agent_core::Stage;
@@ -16,7 +17,7 @@ use seinhuis_shell::lang::Text;
 use serde_json::{Map, Value, json};
 
 use super::Agent;
-use super::place::{Looked, Name, Place, at, cannot_write, exists, explain, is_itself};
+use super::place::{Looked, Name, Place, at, cannot_write, exists, explained, is_itself};
 use crate::commands::request::{Look, Request};
 
 /// Most bytes of a receipt.
@@ -97,18 +98,23 @@ impl Receipts {
             ids.iter().map(|id| view.core.find(id).map(|(_, stage)| stage)).collect::<Vec<_>>()
         })?;
         let all: Vec<String> = self.open.keys().cloned().collect();
+        let mut wrong = None;
         for (stem, stage) in all.iter().zip(stages) {
             if matches!(stage, Some(Stage::Draft | Stage::Held | Stage::Sealed)) || agent.stopping() {
                 continue;
             }
             let Some((ending, id)) = self.open.get(stem) else { continue };
             // A message that this agent does not know is of another agent that had this folder.
-            if stage.is_some() {
-                complete(place, (stem, ending), id, agent)?;
+            if stage.is_some()
+                && let Err(complaint) = complete(place, (stem, ending), id, agent)
+            {
+                // It is tried again; the others do not wait for it.
+                wrong.get_or_insert(complaint);
+                continue;
             }
             self.open.remove(stem);
         }
-        Ok(())
+        wrong.map_or(Ok(()), Err)
     }
 }
 
@@ -121,16 +127,24 @@ fn complete(place: &Place, (stem, ending): (&str, &str), id: &MsgId, agent: &Age
     write(place, stem, &receipt)?;
     let Some(why) = refusal(&value) else { return Ok(()) };
     let name = Name { stem: stem.to_owned(), ending: ending.to_owned() };
-    let fail = at(&place.refused);
-    let free = name.free(|name| name.is_free(&place.refused)).map_err(&fail)?;
-    explain(&place.refused.join(free.beside("uitleg.txt")), &free.file(), &why)?;
-    for (from, to) in [(name.file(), free.file()), (name.beside(RECEIPT), free.beside(RECEIPT))] {
-        let from = place.sent.join(from);
-        if exists(&from).map_err(at(&place.sent))? {
-            files::move_new(&from, &place.refused.join(to)).map_err(&fail)?;
-        }
+    let free = name.free(|name| name.is_free(&place.refused)).map_err(at(&place.refused))?;
+    explained(&place.refused, &free, &why, || aside(place, &name, &free).map(|()| true)).map(|_| ())
+}
+
+/// Moves a file of `sent` and its receipt to `refused`: both or neither.
+fn aside(place: &Place, name: &Name, free: &Name) -> io::Result<()> {
+    let (from, to) = (place.sent.join(name.file()), place.refused.join(free.file()));
+    // Who tidies `sent` may have left the receipt.
+    let there = exists(&from)?;
+    if there {
+        files::move_new(&from, &to)?;
     }
-    Ok(())
+    let receipt =
+        files::move_new(&place.sent.join(name.beside(RECEIPT)), &place.refused.join(free.beside(RECEIPT)));
+    if there && receipt.is_err() {
+        files::move_new(&to, &from)?;
+    }
+    receipt
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -201,6 +215,22 @@ mod tests {
         let place = Place::new(dir.path());
         place.ready().unwrap();
         (dir, place)
+    }
+
+    #[test]
+    fn a_file_and_its_receipt_go_to_what_was_refused_together_or_not_at_all() {
+        let (_dir, place) = ready();
+        let name = Name::of("a.json".as_ref());
+        let here = ["a.json", "a.receipt.json"].map(|name| place.sent.join(name));
+        let there = ["a.json", "a.receipt.json"].map(|name| place.refused.join(name));
+        for path in here.iter().chain([&there[1]]) {
+            fs::write(path, "x").unwrap();
+        }
+        assert!(aside(&place, &name, &name).is_err(), "its place is taken");
+        assert!(here.iter().all(|path| path.exists()) && !there[0].exists());
+        fs::remove_file(&there[1]).unwrap();
+        aside(&place, &name, &name).unwrap();
+        assert!(there.iter().all(|path| path.exists()) && !here.iter().any(|path| path.exists()));
     }
 
     #[test]

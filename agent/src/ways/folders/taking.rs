@@ -77,21 +77,21 @@ impl Out {
             self.place.clear()?;
             self.receipts = Some(Receipts::restore(&self.place)?);
         }
-        if let Some(receipts) = &mut self.receipts {
-            receipts.follow(&self.place, agent)?;
-        }
-        // Neither kind of file holds up the other.
+        // Neither kind of file holds up the other, nor what becomes of those before.
+        let followed = self.receipts.as_mut().map_or(Ok(()), |receipts| receipts.follow(&self.place, agent));
         let rows = self.rows(agent);
         let more = self.take_whole(agent)?;
-        Ok(rows? || more)
+        let more = rows? || more;
+        followed.map(|()| more)
     }
 
     /// Goes on with the CSV file that is under way. Whether there is more to do at once.
     fn rows(&mut self, agent: &Agent) -> Result<bool, Complaint> {
         let Some(csv) = &mut self.csv else { return Ok(false) };
         csv.restore(&self.place)?;
-        csv.follow(&self.place, agent)?;
-        csv.go_on(&self.place, agent)
+        let followed = csv.follow(&self.place, agent);
+        let more = csv.go_on(&self.place, agent)?;
+        followed.map(|()| more)
     }
 
     /// Takes the files that are whole. Whether there is more to do at once.
