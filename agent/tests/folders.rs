@@ -197,6 +197,17 @@ async fn what_a_person_denies_goes_to_what_was_refused() {
     assert_eq!(receipt["state"], "denied", "{receipt}");
     assert!(desk.out.join("refused/namen.json").exists());
     assert_eq!(names_in(&desk, "sent"), [""; 0]);
+    agent.shutdown().await.unwrap();
+    // As if the agent had stopped between the verdict in the receipt and the move.
+    for name in ["namen.json", "namen.receipt.json"] {
+        fs::rename(desk.out.join("refused").join(name), desk.out.join("sent").join(name)).unwrap();
+    }
+    fs::remove_file(desk.out.join("refused/namen.uitleg.txt")).unwrap();
+    let agent = desk.start();
+    let receipt = desk.receipt("refused/namen.receipt.json").await;
+    assert_eq!(receipt["state"], "denied", "{receipt}");
+    assert!(desk.text("refused/namen.uitleg.txt").await.contains(&msg_id));
+    assert_eq!(names_in(&desk, "sent"), [""; 0]);
     // The same content again is the same message, which was denied.
     fs::rename(desk.out.join("refused/namen.json"), desk.out.join("weer.json")).unwrap();
     assert!(desk.text("refused/weer.uitleg.txt").await.contains("sends nothing"));

@@ -28,7 +28,7 @@ const RECEIPT: &str = "receipt.json";
 const PARTS: [&str; 10] =
     ["msg_id", "state", "flow", "step", "case", "to", "decided", "packet", "refusal", "receipt"];
 
-/// The files that have no verdict yet, by what they are called in `sent`.
+/// The files of which more is to become, by what they are called in `sent`.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
     open: BTreeMap<String, (String, MsgId)>,
@@ -170,10 +170,12 @@ fn write(place: &Place, stem: &str, receipt: &Map<String, Value>) -> Result<(), 
         .map_err(|_| cannot_write(&place.sent))
 }
 
-/// The ending of the file and the message of a receipt, if there is no verdict in it.
+/// The ending of the file and the message of a receipt in `sent`, if there is more to become of it: a verdict, or its way
+/// to `refused`, which a stop of the agent may have cut off.
 fn is_open(receipt: &Map<String, Value>) -> Option<(String, MsgId)> {
     let text = |key: &str| receipt.get(key).and_then(Value::as_str);
-    let open = text("state").is_some_and(|state| matches!(state, "draft" | "held" | "sealed"));
+    let open = text("state")
+        .is_some_and(|state| matches!(state, "draft" | "held" | "sealed" | "refused" | "expired" | "denied"));
     let ending = Path::new(text("file")?).extension().unwrap_or_default().to_str()?;
     let id = text("msg_id")?.parse().ok()?;
     open.then(|| (ending.to_owned(), id))
