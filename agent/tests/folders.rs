@@ -305,6 +305,57 @@ async fn rows_are_handed_over_each_with_its_receipt_and_those_that_are_wrong_com
     agent.shutdown().await.unwrap();
 }
 
+const NAMES: &str = r#"
+id = "Kenmerk"
+[addressing]
+flow = "F08"
+to = ["gemeente"]
+step = "2B"
+type = "namenlijst_bijdrage"
+case = "4f1c0f6e-5b0a-4c1e-9d53-0a6f2b7c8d91"
+basis = "avg_6_1_e"
+[[field]]
+column = "Noodzaak"
+to = "/noodzaak"
+type = "text"
+[[field]]
+column = "Naam"
+to = "/personen/0/naam"
+type = "text"
+[[field]]
+column = "Geboren"
+to = "/personen/0/geboortedatum"
+type = "date"
+[[field]]
+to = "/personen/0/zaakpersoon"
+type = "fixed"
+value = "P01"
+"#;
+
+#[tokio::test]
+async fn a_row_of_a_message_that_came_to_nothing_does_not_count_as_taken() {
+    let desk = Desk::new("mapping = \"csv.toml\"");
+    fs::write(desk.office.path().join("csv.toml"), NAMES).unwrap();
+    let agent = desk.start();
+    let text = "Kenmerk;Noodzaak;Naam;Geboren\nK1;Zonder naam kan het niet.;Timo Verzonnen;17-4-2008\n";
+    desk.leave("een.csv", text);
+    let receipt = || {
+        let text = fs::read_to_string(desk.out.join("sent/een.receipt.csv")).unwrap_or_default();
+        let line = text.lines().nth(1).unwrap_or_default();
+        line.split(';').map(str::to_owned).collect::<Vec<_>>()
+    };
+    until("it is held", || receipt().get(2).is_some_and(|state| state == "held")).await;
+    let (role, reason, msg_id) = ("teamleider".to_owned(), "niet nodig".to_owned(), receipt()[1].clone());
+    agent.ask(Request::Release { msg_id, approve: false, role, reason }).await.unwrap();
+    desk.leave("twee.csv", text);
+    until("it is refused", || desk.out.join("refused/twee.origineel.csv").exists()).await;
+    let told = desk.text("refused/twee.uitleg.txt").await;
+    assert!(told.contains("line 2: this row was handed over before") && told.contains("denied"), "{told}");
+    assert!(told.contains("0 rows taken, 1 refused") && !told.contains("Timo"), "{told}");
+    assert_eq!(desk.text("refused/twee.csv").await.lines().count(), 2);
+    agent.shutdown().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_file_with_many_rows_goes_on_where_it_was() {
     let desk = spreadsheet(false);

@@ -15,9 +15,10 @@ use super::cells::{Body, neutral, text, value};
 use super::decode::{Fault, Reader, Row, write_row};
 use super::mapping::{Given, Mapping, Recipients};
 use super::{Csv, Job};
-use crate::commands::request::PushText;
+use crate::commands::request::{Look, PushText, Request};
 use crate::ways::folders::Agent;
 use crate::ways::folders::place::{Place, at, cannot_add, exists, is_itself};
+use crate::ways::folders::receipts::refusal;
 use crate::ways::folders::taking::{addressed, open};
 
 /// Most rows of one look, so that other files of the folder have their turn.
@@ -121,8 +122,9 @@ impl Csv {
             .collect();
         let mut done = Vec::new();
         for (row, begun) in rows.into_iter().zip(begun) {
-            let result = match begun.map(|answer| agent.end(answer)) {
-                Ok(Ok(result)) => result.map_err(|why| said(&why)),
+            let result = match begun.map(|answer| agent.end(answer).and_then(|pushed| outcome(pushed, agent)))
+            {
+                Ok(Ok(result)) => result,
                 Ok(Err(held_up)) => return Ok((done, Some(held_up))),
                 Err(why) => Err(why),
             };
@@ -199,6 +201,23 @@ fn chunk(reader: &mut Reader<BufReader<File>>, most: usize) -> io::Result<Chunk>
         places.push(reader.place());
     }
     Ok((rows, places))
+}
+
+/// What became of a row that was handed over. One that is of a message that came to nothing before is refused: it is not
+/// sent again.
+fn outcome(pushed: Result<Pushed, Complaint>, agent: &Agent) -> Result<Result<Pushed, Text>, Complaint> {
+    let pushed = match pushed {
+        Ok(pushed) if pushed.repeated => pushed,
+        pushed => return Ok(pushed.map_err(|why| said(&why))),
+    };
+    let value = agent.ask(Request::Look(Look::Message { msg_id: pushed.msg_id.to_string() }))?;
+    Ok(refusal(&value).map_or(Ok(pushed), |why| {
+        let why = said(&why);
+        Err(Text::new(
+            format!("deze rij is al eerder aangeboden en wordt niet nogmaals verstuurd; toen: {}", why.nl),
+            format!("this row was handed over before and is not sent again; what became of it: {}", why.en),
+        ))
+    }))
 }
 
 /// Why a row cannot be handed over, in one line.
