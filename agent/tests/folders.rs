@@ -45,7 +45,8 @@ impl Desk {
 
     async fn text(&self, path: &str) -> String {
         let path = self.out.join(path);
-        until(&format!("{} is there", path.display()), || path.exists()).await;
+        let written = || fs::metadata(&path).is_ok_and(|meta| meta.len() > 0);
+        until(&format!("{} is there", path.display()), written).await;
         fs::read_to_string(path).unwrap()
     }
 
@@ -397,6 +398,34 @@ async fn a_file_that_is_taken_away_while_it_is_sent_says_from_which_line() {
     // Another file has its turn.
     desk.leave("een.json", &signal());
     desk.receipt("sent/een.receipt.json").await;
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_quote_that_is_not_closed_says_from_which_line_nothing_was_sent() {
+    let desk = spreadsheet(true);
+    let agent = desk.start();
+    let lines = lines();
+    let open = "\"K3;open\nK4;niet gezien";
+    let later = format!("{open}\n{}", lines[1]);
+    desk.leave("week.csv", &format!("{}\n{}\n{open}\n", lines[0], lines[1]));
+    let told = desk.text("refused/week.uitleg.txt").await;
+    for words in
+        ["line 3: a quote is opened", "The whole file is sent/week.csv", "From line 3 on nothing was sent"]
+    {
+        assert!(told.contains(words), "{told}");
+    }
+    assert_eq!(desk.text("sent/week.receipt.csv").await.lines().count(), 2);
+    assert!(desk.out.join("sent/week.csv").exists() && !desk.out.join("refused/week.csv").exists());
+    desk.leave("later.csv", &format!("{}\n{later}\n", lines[0]));
+    let told = desk.text("refused/later.uitleg.txt").await;
+    assert!(told.contains("line 2: there is text") && told.contains("From line 2 on"), "{told}");
+    // Of which nothing was sent goes back.
+    desk.leave("alles.csv", &format!("{}\n{open}\n", lines[0]));
+    until("it is given back", || desk.out.join("refused/alles.origineel.csv").exists()).await;
+    let told = desk.text("refused/alles.uitleg.txt").await;
+    assert!(told.contains("refused/alles.origineel.csv") && told.contains("From line 2 on"), "{told}");
+    assert_eq!(agent.status().await.unwrap().drafts, 1);
     agent.shutdown().await.unwrap();
 }
 

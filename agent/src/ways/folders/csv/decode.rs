@@ -29,6 +29,19 @@ pub(super) enum Fault {
     Unclosed,
 }
 
+impl Row {
+    /// Whether it may hold rows that come after it, because nothing says where it was to end. The next begins on line
+    /// `next`.
+    pub(super) fn is_lost(&self, next: u64) -> bool {
+        match self.cells {
+            Err(Fault::TooLong | Fault::Unclosed) => true,
+            // The quote that closed a cell may be one that was to open another, lines below.
+            Err(Fault::AfterQuote) => next > self.line.saturating_add(1),
+            Ok(_) => false,
+        }
+    }
+}
+
 /// Where the reader is in a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {

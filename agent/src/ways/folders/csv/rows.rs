@@ -72,13 +72,19 @@ impl Csv {
             };
             let Some(mut file) = opened else {
                 let read = job.at >= job.stamp.size();
-                return if read { self.finish(place, job) } else { self.give_up(place, job) }.map(|()| true);
+                let ended = if read { self.finish(place, job) } else { self.give_up(place, job, None) };
+                return ended.map(|()| true);
             };
             file.seek(SeekFrom::Start(job.at)).map_err(at(&place.sent))?;
             let mut reader = Reader::resumed(BufReader::new(file), job.separator, job.at, job.line);
-            let (rows, places) = chunk(&mut reader, left.min(ROWS_MAX)).map_err(at(&place.sent))?;
+            let (mut rows, places) = chunk(&mut reader, left.min(ROWS_MAX)).map_err(at(&place.sent))?;
+            let lost = rows.iter().zip(&places).position(|(row, (_, next))| row.is_lost(*next));
+            let lost = lost.and_then(|at| rows.split_off(at).into_iter().next());
             if rows.is_empty() {
-                self.finish(place, job)?;
+                match lost {
+                    Some(row) => self.give_up(place, job, Some(&row))?,
+                    None => self.finish(place, job)?,
+                }
                 return Ok(true);
             }
             left = left.saturating_sub(rows.len());
@@ -152,12 +158,7 @@ impl Csv {
             job.tell(place, &text)?;
         }
         if sent == 0 && refused > 0 {
-            // A file of which nothing was sent does not stay among those that were.
-            let original = place.refused.join(format!("{}.origineel.csv", job.stem));
-            let here = place.sent.join(job.file());
-            if exists(&here).map_err(at(&place.sent))? {
-                files::move_new(&here, &original).map_err(at(&place.refused))?;
-            }
+            job.give_back(place)?;
         } else if sent == 0 {
             job.receipts(place, "")?;
         }
@@ -170,16 +171,40 @@ impl Csv {
         self.keep()
     }
 
-    /// The file was changed or taken away before all rows were handed over.
-    fn give_up(&mut self, place: &Place, mut job: Job) -> Result<(), Complaint> {
-        let line = job.line;
+    /// Not all rows can be handed over: the file was changed or taken away, or it is lost in it where rows begin and end.
+    fn give_up(&mut self, place: &Place, mut job: Job, lost: Option<&Row>) -> Result<(), Complaint> {
+        let line = lost.map_or(job.line, |row| row.line);
+        let given_back = lost.is_some() && job.accepted == 0;
+        let (nl, en) = lost.and_then(|row| row.cells.as_ref().err()).map_or_else(
+            || {
+                (
+                    "Het bestand in sent is gewijzigd of weggehaald terwijl het werd verstuurd.".to_owned(),
+                    "The file in sent was changed or taken away while it was being sent.".to_owned(),
+                )
+            },
+            |wrong| {
+                let (why, stem) = (fault(*wrong), &job.stem);
+                let file = if given_back {
+                    format!("refused/{}", job.original())
+                } else {
+                    format!("sent/{stem}.csv")
+                };
+                (
+                    format!("regel {line}: {}. Het hele bestand staat in {file}.", why.nl),
+                    format!("line {line}: {}. The whole file is {file}.", why.en),
+                )
+            },
+        );
         job.tell(
             place,
             &format!(
-                "\nHet bestand in sent is gewijzigd of weggehaald terwijl het werd verstuurd. Vanaf regel {line} is niets verstuurd; zet die rijen in een nieuw bestand in de map.\n\
-                 The file in sent was changed or taken away while it was being sent. From line {line} on nothing was sent; put those rows in the folder in a new file.\n"
+                "\n{nl} Vanaf regel {line} is niets verstuurd; zet die rijen in een nieuw bestand in de map.\n\
+                 {en} From line {line} on nothing was sent; put those rows in the folder in a new file.\n"
             ),
         )?;
+        if given_back {
+            job.give_back(place)?;
+        }
         let state = self.state.get_or_insert_default();
         state.job = None;
         if job.accepted > 0 {
@@ -329,6 +354,21 @@ impl Ready {
 }
 
 impl Job {
+    /// What the file is called in `refused`.
+    fn original(&self) -> String {
+        format!("{}.origineel.csv", self.stem)
+    }
+
+    /// A file of which nothing was sent does not stay among those that were.
+    fn give_back(&self, place: &Place) -> Result<(), Complaint> {
+        is_itself(&place.refused)?;
+        let here = place.sent.join(self.file());
+        if exists(&here).map_err(at(&place.sent))? {
+            files::move_new(&here, &place.refused.join(self.original())).map_err(at(&place.refused))?;
+        }
+        Ok(())
+    }
+
     /// Writes what became of rows to the files beside the file.
     fn write(&mut self, place: &Place, done: &[Done]) -> Result<(), Complaint> {
         let (mut receipts, mut rows, mut told) = (String::new(), String::new(), String::new());
