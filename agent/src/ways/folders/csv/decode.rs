@@ -188,6 +188,8 @@ pub(super) struct Begin {
     pub(super) at: usize,
     /// On which line.
     pub(super) line: u64,
+    /// Whether a byte order mark says that it is UTF-8.
+    pub(super) marked: bool,
 }
 
 /// Looks how a file begins; none for UTF-16, as spreadsheets save "Unicode text". Without a separator that is `given`, it
@@ -212,7 +214,7 @@ pub(super) fn begin(bytes: &[u8], given: Option<u8>) -> Option<Begin> {
     let count = |separator: u8| first.split(|byte| *byte == separator).count();
     // Of equal counts the last is the most: a line without any has a semicolon, as Dutch spreadsheets do.
     let most = [b'\t', b',', b';'].into_iter().max_by_key(|one| count(*one)).unwrap_or(b';');
-    Some(Begin { separator: given.or(said).unwrap_or(most), at, line })
+    Some(Begin { separator: given.or(said).unwrap_or(most), at, line, marked: marked.is_some() })
 }
 
 /// Writes a row, each cell between quotes where it has to be.
@@ -294,8 +296,8 @@ mod tests {
         assert_eq!(separator("a\tb"), Some(b'\t'));
         assert_eq!(separator("alleen"), Some(b';'));
         let begins = |text: &[u8]| begin(text, None);
-        assert_eq!(begins(b"\xef\xbb\xbfa;b"), Some(Begin { separator: b';', at: 3, line: 1 }));
-        assert_eq!(begins(b"sep=,\r\na;b,"), Some(Begin { separator: b',', at: 7, line: 2 }));
+        assert_eq!(begins(b"\xef\xbb\xbfa;b"), Some(Begin { separator: b';', at: 3, line: 1, marked: true }));
+        assert_eq!(begins(b"sep=,\r\na;b,"), Some(Begin { separator: b',', at: 7, line: 2, marked: false }));
         assert_eq!(begins(b"\xff\xfea\0"), None);
         assert_eq!(begin(b"a;b", Some(b',')).unwrap().separator, b',');
     }

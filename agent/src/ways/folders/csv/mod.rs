@@ -24,7 +24,7 @@ use seinhuis_shell::lang::Text;
 use serde::{Deserialize, Serialize};
 
 use self::decode::{Reader, begin};
-use self::mapping::Mapping;
+use self::mapping::{Encoding, Mapping};
 use super::place::{Looked, Name, Place, Seen, at, cannot_write};
 use super::taking::{Taken, not_readable, open};
 use super::watch::{Found, Stamp};
@@ -68,6 +68,9 @@ struct Job {
     hash: String,
     header: Vec<String>,
     separator: u8,
+    /// Whether it says itself that it is UTF-8.
+    #[serde(default)]
+    marked: bool,
     /// Where the next row begins, and on which line.
     at: u64,
     line: u64,
@@ -174,7 +177,8 @@ fn look(
     file.seek(SeekFrom::Start(at))?;
     let mut reader = Reader::resumed(BufReader::new(file), begin.separator, at, begin.line);
     let Some(row) = reader.next()? else { return Ok(Err(no_header(""))) };
-    let read = |bytes: &Vec<u8>| cells::text(bytes, mapping.encoding).ok();
+    let encoding = encoding(mapping, begin.marked);
+    let read = |bytes: &Vec<u8>| cells::text(bytes, encoding).ok();
     let cells = row.cells.ok().and_then(|cells| cells.iter().map(read).collect::<Option<Vec<_>>>());
     let Some(header) = cells else { return Ok(Err(bad_header())) };
     let header: Vec<String> = header.into_iter().map(|cell| cell.trim().to_owned()).collect();
@@ -190,6 +194,7 @@ fn look(
         hash,
         header,
         separator: begin.separator,
+        marked: begin.marked,
         at,
         line,
         accepted: 0,
@@ -219,6 +224,12 @@ pub fn bodies(mapping: &str, text: &[u8]) -> Result<Vec<Body>, Complaint> {
         bodies.push((row.line, rows::body(&mapping, &job, &row)));
     }
     Ok(bodies)
+}
+
+/// How the bytes of a file are to be read. What it says itself goes before what is expected of it: what comes back with
+/// refused rows is UTF-8, however the file came.
+const fn encoding(mapping: &Mapping, marked: bool) -> Encoding {
+    if marked { Encoding::Utf8 } else { mapping.encoding }
 }
 
 impl Job {
@@ -311,9 +322,19 @@ mod tests {
         let text = String::from_utf8(sample.to_vec()).unwrap();
         assert!(begun(text.replace("Wijk", "Buurt").as_bytes()).unwrap_err().contains("\"Wijk\""));
         assert!(begun(text.replace("Plek", "Wijk").as_bytes()).unwrap_err().contains("exactly one"));
+        assert!(job.marked && !begun(&sample[3..]).unwrap().marked);
         assert!(begun(b"").unwrap_err().contains("header"));
         assert!(begun(b"\xff\xfea").unwrap_err().contains("UTF-16"));
         assert!(begun(b"caf\xe9;b\n").unwrap_err().contains("header"));
         assert!(begun(b"\"a;b\n").unwrap_err().contains("header"));
+    }
+    #[test]
+    fn a_header_that_says_it_is_utf_8_is_read_so() {
+        let mut mapping = Mapping::parse("m.toml", MAPPING).unwrap();
+        mapping.encoding = Encoding::Windows1252;
+        let sample = include_str!("../../../../../covenants/samples/csv/02-F02-politie.csv");
+        let mut text = Cursor::new(sample.replacen("Kenmerk", "Kenmerk;Café", 1).into_bytes());
+        let job = look(&mapping, &mut text, (Stamp::default(), String::new())).unwrap().unwrap();
+        assert_eq!(job.header[1], "Café");
     }
 }

@@ -14,7 +14,7 @@ use seinhuis_shell::lang::Text;
 use super::cells::{Body, neutral, text, value};
 use super::decode::{Fault, Reader, Row, write_row};
 use super::mapping::{Given, Mapping, Recipients};
-use super::{Csv, Job};
+use super::{Csv, Job, encoding};
 use crate::commands::request::{Look, PushText, Request};
 use crate::ways::folders::Agent;
 use crate::ways::folders::place::{Place, at, cannot_add, exists, is_itself};
@@ -136,7 +136,7 @@ impl Csv {
             };
             let lossy = |cells: Vec<Vec<u8>>| {
                 let shown = |cell: Vec<u8>| {
-                    let good = text(&cell, self.mapping.encoding).ok();
+                    let good = text(&cell, encoding(&self.mapping, job.marked)).ok();
                     good.unwrap_or_else(|| String::from_utf8_lossy(&cell).into_owned())
                 };
                 cells.into_iter().map(shown).collect()
@@ -278,7 +278,7 @@ fn ready(mapping: &Mapping, job: &Job, row: &Row) -> Result<Ready, Text> {
     let cell = |column: &str| {
         let at = job.header.iter().position(|cell| cell == column);
         let bytes = at.and_then(|at| bytes.get(at)).map(Vec::as_slice).unwrap_or_default();
-        text(bytes, mapping.encoding).map_err(|why| about(column, &why))
+        text(bytes, encoding(mapping, job.marked)).map_err(|why| about(column, &why))
     };
     let mut body = Body::default();
     for field in &mapping.fields {
@@ -457,6 +457,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
+    use super::super::mapping::Encoding;
     use super::*;
 
     fn parts() -> (Mapping, Job) {
@@ -468,6 +469,7 @@ mod tests {
             hash: "00".repeat(32),
             header: header.split(';').map(str::to_owned).collect(),
             separator: b';',
+            marked: false,
             at: 0,
             line: 2,
             accepted: 0,
@@ -498,6 +500,19 @@ mod tests {
         assert_eq!(body["locatie"]["gemeente"], json!("Voorbeeldstad"));
         assert_eq!((ready.push.flow.as_str(), ready.push.to.len(), ready.push.case), ("F02", 1, None));
         assert_eq!(ready.name, b"id:K1");
+    }
+
+    #[test]
+    fn a_file_that_says_it_is_utf_8_is_read_so_whatever_the_mapping_says() {
+        let (mut mapping, mut job) = parts();
+        mapping.encoding = Encoding::Windows1252;
+        let said = |mapping: &Mapping, job: &Job| {
+            let ready = ready(mapping, job, &row(&GOOD.replace("Tekst", "Café"))).unwrap();
+            String::from_utf8(ready.text).unwrap()
+        };
+        assert!(said(&mapping, &job).contains("CafÃ©"));
+        job.marked = true;
+        assert!(said(&mapping, &job).contains("Café"));
     }
 
     #[test]
