@@ -105,18 +105,19 @@ impl Progress {
         }
     }
 
-    /// Delivers what is due, once. `look` gives the piece from a place on; `deliver` is told how far all is when its
+    /// Delivers what is due, at most `most` of it. Whether there may be more. `look` gives the piece from a place on; `deliver` is told how far all is when its
     /// message is done.
     ///
     /// # Errors
     /// The first trouble. What was delivered stays so.
     pub(crate) fn round(
         &mut self,
+        most: usize,
         mut look: impl FnMut(u64) -> Result<Piece, Complaint>,
         mut deliver: impl FnMut(&Due) -> Result<(), Trouble>,
         mut settled: impl FnMut(&Self) -> Result<(), Complaint>,
-    ) -> Result<(), Complaint> {
-        let (mut at, mut first, mut held) = (self.next, None, BTreeSet::new());
+    ) -> Result<bool, Complaint> {
+        let (mut at, mut first, mut held, mut left) = (self.next, None, BTreeSet::new(), most);
         loop {
             let piece = look(at)?;
             if self.next > piece.received {
@@ -134,8 +135,12 @@ impl Progress {
                 if self.is_settled(position) || due.case.is_some_and(|case| held.contains(&case)) {
                     continue;
                 }
+                if left == 0 {
+                    return first.map_or(Ok(true), Err);
+                }
                 match deliver(due) {
                     Ok(()) => {
+                        left = left.saturating_sub(1);
                         self.settle(position);
                         settled(self)?;
                     }
@@ -148,7 +153,7 @@ impl Progress {
             }
             at = piece.until;
             if at >= piece.received || self.done.len() > BEYOND_MAX {
-                return first.map_or(Ok(()), Err);
+                return first.map_or(Ok(false), Err);
             }
         }
     }
@@ -183,6 +188,7 @@ mod tests {
     fn round(progress: &mut Progress, all: &[Due], failing: &[u64]) -> (Vec<u64>, bool) {
         let mut delivered = Vec::new();
         let ended = progress.round(
+            usize::MAX,
             inbox(all),
             |due| {
                 if failing.contains(&due.position) {
@@ -206,6 +212,27 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_delivered_in_one_round_than_is_asked_and_what_fails_does_not_count() {
+        let all = [due(1, 1), due(4, 2), due(5, 3), due(7, 4), due(9, 5)];
+        let (mut progress, mut delivered) = (Progress::default(), Vec::new());
+        let mut some = |failing: u64| {
+            let deliver = |due: &Due| {
+                if due.position == failing {
+                    return Err(Trouble::Message(wrong()));
+                }
+                delivered.push(due.position);
+                Ok(())
+            };
+            progress.round(2, inbox(&all), deliver, |_| Ok(()))
+        };
+        assert!(some(1).is_err());
+        assert!(some(0).unwrap(), "there is one more");
+        assert!(!some(0).unwrap());
+        assert_eq!(delivered, [4, 5, 1, 7, 9]);
+        assert_eq!(progress.next, 10);
+    }
+
+    #[test]
     fn one_that_cannot_be_delivered_holds_up_its_own_case_only() {
         let all = [due(1, 1), due(4, 2), due(5, 1), due(9, 0)];
         let mut progress = Progress::default();
@@ -222,6 +249,7 @@ mod tests {
         let mut progress = Progress::default();
         let mut tried = 0;
         let ended = progress.round(
+            usize::MAX,
             inbox(&all),
             |_| {
                 tried += 1;

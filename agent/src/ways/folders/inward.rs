@@ -22,6 +22,8 @@ use crate::ways::deliveries::{Due, Progress, Trouble, Wanted};
 const PROGRESS_MAX: usize = 1 << 20;
 /// Most files that are looked after in one go, between two turns.
 const ASKED_MAX: usize = 1000;
+/// Most deliveries of one look, so that what is to be sent does not wait for all that came in.
+const LOOK_MAX: usize = 50;
 /// The length of a message id as text.
 const ID: usize = 36;
 
@@ -56,11 +58,11 @@ impl Inward {
         }
     }
 
-    /// Looks once: takes out what was withdrawn, and puts in what is due.
+    /// Looks once: takes out what was withdrawn, and puts in what is due. Whether there is more to do at once.
     ///
     /// # Errors
     /// What is wrong with the folder, or with a message. Nothing is lost by that.
-    pub(super) fn look(&mut self, agent: &Agent) -> Result<(), Complaint> {
+    pub(super) fn look(&mut self, agent: &Agent) -> Result<bool, Complaint> {
         if !fs::metadata(&self.dir).map_err(at(&self.dir))?.is_dir() {
             return Err(at(&self.dir)(std::io::ErrorKind::NotADirectory.into()));
         }
@@ -74,6 +76,7 @@ impl Inward {
         let (wanted, consume) = (self.wanted.clone(), self.wanted.unconsumed);
         let mut tried = false;
         self.progress.round(
+            LOOK_MAX,
             |from| {
                 let wanted = wanted.clone();
                 agent.query(move |view| wanted.look(view, from))

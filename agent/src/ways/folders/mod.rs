@@ -202,10 +202,9 @@ impl Worker {
         if self.agent.stopping() {
             return false;
         }
-        if let Some(looked) = inward {
-            self.inward_told.about(looked);
-        }
-        out.and_then(|looked| self.out_told.about(looked)).unwrap_or(false)
+        let more_in = inward.and_then(|looked| self.inward_told.about(looked));
+        let more_out = out.and_then(|looked| self.out_told.about(looked));
+        more_in.unwrap_or(false) || more_out.unwrap_or(false)
     }
 }
 
