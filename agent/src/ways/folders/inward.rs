@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Agent;
-use super::place::{at, cannot_write, try_out};
+use super::place::{at, cannot_write, exists, try_out};
 use crate::commands::request::{Look, Request};
 use crate::config::Folder;
 use crate::engine::inbox_row;
@@ -97,7 +97,10 @@ impl Inward {
     }
 
     fn restore(&mut self) -> Result<(), Complaint> {
-        let Some(kept) = self.kept.as_ref().filter(|kept| kept.exists()) else { return Ok(()) };
+        let Some(kept) = &self.kept else { return Ok(()) };
+        if !exists(kept).map_err(at(&files::parent(kept)))? {
+            return Ok(());
+        }
         // One that does not read has everything delivered again, under the same names.
         self.progress = serde_json::from_slice(&files::read(kept, PROGRESS_MAX)?).unwrap_or_default();
         Ok(())

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
+use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use self::decode::{Reader, begin};
 use self::mapping::{Encoding, Mapping};
-use super::place::{Looked, Name, Place, Seen, at, cannot_write};
+use super::place::{Looked, Name, Place, Seen, at, cannot_write, exists};
 use super::taking::{Taken, not_readable, open};
 use super::watch::{Found, Stamp};
 use crate::config::Folder;
@@ -34,7 +35,7 @@ use crate::config::Folder;
 const FILE_MAX: u64 = 4 << 30;
 /// Most bytes of what is kept about files under way.
 const STATE_MAX: usize = 1 << 20;
-/// How much of a file is looked at to see how it begins.
+/// How much of a file is looked at to see how it begins, and most bytes of its header.
 const BEGIN: u64 = 64 * 1024;
 
 /// The CSV files of a folder.
@@ -103,19 +104,34 @@ impl Csv {
             return Ok(());
         }
         let mut state = State::default();
-        if self.kept.exists() {
-            state = serde_json::from_slice(&files::read(&self.kept, STATE_MAX)?).unwrap_or_default();
+        if exists(&self.kept).map_err(at(&files::parent(&self.kept)))? {
+            match serde_json::from_slice(&files::read(&self.kept, STATE_MAX)?) {
+                Ok(kept) => state = kept,
+                Err(_) => return Err(self.begin_anew()?),
+            }
         }
         // One that was not moved yet is found again where it was.
-        let moved = |job: &Job| job.accepted + job.refused > 0 || place.sent.join(job.file()).exists();
-        state.job = state.job.filter(moved);
+        if let Some(job) = &state.job
+            && job.accepted.saturating_add(job.refused) == 0
+            && !exists(&place.sent.join(job.file())).map_err(at(&place.sent))?
+        {
+            state.job = None;
+        }
         self.state = Some(state);
         Ok(())
     }
 
-    /// Whether a file is under way.
+    /// Puts aside what is kept and does not read, and begins without: what to tell of that.
+    fn begin_anew(&mut self) -> Result<Complaint, Complaint> {
+        let aside = self.kept.with_extension(format!("{}.unreadable", clock::now().0));
+        files::move_new(&self.kept, &aside).map_err(at(&files::parent(&self.kept)))?;
+        self.state = Some(State::default());
+        Ok(unreadable(&aside))
+    }
+
+    /// Whether a file is under way, as far as is known.
     pub(super) fn is_busy(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.job.is_some())
+        self.state.as_ref().is_none_or(|state| state.job.is_some())
     }
 
     fn keep(&self) -> Result<(), Complaint> {
@@ -175,8 +191,13 @@ fn look(
     let Some(begin) = begin(&first, mapping.separator()) else { return Ok(Err(utf16())) };
     let at = u64::try_from(begin.at).unwrap_or(u64::MAX);
     file.seek(SeekFrom::Start(at))?;
+    // What is longer is no header: it is kept while the file is under way.
+    let file = file.take(BEGIN.saturating_add(1));
     let mut reader = Reader::resumed(BufReader::new(file), begin.separator, at, begin.line);
     let Some(row) = reader.next()? else { return Ok(Err(no_header(""))) };
+    if reader.place().0.saturating_sub(at) > BEGIN {
+        return Ok(Err(bad_header()));
+    }
     let encoding = encoding(mapping, begin.marked);
     let read = |bytes: &Vec<u8>| cells::text(bytes, encoding).ok();
     let cells = row.cells.ok().and_then(|cells| cells.iter().map(read).collect::<Option<Vec<_>>>());
@@ -251,6 +272,23 @@ fn hash(mut file: &File) -> io::Result<String> {
     }
 }
 
+/// What is told when nobody knows any more which file was under way.
+fn unreadable(aside: &Path) -> Complaint {
+    let aside = aside.display();
+    Complaint::usage(
+        Text::new(
+            format!(
+                "Het was niet te lezen hoe ver de CSV-bestanden waren; wat daarvan was bewaard, staat nu in {aside}."
+            ),
+            format!("How far the CSV files were could not be read; what was kept of that is now {aside}."),
+        ),
+        Text::new(
+            "Zet een bestand in sent dat meer rijen heeft dan zijn receipt.csv opnieuw in de map; met een eigen nummer (id) of ongewijzigd gaat geen rij dubbel weg.",
+            "Put a file in sent that has more rows than its receipt.csv in the folder again; with a number of its own (id), or unchanged, no row is sent twice.",
+        ),
+    )
+}
+
 fn too_large() -> Complaint {
     let gib = FILE_MAX >> 30;
     Complaint::usage(
@@ -272,8 +310,8 @@ fn utf16() -> Complaint {
 fn bad_header() -> Complaint {
     Complaint::usage(
         Text::new(
-            "De kopregel (regel 1) is niet te lezen: de tekens passen niet bij de codering, of een aanhalingsteken is niet gesloten.",
-            "The header (line 1) cannot be read: its characters do not fit the encoding, or a quote is not closed.",
+            "De kopregel (regel 1) is niet te lezen: de tekens passen niet bij de codering, een aanhalingsteken is niet gesloten, of hij is langer dan 64 KiB.",
+            "The header (line 1) cannot be read: its characters do not fit the encoding, a quote is not closed, or it is longer than 64 KiB.",
         ),
         Text::new(
             "Bewaar als \"CSV UTF-8\", of zet encoding = \"windows-1252\" in de mapping.",
@@ -328,6 +366,37 @@ mod tests {
         assert!(begun(b"caf\xe9;b\n").unwrap_err().contains("header"));
         assert!(begun(b"\"a;b\n").unwrap_err().contains("header"));
     }
+    #[test]
+    fn what_is_kept_and_does_not_read_is_told_and_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path());
+        let mut csv = Csv {
+            way: "a".into(),
+            mapping: Mapping::parse("m.toml", MAPPING).unwrap(),
+            kept: dir.path().join("a.rows.json"),
+            state: None,
+            follow_at: None,
+        };
+        assert!(csv.is_busy(), "nobody knows yet");
+        fs::write(&csv.kept, "{\"job\": half").unwrap();
+        let told = csv.restore(&place).unwrap_err();
+        assert!(told.what.en.contains(".unreadable") && !csv.kept.exists(), "{told}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "it is still there");
+        csv.restore(&place).unwrap();
+        assert!(!csv.is_busy());
+        // What cannot be looked at is not taken for what is not there.
+        fs::write(dir.path().join("file"), "").unwrap();
+        (csv.state, csv.kept) = (None, dir.path().join("file/a.rows.json"));
+        assert!(csv.restore(&place).is_err() && csv.is_busy());
+    }
+
+    #[test]
+    fn a_header_is_bounded() {
+        let long = |more: usize| begun(&[vec![b'x'; more], b"\n1;2\n".to_vec()].concat()).unwrap_err();
+        assert!(long(64 * 1024).contains("longer than"));
+        assert!(!long(64 * 1024 - 1).contains("longer than"));
+    }
+
     #[test]
     fn a_header_that_says_it_is_utf_8_is_read_so() {
         let mut mapping = Mapping::parse("m.toml", MAPPING).unwrap();
