@@ -479,9 +479,32 @@ async fn a_folder_of_the_agent_itself_is_not_watched() {
     let desk = Desk::new("");
     let config = desk.office.home().config();
     let inside = desk.office.home().keys();
-    let text =
-        fs::read_to_string(&config).unwrap().replace(desk.out.to_str().unwrap(), inside.to_str().unwrap());
-    fs::write(config, text).unwrap();
-    let error = Agent::start(&desk.office.options()).unwrap_err();
-    assert!(error.what.en.contains("agent's own folder"), "{error}");
+    let (beside, home) = (desk.office.dir.path(), desk.office.path());
+    let name = home.file_name().unwrap();
+    let text = fs::read_to_string(&config).unwrap();
+    for path in [inside, beside.join("none/..").join(name).join("in")] {
+        let text = text.replace(desk.out.to_str().unwrap(), path.to_str().unwrap());
+        fs::write(&config, text).unwrap();
+        let error = Agent::start(&desk.office.options()).unwrap_err();
+        assert!(error.what.en.contains("agent's own folder"), "{}: {error}", path.display());
+    }
+    // A link that leads there is seen when it is looked at; other folders go on.
+    let other = beside.join("ander");
+    fs::create_dir(&other).unwrap();
+    let folder = format!("[[folder]]\nname = \"ander\"\nout = \"{}\"\nevery_s = 1\n", other.display());
+    fs::write(&config, text + &folder).unwrap();
+    fs::remove_dir(&desk.out).unwrap();
+    std::os::unix::fs::symlink(desk.office.path(), &desk.out).unwrap();
+    let before = names(&desk.office.path());
+    let agent = desk.start();
+    // Twice as long as a file takes.
+    for name in ["a", "b"] {
+        fs::write(other.join(format!("{name}.json")), "{").unwrap();
+        until("it is refused", || other.join(format!("refused/{name}.json")).exists()).await;
+    }
+    agent.shutdown().await.unwrap();
+    let taken: Vec<String> =
+        before.into_iter().filter(|name| !desk.office.path().join(name).exists()).collect();
+    assert_eq!(taken, [""; 0]);
+    assert!(!desk.office.path().join("refused").exists());
 }

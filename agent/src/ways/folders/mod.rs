@@ -11,6 +11,7 @@ mod receipts;
 mod taking;
 mod watch;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use seinhuis_agent_core::{Pushed, Rejection};
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 
 use self::csv::Csv;
 use self::inward::Inward;
+use self::place::{as_named, leads_to};
 use self::taking::Out;
 use crate::agent::{AgentHandle, stopped};
 use crate::commands::request::{PushText, Request, parse, rejected};
@@ -43,19 +45,8 @@ pub(super) fn start(
     // All are made before one begins: with a mistake in one of them the agent does not start.
     let mut workers = Vec::new();
     for folder in &config.folder {
-        let home = agent.home().dir();
-        if folder.watched().into_iter().chain(folder.filled()).any(|path| overlap(path, home)) {
-            return Err(Complaint::usage(
-                Text::new(
-                    format!("[[folder]] {:?} ligt in de map van de agent zelf, of omgekeerd.", folder.name),
-                    format!("[[folder]] {:?} is in the agent's own folder, or the other way.", folder.name),
-                ),
-                Text::new(
-                    "Kies een map buiten die met sleutels en opslag.",
-                    "Choose a folder outside the one with keys and store.",
-                ),
-            ));
-        }
+        // Nothing is asked of the drive here: one that hangs holds up its own folder alone. Links are looked at there.
+        apart(folder, &leads_to(agent.home().dir()), as_named)?;
         let agent = Agent { handle: agent.clone(), runtime: Handle::current(), stopping: stopping.clone() };
         workers.push((Worker::new(folder, agent)?, Duration::from_secs(folder.every_s)));
     }
@@ -63,6 +54,23 @@ pub(super) fn start(
         tasks.spawn(run(worker, every, stopping.clone()));
     }
     Ok(())
+}
+
+/// That nothing of a folder is in the agent's own, or the other way.
+fn apart(folder: &Folder, home: &Path, real: impl Fn(&Path) -> PathBuf) -> Result<(), Complaint> {
+    if !folder.watched().into_iter().chain(folder.filled()).any(|path| overlap(&real(path), home)) {
+        return Ok(());
+    }
+    Err(Complaint::usage(
+        Text::new(
+            format!("[[folder]] {:?} ligt in de map van de agent zelf, of omgekeerd.", folder.name),
+            format!("[[folder]] {:?} is in the agent's own folder, or the other way.", folder.name),
+        ),
+        Text::new(
+            "Kies een map buiten die met sleutels en opslag.",
+            "Choose a folder outside the one with keys and store.",
+        ),
+    ))
 }
 
 /// Looks at one folder until the agent stops.
@@ -178,6 +186,7 @@ fn badly_addressed() -> Complaint {
 #[derive(Debug)]
 struct Worker {
     agent: Agent,
+    folder: Folder,
     out: Option<Out>,
     out_told: Told,
     inward: Option<Inward>,
@@ -191,11 +200,16 @@ impl Worker {
         let out = folder.watched().map(|dir| Out::new(dir, folder, csv));
         let inward = folder.filled().map(|dir| Inward::new(dir, folder, home));
         let told = || Told::new(&folder.name);
-        Ok(Self { agent, out, out_told: told(), inward, inward_told: told() })
+        let folder = folder.clone();
+        Ok(Self { agent, folder, out, out_told: told(), inward, inward_told: told() })
     }
 
     /// Looks once. Whether there is more to do at once.
     fn look(&mut self) -> bool {
+        if let Err(own) = apart(&self.folder, &leads_to(self.agent.handle.home().dir()), leads_to) {
+            self.out_told.about::<()>(Err(own));
+            return false;
+        }
         let inward = self.inward.as_mut().map(|inward| inward.look(&self.agent));
         let out = self.out.as_mut().map(|out| out.look(&self.agent));
         // An agent that stops is nothing wrong with a folder.

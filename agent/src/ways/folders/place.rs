@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::{Complaint, Doing};
@@ -128,6 +128,31 @@ pub(super) fn exists(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// A full path without `..`, by what is written alone.
+pub(super) fn as_named(path: &Path) -> PathBuf {
+    parts(path, |_| None)
+}
+
+/// Where a path leads: without links and `..`, as far as there is anything on it. A folder may be on a drive that is away.
+pub(super) fn leads_to(path: &Path) -> PathBuf {
+    parts(path, |at| fs::canonicalize(at).ok())
+}
+
+fn parts(path: &Path, real: impl Fn(&Path) -> Option<PathBuf>) -> PathBuf {
+    // Without a working directory there is nothing that a relative path leads to.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut at = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            at.pop();
+        } else {
+            at.push(part);
+            at = real(&at).unwrap_or(at);
+        }
+    }
+    at
 }
 
 /// That a folder is one itself, and not a link that somebody put in its place: whoever leaves files beside it can.
@@ -415,6 +440,21 @@ mod tests {
         assert!(explained(dir.path(), &name, &why, moving).is_err());
         assert!(!told.exists());
         assert!(explained(dir.path(), &name, &why, || Ok(true)).unwrap() && told.exists());
+    }
+
+    #[test]
+    fn a_path_leads_where_its_links_lead() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(dir.path()).unwrap();
+        fs::create_dir_all(real.join("a/b")).unwrap();
+        std::os::unix::fs::symlink("a/b", real.join("link")).unwrap();
+        let all =
+            [("a/b", "a/b"), ("link", "a/b"), ("link/../c", "a/c"), ("none/../a/x", "a/x"), ("no/x", "no/x")];
+        for (path, leads) in all {
+            assert_eq!(leads_to(&real.join(path)), real.join(leads), "{path}");
+        }
+        assert_eq!(as_named(&real.join("link/../c")), real.join("c"));
+        assert_eq!(leads_to(Path::new("none")), std::env::current_dir().unwrap().join("none"));
     }
 
     #[test]
