@@ -236,6 +236,17 @@ mod tests {
     }
 
     #[test]
+    fn a_receipt_that_is_a_link_is_not_read() {
+        let (dir, place) = ready();
+        let key = dir.path().join("key");
+        fs::write(&key, "{}").unwrap();
+        std::os::unix::fs::symlink(&key, place.sent.join("a.receipt.json")).unwrap();
+        assert!(read(&place, "a").is_none(), "what is in it would be written to the receipt");
+        fs::rename(&key, place.sent.join("b.receipt.json")).unwrap();
+        assert!(read(&place, "b").is_some());
+    }
+
+    #[test]
     fn a_file_that_was_replaced_while_it_was_handed_over_has_a_receipt_and_the_other_stays() {
         let (dir, place) = ready();
         let (from, name) = (dir.path().join("a.json"), Name::of("a.json".as_ref()));
