@@ -334,7 +334,7 @@ fn over_a_unix_socket_it_is_the_same() {
 
 /// What an application does with the client in Python, at the police first and then at the municipality.
 const IN_PYTHON: &str = r#"
-import json, sys, uuid
+import json, sys, time, uuid
 from seinhuis_agent import Agent, Problem
 police, town, body = Agent(sys.argv[1], sys.argv[2]), Agent(sys.argv[3], sys.argv[4], language="en"), json.loads(sys.argv[5])
 events = town.events()
@@ -354,6 +354,8 @@ assert "properties" in town.schema(town.flows()[0]["types"][0]["schema"])
 case = str(uuid.uuid4())
 town.open_case(case)
 assert town.case(case)["case"] == case and town.cases()
+while town.case(case)["waiting"]:
+    time.sleep(0.1)
 town.decide(case, "step", step="2A")
 police.withdraw(sent["msg_id"], "onjuist")
 try:
