@@ -3,61 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::ffi::OsString;
+mod office;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use seinhuis_agent::home::Home;
-use seinhuis_agent::{Agent, AgentOptions, run};
-use seinhuis_shared::signing::SigningKey;
-use seinhuis_shared::tlog::note::{ED25519, KeyText};
-use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::grant::{BrokerCard, CardFormat};
 use seinhuis_shell::keys;
 
-struct Office {
-    dir: tempfile::TempDir,
-}
-
-impl Office {
-    /// A folder made by `init`, with a broker's card.
-    fn new() -> Self {
-        let office = Self { dir: tempfile::tempdir().unwrap() };
-        assert_eq!(office.run(&["init", "--oin", "00000099000000003000", "--name", "Jongerenwerk"]), 0);
-        let key = SigningKey::from_seed(&[2; 32]).public().to_bytes();
-        let card = BrokerCard {
-            format: CardFormat::V1,
-            name: "Broker".into(),
-            oin: "00000099000000000001".parse().unwrap(),
-            address: "localhost:9".into(),
-            fallback: None,
-            server_name: "localhost".into(),
-            log_origin: "localhost/log".into(),
-            log_key: KeyText::new("localhost/log", ED25519, &key).unwrap().to_string(),
-            software: "test".into(),
-        };
-        fs::write(office.home().card(), card.to_bytes()).unwrap();
-        office
-    }
-
-    fn home(&self) -> Home {
-        Home::new(&self.dir.path().join("agent"))
-    }
-
-    /// Runs a command; its exit code.
-    fn run(&self, args: &[&str]) -> u8 {
-        let path = self.dir.path().join("agent");
-        let fixed = ["seinhuis-agent", "--lang", "en", "--json", "--home", path.to_str().unwrap()];
-        let code = run(fixed.iter().chain(args).map(OsString::from));
-        (0..=2).find(|number| format!("{code:?}") == format!("{:?}", ExitCode::from(*number))).unwrap()
-    }
-
-    fn refused_start(&self) -> Complaint {
-        Agent::start(&AgentOptions { home: self.dir.path().join("agent"), connect: false }).unwrap_err()
-    }
-}
+use crate::office::Office;
 
 #[test]
 fn keys_that_are_sealed_are_used_with_their_passphrase_and_not_without() {

@@ -177,6 +177,13 @@ fixed_bytes!(
 );
 hex_text!(Digest, "a SHA-256 digest (64 hexadecimal digits, lower case)");
 
+impl Digest {
+    /// Whether two are the same, in a time that tells nothing about where they differ: for digests of secrets.
+    pub fn is_same_secret(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0).fold(0, |sum, (one, two)| sum | (one ^ two)) == 0
+    }
+}
+
 fixed_bytes!(
     /// A signing key's identifier: the COSE key thumbprint with SHA-256 (RFC 9679).
     Thumbprint, 32, "a key thumbprint"
@@ -257,6 +264,17 @@ mod tests {
             "0000000100321434500 ",
         ] {
             assert!(text.parse::<Oin>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn digests_of_secrets_are_the_same_in_every_byte_or_not_at_all() {
+        let one = Digest([7; 32]);
+        assert!(one.is_same_secret(&Digest([7; 32])));
+        for at in 0..32 {
+            let mut other = one;
+            other.0[at] ^= 1;
+            assert!(!one.is_same_secret(&other), "byte {at}");
         }
     }
 

@@ -342,8 +342,7 @@ pub(super) fn position_of(view: &View<'_>, id: &str) -> Result<u64, Complaint> {
 
 /// One message of the inbox without its body.
 pub(crate) fn received(view: &View<'_>, position: u64) -> Result<Value, Complaint> {
-    let row = inbox_row(view.store, position).ok_or_else(|| no_such_message(&position.to_string()))?;
-    Ok(incoming(view, position, &row))
+    find(view, &position.to_string()).map(|(position, row)| incoming(view, position, &row))
 }
 
 /// One message of the inbox with its body, by position or message id.

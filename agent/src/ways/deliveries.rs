@@ -17,6 +17,12 @@ const LOOKED_MAX: u64 = 500;
 /// Most deliveries that may be done beyond one that cannot.
 const BEYOND_MAX: usize = 10_000;
 
+/// Whether what is at this place of the inbox was neither withdrawn nor erased.
+pub(crate) fn counts(view: &View<'_>, position: u64) -> bool {
+    let withdrawn = view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some());
+    !withdrawn && view.core.erased(position).is_none()
+}
+
 /// A message that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Due {
@@ -41,10 +47,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     fn is_due(&self, view: &View<'_>, position: u64) -> Option<Due> {
-        let core = view.core;
-        let withdrawn = core.mark(position).is_some_and(|mark| mark.withdrawn.is_some());
-        let consumed = self.unconsumed && core.consumed_row(position).is_some();
-        if withdrawn || consumed || core.erased(position).is_some() {
+        if !counts(view, position) || (self.unconsumed && view.core.consumed_row(position).is_some()) {
             return None;
         }
         let row = inbox_row(view.store, position)?;
@@ -105,8 +108,8 @@ impl Progress {
         }
     }
 
-    /// Delivers what is due, at most `most` of it. Whether there may be more. `look` gives the piece from a place on; `deliver` is told how far all is when its
-    /// message is done.
+    /// Delivers what is due, at most `most` of it. Tells whether there may be more. `look` gives the piece from a place on;
+    /// `settled` is told how far all is when a message is done.
     ///
     /// # Errors
     /// The first trouble. What was delivered stays so.

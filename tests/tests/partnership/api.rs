@@ -8,7 +8,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_tests::http::{self, Client};
 use seinhuis_tests::samples;
 use seinhuis_tests::stage::{PATIENCE, text};
-use seinhuis_tests::{Member, Need, Stage, ports, process};
+use seinhuis_tests::{Member, Need, Process, Stage, ports, process};
 use serde_json::{Value, json};
 
 use crate::common::{Scene, town, wait_for_inbox};
@@ -29,6 +29,25 @@ fn token(stage: &Stage, member: &Member, application: &str, rights: &[&str]) -> 
     (text(&made, "id").to_owned(), text(&made, "token").to_owned())
 }
 
+/// Municipality and police, whose agents serve their API and know each other.
+struct Two {
+    at_town: Client,
+    at_police: Client,
+    /// Ended before their folders go.
+    _running: Vec<Process>,
+    scene: Scene,
+}
+
+impl Two {
+    fn running() -> Self {
+        let scene = Scene::with(&["gemeente", "politie"]);
+        let [at_town, at_police] =
+            ["gemeente", "politie"].map(|role| open(&scene.stage, scene.stage.member(role)));
+        let running = std::iter::once(scene.broker()).chain(scene.agents()).collect();
+        Self { at_town, at_police, _running: running, scene }
+    }
+}
+
 fn with(client: &Client, stage: &Stage, member: &Member, rights: &[&str]) -> Client {
     Client { token: token(stage, member, "zaaksysteem", rights).1, ..client.clone() }
 }
@@ -47,14 +66,11 @@ fn other_signal() -> Value {
 
 #[test]
 fn a_case_system_pushes_and_another_takes_over() {
-    let scene = Scene::with(&["gemeente", "politie"]);
-    let stage = &scene.stage;
+    let two = Two::running();
+    let (stage, at_town, at_police) = (&two.scene.stage, &two.at_town, &two.at_police);
     let (town, police) = (stage.member("gemeente"), stage.member("politie"));
-    let [at_town, at_police] = [town, police].map(|member| open(stage, member));
-    let _broker = scene.broker();
-    let _agents = scene.agents();
-    let sender = with(&at_police, stage, police, &["send:F02"]);
-    let receiver = with(&at_town, stage, town, &["receive:*"]);
+    let sender = with(at_police, stage, police, &["send:F02"]);
+    let receiver = with(at_town, stage, town, &["receive:*"]);
     let mut events = receiver.listen("/v1/events", &[]).unwrap();
 
     let trace = [
@@ -142,20 +158,17 @@ fn later(stage: &Stage, town: &Member, sender: &Client, receiver: &Client) {
 
 #[test]
 fn who_may_not_gets_nothing_and_nothing_is_lost_or_told() {
-    let scene = Scene::with(&["gemeente", "politie"]);
-    let stage = &scene.stage;
+    let two = Two::running();
+    let (stage, at_town, at_police) = (&two.scene.stage, &two.at_town, &two.at_police);
     let (town, police) = (stage.member("gemeente"), stage.member("politie"));
-    let [at_town, at_police] = [town, police].map(|member| open(stage, member));
-    let _broker = scene.broker();
-    let _agents = scene.agents();
-    let sender = with(&at_police, stage, police, &["send:F02"]);
+    let sender = with(at_police, stage, police, &["send:F02"]);
     let pushed = sender.push("1", &signal()).unwrap().json();
     let message = format!("/v1/messages/{}", text(&pushed, "msg_id"));
 
-    nobody(&at_police);
-    let other = with(&at_police, stage, police, &["send:F05", "receive:F05", "cases"]);
+    nobody(at_police);
+    let other = with(at_police, stage, police, &["send:F05", "receive:F05", "cases"]);
     another(&other, &message);
-    let blind = with(&at_town, stage, town, &["receive:F01"]);
+    let blind = with(at_town, stage, town, &["receive:F01"]);
     wait_for_inbox(stage, town, 1);
     for path in ["/v1/inbox/0", "/v1/inbox/0/body", "/v1/inbox/7"] {
         assert_eq!(blind.get(path).unwrap().status, 404, "{path}");
@@ -174,7 +187,7 @@ fn who_may_not_gets_nothing_and_nothing_is_lost_or_told() {
         assert!(!answer.head.contains("access-control"), "{}", answer.head);
     }
     wrong(&sender);
-    by_another_way(stage, (police, &at_police), (town, &at_town), text(&pushed, "msg_id"));
+    by_another_way(stage, (police, at_police), (town, at_town), text(&pushed, "msg_id"));
     // A token that is revoked ends at once, for who listens too.
     let (id, secret) = token(stage, police, "kort", &["send:*"]);
     let short = Client { token: secret.clone(), ..at_police.clone() };
@@ -372,14 +385,11 @@ except Problem as problem:
 
 #[test]
 fn the_python_client_pushes_and_takes_over() {
-    let scene = Scene::with(&["gemeente", "politie"]);
-    let stage = &scene.stage;
+    let two = Two::running();
+    let (stage, at_town, at_police) = (&two.scene.stage, &two.at_town, &two.at_police);
     let (town, police) = (stage.member("gemeente"), stage.member("politie"));
-    let (at_town, at_police) = (open(stage, town), open(stage, police));
-    let _broker = scene.broker();
-    let _agents = scene.agents();
-    let sender = with(&at_police, stage, police, &["send:F02"]);
-    let receiver = with(&at_town, stage, town, &["receive:*", "send:F04", "cases", "decide"]);
+    let sender = with(at_police, stage, police, &["send:F02"]);
+    let receiver = with(at_town, stage, town, &["receive:*", "send:F04", "cases", "decide"]);
     let clients = samples::covenants().join("../clients/python");
     let [sends, takes] = [&sender, &receiver].map(|client| format!("http://{}", client.address));
     let ran = Command::new("python3")
@@ -406,17 +416,14 @@ fn the_api_does_what_its_description_says() {
     if !SCHEMATHESIS.is_met() {
         return;
     }
-    let scene = Scene::with(&["gemeente", "politie"]);
-    let stage = &scene.stage;
+    let two = Two::running();
+    let (stage, at_town, at_police) = (&two.scene.stage, &two.at_town, &two.at_police);
     let (town, police) = (stage.member("gemeente"), stage.member("politie"));
-    let (at_town, at_police) = (open(stage, town), open(stage, police));
-    let _broker = scene.broker();
-    let _agents = scene.agents();
-    let sender = with(&at_police, stage, police, &["send:*"]);
+    let sender = with(at_police, stage, police, &["send:*"]);
     assert_eq!(sender.push("1", &signal()).unwrap().status, 202);
     wait_for_inbox(stage, town, 1);
     let all = ["send:*", "receive:*", "cases", "decide", "status"];
-    let client = with(&at_town, stage, town, &all);
+    let client = with(at_town, stage, town, &all);
     // What the covenant does not allow is refused however well it is written.
     let settings =
         "[checks.positive_data_acceptance]\nexpected-statuses = [\"2xx\", 401, 403, 404, 409, 422, 503]\n";

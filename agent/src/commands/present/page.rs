@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{incoming, outgoing};
 use crate::engine::{View, inbox_row, outbox_row};
+use crate::ways::deliveries::counts;
 
 /// Most rows that are looked at for one page.
 const LOOKED_MAX: u64 = 1000;
@@ -57,14 +58,9 @@ pub(crate) fn received_page(
     wanted: impl Fn(&InboxRow) -> bool,
 ) -> Page {
     let shown = |position, row: InboxRow| {
-        let counts = !open || (row.outcome == 0 && is_open(view, position));
-        (counts && wanted(&row)).then(|| incoming(view, position, &row))
+        let is_open =
+            || row.outcome == 0 && counts(view, position) && view.core.consumed_row(position).is_none();
+        ((!open || is_open()) && wanted(&row)).then(|| incoming(view, position, &row))
     };
     Page::of(from, limit, |position| inbox_row(view.store, position), shown)
-}
-
-/// Whether nobody took over, withdrew or erased what is at this position of the inbox.
-fn is_open(view: &View<'_>, position: u64) -> bool {
-    let withdrawn = view.core.mark(position).is_some_and(|mark| mark.withdrawn.is_some());
-    !withdrawn && view.core.erased(position).is_none() && view.core.consumed_row(position).is_none()
 }

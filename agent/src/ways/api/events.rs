@@ -100,12 +100,13 @@ impl Listener {
     async fn run(mut self, mut news: broadcast::Receiver<Event>, there: u64) {
         let mut stopping = self.desk.stopping.clone();
         let mut beat = tokio::time::interval(HEARTBEAT);
-        let beyond = self.next > there;
-        if beyond {
+        let begun = if self.next > there {
             // It comes from another store than this one: what is in this one is told from the beginning.
             self.next = 0;
-        }
-        let begun = if beyond { self.missed().await } else { self.deliveries().await };
+            self.missed().await
+        } else {
+            self.deliveries().await
+        };
         let mut going = begun.is_ok();
         while going {
             going = tokio::select! {

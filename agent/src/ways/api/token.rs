@@ -1,7 +1,7 @@
 //! Who may use the local API: a token for each application, with what it may do in which flows.
 //!
-//! A token is 32 random bytes, shown once; the file holds its SHA-256 alone. The file is read for each request, so that a
-//! token that is revoked ends at once, also for whoever is connected.
+//! A token is 32 random bytes, shown once; the file holds its SHA-256 alone. The file is looked at for each request, so that
+//! a token that is revoked ends at once, also for whoever is connected.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -312,10 +312,7 @@ impl Tokens {
     /// As [`Tokens::all`].
     pub fn find(&self, text: &str, now: Timestamp) -> Result<Option<Token>, Complaint> {
         let digest = sha256(text.as_bytes());
-        let is = |token: &Token| {
-            let other: Digest = token.digest.parse().unwrap_or(Digest([0; 32]));
-            digest.0.iter().zip(other.0).fold(0, |sum, (one, two)| sum | (one ^ two)) == 0
-        };
+        let is = |token: &Token| token.digest.parse().is_ok_and(|own: Digest| own.is_same_secret(&digest));
         Ok(self.all()?.iter().fold(None, |found, token| {
             if is(token) && token.counts(now) { Some(token.clone()) } else { found }
         }))
