@@ -20,6 +20,7 @@ use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::prekeys::Prekeys;
 use crate::records::Records;
+use crate::register::Register;
 use crate::retention::Retention;
 use crate::rotation::Turning;
 use crate::rows::{AlarmKind, AlarmRow, PinRow, RestoreError, Write};
@@ -65,6 +66,7 @@ pub struct Core {
     pub(crate) corrections: Corrections,
     pub(crate) marks: Marks,
     pub(crate) records: Records,
+    pub(crate) register: Register,
     pub(crate) retention: Retention,
     pub(crate) trust: Logs,
     pub(crate) following: Option<Following>,
@@ -94,6 +96,7 @@ impl Core {
             corrections: Corrections::default(),
             marks: Marks::default(),
             records: Records::default(),
+            register: Register::default(),
             retention: Retention::default(),
             trust,
             following: None,
@@ -197,6 +200,8 @@ impl Core {
             Write::Cosigned(origin, row) => self.watching.restore(origin, *row),
             Write::Erased(position, row) => self.retention.restore(position, row),
             Write::Record(number, Some(row)) => self.records.restore(number, *row),
+            Write::Person(id, Some(row)) => self.register.restore_person(id, *row),
+            Write::Exchange(key, Some(row)) => self.register.restore_exchange(key, *row),
             Write::Waiting(_, None)
             | Write::OlderWaiting(_, _, None)
             | Write::Meta
@@ -210,6 +215,8 @@ impl Core {
             | Write::Rotation(None)
             | Write::Act(_, None)
             | Write::Record(_, None)
+            | Write::Person(_, None)
+            | Write::Exchange(_, None)
             | Write::Proposal(_, None) => {}
         }
         Some(())
@@ -251,6 +258,10 @@ impl Core {
             }
             Input::TakeBack { token, about, reason, sent } => {
                 let result = self.take_back(about, reason, sent.as_deref(), now, turn);
+                turn.answers.push((token, result));
+            }
+            Input::Tell { token, telling } => {
+                let result = self.tell(telling, now, ports, turn);
                 turn.answers.push((token, result));
             }
             Input::Consume { token, position, row } => {

@@ -142,6 +142,7 @@ impl Core {
         };
         self.retention.witness(entry.time);
         let mut row = blank_row(digest, (index, link), &entry, now, offer.receipt.clone());
+        let declared = parsed.as_ref().ok().map(|packet| packet.context().declared.clone());
         let judged = match parsed {
             Err(refusal) => Err(refusal),
             Ok(packet) => {
@@ -161,6 +162,13 @@ impl Core {
                     // Unanswered, so that the broker keeps it and offers it again in the next session.
                     return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
                 };
+                let kept = declared.as_ref().is_none_or(|declared| {
+                    self.enter_received((position, &row), declared, &body, now, ports, turn)
+                });
+                if !kept {
+                    // As above.
+                    return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
+                }
                 let subjects = self.subjects_in(&row, &body, ports);
                 self.record_opened(Operation::Received, (&row, subjects), now, ports, turn);
                 source = good.opened.provenance.source;

@@ -7,7 +7,7 @@
 //!
 //! [`Agreed`] holds the covenants and what the parties said of them · [`Cases`] what they decided about cases ·
 //! [`minimise`] judges a body before it is sealed · `outbox` keeps packets until a verdict is proved, and `outbox::release` until a person decides · `inbox` repeats every check on what arrives · [`onward`] says where a body comes from and keeps consents ·
-//! `corrections` tells every earlier recipient that a message is wrong, `marks` takes that in · `retention` erases bodies at their term · `records` keeps processings for this organisation's own log of them · `trust` pins the exchange log, `logs` and `following` go from one to the next, `witness` cosigns it · `prekeys` makes and
+//! `corrections` tells every earlier recipient that a message is wrong, `marks` takes that in · `retention` erases bodies at their term · `records` keeps processings for this organisation's own log of them, [`register`] of whom messages were exchanged and whether they were told · `trust` pins the exchange log, `logs` and `following` go from one to the next, `witness` cosigns it · `prekeys` makes and
 //! fetches encryption keys · [`backoff`] says how long to wait · [`rows`] is what is durable.
 #![warn(missing_docs, clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
@@ -29,6 +29,7 @@ mod outbox;
 mod ports;
 mod prekeys;
 mod records;
+pub mod register;
 mod retention;
 mod rotation;
 pub mod rows;
@@ -60,12 +61,13 @@ pub use outbox::{
 };
 pub use ports::{Chance, Crypto, Locker, Ports, Pseudonyms, Recording};
 pub use records::pseudonym;
+pub use register::Telling;
 pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, ConsumedRow, CorrectionKind, CorrectionRow, CorrectionState,
-    CosignedRow, ErasedRow, Ground, InboxRow, LogRow, MarkRow, Noted, NoticesRow, Operation, OutboxRow,
-    ProposalRow, ProvenanceRow, Reached, RecordRow, ReleaseRow, Remark, RestoreError, RotationRow, Row,
-    Stage, SubjectRow, TakeBackRow, WordRow, Write,
+    CosignedRow, Duty, DutyRow, ErasedRow, Exchange, ExchangeRow, Ground, InboxRow, LogRow, MarkRow, Noted,
+    NoticesRow, Operation, OutboxRow, PersonFile, PersonRow, ProposalRow, ProvenanceRow, Reached, RecordRow,
+    ReleaseRow, Remark, RestoreError, RotationRow, Row, Stage, SubjectRow, TakeBackRow, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn, Unfetched};

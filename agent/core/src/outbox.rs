@@ -25,6 +25,7 @@ use crate::ports::Ports;
 use crate::rows::{AlarmKind, ChainRow, OutboxRow, ReleaseRow, Stage, Write, position_key, table};
 use crate::turn::{Event, Pushed, Reply, Send, Turn};
 
+pub(crate) use release::plain;
 pub use release::{HELD_BYTES_MAX, HELD_MAX, Held, REASON_MAX, Release};
 pub use room::{OUTBOX_BYTES_MAX, OUTBOX_MAX};
 pub(crate) use room::{Room, Totals};
@@ -476,6 +477,7 @@ impl Core {
         self.corrections.message_ended(&row);
         self.follow.accepted(&row);
         self.record_ended(&row, now, turn);
+        self.entered_ended(&row, turn);
         turn.writes.push(Write::Outbox(position, Box::new(row)));
     }
 

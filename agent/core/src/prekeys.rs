@@ -132,7 +132,7 @@ impl Core {
             .map(|(id, _)| *id)
             .collect();
         if !gone.is_empty() {
-            self.retention.prekeys_destroyed();
+            self.retention.rows_destroyed();
         }
         for id in gone {
             self.prekeys.own.remove(&id);

@@ -44,7 +44,7 @@ impl Records {
 
 /// The bytes that a pseudonym of a person is made over. What identifies within a case alone is bound to the case, or
 /// without one to the message.
-fn naming(subject: &Subject, case: Option<CaseId>, msg_id: &MsgId) -> zeroize::Zeroizing<Vec<u8>> {
+pub(crate) fn naming(subject: &Subject, case: Option<CaseId>, msg_id: &MsgId) -> zeroize::Zeroizing<Vec<u8>> {
     let within = match (subject.scope, case) {
         (Scope::Always, _) => (0_u8, Vec::new()),
         (Scope::Case, Some(case)) => (1, case.0.to_vec()),

@@ -79,7 +79,7 @@ pub(crate) struct Retention {
     /// Ends of cases by a decision to scale down, with the position of the message that says so.
     ended: BTreeMap<CaseId, BTreeSet<(Timestamp, u64)>>,
     erased: BTreeMap<u64, ErasedRow>,
-    /// Erased and not overwritten, by ticket; none for own prekeys that were destroyed, of which nothing is confirmed.
+    /// Erased and not overwritten, by ticket; none for other rows that were deleted, of which nothing is confirmed.
     /// Those are not remembered over a restart: the next ones, a day later, take them along.
     pending: BTreeMap<u64, Option<Pending>>,
     tickets: u64,
@@ -179,8 +179,8 @@ impl Retention {
         Some(kept)
     }
 
-    /// Own prekeys were destroyed: what their rows were is to be overwritten too.
-    pub(crate) fn prekeys_destroyed(&mut self) {
+    /// Rows of own prekeys or of the register were deleted: what they were is to be overwritten too.
+    pub(crate) fn rows_destroyed(&mut self) {
         self.wait(None);
     }
 
@@ -271,6 +271,7 @@ impl Core {
             gone.extend(self.erase(position, ground, now, ports, turn));
         }
         self.end_passed_on(&gone, now, turn);
+        self.purge_register(now.min(self.retention.witnessed), turn);
     }
 
     /// The source of what it erased: nothing may be passed on from it any more.

@@ -45,6 +45,7 @@ mod later;
 mod log;
 mod message;
 mod record;
+mod register;
 mod said;
 pub mod table;
 mod told;
@@ -54,9 +55,10 @@ pub use later::{CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedR
 pub use log::{AlarmKind, AlarmRow, CosignedRow, LogRow, PinRow, WaitingRow};
 pub use message::{ChainRow, InboxRow, OutboxRow, ProvenanceRow, ReleaseRow, Remark, Stage};
 pub use record::{Operation, RecordRow, SubjectRow};
+pub use register::{Duty, DutyRow, Exchange, ExchangeRow, PersonFile, PersonRow};
 pub use said::{ActRow, BundleRow, OwnPrekeyRow, PeerRow, ProposalRow, RotationRow, WordRow};
 pub use told::{ConsumedRow, NoticesRow, Reached, TakeBackRow};
-pub use write::{Row, Write, position_key};
+pub use write::{Row, Write, exchange_key, position_key};
 
 /// Why stored rows cannot be restored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -16,6 +16,7 @@ use seinhuis_shared::wire::{
 use crate::corrections::CorrectRequest;
 use crate::minimise::{PushRequest, Rejection};
 use crate::outbox::Release;
+use crate::register::Telling;
 use crate::rows::{AlarmRow, Ground, InboxRow, OutboxRow, Reached, Stage, SubjectRow, Write};
 
 /// Something that happened.
@@ -116,6 +117,13 @@ pub enum Input {
         row: Box<InboxRow>,
         /// The persons its body is about: see [`crate::Core::subjects_in`].
         subjects: Vec<SubjectRow>,
+    },
+    /// A person decides about telling another that there are data about that other. Answered in [`Turn::answers`].
+    Tell {
+        /// Leads the answer back to who asked.
+        token: u64,
+        /// What is decided.
+        telling: Telling,
     },
     /// The broker's answer to a word that takes back the message at this position: entries, or a refusal's number.
     TakenBack(u64, Result<Box<Entries>, u16>),

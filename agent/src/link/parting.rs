@@ -12,8 +12,9 @@ use super::lane::{Flying, Submission};
 use super::session::notices_taken;
 use crate::engine::Room;
 
-/// Longest wait for a broker that answers nothing.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for a broker that answers nothing: one whose disk stalls answers late, and service managers wait a minute
+/// for whom they stop (packaging/systemd). A connection that is dead ends by itself before that.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is left of a session in which no more is asked.
 pub(super) struct Parting<'a> {

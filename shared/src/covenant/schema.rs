@@ -24,7 +24,7 @@ mod subjects;
 
 pub use fault::{FieldError, FieldFault};
 pub use fields::Field;
-pub use subjects::{Scope, Subject, normal};
+pub use subjects::{Detail, Person, Scope, Subject, normal};
 
 /// A schema, parsed and bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]

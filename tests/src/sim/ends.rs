@@ -36,8 +36,12 @@ impl World {
                 // Its case has gone on to a step that does not allow it.
                 None if message.rejected == Some(Refusal::WrongStep) && self.has_moved() => {}
                 None => open.push(format!("{id} was not taken in: {:?}", message.rejected)),
-                // What it never heard of it said it has.
-                Some(Stage::Done) if !self.learns_of_its_own(message.agent) => {}
+                // What it never heard of it said it has: whether it arrived others say.
+                Some(Stage::Done) if !self.learns_of_its_own(message.agent) => {
+                    let row = self.agents[message.agent].sent(&id);
+                    let to = row.iter().flat_map(|row| self.under_way(row));
+                    open.extend(to.map(|to| format!("{id} is under way to {to}")));
+                }
                 Some(Stage::Done) => {
                     let waits = |track: &&Track| track.reached() == Reached::Accepted;
                     let tracks = core.tracks(&id).iter().filter(waits);
@@ -110,6 +114,18 @@ impl World {
     /// Whether what became of its messages gets to an agent: not to one that said it has what it has not.
     const fn learns_of_its_own(&self, agent: usize) -> bool {
         agent != RIVAL || !self.forgers[1].gave_away
+    }
+
+    /// To whom a packet is neither delivered nor ended, by the inboxes and the log.
+    fn under_way(&self, row: &OutboxRow) -> Vec<Oin> {
+        let packet = row.packet.unwrap_or(Digest([0; 32]));
+        let has = |agent: &Agent, to: &Oin| {
+            agent.oin == *to && agent.good().is_ok_and(|good| good.contains(&packet))
+        };
+        let waits = |to: &&Oin| {
+            !self.oracle.has_ended(packet, **to) && !self.agents.iter().any(|agent| has(agent, to))
+        };
+        row.recipients.iter().filter(waits).copied().collect()
     }
 
     /// A message that was not accepted has an end of its own: to be put off is none, nor is it to expire before its time

@@ -146,6 +146,11 @@ impl Oracle {
         self.ended.get(&(packet, to)) == Some(&Kind::Shredded)
     }
 
+    /// Whether a packet ended before its recipient had it.
+    pub(super) fn has_ended(&self, packet: Digest, to: Oin) -> bool {
+        self.ended.contains_key(&(packet, to))
+    }
+
     /// How many packets ended at a recipient who never had them.
     pub(super) fn ended(&self) -> usize {
         self.ended.len()

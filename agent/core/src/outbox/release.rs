@@ -207,9 +207,13 @@ impl Core {
     }
 }
 
+/// Whether a text is at most so many characters, without control characters.
+pub(crate) fn plain(text: &str, most: usize) -> bool {
+    text.chars().count() <= most && !text.chars().any(char::is_control)
+}
+
 /// Whether a decision says in which role and why, in words that can be shown.
 fn check(release: &Release) -> Result<(), Rejection> {
-    let plain = |text: &str, most: usize| text.chars().count() <= most && !text.chars().any(char::is_control);
     let role = !release.role.trim().is_empty() && plain(&release.role, TEXT_MAX);
     let reason =
         plain(&release.reason, REASON_MAX) && (release.approved || !release.reason.trim().is_empty());

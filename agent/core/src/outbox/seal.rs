@@ -50,6 +50,13 @@ impl Core {
         match self.sealed(&row, draft, now, ports) {
             Ok((Sealed { bytes, statement }, seq)) => {
                 let packet = sha256(&bytes);
+                let entry = (packet, &draft.declared);
+                if !self.enter_sent(&row, entry, &draft.body, now, ports, turn) {
+                    self.alarm(AlarmKind::LockFailed, format!("packet {packet}"), now, turn);
+                    let end = (Stage::Refused, Refusal::NotRecordable.number());
+                    self.close(position, row, end, now, turn);
+                    return Stage::Refused;
+                }
                 row.stage = Stage::Sealed;
                 row.packet = Some(packet);
                 row.statement = Some(statement);

@@ -72,8 +72,12 @@ pub const LOG: u8 = 33;
 pub const OLDER_WAITING: u8 = 34;
 /// [`super::RecordRow`] by number.
 pub const RECORD: u8 = 35;
+/// [`super::PersonRow`] by keyed fingerprint of who it is.
+pub const PERSON: u8 = 36;
+/// [`super::ExchangeRow`] by until when it is kept, and number.
+pub const EXCHANGE: u8 = 37;
 /// Every table, in the order in which rows are restored.
-pub const ALL: [u8; 36] = [
+pub const ALL: [u8; 38] = [
     META,
     KEYS,
     ROTATION,
@@ -110,4 +114,6 @@ pub const ALL: [u8; 36] = [
     LOG,
     OLDER_WAITING,
     RECORD,
+    PERSON,
+    EXCHANGE,
 ];

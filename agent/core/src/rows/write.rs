@@ -5,14 +5,16 @@ use seinhuis_shared::covenant::agreement::Cast;
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin, PrekeyId};
 use seinhuis_shared::rotation::Rotated;
 use seinhuis_shared::signing::sha256;
+use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::Decided;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    ActRow, AlarmRow, BundleRow, ChainRow, ConsumedRow, CorrectionRow, CosignedRow, ErasedRow, FORMAT,
-    InboxRow, LogRow, MarkRow, NoticesRow, OutboxRow, OwnPrekeyRow, PeerRow, PinRow, ProposalRow,
-    ProvenanceRow, RecordRow, ReleaseRow, RestoreError, RotationRow, TakeBackRow, WaitingRow, WordRow, table,
+    ActRow, AlarmRow, BundleRow, ChainRow, ConsumedRow, CorrectionRow, CosignedRow, ErasedRow, ExchangeRow,
+    FORMAT, InboxRow, LogRow, MarkRow, NoticesRow, OutboxRow, OwnPrekeyRow, PeerRow, PersonRow, PinRow,
+    ProposalRow, ProvenanceRow, RecordRow, ReleaseRow, RestoreError, RotationRow, TakeBackRow, WaitingRow,
+    WordRow, table,
 };
 
 /// Most bytes of one row.
@@ -94,6 +96,10 @@ pub enum Write {
     Consumed(u64, Box<ConsumedRow>),
     /// A processing to be told to this organisation's log of them, or that it needs not be any more.
     Record(u64, Option<Box<RecordRow>>),
+    /// A person of whom messages were exchanged, or that there is nothing left about that person.
+    Person(Digest, Option<Box<PersonRow>>),
+    /// A message about persons, by until when it is kept and its number, or that it is kept no longer.
+    Exchange((Timestamp, u64), Option<Box<ExchangeRow>>),
     /// The largest tree that was cosigned, by origin of its log.
     Cosigned(String, Box<CosignedRow>),
 }
@@ -112,6 +118,11 @@ pub struct Row {
 /// The key of a position: big-endian, so that order of keys is order of positions.
 pub fn position_key(position: u64) -> Vec<u8> {
     position.to_be_bytes().to_vec()
+}
+
+/// The key of a message about persons: big-endian, so that order of keys is order of terms.
+pub fn exchange_key((until, number): (Timestamp, u64)) -> Vec<u8> {
+    [until.0.to_be_bytes(), number.to_be_bytes()].concat()
 }
 
 fn seen_key(sender: &Oin, flow: &str) -> Vec<u8> {
@@ -172,6 +183,10 @@ impl Write {
             Self::CorrectionBody(at, value) => row(table::CORRECTION_BODY, position_key(*at), value.clone()),
             Self::Erased(at, one) => row(table::ERASED, position_key(*at), Some(cbor::encode(one))),
             Self::Record(at, one) => row(table::RECORD, position_key(*at), one.as_ref().map(cbor::encode)),
+            Self::Person(id, one) => row(table::PERSON, id.0.to_vec(), one.as_ref().map(cbor::encode)),
+            Self::Exchange(at, one) => {
+                row(table::EXCHANGE, exchange_key(*at), one.as_ref().map(cbor::encode))
+            }
             Self::Mark(at, one) => row(table::MARK, position_key(*at), Some(cbor::encode(one))),
             Self::Cosigned(origin, one) => {
                 row(table::COSIGNED, origin.clone().into_bytes(), Some(cbor::encode(one)))
@@ -205,6 +220,14 @@ impl Write {
             table::CORRECTION_BODY => Self::CorrectionBody(at()?, Some(value.to_vec())),
             table::ERASED => Self::Erased(at()?, decode(value).map_err(|_| damaged())?),
             table::RECORD => Self::Record(at()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::PERSON => Self::Person(hash()?, Some(Box::new(decode(value).map_err(|_| damaged())?))),
+            table::EXCHANGE => {
+                let (until, number) = key.split_at_checked(8).ok_or_else(damaged)?;
+                let until = until.try_into().map(u64::from_be_bytes).map_err(|_| damaged())?;
+                let number = number.try_into().map(u64::from_be_bytes).map_err(|_| damaged())?;
+                let row = Some(Box::new(decode(value).map_err(|_| damaged())?));
+                Self::Exchange((Timestamp(until), number), row)
+            }
             table::MARK => Self::Mark(at()?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::COSIGNED => Self::Cosigned(text(key)?, Box::new(decode(value).map_err(|_| damaged())?)),
             table::NOTICES => Self::Notices(at()?, Box::new(decode(value).map_err(|_| damaged())?)),

@@ -11,6 +11,7 @@ mod onward;
 mod outbox;
 mod prekeys;
 mod records;
+mod register;
 mod release;
 mod retention;
 mod room;

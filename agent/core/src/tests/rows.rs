@@ -80,6 +80,8 @@ fn used() -> Vec<Node> {
     for offer in broker.mailboxes.remove(&oin(2)).unwrap() {
         police.step([Input::Offer(Box::new(offer)), Input::Tick], NOW);
     }
+    // Persons are named.
+    town.rows.extend(super::register::entered());
     // The municipality is told, takes another message back, and the police consumed what it received.
     let (notices, consumed) = super::follow::told_and_consumed();
     town.rows.extend(notices);

@@ -1,6 +1,6 @@
 //! Which persons a body is about, as far as its schema says by what they are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
@@ -32,6 +32,38 @@ impl core::fmt::Debug for Subject {
     }
 }
 
+/// A person in a body, with what stands beside the marks.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Person {
+    /// By what the person is known.
+    pub subject: Subject,
+    /// The texts of the same object, in the order of their names.
+    pub details: Vec<Detail>,
+}
+
+impl core::fmt::Debug for Person {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Person({}, {} details)", self.subject.kind, self.details.len())
+    }
+}
+
+/// A text that stands in the object of a person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Detail {
+    /// The name of its field.
+    pub field: String,
+    /// The code of its data category.
+    pub category: String,
+    /// What stands there.
+    pub text: Zeroizing<String>,
+}
+
+impl core::fmt::Debug for Detail {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Detail({})", self.field)
+    }
+}
+
 /// An identifier in the form in which the same person reads the same: lower case, without white space at its ends,
 /// one space for any white space in it.
 pub fn normal(text: &str) -> Zeroizing<String> {
@@ -45,14 +77,87 @@ impl Schema {
         marked(&self.root)
     }
 
+    /// The data categories of the fields that identify persons.
+    pub fn identifying(&self) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        self.identify(&self.root, &mut found);
+        found
+    }
+
+    fn identify<'s>(&'s self, node: &Node, found: &mut BTreeSet<&'s str>) {
+        match node {
+            Node::Object(properties) => {
+                properties.values().for_each(|property| self.identify(&property.node, found));
+            }
+            Node::List { item, .. } => self.identify(item, found),
+            Node::Leaf { category, subject, .. } => {
+                found.extend(subject.and_then(|_| self.categories.get(*category)).map(String::as_str));
+            }
+        }
+    }
+
     /// The persons a body is about, each once, in the order in which they stand in it first. What the schema does not
     /// know is passed over: hold the body against it first.
     pub fn subjects(&self, body: &[u8]) -> Vec<Subject> {
+        self.persons(body).into_iter().map(|person| person.subject).collect()
+    }
+
+    /// The same persons, each with what stands beside the marks in every object that is about that person.
+    pub fn persons(&self, body: &[u8]) -> Vec<Person> {
         let mut found = Vec::new();
         if let Ok(value) = json::parse(body, BODY_DEPTH) {
-            collect(&self.root, &value, &mut found);
+            self.collect(&self.root, &value, &mut found);
         }
         found
+    }
+
+    fn collect(&self, node: &Node, value: &Json, found: &mut Vec<Person>) {
+        match (node, value) {
+            (Node::Object(properties), Json::Object(fields)) => {
+                if let Some(subject) = subject(properties, fields) {
+                    self.meet(subject, (properties, fields), found);
+                }
+                for (name, property) in properties {
+                    if let Some(value) = fields.get(name) {
+                        self.collect(&property.node, value, found);
+                    }
+                }
+            }
+            (Node::List { item, .. }, Json::List(items)) => {
+                for value in items {
+                    self.collect(item, value, found);
+                }
+            }
+            (Node::Object(_) | Node::List { .. } | Node::Leaf { .. }, _) => {}
+        }
+    }
+
+    /// Adds what an object says of a person, who may have been met before.
+    fn meet(
+        &self,
+        subject: Subject,
+        (properties, fields): (&BTreeMap<String, Property>, &BTreeMap<String, Json>),
+        found: &mut Vec<Person>,
+    ) {
+        let mut details: Vec<Detail> = Vec::new();
+        for (name, property) in properties {
+            let Node::Leaf { category, .. } = &property.node else { continue };
+            let (Some(category), Some(text)) =
+                (self.categories.get(*category), fields.get(name).and_then(Json::as_text))
+            else {
+                continue;
+            };
+            let text = Zeroizing::new(text.to_owned());
+            details.push(Detail { field: name.clone(), category: category.clone(), text });
+        }
+        let Some(known) = found.iter_mut().find(|person| person.subject == subject) else {
+            return found.push(Person { subject, details });
+        };
+        for detail in details {
+            if !known.details.contains(&detail) {
+                known.details.push(detail);
+            }
+        }
     }
 }
 
@@ -64,31 +169,8 @@ fn marked(node: &Node) -> bool {
     }
 }
 
-fn collect(node: &Node, value: &Json, found: &mut Vec<Subject>) {
-    match (node, value) {
-        (Node::Object(properties), Json::Object(fields)) => {
-            if let Some(subject) = person(properties, fields)
-                && !found.contains(&subject)
-            {
-                found.push(subject);
-            }
-            for (name, property) in properties {
-                if let Some(value) = fields.get(name) {
-                    collect(&property.node, value, found);
-                }
-            }
-        }
-        (Node::List { item, .. }, Json::List(items)) => {
-            for value in items {
-                collect(item, value, found);
-            }
-        }
-        (Node::Object(_) | Node::List { .. } | Node::Leaf { .. }, _) => {}
-    }
-}
-
 /// The person whom the marked fields of one object identify.
-fn person(properties: &BTreeMap<String, Property>, fields: &BTreeMap<String, Json>) -> Option<Subject> {
+fn subject(properties: &BTreeMap<String, Property>, fields: &BTreeMap<String, Json>) -> Option<Subject> {
     let (mut kind, mut scope) = (Vec::new(), Scope::Always);
     let mut identifier = Zeroizing::new(String::new());
     for (name, property) in properties {
@@ -132,6 +214,18 @@ mod tests {
     }
 
     #[test]
+    fn a_person_comes_with_what_stands_beside_the_marks_in_every_object_about_that_person() {
+        let schema = Schema::parse(SCHEMA).unwrap();
+        assert_eq!(schema.identifying(), BTreeSet::from(["identiteit"]));
+        let body = r#"{"personen":[{"zaakpersoon":"P03","naam":"A"},{"zaakpersoon":"p03"},{"zaakpersoon":"P03 ","naam":"B"}]}"#;
+        let persons = schema.persons(body.as_bytes());
+        let [person] = persons.as_slice() else { panic!("{persons:?}") };
+        let names = person.details.iter().filter(|detail| detail.field == "naam");
+        assert_eq!(names.map(|detail| detail.text.as_str()).collect::<Vec<_>>(), ["A", "B"]);
+        assert!(person.details.iter().all(|detail| detail.category == "identiteit"));
+    }
+
+    #[test]
     fn the_mark_stands_at_texts_and_dates_and_says_where() {
         for wrong in [
             r#""type":"string","maxLength":9,"x-subject":"somewhere""#,
@@ -152,5 +246,8 @@ mod tests {
         let schema = Schema::parse(SCHEMA).unwrap();
         let subjects = schema.subjects(br#"{"verzoeker":{"naam":"Geheim"}}"#);
         assert_eq!(format!("{subjects:?}"), "[Subject(naam)]");
+        let persons = schema.persons(br#"{"verzoeker":{"naam":"Geheim"}}"#);
+        assert_eq!(format!("{persons:?}"), "[Person(naam, 1 details)]");
+        assert_eq!(format!("{:?}", persons[0].details), "[Detail(naam)]");
     }
 }

@@ -1,0 +1,107 @@
+//! Rows of the register of data subjects: of whom messages were exchanged, and whether they were told.
+
+use core::fmt;
+
+use seinhuis_shared::cbor::Bytes;
+use seinhuis_shared::covenant::Declared;
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
+use seinhuis_shared::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+
+coded! {
+    /// How the duty to inform a person stands (GDPR article 14).
+    Duty {
+        /// The person is to be told.
+        Open = 0 "open",
+        /// The person is to be told, and not before some day.
+        Postponed = 1 "postponed",
+        /// The person was told.
+        Informed = 2 "informed",
+        /// The law lets the person not be told.
+        Exempt = 3 "exempt",
+    }
+}
+
+/// A person of whom messages were exchanged. The key is a keyed fingerprint of what identifies the person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct PersonRow {
+    /// When the first of those messages was sealed or stored here.
+    pub first: Timestamp,
+    /// How many of them are in the register.
+    pub exchanges: u64,
+    /// Whether the person was told.
+    pub duty: Duty,
+    /// Until when telling is postponed, if it is.
+    pub until: Option<Timestamp>,
+    /// A [`PersonFile`], locked.
+    pub locked: Bytes,
+}
+
+/// What is known of a person: only ever encrypted at rest.
+#[derive(Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct PersonFile {
+    /// The names of the fields that identify, with `+` between them.
+    pub kind: String,
+    /// The case within which they do, if they do not everywhere.
+    pub case: Option<CaseId>,
+    /// Names of fields and what stood in them, in the order in which it came.
+    pub details: Vec<(String, String)>,
+    /// What was decided about telling the person, in order.
+    pub decisions: Vec<DutyRow>,
+}
+
+impl fmt::Debug for PersonFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PersonFile({}, {} decisions)", self.kind, self.decisions.len())
+    }
+}
+
+/// What somebody decided about telling a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct DutyRow {
+    /// What.
+    pub duty: Duty,
+    /// Until when it is postponed.
+    pub until: Option<Timestamp>,
+    /// In which role.
+    pub role: String,
+    /// How the person was told, or why not.
+    pub reason: String,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// A message about persons. Its key begins with until when it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct ExchangeRow {
+    /// The keys of the persons it is about.
+    pub persons: Vec<Digest>,
+    /// SHA-256 of the packet.
+    pub packet: Digest,
+    /// Whether it really was exchanged: not while a sent packet has no verdict.
+    pub settled: bool,
+    /// An [`Exchange`], locked.
+    pub locked: Bytes,
+}
+
+/// What was exchanged, with whom and on what ground.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Exchange {
+    /// The message.
+    pub msg_id: MsgId,
+    /// Its place in the inbox; none when this organisation sent it.
+    pub received: Option<u64>,
+    /// When it was sealed or stored here.
+    pub at: Timestamp,
+    /// The covenant version.
+    pub covenant: Digest,
+    /// The flow.
+    pub flow: String,
+    /// What its sender declares of it: type, level, categories, purpose and legal basis.
+    pub declared: Declared,
+    /// The case's pseudonym.
+    pub case: Option<CaseId>,
+    /// The recipients in order, or the sender.
+    pub others: Vec<Oin>,
+}
