@@ -1,6 +1,7 @@
 //! The agent's configuration file.
 
 mod folder;
+mod subjects;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -23,6 +24,7 @@ use serde::Deserialize;
 
 pub use self::folder::Folder;
 pub(crate) use self::folder::overlap;
+pub use self::subjects::Subjects;
 use crate::ways::api;
 
 /// The sample with every key, commented: the list of known keys and the manual in one.
@@ -53,6 +55,9 @@ pub struct Config {
     /// Renewing the certificate.
     #[serde(default)]
     pub renewal: renewal::Settings,
+    /// The rights of data subjects.
+    #[serde(default)]
+    pub subjects: Subjects,
     /// The local HTTP API.
     #[serde(default)]
     pub api: api::Settings,

@@ -16,7 +16,7 @@ use std::time::Instant;
 use seinhuis_agent_core::rows::{position_key, table};
 use seinhuis_agent_core::{
     Core, CorrectRequest, Event, Ground, Input, Locker as _, PushRequest, Pushed, Rejection, Release,
-    RestoreError, Send, Settings, Stage, Turn, Unfetched, Write,
+    RestoreError, Send, Settings, Stage, Telling, Turn, Unfetched, Write,
 };
 use seinhuis_journal::{BlobId, JournalStore, Options, RowChange, Stats, Store, StoreError};
 use seinhuis_shared::case::Act;
@@ -155,6 +155,8 @@ pub enum Say {
     Consume(u64),
     /// A person or application in it reads the message at this position of the inbox.
     Read(u64),
+    /// A person in it decides about telling another that there are data about that other.
+    Tell(Telling),
     /// It gives up its signing key for the next one; at once, or when what is sealed has its verdicts.
     Rotate {
         /// At once.
@@ -197,6 +199,7 @@ impl Say {
             Self::Word(hash, word, reason) => Input::Speak { token, hash, word, reason },
             Self::Release(release) => Input::Release { token, release },
             Self::Decide(case, act, covenant) => Input::Decide { token, case, act, covenant },
+            Self::Tell(telling) => Input::Tell { token, telling },
             Self::Rotate { urgent } => Input::Rotate { token, urgent },
             Self::AcceptOrigin(origin) => Input::AcceptOrigin { token, origin },
         })

@@ -148,6 +148,7 @@ impl Core {
     }
 
     /// Gives `None` for a covenant that does not read, or a vote or decision that does not count.
+    #[expect(clippy::too_many_lines, reason = "an arm for each table, which decides nothing itself")]
     fn restore_write(&mut self, write: Write) -> Option<()> {
         match write {
             Write::Covenant(_, bytes) => return self.agreed.restore_covenant(&bytes),

@@ -123,7 +123,7 @@ impl Core {
         ports: Ports<'_>,
         turn: &mut Turn,
     ) -> bool {
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             msg_id: row.msg_id,
             received: None,
             at: now,
@@ -132,8 +132,9 @@ impl Core {
             declared: said.clone(),
             case: row.case,
             others: row.recipients.clone(),
+            places: Vec::new(),
         };
-        self.enter(&exchange, packet, body, ports, turn)
+        self.enter(&mut exchange, packet, body, ports, turn)
     }
 
     /// Enters a good message that is stored in this turn. Tells whether that can be kept.
@@ -147,7 +148,7 @@ impl Core {
         turn: &mut Turn,
     ) -> bool {
         let Some(covenant) = row.covenant else { return true };
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             msg_id: row.msg_id,
             received: Some(position),
             at: now,
@@ -156,8 +157,9 @@ impl Core {
             declared: said.clone(),
             case: row.case,
             others: row.sender.into_iter().collect(),
+            places: Vec::new(),
         };
-        self.enter(&exchange, row.packet, body, ports, turn)
+        self.enter(&mut exchange, row.packet, body, ports, turn)
     }
 
     /// The persons in a body, and what is kept of each: the fields of those categories that identify persons somewhere in
@@ -178,22 +180,23 @@ impl Core {
 
     fn enter(
         &mut self,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         packet: Digest,
         body: &[u8],
         ports: Ports<'_>,
         turn: &mut Turn,
     ) -> bool {
         let Some((persons, until)) = self.persons_in(exchange, body) else { return true };
-        let key = (until, self.register.next);
-        let Some(locked) = lock(table::EXCHANGE, &exchange_key(key), exchange, ports) else { return false };
         let mut entered = BTreeMap::new();
         for person in persons {
             let subject = &person.subject;
             let id = ports.locker.fingerprint(&naming(subject, exchange.case, &exchange.msg_id));
             let Some(row) = self.met(&id, &person, exchange, ports) else { return false };
             entered.insert(id, row);
+            exchange.places.extend(person.places.into_iter().map(|at| (id, at)));
         }
+        let key = (until, self.register.next);
+        let Some(locked) = lock(table::EXCHANGE, &exchange_key(key), exchange, ports) else { return false };
         let settled = exchange.received.is_some();
         let row = ExchangeRow { persons: entered.keys().copied().collect(), packet, settled, locked };
         self.register.restore_exchange(key, row.clone());

@@ -15,6 +15,7 @@ mod policy;
 pub(crate) mod present;
 mod push;
 mod receipt;
+pub(crate) mod register;
 mod release;
 pub mod request;
 mod run;
@@ -111,6 +112,10 @@ enum Command {
     /// Tell under which pseudonym a person stands in the organisation's log of processings, for who asks what was
     /// done with its data
     Subject(subject::Who),
+    /// The register of data subjects: who is still to be told, what was exchanged about a person, letters, rectification
+    /// and erasure
+    #[command(subcommand)]
+    Register(register::Register),
     /// Tokens of applications that use the local API: add, list, revoke
     #[command(subcommand)]
     Token(token::Token),
@@ -358,6 +363,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
             correct::show(&home, Request::RetryCorrections { about: message }, ui)
         }
         Command::Subject(who) => subject::subject(&home, &who, ui),
+        Command::Register(command) => register::register(&home, command, ui),
         Command::Token(command) => token::token(&home, command, ui),
         Command::Status => status::status(&home, ui),
         Command::Doctor => Ok(doctor::doctor(&home, ui)),

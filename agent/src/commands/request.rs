@@ -3,6 +3,7 @@
 mod answer;
 mod text;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seinhuis_shared::case::Act;
@@ -74,6 +75,22 @@ pub struct GrantText {
     /// A reference of the organisation's own.
     pub reference: String,
     /// Why.
+    pub reason: String,
+}
+
+/// A decision about telling a person, as text.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TellText {
+    /// The person's key in the register, hexadecimal.
+    pub person: String,
+    /// What was decided.
+    pub duty: String,
+    /// Until which day it is postponed.
+    pub until: Option<String>,
+    /// In which role.
+    pub role: String,
+    /// How, or why not.
     pub reason: String,
 }
 
@@ -157,6 +174,8 @@ pub enum Request {
         /// Why, for the other parties.
         reason: String,
     },
+    /// Keeps what was decided about telling a person that there are data about that person.
+    Tell(TellText),
     /// Gives up the signing key for a new one.
     Rotate {
         /// At once, without waiting for verdicts on what is sealed.
@@ -239,6 +258,27 @@ pub enum Look {
         lines: u64,
         /// Only what is not settled.
         open: bool,
+    },
+    /// The persons in the register of data subjects who are to be told.
+    Register {
+        /// Who was told, too.
+        all: bool,
+    },
+    /// The persons in the register of whom fields have these values.
+    Search {
+        /// The values, by the names of the fields.
+        fields: BTreeMap<String, String>,
+        /// The case, a UUID.
+        case: Option<String>,
+    },
+    /// Persons in the register, and the messages about them.
+    Persons {
+        /// Their keys, hexadecimal.
+        persons: Vec<String>,
+        /// From when on, RFC 3339 or a date.
+        since: String,
+        /// Whether the proofs come with them.
+        proofs: bool,
     },
     /// The covenants and how they stand.
     Covenants,
@@ -344,6 +384,14 @@ mod tests {
             with(Request::Grant(Box::default()), "grant", None),
             with(Request::Look(Look::HeldBody { msg_id: "a".into() }), "look", Some("held-body")),
             json!({ "release": { "msg_id": "", "approve": true, "role": "", "reason": "", "added_later": true } }),
+            with(Request::Look(Look::Register { all: true }), "look", Some("register")),
+            with(
+                Request::Look(Look::Persons { persons: vec![], since: "a".into(), proofs: true }),
+                "look",
+                Some("persons"),
+            ),
+            json!({ "look": { "search": { "fields": {}, "case": null, "added_later": true } } }),
+            with(Request::Tell(TellText::default()), "tell", None),
             json!({ "look": { "status": { "added_later": true } } }),
             json!({ "propose": { "document": "", "added_later": true } }),
             json!({ "rotate": { "urgent": false, "added_later": true } }),

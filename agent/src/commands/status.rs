@@ -74,6 +74,7 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
     rows.extend(bodies(value, nl));
     rows.extend(corrections(value, nl));
     rows.extend(records(value, nl));
+    rows.extend(register(value, config, nl));
     rows.push((
         pick("uitwisselingslog", "exchange log"),
         format!(
@@ -99,6 +100,29 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         ));
     }
     format!("{}{}", aligned(&rows), alarms(value, nl))
+}
+
+/// Whom messages were about, and whether they were told.
+fn register(value: &Value, config: &Config, nl: bool) -> Option<(&'static str, String)> {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    let count = |key| number(value, &format!("/register/{key}"));
+    if count("persons") == 0 {
+        return None;
+    }
+    let roles = value.pointer("/register/own_roles").and_then(Value::as_array).into_iter().flatten();
+    let told = if config.subjects.is_own(roles.filter_map(Value::as_str)) {
+        format!(
+            "{} {}, {} {}",
+            count("to_tell"),
+            pick("nog te informeren", "still to be told"),
+            count("overdue"),
+            pick("te laat (register list)", "overdue (register list)"),
+        )
+    } else {
+        format!("{} {}", pick("wie informeert:", "who tells them:"), config.subjects.names())
+    };
+    let all = format!("{} {}; {told}", count("persons"), pick("in het register", "in the register"));
+    Some((pick("betrokkenen", "data subjects"), all))
 }
 
 /// How many messages stand where, and how full the outbox is.

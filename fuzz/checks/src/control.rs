@@ -78,6 +78,7 @@ fn to_agent(request: &AgentRequest) -> bool {
         | AgentRequest::Erase { .. }
         | AgentRequest::TakeBack { .. }
         | AgentRequest::Consumed { .. }
+        | AgentRequest::Tell(_)
         | AgentRequest::Log(_)
         | AgentRequest::Decide { .. }
         | AgentRequest::AcceptOrigin { .. }

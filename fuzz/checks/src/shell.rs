@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use seinhuis_agent::config::{Config as AgentConfig, Encoding, Folder, Ldv, Transport};
+use seinhuis_agent::config::{Config as AgentConfig, Encoding, Folder, Ldv, Subjects, Transport};
 use seinhuis_agent::csv_bodies;
 use seinhuis_agent::ways::api;
 use seinhuis_agent_core::carrier::Fallback;
@@ -115,8 +115,10 @@ pub fn agent_config(data: &[u8]) -> bool {
 fn toml(config: &AgentConfig) -> String {
     // JSON's escapes are TOML's; only this character has to be escaped in TOML alone.
     let text = |text: &str| Value::from(text).to_string().replace('\u{7f}', "\\u007f");
-    let AgentConfig { oin, name, transport, telemetry, store, ldv, renewal, api, folder } = config;
+    let AgentConfig { oin, name, transport, telemetry, store, ldv, renewal, subjects, api, folder } = config;
     let api::Settings { listen, socket } = api;
+    let Subjects { informs } = subjects;
+    let informs: Vec<String> = informs.iter().map(|role| text(role.as_str())).collect();
     let kx = match transport.key_exchange {
         tls::Kx::Hybrid => "hybrid",
         tls::Kx::X25519 => "x25519",
@@ -141,7 +143,7 @@ fn toml(config: &AgentConfig) -> String {
          [transport]\nbroker = {}\nbind = \"{bind}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {segmentation_offload}\n\
          fallback = \"{fallback}\"\nfallback_broker = {}\nquic_again = {quic_again}\n\
          [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\nkeep_free_mib = {}\n[renewal]\nservice = {}\n\
-         [api]\nlisten = {}\nsocket = {}\n{}{}",
+         [subjects]\ninforms = [{}]\n[api]\nlisten = {}\nsocket = {}\n{}{}",
         text(oin.as_str()),
         text(name),
         text(broker),
@@ -152,6 +154,7 @@ fn toml(config: &AgentConfig) -> String {
         store.index_interval_ms,
         store.keep_free_mib,
         text(&renewal.service),
+        informs.join(","),
         text(listen),
         text(socket),
         ldv_toml(ldv, text),

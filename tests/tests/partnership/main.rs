@@ -25,6 +25,7 @@ mod path;
 mod quota;
 mod receipts;
 mod refused;
+mod register;
 mod release;
 mod renewal;
 mod retention;

@@ -104,4 +104,6 @@ pub struct Exchange {
     pub case: Option<CaseId>,
     /// The recipients in order, or the sender.
     pub others: Vec<Oin>,
+    /// Where in the body each person stands: the person's key and a JSON pointer.
+    pub places: Vec<(Digest, String)>,
 }

@@ -201,6 +201,7 @@ impl Write {
     ///
     /// # Errors
     /// [`RestoreError`] naming the table.
+    #[expect(clippy::too_many_lines, reason = "an arm for each table, which decides nothing itself")]
     pub fn read(table: u8, key: &[u8], value: &[u8]) -> Result<Self, RestoreError> {
         let damaged = || RestoreError::Damaged { table, key: key.iter().take(8).copied().collect() };
         let at = || key.try_into().map(u64::from_be_bytes).map_err(|_| damaged());

@@ -3,14 +3,18 @@
 use seinhuis_agent_core::{Input, PushRequest, Pushed, Rejection, Release};
 use seinhuis_shared::ids::MsgId;
 use seinhuis_shared::refusal::Refusal;
+use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::{answer, clock};
 use serde_json::Value;
 
-use super::text::{correct, decide, erase, field, granted, optional, parse, propose, source, speak};
-use super::{Look, Request};
+use super::text::{
+    correct, decide, erase, field, granted, moment, optional, parse, propose, source, speak, telling,
+};
+use super::{Look, Request, TellText};
 use crate::agent::{AgentHandle, PushError, stopped};
+use crate::commands::register::view as register;
 use crate::commands::{correct, entries, log, present, receipt};
 use crate::engine::{Engine, Say, View, store_complaint};
 use crate::link::LinkStatus;
@@ -67,6 +71,7 @@ pub(super) fn directly(mut engine: Engine, request: Request) -> Result<Value, Co
             say_directly(&mut engine, Say::Consume(position))
                 .and_then(|()| present::received(&engine.view(), position))
         }
+        Request::Tell(text) => tell_directly(&mut engine, text),
         Request::Log(_) => Err(entries::not_connected()),
         Request::Erase { id, ground } => {
             let (position, say) = erase(&engine.view(), &id, &ground)?;
@@ -101,6 +106,14 @@ fn say_directly(engine: &mut Engine, say: Say) -> Result<(), Complaint> {
     let turn = engine.step([input]).map_err(|error| store_complaint(&error))?;
     let (_, result) = turn.answers.into_iter().next().ok_or_else(|| Complaint::bug("no answer"))?;
     result.map_err(|rejection| rejected(&rejection))
+}
+
+/// Keeps a decision about telling a person, and shows that person.
+fn tell_directly(engine: &mut Engine, text: TellText) -> Result<Value, Complaint> {
+    let telling = telling(text)?;
+    let person = telling.person;
+    say_directly(engine, Say::Tell(telling))?;
+    register::of(&engine.view(), &[person], Timestamp(0), false)
 }
 
 /// Says something about covenants, and shows them.
@@ -168,6 +181,12 @@ pub(crate) async fn respond(agent: &AgentHandle, request: Request) -> Result<Val
             let position = agent.query(move |view| present::position_of(view, &id)).await??;
             say(agent, Say::Consume(position)).await?;
             agent.query(move |view| present::received(view, position)).await?
+        }
+        Request::Tell(text) => {
+            let telling = telling(text)?;
+            let person = telling.person;
+            say(agent, Say::Tell(telling)).await?;
+            agent.query(move |view| register::of(view, &[person], Timestamp(0), false)).await?
         }
         Request::Log(question) => entries::page(agent.fetch(question.into()).await),
         Request::Erase { id, ground } => {
@@ -256,6 +275,14 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Message { msg_id } => present::message(view, field("ID", msg_id)?),
         Look::Read { id, withdrawn } => present::read(view, id, *withdrawn),
         Look::Corrections { lines, open } => correct::list(view, *lines, *open),
+        Look::Register { all } => Ok(register::persons(view, *all)),
+        Look::Search { fields, case } => {
+            Ok(register::search(view, fields, optional("--case", case.as_ref())?))
+        }
+        Look::Persons { persons, since, proofs } => {
+            let persons: Result<Vec<_>, _> = persons.iter().map(|one| field("PERSON", one)).collect();
+            register::of(view, &persons?, moment(since)?, *proofs)
+        }
         Look::Covenants => Ok(present::covenants(view)),
         Look::Cases => Ok(present::cases(view)),
         Look::Case { case } => Ok(present::case(view, field("CASE", case)?)),
@@ -266,7 +293,10 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Logs => Ok(serde_json::json!(log::view(view))),
         Look::Document { covenant } => present::document(view, field("--covenant", covenant)?),
         Look::Status => {
-            Ok(present::status(&view.core.status(clock::now()), &view.store.stats(), view.room, link))
+            let status = view.core.status(clock::now());
+            let mut value = present::status(&status, &view.store.stats(), view.room, link);
+            value["register"] = register::status(view);
+            Ok(value)
         }
     }
 }

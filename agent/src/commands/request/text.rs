@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use data_encoding::BASE64;
-use seinhuis_agent_core::{CorrectRequest, CorrectionKind, Grant, Ground, PushRequest, Source, Target};
+use seinhuis_agent_core::{
+    CorrectRequest, CorrectionKind, Duty, Grant, Ground, PushRequest, Source, Target, Telling,
+};
 use seinhuis_shared::case::Act;
 use seinhuis_shared::covenant::agreement::Word;
 use seinhuis_shared::covenant::{Compiled, Covenant, Handling, Role, Step};
@@ -14,7 +16,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 
 use super::answer::rejected;
-use super::{ActText, GrantText, PushText};
+use super::{ActText, GrantText, PushText, TellText};
 use crate::commands::present;
 use crate::engine::{Say, View, outbox_row, provenance_row};
 
@@ -119,6 +121,15 @@ pub(super) fn erase(view: &View<'_>, id: &str, ground: &str) -> Result<(u64, Say
     })?;
     let position = present::position_of(view, id)?;
     Ok((position, Say::Erase(position, ground)))
+}
+
+pub(super) fn telling(text: TellText) -> Result<Telling, Complaint> {
+    let TellText { person, duty, until, role, reason } = text;
+    let known = [Duty::Open, Duty::Postponed, Duty::Informed, Duty::Exempt];
+    let duty = known.into_iter().find(|one| one.as_str() == duty);
+    let duty = duty.ok_or_else(|| Complaint::bug("a decision of another version"))?;
+    let until = until.as_deref().map(moment).transpose()?;
+    Ok(Telling { person: field("PERSON", &person)?, duty, until, role, reason })
 }
 
 pub(super) fn field<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Complaint>

@@ -37,8 +37,10 @@ impl core::fmt::Debug for Subject {
 pub struct Person {
     /// By what the person is known.
     pub subject: Subject,
-    /// The texts of the same object, in the order of their names.
+    /// The texts of every object about that person.
     pub details: Vec<Detail>,
+    /// Where those objects stand, as JSON pointers (RFC 6901).
+    pub places: Vec<String>,
 }
 
 impl core::fmt::Debug for Person {
@@ -87,7 +89,9 @@ impl Schema {
     fn identify<'s>(&'s self, node: &Node, found: &mut BTreeSet<&'s str>) {
         match node {
             Node::Object(properties) => {
-                properties.values().for_each(|property| self.identify(&property.node, found));
+                for property in properties.values() {
+                    self.identify(&property.node, found);
+                }
             }
             Node::List { item, .. } => self.identify(item, found),
             Node::Leaf { category, subject, .. } => {
@@ -106,26 +110,27 @@ impl Schema {
     pub fn persons(&self, body: &[u8]) -> Vec<Person> {
         let mut found = Vec::new();
         if let Ok(value) = json::parse(body, BODY_DEPTH) {
-            self.collect(&self.root, &value, &mut found);
+            self.collect(&self.root, &value, "", &mut found);
         }
         found
     }
 
-    fn collect(&self, node: &Node, value: &Json, found: &mut Vec<Person>) {
+    fn collect(&self, node: &Node, value: &Json, at: &str, found: &mut Vec<Person>) {
         match (node, value) {
             (Node::Object(properties), Json::Object(fields)) => {
                 if let Some(subject) = subject(properties, fields) {
-                    self.meet(subject, (properties, fields), found);
+                    self.meet((subject, at), (properties, fields), found);
                 }
                 for (name, property) in properties {
                     if let Some(value) = fields.get(name) {
-                        self.collect(&property.node, value, found);
+                        // A field's name in a schema needs no escape in a pointer.
+                        self.collect(&property.node, value, &format!("{at}/{name}"), found);
                     }
                 }
             }
             (Node::List { item, .. }, Json::List(items)) => {
-                for value in items {
-                    self.collect(item, value, found);
+                for (number, value) in items.iter().enumerate() {
+                    self.collect(item, value, &format!("{at}/{number}"), found);
                 }
             }
             (Node::Object(_) | Node::List { .. } | Node::Leaf { .. }, _) => {}
@@ -135,7 +140,7 @@ impl Schema {
     /// Adds what an object says of a person, who may have been met before.
     fn meet(
         &self,
-        subject: Subject,
+        (subject, at): (Subject, &str),
         (properties, fields): (&BTreeMap<String, Property>, &BTreeMap<String, Json>),
         found: &mut Vec<Person>,
     ) {
@@ -151,8 +156,9 @@ impl Schema {
             details.push(Detail { field: name.clone(), category: category.clone(), text });
         }
         let Some(known) = found.iter_mut().find(|person| person.subject == subject) else {
-            return found.push(Person { subject, details });
+            return found.push(Person { subject, details, places: vec![at.to_owned()] });
         };
+        known.places.push(at.to_owned());
         for detail in details {
             if !known.details.contains(&detail) {
                 known.details.push(detail);
@@ -223,6 +229,7 @@ mod tests {
         let names = person.details.iter().filter(|detail| detail.field == "naam");
         assert_eq!(names.map(|detail| detail.text.as_str()).collect::<Vec<_>>(), ["A", "B"]);
         assert!(person.details.iter().all(|detail| detail.category == "identiteit"));
+        assert_eq!(person.places, ["/personen/0", "/personen/1", "/personen/2"]);
     }
 
     #[test]

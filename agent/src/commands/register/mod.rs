@@ -1,0 +1,370 @@
+//! The register of data subjects: who is in it, who is still to be told, and what a person may know of it.
+
+mod letter;
+pub(crate) mod view;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use seinhuis_agent_core::{CorrectionKind, Duty, register::KEPT_DAYS};
+use seinhuis_shared::ids::{CaseId, Digest};
+use seinhuis_shared::time::Span;
+use seinhuis_shell::cli::{Outcome, Ui};
+use seinhuis_shell::clock;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::lang::Text;
+use serde_json::{Map, Value, json};
+
+use self::letter::To;
+use super::correct::completed;
+use super::messages::table;
+use super::request::{Look, Request, TellText, ask};
+use crate::config::Subjects;
+use crate::home::Home;
+
+/// Most bytes of a file that says who is meant.
+const WHO_MAX: usize = 64 * 1024;
+
+/// What `register` does.
+#[derive(Debug, Subcommand)]
+pub(super) enum Register {
+    /// Show who is still to be told that there are data about them, longest waiting first
+    List {
+        /// Everybody in the register, also who was told
+        #[arg(long)]
+        all: bool,
+    },
+    /// Find a person by what identifies: all that are given have to fit
+    Search(Who),
+    /// Show one person: what is known, what was decided about telling, what was exchanged
+    Show {
+        /// The person's key in the register
+        person: Digest,
+    },
+    /// Draft the letter that tells a person, or those who represent a child, that there are data and why
+    Letter {
+        /// The person's key in the register
+        person: Digest,
+        /// To whom; for who is under 16, or whose age is not known, the representatives unless said otherwise
+        #[arg(long)]
+        to: Option<To>,
+        /// The file; only its owner can read it
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Keep that a person was told
+    Informed {
+        /// The person's key in the register
+        person: Digest,
+        /// How, such as "brief van 3 maart"; no other personal data
+        #[arg(long)]
+        how: String,
+        /// The role in which you say so
+        #[arg(long = "as")]
+        role: String,
+    },
+    /// Keep that a person is told later, and why
+    Postpone {
+        /// The person's key in the register
+        person: Digest,
+        /// Until which day
+        #[arg(long)]
+        until: String,
+        /// Why telling would harm, such as "opsporing"; no other personal data
+        #[arg(long)]
+        reason: String,
+        /// The role in which you decide
+        #[arg(long = "as")]
+        role: String,
+    },
+    /// Keep that the law lets a person not be told, and why
+    Exempt {
+        /// The person's key in the register
+        person: Digest,
+        /// Which ground of law
+        #[arg(long)]
+        reason: String,
+        /// The role in which you decide
+        #[arg(long = "as")]
+        role: String,
+    },
+    /// Answer a person who asks what was exchanged: a letter, and the same as data with its proofs
+    Answer {
+        /// The keys of the person in the register, as `search` gives them
+        #[arg(required = true)]
+        persons: Vec<Digest>,
+        /// From which day on; the last four years when left out
+        #[arg(long)]
+        since: Option<String>,
+        /// A new folder for `letter.txt` and `data.json`; only its owner can read it
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Tell every recipient of messages about a person that a field in them is wrong (F36)
+    Rectify {
+        /// The person's key in the register
+        person: Digest,
+        /// The field, such as woonplaats
+        #[arg(long)]
+        field: String,
+        /// One of the reasons in the covenant's schema, such as onjuist
+        #[arg(long)]
+        reason: String,
+        /// Explains it to the recipients; nothing about a person
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Erase what is kept about a person here, which is confirmed (F39), and withdraw what was sent (F36)
+    Erase {
+        /// The person's key in the register
+        person: Digest,
+        /// One of the reasons in the covenant's schema for a withdrawal, such as onrechtmatig
+        #[arg(long)]
+        reason: String,
+        /// Explains it to the recipients; nothing about a person
+        #[arg(long)]
+        note: Option<String>,
+    },
+}
+
+/// Who is meant.
+#[derive(Debug, Args)]
+pub(super) struct Who {
+    /// A field, as NAME=VALUE; what is given here may be seen by other users of this machine
+    #[arg(long = "field", conflicts_with = "from")]
+    fields: Vec<String>,
+    /// A JSON object of fields and values; `-` reads standard input
+    #[arg(long = "who", value_name = "FILE", required_unless_present_any = ["fields", "case"])]
+    from: Option<PathBuf>,
+    /// Only within this case
+    #[arg(long)]
+    case: Option<CaseId>,
+}
+
+impl Who {
+    fn fields(&self) -> Result<BTreeMap<String, String>, Complaint> {
+        if let Some(file) = &self.from {
+            let bytes = files::read_or_stdin(file, WHO_MAX)?;
+            return serde_json::from_slice(&bytes).map_err(|_| no_fields());
+        }
+        let pair = |field: &String| {
+            let (name, value) = field.split_once('=').filter(|(name, _)| !name.is_empty())?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        self.fields.iter().map(|field| pair(field).ok_or_else(no_fields)).collect()
+    }
+}
+
+fn no_fields() -> Complaint {
+    Complaint::usage(
+        Text::new(
+            "Velden zijn NAAM=WAARDE, of een JSON-object van namen en teksten.",
+            "Fields are NAME=VALUE, or a JSON object of names and texts.",
+        ),
+        Text::new(
+            r#"Bijvoorbeeld: {"naam": "…", "geboortedatum": "2009-01-02"}"#,
+            r#"For instance: {"naam": "…", "geboortedatum": "2009-01-02"}"#,
+        ),
+    )
+}
+
+pub(super) fn register(home: &Home, command: Register, ui: Ui) -> Result<Outcome, Complaint> {
+    match command {
+        Register::List { all } => {
+            let mut value = ask(home, Request::Look(Look::Register { all }))?.0;
+            elsewhere(&mut value, &home.load_config()?.subjects);
+            Ok(list(value, ui))
+        }
+        Register::Search(who) => {
+            let case = who.case.map(|case| case.to_string());
+            let mut value = ask(home, Request::Look(Look::Search { fields: who.fields()?, case }))?.0;
+            elsewhere(&mut value, &home.load_config()?.subjects);
+            Ok(list(value, ui))
+        }
+        Register::Show { person } => {
+            let found = of(home, &[person], None, false)?;
+            ui.answer(&letter::overview(&found), &found);
+            Ok(Outcome::Done)
+        }
+        Register::Letter { person, to, out } => {
+            let found = of(home, &[person], None, false)?;
+            let text = letter::telling(&home.load_config()?.name, &found, to, ui.lang);
+            files::write_private(&out, text.as_bytes(), Existing::Keep)?;
+            Ok(written(&out, ui))
+        }
+        Register::Informed { person, how, role } => tell(home, person, (Duty::Informed, None), how, role, ui),
+        Register::Postpone { person, until, reason, role } => {
+            tell(home, person, (Duty::Postponed, Some(until)), reason, role, ui)
+        }
+        Register::Exempt { person, reason, role } => {
+            tell(home, person, (Duty::Exempt, None), reason, role, ui)
+        }
+        Register::Answer { persons, since, out } => answer(home, &persons, since, &out, ui),
+        Register::Rectify { person, field, reason, note } => {
+            rectify(home, person, &field, &said(&reason, note.as_deref()), ui)
+        }
+        Register::Erase { person, reason, note } => erase(home, person, &said(&reason, note.as_deref()), ui),
+    }
+}
+
+/// Persons and what was exchanged about them, as whoever has the store says.
+fn of(home: &Home, persons: &[Digest], since: Option<String>, proofs: bool) -> Result<Value, Complaint> {
+    let persons = persons.iter().map(ToString::to_string).collect();
+    let four_years = || clock::now().minus(Span::days(KEPT_DAYS)).to_string();
+    let since = since.unwrap_or_else(four_years);
+    Ok(ask(home, Request::Look(Look::Persons { persons, since, proofs }))?.0)
+}
+
+/// Where another organisation tells persons, nothing is due here.
+fn elsewhere(value: &mut Value, subjects: &Subjects) {
+    for row in value.as_array_mut().into_iter().flatten() {
+        let roles = row["own_roles"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        if !subjects.is_own(roles) {
+            (row["due"], row["overdue"]) = (Value::Null, false.into());
+        }
+        row["informs"] = subjects.names().into();
+    }
+}
+
+fn list(mut value: Value, ui: Ui) -> Outcome {
+    if value.as_array().is_none_or(Vec::is_empty) {
+        ui.answer(&Text::new("Niemand.", "Nobody."), &value);
+        return Outcome::Done;
+    }
+    if !ui.json {
+        for row in value.as_array_mut().into_iter().flatten() {
+            let who = letter::who(row);
+            row["who"] = who.into();
+        }
+    }
+    let heading = ui.lang.pick(
+        "PERSOON SINDS BERICHTEN STAND INFORMEERT UITERLIJK TE-LAAT WIE",
+        "PERSON SINCE MESSAGES STATE INFORMS DUE OVERDUE WHO",
+    );
+    table(&value, heading, &["person", "first", "messages", "duty", "informs", "due", "overdue", "who"], ui);
+    Outcome::Done
+}
+
+fn tell(
+    home: &Home,
+    person: Digest,
+    (duty, until): (Duty, Option<String>),
+    reason: String,
+    role: String,
+    ui: Ui,
+) -> Result<Outcome, Complaint> {
+    let (person, duty) = (person.to_string(), duty.as_str().to_owned());
+    let (value, _) = ask(home, Request::Tell(TellText { person, duty, until, role, reason }))?;
+    let text = Text::new("Vastgelegd in het register.", "Kept in the register.");
+    ui.answer(&text, &value);
+    Ok(Outcome::Done)
+}
+
+fn written(path: &Path, ui: Ui) -> Outcome {
+    let text = Text::new(
+        format!("Concept geschreven: {}. Lees het na voordat u het verstuurt.", path.display()),
+        format!("Draft written: {}. Read it before you send it.", path.display()),
+    );
+    ui.answer(&text, &json!({ "file": path.display().to_string() }));
+    Outcome::Done
+}
+
+fn answer(
+    home: &Home,
+    persons: &[Digest],
+    since: Option<String>,
+    out: &Path,
+    ui: Ui,
+) -> Result<Outcome, Complaint> {
+    let found = of(home, persons, since, true)?;
+    files::make_private_dir(out)?;
+    let letter = letter::answer(&home.load_config()?.name, &found, ui.lang);
+    files::write_private(&out.join("letter.txt"), letter.as_bytes(), Existing::Keep)?;
+    let data = serde_json::to_vec_pretty(&found).map_err(|error| Complaint::bug(error.to_string()))?;
+    files::write_private(&out.join("data.json"), &data, Existing::Keep)?;
+    Ok(written(out, ui))
+}
+
+/// What a correction or withdrawal says, but for the message it is about.
+fn said(reason: &str, note: Option<&str>) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("reden".into(), reason.into());
+    body.extend(note.map(|note| ("toelichting".to_owned(), note.into())));
+    body
+}
+
+/// The messages about a person that were sent, or received, and that count.
+fn messages(found: &Value, direction: &str) -> Vec<Value> {
+    let all = found["messages"].as_array().into_iter().flatten();
+    all.filter(|one| one["direction"] == direction).cloned().collect()
+}
+
+fn rectify(
+    home: &Home,
+    person: Digest,
+    field: &str,
+    said: &Map<String, Value>,
+    ui: Ui,
+) -> Result<Outcome, Complaint> {
+    let found = of(home, &[person], None, false)?;
+    let mut done = Vec::new();
+    for message in messages(&found, "sent") {
+        let mut body = said.clone();
+        let places = message["places"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        body.insert("velden".into(), places.map(|at| format!("{at}/{field}")).collect());
+        done.push(correct(home, &message, CorrectionKind::Correction, body));
+    }
+    Ok(told(done, ui))
+}
+
+fn erase(home: &Home, person: Digest, said: &Map<String, Value>, ui: Ui) -> Result<Outcome, Complaint> {
+    let found = of(home, &[person], None, false)?;
+    let mut done = Vec::new();
+    for message in messages(&found, "received") {
+        if message["state"]["erased"].is_null() {
+            let id = message["position"].to_string();
+            let erased = ask(home, Request::Erase { id, ground: "verzoek_betrokkene".into() });
+            done.push(outcome(&message, "erased", erased.map(|_| ())));
+        }
+    }
+    for message in messages(&found, "sent") {
+        done.push(correct(home, &message, CorrectionKind::Withdrawal, said.clone()));
+    }
+    Ok(told(done, ui))
+}
+
+fn correct(home: &Home, message: &Value, kind: CorrectionKind, body: Map<String, Value>) -> Value {
+    let about = message["msg_id"].as_str().unwrap_or_default();
+    outcome(message, kind.as_str(), ask(home, completed(about, kind, body)).map(|_| ()))
+}
+
+fn outcome(message: &Value, what: &str, result: Result<(), Complaint>) -> Value {
+    let problem = result.err().map(|complaint| json!({ "nl": complaint.what.nl, "en": complaint.what.en }));
+    json!({ "msg_id": message["msg_id"], "what": what, "problem": problem })
+}
+
+/// Tells what was done with each message. One that failed leaves the others done, and is told as a failure.
+fn told(done: Vec<Value>, ui: Ui) -> Outcome {
+    let failed = done.iter().filter(|one| !one["problem"].is_null()).count();
+    let mut lines = [String::new(), String::new()];
+    for one in &done {
+        let id = one["msg_id"].as_str().unwrap_or_default();
+        let what = one["what"].as_str().unwrap_or_default();
+        for (line, lang) in lines.iter_mut().zip(["nl", "en"]) {
+            let problem = one["problem"][lang].as_str().map(|text| format!(": {text}")).unwrap_or_default();
+            // Writing to a string cannot fail.
+            _ = writeln!(line, "{id}  {what}{problem}");
+        }
+    }
+    let [nl, en] = lines;
+    let total = done.len();
+    let text = Text::new(
+        format!("{nl}{total} berichten, waarvan {failed} niet gelukt."),
+        format!("{en}{total} messages, of which {failed} failed."),
+    );
+    ui.answer(&text, &done.into());
+    if failed == 0 { Outcome::Done } else { Outcome::No }
+}
