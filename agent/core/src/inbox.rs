@@ -163,7 +163,7 @@ impl Core {
                     return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
                 };
                 let kept = declared.as_ref().is_none_or(|declared| {
-                    self.enter_received((position, &row), declared, &body, now, ports, turn)
+                    self.enter_received((position, &row), declared, &body, ports, turn)
                 });
                 if !kept {
                     // As above.

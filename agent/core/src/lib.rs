@@ -65,9 +65,10 @@ pub use register::Telling;
 pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, ConsumedRow, CorrectionKind, CorrectionRow, CorrectionState,
-    CosignedRow, Duty, DutyRow, ErasedRow, Exchange, ExchangeRow, Ground, InboxRow, LogRow, MarkRow, Noted,
-    NoticesRow, Operation, OutboxRow, PersonFile, PersonRow, ProposalRow, ProvenanceRow, Reached, RecordRow,
-    ReleaseRow, Remark, RestoreError, RotationRow, Row, Stage, SubjectRow, TakeBackRow, WordRow, Write,
+    CosignedRow, DetailRow, Duty, DutyRow, ErasedRow, Exchange, ExchangeRow, Ground, InboxRow, LogRow,
+    MarkRow, Noted, NoticesRow, Operation, OutboxRow, PersonFile, PersonRow, PlaceRow, ProposalRow,
+    ProvenanceRow, Reached, RecordRow, ReleaseRow, Remark, RestoreError, RotationRow, Row, Stage, SubjectRow,
+    TakeBackRow, WordRow, Write,
 };
 pub use status::{Peer, Status};
 pub use turn::{Event, Input, Pushed, Reply, Send, Turn, Unfetched};

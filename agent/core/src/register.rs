@@ -2,15 +2,15 @@
 //!
 //! A person is entered in the turn in which the first message about that person is sealed or stored, so that no crash
 //! loses the duty to tell; what cannot be entered is not sent and not taken in. Who it is stands in it encrypted, under
-//! a keyed fingerprint: it can be searched here alone. Bodies are erased at their term and leave this: what a person may
-//! ask about the last four years (GDPR article 15, Wpg article 25) is kept for four years, and for as long as the
-//! covenant keeps its log. Then it is erased too.
+//! a keyed fingerprint: it can be searched here alone. Bodies are erased at their term, and the sender keeps none: what
+//! a person may ask for (GDPR article 15, Wpg article 25) is kept for four years, for as long as the covenant keeps its
+//! log, and for as long as the body. Then it is erased too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use seinhuis_shared::cbor::{self, Bytes};
-use seinhuis_shared::covenant::Declared;
 use seinhuis_shared::covenant::schema::{Person, Scope};
+use seinhuis_shared::covenant::{Declared, Role};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::limits::TEXT_MAX;
 use seinhuis_shared::refusal::Refusal;
@@ -23,26 +23,51 @@ use crate::outbox::{REASON_MAX, plain};
 use crate::ports::Ports;
 use crate::records::naming;
 use crate::rows::{
-    AlarmKind, Duty, DutyRow, Exchange, ExchangeRow, InboxRow, OutboxRow, PersonFile, PersonRow, Stage,
-    Write, exchange_key, table,
+    AlarmKind, DetailRow, Duty, DutyRow, Exchange, ExchangeRow, InboxRow, OutboxRow, PersonFile, PersonRow,
+    PlaceRow, Stage, Write, exchange_key, table,
 };
 use crate::turn::Turn;
 
-/// How long an exchange is kept at least, in days: a person may ask about the last four years.
-pub const KEPT_DAYS: u64 = 4 * 365 + 1;
+/// How long an exchange is kept at least, in days: a person may ask about the last four years (Wpg article 25).
+const KEPT_DAYS: u64 = 4 * 365 + 1;
 /// Most that one tick removes.
 const PURGE_MAX: usize = 256;
-/// Most of what is kept about one person: details, and decisions about telling.
-const FILE_MAX: usize = 64;
+/// Most details and decisions that are kept of one person; the oldest details go first.
+const FILE_MAX: usize = 32;
+/// Most packets that a detail names.
+const PACKETS_MAX: usize = 8;
+/// Most characters of a detail: what is longer identifies nobody.
+const DETAIL_MAX: usize = 200;
+/// Most persons of one message that are entered; the model covenant's lists end at 60.
+const PERSONS_MAX: usize = 1000;
+/// Most objects about persons in one message that are remembered.
+const PLACES_MAX: usize = 4 * PERSONS_MAX;
 /// Most bytes of an opened row.
-const OPENED_MAX: usize = 1024 * 1024;
+const OPENED_MAX: usize = 2 * 1024 * 1024;
+/// The message type with which a person asks something: who asks knows.
+const REQUEST: &str = "verzoek_betrokkene";
+
+/// The key of an exchange: until when it is kept, and its number.
+pub type Key = (Timestamp, u64);
+
+/// What has to be known of an exchange without opening it.
+#[derive(Debug)]
+struct Entry {
+    persons: Vec<Digest>,
+    packet: Digest,
+    at: Timestamp,
+    received: Option<u64>,
+    settled: bool,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Register {
     persons: BTreeMap<Digest, PersonRow>,
-    exchanges: BTreeMap<(Timestamp, u64), Vec<Digest>>,
+    exchanges: BTreeMap<Key, Entry>,
+    of_person: BTreeMap<Digest, BTreeSet<Key>>,
+    packets: BTreeSet<Digest>,
     /// Sent packets without a verdict.
-    waiting: BTreeMap<Digest, ((Timestamp, u64), ExchangeRow)>,
+    waiting: BTreeMap<Digest, (Key, ExchangeRow)>,
     next: u64,
 }
 
@@ -51,28 +76,53 @@ impl Register {
         self.persons.insert(id, row);
     }
 
-    pub(crate) fn restore_exchange(&mut self, (until, number): (Timestamp, u64), row: ExchangeRow) {
-        self.next = self.next.max(number.saturating_add(1));
-        self.exchanges.insert((until, number), row.persons.clone());
+    pub(crate) fn restore_exchange(&mut self, key: Key, row: ExchangeRow) {
+        self.next = self.next.max(key.1.saturating_add(1));
+        for person in &row.persons {
+            self.of_person.entry(*person).or_default().insert(key);
+        }
+        self.packets.insert(row.packet);
+        let ExchangeRow { persons, packet, at, received, settled, .. } = row.clone();
+        self.exchanges.insert(key, Entry { persons, packet, at, received, settled });
         if !row.settled {
-            self.waiting.insert(row.packet, ((until, number), row));
+            self.waiting.insert(row.packet, (key, row));
         }
     }
 
     /// Removes an exchange, and the persons of whom nothing is left.
-    fn remove(&mut self, key: (Timestamp, u64), turn: &mut Turn) {
-        let Some(persons) = self.exchanges.remove(&key) else { return };
+    fn remove(&mut self, key: Key, turn: &mut Turn) {
+        let Some(entry) = self.exchanges.remove(&key) else { return };
+        self.packets.remove(&entry.packet);
         turn.writes.push(Write::Exchange(key, None));
-        for id in persons {
-            let Some(row) = self.persons.get_mut(&id) else { continue };
-            row.exchanges = row.exchanges.saturating_sub(1);
-            let left = (row.exchanges > 0).then(|| Box::new(row.clone()));
-            if left.is_none() {
+        for id in entry.persons {
+            let Some(keys) = self.of_person.get_mut(&id) else { continue };
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.of_person.remove(&id);
                 self.persons.remove(&id);
+                turn.writes.push(Write::Person(id, None));
             }
-            turn.writes.push(Write::Person(id, left));
         }
     }
+
+    /// When the first message about a person that was exchanged was.
+    fn first(&self, id: &Digest) -> Option<Timestamp> {
+        let keys = self.of_person.get(id)?.iter();
+        keys.filter_map(|key| self.exchanges.get(key)).filter(|one| one.settled).map(|one| one.at).min()
+    }
+}
+
+/// A person about whom something was exchanged.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The person's key.
+    pub id: &'a Digest,
+    /// The row.
+    pub row: &'a PersonRow,
+    /// When the first of those messages was exchanged.
+    pub first: Timestamp,
+    /// How many there are.
+    pub exchanges: usize,
 }
 
 /// What a person decides about telling another.
@@ -97,7 +147,7 @@ pub fn open_person(id: &Digest, row: &PersonRow, ports: Ports<'_>) -> Option<Per
 }
 
 /// Opens what is locked in the row of an exchange; `None` when it does not open.
-pub fn open_exchange(key: (Timestamp, u64), row: &ExchangeRow, ports: Ports<'_>) -> Option<Exchange> {
+pub fn open_exchange(key: Key, row: &ExchangeRow, ports: Ports<'_>) -> Option<Exchange> {
     let plain = ports.locker.unlock(table::EXCHANGE, &exchange_key(key), &row.locked.0)?;
     cbor::strict(&plain, OPENED_MAX).ok()
 }
@@ -108,63 +158,85 @@ fn lock<T: serde::Serialize>(of: u8, key: &[u8], value: &T, ports: Ports<'_>) ->
 }
 
 impl Core {
-    /// The persons in the register, by their keys.
-    pub fn persons(&self) -> impl Iterator<Item = (&Digest, &PersonRow)> {
-        self.register.persons.iter()
+    /// Everybody about whom something was exchanged.
+    pub fn persons(&self) -> impl Iterator<Item = Known<'_>> {
+        self.register.persons.keys().filter_map(|id| self.person(id))
+    }
+
+    /// One of them.
+    pub fn person(&self, id: &Digest) -> Option<Known<'_>> {
+        let (id, row) = self.register.persons.get_key_value(id)?;
+        let first = self.register.first(id)?;
+        Some(Known { id, row, first, exchanges: self.exchanges_about(id).count() })
+    }
+
+    /// The keys of what was exchanged about a person.
+    pub fn exchanges_about(&self, id: &Digest) -> impl Iterator<Item = Key> {
+        let keys = self.register.of_person.get(id).into_iter().flatten();
+        let settled = |key: &&Key| self.register.exchanges.get(key).is_some_and(|one| one.settled);
+        keys.filter(settled).copied()
+    }
+
+    /// Whether a detail still stands in something that was exchanged.
+    pub fn counts(&self, detail: &DetailRow) -> bool {
+        detail.packets.iter().any(|packet| {
+            self.register.packets.contains(packet) && !self.register.waiting.contains_key(packet)
+        })
     }
 
     /// Enters a packet that is sealed in this turn; it counts once it is accepted. Tells whether that can be kept.
     pub(crate) fn enter_sent(
         &mut self,
         row: &OutboxRow,
-        (packet, said): (Digest, &Declared),
+        (packet, declared): (Digest, &Declared),
         body: &[u8],
         now: Timestamp,
         ports: Ports<'_>,
         turn: &mut Turn,
     ) -> bool {
-        let mut exchange = Exchange {
+        let exchange = Exchange {
             msg_id: row.msg_id,
-            received: None,
-            at: now,
             covenant: row.covenant,
             flow: row.flow.clone(),
-            declared: said.clone(),
+            declared: declared.clone(),
             case: row.case,
             others: row.recipients.clone(),
             places: Vec::new(),
         };
-        self.enter(&mut exchange, packet, body, ports, turn)
+        self.enter(exchange, (packet, None, now), body, ports, turn)
     }
 
     /// Enters a good message that is stored in this turn. Tells whether that can be kept.
     pub(crate) fn enter_received(
         &mut self,
         (position, row): (u64, &InboxRow),
-        said: &Declared,
+        declared: &Declared,
         body: &[u8],
-        now: Timestamp,
         ports: Ports<'_>,
         turn: &mut Turn,
     ) -> bool {
         let Some(covenant) = row.covenant else { return true };
-        let mut exchange = Exchange {
+        let exchange = Exchange {
             msg_id: row.msg_id,
-            received: Some(position),
-            at: now,
             covenant,
             flow: row.flow.clone(),
-            declared: said.clone(),
+            declared: declared.clone(),
             case: row.case,
             others: row.sender.into_iter().collect(),
             places: Vec::new(),
         };
-        self.enter(&mut exchange, row.packet, body, ports, turn)
+        // The log's time: a wrong clock here begins no term too early or too late.
+        self.enter(exchange, (row.packet, Some(position), row.accepted), body, ports, turn)
     }
 
     /// The persons in a body, and what is kept of each: the fields of those categories that identify persons somewhere in
-    /// the covenant. Until when, too.
-    fn persons_in(&self, exchange: &Exchange, body: &[u8]) -> Option<(Vec<Person>, Timestamp)> {
+    /// the covenant. How many days that is kept, and the own role, too.
+    fn persons_in(
+        &self,
+        exchange: &Exchange,
+        at: Timestamp,
+        body: &[u8],
+    ) -> Option<(Vec<Person>, u64, Option<Role>)> {
         let compiled = self.agreed.get(&exchange.covenant).ok()?.compiled();
         let schema = compiled.schema(&exchange.declared.message_type).filter(|schema| schema.identifies())?;
         let mut persons = schema.persons(body);
@@ -172,33 +244,43 @@ impl Core {
         let schemas = types.filter_map(|one| compiled.schema(&one.code));
         let identifying: BTreeSet<&str> = schemas.flat_map(|schema| schema.identifying()).collect();
         for person in &mut persons {
-            person.details.retain(|detail| identifying.contains(detail.category.as_str()));
+            person.details.retain(|detail| {
+                identifying.contains(detail.category.as_str()) && detail.text.chars().count() <= DETAIL_MAX
+            });
         }
         let days = KEPT_DAYS.max(compiled.covenant().log_retention_days.into());
-        (!persons.is_empty()).then(|| (persons, exchange.at.plus(Span::days(days))))
+        (!persons.is_empty()).then(|| (persons, days, compiled.role_at(self.settings.oin, at)))
     }
 
     fn enter(
         &mut self,
-        exchange: &mut Exchange,
-        packet: Digest,
+        mut exchange: Exchange,
+        (packet, received, at): (Digest, Option<u64>, Timestamp),
         body: &[u8],
         ports: Ports<'_>,
         turn: &mut Turn,
     ) -> bool {
-        let Some((persons, until)) = self.persons_in(exchange, body) else { return true };
+        let Some((mut persons, days, role)) = self.persons_in(&exchange, at, body) else { return true };
+        if persons.len() > PERSONS_MAX {
+            let detail = format!("message {} names more than {PERSONS_MAX} persons", exchange.msg_id);
+            self.alarm(AlarmKind::RecordsFull, detail, at, turn);
+            persons.truncate(PERSONS_MAX);
+        }
         let mut entered = BTreeMap::new();
         for person in persons {
-            let subject = &person.subject;
-            let id = ports.locker.fingerprint(&naming(subject, exchange.case, &exchange.msg_id));
-            let Some(row) = self.met(&id, &person, exchange, ports) else { return false };
+            let id = ports.locker.fingerprint(&naming(&person.subject, exchange.case, &exchange.msg_id));
+            let Some(row) = self.met(&id, &person, &exchange, (packet, at, role), ports) else {
+                return false;
+            };
             entered.insert(id, row);
-            exchange.places.extend(person.places.into_iter().map(|at| (id, at)));
+            let place = |(at, fields)| PlaceRow { person: id, at, fields };
+            exchange.places.extend(person.places.into_iter().map(place));
         }
-        let key = (until, self.register.next);
-        let Some(locked) = lock(table::EXCHANGE, &exchange_key(key), exchange, ports) else { return false };
-        let settled = exchange.received.is_some();
-        let row = ExchangeRow { persons: entered.keys().copied().collect(), packet, settled, locked };
+        exchange.places.truncate(PLACES_MAX);
+        let key = (at.plus(Span::days(days)), self.register.next);
+        let Some(locked) = lock(table::EXCHANGE, &exchange_key(key), &exchange, ports) else { return false };
+        let persons = entered.keys().copied().collect();
+        let row = ExchangeRow { persons, packet, at, received, settled: received.is_some(), locked };
         self.register.restore_exchange(key, row.clone());
         turn.writes.push(Write::Exchange(key, Some(Box::new(row))));
         for (id, row) in entered {
@@ -209,17 +291,26 @@ impl Core {
     }
 
     /// The row of a person of whom there is one message more; `None` when it cannot be locked.
-    fn met(&self, id: &Digest, person: &Person, exchange: &Exchange, ports: Ports<'_>) -> Option<PersonRow> {
+    fn met(
+        &self,
+        id: &Digest,
+        person: &Person,
+        exchange: &Exchange,
+        (packet, at, role): (Digest, Timestamp, Option<Role>),
+        ports: Ports<'_>,
+    ) -> Option<PersonRow> {
         let known = self.register.persons.get(id);
         let file = known.and_then(|row| open_person(id, row, ports));
+        let asks = exchange.declared.message_type == REQUEST;
+        let duty = if asks { Duty::Exempt } else { Duty::Open };
         let mut row = known.cloned().unwrap_or_else(|| PersonRow {
-            first: exchange.at,
-            exchanges: 0,
-            duty: Duty::Open,
+            since: at,
+            duty,
             until: None,
+            roles: Vec::new(),
             locked: Bytes(Vec::new()),
         });
-        row.exchanges = row.exchanges.saturating_add(1);
+        row.roles.extend(role.filter(|role| !row.roles.contains(role)));
         if known.is_some() && file.is_none() {
             // What does not open is not written over: there may be decisions in it.
             return Some(row);
@@ -228,27 +319,53 @@ impl Core {
             kind: person.subject.kind.clone(),
             case: exchange.case.filter(|_| person.subject.scope == Scope::Case),
             details: Vec::new(),
+            purposes: Vec::new(),
             decisions: Vec::new(),
         });
-        let before = file.details.len();
-        for detail in &person.details {
-            let detail = (detail.field.clone(), detail.text.to_string());
-            if !file.details.contains(&detail) && file.details.len() < FILE_MAX {
-                file.details.push(detail);
+        self.add_details(&mut file, person, packet);
+        let purpose = &exchange.declared.purpose;
+        if !asks && !file.purposes.contains(purpose) {
+            // Who was told of other purposes is to be told of this one (GDPR article 14(4)).
+            if known.is_some() && matches!(row.duty, Duty::Informed | Duty::Exempt) {
+                (row.duty, row.since, row.until) = (Duty::Open, at, None);
             }
+            file.purposes.push(purpose.clone());
         }
-        if known.is_none() || file.details.len() > before {
-            row.locked = lock(table::PERSON, &id.0, &file, ports)?;
-        }
+        row.locked = lock(table::PERSON, &id.0, &file, ports)?;
         Some(row)
     }
 
-    /// A sent message has come to its end: it was exchanged, or there is nothing to keep.
+    /// Adds what a packet says of a person; what it repeats is the latest again, what is in nothing any more goes.
+    fn add_details(&self, file: &mut PersonFile, person: &Person, packet: Digest) {
+        file.details.retain(|detail| detail.packets.iter().any(|one| self.register.packets.contains(one)));
+        for detail in &person.details {
+            let same = |one: &DetailRow| one.field == detail.field && one.text == *detail.text;
+            let mut packets = Vec::new();
+            if let Some(place) = file.details.iter().position(same) {
+                packets = file.details.remove(place).packets;
+                packets.truncate(PACKETS_MAX.saturating_sub(1));
+            }
+            packets.insert(0, packet);
+            file.details.push(DetailRow {
+                field: detail.field.clone(),
+                text: detail.text.to_string(),
+                packets,
+            });
+        }
+        let beyond = file.details.len().saturating_sub(FILE_MAX);
+        file.details.drain(..beyond);
+    }
+
+    /// A sent message has come to its end: it was exchanged, or there is nothing to keep. One whose verdict never came
+    /// may have been.
     pub(crate) fn entered_ended(&mut self, row: &OutboxRow, turn: &mut Turn) {
         let waited = row.packet.and_then(|packet| self.register.waiting.remove(&packet));
         let Some((key, mut entered)) = waited else { return };
-        if row.stage == Stage::Done {
+        if matches!(row.stage, Stage::Done | Stage::Expired) {
             entered.settled = true;
+            if let Some(entry) = self.register.exchanges.get_mut(&key) {
+                entry.settled = true;
+            }
             turn.writes.push(Write::Exchange(key, Some(Box::new(entered))));
         } else {
             self.register.remove(key, turn);
@@ -256,10 +373,12 @@ impl Core {
         }
     }
 
-    /// Removes what is past its term; called with every tick.
+    /// Removes what is past its term, unless its body is still kept; called with every tick.
     pub(crate) fn purge_register(&mut self, passed: Timestamp, turn: &mut Turn) {
-        let due = self.register.exchanges.keys().take_while(|(until, _)| *until <= passed);
-        let due: Vec<_> = due.take(PURGE_MAX).copied().collect();
+        let due = self.register.exchanges.iter().take_while(|((until, _), _)| *until <= passed);
+        let gone = |entry: &Entry| entry.received.is_none_or(|position| !self.retention.keeps(position));
+        let due: Vec<Key> =
+            due.filter(|(_, entry)| gone(entry)).map(|(key, _)| *key).take(PURGE_MAX).collect();
         if due.is_empty() {
             return;
         }
@@ -294,7 +413,7 @@ impl Core {
         }
         file.decisions.push(DutyRow { duty, until, role, reason, at: now });
         let locked = lock(table::PERSON, &person.0, &file, ports).ok_or(Refusal::TooBusy)?;
-        (row.duty, row.until, row.locked) = (duty, until, locked);
+        (row.duty, row.since, row.until, row.locked) = (duty, now, until, locked);
         turn.writes.push(Write::Person(person, Some(Box::new(row.clone()))));
         Ok(())
     }

@@ -157,6 +157,11 @@ impl Retention {
         self.erased.insert(position, row);
     }
 
+    /// Whether the body at this position is kept.
+    pub(crate) fn keeps(&self, position: u64) -> bool {
+        self.kept.contains_key(&position)
+    }
+
     /// The log's time is at least this.
     pub(crate) fn witness(&mut self, at: Timestamp) {
         self.witnessed = self.witnessed.max(at);

@@ -105,24 +105,25 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
 /// Whom messages were about, and whether they were told.
 fn register(value: &Value, config: &Config, nl: bool) -> Option<(&'static str, String)> {
     let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
-    let count = |key| number(value, &format!("/register/{key}"));
-    if count("persons") == 0 {
+    let persons = number(value, "/register/persons");
+    if persons == 0 {
         return None;
     }
-    let roles = value.pointer("/register/own_roles").and_then(Value::as_array).into_iter().flatten();
-    let told = if config.subjects.is_own(roles.filter_map(Value::as_str)) {
-        format!(
-            "{} {}, {} {}",
-            count("to_tell"),
-            pick("nog te informeren", "still to be told"),
-            count("overdue"),
-            pick("te laat (register list)", "overdue (register list)"),
-        )
-    } else {
-        format!("{} {}", pick("wie informeert:", "who tells them:"), config.subjects.names())
-    };
-    let all = format!("{} {}; {told}", count("persons"), pick("in het register", "in the register"));
-    Some((pick("betrokkenen", "data subjects"), all))
+    let due = value.pointer("/register/due").and_then(Value::as_array).into_iter().flatten();
+    let own = due.filter(|row| {
+        let roles = row["roles"].as_array().into_iter().flatten();
+        config.subjects.is_own(roles.filter_map(Value::as_str))
+    });
+    let (open, late) = own.fold((0_u64, 0_u64), |(open, late), row| {
+        (open.saturating_add(number(row, "/to_tell")), late.saturating_add(number(row, "/overdue")))
+    });
+    let text = format!(
+        "{persons} {}, {open} {}, {late} {}",
+        pick("in het register", "in the register"),
+        pick("hier nog te informeren", "still to be told here"),
+        pick("te laat (register list)", "overdue (register list)"),
+    );
+    Some((pick("betrokkenen", "data subjects"), text))
 }
 
 /// How many messages stand where, and how full the outbox is.

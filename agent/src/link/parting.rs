@@ -14,7 +14,9 @@ use crate::engine::Room;
 
 /// Longest wait for a broker that answers nothing: one whose disk stalls answers late, and service managers wait a minute
 /// for whom they stop (packaging/systemd). A connection that is dead ends by itself before that.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(25);
+/// Longest wait for a broker that answers a little at a time.
+const LONGEST: Duration = Duration::from_secs(45);
 
 /// What is left of a session in which no more is asked.
 pub(super) struct Parting<'a> {
@@ -37,7 +39,8 @@ impl Parting<'_> {
     /// received.
     pub(super) async fn run(self) {
         let flying = self.flying.clone();
-        if !heard(self.settle(), &flying, async || tokio::time::sleep(PATIENCE).await).await {
+        let heard = heard(self.settle(), &flying, async || tokio::time::sleep(PATIENCE).await);
+        if !tokio::time::timeout(LONGEST, heard).await.unwrap_or(false) {
             tracing::info!("the broker did not answer everything in time: the rest is submitted again");
         }
     }

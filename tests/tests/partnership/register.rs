@@ -73,6 +73,8 @@ fn a_person_is_found_told_answered_with_proofs_rectified_and_erased() {
     let fields = [format!("naam=  {}", name.to_uppercase()), format!("geboortedatum={born}")];
     let [person] = <[String; 1]>::try_from(search(stage, town, &fields)).unwrap();
     assert!(search(stage, town, &[format!("naam={name}"), "geboortedatum=1950-01-01".into()]).is_empty());
+    let unknown = stage.try_agent(town, &["register", "search", "--field", "name=x"]).unwrap();
+    assert!(unknown.code != 0 && unknown.stderr.contains("naam"), "{unknown:?}");
 
     // The letter, and that it was sent.
     let letter = stage.dir.join("letter.txt");
@@ -89,8 +91,10 @@ fn a_person_is_found_told_answered_with_proofs_rectified_and_erased() {
     assert_eq!(list(stage, town, &["list"]).len(), named.len() - 1);
     let status = stage.agent(town, &["status"]).unwrap();
     assert_eq!(status["register"]["persons"], named.len());
-    assert_eq!(status["register"]["to_tell"], named.len() - 1);
+    assert_eq!(status["register"]["due"][0]["to_tell"], named.len() - 1);
 
+    silence(stage, town, &person);
+    assert_eq!(list(stage, town, &["list"]).len(), named.len());
     answers(stage, town, police, (&person, name));
 
     // The police rectify a field: the municipality hears which.
@@ -106,6 +110,13 @@ fn a_person_is_found_told_answered_with_proofs_rectified_and_erased() {
     let read = stage.agent(town, &["inbox", "read", text(&said, "msg_id")]).unwrap();
     assert_eq!(read["body"]["velden"], serde_json::json!(["/personen/0/geboortedatum"]));
 
+    let nowhere = ["register", "rectify", &own, "--field", "woonplats", "--reason", "onjuist"];
+    assert_ne!(
+        stage.try_agent(police, &nowhere).unwrap().code,
+        0,
+        "a field that is nowhere is not corrected"
+    );
+
     // The person has it erased: the municipality has nothing any more, the register still says that it had.
     let done = stage.agent(town, &["register", "erase", &person, "--reason", "onrechtmatig"]).unwrap();
     assert!(done[0]["what"] == "erased" && done[0]["problem"].is_null(), "{done}");
@@ -114,6 +125,20 @@ fn a_person_is_found_told_answered_with_proofs_rectified_and_erased() {
     let shown = stage.agent(town, &["register", "show", &person]).unwrap();
     assert!(!shown["messages"][0]["state"]["erased"].is_null(), "{shown}");
     assert_eq!(shown["persons"][0]["decisions"][0]["duty"], "informed");
+}
+
+/// What was decided not to be told is not handed out by a slip, and then without why.
+fn silence(stage: &Stage, town: &Member, person: &str) {
+    let exempt = ["register", "exempt", person, "--reason", "opsporing", "--as", "regisseur"];
+    stage.agent(town, &exempt).unwrap();
+    let slip = stage.dir.join("slip");
+    let silent = ["register", "answer", person, "--out", &slip.to_string_lossy()];
+    assert_ne!(stage.try_agent(town, &silent).unwrap().code, 0);
+    assert!(!slip.exists());
+    stage.agent(town, &[&silent[..], &["--despite-decision"]].concat()).unwrap();
+    assert!(!holds(&slip, b"opsporing"));
+    let reopen = ["register", "reopen", person, "--reason", "vergissing", "--as", "regisseur"];
+    stage.agent(town, &reopen).unwrap();
 }
 
 /// What both sides answer the person, and that the proof of what was sent verifies elsewhere.

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::Declared;
+use seinhuis_shared::covenant::{Declared, Role};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -26,14 +26,14 @@ coded! {
 /// A person of whom messages were exchanged. The key is a keyed fingerprint of what identifies the person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct PersonRow {
-    /// When the first of those messages was sealed or stored here.
-    pub first: Timestamp,
-    /// How many of them are in the register.
-    pub exchanges: u64,
+    /// Since when the duty to tell is as it is, or counts anew.
+    pub since: Timestamp,
     /// Whether the person was told.
     pub duty: Duty,
     /// Until when telling is postponed, if it is.
     pub until: Option<Timestamp>,
+    /// The roles in which this organisation exchanged those messages.
+    pub roles: Vec<Role>,
     /// A [`PersonFile`], locked.
     pub locked: Bytes,
 }
@@ -45,8 +45,10 @@ pub struct PersonFile {
     pub kind: String,
     /// The case within which they do, if they do not everywhere.
     pub case: Option<CaseId>,
-    /// Names of fields and what stood in them, in the order in which it came.
-    pub details: Vec<(String, String)>,
+    /// What stood in fields, the latest last.
+    pub details: Vec<DetailRow>,
+    /// The purposes for which messages were exchanged.
+    pub purposes: Vec<String>,
     /// What was decided about telling the person, in order.
     pub decisions: Vec<DutyRow>,
 }
@@ -54,6 +56,23 @@ pub struct PersonFile {
 impl fmt::Debug for PersonFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PersonFile({}, {} decisions)", self.kind, self.decisions.len())
+    }
+}
+
+/// What stood in a field about a person.
+#[derive(Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct DetailRow {
+    /// The field's name.
+    pub field: String,
+    /// What stood there.
+    pub text: String,
+    /// The last packets in which it did. It counts while one of them is in the register.
+    pub packets: Vec<Digest>,
+}
+
+impl fmt::Debug for DetailRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DetailRow({}, {} packets)", self.field, self.packets.len())
     }
 }
 
@@ -79,7 +98,11 @@ pub struct ExchangeRow {
     pub persons: Vec<Digest>,
     /// SHA-256 of the packet.
     pub packet: Digest,
-    /// Whether it really was exchanged: not while a sent packet has no verdict.
+    /// When it was sealed here, or accepted for this organisation.
+    pub at: Timestamp,
+    /// Its place in the inbox; none when this organisation sent it.
+    pub received: Option<u64>,
+    /// Whether it was exchanged, or may have been: not while a sent packet has no verdict.
     pub settled: bool,
     /// An [`Exchange`], locked.
     pub locked: Bytes,
@@ -90,10 +113,6 @@ pub struct ExchangeRow {
 pub struct Exchange {
     /// The message.
     pub msg_id: MsgId,
-    /// Its place in the inbox; none when this organisation sent it.
-    pub received: Option<u64>,
-    /// When it was sealed or stored here.
-    pub at: Timestamp,
     /// The covenant version.
     pub covenant: Digest,
     /// The flow.
@@ -104,6 +123,17 @@ pub struct Exchange {
     pub case: Option<CaseId>,
     /// The recipients in order, or the sender.
     pub others: Vec<Oin>,
-    /// Where in the body each person stands: the person's key and a JSON pointer.
-    pub places: Vec<(Digest, String)>,
+    /// Where in the body each person stands.
+    pub places: Vec<PlaceRow>,
+}
+
+/// An object in a body that is about a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct PlaceRow {
+    /// The person's key.
+    pub person: Digest,
+    /// Where it stands, as a JSON pointer (RFC 6901).
+    pub at: String,
+    /// The names of the fields in it.
+    pub fields: Vec<String>,
 }

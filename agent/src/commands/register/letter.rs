@@ -8,7 +8,7 @@ use seinhuis_shared::refusal::Lang;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::clock;
 use seinhuis_shell::lang::Text;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// To whom a letter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,6 +62,15 @@ fn texts<'v>(messages: impl Iterator<Item = &'v Value>, lang: Lang) -> String {
     enumerated(all)
 }
 
+/// With whom messages were exchanged, but for those whom none reached.
+fn partners(found: &Value, received: bool) -> String {
+    let wanted = messages(found).filter(|one| !received || one["direction"] == "received");
+    names(wanted.flat_map(|one| {
+        let all = one["with"].as_array().into_iter().flatten();
+        all.filter(|party| party["oin"].as_str().is_none_or(|oin| !is_lost(one, oin)))
+    }))
+}
+
 fn names<'v>(parties: impl Iterator<Item = &'v Value>) -> String {
     let all: BTreeSet<&str> =
         parties.filter_map(|one| one["name"].as_str().or_else(|| one["oin"].as_str())).collect();
@@ -76,13 +85,8 @@ fn each<'v>(found: &'v Value, field: &'static str) -> impl Iterator<Item = &'v V
     messages(found).map(move |one| &one[field])
 }
 
-fn inner<'v>(
-    found: &'v Value,
-    field: &'static str,
-    direction: &'static str,
-) -> impl Iterator<Item = &'v Value> {
-    let wanted = messages(found).filter(move |one| direction.is_empty() || one["direction"] == direction);
-    wanted.flat_map(move |one| one[field].as_array().into_iter().flatten())
+fn inner<'v>(found: &'v Value, field: &'static str) -> impl Iterator<Item = &'v Value> {
+    messages(found).flat_map(move |one| one[field].as_array().into_iter().flatten())
 }
 
 /// Distinct texts that stand directly in each message.
@@ -115,13 +119,13 @@ fn rights(found: &Value, lang: Lang) -> String {
     match lang {
         Lang::Nl => format!(
             "U mag vragen welke gegevens het zijn, en om ze te verbeteren, te wissen of minder te gebruiken. U mag ook\n\
-             bezwaar maken. Stuur uw vraag naar: {contact}.\n\
+             bezwaar maken. Stuur uw vraag naar: {contact}. Onze functionaris voor gegevensbescherming: [naam en adres].\n\
              Wij antwoorden binnen een maand. Bent u het niet met ons eens, dan kunt u een klacht indienen bij de Autoriteit\n\
              Persoonsgegevens (autoriteitpersoonsgegevens.nl) of naar de rechter gaan.\n"
         ),
         Lang::En => format!(
             "You may ask which data these are, and to have them corrected, erased or used less. You may also object.\n\
-             Send your question to: {contact}.\n\
+             Send your question to: {contact}. Our data protection officer: [name and address].\n\
              We answer within a month. If you do not agree with us, you can complain to the Dutch Data Protection Authority\n\
              (autoriteitpersoonsgegevens.nl) or go to court.\n"
         ),
@@ -166,9 +170,9 @@ fn tell(organisation: &str, found: &Value, person: &Value, to: To, lang: Lang) -
         (To::Representatives, Lang::En) => "about your child",
     };
     let first = person["first"].as_str().map_or("", day);
-    let (kinds, ends) = (texts(inner(found, "categories", ""), lang), texts(each(found, "purpose"), lang));
-    let (bases, with) = (texts(each(found, "basis"), lang), names(inner(found, "with", "")));
-    let (sources, kept) = (names(inner(found, "with", "received")), plain(found, "retention"));
+    let (kinds, ends) = (texts(inner(found, "categories"), lang), texts(each(found, "purpose"), lang));
+    let (bases, with) = (texts(each(found, "basis"), lang), partners(found, false));
+    let (sources, kept) = (partners(found, true), plain(found, "retention"));
     // Writing to a string cannot fail.
     _ = match lang {
         Lang::Nl => write!(
@@ -199,19 +203,21 @@ fn tell(organisation: &str, found: &Value, person: &Value, to: To, lang: Lang) -
 /// The letter that answers who asks what was exchanged.
 pub(super) fn answer(organisation: &str, found: &Value, lang: Lang) -> String {
     let person = &found["persons"][0];
-    let mut text = draft(lang).to_owned() + &head(organisation, person, To::Person, lang);
+    let child = is_child(detail(person, "geboortedatum"), clock::now());
+    let to = if child == Some(true) { To::Representatives } else { To::Person };
+    let mut text = draft(lang).to_owned() + &head(organisation, person, to, lang);
     let since = found["since"].as_str().map_or("", day);
     let count = messages(found).count();
     _ = match lang {
         Lang::Nl => writeln!(
             text,
-            "U vroeg wat wij over u met anderen hebben uitgewisseld. Sinds {since} zijn dat {count} berichten. Van elk bericht is\n\
-             een bewijs bewaard; dat staat in het bestand bij deze brief.\n"
+            "U vroeg wat wij met anderen hebben uitgewisseld. Sinds {since} zijn dat {count} berichten. Het bewijs van elk bericht\n\
+             staat in het bestand bij deze brief.\n"
         ),
         Lang::En => writeln!(
             text,
-            "You asked what we exchanged with others about you. Since {since} that is {count} messages. A proof of each is kept;\n\
-             it is in the file with this letter.\n"
+            "You asked what we exchanged with others. Since {since} that is {count} messages. The proof of each is in the file\n\
+             with this letter.\n"
         ),
     };
     for one in messages(found) {
@@ -235,9 +241,14 @@ fn line(one: &Value, lang: Lang) -> String {
         (_, Lang::Nl) => "ontvangen van",
         (_, Lang::En) => "received from",
     };
-    let others = list("with", "name");
+    let others = one["with"].as_array().into_iter().flatten().map(|party| {
+        let oin = party["oin"].as_str().unwrap_or_default();
+        let name = party["name"].as_str().unwrap_or(oin);
+        fate(one, oin, lang).map_or_else(|| name.to_owned(), |fate| format!("{name} ({fate})"))
+    });
+    let others = others.collect::<Vec<_>>().join(", ");
     let at = one["at"].as_str().map_or("", day);
-    let state = fate(&one["state"], lang);
+    let state = kept(&one["state"], lang);
     let labels = match lang {
         Lang::Nl => ["gegevens", "doel", "grondslag", "kenmerk"],
         Lang::En => ["data", "purpose", "legal basis", "reference"],
@@ -253,20 +264,104 @@ fn line(one: &Value, lang: Lang) -> String {
     )
 }
 
-/// What became of a message later.
-fn fate(state: &Value, lang: Lang) -> String {
-    let mut said = Vec::new();
-    match state["revised"].as_str() {
-        Some("withdrawn") => said.push(lang.pick("ingetrokken", "withdrawn").to_owned()),
-        Some(_) => said.push(lang.pick("verbeterd", "corrected").to_owned()),
-        None => {}
-    }
+/// Until when the body of a message is kept here, or since when it is gone.
+fn kept(state: &Value, lang: Lang) -> String {
     if let Some(at) = state["erased"].as_str() {
-        said.push(format!("{} {}", lang.pick("gewist op", "erased on"), day(at)));
-    } else if let Some(at) = state["keep_until"].as_str() {
-        said.push(format!("{} {}", lang.pick("bewaard tot", "kept until"), day(at)));
+        return format!(" ({} {})", lang.pick("gewist op", "erased on"), day(at));
     }
-    if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ")) }
+    let until = state["keep_until"].as_str();
+    until.map(|at| format!(" ({} {})", lang.pick("bewaard tot", "kept until"), day(at))).unwrap_or_default()
+}
+
+/// What became of a message at a partner later; none when it is there as it was sent.
+fn fate(one: &Value, oin: &str, lang: Lang) -> Option<&'static str> {
+    let recipients = one["state"]["recipients"].as_array().into_iter().flatten();
+    let reached =
+        recipients.filter(|recipient| recipient["to"] == oin).find_map(|one| one["reached"].as_str());
+    let said = one["corrections"].as_array().into_iter().flatten().filter(|row| row["to"] == oin);
+    let (mut withdrawn, mut corrected) = (None, false);
+    for row in said {
+        match row["kind"].as_str() {
+            Some("withdrawal") => withdrawn = Some(!row["settled"].is_null()),
+            _ => corrected = true,
+        }
+    }
+    match (reached, one["state"]["state"].as_str(), one["state"]["revised"].as_str()) {
+        (Some("withdrawn"), ..) => {
+            Some(lang.pick("teruggenomen voordat het er was", "taken back before it was there"))
+        }
+        (Some("expired" | "shredded"), ..) => {
+            Some(lang.pick("niet aangekomen en vernietigd", "did not arrive and was destroyed"))
+        }
+        (_, Some("expired"), _) => {
+            Some(lang.pick("onbekend of het is aangekomen", "not known whether it arrived"))
+        }
+        _ if withdrawn == Some(true) => {
+            Some(lang.pick("ingetrokken en bevestigd", "withdrawn, which was confirmed"))
+        }
+        _ if withdrawn.is_some() => Some(lang.pick("intrekking gevraagd", "withdrawal asked for")),
+        (.., Some("withdrawn")) => Some(lang.pick("door de afzender ingetrokken", "withdrawn by its sender")),
+        (.., Some(_)) => Some(lang.pick("door de afzender verbeterd", "corrected by its sender")),
+        _ if corrected => Some(lang.pick("verbetering gemeld", "correction told")),
+        (Some("accepted"), ..) => Some(lang.pick("nog onderweg", "still under way")),
+        (Some("quarantined"), ..) => Some(lang.pick("daar niet leesbaar", "not readable there")),
+        _ => None,
+    }
+}
+
+/// Whether a message never came to a partner and will not.
+fn is_lost(one: &Value, oin: &str) -> bool {
+    let recipients = one["state"]["recipients"].as_array().into_iter().flatten();
+    let reached =
+        recipients.filter(|recipient| recipient["to"] == oin).filter_map(|one| one["reached"].as_str());
+    reached.into_iter().any(|reached| matches!(reached, "withdrawn" | "expired" | "shredded"))
+}
+
+/// What is handed out with an answer: what was exchanged, with the proofs, and nothing of what was decided here.
+pub(super) fn data(found: &Value) -> Value {
+    let only = |value: &Value, fields: &[&str]| -> Value {
+        let kept = fields.iter().map(|field| ((*field).to_owned(), value[*field].clone()));
+        Value::Object(kept.collect())
+    };
+    let told = [
+        "msg_id",
+        "direction",
+        "at",
+        "case",
+        "title",
+        "contact",
+        "covenant",
+        "flow",
+        "type",
+        "step",
+        "level",
+        "categories",
+        "purpose",
+        "basis",
+        "places",
+        "retention",
+        "proof",
+    ];
+    let message = |one: &Value| {
+        let mut kept = only(one, &told);
+        let with = one["with"].as_array().into_iter().flatten().map(|party| {
+            let oin = party["oin"].as_str().unwrap_or_default();
+            let mut party = party.clone();
+            party["fate"] = json!({ "nl": fate(one, oin, Lang::Nl), "en": fate(one, oin, Lang::En) });
+            party
+        });
+        kept["with"] = with.collect();
+        kept["kept"] = only(&one["state"], &["keep_until", "erased"]);
+        kept
+    };
+    let persons =
+        found["persons"].as_array().into_iter().flatten().map(|one| only(one, &["details", "first"]));
+    json!({
+        "asked": found["asked"],
+        "since": found["since"],
+        "persons": persons.collect::<Vec<_>>(),
+        "messages": messages(found).map(message).collect::<Vec<_>>(),
+    })
 }
 
 /// A person and the messages, for whoever handles the request.
@@ -297,8 +392,6 @@ pub(super) fn overview(found: &Value) -> Text {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn found(born: &str) -> Value {
@@ -345,6 +438,41 @@ mod tests {
         }
         let one = telling("Gemeente A", &found("2020-01-01"), Some(To::Person), Lang::En);
         assert!(one.contains("Dear Timo Verzonnen") && !one.contains("your child"));
+    }
+
+    #[test]
+    fn what_became_of_a_message_is_said_of_each_partner_and_who_never_got_it_is_not_named_as_having_it() {
+        let sent = |reached: &str, corrections: Value| {
+            json!({ "direction": "sent", "with": [{"oin": "1", "name": "A"}, {"oin": "2", "name": "B"}], "corrections": corrections,
+                "state": { "state": "accepted", "recipients": [{"to": "1", "reached": reached}, {"to": "2", "reached": "stored"}] } })
+        };
+        let told = |one: &Value, oin: &str| fate(one, oin, Lang::En).unwrap_or_default();
+        let lost = sent("shredded", json!([]));
+        assert_eq!((told(&lost, "1"), told(&lost, "2")), ("did not arrive and was destroyed", ""));
+        assert_eq!(partners(&json!({ "messages": [lost] }), false), "  - B\n");
+        assert_eq!(told(&sent("withdrawn", json!([])), "1"), "taken back before it was there");
+        let withdrawal = |settled: Value| json!([{ "to": "1", "kind": "withdrawal", "settled": settled }]);
+        assert_eq!(told(&sent("stored", withdrawal(Value::Null)), "1"), "withdrawal asked for");
+        let done = sent("stored", withdrawal("2026-01-01".into()));
+        assert_eq!((told(&done, "1"), told(&done, "2")), ("withdrawn, which was confirmed", ""));
+        let unknown = json!({ "state": { "state": "expired", "recipients": [] }, "corrections": [] });
+        assert_eq!(told(&unknown, "1"), "not known whether it arrived");
+        let received = json!({ "state": { "state": "stored", "revised": "corrected" } });
+        assert_eq!(told(&received, "1"), "corrected by its sender");
+    }
+
+    #[test]
+    fn what_is_handed_out_holds_nothing_of_what_was_decided_here() {
+        let mut found = found("2000-01-01");
+        found["persons"][0]["decisions"] = json!([{ "duty": "postponed", "reason": "opsporing" }]);
+        found["messages"][0]["state"]["release"] = json!({ "reason": "geheim" });
+        found["messages"][0]["state"]["taken_back"] = json!({ "reason": "geheim" });
+        found["messages"][0]["proof"] = "bewijs".into();
+        let text = data(&found).to_string();
+        assert!(text.contains("bewijs") && text.contains("Timo Verzonnen") && text.contains("Wpg 16"));
+        for inner in ["opsporing", "postponed", "geheim", "decisions", "release"] {
+            assert!(!text.contains(inner), "{inner}");
+        }
     }
 
     #[test]

@@ -8,11 +8,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use seinhuis_agent_core::{CorrectionKind, Duty, register::KEPT_DAYS};
+use seinhuis_agent_core::{CorrectionKind, Duty};
 use seinhuis_shared::ids::{CaseId, Digest};
-use seinhuis_shared::time::Span;
+use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::cli::{Outcome, Ui};
-use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
@@ -27,6 +26,9 @@ use crate::home::Home;
 
 /// Most bytes of a file that says who is meant.
 const WHO_MAX: usize = 64 * 1024;
+
+/// Most fields that one correction names (the covenant's schema).
+const FIELDS_MAX: usize = 20;
 
 /// What `register` does.
 #[derive(Debug, Subcommand)]
@@ -54,6 +56,9 @@ pub(super) enum Register {
         /// The file; only its owner can read it
         #[arg(long)]
         out: PathBuf,
+        /// Although telling is postponed or left out
+        #[arg(long)]
+        despite_decision: bool,
     },
     /// Keep that a person was told
     Informed {
@@ -91,17 +96,31 @@ pub(super) enum Register {
         #[arg(long = "as")]
         role: String,
     },
+    /// Take back what was decided: the person is to be told
+    Reopen {
+        /// The person's key in the register
+        person: Digest,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// The role in which you decide
+        #[arg(long = "as")]
+        role: String,
+    },
     /// Answer a person who asks what was exchanged: a letter, and the same as data with its proofs
     Answer {
         /// The keys of the person in the register, as `search` gives them
         #[arg(required = true)]
         persons: Vec<Digest>,
-        /// From which day on; the last four years when left out
+        /// From which day on; everything that is kept when left out
         #[arg(long)]
         since: Option<String>,
         /// A new folder for `letter.txt` and `data.json`; only its owner can read it
         #[arg(long)]
         out: PathBuf,
+        /// Although telling is postponed or left out
+        #[arg(long)]
+        despite_decision: bool,
     },
     /// Tell every recipient of messages about a person that a field in them is wrong (F36)
     Rectify {
@@ -154,15 +173,22 @@ impl Who {
             let (name, value) = field.split_once('=').filter(|(name, _)| !name.is_empty())?;
             Some((name.to_owned(), value.to_owned()))
         };
-        self.fields.iter().map(|field| pair(field).ok_or_else(no_fields)).collect()
+        let mut all = BTreeMap::new();
+        for field in &self.fields {
+            let (name, value) = pair(field).ok_or_else(no_fields)?;
+            if all.insert(name, value).is_some() {
+                return Err(no_fields());
+            }
+        }
+        Ok(all)
     }
 }
 
 fn no_fields() -> Complaint {
     Complaint::usage(
         Text::new(
-            "Velden zijn NAAM=WAARDE, of een JSON-object van namen en teksten.",
-            "Fields are NAME=VALUE, or a JSON object of names and texts.",
+            "Velden zijn NAAM=WAARDE, elk één keer, of een JSON-object van namen en teksten.",
+            "Fields are NAME=VALUE, each once, or a JSON object of names and texts.",
         ),
         Text::new(
             r#"Bijvoorbeeld: {"naam": "…", "geboortedatum": "2009-01-02"}"#,
@@ -189,8 +215,9 @@ pub(super) fn register(home: &Home, command: Register, ui: Ui) -> Result<Outcome
             ui.answer(&letter::overview(&found), &found);
             Ok(Outcome::Done)
         }
-        Register::Letter { person, to, out } => {
+        Register::Letter { person, to, out, despite_decision } => {
             let found = of(home, &[person], None, false)?;
+            undecided(&found, despite_decision)?;
             let text = letter::telling(&home.load_config()?.name, &found, to, ui.lang);
             files::write_private(&out, text.as_bytes(), Existing::Keep)?;
             Ok(written(&out, ui))
@@ -202,7 +229,12 @@ pub(super) fn register(home: &Home, command: Register, ui: Ui) -> Result<Outcome
         Register::Exempt { person, reason, role } => {
             tell(home, person, (Duty::Exempt, None), reason, role, ui)
         }
-        Register::Answer { persons, since, out } => answer(home, &persons, since, &out, ui),
+        Register::Reopen { person, reason, role } => tell(home, person, (Duty::Open, None), reason, role, ui),
+        Register::Answer { persons, since, out, despite_decision } => {
+            let found = of(home, &persons, since, true)?;
+            undecided(&found, despite_decision)?;
+            answer(home, &found, &out, ui)
+        }
         Register::Rectify { person, field, reason, note } => {
             rectify(home, person, &field, &said(&reason, note.as_deref()), ui)
         }
@@ -213,8 +245,7 @@ pub(super) fn register(home: &Home, command: Register, ui: Ui) -> Result<Outcome
 /// Persons and what was exchanged about them, as whoever has the store says.
 fn of(home: &Home, persons: &[Digest], since: Option<String>, proofs: bool) -> Result<Value, Complaint> {
     let persons = persons.iter().map(ToString::to_string).collect();
-    let four_years = || clock::now().minus(Span::days(KEPT_DAYS)).to_string();
-    let since = since.unwrap_or_else(four_years);
+    let since = since.unwrap_or_else(|| Timestamp(0).to_string());
     Ok(ask(home, Request::Look(Look::Persons { persons, since, proofs }))?.0)
 }
 
@@ -272,18 +303,32 @@ fn written(path: &Path, ui: Ui) -> Outcome {
     Outcome::Done
 }
 
-fn answer(
-    home: &Home,
-    persons: &[Digest],
-    since: Option<String>,
-    out: &Path,
-    ui: Ui,
-) -> Result<Outcome, Complaint> {
-    let found = of(home, persons, since, true)?;
+/// Nobody is told by a slip of the hand what was decided not to be told.
+fn undecided(found: &Value, despite: bool) -> Result<(), Complaint> {
+    let persons = found["persons"].as_array().into_iter().flatten();
+    let silent =
+        persons.filter_map(|one| one["duty"].as_str()).any(|duty| matches!(duty, "postponed" | "exempt"));
+    if !silent || despite {
+        return Ok(());
+    }
+    Err(Complaint::refused(
+        Text::new(
+            "Over deze persoon is besloten om het vertellen uit te stellen of achterwege te laten.",
+            "It was decided about this person that telling is postponed or left out.",
+        ),
+        Text::new(
+            "Zie `register show`. Mag het toch, geef dan --despite-decision op.",
+            "See `register show`. If it may be done all the same, add --despite-decision.",
+        ),
+    ))
+}
+
+fn answer(home: &Home, found: &Value, out: &Path, ui: Ui) -> Result<Outcome, Complaint> {
     files::make_private_dir(out)?;
-    let letter = letter::answer(&home.load_config()?.name, &found, ui.lang);
+    let letter = letter::answer(&home.load_config()?.name, found, ui.lang);
     files::write_private(&out.join("letter.txt"), letter.as_bytes(), Existing::Keep)?;
-    let data = serde_json::to_vec_pretty(&found).map_err(|error| Complaint::bug(error.to_string()))?;
+    let data =
+        serde_json::to_vec_pretty(&letter::data(found)).map_err(|error| Complaint::bug(error.to_string()))?;
     files::write_private(&out.join("data.json"), &data, Existing::Keep)?;
     Ok(written(out, ui))
 }
@@ -312,10 +357,26 @@ fn rectify(
     let found = of(home, &[person], None, false)?;
     let mut done = Vec::new();
     for message in messages(&found, "sent") {
-        let mut body = said.clone();
-        let places = message["places"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        body.insert("velden".into(), places.map(|at| format!("{at}/{field}")).collect());
-        done.push(correct(home, &message, CorrectionKind::Correction, body));
+        let places = message["places"].as_array().into_iter().flatten();
+        let has = |place: &&Value| place["fields"].as_array().into_iter().flatten().any(|one| one == field);
+        let places: Vec<String> = places
+            .filter(has)
+            .filter_map(|place| Some(format!("{}/{field}", place["at"].as_str()?)))
+            .collect();
+        for some in places.chunks(FIELDS_MAX) {
+            let mut body = said.clone();
+            body.insert("velden".into(), some.into());
+            done.push(correct(home, &message, CorrectionKind::Correction, body));
+        }
+    }
+    if done.is_empty() {
+        return Err(Complaint::usage(
+            Text::new(
+                format!("In geen bericht dat u over deze persoon verstuurde, staat een veld {field:?}."),
+                format!("In no message that you sent about this person there is a field {field:?}."),
+            ),
+            Text::new("Zie `register show` voor de velden.", "See `register show` for the fields."),
+        ));
     }
     Ok(told(done, ui))
 }
@@ -331,7 +392,11 @@ fn erase(home: &Home, person: Digest, said: &Map<String, Value>, ui: Ui) -> Resu
         }
     }
     for message in messages(&found, "sent") {
-        done.push(correct(home, &message, CorrectionKind::Withdrawal, said.clone()));
+        let corrections = message["corrections"].as_array().into_iter().flatten();
+        // What is withdrawn already is not withdrawn again: doing this once more finishes what failed.
+        if !corrections.into_iter().any(|row| row["kind"] == CorrectionKind::Withdrawal.as_str()) {
+            done.push(correct(home, &message, CorrectionKind::Withdrawal, said.clone()));
+        }
     }
     Ok(told(done, ui))
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE64;
-use seinhuis_agent_core::register::{open_exchange, open_person};
-use seinhuis_agent_core::rows::table;
-use seinhuis_agent_core::{Duty, Exchange, PersonFile, PersonRow, Stage, Write};
+use seinhuis_agent_core::register::{Key, Known, open_exchange, open_person};
+use seinhuis_agent_core::rows::{exchange_key, table};
+use seinhuis_agent_core::{Duty, Exchange, ExchangeRow, PersonFile, Stage, Write};
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::schema::normal;
 use seinhuis_shared::ids::{CaseId, Digest, Oin};
@@ -15,7 +15,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use serde_json::{Value, json};
 
-use crate::commands::{present, receipt};
+use crate::commands::{correct, present, receipt};
 use crate::engine::{View, inbox_row, outbox_row, store_complaint};
 
 /// Within how long after the first message about a person that person has to be told: a month at the latest (GDPR article
@@ -23,86 +23,147 @@ use crate::engine::{View, inbox_row, outbox_row, store_complaint};
 const TELL_WITHIN: Span = Span::days(28);
 
 /// Until when a person has to be told; none when that is not to be done any more.
-pub(super) fn due(row: &PersonRow) -> Option<Timestamp> {
-    match row.duty {
-        Duty::Open => Some(row.first.plus(TELL_WITHIN)),
-        Duty::Postponed => row.until,
+fn due(known: &Known<'_>) -> Option<Timestamp> {
+    match known.row.duty {
+        Duty::Open => Some(known.row.since.max(known.first).plus(TELL_WITHIN)),
+        Duty::Postponed => known.row.until,
         Duty::Informed | Duty::Exempt => None,
     }
 }
 
-/// How many persons there are, how many of them are to be told, and of how many it is too late.
-pub(crate) fn status(view: &View<'_>) -> Value {
-    let now = clock::now();
-    let due: Vec<_> = view.core.persons().map(|(_, row)| due(row)).collect();
-    let open = due.iter().flatten();
-    json!({
-        "persons": due.len(),
-        "to_tell": open.clone().count(),
-        "overdue": open.filter(|until| **until < now).count(),
-        "own_roles": own_roles(view),
-    })
+fn roles<'a>(known: &Known<'a>) -> impl Iterator<Item = &'static str> + use<'a> {
+    known.row.roles.iter().map(|role| role.as_str())
 }
 
-/// The roles of this organisation under the covenants it accepted.
-fn own_roles(view: &View<'_>) -> BTreeSet<String> {
-    let (own, now) = (view.core.oin(), clock::now());
-    let roles = view.core.agreed().mine().filter_map(|one| one.compiled().role_at(own, now));
-    roles.map(|role| role.to_string()).collect()
+/// How many persons there are, and for the roles in which this organisation has to do with them: how many are to be told,
+/// and of how many it is too late.
+pub(crate) fn status(view: &View<'_>) -> Value {
+    let now = clock::now();
+    let mut all = 0_u64;
+    let mut by_roles: BTreeMap<Vec<&str>, (u64, u64)> = BTreeMap::new();
+    for known in view.core.persons() {
+        all = all.saturating_add(1);
+        let Some(until) = due(&known) else { continue };
+        let (open, late) = by_roles.entry(roles(&known).collect()).or_default();
+        *open = open.saturating_add(1);
+        *late = late.saturating_add(u64::from(until < now));
+    }
+    let due = by_roles
+        .into_iter()
+        .map(|(roles, (open, late))| json!({ "roles": roles, "to_tell": open, "overdue": late }));
+    json!({ "persons": all, "due": due.collect::<Vec<_>>() })
 }
 
 /// Those that are to be told, or all; who waits longest first.
 pub(crate) fn persons(view: &View<'_>, all: bool) -> Value {
-    let mut rows: Vec<_> = view.core.persons().filter(|(_, row)| all || due(row).is_some()).collect();
-    rows.sort_by_key(|(_, row)| (due(row).is_none(), due(row), row.first));
-    rows.into_iter().map(|(id, row)| person(view, id, row)).collect()
+    let mut rows: Vec<_> = view.core.persons().filter(|known| all || due(known).is_some()).collect();
+    rows.sort_by_key(|known| (due(known).is_none(), due(known), known.first));
+    rows.into_iter().map(|known| person(view, known)).collect()
 }
 
-/// The persons of whom all these fields have these values, as far as the register knows.
-pub(crate) fn search(view: &View<'_>, fields: &BTreeMap<String, String>, case: Option<CaseId>) -> Value {
-    let found = |(id, row): (&Digest, &PersonRow)| {
-        let file = open_person(id, row, view.vault.ports())?;
+/// The persons of whom all these fields have these values, as far as the register knows; in messages of this case.
+///
+/// # Errors
+/// Nothing to search for, a field that nobody has, a row that does not open: then nobody can say that there is nobody.
+pub(crate) fn search(
+    view: &View<'_>,
+    fields: &BTreeMap<String, String>,
+    case: Option<CaseId>,
+) -> Result<Value, Complaint> {
+    if fields.is_empty() && case.is_none() {
+        return Err(nothing());
+    }
+    let (mut found, mut names) = (Vec::new(), BTreeSet::new());
+    for known in view.core.persons() {
+        let file = open_person(known.id, known.row, view.vault.ports()).ok_or_else(unreadable)?;
+        let details = file.details.iter().filter(|detail| view.core.counts(detail));
+        let details: Vec<_> = details.map(|detail| (detail.field.clone(), detail.text.clone())).collect();
+        names.extend(details.iter().map(|(field, _)| field.clone()));
         let fits = |(field, value): (&String, &String)| {
-            file.details.iter().any(|(own, text)| own == field && normal(text) == normal(value))
+            details.iter().any(|(own, text)| own == field && normal(text) == normal(value))
         };
-        let meant = fields.iter().all(fits) && (case.is_none() || file.case == case);
-        meant.then(|| shown(view, id, row, Some(&file)))
-    };
-    view.core.persons().filter_map(found).collect()
+        if fields.iter().all(fits) && is_in_case(view, known.id, case)? {
+            found.push(person(view, known));
+        }
+    }
+    match fields.keys().find(|field| !names.contains(*field)) {
+        Some(field) => Err(no_field(field, &names)),
+        None => Ok(found.into()),
+    }
 }
 
-fn person(view: &View<'_>, id: &Digest, row: &PersonRow) -> Value {
-    shown(view, id, row, open_person(id, row, view.vault.ports()).as_ref())
+fn is_in_case(view: &View<'_>, id: &Digest, case: Option<CaseId>) -> Result<bool, Complaint> {
+    let Some(case) = case else { return Ok(true) };
+    for key in view.core.exchanges_about(id) {
+        if opened(view, key)?.1.case == Some(case) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-fn shown(view: &View<'_>, id: &Digest, row: &PersonRow, file: Option<&PersonFile>) -> Value {
-    let (due, now) = (due(row), clock::now());
-    let decisions = file.map(|file| {
-        let of = |one: &seinhuis_agent_core::DutyRow| {
-            json!({ "duty": one.duty.as_str(), "until": one.until.map(|at| at.to_string()), "role": one.role,
-                "reason": one.reason, "at": one.at.to_string() })
-        };
-        file.decisions.iter().map(of).collect::<Vec<_>>()
-    });
+fn nothing() -> Complaint {
+    Complaint::usage(
+        Text::new("Er is niets opgegeven om op te zoeken.", "There is nothing to search for."),
+        Text::new(
+            "Geef velden of een zaak op; alles ziet u met `register list --all`.",
+            "Give fields or a case; `register list --all` shows everybody.",
+        ),
+    )
+}
+
+fn no_field(field: &str, names: &BTreeSet<String>) -> Complaint {
+    let known = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Complaint::usage(
+        Text::new(
+            format!("Van niemand in het register is een veld {field:?} bekend."),
+            format!("Of nobody in the register a field {field:?} is known."),
+        ),
+        Text::new(format!("Bekend zijn: {known}."), format!("Known are: {known}.")),
+    )
+}
+
+fn person(view: &View<'_>, known: Known<'_>) -> Value {
+    let (due, now) = (due(&known), clock::now());
+    let file = open_person(known.id, known.row, view.vault.ports());
     json!({
-        "person": id.to_string(),
-        "first": row.first.to_string(),
-        "messages": row.exchanges,
-        "duty": row.duty.as_str(),
+        "person": known.id.to_string(),
+        "first": known.first.to_string(),
+        "messages": known.exchanges,
+        "duty": known.row.duty.as_str(),
         "due": due.map(|at| at.to_string()),
         "overdue": due.is_some_and(|at| at < now),
-        "own_roles": own_roles(view),
+        "own_roles": roles(&known).collect::<Vec<_>>(),
         "readable": file.is_some(),
-        "case": file.and_then(|file| file.case).map(|case| case.to_string()),
-        "details": file.map(|file| file.details.clone()),
-        "decisions": decisions,
+        "case": file.as_ref().and_then(|file| file.case).map(|case| case.to_string()),
+        "details": file.as_ref().map(|file| details(view, file)),
+        "decisions": file.as_ref().map(decisions),
     })
+}
+
+/// What is known of a person, the latest last.
+fn details(view: &View<'_>, file: &PersonFile) -> Vec<[String; 2]> {
+    let counting = file.details.iter().filter(|detail| view.core.counts(detail));
+    counting.map(|detail| [printable(&detail.field), printable(&detail.text)]).collect()
+}
+
+/// What partners wrote, without what would do something to a terminal or a letter.
+fn printable(text: &str) -> String {
+    text.chars().map(|one| if one.is_control() { ' ' } else { one }).collect()
+}
+
+fn decisions(file: &PersonFile) -> Vec<Value> {
+    let of = |one: &seinhuis_agent_core::DutyRow| {
+        json!({ "duty": one.duty.as_str(), "until": one.until.map(|at| at.to_string()), "role": one.role,
+            "reason": one.reason, "at": one.at.to_string() })
+    };
+    file.decisions.iter().map(of).collect()
 }
 
 /// These persons, and every message about them from `since` on, oldest first; with proofs where they are wanted.
 ///
 /// # Errors
-/// A person who is not in the register; the store's.
+/// A person who is not in the register; a row that does not open; the store's.
 pub(crate) fn of(
     view: &View<'_>,
     wanted: &[Digest],
@@ -110,32 +171,40 @@ pub(crate) fn of(
     proofs: bool,
 ) -> Result<Value, Complaint> {
     let mut rows = Vec::new();
+    let mut keys = BTreeSet::new();
     for id in wanted {
-        let found = view.core.persons().find(|(known, _)| *known == id);
-        let (id, row) = found.ok_or_else(|| nobody(id))?;
-        rows.push(person(view, id, row));
+        let known = view.core.person(id).ok_or_else(|| nobody(id))?;
+        rows.push(person(view, known));
+        keys.extend(view.core.exchanges_about(id));
     }
-    let mut exchanges = Vec::new();
-    for (key, value) in view.store.scan(table::EXCHANGE).map_err(|error| store_complaint(&error))? {
-        let Ok(Write::Exchange(key, Some(row))) = Write::read(table::EXCHANGE, &key, &value) else {
-            continue;
-        };
-        if !row.settled || !row.persons.iter().any(|person| wanted.contains(person)) {
-            continue;
-        }
-        let opened = open_exchange(key, &row, view.vault.ports()).ok_or_else(unreadable)?;
-        if opened.at >= since {
-            exchanges.push(opened);
-        }
+    let mut corrections: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for row in correct::list(view, u64::MAX, false)?.as_array().into_iter().flatten() {
+        let about = row["about"].as_str().unwrap_or_default().to_owned();
+        corrections.entry(about).or_default().push(row.clone());
     }
-    exchanges.sort_by_key(|one| (one.at, one.msg_id));
     let mut messages = Vec::new();
-    for one in &exchanges {
-        messages.extend(exchange(view, wanted, one, proofs)?);
+    for key in keys {
+        let (row, one) = opened(view, key)?;
+        if row.at < since {
+            continue;
+        }
+        let Some(mut message) = exchange(view, wanted, (&row, &one), proofs)? else { continue };
+        message["corrections"] = corrections.remove(&one.msg_id.to_string()).unwrap_or_default().into();
+        messages.push(message);
     }
+    messages.sort_by_key(|one| one["at"].as_str().unwrap_or_default().to_owned());
     Ok(
         json!({ "persons": rows, "since": since.to_string(), "asked": clock::now().to_string(), "messages": messages }),
     )
+}
+
+fn opened(view: &View<'_>, key: Key) -> Result<(ExchangeRow, Exchange), Complaint> {
+    let bytes = exchange_key(key);
+    let value = view.store.get(table::EXCHANGE, &bytes).map_err(|error| store_complaint(&error))?;
+    let read = value.and_then(|value| Write::read(table::EXCHANGE, &bytes, &value).ok());
+    let Some(Write::Exchange(_, Some(row))) = read else { return Err(unreadable()) };
+    let exchange = open_exchange(key, &row, view.vault.ports()).ok_or_else(unreadable)?;
+    Ok((*row, exchange))
 }
 
 fn nobody(id: &Digest) -> Complaint {
@@ -161,36 +230,36 @@ fn unreadable() -> Complaint {
     )
 }
 
-/// A message about persons; none that was sent and is not accepted.
+/// A message about persons; none whose row is gone.
 fn exchange(
     view: &View<'_>,
     wanted: &[Digest],
-    one: &Exchange,
+    (row, one): (&ExchangeRow, &Exchange),
     proofs: bool,
 ) -> Result<Option<Value>, Complaint> {
-    let (state, proof) = if let Some(position) = one.received {
+    let (state, proof) = if let Some(position) = row.received {
         let Some(row) = inbox_row(view.store, position) else { return Ok(None) };
         (present::received(view, position)?, json!(BASE64.encode(&row.receipt.0)))
     } else {
         let sent = view.core.find(&one.msg_id);
-        let row = sent.and_then(|(position, _)| outbox_row(view.store, position));
-        if row.is_none_or(|row| row.stage != Stage::Done) {
+        let Some(row) = sent.and_then(|(position, _)| outbox_row(view.store, position)) else {
             return Ok(None);
-        }
-        let proof = if proofs { receipt::file(view, one.msg_id)? } else { Value::Null };
+        };
+        let proof =
+            if proofs && row.stage == Stage::Done { receipt::file(view, one.msg_id)? } else { Value::Null };
         (present::message(view, one.msg_id)?, proof)
     };
-    let places = one.places.iter().filter(|(id, _)| wanted.contains(id));
+    let places = one.places.iter().filter(|place| wanted.contains(&place.person));
     let mut value = json!({
         "msg_id": one.msg_id.to_string(),
-        "direction": if one.received.is_some() { "received" } else { "sent" },
-        "position": one.received,
-        "at": one.at.to_string(),
+        "direction": if row.received.is_some() { "received" } else { "sent" },
+        "position": row.received,
+        "at": row.at.to_string(),
         "case": one.case.map(|case| case.to_string()),
         "covenant": one.covenant.to_string(),
         "level": one.declared.level.to_string(),
         "step": one.declared.step.to_string(),
-        "places": places.map(|(_, at)| at.clone()).collect::<Vec<_>>(),
+        "places": places.map(|place| json!({ "at": place.at, "fields": place.fields })).collect::<Vec<_>>(),
         "state": state,
         "proof": Some(proof).filter(|_| proofs),
     });

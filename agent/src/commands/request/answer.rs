@@ -276,9 +276,7 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
         Look::Read { id, withdrawn } => present::read(view, id, *withdrawn),
         Look::Corrections { lines, open } => correct::list(view, *lines, *open),
         Look::Register { all } => Ok(register::persons(view, *all)),
-        Look::Search { fields, case } => {
-            Ok(register::search(view, fields, optional("--case", case.as_ref())?))
-        }
+        Look::Search { fields, case } => register::search(view, fields, optional("--case", case.as_ref())?),
         Look::Persons { persons, since, proofs } => {
             let persons: Result<Vec<_>, _> = persons.iter().map(|one| field("PERSON", one)).collect();
             register::of(view, &persons?, moment(since)?, *proofs)

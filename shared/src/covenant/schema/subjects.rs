@@ -39,8 +39,8 @@ pub struct Person {
     pub subject: Subject,
     /// The texts of every object about that person.
     pub details: Vec<Detail>,
-    /// Where those objects stand, as JSON pointers (RFC 6901).
-    pub places: Vec<String>,
+    /// Where those objects stand, as JSON pointers (RFC 6901), and the names of the fields in each.
+    pub places: Vec<(String, Vec<String>)>,
 }
 
 impl core::fmt::Debug for Person {
@@ -155,10 +155,11 @@ impl Schema {
             let text = Zeroizing::new(text.to_owned());
             details.push(Detail { field: name.clone(), category: category.clone(), text });
         }
+        let place = (at.to_owned(), fields.keys().cloned().collect());
         let Some(known) = found.iter_mut().find(|person| person.subject == subject) else {
-            return found.push(Person { subject, details, places: vec![at.to_owned()] });
+            return found.push(Person { subject, details, places: vec![place] });
         };
-        known.places.push(at.to_owned());
+        known.places.push(place);
         for detail in details {
             if !known.details.contains(&detail) {
                 known.details.push(detail);
@@ -229,7 +230,9 @@ mod tests {
         let names = person.details.iter().filter(|detail| detail.field == "naam");
         assert_eq!(names.map(|detail| detail.text.as_str()).collect::<Vec<_>>(), ["A", "B"]);
         assert!(person.details.iter().all(|detail| detail.category == "identiteit"));
-        assert_eq!(person.places, ["/personen/0", "/personen/1", "/personen/2"]);
+        let places: Vec<&str> = person.places.iter().map(|(at, _)| at.as_str()).collect();
+        assert_eq!(places, ["/personen/0", "/personen/1", "/personen/2"]);
+        assert_eq!(person.places[1].1, ["zaakpersoon"]);
     }
 
     #[test]
