@@ -142,10 +142,11 @@ fn both_sides_enter_every_person_with_what_was_exchanged_and_nobody_reads_it_wit
     for ((of, key), value) in
         gemeente.rows.iter().filter(|((of, _), _)| [table::PERSON, table::EXCHANGE].contains(of))
     {
-        let bare = match Write::read(*of, key, value).unwrap() {
-            Write::Person(_, Some(row)) => cbor::encode(&PersonRow { locked: Vec::new().into(), ..*row }),
-            Write::Exchange(_, Some(row)) => cbor::encode(&ExchangeRow { locked: Vec::new().into(), ..*row }),
-            other => panic!("{other:?}"),
+        let bare = if let Ok(Write::Person(_, Some(row))) = Write::read(*of, key, value) {
+            cbor::encode(&PersonRow { locked: Vec::new().into(), ..*row })
+        } else {
+            let Ok(Write::Exchange(_, Some(row))) = Write::read(*of, key, value) else { panic!() };
+            cbor::encode(&ExchangeRow { locked: Vec::new().into(), ..*row })
         };
         assert!(
             !bare.windows(name.len()).any(|part| part == name) && !bare.windows(3).any(|part| part == b"F09")
