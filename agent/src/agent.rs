@@ -246,6 +246,12 @@ impl AgentHandle {
         ways.as_ref().and_then(|ways| ways.address)
     }
 
+    /// How the ways in and out besides the command line are doing; nothing when the agent has stopped.
+    pub(crate) fn ways(&self) -> Value {
+        let ways = self.inner.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.as_ref().map_or_else(|| Value::Array(vec![]), |ways| ways.standings.to_json())
+    }
+
     /// How the connection is doing.
     pub fn link(&self) -> LinkStatus {
         self.inner.link_status.get()

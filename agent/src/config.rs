@@ -2,6 +2,8 @@
 
 mod folder;
 mod subjects;
+mod takers;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -25,6 +27,8 @@ use serde::Deserialize;
 pub use self::folder::Folder;
 pub(crate) use self::folder::overlap;
 pub use self::subjects::Subjects;
+use self::takers::Taker;
+pub use self::webhook::Webhook;
 use crate::ways::api;
 
 /// The sample with every key, commented: the list of known keys and the manual in one.
@@ -64,6 +68,9 @@ pub struct Config {
     /// Folders in which files are left to be sent, or put as they come in.
     #[serde(default)]
     pub folder: Vec<Folder>,
+    /// Applications that are told of what came in.
+    #[serde(default)]
+    pub webhook: Vec<Webhook>,
 }
 
 /// `[transport]`.
@@ -288,6 +295,15 @@ impl Config {
         Ok(config)
     }
 
+    /// What takes messages over.
+    fn takers(&self) -> Vec<Taker<'_>> {
+        let folders = self.folder.iter().filter(|folder| folder.consume && folder.filled().is_some());
+        let folders = folders.map(|folder| ("[[folder]]", &folder.name, &folder.flows));
+        let webhooks = self.webhook.iter().filter(|webhook| webhook.consume && webhook.is_on());
+        let webhooks = webhooks.map(|webhook| ("[[webhook]]", &webhook.name, &webhook.flows));
+        folders.chain(webhooks).map(|(table, name, flows)| Taker { table, name, flows }).collect()
+    }
+
     fn check(&self) -> Result<(), Complaint> {
         check_name(&self.name)?;
         self.ldv.check()?;
@@ -295,6 +311,8 @@ impl Config {
         self.renewal.check()?;
         self.api.check()?;
         folder::check(&self.folder)?;
+        webhook::check(&self.webhook)?;
+        takers::check(&self.takers())?;
         if !(1..=1024).contains(&self.store.segment_mib) {
             return Err(Complaint::usage(
                 Text::new("store.segment_mib moet 1 tot 1024 zijn.", "store.segment_mib must be 1 to 1024."),
@@ -331,8 +349,10 @@ mod tests {
     fn the_samples_are_valid_and_say_the_defaults() {
         let basic = Config::parse("basic.toml", BASIC_SAMPLE).unwrap();
         let mut complete = Config::parse("complete.toml", COMPLETE_SAMPLE).unwrap();
-        let folders = std::mem::take(&mut complete.folder);
+        let (folders, webhooks) =
+            (std::mem::take(&mut complete.folder), std::mem::take(&mut complete.webhook));
         assert_eq!(folders, [Folder { name: "voorbeeld".into(), ..Folder::default() }]);
+        assert_eq!(webhooks, [Webhook { name: "voorbeeld".into(), ..Webhook::default() }]);
         assert_eq!(basic, complete);
     }
 

@@ -1,4 +1,4 @@
-"""A client of the local API of a Seinhuis agent: docs/api.md.
+"""A client of the local API of a Seinhuis agent (docs/api.md), and a check of what its webhooks tell (docs/webhook.md).
 
 One file, Python 3.9 or later, nothing but the standard library. Every method raises `Problem` for an answer that is an
 error; `refusal` in it is a number of docs/refusals.md, `advice` says what to do.
@@ -8,9 +8,16 @@ error; `refusal` in it is a number of docs/refusals.md, `advice` says what to do
     for delivery in agent.open_deliveries():
         keep(delivery, agent.body(delivery["position"]))
         agent.consumed(delivery["position"])
+
+    event = verify_webhook(secret, request.headers, request.body)  # raises BadSignature
 """
 
+import base64
+import binascii
+import hashlib
+import hmac
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -26,6 +33,45 @@ class Problem(Exception):
         self.detail = document.get("detail")
         self.advice = document.get("advice")
         self.retry_after = retry_after
+
+
+class BadSignature(Exception):
+    """A request that is not, or not any more, of the agent that has the secret."""
+
+
+def verify_webhook(secrets, headers, body, tolerance=300, now=None):
+    """What a request of the agent's webhook tells, as a CloudEvent: only when it is signed with one of `secrets` (a text
+    that begins with `whsec_`, or several) and its time is at most `tolerance` seconds from `now`. `body` is the exact
+    bytes. Raises `BadSignature` for anything else; answer 401 then.
+
+    The same event may come again: keep its `id` (the header field `webhook-id`) and answer 200 without doing it twice.
+    """
+    fields = {name.lower(): value for name, value in headers.items()}
+    try:
+        name, told, signatures = (fields["webhook-" + field] for field in ("id", "timestamp", "signature"))
+        if not (told.isascii() and told.isdigit() and len(told) <= 15):
+            raise BadSignature("no time")
+    except KeyError as missing:
+        raise BadSignature(f"no {missing.args[0]}") from None
+    if abs((time.time() if now is None else now) - int(told)) > tolerance:
+        raise BadSignature("too old or too new: see to the clocks of both machines")
+    signed = b".".join([name.encode(), told.encode(), body])
+    given = [signature[3:].encode() for signature in signatures.split(" ") if signature.startswith("v1,")]
+    good = False
+    for secret in [secrets] if isinstance(secrets, str) else secrets:
+        if not secret.startswith("whsec_"):
+            raise ValueError("a secret begins with whsec_")
+        try:
+            key = base64.b64decode(secret[len("whsec_") :], validate=True)
+        except binascii.Error:
+            raise ValueError("a secret is base64 after whsec_") from None
+        wanted = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
+        # Each is compared in full, so that the time it takes tells nothing of what is wanted.
+        for signature in given:
+            good |= hmac.compare_digest(wanted, signature)
+    if not good:
+        raise BadSignature("not signed with this secret")
+    return json.loads(body)
 
 
 class Agent:

@@ -214,6 +214,20 @@ fn write_for(path: &Path, bytes: &[u8], existing: Existing, readers: Readers) ->
     result.map_err(fail)
 }
 
+/// Keeps other programs that ask for the same from changing the file at `path` until what this gives is dropped: a lock on
+/// a file beside it.
+///
+/// # Errors
+/// A sentence naming the file.
+pub fn alone(path: &Path) -> Result<File, Complaint> {
+    let path = path.with_extension("lock");
+    let fail = |error: io::Error| Complaint::io(Doing::Write, &path, &error);
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(fail)?;
+    file.lock().map_err(fail)?;
+    Ok(file)
+}
+
 /// Puts a file in the place of another in the same folder, in one step that is on stable storage afterwards.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! Requests to services of others, over HTTP/1.1: witnesses of the exchange log, collectors of processing records.
+//! Requests to services of others, over HTTP/1.1: witnesses of the exchange log, collectors of processing records,
+//! receivers of deliveries.
 //!
 //! Nothing is followed or guessed: no redirects, no proxy from the environment, no cookies, no compression. An
 //! answer is read up to a limit, and the whole exchange has one deadline. TLS 1.3 with the same key exchange as
@@ -6,9 +7,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, Url};
 use rustls::crypto::aws_lc_rs;
@@ -65,6 +66,15 @@ pub struct Answer {
     pub content_type: Option<String>,
     /// The body.
     pub body: Vec<u8>,
+}
+
+/// The head of an answer, of which nothing else is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The status code.
+    pub status: u16,
+    /// After how long to come back, where it says so (RFC 9110, 10.2.3).
+    pub retry_after: Option<Duration>,
 }
 
 /// A way to ask services of others; cheap to clone, connections are kept and used again.
@@ -144,6 +154,28 @@ impl Http {
         answer(request.timeout(deadline), host, limit).await
     }
 
+    /// Posts `body` with these header fields and reads the head of the answer, all within `deadline`. What follows the
+    /// head is not read, so that nothing of it counts and none of it is too long.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn tell(
+        &self,
+        address: &str,
+        fields: &[(&str, String)],
+        body: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<Head, HttpError> {
+        let url = url(address)?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let request = self.client.post(url).body(body).timeout(deadline);
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| HttpError::NoAnswer { host, why: reason(&error) })?;
+        let retry_after = retry_after(answer.headers(), SystemTime::now());
+        Ok(Head { status: answer.status().as_u16(), retry_after })
+    }
+
     /// Reads an answer of at most `limit` bytes, all within `deadline`.
     ///
     /// # Errors
@@ -185,6 +217,21 @@ pub fn check_origin(address: &str) -> Result<(), HttpError> {
 
 fn content_type_of(response: &Response) -> Option<String> {
     response.headers().get(CONTENT_TYPE)?.to_str().ok().map(str::to_owned)
+}
+
+/// How long `Retry-After` says to wait at `now`: in seconds or until a date; none when it is absent or neither.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+/// The host of an address that requests are sent to; none for another address.
+pub fn host(address: &str) -> Option<String> {
+    url(address).ok()?.host_str().map(str::to_owned)
 }
 
 fn url(address: &str) -> Result<Url, HttpError> {
@@ -278,6 +325,41 @@ mod tests {
         let short = server(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n01", false).await;
         assert!(matches!(ask(&short).await, Err(HttpError::NoAnswer { .. })));
         assert!(matches!(ask("http://127.0.0.1:1/x").await, Err(HttpError::NoAnswer { .. })));
+    }
+
+    #[tokio::test]
+    async fn of_what_is_told_the_head_of_the_answer_counts_alone() {
+        let http = Http::new(None).unwrap();
+        let tell = async |address: &str, deadline: u64| {
+            let fields = [("webhook-id", "x".to_owned())];
+            http.tell(address, &fields, b"{}".to_vec(), Duration::from_millis(deadline)).await
+        };
+        let head =
+            |status, seconds: Option<u64>| Head { status, retry_after: seconds.map(Duration::from_secs) };
+        // The body never ends, and is not waited for.
+        let long = server(b"HTTP/1.1 204 x\r\ncontent-length: 99999999999\r\n\r\n0123", true).await;
+        assert_eq!(tell(&long, 20_000).await.unwrap(), head(204, None));
+        for (said, seconds) in
+            [("120", Some(120)), ("soon", None), ("-1", None), ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0))]
+        {
+            let answer = format!("HTTP/1.1 429 x\r\nretry-after: {said}\r\ncontent-length: 0\r\n\r\n");
+            let address = server(answer.leak().as_bytes(), false).await;
+            assert_eq!(tell(&address, 20_000).await.unwrap(), head(429, seconds), "{said}");
+        }
+        let silent = server(b"", true).await;
+        assert!(
+            matches!(tell(&silent, 300).await, Err(HttpError::NoAnswer { why, .. }) if why.contains("too long"))
+        );
+        let garbage = server(b"\x00\xffnot http\r\n\r\n", false).await;
+        assert!(matches!(tell(&garbage, 20_000).await, Err(HttpError::NoAnswer { .. })));
+    }
+
+    #[test]
+    fn a_date_to_come_back_at_is_read() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, "Sun, 06 Nov 1994 08:49:47 GMT".parse().unwrap());
+        assert_eq!(retry_after(&headers, now), Some(Duration::from_secs(10)));
     }
 
     #[test]

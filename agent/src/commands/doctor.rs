@@ -240,6 +240,7 @@ fn from_status(status: &Value) -> Vec<Finding> {
     findings.extend(renewing(status));
     findings.extend(records(status));
     findings.extend(quorums(status));
+    findings.extend(ways(status));
     for alarm in status.get("alarms").and_then(Value::as_array).into_iter().flatten() {
         let detail = alarm.get("detail").and_then(Value::as_str).unwrap_or_default();
         let kind = alarm.get("kind").and_then(Value::as_str).unwrap_or_default();
@@ -293,6 +294,32 @@ fn records(status: &Value) -> Option<Finding> {
         "See whether the log can be reached and takes them in ([ldv] in agent.toml); until then they are kept.",
     );
     Some((what, Err(Complaint::usage(told, advice))))
+}
+
+/// Whether the ways in and out besides the command line work.
+fn ways(status: &Value) -> Vec<Finding> {
+    let all = status.get("ways").and_then(Value::as_array).into_iter().flatten();
+    let finding = |way: &Value| {
+        let text =
+            |pointer: &str| way.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (name, place) = (text("/name"), text("/place"));
+        let what = match way.get("kind").and_then(Value::as_str) {
+            Some("api") => Text::new("Lokale API", "Local API"),
+            Some("folder-out") => Text::new(format!("Map uit, {name}"), format!("Folder out, {name}")),
+            Some("folder-in") => Text::new(format!("Map in, {name}"), format!("Folder in, {name}")),
+            _ => Text::same(format!("Webhook, {name}")),
+        };
+        let since = text("/since");
+        if since.is_empty() {
+            return (what, Ok(Text::new(format!("{place}, werkt"), format!("{place}, works"))));
+        }
+        let told = Text::new(
+            format!("Werkt niet sinds {since}. {}", text("/problem/0")),
+            format!("Does not work since {since}. {}", text("/problem/1")),
+        );
+        (what, Err(Complaint::usage(told, Text::new(text("/advice/0"), text("/advice/1")))))
+    };
+    all.map(finding).collect()
 }
 
 /// How old the quorums of witnesses are that covenants ask.

@@ -24,6 +24,7 @@ mod status;
 mod subject;
 mod token;
 mod wait;
+mod webhook;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -119,6 +120,9 @@ enum Command {
     /// Tokens of applications that use the local API: add, list, revoke
     #[command(subcommand)]
     Token(token::Token),
+    /// Webhooks, by which applications are told of what came in: list, secret, test
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// Show how things stand
     Status,
     /// Explain the whole set-up: what is right, what is wrong, what to do
@@ -365,6 +369,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Subject(who) => subject::subject(&home, &who, ui),
         Command::Register(command) => register::register(&home, command, ui),
         Command::Token(command) => token::token(&home, command, ui),
+        Command::Webhook(command) => webhook::webhook(&home, command, ui),
         Command::Status => status::status(&home, ui),
         Command::Doctor => Ok(doctor::doctor(&home, ui)),
     }

@@ -72,6 +72,7 @@ fn describe(value: &Value, config: &Config, key: &str, nl: bool) -> String {
         ),
     ));
     rows.extend(bodies(value, nl));
+    rows.extend(ways(value, nl));
     rows.extend(corrections(value, nl));
     rows.extend(records(value, nl));
     rows.extend(register(value, config, nl));
@@ -183,6 +184,30 @@ fn quorums(value: &Value, nl: bool) -> Vec<(&'static str, String)> {
         rows.push((pick("quorum van getuigen", "quorum of witnesses"), text));
     }
     rows
+}
+
+/// The ways in and out besides the command line, and since when which of them does not work.
+fn ways(value: &Value, nl: bool) -> Vec<(&'static str, String)> {
+    let pick = |dutch: &'static str, english: &'static str| if nl { dutch } else { english };
+    let all = value.get("ways").and_then(Value::as_array).into_iter().flatten();
+    let row = |way: &Value| {
+        let what = match way.get("kind").and_then(Value::as_str) {
+            Some("api") => pick("lokale API", "local API"),
+            Some("folder-out") => pick("map uit", "folder out"),
+            Some("folder-in") => pick("map in", "folder in"),
+            _ => "webhook",
+        };
+        let at = if nl { "0" } else { "1" };
+        let [problem, advice] = ["problem", "advice"].map(|text| word(way, &format!("/{text}/{at}")));
+        let does = if way.get("since").is_some_and(Value::is_string) {
+            let since = pick("LET OP: werkt niet sinds", "NOTE: does not work since");
+            format!("{since} {}. {problem} {advice}", word(way, "/since"))
+        } else {
+            pick("werkt", "works").to_owned()
+        };
+        (what, format!("{} ({}): {does}", word(way, "/name"), word(way, "/place")))
+    };
+    all.map(row).collect()
 }
 
 /// What was said of own messages and is not confirmed; nothing when there is none.

@@ -76,11 +76,6 @@ impl Folder {
         Some(self.inward.as_path()).filter(|path| !path.as_os_str().is_empty())
     }
 
-    /// Whether this and the other want a delivery of one flow.
-    fn shares_flow(&self, other: &Self) -> bool {
-        self.flows.is_empty() || other.flows.is_empty() || !self.flows.is_disjoint(&other.flows)
-    }
-
     fn check(&self) -> Result<(), Complaint> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if !(1..=32).contains(&self.name.len()) || !self.name.bytes().all(plain) {
@@ -144,8 +139,7 @@ pub(super) fn check(folders: &[Folder]) -> Result<(), Complaint> {
             }
             paths.push((&folder.name, path));
         }
-        let mut before = folders.iter().take(at);
-        if before.clone().any(|other| other.name == folder.name) {
+        if folders.iter().take(at).any(|other| other.name == folder.name) {
             return Err(Complaint::usage(
                 Text::new(
                     format!("Twee [[folder]] heten {:?}.", folder.name),
@@ -153,12 +147,6 @@ pub(super) fn check(folders: &[Folder]) -> Result<(), Complaint> {
                 ),
                 Text::new("Geef elk een eigen naam.", "Give each a name of its own."),
             ));
-        }
-        let takes = |folder: &Folder| folder.consume && folder.filled().is_some();
-        if takes(folder)
-            && let Some(other) = before.find(|other| takes(other) && other.shares_flow(folder))
-        {
-            return Err(two_take(&other.name, &folder.name));
         }
     }
     Ok(())
@@ -171,19 +159,6 @@ fn in_one_another(one: &str, other: &str) -> Complaint {
             format!("The folders of [[folder]] {one:?} and {other:?} are one, or one is in the other."),
         ),
         Text::new("Geef elke out en in een eigen map.", "Give each out and in a folder of its own."),
-    )
-}
-
-fn two_take(one: &str, other: &str) -> Complaint {
-    Complaint::usage(
-        Text::new(
-            format!("[[folder]] {one:?} en {other:?} nemen berichten van dezelfde stroom over."),
-            format!("[[folder]] {one:?} and {other:?} take over messages of the same flow."),
-        ),
-        Text::new(
-            "Noem bij elk in flows andere stromen, of zet bij een van beide consume = false.",
-            "Name other flows in the flows of each, or set consume = false in one of them.",
-        ),
     )
 }
 

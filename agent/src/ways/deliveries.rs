@@ -5,15 +5,20 @@
 //! own case that came later, and no others.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use seinhuis_shared::ids::{CaseId, MsgId};
-use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::complaint::{Complaint, Doing, Exit};
+use seinhuis_shell::files::{self, Existing};
 use serde::{Deserialize, Serialize};
 
+use super::work::Agent;
 use crate::engine::{View, inbox_row};
 
 /// Most places of the inbox that are looked at in one go, between two turns.
 const LOOKED_MAX: u64 = 500;
+/// Most bytes of a file that says how far deliveries are.
+const KEPT_MAX: usize = 1 << 20;
 /// Most deliveries that may be done beyond one that cannot.
 const BEYOND_MAX: usize = 10_000;
 
@@ -62,6 +67,15 @@ impl Wanted {
         let due = (from..until).filter_map(|position| self.is_due(view, position)).collect();
         Piece { until, received, due }
     }
+
+    /// As [`Wanted::look`], of an agent that runs.
+    pub(super) fn through(&self, agent: &Agent) -> impl FnMut(u64) -> Result<Piece, Complaint> {
+        let (agent, wanted) = (agent.clone(), self.clone());
+        move |from| {
+            let wanted = wanted.clone();
+            agent.query(move |view| wanted.look(view, from))
+        }
+    }
 }
 
 /// What there is in a piece of the inbox.
@@ -92,6 +106,64 @@ pub(crate) enum Trouble {
     Message(Complaint),
     /// Something about where it goes; nothing goes on.
     Sink(Complaint),
+}
+
+impl Trouble {
+    /// What the agent complained of about a message. One that has stopped has done so for all.
+    pub(crate) fn of(due: &Due, complaint: Complaint) -> Self {
+        let one = complaint.exit == Exit::Refused;
+        let complaint = complaint.about(&due.msg_id.to_string());
+        if one { Self::Message(complaint) } else { Self::Sink(complaint) }
+    }
+}
+
+/// How far the deliveries are, and where that is kept when it is not the mark that a message was taken over.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    progress: Progress,
+    path: Option<PathBuf>,
+    restored: bool,
+}
+
+impl Kept {
+    /// Kept in the file at `path`, which need not be there.
+    pub(crate) fn new(path: Option<PathBuf>) -> Self {
+        Self { progress: Progress::default(), path, restored: false }
+    }
+
+    /// As [`Progress::round`]; what was delivered is on stable storage when the next is.
+    ///
+    /// # Errors
+    /// As [`Progress::round`], and when the file cannot be read or written.
+    pub(crate) fn round(
+        &mut self,
+        most: usize,
+        look: impl FnMut(u64) -> Result<Piece, Complaint>,
+        deliver: impl FnMut(&Due) -> Result<(), Trouble>,
+    ) -> Result<bool, Complaint> {
+        if !self.restored {
+            self.restore()?;
+            self.restored = true;
+        }
+        let path = self.path.as_deref();
+        self.progress.round(most, look, deliver, |progress| path.map_or(Ok(()), |path| keep(path, progress)))
+    }
+
+    fn restore(&mut self) -> Result<(), Complaint> {
+        let Some(path) = &self.path else { return Ok(()) };
+        if !path.try_exists().map_err(|error| Complaint::io(Doing::Read, path, &error))? {
+            return Ok(());
+        }
+        // One that does not read has everything delivered again: who gets it knows it by its id.
+        self.progress = serde_json::from_slice(&files::read(path, KEPT_MAX)?).unwrap_or_default();
+        Ok(())
+    }
+}
+
+fn keep(path: &Path, progress: &Progress) -> Result<(), Complaint> {
+    let bytes = serde_json::to_vec(progress).map_err(|error| Complaint::bug(error.to_string()))?;
+    files::make_private_dir(&files::parent(path))?;
+    files::write_private(path, &bytes, Existing::Replace)
 }
 
 impl Progress {
@@ -244,6 +316,26 @@ mod tests {
         let mut progress: Progress = serde_json::from_slice(&kept).unwrap();
         assert_eq!(round(&mut progress, &all, &[]), (vec![1, 5], true), "as soon as it can, in order");
         assert_eq!(progress.next, 10);
+    }
+
+    #[test]
+    fn how_far_it_is_is_kept_and_what_does_not_read_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("folders/a.json");
+        let round = || {
+            let mut delivered = Vec::new();
+            let mut kept = Kept::new(Some(path.clone()));
+            kept.round(usize::MAX, inbox(&[due(1, 1), due(4, 2)]), |due| {
+                delivered.push(due.position);
+                Ok(())
+            })
+            .unwrap();
+            delivered
+        };
+        assert_eq!(round(), [1, 4]);
+        assert!(round().is_empty());
+        std::fs::write(&path, "{").unwrap();
+        assert_eq!(round(), [1, 4]);
     }
 
     #[test]

@@ -3,8 +3,13 @@
 //! Each asks the agent what a command would ask, so that every check is the same by the same code.
 
 pub mod api;
+mod delivered;
 pub(crate) mod deliveries;
+mod event;
 pub(crate) mod folders;
+mod standing;
+pub(crate) mod webhook;
+mod work;
 
 use std::net::SocketAddr;
 
@@ -12,6 +17,7 @@ use seinhuis_shell::complaint::Complaint;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::standing::{Kind, Standings};
 use crate::agent::AgentHandle;
 use crate::config::Config;
 
@@ -21,6 +27,8 @@ pub(crate) struct Ways {
     tasks: JoinSet<()>,
     /// The address of the local API, if it has one.
     pub(crate) address: Option<SocketAddr>,
+    /// How each does.
+    pub(crate) standings: Standings,
 }
 
 impl Ways {
@@ -33,14 +41,19 @@ impl Ways {
         config: &Config,
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, Complaint> {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, standings) = (JoinSet::new(), Standings::default());
         let api = api::Api::bind(&config.api, agent.home().dir())?;
         let address = api.address();
         if config.api.is_on() {
+            let listened = address.map(|address| address.to_string());
+            let socket = config.api.socket_in(agent.home().dir()).map(|path| path.display().to_string());
+            let places: Vec<String> = listened.into_iter().chain(socket).collect();
+            standings.open(Kind::Api, "api", &places.join(", "));
             api.serve(agent, stopping, &mut tasks)?;
         }
-        folders::start(agent, config, stopping, &mut tasks)?;
-        Ok(Self { tasks, address })
+        folders::start(agent, config, &standings, stopping, &mut tasks)?;
+        webhook::start(agent, config, &standings, stopping, &mut tasks)?;
+        Ok(Self { tasks, address, standings })
     }
 
     /// Waits until all have ended.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use seinhuis_agent::config::{Config as AgentConfig, Encoding, Folder, Ldv, Subjects, Transport};
+use seinhuis_agent::config::{Config as AgentConfig, Encoding, Folder, Ldv, Subjects, Transport, Webhook};
 use seinhuis_agent::csv_bodies;
 use seinhuis_agent::ways::api;
 use seinhuis_agent_core::carrier::Fallback;
@@ -115,7 +115,8 @@ pub fn agent_config(data: &[u8]) -> bool {
 fn toml(config: &AgentConfig) -> String {
     // JSON's escapes are TOML's; only this character has to be escaped in TOML alone.
     let text = |text: &str| Value::from(text).to_string().replace('\u{7f}', "\\u007f");
-    let AgentConfig { oin, name, transport, telemetry, store, ldv, renewal, subjects, api, folder } = config;
+    let AgentConfig { oin, name, transport, telemetry, store, ldv, renewal, subjects, api, folder, webhook } =
+        config;
     let api::Settings { listen, socket } = api;
     let Subjects { informs } = subjects;
     let informs: Vec<String> = informs.iter().map(|role| text(role.as_str())).collect();
@@ -143,7 +144,7 @@ fn toml(config: &AgentConfig) -> String {
          [transport]\nbroker = {}\nbind = \"{bind}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {segmentation_offload}\n\
          fallback = \"{fallback}\"\nfallback_broker = {}\nquic_again = {quic_again}\n\
          [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\nkeep_free_mib = {}\n[renewal]\nservice = {}\n\
-         [subjects]\ninforms = [{}]\n[api]\nlisten = {}\nsocket = {}\n{}{}",
+         [subjects]\ninforms = [{}]\n[api]\nlisten = {}\nsocket = {}\n{}{}{}",
         text(oin.as_str()),
         text(name),
         text(broker),
@@ -159,6 +160,19 @@ fn toml(config: &AgentConfig) -> String {
         text(socket),
         ldv_toml(ldv, text),
         folder.iter().map(|folder| folder_toml(folder, text)).collect::<String>(),
+        webhook.iter().map(|webhook| webhook_toml(webhook, text)).collect::<String>(),
+    )
+}
+
+fn webhook_toml(webhook: &Webhook, text: impl Fn(&str) -> String) -> String {
+    let Webhook { name, url, ca, flows, content, consume, timeout_s } = webhook;
+    format!(
+        "[[webhook]]\nname = {}\nurl = {}\nca = {}\nflows = [{}]\ncontent = {content}\nconsume = {consume}\n\
+         timeout_s = {timeout_s}\n",
+        text(name),
+        text(url),
+        text(&ca.to_string_lossy()),
+        flows.iter().map(|flow| text(flow)).collect::<Vec<_>>().join(", "),
     )
 }
 

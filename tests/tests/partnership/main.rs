@@ -39,3 +39,4 @@ mod store;
 mod succession;
 mod third_check;
 mod trouble;
+mod webhook;

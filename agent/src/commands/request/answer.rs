@@ -221,6 +221,7 @@ async fn show(agent: &AgentHandle, look: Look) -> Result<Value, Complaint> {
     let mut value = agent.query(move |view| see(view, &look, Some(&link))).await??;
     if let (Look::Status, Some(object)) = (&asked, value.as_object_mut()) {
         object.insert("renewing".into(), agent.renewing().to_json());
+        object.insert("ways".into(), agent.ways());
     }
     if let Some(position) = handed_out(&asked, &value) {
         say(agent, Say::Read(position)).await?;

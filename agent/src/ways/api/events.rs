@@ -17,7 +17,6 @@ use hyper::body::Frame;
 use seinhuis_agent_core::Event;
 use seinhuis_agent_core::rows::InboxRow;
 use seinhuis_shared::ids::{MsgId, Oin};
-use seinhuis_shared::operation::{organisation, span_id};
 use seinhuis_shell::clock;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -28,6 +27,7 @@ use super::problem::Problem;
 use super::token::{Right, Token};
 use crate::commands::present;
 use crate::engine::{View, inbox_row, outbox_row};
+use crate::ways::event::{self, Occurrence};
 
 /// How often something is said when nothing happens, so that both sides notice a connection that is gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -152,7 +152,7 @@ impl Listener {
                 let (at, kind) = (alarm.at.to_string(), alarm.kind.as_str());
                 let of = Occurrence {
                     id: format!("{kind}-{at}"),
-                    name: "alarm",
+                    name: "message.alarm".to_owned(),
                     subject: kind.to_owned(),
                     time: at,
                 };
@@ -175,7 +175,12 @@ impl Listener {
         }
         data["message"] = format!("/v1/messages/{id}").into();
         data["flow"] = flow.into();
-        let of = Occurrence { id: event, name, subject: id.to_string(), time: clock::now().to_string() };
+        let of = Occurrence {
+            id: event,
+            name: format!("message.{name}"),
+            subject: id.to_string(),
+            time: clock::now().to_string(),
+        };
         self.say(format!("event: {name}\ndata: {}\n\n", of.cloud(self.desk.agent.oin(), &data))).await
     }
 
@@ -211,51 +216,15 @@ impl Listener {
 
 /// An event about one delivery.
 fn delivery(own: Oin, position: u64, row: &InboxRow) -> String {
-    let of = Occurrence {
-        id: format!("inbox-{position}"),
-        name: "received",
-        subject: row.msg_id.to_string(),
-        time: row.stored.to_string(),
-    };
-    let mut event = of.cloud(
-        own,
-        &json!({
-            "inbox": format!("/v1/inbox/{position}"),
-            "position": position,
-            "state": if row.outcome == 0 { "stored" } else { "quarantined" },
-            "from": row.sender.map(|oin| oin.to_string()),
-            "flow": row.flow,
-            "type": row.message_type,
-            "case": row.case.map(|case| case.to_string()),
-        }),
-    );
-    if let (Some(trace), Some(sender)) = (row.trace, row.sender) {
-        let parent = data_encoding::HEXLOWER.encode(&span_id(&row.packet, own, sender, 0));
-        event["traceparent"] = format!("00-{trace}-{parent}-01").into();
-    }
+    let data = json!({
+        "inbox": format!("/v1/inbox/{position}"),
+        "position": position,
+        "state": if row.outcome == 0 { "stored" } else { "quarantined" },
+        "from": row.sender.map(|oin| oin.to_string()),
+        "flow": row.flow,
+        "type": row.message_type,
+        "case": row.case.map(|case| case.to_string()),
+    });
+    let event = event::received(format!("inbox-{position}"), own, row, &data);
     format!("id: {position}\nevent: received\ndata: {event}\n\n")
-}
-
-/// What happened, by name.
-struct Occurrence {
-    id: String,
-    name: &'static str,
-    subject: String,
-    time: String,
-}
-
-impl Occurrence {
-    /// As an event of `CloudEvents`, of the agent of this organisation.
-    fn cloud(self, own: Oin, data: &Value) -> Value {
-        json!({
-            "specversion": "1.0",
-            "id": self.id,
-            "source": format!("{}:systeem:seinhuis-agent", organisation(own)),
-            "type": format!("nl.seinhuis.message.{}", self.name),
-            "subject": self.subject,
-            "time": self.time,
-            "datacontenttype": "application/json",
-            "data": data,
-        })
-    }
 }

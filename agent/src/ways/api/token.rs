@@ -5,8 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +13,7 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
-use seinhuis_shell::complaint::{Complaint, Doing};
+use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
@@ -227,16 +226,6 @@ impl Tokens {
         Ok(kept.tokens)
     }
 
-    /// Keeps other commands from changing the tokens until this goes.
-    fn alone(&self) -> Result<File, Complaint> {
-        let path = self.path.with_extension("lock");
-        let fail = |error: std::io::Error| Complaint::io(Doing::Write, &path, &error);
-        let file =
-            File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(fail)?;
-        file.lock().map_err(fail)?;
-        Ok(file)
-    }
-
     fn keep(&self, tokens: Vec<Token>) -> Result<(), Complaint> {
         let text =
             serde_json::to_vec_pretty(&Kept { tokens }).map_err(|error| Complaint::bug(error.to_string()))?;
@@ -277,7 +266,7 @@ impl Tokens {
             created: now.to_string(),
             expires: now.plus(Span::days(u64::from(days))).to_string(),
         };
-        let _alone = self.alone()?;
+        let _alone = files::alone(&self.path)?;
         let mut tokens = self.all()?.to_vec();
         tokens.push(token.clone());
         self.keep(tokens)?;
@@ -289,7 +278,7 @@ impl Tokens {
     /// # Errors
     /// A sentence when there is no such token, or the file cannot be written.
     pub fn revoke(&self, id: &str) -> Result<Token, Complaint> {
-        let _alone = self.alone()?;
+        let _alone = files::alone(&self.path)?;
         let (gone, kept): (Vec<Token>, Vec<Token>) =
             self.all()?.iter().cloned().partition(|token| token.id == id);
         let Some(gone) = gone.into_iter().next() else {

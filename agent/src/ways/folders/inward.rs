@@ -1,25 +1,20 @@
 //! Deliveries as files: each message received is put in a folder, and what its sender withdraws later is taken out.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use data_encoding::BASE64;
 use seinhuis_shared::ids::MsgId;
-use seinhuis_shell::complaint::{Complaint, Exit};
+use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
-use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::Agent;
-use super::place::{at, cannot_write, exists, try_out};
+use super::place::{at, cannot_write, try_out};
 use crate::commands::request::{Look, Request};
 use crate::config::Folder;
 use crate::engine::inbox_row;
-use crate::ways::deliveries::{Due, Progress, Trouble, Wanted};
+use crate::ways::delivered;
+use crate::ways::deliveries::{Due, Kept, Trouble, Wanted};
 
-/// Most bytes of the file that says how far the deliveries are.
-const PROGRESS_MAX: usize = 1 << 20;
 /// Most files that are looked after in one go, between two turns.
 const ASKED_MAX: usize = 1000;
 /// Most deliveries of one look, so that what is to be sent does not wait for all that came in.
@@ -32,9 +27,7 @@ const ID: usize = 36;
 pub(super) struct Inward {
     dir: PathBuf,
     wanted: Wanted,
-    progress: Progress,
-    /// Where it is kept how far the deliveries are, when it is not the mark that a message was taken over.
-    kept: Option<PathBuf>,
+    kept: Kept,
     begun: bool,
 }
 
@@ -52,8 +45,7 @@ impl Inward {
         Self {
             dir: dir.to_path_buf(),
             wanted,
-            progress: Progress::default(),
-            kept: Some(kept).filter(|_| !folder.consume),
+            kept: Kept::new(Some(kept).filter(|_| !folder.consume)),
             begun: false,
         }
     }
@@ -68,42 +60,22 @@ impl Inward {
         }
         if !self.begun {
             files::clear_temporaries(&self.dir).map_err(at(&self.dir))?;
-            self.restore()?;
             self.begun = true;
         }
         self.take_out(agent)?;
-        let (dir, kept) = (self.dir.clone(), self.kept.clone());
-        let (wanted, consume) = (self.wanted.clone(), self.wanted.unconsumed);
+        let (dir, consume) = (&self.dir, self.wanted.unconsumed);
         let mut tried = false;
-        self.progress.round(
-            LOOK_MAX,
-            |from| {
-                let wanted = wanted.clone();
-                agent.query(move |view| wanted.look(view, from))
-            },
-            |due| {
-                if agent.stopping() {
-                    return Err(Trouble::Sink(crate::agent::stopped()));
-                }
-                if !tried {
-                    // Every reading is on record: none is made for a folder that cannot hold it.
-                    try_out(&dir).map_err(Trouble::Sink)?;
-                    tried = true;
-                }
-                deliver(&dir, due, consume, agent)
-            },
-            |progress| kept.as_ref().map_or(Ok(()), |kept| keep(kept, progress)),
-        )
-    }
-
-    fn restore(&mut self) -> Result<(), Complaint> {
-        let Some(kept) = &self.kept else { return Ok(()) };
-        if !exists(kept).map_err(at(&files::parent(kept)))? {
-            return Ok(());
-        }
-        // One that does not read has everything delivered again, under the same names.
-        self.progress = serde_json::from_slice(&files::read(kept, PROGRESS_MAX)?).unwrap_or_default();
-        Ok(())
+        self.kept.round(LOOK_MAX, self.wanted.through(agent), |due| {
+            if agent.stopping() {
+                return Err(Trouble::Sink(crate::agent::stopped()));
+            }
+            if !tried {
+                // Every reading is on record: none is made for a folder that cannot hold it.
+                try_out(dir).map_err(Trouble::Sink)?;
+                tried = true;
+            }
+            deliver(dir, due, consume, agent)
+        })
     }
 
     /// Takes out what was withdrawn or erased since it was put here and is still here.
@@ -141,14 +113,9 @@ impl Inward {
 /// Puts one message in the folder; when that is on stable storage, it is taken over.
 fn deliver(dir: &Path, due: &Due, consume: bool, agent: &Agent) -> Result<(), Trouble> {
     let id = due.position.to_string();
-    let about = |complaint: Complaint| {
-        // The agent that has stopped has done so for all.
-        let one = complaint.exit == Exit::Refused;
-        let complaint = complaint.about(&due.msg_id.to_string());
-        if one { Trouble::Message(complaint) } else { Trouble::Sink(complaint) }
-    };
+    let about = |complaint| Trouble::of(due, complaint);
     let value = agent.ask(Request::Look(Look::Read { id: id.clone(), withdrawn: false })).map_err(about)?;
-    let text = file(value).map_err(Trouble::Message)?;
+    let text = delivered::text(value).map_err(Trouble::Message)? + "\n";
     let path = dir.join(format!("{}.json", stem(due)));
     // Who shares the folder takes the delivery: its sender is told that it was.
     files::write_shared(&path, text.as_bytes(), Existing::Replace)
@@ -178,33 +145,6 @@ fn delivery(name: &str) -> Option<(u64, MsgId, String)> {
     Some((position.parse().ok()?, id.parse().ok()?, stem.to_owned()))
 }
 
-/// A delivery as a file: what is known of the message, and its body byte for byte as its sender wrote it.
-fn file(value: Value) -> Result<String, Complaint> {
-    let bug = |error: serde_json::Error| Complaint::bug(error.to_string());
-    let Value::Object(fields) = value else { return Err(Complaint::bug("a message that is no object")) };
-    let mut parts = BTreeMap::new();
-    for (key, value) in fields {
-        let raw = match value.as_str().filter(|_| key == "body").map(body) {
-            Some(Some(raw)) => raw,
-            _ => serde_json::value::to_raw_value(&value).map_err(bug)?,
-        };
-        parts.insert(key, raw);
-    }
-    serde_json::to_string(&parts).map(|text| text + "\n").map_err(bug)
-}
-
-/// A body that is JSON, out of base64.
-fn body(text: &str) -> Option<Box<RawValue>> {
-    let bytes = BASE64.decode(text.as_bytes()).ok()?;
-    RawValue::from_string(String::from_utf8(bytes).ok()?).ok()
-}
-
-fn keep(path: &Path, progress: &Progress) -> Result<(), Complaint> {
-    let bytes = serde_json::to_vec(progress).map_err(|error| Complaint::bug(error.to_string()))?;
-    files::make_private_dir(&files::parent(path))?;
-    files::write_private(path, &bytes, Existing::Replace)
-}
-
 /// What stands in the place of a message that is to be used no more.
 fn told(id: &MsgId, gone: Gone) -> String {
     let (nl, en) = match gone {
@@ -222,8 +162,6 @@ fn told(id: &MsgId, gone: Gone) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -243,12 +181,5 @@ mod tests {
         ] {
             assert!(delivery(other).is_none(), "{other}");
         }
-    }
-
-    #[test]
-    fn a_body_is_as_its_sender_wrote_it() {
-        let with = |body: &[u8]| file(json!({ "a": 1, "body": BASE64.encode(body) })).unwrap();
-        assert_eq!(with(b"{\"x\":  1.0}"), "{\"a\":1,\"body\":{\"x\":  1.0}}\n");
-        assert_eq!(with(b"\xff"), "{\"a\":1,\"body\":\"/w==\"}\n", "what is no JSON stays base64");
     }
 }

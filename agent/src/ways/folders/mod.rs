@@ -17,9 +17,7 @@ use std::time::Duration;
 use seinhuis_agent_core::{Pushed, Rejection};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::lang::{Lang, Text};
-use serde_json::Value;
-use tokio::runtime::Handle;
+use seinhuis_shell::lang::Text;
 use tokio::sync::{oneshot, watch as signal};
 use tokio::task::JoinSet;
 
@@ -28,17 +26,16 @@ use self::inward::Inward;
 use self::place::{as_named, leads_to};
 use self::taking::Out;
 use crate::agent::{AgentHandle, stopped};
-use crate::commands::request::{PushText, Request, parse, rejected};
+use crate::commands::request::{PushText, parse, rejected};
 use crate::config::{Config, Folder, overlap};
-use crate::engine::View;
-
-/// How long a stop waits for a drive that does not answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::ways::standing::{Kind, Standings, Told};
+use crate::ways::work::{Agent, Work, run};
 
 /// Begins to look at the folders of the configuration.
 pub(super) fn start(
     agent: &AgentHandle,
     config: &Config,
+    standings: &Standings,
     stopping: &signal::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Complaint> {
@@ -47,11 +44,10 @@ pub(super) fn start(
     for folder in &config.folder {
         // Nothing is asked of the drive here: one that hangs holds up its own folder alone. Links are looked at there.
         apart(folder, &leads_to(agent.home().dir()), as_named)?;
-        let agent = Agent { handle: agent.clone(), runtime: Handle::current(), stopping: stopping.clone() };
-        workers.push((Worker::new(folder, agent)?, Duration::from_secs(folder.every_s)));
+        workers.push(Worker::new(folder, Agent::new(agent, stopping), standings)?);
     }
-    for (worker, every) in workers {
-        tasks.spawn(run(worker, every, stopping.clone()));
+    for worker in workers {
+        tasks.spawn(run(worker, None, stopping.clone()));
     }
     Ok(())
 }
@@ -73,73 +69,10 @@ fn apart(folder: &Folder, home: &Path, real: impl Fn(&Path) -> PathBuf) -> Resul
     ))
 }
 
-/// Looks at one folder until the agent stops.
-async fn run(mut worker: Worker, every: Duration, mut stopping: signal::Receiver<bool>) {
-    loop {
-        let mut looked = tokio::task::spawn_blocking(move || {
-            let more = worker.look();
-            (worker, more)
-        });
-        let ended = tokio::select! {
-            ended = &mut looked => Some(ended),
-            () = told_to_stop(&mut stopping) => None,
-        };
-        let Some(ended) = ended else {
-            // What it does now it does to the end, unless the drive hangs; all of it can be done again.
-            if tokio::time::timeout(PATIENCE, looked).await.is_err() {
-                tracing::warn!("a watched folder does not answer; the agent stops without it");
-            }
-            return;
-        };
-        let more;
-        (worker, more) = match ended {
-            Ok(back) => back,
-            Err(error) => {
-                tracing::error!(%error, "a watched folder is not looked at any more");
-                return;
-            }
-        };
-        if !more {
-            tokio::select! {
-                () = tokio::time::sleep(every) => {}
-                () = told_to_stop(&mut stopping) => return,
-            }
-        }
-    }
-}
-
-async fn told_to_stop(stopping: &mut signal::Receiver<bool>) {
-    // The sender goes with the agent, which is a sign to stop as well.
-    _ = stopping.wait_for(|stop| *stop).await.is_ok();
-}
-
-/// The running agent, for a thread that may wait for it.
-#[derive(Debug, Clone)]
-struct Agent {
-    handle: AgentHandle,
-    runtime: Handle,
-    stopping: signal::Receiver<bool>,
-}
-
 /// A push that is under way.
 type Answer = oneshot::Receiver<Result<Pushed, Rejection>>;
 
 impl Agent {
-    fn stopping(&self) -> bool {
-        *self.stopping.borrow()
-    }
-
-    fn ask(&self, request: Request) -> Result<Value, Complaint> {
-        self.runtime.block_on(self.handle.ask(request))
-    }
-
-    fn query<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&View<'_>) -> T + Send + 'static,
-    ) -> Result<T, Complaint> {
-        self.runtime.block_on(self.handle.query(question))
-    }
-
     /// The id of the message that this folder calls `name`.
     fn msg_id(&self, folder: &str, name: &[u8]) -> Result<String, Complaint> {
         let way = format!("folder/{folder}");
@@ -187,72 +120,44 @@ fn badly_addressed() -> Complaint {
 struct Worker {
     agent: Agent,
     folder: Folder,
-    out: Option<Out>,
-    out_told: Told,
-    inward: Option<Inward>,
-    inward_told: Told,
+    out: Option<(Out, Told)>,
+    inward: Option<(Inward, Told)>,
 }
 
 impl Worker {
-    fn new(folder: &Folder, agent: Agent) -> Result<Self, Complaint> {
+    fn new(folder: &Folder, agent: Agent, standings: &Standings) -> Result<Self, Complaint> {
         let home = agent.handle.home().dir();
         let csv = Csv::load(folder, home)?;
-        let out = folder.watched().map(|dir| Out::new(dir, folder, csv));
-        let inward = folder.filled().map(|dir| Inward::new(dir, folder, home));
-        let told = || Told::new(&folder.name);
+        let told = |kind, dir: &Path| standings.open(kind, &folder.name, &dir.display().to_string());
+        let out = folder.watched().map(|dir| (Out::new(dir, folder, csv), told(Kind::FolderOut, dir)));
+        let inward = folder.filled().map(|dir| (Inward::new(dir, folder, home), told(Kind::FolderIn, dir)));
         let folder = folder.clone();
-        Ok(Self { agent, folder, out, out_told: told(), inward, inward_told: told() })
+        Ok(Self { agent, folder, out, inward })
     }
 
     /// Looks once. Whether there is more to do at once.
-    fn look(&mut self) -> bool {
+    fn more(&mut self) -> bool {
         if let Err(own) = apart(&self.folder, &leads_to(self.agent.handle.home().dir()), leads_to) {
-            self.out_told.about::<()>(Err(own));
+            let told = [self.out.as_ref().map(|(_, told)| told), self.inward.as_ref().map(|(_, told)| told)];
+            for told in told.into_iter().flatten() {
+                told.about::<()>(Err(own.clone()));
+            }
             return false;
         }
-        let inward = self.inward.as_mut().map(|inward| inward.look(&self.agent));
-        let out = self.out.as_mut().map(|out| out.look(&self.agent));
+        let inward = self.inward.as_mut().map(|(inward, told)| (inward.look(&self.agent), told));
+        let out = self.out.as_mut().map(|(out, told)| (out.look(&self.agent), told));
         // An agent that stops is nothing wrong with a folder.
         if self.agent.stopping() {
             return false;
         }
-        let more_in = inward.and_then(|looked| self.inward_told.about(looked));
-        let more_out = out.and_then(|looked| self.out_told.about(looked));
+        let more_in = inward.and_then(|(looked, told)| told.about(looked));
+        let more_out = out.and_then(|(looked, told)| told.about(looked));
         more_in.unwrap_or(false) || more_out.unwrap_or(false)
     }
 }
 
-/// What is wrong with a folder, told once.
-#[derive(Debug)]
-struct Told {
-    folder: String,
-    last: Option<Complaint>,
-}
-
-impl Told {
-    fn new(folder: &str) -> Self {
-        Self { folder: folder.to_owned(), last: None }
-    }
-
-    fn about<T>(&mut self, result: Result<T, Complaint>) -> Option<T> {
-        match result {
-            Ok(value) => {
-                if self.last.take().is_some() {
-                    tracing::info!(folder = self.folder, "the watched folder works again");
-                }
-                Some(value)
-            }
-            Err(complaint) => {
-                if self.last.as_ref() != Some(&complaint) {
-                    tracing::warn!(
-                        folder = self.folder,
-                        complaint = complaint.show(Lang::En),
-                        "watched folder"
-                    );
-                    self.last = Some(complaint);
-                }
-                None
-            }
-        }
+impl Work for Worker {
+    fn look(&mut self) -> Duration {
+        if self.more() { Duration::ZERO } else { Duration::from_secs(self.folder.every_s) }
     }
 }
