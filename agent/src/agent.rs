@@ -252,6 +252,12 @@ impl AgentHandle {
         ways.as_ref().map_or_else(|| Value::Array(vec![]), |ways| ways.standings.to_json())
     }
 
+    /// The address of the page for people; none when there is none, or the agent has stopped.
+    pub fn page_address(&self) -> Option<SocketAddr> {
+        let ways = self.inner.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.as_ref().and_then(|ways| ways.page)
+    }
+
     /// How the connection is doing.
     pub fn link(&self) -> LinkStatus {
         self.inner.link_status.get()

@@ -29,7 +29,7 @@ pub(crate) use self::folder::overlap;
 pub use self::subjects::Subjects;
 use self::takers::Taker;
 pub use self::webhook::Webhook;
-use crate::ways::api;
+use crate::ways::{api, page};
 
 /// The sample with every key, commented: the list of known keys and the manual in one.
 pub const COMPLETE_SAMPLE: &str = include_str!("../samples/complete.toml");
@@ -65,6 +65,9 @@ pub struct Config {
     /// The local HTTP API.
     #[serde(default)]
     pub api: api::Settings,
+    /// The page for people.
+    #[serde(default)]
+    pub page: page::Settings,
     /// Folders in which files are left to be sent, or put as they come in.
     #[serde(default)]
     pub folder: Vec<Folder>,
@@ -310,6 +313,7 @@ impl Config {
         self.transport.check()?;
         self.renewal.check()?;
         self.api.check()?;
+        self.page.check()?;
         folder::check(&self.folder)?;
         webhook::check(&self.webhook)?;
         takers::check(&self.takers())?;
@@ -386,6 +390,12 @@ mod tests {
         }
         for wrong in ["0.0.0.0:7480", "192.0.2.1:7480", "[::]:7480", "localhost:7480", "127.0.0.1", "7480"] {
             assert!(with(&format!("[api]\nlisten = {wrong:?}\n")).what.en.contains("api.listen"), "{wrong}");
+        }
+        for wrong in ["0.0.0.0:7481", "[::]:7481", "localhost:7481", "7481"] {
+            assert!(
+                with(&format!("[page]\nlisten = {wrong:?}\n")).what.en.contains("page.listen"),
+                "{wrong}"
+            );
         }
         assert!(with("[transport]\nkey_exchange = \"rsa\"\n").what.en.contains("key_exchange"));
         assert!(

@@ -107,6 +107,16 @@ impl Home {
         self.0.join("api-tokens.json")
     }
 
+    /// The access codes of people who use the page.
+    pub fn persons(&self) -> PathBuf {
+        self.0.join("persons.json")
+    }
+
+    /// Who made what is on its way, of what people made on the page.
+    pub fn makers(&self) -> PathBuf {
+        self.0.join("makers.json")
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

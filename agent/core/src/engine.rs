@@ -147,6 +147,11 @@ impl Core {
         self.outbox.find(msg_id)
     }
 
+    /// The place of the outbox that the next message gets: each handed over has its own, and one that is released another.
+    pub const fn handed_over(&self) -> u64 {
+        self.outbox.next
+    }
+
     /// Gives `None` for a covenant that does not read, or a vote or decision that does not count.
     #[expect(clippy::too_many_lines, reason = "an arm for each table, which decides nothing itself")]
     fn restore_write(&mut self, write: Write) -> Option<()> {

@@ -69,7 +69,7 @@ struct Known {
 
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    next: u64,
+    pub(crate) next: u64,
     open: BTreeMap<u64, Item>,
     known: BTreeMap<MsgId, Known>,
     by_packet: BTreeMap<Digest, u64>,

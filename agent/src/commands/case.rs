@@ -105,7 +105,7 @@ impl CaseView {
 }
 
 impl ActText {
-    fn words(&self, lang: Lang) -> String {
+    pub(crate) fn words(&self, lang: Lang) -> String {
         match self {
             Self::Open => lang.pick("openen", "open").to_owned(),
             Self::Step(step) => format!("{} {step}", lang.pick("stap", "step")),

@@ -11,10 +11,11 @@ mod init;
 mod key;
 mod log;
 mod messages;
+mod person;
 mod policy;
 pub(crate) mod present;
 mod push;
-mod receipt;
+pub(crate) mod receipt;
 pub(crate) mod register;
 mod release;
 pub mod request;
@@ -123,6 +124,9 @@ enum Command {
     /// Webhooks, by which applications are told of what came in: list, secret, test
     #[command(subcommand)]
     Webhook(webhook::Command),
+    /// Access codes of people who use the page: add, list, revoke
+    #[command(subcommand)]
+    Person(person::Person),
     /// Show how things stand
     Status,
     /// Explain the whole set-up: what is right, what is wrong, what to do
@@ -370,6 +374,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Register(command) => register::register(&home, command, ui),
         Command::Token(command) => token::token(&home, command, ui),
         Command::Webhook(command) => webhook::webhook(&home, command, ui),
+        Command::Person(command) => person::person(&home, command, ui),
         Command::Status => status::status(&home, ui),
         Command::Doctor => Ok(doctor::doctor(&home, ui)),
     }

@@ -195,22 +195,44 @@ pub(super) fn pinned_text(view: &View<'_>, hash: &Digest) -> Value {
 }
 
 fn verified(text: &str, pinned: &Pinned) -> Result<(ReceiptFile, Proved), Complaint> {
-    let wrong = |error: FileError| {
-        Complaint::refused(
-            Text::new(
-                format!("Dit ontvangstbewijs bewijst niets: {}.", error.text(Lang::Nl)),
-                format!("This receipt proves nothing: {}.", error.text(Lang::En)),
-            ),
-            Text::new(
-                "Vraag het bestand opnieuw op; blijft het zo, bewaar het en onderzoek wie het gaf.",
-                "Ask for the file again; if it stays so, keep it and investigate who gave it.",
-            ),
-        )
-    };
     let file = ReceiptFile::parse(text).map_err(wrong)?;
     let (covenant, keys) = pinned.covenant(file.covenant())?;
     let proved = file.verify(&pinned.logs, covenant.as_deref(), &keys).map_err(wrong)?;
     Ok((file, proved))
+}
+
+/// What is proved of an own message, from what is kept here: checked as whoever gets the file checks it.
+///
+/// # Errors
+/// When there is no such message, nothing of it is proved yet, or what is kept does not hold.
+pub(crate) fn proved(
+    view: &View<'_>,
+    msg_id: MsgId,
+    card: &LogKey,
+) -> Result<(ReceiptFile, Proved), Complaint> {
+    let file = receipt_of(view, msg_id)?;
+    let key = |(origin, _): (&str, _)| {
+        succession::log_key(origin, card).map_err(|error| Complaint::bug(error.to_string()))
+    };
+    let logs = view.core.logs().map(key).collect::<Result<Vec<_>, _>>()?;
+    let agreed = view.core.agreed();
+    let agreement = file.covenant().and_then(|hash| agreed.find(&hash).ok());
+    let covenant = agreement.map(|agreement| agreement.compiled().as_ref());
+    let proved = file.verify(&logs, covenant, agreed.keys()).map_err(wrong)?;
+    Ok((file, proved))
+}
+
+fn wrong(error: FileError) -> Complaint {
+    Complaint::refused(
+        Text::new(
+            format!("Dit ontvangstbewijs bewijst niets: {}.", error.text(Lang::Nl)),
+            format!("This receipt proves nothing: {}.", error.text(Lang::En)),
+        ),
+        Text::new(
+            "Vraag het bestand opnieuw op; blijft het zo, bewaar het en onderzoek wie het gaf.",
+            "Ask for the file again; if it stays so, keep it and investigate who gave it.",
+        ),
+    )
 }
 
 fn check(text: &str, pinned: &Pinned, ui: Ui) -> Result<Outcome, Complaint> {
@@ -221,7 +243,7 @@ fn check(text: &str, pinned: &Pinned, ui: Ui) -> Result<Outcome, Complaint> {
 }
 
 /// What a step proves, in words.
-fn words(entry: &Entry, lang: Lang) -> String {
+pub(crate) fn words(entry: &Entry, lang: Lang) -> String {
     let reason =
         entry.reason.and_then(Refusal::from_number).map(|one| format!(" ({one})")).unwrap_or_default();
     let what = match (entry.kind, entry.reason) {
@@ -343,11 +365,15 @@ fn to_json(file: &ReceiptFile, proved: &Proved) -> Value {
 
 /// The receipt of an own message, from what is kept.
 pub(super) fn file(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint> {
+    receipt_of(view, msg_id).map(|made| Value::String(made.to_string()))
+}
+
+fn receipt_of(view: &View<'_>, msg_id: MsgId) -> Result<ReceiptFile, Complaint> {
     let (position, _) =
         view.core.find(&msg_id).ok_or_else(|| present::no_such_message(&msg_id.to_string()))?;
     let row = outbox_row(view.store, position);
     let row = row.ok_or_else(|| present::no_such_message(&msg_id.to_string()))?;
-    let made = made(view, &row).ok_or_else(|| {
+    made(view, &row).ok_or_else(|| {
         Complaint::refused(
             Text::new(
                 "Van dit bericht is nog geen ontvangstbewijs.",
@@ -358,8 +384,7 @@ pub(super) fn file(view: &View<'_>, msg_id: MsgId) -> Result<Value, Complaint> {
                 "Wait until the broker has accepted or refused it; see `outbox show`.",
             ),
         )
-    })?;
-    Ok(Value::String(made.to_string()))
+    })
 }
 
 fn made(view: &View<'_>, row: &OutboxRow) -> Option<ReceiptFile> {

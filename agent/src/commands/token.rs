@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::messages;
 use crate::home::Home;
-use crate::ways::api::token::{self, DAYS_MAX, Right, Tokens};
+use crate::ways::api::token::{self, Right, Tokens};
+use crate::ways::pass::DAYS_MAX;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
@@ -54,8 +55,8 @@ pub(super) fn token(home: &Home, command: Token, ui: Ui) -> Result<Outcome, Comp
         Token::Revoke { id } => {
             let gone = tokens.revoke(&id)?;
             let text = Text::new(
-                format!("Het token {id} van {} werkt niet meer.", gone.application),
-                format!("The token {id} of {} works no more.", gone.application),
+                format!("Het token {id} van {} werkt niet meer.", gone.name),
+                format!("The token {id} of {} works no more.", gone.name),
             );
             ui.answer(&text, &shown(&gone));
             Ok(Outcome::Done)
@@ -89,7 +90,7 @@ fn add(
 
 fn shown(token: &token::Token) -> serde_json::Value {
     json!({
-        "id": token.id, "application": token.application, "rights": token.rights,
+        "id": token.id, "application": token.name, "rights": token.rights,
         "created": token.created, "expires": token.expires,
     })
 }

@@ -10,6 +10,8 @@ pub(crate) mod folders;
 mod standing;
 pub(crate) mod webhook;
 mod work;
+pub mod page;
+pub mod pass;
 
 use std::net::SocketAddr;
 
@@ -29,6 +31,8 @@ pub(crate) struct Ways {
     pub(crate) address: Option<SocketAddr>,
     /// How each does.
     pub(crate) standings: Standings,
+    /// The address of the page, if it is there.
+    pub(crate) page: Option<SocketAddr>,
 }
 
 impl Ways {
@@ -51,9 +55,10 @@ impl Ways {
             standings.open(Kind::Api, "api", &places.join(", "));
             api.serve(agent, stopping, &mut tasks)?;
         }
+        let page = page::start(agent, config, stopping, &mut tasks)?;
         folders::start(agent, config, &standings, stopping, &mut tasks)?;
         webhook::start(agent, config, &standings, stopping, &mut tasks)?;
-        Ok(Self { tasks, address, standings })
+        Ok(Self { tasks, address, page, standings })
     }
 
     /// Waits until all have ended.

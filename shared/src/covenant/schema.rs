@@ -132,14 +132,28 @@ impl Schema {
     /// # Errors
     /// [`FieldError`]: the first fault, naming the field and never its value.
     pub fn check(&self, body: &[u8]) -> Result<Vec<String>, FieldError> {
-        let value = json::parse(body, BODY_DEPTH).map_err(|fault| FieldError::whole(fault.into()))?;
-        if !matches!(value, Json::Object(_)) {
-            return Err(FieldError::whole(FieldFault::NotAnObject));
+        let walk = self.walk(body, 1);
+        if let Some(fault) = walk.faults.into_iter().next() {
+            return Err(fault);
         }
-        let mut walk = Walk { pointer: String::new(), found: BTreeSet::new() };
-        walk.node(&self.root, &value)?;
         // Indexes ascend as the codes do: `categories` is sorted.
         Ok(walk.found.iter().filter_map(|index| self.categories.get(*index).cloned()).collect())
+    }
+
+    /// The faults of a body, at most `most` of them: the first is the one of [`Schema::check`]. For a person who fills a
+    /// form in and wants to know all at once.
+    pub fn faults(&self, body: &[u8], most: usize) -> Vec<FieldError> {
+        self.walk(body, most).faults
+    }
+
+    fn walk(&self, body: &[u8], most: usize) -> Walk {
+        let mut walk = Walk { pointer: String::new(), found: BTreeSet::new(), faults: Vec::new(), most };
+        match json::parse(body, BODY_DEPTH) {
+            Ok(value @ Json::Object(_)) => walk.node(&self.root, &value),
+            Ok(_) => walk.fail(FieldFault::NotAnObject),
+            Err(fault) => walk.fail(fault.into()),
+        }
+        walk
     }
 }
 
@@ -157,27 +171,34 @@ impl From<JsonFault> for FieldFault {
 struct Walk {
     pointer: String,
     found: BTreeSet<usize>,
+    faults: Vec<FieldError>,
+    /// As many faults are enough.
+    most: usize,
 }
 
 impl Walk {
-    fn fail<T>(&self, fault: FieldFault) -> Result<T, FieldError> {
-        Err(FieldError { path: self.pointer.clone(), fault })
+    fn fail(&mut self, fault: FieldFault) {
+        if !self.is_full() {
+            self.faults.push(FieldError { path: self.pointer.clone(), fault });
+        }
     }
 
-    fn under<T>(
-        &mut self,
-        name: &str,
-        then: impl FnOnce(&mut Self) -> Result<T, FieldError>,
-    ) -> Result<T, FieldError> {
+    fn is_full(&self) -> bool {
+        self.faults.len() >= self.most
+    }
+
+    fn under(&mut self, name: &str, then: impl FnOnce(&mut Self)) {
         let length = self.pointer.len();
         self.pointer.push('/');
         fault::push_escaped(&mut self.pointer, name);
-        let result = then(self)?;
+        then(self);
         self.pointer.truncate(length);
-        Ok(result)
     }
 
-    fn node(&mut self, node: &Node, value: &Json) -> Result<(), FieldError> {
+    fn node(&mut self, node: &Node, value: &Json) {
+        if self.is_full() {
+            return;
+        }
         match (node, value) {
             (Node::Object(properties), Json::Object(fields)) => self.object(properties, fields),
             (Node::Object(_), _) => self.fail(FieldFault::NotAnObject),
@@ -190,39 +211,28 @@ impl Walk {
                     return self.fail(FieldFault::TooMany { max: *max });
                 }
                 for (index, value) in items.iter().enumerate() {
-                    self.under(&index.to_string(), |walk| walk.node(item, value))?;
+                    self.under(&index.to_string(), |walk| walk.node(item, value));
                 }
-                Ok(())
             }
             (Node::List { .. }, _) => self.fail(FieldFault::NotAList),
-            (Node::Leaf { category, rule, .. }, value) => {
-                if let Some(fault) = rule.fault(value) {
-                    return self.fail(fault);
-                }
-                self.found.insert(*category);
-                Ok(())
-            }
+            (Node::Leaf { category, rule, .. }, value) => match rule.fault(value) {
+                Some(fault) => self.fail(fault),
+                None => _ = self.found.insert(*category),
+            },
         }
     }
 
-    fn object(
-        &mut self,
-        properties: &BTreeMap<String, Property>,
-        fields: &BTreeMap<String, Json>,
-    ) -> Result<(), FieldError> {
-        if let Some(name) = fields.keys().find(|name| !properties.contains_key(*name)) {
-            return self.under(name, |walk| walk.fail(FieldFault::Unknown));
+    fn object(&mut self, properties: &BTreeMap<String, Property>, fields: &BTreeMap<String, Json>) {
+        for name in fields.keys().filter(|name| !properties.contains_key(*name)) {
+            self.under(name, |walk| walk.fail(FieldFault::Unknown));
         }
         for (name, property) in properties {
             match fields.get(name) {
-                Some(value) => self.under(name, |walk| walk.node(&property.node, value))?,
-                None if property.required => {
-                    return self.under(name, |walk| walk.fail(FieldFault::Missing));
-                }
+                Some(value) => self.under(name, |walk| walk.node(&property.node, value)),
+                None if property.required => self.under(name, |walk| walk.fail(FieldFault::Missing)),
                 None => {}
             }
         }
-        Ok(())
     }
 }
 

@@ -125,7 +125,7 @@ impl Listener {
 
     /// Says something to a client that is there, and whose token still counts.
     async fn say(&self, text: String) -> Result<(), Gone> {
-        if !self.desk.tokens.still_counts(&self.token.id, clock::now()) {
+        if self.desk.tokens.still(&self.token.id, clock::now()).is_none() {
             return Err(Gone);
         }
         self.out.send(Bytes::from(text)).await.map_err(|_| Gone)

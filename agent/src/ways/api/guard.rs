@@ -126,11 +126,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// When it was last told that somebody without a token came.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Strangers(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct Strangers(Arc<Mutex<Option<Instant>>>);
 
 impl Strangers {
     /// Whether it is time to tell of one more.
-    fn tell(&self) -> bool {
+    pub(crate) fn tell(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.is_none_or(|at| at.elapsed() >= TOLD_APART);
         if due {
@@ -142,7 +142,7 @@ impl Strangers {
 
 /// Whether `Host` names this machine itself, and the port that is listened on. Over a Unix socket there is no port and
 /// no browser.
-fn named(headers: &HeaderMap, address: Option<SocketAddr>) -> bool {
+pub(crate) fn named(headers: &HeaderMap, address: Option<SocketAddr>) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {
         return false;
@@ -155,7 +155,7 @@ fn named(headers: &HeaderMap, address: Option<SocketAddr>) -> bool {
 }
 
 /// Whether a page of another site asks. Programs that are no browser send neither of these fields.
-fn elsewhere(headers: &HeaderMap) -> bool {
+pub(crate) fn elsewhere(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let own = |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| origin == format!("http://{host}"));
     let near = |site: &HeaderValue| site == "same-origin" || site == "none";
@@ -163,7 +163,7 @@ fn elsewhere(headers: &HeaderMap) -> bool {
 }
 
 /// English for who asks for it first, Dutch for everybody else.
-fn language(headers: &HeaderMap) -> Lang {
+pub(crate) fn language(headers: &HeaderMap) -> Lang {
     let asked = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = asked.split([',', ';', '-']).map(str::trim).find(|tag| matches!(*tag, "nl" | "en"));
     if first == Some("en") { Lang::En } else { Lang::Nl }

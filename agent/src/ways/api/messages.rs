@@ -104,7 +104,7 @@ pub(super) async fn push(
     if let Some(position) = signal.passes_on {
         inbox::visible(&desk, &token, position).await?;
     }
-    let way = format!("api/{}", token.application);
+    let way = format!("api/{}", token.name);
     let id = desk.agent.msg_id(&way, key.as_bytes()).await?;
     let text = PushText { trace: input::trace(&headers).map(|trace| trace.to_string()), ..signal.text(id) };
     let mut value = desk.agent.ask(Request::Push(Box::new(text))).await?;

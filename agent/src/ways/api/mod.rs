@@ -6,12 +6,12 @@
 mod agreed;
 mod cases;
 mod events;
-mod guard;
+pub(crate) mod guard;
 mod inbox;
 mod input;
 mod messages;
 mod problem;
-mod settings;
+pub(crate) mod settings;
 pub mod token;
 
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
@@ -140,7 +140,7 @@ impl Api {
     }
 }
 
-fn listen(address: SocketAddr) -> Result<StdTcpListener, Complaint> {
+pub(crate) fn listen(address: SocketAddr) -> Result<StdTcpListener, Complaint> {
     let fail = |error: std::io::Error| Complaint::io(Doing::Socket, Path::new(&address.to_string()), &error);
     let listener = StdTcpListener::bind(address).map_err(fail)?;
     listener.set_nonblocking(true).map_err(fail)?;

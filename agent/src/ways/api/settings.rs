@@ -29,22 +29,7 @@ impl Settings {
     /// A sentence when it is no address of this machine itself: what is said here is not encrypted, and a token that
     /// crosses a network is not secret any more.
     pub fn address(&self) -> Result<Option<SocketAddr>, Complaint> {
-        if self.listen.is_empty() {
-            return Ok(None);
-        }
-        let address = self.listen.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
-        address.map(Some).ok_or_else(|| {
-            Complaint::usage(
-                Text::new(
-                    format!("api.listen {:?} is geen loopback-adres met poort.", self.listen),
-                    format!("api.listen {:?} is no loopback address with a port.", self.listen),
-                ),
-                Text::new(
-                    "Schrijf bijvoorbeeld 127.0.0.1:7480. Voor andere machines: zet een eigen webserver met TLS ervoor.",
-                    "Write for instance 127.0.0.1:7480. For other machines: put a web server of your own with TLS in front.",
-                ),
-            )
-        })
+        loopback("api.listen", &self.listen, "127.0.0.1:7480")
     }
 
     /// The socket's path for an agent in `home`; none when there is none.
@@ -57,4 +42,31 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), Complaint> {
         self.address().map(drop)
     }
+}
+
+/// An address of this machine itself, from the text of a key; none when it is empty.
+///
+/// # Errors
+/// A sentence when it is another address, or none.
+pub(crate) fn loopback(key: &str, text: &str, example: &str) -> Result<Option<SocketAddr>, Complaint> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+    address.map(Some).ok_or_else(|| {
+        Complaint::usage(
+            Text::new(
+                format!("{key} {text:?} is geen loopback-adres met poort."),
+                format!("{key} {text:?} is no loopback address with a port."),
+            ),
+            Text::new(
+                format!(
+                    "Schrijf bijvoorbeeld {example}. Voor andere machines: zet een eigen webserver met TLS ervoor."
+                ),
+                format!(
+                    "Write for instance {example}. For other machines: put a web server of your own with TLS in front."
+                ),
+            ),
+        )
+    })
 }

@@ -94,6 +94,14 @@ impl FieldFault {
         }
     }
 
+    /// What is wrong, to be put behind the name of the field.
+    pub fn text(&self, lang: Lang) -> String {
+        match lang {
+            Lang::Nl => self.nl(),
+            Lang::En => self.en(),
+        }
+    }
+
     fn nl(&self) -> String {
         match self {
             Self::TooLarge { max } => format!("is groter dan de {max} bytes die deze stroom toestaat"),
@@ -175,12 +183,9 @@ impl FieldError {
 
     /// A sentence for people that names the field and never its value.
     pub fn message(&self, lang: Lang) -> String {
-        let (what, subject) = match lang {
-            Lang::Nl => (self.fault.nl(), "De inhoud"),
-            Lang::En => (self.fault.en(), "The body"),
-        };
+        let what = self.fault.text(lang);
         if self.path.is_empty() {
-            format!("{subject} {what}.")
+            format!("{} {what}.", lang.pick("De inhoud", "The body"))
         } else {
             format!("{} {} {what}.", lang.pick("Veld", "Field"), self.path)
         }

@@ -1,0 +1,239 @@
+//! Who is let in, before anything is done: browsers on this machine, people who are signed in, forms that were made for
+//! them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, ORIGIN, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use seinhuis_shared::limits::BODY_MAX;
+use seinhuis_shared::refusal::Lang;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shell::clock;
+use zeroize::Zeroizing;
+
+use super::Desk;
+use super::entered::Form;
+use super::layout;
+use super::person::Person;
+use super::sign_in;
+use super::trouble::Trouble;
+use crate::ways::api::guard::{elsewhere, language, named};
+
+/// Most bytes of a form of somebody who is signed in: a body in which each byte is escaped, and the names of its fields.
+const FORM_MAX: usize = 4 * BODY_MAX;
+/// Most bytes of any other form.
+const STRANGERS_MAX: usize = 256 * 1024;
+/// How long a form may take to come in.
+const FORM_WAIT: Duration = Duration::from_secs(20);
+/// The one cookie.
+const COOKIE_NAME: &str = "seinhuis";
+/// Most characters of what is in it.
+const COOKIE_MAX: usize = 64;
+/// What needs nobody to be signed in.
+const OPEN: [&str; 2] = ["/style.css", "/sign-in"];
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// A person who asks for a page.
+#[derive(Debug, Clone)]
+pub(super) struct Visit {
+    /// Who.
+    pub(super) person: Person,
+    /// In which language.
+    pub(super) lang: Lang,
+    /// What every form brings back.
+    pub(super) token: String,
+    /// The path that is asked for, with its query.
+    pub(super) path: String,
+    /// What is in the cookie.
+    pub(super) cookie: Arc<Zeroizing<String>>,
+}
+
+/// The language of who is not signed in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Speaks(pub(super) Lang);
+
+/// Lets a request through with its form and whose it is, and dresses what comes back.
+pub(super) async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let asked = language(request.headers());
+    let visit = visit(&desk, &request);
+    let lang = visit.as_ref().map_or(asked, |visit| visit.lang);
+    let known = visit.is_some();
+    let answer = answered(&desk, visit.clone(), lang, request, next).await;
+    let mut response = answer.unwrap_or_else(Trouble::into_response);
+    if let Some(trouble) = response.extensions_mut().remove::<Trouble>() {
+        let (title, main) = trouble.told(lang);
+        let status = response.status();
+        response = layout::page(&desk.name, visit.as_ref(), lang, &title, &main);
+        *response.status_mut() = status;
+    }
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // A stricter one has browsers leave out where a form comes from.
+        (REFERRER_POLICY, "same-origin"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+        (X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "interest-cohort=()"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !known {
+        // Who is not signed in keeps no place.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn answered(
+    desk: &Desk,
+    visit: Option<Visit>,
+    lang: Lang,
+    request: Request,
+    next: Next,
+) -> Result<Response, Trouble> {
+    let headers = request.headers();
+    if !named(headers, Some(desk.address)) {
+        return Err(Trouble::misdirected());
+    }
+    let posts = match *request.method() {
+        Method::GET | Method::HEAD => false,
+        Method::POST => true,
+        _ => return Err(Trouble::method()),
+    };
+    if elsewhere(headers) || (posts && !says_whence(headers)) {
+        return Err(Trouble::from_elsewhere());
+    }
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let form = if posts { Some(form(&parts.headers, body, visit.is_some()).await?) } else { None };
+    if let (Some(visit), Some(form)) = (&visit, &form) {
+        let right = sha256(visit.token.as_bytes());
+        if !sha256(form.text("token").as_bytes()).is_same_secret(&right) && path != "/sign-in" {
+            return Err(Trouble::old_form());
+        }
+    }
+    if visit.is_none() && !OPEN.contains(&path.as_str()) {
+        let mut response = sign_in::ask(desk, &parts.uri, form.as_ref(), lang);
+        *response.status_mut() =
+            if path == "/" && !posts { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        return Ok(response);
+    }
+    parts.extensions.insert(Speaks(lang));
+    if let Some(visit) = visit {
+        parts.extensions.insert(visit);
+    }
+    parts.extensions.insert(form.unwrap_or_default());
+    let response = next.run(Request::from_parts(parts, Body::from(Bytes::new()))).await;
+    Ok(explained(response))
+}
+
+/// An answer of the router itself, that there is no such path or method, as trouble.
+fn explained(response: Response) -> Response {
+    if response.extensions().get::<Trouble>().is_some() {
+        return response;
+    }
+    match response.status() {
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Trouble::nothing().into_response(),
+        StatusCode::METHOD_NOT_ALLOWED => Trouble::method().into_response(),
+        _ => response,
+    }
+}
+
+/// Who asks, if somebody is signed in and the access code still counts.
+fn visit(desk: &Desk, request: &Request) -> Option<Visit> {
+    let now = clock::now();
+    let cookie = cookie(request.headers())?;
+    let session = desk.sessions.find(cookie, now)?;
+    let Some(person) = desk.persons.still(&session.person, now) else {
+        desk.sessions.end(cookie);
+        return None;
+    };
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let cookie = Arc::new(Zeroizing::new(cookie.to_owned()));
+    Some(Visit { person, lang: session.lang, token: session.token, path, cookie })
+}
+
+/// What is in the one cookie of this page.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let all = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+    let mut own = all.flat_map(|field| field.split(';')).filter_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE_NAME && value.len() <= COOKIE_MAX).then_some(value)
+    });
+    // Two of them: somebody put one beside it.
+    own.next().filter(|_| own.next().is_none())
+}
+
+/// The field that sets the cookie, or takes it away when there is nothing in it.
+pub(super) fn set_cookie(value: &str) -> String {
+    let age = if value.is_empty() { "; Max-Age=0" } else { "" };
+    format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Strict{age}")
+}
+
+/// Whether a form says from which page it comes; [`elsewhere`] says whether that is this one. Every browser does.
+fn says_whence(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.contains_key(SEC_FETCH_SITE)
+}
+
+async fn form(headers: &HeaderMap, body: Body, known: bool) -> Result<Form, Trouble> {
+    let most = if known { FORM_MAX } else { STRANGERS_MAX };
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    // Browsers say how long a form is.
+    if length.is_none_or(|length: usize| length > most) {
+        return Err(Trouble::too_long());
+    }
+    let whole = tokio::time::timeout(FORM_WAIT, to_bytes(body, most)).await;
+    let bytes = whole.map_err(|_| Trouble::broken_off())?.map_err(|_| Trouble::broken_off())?;
+    Ok(Form::read(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn one_cookie_counts_and_no_more() {
+        let of = |fields: &[(&'static str, &'static str)]| cookie(&headers(fields)).map(str::to_owned);
+        assert_eq!(of(&[("cookie", "a=b; seinhuis=x; c=d")]).as_deref(), Some("x"));
+        assert_eq!(of(&[("cookie", "a=b"), ("cookie", "seinhuis=x")]).as_deref(), Some("x"));
+        for wrong in ["", "seinhuis", "seinhuis2=x", "seinhuis=x; seinhuis=y"] {
+            assert_eq!(of(&[("cookie", wrong)]), None, "{wrong}");
+        }
+        assert_eq!(of(&[("cookie", "seinhuis=x"), ("cookie", "seinhuis=y")]), None);
+    }
+
+    #[test]
+    fn the_cookie_is_for_no_script_and_for_no_other_site() {
+        assert_eq!(set_cookie("x"), "seinhuis=x; Path=/; HttpOnly; SameSite=Strict");
+        assert!(set_cookie("").ends_with("; Max-Age=0"));
+    }
+
+    #[test]
+    fn a_form_says_whence_it_comes() {
+        assert!(says_whence(&headers(&[("origin", "http://localhost:7481")])));
+        assert!(says_whence(&headers(&[("sec-fetch-site", "same-origin")])));
+        assert!(!says_whence(&headers(&[("host", "localhost:7481")])));
+    }
+}
