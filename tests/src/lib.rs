@@ -3,6 +3,7 @@
 //! [`Stage`] sets a partnership up with the very commands people type. [`Raw`] speaks the protocol by
 //! hand, so that a test can say what no honest agent would.
 
+pub mod browser;
 pub mod cases;
 pub mod export;
 pub mod forge;

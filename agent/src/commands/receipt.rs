@@ -195,9 +195,9 @@ pub(super) fn pinned_text(view: &View<'_>, hash: &Digest) -> Value {
 }
 
 fn verified(text: &str, pinned: &Pinned) -> Result<(ReceiptFile, Proved), Complaint> {
-    let file = ReceiptFile::parse(text).map_err(wrong)?;
+    let file = ReceiptFile::parse(text).map_err(|error| wrong(&error))?;
     let (covenant, keys) = pinned.covenant(file.covenant())?;
-    let proved = file.verify(&pinned.logs, covenant.as_deref(), &keys).map_err(wrong)?;
+    let proved = file.verify(&pinned.logs, covenant.as_deref(), &keys).map_err(|error| wrong(&error))?;
     Ok((file, proved))
 }
 
@@ -218,11 +218,11 @@ pub(crate) fn proved(
     let agreed = view.core.agreed();
     let agreement = file.covenant().and_then(|hash| agreed.find(&hash).ok());
     let covenant = agreement.map(|agreement| agreement.compiled().as_ref());
-    let proved = file.verify(&logs, covenant, agreed.keys()).map_err(wrong)?;
+    let proved = file.verify(&logs, covenant, agreed.keys()).map_err(|error| wrong(&error))?;
     Ok((file, proved))
 }
 
-fn wrong(error: FileError) -> Complaint {
+fn wrong(error: &FileError) -> Complaint {
     Complaint::refused(
         Text::new(
             format!("Dit ontvangstbewijs bewijst niets: {}.", error.text(Lang::Nl)),

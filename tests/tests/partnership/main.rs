@@ -21,6 +21,7 @@ mod ldv;
 mod mailbox;
 mod old;
 mod onward;
+mod page;
 mod path;
 mod quota;
 mod receipts;

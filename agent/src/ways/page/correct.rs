@@ -9,6 +9,7 @@ use data_encoding::BASE64URL_NOPAD;
 use maud::{Markup, html};
 use seinhuis_agent_core::CorrectionKind;
 use seinhuis_shared::covenant::Compiled;
+use seinhuis_shared::covenant::schema::Schema;
 use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::Exit;
@@ -60,7 +61,7 @@ impl Saying {
         let shape = schema.and_then(|schema| Shape::read(&schema)).ok_or_else(Trouble::nothing)?;
         let flow = compiled.flow(text(&row, "flow"));
         let schemas = flow.into_iter().flat_map(|flow| &flow.types).filter_map(|code| compiled.schema(code));
-        let pointers = schemas.flat_map(|schema| schema.fields()).filter(|field| field.category.is_some());
+        let pointers = schemas.flat_map(Schema::fields).filter(|field| field.category.is_some());
         let pointers = pointers.map(|field| field.pointer.replace('*', "0")).collect();
         Ok(Self { id, kind, shape: shape.without(ABOUT), pointers, compiled })
     }

@@ -72,7 +72,7 @@ pub(super) fn blank(shape: &Shape) -> Value {
         }
         Shape::List { item, .. } if item.is_choice() => Value::Array(Vec::new()),
         Shape::List { item, min, .. } => (0..*min).map(|_| blank(item)).collect(),
-        _ => Value::String(String::new()),
+        Shape::Leaf(_) => Value::String(String::new()),
     }
 }
 
@@ -92,7 +92,7 @@ pub(super) fn entered(shape: &Shape, form: &Form, pointer: &str) -> Value {
             let rows = form.text(&rows_of(pointer)).parse().unwrap_or(*min).min(*max);
             (0..rows).map(|row| entered(item, form, &format!("{pointer}/{row}"))).collect()
         }
-        _ => Value::String(form.text(pointer).to_owned()),
+        Shape::Leaf(_) => Value::String(form.text(pointer).to_owned()),
     }
 }
 
@@ -140,7 +140,7 @@ fn made(shape: &Shape, tree: &Value, required: bool) -> Option<Value> {
             let row = |row| made(item, row, true).unwrap_or_else(|| Value::String(String::new()));
             (required || !rows.is_empty()).then(|| rows.iter().map(row).collect())
         }
-        (leaf, Value::String(text)) => {
+        (Shape::Leaf(leaf), Value::String(text)) => {
             let text = text.trim();
             (!text.is_empty()).then(|| leaf.typed(text))
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::entered::rows_of;
 use super::layout::{Error, id_of};
-use super::shape::{Field, Shape, readable};
+use super::shape::{Field, Leaf, Shape, readable};
 
 /// Most characters of a text that has one line.
 const LINE_MAX: usize = 120;
@@ -75,26 +75,34 @@ impl Fields<'_> {
         match shape {
             Shape::Object(_) => self.group(one, None, &self.object(shape, value, one.pointer)),
             Shape::List { item, .. } => match &**item {
-                Shape::OneOf(values) => self.boxes(one, values, value),
-                item => self.rows(one, (shape, item), value),
+                Shape::Leaf(Leaf::OneOf(values)) => self.boxes(one, values, value),
+                Shape::Object(_) | Shape::List { .. } | Shape::Leaf(_) => {
+                    self.rows(one, (shape, item.as_ref()), value)
+                }
             },
-            Shape::Text { max } => self.text(one, *max, value),
-            Shape::OneOf(values) => self.choice(one, values, value),
-            Shape::NumberOf(numbers) => {
+            Shape::Leaf(leaf) => self.leaf(one, leaf, value),
+        }
+    }
+
+    fn leaf(&self, one: &One<'_>, leaf: &Leaf, value: &Value) -> Markup {
+        match leaf {
+            Leaf::Text { max } => self.text(one, *max, value),
+            Leaf::OneOf(values) => self.choice(one, values, value),
+            Leaf::NumberOf(numbers) => {
                 self.choice(one, &numbers.iter().map(ToString::to_string).collect::<Vec<_>>(), value)
             }
-            Shape::Flag(only) => {
+            Leaf::Flag(only) => {
                 let both = [true, false].into_iter().filter(|one| only.is_none_or(|only| only == *one));
                 self.choice(one, &both.map(|one| one.to_string()).collect::<Vec<_>>(), value)
             }
-            Shape::Date => self.line(one, "date", None, None, value),
-            Shape::DateTime => {
+            Leaf::Date => self.line(one, "date", None, None, value),
+            Leaf::DateTime => {
                 let hint = self.t("Zoals 2026-03-01T22:15:00+01:00.", "Such as 2026-03-01T22:15:00+01:00.");
-                self.line(one, "text", Some(hint.to_owned()), None, value)
+                self.line(one, "text", Some(hint), None, value)
             }
-            Shape::Integer { min, max } => {
+            Leaf::Integer { min, max } => {
                 let hint = format!("{} {min} {} {max}.", self.t("Van", "From"), self.t("tot en met", "to"));
-                self.line(one, "number", Some(hint), None, value)
+                self.line(one, "number", Some(&hint), None, value)
             }
         }
     }
@@ -144,7 +152,7 @@ impl Fields<'_> {
         &self,
         one: &One<'_>,
         kind: &str,
-        hint: Option<String>,
+        hint: Option<&str>,
         max: Option<usize>,
         value: &Value,
     ) -> Markup {
@@ -154,7 +162,7 @@ impl Fields<'_> {
         html! {
             div class="field" {
                 label for=(id) { (self.name(one)) }
-                (self.notes(one, hint.as_deref()))
+                (self.notes(one, hint))
                 input type=(kind) inputmode=[mode] id=(id) name=(one.pointer) value=(value.as_str().unwrap_or_default())
                     maxlength=[max] autocomplete="off" required[one.required] aria-invalid=[wrong.then_some("true")]
                     aria-describedby=[self.described(one, hint.is_some())];
@@ -165,7 +173,7 @@ impl Fields<'_> {
     fn text(&self, one: &One<'_>, max: usize, value: &Value) -> Markup {
         let hint = format!("{} {max} {}.", self.t("Hooguit", "At most"), self.t("tekens", "characters"));
         if max <= LINE_MAX {
-            return self.line(one, "text", Some(hint), Some(max), value);
+            return self.line(one, "text", Some(&hint), Some(max), value);
         }
         let id = id_of(one.pointer);
         let wrong = self.error_of(one.pointer).is_some();

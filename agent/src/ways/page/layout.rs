@@ -9,8 +9,11 @@ use seinhuis_shared::refusal::Lang;
 use super::guard::Visit;
 use super::person::{May, Person};
 
+/// A part of the page.
+type Part = (&'static str, &'static str, &'static str, fn(&Person) -> bool);
+
 /// The parts of the page: path, name in Dutch and English, and who has to do with it.
-const PARTS: [(&str, &str, &str, fn(&Person) -> bool); 7] = [
+const PARTS: [Part; 7] = [
     ("/", "Begin", "Start", |_| true),
     ("/inbox", "Ontvangen", "Received", |person| person.ever(|may| matches!(may, May::Read(_)))),
     ("/new", "Nieuw bericht", "New message", |person| person.ever(|may| matches!(may, May::Push(_)))),

@@ -178,7 +178,7 @@ pub(super) async fn send(
         return filled(&desk, &visit, &making, &to, &tree, &errors).await;
     }
     if button != "send" {
-        return Ok(looked_at(&desk, &visit, &making, &to, &body, &form).await?);
+        return looked_at(&desk, &visit, &making, &to, &body, &form).await;
     }
     hand_over(&desk, &visit, &making, to, &tree, &body).await
 }

@@ -16,6 +16,13 @@ pub(super) enum Shape {
         /// Most rows.
         max: usize,
     },
+    /// A single value.
+    Leaf(Leaf),
+}
+
+/// What a single value may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Leaf {
     /// Text of at most so many characters.
     Text {
         /// Most characters.
@@ -62,9 +69,6 @@ impl Shape {
     }
 
     fn of(schema: &Map<String, Value>) -> Option<Self> {
-        let number = |key: &str| schema.get(key).and_then(Value::as_i64);
-        let count =
-            |key: &str| schema.get(key).and_then(Value::as_u64).and_then(|count| usize::try_from(count).ok());
         let listed = schema.get("enum").and_then(Value::as_array).cloned();
         let values = listed.or_else(|| schema.get("const").map(|value| vec![value.clone()]));
         Some(match (schema.get("type")?.as_str()?, values) {
@@ -95,16 +99,51 @@ impl Shape {
             }
             ("array", _) => Self::List {
                 item: Box::new(Self::of(schema.get("items")?.as_object()?)?),
-                min: count("minItems").unwrap_or_default(),
-                max: count("maxItems")?,
+                min: count(schema, "minItems").unwrap_or_default(),
+                max: count(schema, "maxItems")?,
             },
-            ("string", Some(values)) => Self::OneOf(
-                values.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<_>>()?,
-            ),
+            (kind, values) => Self::Leaf(Leaf::of(kind, schema, values)?),
+        })
+    }
+
+    /// Whether a list of these is chosen from: boxes instead of rows.
+    pub(super) const fn is_choice(&self) -> bool {
+        matches!(self, Self::Leaf(Leaf::OneOf(_)))
+    }
+
+    /// The shape at a JSON pointer into a body.
+    pub(super) fn at(&self, pointer: &str) -> Option<&Self> {
+        pointer.split('/').skip(1).try_fold(self, |shape, token| match shape {
+            Self::Object(fields) => fields.iter().find(|field| field.name == token).map(|field| &field.shape),
+            Self::List { item, .. } => Some(item.as_ref()),
+            Self::Leaf(_) => None,
+        })
+    }
+
+    /// The same without a field of the root.
+    pub(super) fn without(self, name: &str) -> Self {
+        match self {
+            Self::Object(fields) => {
+                Self::Object(fields.into_iter().filter(|field| field.name != name).collect())
+            }
+            Self::List { .. } | Self::Leaf(_) => self,
+        }
+    }
+}
+
+impl Leaf {
+    /// What a schema of this type says; `values` are those it lists.
+    fn of(kind: &str, schema: &Map<String, Value>, values: Option<Vec<Value>>) -> Option<Self> {
+        let number = |key: &str| schema.get(key).and_then(Value::as_i64);
+        Some(match (kind, values) {
+            ("string", Some(values)) => {
+                let texts = values.iter().map(|value| value.as_str().map(str::to_owned));
+                Self::OneOf(texts.collect::<Option<_>>()?)
+            }
             ("string", None) => match schema.get("format").and_then(Value::as_str) {
                 Some("date") => Self::Date,
                 Some(_) => Self::DateTime,
-                None => Self::Text { max: count("maxLength")? },
+                None => Self::Text { max: count(schema, "maxLength")? },
             },
             ("integer", Some(values)) => {
                 Self::NumberOf(values.iter().map(Value::as_i64).collect::<Option<_>>()?)
@@ -117,45 +156,20 @@ impl Shape {
         })
     }
 
-    /// Whether a list of these is chosen from: boxes instead of rows.
-    pub(super) const fn is_choice(&self) -> bool {
-        matches!(self, Self::OneOf(_))
-    }
-
-    /// The shape at a JSON pointer into a body.
-    pub(super) fn at(&self, pointer: &str) -> Option<&Self> {
-        pointer.split('/').skip(1).try_fold(self, |shape, token| match shape {
-            Self::Object(fields) => fields.iter().find(|field| field.name == token).map(|field| &field.shape),
-            Self::List { item, .. } => Some(item.as_ref()),
-            _ => None,
-        })
-    }
-
-    /// The same without a field of the root.
-    pub(super) fn without(self, name: &str) -> Self {
-        match self {
-            Self::Object(fields) => {
-                Self::Object(fields.into_iter().filter(|field| field.name != name).collect())
-            }
-            other => other,
-        }
-    }
-
-    /// A text as the type of this field; text when it does not read as that.
+    /// A text as the type of this value; text when it does not read as that.
     pub(super) fn typed(&self, text: &str) -> Value {
         match self {
             Self::Integer { .. } | Self::NumberOf(_) => {
                 text.parse::<i64>().map_or_else(|_| text.into(), Value::from)
             }
             Self::Flag(_) => text.parse::<bool>().map_or_else(|_| text.into(), Value::from),
-            Self::Object(_)
-            | Self::List { .. }
-            | Self::Text { .. }
-            | Self::OneOf(_)
-            | Self::Date
-            | Self::DateTime => text.into(),
+            Self::Text { .. } | Self::OneOf(_) | Self::Date | Self::DateTime => text.into(),
         }
     }
+}
+
+fn count(schema: &Map<String, Value>, key: &str) -> Option<usize> {
+    usize::try_from(schema.get(key)?.as_u64()?).ok()
 }
 
 /// A name of the covenant as people read it: `aantal_meldingen` is Aantal meldingen.
@@ -188,7 +202,7 @@ mod tests {
                     pointers(item, &format!("{at}/*"), found);
                 }
             }
-            _ => {}
+            Shape::Leaf(_) => {}
         }
     }
 

@@ -96,7 +96,7 @@ pub(super) fn value(value: &Value, lang: Lang) -> String {
         Value::Bool(true) => lang.pick("ja", "yes").to_owned(),
         Value::Bool(false) => lang.pick("nee", "no").to_owned(),
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 

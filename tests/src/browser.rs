@@ -1,0 +1,306 @@
+//! A real browser: Chromium, driven over WebDriver (W3C WebDriver 2) by Debian's chromedriver. Scripts of pages do not
+//! run in it; what tests ask of it does.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+use crate::http::Client;
+use crate::needs::Need;
+use crate::ports;
+use crate::process;
+
+/// How long anything in the browser may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The name that WebDriver gives to an element in JSON (§12.2).
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// Keys as WebDriver names them (§17.4.2).
+pub const TAB: &str = "\u{e004}";
+/// The Enter key.
+pub const ENTER: &str = "\u{e007}";
+/// The space bar.
+pub const SPACE: &str = " ";
+/// The arrow key down.
+pub const DOWN: &str = "\u{e015}";
+
+/// Chromium with its driver, and the file of axe-core that `SEINHUIS_AXE` names.
+pub const CHROMIUM: Need = Need {
+    required: "SEINHUIS_CHROMIUM_REQUIRED",
+    missing: || {
+        let there = |program: &str| {
+            let ran = Command::new(program).arg("--version").output();
+            ran.is_ok_and(|ran| ran.status.success())
+        };
+        let all = there("chromium") && there("chromedriver") && axe().is_some_and(|path| path.is_file());
+        (!all).then(|| {
+            "this test needs chromium and chromium-driver, and SEINHUIS_AXE with the path of axe.min.js (npm install axe-core)".to_owned()
+        })
+    },
+};
+
+/// The file of axe-core.
+pub fn axe() -> Option<PathBuf> {
+    std::env::var_os("SEINHUIS_AXE").map(PathBuf::from)
+}
+
+/// A browser with one window; it ends with this.
+#[derive(Debug)]
+pub struct Browser {
+    driver: Child,
+    client: Client,
+    session: String,
+    /// Every address that was shown.
+    pub visited: Vec<String>,
+    axe: String,
+}
+
+impl Browser {
+    /// Starts one that says it reads a language, with its own profile in `dir`.
+    ///
+    /// # Errors
+    /// When a program does not start, or does not answer.
+    pub fn start(dir: &Path, lang: &str) -> io::Result<Self> {
+        let address = ports::free()?;
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={}", address.port()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let axe = axe().map(std::fs::read_to_string).transpose()?.unwrap_or_default();
+        let client = Client { address, token: String::new() };
+        let mut browser = Self { driver, client, session: String::new(), visited: Vec::new(), axe };
+        let begun = Instant::now();
+        while browser.client.get("/status").is_err() {
+            if begun.elapsed() > PATIENCE {
+                return Err(io::Error::other("chromedriver does not answer"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let profile = dir.join("browser");
+        let profile = format!("--user-data-dir={}", profile.display());
+        let args = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--window-size=1100,900",
+            &profile,
+        ];
+        // 2 is "block": no page runs a script of its own.
+        let prefs = json!({ "profile.managed_default_content_settings.javascript": 2, "intl.accept_languages": lang });
+        let options = json!({ "binary": "/usr/bin/chromium", "args": args, "prefs": prefs });
+        let wanted = json!({ "browserName": "chrome", "goog:chromeOptions": options });
+        let made = browser.call("POST", "/session", &json!({ "capabilities": { "alwaysMatch": wanted } }))?;
+        made["sessionId"].as_str().unwrap_or_default().clone_into(&mut browser.session);
+        Ok(browser)
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> io::Result<Value> {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = self.client.ask(method, path, &[], &text)?;
+        let value = answer.json()["value"].take();
+        if answer.status == 200 {
+            Ok(value)
+        } else {
+            Err(io::Error::other(format!("{method} {path}: {value}")))
+        }
+    }
+
+    fn get(&self, what: &str) -> io::Result<Value> {
+        self.call("GET", &format!("/session/{}/{what}", self.session), &Value::Null)
+    }
+
+    fn post(&self, what: &str, body: &Value) -> io::Result<Value> {
+        self.call("POST", &format!("/session/{}/{what}", self.session), body)
+    }
+
+    /// Goes to an address.
+    ///
+    /// # Errors
+    /// When the browser does not.
+    pub fn go(&mut self, url: &str) -> io::Result<()> {
+        self.post("url", &json!({ "url": url }))?;
+        self.note()
+    }
+
+    /// Keeps the address that is shown now.
+    fn note(&mut self) -> io::Result<()> {
+        let url = self.url()?;
+        self.visited.push(url);
+        Ok(())
+    }
+
+    /// The address that is shown.
+    ///
+    /// # Errors
+    /// When the browser does not say.
+    pub fn url(&self) -> io::Result<String> {
+        Ok(self.get("url")?.as_str().unwrap_or_default().to_owned())
+    }
+
+    fn element(&self, css: &str) -> io::Result<String> {
+        let found = self.post("element", &json!({ "using": "css selector", "value": css }))?;
+        found[ELEMENT].as_str().map(str::to_owned).ok_or_else(|| io::Error::other(format!("no {css}")))
+    }
+
+    /// Whether there is something that a CSS selector finds.
+    ///
+    /// # Errors
+    /// When the browser does not say.
+    pub fn has(&self, css: &str) -> io::Result<bool> {
+        let found = self.post("elements", &json!({ "using": "css selector", "value": css }))?;
+        Ok(found.as_array().is_some_and(|all| !all.is_empty()))
+    }
+
+    /// Clicks, and waits for what comes.
+    ///
+    /// # Errors
+    /// When there is nothing to click on.
+    pub fn click(&mut self, css: &str) -> io::Result<()> {
+        let element = self.element(css)?;
+        self.post(&format!("element/{element}/click"), &json!({}))?;
+        self.note()
+    }
+
+    /// Types into a field, in the place of what is in it.
+    ///
+    /// # Errors
+    /// When there is no such field.
+    pub fn fill(&mut self, css: &str, text: &str) -> io::Result<()> {
+        let element = self.element(css)?;
+        self.post(&format!("element/{element}/clear"), &json!({}))?;
+        self.post(&format!("element/{element}/value"), &json!({ "text": text })).map(drop)
+    }
+
+    /// Chooses a value of a list.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn choose(&mut self, css: &str, value: &str) -> io::Result<()> {
+        let option = self.element(&format!("{css} option[value=\"{value}\"]"))?;
+        self.post(&format!("element/{option}/click"), &json!({})).map(drop)
+    }
+
+    /// The text that is shown of an element.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn text(&self, css: &str) -> io::Result<String> {
+        let element = self.element(css)?;
+        Ok(self.get(&format!("element/{element}/text"))?.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Presses keys, where the focus is.
+    ///
+    /// # Errors
+    /// When the browser does not.
+    pub fn press(&mut self, keys: &str) -> io::Result<()> {
+        let all = keys.chars().flat_map(|key| {
+            [
+                json!({ "type": "keyDown", "value": key.to_string() }),
+                json!({ "type": "keyUp", "value": key.to_string() }),
+            ]
+        });
+        let actions = all.collect::<Vec<_>>();
+        let body = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] });
+        self.post("actions", &body)?;
+        self.note()
+    }
+
+    /// Presses Tab until the focus is on what a CSS selector finds.
+    ///
+    /// # Errors
+    /// When it never is.
+    pub fn tab_to(&mut self, css: &str) -> io::Result<()> {
+        let script = format!("return document.activeElement.matches({})", Value::from(css));
+        for _ in 0..150 {
+            self.post(
+                "actions",
+                &json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": [
+                { "type": "keyDown", "value": TAB }, { "type": "keyUp", "value": TAB }] }] }),
+            )?;
+            if self.run(&script, &[])? == true {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other(format!("the keyboard never comes to {css}")))
+    }
+
+    /// Has the browser itself run a script; those of pages do not run.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn run(&self, script: &str, args: &[Value]) -> io::Result<Value> {
+        self.post("execute/sync", &json!({ "script": script, "args": args }))
+    }
+
+    /// Waits, with the page anew each time, until its text has these words.
+    ///
+    /// # Errors
+    /// When it never has.
+    pub fn wait_for(&mut self, words: &str) -> io::Result<()> {
+        let said = process::until(words, PATIENCE, || {
+            _ = self.post("refresh", &json!({}));
+            self.text("main").is_ok_and(|text| text.contains(words))
+        });
+        said.map_err(|error| io::Error::other(format!("{error}: {}", self.text("main").unwrap_or_default())))
+    }
+
+    /// The cookies that the browser keeps for the site that is shown.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn cookies(&self) -> io::Result<Vec<Value>> {
+        Ok(self.get("cookie")?.as_array().cloned().unwrap_or_default())
+    }
+
+    /// Makes the window as wide as this.
+    ///
+    /// # Errors
+    /// When the browser does not.
+    pub fn resize(&self, width: u32, height: u32) -> io::Result<()> {
+        self.post("window/rect", &json!({ "width": width, "height": height })).map(drop)
+    }
+
+    /// What axe-core finds wrong with the page that is shown, as a person's tools would meet it: the rule and where.
+    ///
+    /// # Errors
+    /// When axe does not run.
+    pub fn violations(&self) -> io::Result<Vec<String>> {
+        self.run(&self.axe, &[])?;
+        let script = "const done = arguments[arguments.length - 1]; axe.run(document, { runOnly: { type: 'tag', values: \
+            ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] } }).then(found => done(found.violations.map(one => \
+            one.id + ': ' + one.nodes.map(node => node.html.slice(0, 160) + ' ' + node.failureSummary).join(' | '))), error => done(['axe: ' + error]))";
+        let found = self.post("execute/async", &json!({ "script": script, "args": [] }))?;
+        let all = found.as_array().ok_or_else(|| io::Error::other(format!("axe says {found}")))?;
+        Ok(all.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// A picture of the page that is shown, as PNG, in the folder that `SEINHUIS_SCREENSHOTS` names if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be made or written.
+    pub fn shoot(&self, name: &str) -> io::Result<()> {
+        let Some(folder) = std::env::var_os("SEINHUIS_SCREENSHOTS") else { return Ok(()) };
+        let picture = self.get("screenshot")?;
+        let bytes =
+            BASE64.decode(picture.as_str().unwrap_or_default().as_bytes()).map_err(io::Error::other)?;
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(Path::new(&folder).join(format!("{name}.png")), bytes)
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // A driver that is asked ends its browser; one that is not leaves it.
+        _ = self.call("DELETE", &format!("/session/{}", self.session), &Value::Null);
+        _ = self.driver.kill();
+        _ = self.driver.wait();
+    }
+}
