@@ -5,8 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +13,7 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
-use seinhuis_shell::complaint::{Complaint, Doing};
+use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;

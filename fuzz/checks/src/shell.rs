@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use seinhuis_agent::config::{Config as AgentConfig, Encoding, Folder, Ldv, Subjects, Transport, Webhook};
 use seinhuis_agent::csv_bodies;
-use seinhuis_agent::ways::api;
+use seinhuis_agent::ways::{api, page};
 use seinhuis_agent_core::carrier::Fallback;
 use seinhuis_broker::config::{COMPLETE_SAMPLE, Config};
 use seinhuis_certs::ledger::Ledger;
@@ -115,9 +115,10 @@ pub fn agent_config(data: &[u8]) -> bool {
 fn toml(config: &AgentConfig) -> String {
     // JSON's escapes are TOML's; only this character has to be escaped in TOML alone.
     let text = |text: &str| Value::from(text).to_string().replace('\u{7f}', "\\u007f");
-    let AgentConfig { oin, name, transport, telemetry, store, ldv, renewal, subjects, api, folder, webhook } =
+    let AgentConfig { oin, name, transport, telemetry, store, ldv, renewal, subjects, api, page, folder, webhook } =
         config;
     let api::Settings { listen, socket } = api;
+    let page::Settings { listen: page } = page;
     let Subjects { informs } = subjects;
     let informs: Vec<String> = informs.iter().map(|role| text(role.as_str())).collect();
     let kx = match transport.key_exchange {
@@ -144,7 +145,7 @@ fn toml(config: &AgentConfig) -> String {
          [transport]\nbroker = {}\nbind = \"{bind}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {segmentation_offload}\n\
          fallback = \"{fallback}\"\nfallback_broker = {}\nquic_again = {quic_again}\n\
          [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\nkeep_free_mib = {}\n[renewal]\nservice = {}\n\
-         [subjects]\ninforms = [{}]\n[api]\nlisten = {}\nsocket = {}\n{}{}{}",
+         [subjects]\ninforms = [{}]\n[api]\nlisten = {}\nsocket = {}\n[page]\nlisten = {}\n{}{}{}",
         text(oin.as_str()),
         text(name),
         text(broker),
@@ -158,6 +159,7 @@ fn toml(config: &AgentConfig) -> String {
         informs.join(","),
         text(listen),
         text(socket),
+        text(page),
         ldv_toml(ldv, text),
         folder.iter().map(|folder| folder_toml(folder, text)).collect::<String>(),
         webhook.iter().map(|webhook| webhook_toml(webhook, text)).collect::<String>(),

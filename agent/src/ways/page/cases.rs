@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use maud::{Markup, html};
+use seinhuis_shared::covenant::Step;
 use seinhuis_shared::ids::CaseId;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::keys;
@@ -235,12 +236,21 @@ pub(super) async fn decide(
     let (case, _) = known(&desk, &case).await?;
     let decision = form.text("decision");
     let act = match decision.split_once(':') {
-        Some(("step", step)) => ActText::Step(step.to_owned()),
-        Some(("holds", code)) => ActText::Condition { code: code.to_owned(), holds: true },
-        Some(("ends", code)) => ActText::Condition { code: code.to_owned(), holds: false },
+        Some(("step", step)) => {
+            let step: Step = step.parse().map_err(|_| Trouble::old_form())?;
+            ActText::Step(step.to_string())
+        }
+        Some(("holds", code)) if is_code(code) => ActText::Condition { code: code.to_owned(), holds: true },
+        Some(("ends", code)) if is_code(code) => ActText::Condition { code: code.to_owned(), holds: false },
         None if decision == "close" => ActText::Close,
         Some(_) | None => return Err(Trouble::old_form()),
     };
     desk.agent.ask(Request::Decide { case: case.to_string(), act, covenant: None }).await?;
     Ok(layout::see_other(&format!("/cases/{case}")))
+}
+
+/// Whether a text looks like the code of a condition.
+fn is_code(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(plain)
 }

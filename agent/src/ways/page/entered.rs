@@ -2,15 +2,16 @@
 //!
 //! What was entered is kept as a tree of texts, so that a form that is not right yet comes back as it was.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::shape::Shape;
 
-/// The fields of a form.
+/// The fields of a form by name, the values of each in order.
 #[derive(Clone, Default)]
-pub(super) struct Form(Arc<Vec<(String, String)>>);
+pub(super) struct Form(Arc<BTreeMap<String, Vec<String>>>);
 
 /// Says nothing of what is in it.
 impl std::fmt::Debug for Form {
@@ -21,27 +22,31 @@ impl std::fmt::Debug for Form {
 
 impl<'a> FromIterator<(&'a str, &'a str)> for Form {
     fn from_iter<T: IntoIterator<Item = (&'a str, &'a str)>>(fields: T) -> Self {
-        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        Self(Arc::new(fields.into_iter().map(own).collect()))
+        let mut form = Self::default();
+        for (name, value) in fields {
+            form.put(name, value);
+        }
+        form
     }
 }
 
 impl Form {
     /// Reads `application/x-www-form-urlencoded`; whatever bytes there are read as something.
     pub(super) fn read(bytes: &[u8]) -> Self {
-        // Lines end as in JSON, whatever a browser makes of them.
-        let own = |text: &str| text.replace("\r\n", "\n");
-        Self(Arc::new(
-            form_urlencoded::parse(bytes).map(|(name, value)| (name.into_owned(), own(&value))).collect(),
-        ))
+        let mut form = Self::default();
+        for (name, value) in form_urlencoded::parse(bytes) {
+            // Lines end as in JSON, whatever a browser makes of them.
+            form.put(&name, &value.replace("\r\n", "\n"));
+        }
+        form
     }
 
     pub(super) fn put(&mut self, name: &str, value: &str) {
-        Arc::make_mut(&mut self.0).push((name.to_owned(), value.to_owned()));
+        Arc::make_mut(&mut self.0).entry(name.to_owned()).or_default().push(value.to_owned());
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().flat_map(|(name, values)| values.iter().map(|value| (name.as_str(), value.as_str())))
     }
 
     /// The first value of a field; empty when it is not there.
@@ -50,7 +55,7 @@ impl Form {
     }
 
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.all().filter(move |(other, _)| *other == name).map(|(_, value)| value)
+        self.0.get(name).into_iter().flatten().map(String::as_str)
     }
 
     /// The same without a field.

@@ -74,10 +74,10 @@ pub(super) fn state(row: &Value, visit: &Visit) -> &'static str {
         t("inhoud gewist", "content erased")
     } else if row["revised"] == "withdrawn" {
         t("ingetrokken door de afzender", "withdrawn by its sender")
-    } else if !row["consumed"].is_null() {
-        t("overgenomen", "taken over")
     } else if row["revised"] == "corrected" {
         t("gecorrigeerd door de afzender", "corrected by its sender")
+    } else if !row["consumed"].is_null() {
+        t("overgenomen", "taken over")
     } else {
         t("nog te verwerken", "to be processed")
     }
@@ -141,6 +141,12 @@ pub(super) async fn one(
                     p { a href={ "/inbox/" (position) "?withdrawn=true" } { (t("Toon de inhoud toch", "Show the content all the same")) } }
                 }
             }
+        }
+        @if row["revised"] == "corrected" {
+            p class="notice" { strong { (t(
+                "De afzender heeft dit bericht later gecorrigeerd: zie het latere bericht onder F36.",
+                "Its sender corrected this message later: see the later message under F36.",
+            )) } }
         }
         (about(&row, &visit, name(&names, text(&row, "from"))))
         @if let Some(body) = &body {

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use maud::{Markup, html};
-use seinhuis_shared::covenant::{CaseRule, Flow, Level, MessageType, Step};
+use seinhuis_shared::covenant::{CaseRule, Flow, Level, MessageType, Party, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
 use seinhuis_shell::complaint::Exit;
 use seinhuis_shell::{clock, keys};
@@ -91,10 +91,11 @@ impl Addressing {
     }
 
     /// What is missing or does not read.
-    fn faults(&self, making: &Making, visit: &Visit) -> Vec<Error> {
+    fn faults(&self, making: &Making, recipients: &[&Party], visit: &Visit) -> Vec<Error> {
         let t = |nl: &'static str, en: &'static str| visit.lang.pick(nl, en);
         let mut found = Vec::new();
-        if self.to.is_empty() {
+        let known = |oin: &String| recipients.iter().any(|party| party.oin.to_string() == *oin);
+        if self.to.is_empty() || !self.to.iter().all(known) {
             found.push(Error::new("to", t("Kies een ontvanger.", "Choose a recipient.")));
         }
         if self.step.parse::<Step>().is_err() {
@@ -163,7 +164,8 @@ pub(super) async fn send(
 ) -> Shown {
     let making = Making::of(&desk, &visit, &path).await?;
     let to = Addressing::of(&form);
-    if to.key.len() != KEY_LENGTH {
+    let answers = to.answers.is_empty() || to.answers.parse::<MsgId>().is_ok();
+    if to.key.len() != KEY_LENGTH || !answers {
         return Err(Trouble::old_form());
     }
     let mut tree = entered(&making.shape, &form, "");
@@ -172,7 +174,8 @@ pub(super) async fn send(
         return filled(&desk, &visit, &making, &to, &tree, &[]).await;
     }
     let body = body(&making.shape, &tree);
-    let mut errors = to.faults(&making, &visit);
+    let recipients = making.under.recipients(&making.flow, desk.agent.oin(), clock::now());
+    let mut errors = to.faults(&making, &recipients, &visit);
     errors.extend(faults(&making, &visit, &body));
     if !errors.is_empty() {
         return filled(&desk, &visit, &making, &to, &tree, &errors).await;
