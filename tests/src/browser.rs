@@ -92,13 +92,19 @@ impl Browser {
             "--window-size=1100,900",
             &profile,
         ];
-        // 2 is "block": no page runs a script of its own.
-        let prefs = json!({ "profile.managed_default_content_settings.javascript": 2, "intl.accept_languages": lang });
+        let prefs = json!({ "intl.accept_languages": lang });
         let options = json!({ "binary": "/usr/bin/chromium", "args": args, "prefs": prefs });
         let wanted = json!({ "browserName": "chrome", "goog:chromeOptions": options });
         let made = browser.call("POST", "/session", &json!({ "capabilities": { "alwaysMatch": wanted } }))?;
         made["sessionId"].as_str().unwrap_or_default().clone_into(&mut browser.session);
+        browser.scripts(false)?;
         Ok(browser)
+    }
+
+    /// Lets pages run scripts, or not.
+    fn scripts(&self, run: bool) -> io::Result<()> {
+        let off = json!({ "cmd": "Emulation.setScriptExecutionDisabled", "params": { "value": !run } });
+        self.post("goog/cdp/execute", &off).map(drop)
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> io::Result<Value> {
@@ -158,13 +164,32 @@ impl Browser {
         Ok(found.as_array().is_some_and(|all| !all.is_empty()))
     }
 
-    /// Clicks, and waits for what comes.
+    /// Clicks on what leads to another page, and waits for that.
+    ///
+    /// # Errors
+    /// When there is nothing to click on, or no other page comes.
+    pub fn click(&mut self, css: &str) -> io::Result<()> {
+        self.next_page(|browser| browser.tick(css))
+    }
+
+    /// Clicks on what stays on this page.
     ///
     /// # Errors
     /// When there is nothing to click on.
-    pub fn click(&mut self, css: &str) -> io::Result<()> {
+    pub fn tick(&mut self, css: &str) -> io::Result<()> {
         let element = self.element(css)?;
-        self.post(&format!("element/{element}/click"), &json!({}))?;
+        self.post(&format!("element/{element}/click"), &json!({})).map(drop)
+    }
+
+    /// Does something, and waits for the page that it leads to.
+    fn next_page(&mut self, act: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        self.run("window.isOld = true", &[])?;
+        act(self)?;
+        process::until("another page comes", PATIENCE, || {
+            // While it comes there may be no page to ask.
+            let here = self.run("return !window.isOld && document.readyState === 'complete'", &[]);
+            here.is_ok_and(|here| here == true)
+        })?;
         self.note()
     }
 
@@ -178,15 +203,6 @@ impl Browser {
         self.post(&format!("element/{element}/value"), &json!({ "text": text })).map(drop)
     }
 
-    /// Chooses a value of a list.
-    ///
-    /// # Errors
-    /// When it is not there.
-    pub fn choose(&mut self, css: &str, value: &str) -> io::Result<()> {
-        let option = self.element(&format!("{css} option[value=\"{value}\"]"))?;
-        self.post(&format!("element/{option}/click"), &json!({})).map(drop)
-    }
-
     /// The text that is shown of an element.
     ///
     /// # Errors
@@ -196,21 +212,23 @@ impl Browser {
         Ok(self.get(&format!("element/{element}/text"))?.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Presses keys, where the focus is.
+    /// Presses keys, where the focus is. [`ENTER`] leads to another page, which is waited for.
     ///
     /// # Errors
     /// When the browser does not.
     pub fn press(&mut self, keys: &str) -> io::Result<()> {
-        let all = keys.chars().flat_map(|key| {
-            [
-                json!({ "type": "keyDown", "value": key.to_string() }),
-                json!({ "type": "keyUp", "value": key.to_string() }),
-            ]
-        });
-        let actions = all.collect::<Vec<_>>();
+        if keys.ends_with(ENTER) { self.next_page(|browser| browser.keys(keys)) } else { self.keys(keys) }
+    }
+
+    fn keys(&self, keys: &str) -> io::Result<()> {
+        let actions: Vec<Value> = keys
+            .chars()
+            .flat_map(|key| {
+                ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key.to_string() }))
+            })
+            .collect();
         let body = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] });
-        self.post("actions", &body)?;
-        self.note()
+        self.post("actions", &body).map(drop)
     }
 
     /// Presses Tab until the focus is on what a CSS selector finds.
@@ -220,11 +238,7 @@ impl Browser {
     pub fn tab_to(&mut self, css: &str) -> io::Result<()> {
         let script = format!("return document.activeElement.matches({})", Value::from(css));
         for _ in 0..150 {
-            self.post(
-                "actions",
-                &json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": [
-                { "type": "keyDown", "value": TAB }, { "type": "keyUp", "value": TAB }] }] }),
-            )?;
+            self.keys(TAB)?;
             if self.run(&script, &[])? == true {
                 return Ok(());
             }
@@ -273,11 +287,14 @@ impl Browser {
     /// # Errors
     /// When axe does not run.
     pub fn violations(&self) -> io::Result<Vec<String>> {
+        // Axe waits for timers of the page, which stand still without scripts. The page has loaded without.
+        self.scripts(true)?;
         self.run(&self.axe, &[])?;
         let script = "const done = arguments[arguments.length - 1]; axe.run(document, { runOnly: { type: 'tag', values: \
             ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] } }).then(found => done(found.violations.map(one => \
             one.id + ': ' + one.nodes.map(node => node.html.slice(0, 160) + ' ' + node.failureSummary).join(' | '))), error => done(['axe: ' + error]))";
         let found = self.post("execute/async", &json!({ "script": script, "args": [] }))?;
+        self.scripts(false)?;
         let all = found.as_array().ok_or_else(|| io::Error::other(format!("axe says {found}")))?;
         Ok(all.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect())
     }

@@ -155,14 +155,30 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> 
     // Who is refused in the middle of a long request may find the connection reset; what was answered counts.
     _ = stream.write_all(request.as_bytes());
     let mut bytes = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut bytes)
-        && bytes.is_empty()
-    {
-        return Err(error);
+    let mut piece = [0; 16 * 1024];
+    while !is_whole(&bytes) {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(piece.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if bytes.is_empty() => return Err(error),
+            Err(_) => break,
+        }
     }
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
     let body = bytes.split_off(end);
     let head = String::from_utf8_lossy(&bytes).to_lowercase();
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
     Ok(Answer { status, head, body })
+}
+
+/// Whether an answer says how long it is and all of it is here: some servers leave the connection open however they are
+/// asked to close it.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let (head, rest) = bytes.split_at(end);
+    let head = String::from_utf8_lossy(head).to_lowercase();
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    length.is_some_and(|length| rest.len() >= length + 4)
 }
