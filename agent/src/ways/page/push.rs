@@ -11,6 +11,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use maud::{Markup, html};
 use seinhuis_shared::covenant::{CaseRule, Flow, Level, MessageType, Party, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
+use seinhuis_shared::refusal::Lang;
 use seinhuis_shell::complaint::Exit;
 use seinhuis_shell::{clock, keys};
 use serde_json::Value;
@@ -28,7 +29,7 @@ use crate::commands::request::{Look, PushText, Request};
 
 /// Most faults that are told at once.
 const FAULTS_MAX: usize = 50;
-/// Most cases that are offered to choose from; another is reached from its own page.
+/// Most cases that are offered to choose from; another is typed.
 const CASES_MAX: usize = 200;
 /// Characters of a form's key: 16 random bytes.
 const KEY_LENGTH: usize = 22;
@@ -103,7 +104,10 @@ impl Addressing {
         }
         let missing = self.case.is_empty() && making.flow.case == CaseRule::Required;
         if missing || (!self.case.is_empty() && self.case.parse::<CaseId>().is_err()) {
-            found.push(Error::new("case", t("Kies een zaak.", "Choose a case.")));
+            found.push(Error::new(
+                "case",
+                t("Geef het pseudoniem van een zaak.", "Give the pseudonym of a case."),
+            ));
         }
         if !making.flow.bases.contains(&self.basis) {
             found.push(Error::new("basis", t("Kies een grondslag.", "Choose a legal basis.")));
@@ -339,17 +343,8 @@ fn addressing(
         (code.clone(), clause.map_or_else(|| code.clone(), |clause| clause.text(lang).to_owned()))
     };
     let bases: Vec<_> = making.flow.bases.iter().map(basis).collect();
-    let mut known: Vec<(String, String)> = cases
-        .iter()
-        .map(|(case, state)| (case.clone(), format!("{case} ({} {state})", t("stap", "step"))))
-        .collect();
-    if !to.case.is_empty()
-        && !known.iter().any(|(case, _)| *case == to.case)
-        && to.case.parse::<CaseId>().is_ok()
-    {
-        known.push((to.case.clone(), to.case.clone()));
-    }
-    let optional = making.flow.case == CaseRule::Optional;
+    let known: Vec<(&str, String)> =
+        cases.iter().map(|(case, state)| (case.as_str(), format!("{} {state}", t("stap", "step")))).collect();
     html! {
         h2 { (t("Adressering", "Addressing")) }
         fieldset aria-describedby=[error_of("to", errors).map(|_| "to-error")] {
@@ -365,12 +360,39 @@ fn addressing(
             }
         }
         (select(("step", t("Stap", "Step")), &steps, &to.step, None, (lang, errors)))
-        @if making.flow.case != CaseRule::Forbidden {
-            (select(("case", t("Zaak", "Case")), &known, &to.case, optional.then_some(t("geen zaak", "no case")), (lang, errors)))
-        }
+        @if making.flow.case != CaseRule::Forbidden { (case_field(making, to, &known, (lang, errors))) }
         (select(("basis", t("Grondslag", "Legal basis")), &bases, &to.basis, None, (lang, errors)))
         @if !to.answers.is_empty() {
             p { (t("Dit antwoordt op bericht ", "This answers message ")) code { (to.answers) } "." }
+        }
+    }
+}
+
+/// The case: one that is known here, or another by its pseudonym, for cases are known where something of them came in.
+fn case_field(
+    making: &Making,
+    to: &Addressing,
+    known: &[(&str, String)],
+    (lang, errors): (Lang, &[Error]),
+) -> Markup {
+    let t = |nl: &'static str, en: &'static str| lang.pick(nl, en);
+    let required = making.flow.case == CaseRule::Required;
+    let wrong = error_of("case", errors).is_some();
+    let described = if wrong { "case-hint case-error" } else { "case-hint" };
+    html! {
+        div class="field" {
+            label for="case" {
+                (t("Zaak", "Case"))
+                @if !required { " " span class="optional" { "(" (t("niet verplicht", "optional")) ")" } }
+            }
+            p class="hint" id="case-hint" { (t(
+                "Het pseudoniem van de zaak. Kies er een die hier bekend is, of neem het over van de regisseur.",
+                "The pseudonym of the case. Choose one that is known here, or take it over from the coordinator.",
+            )) }
+            (error_note("case", errors))
+            input type="text" id="case" name="case" value=(to.case) list="cases" maxlength="36" autocomplete="off" required[required]
+                aria-invalid=[wrong.then_some("true")] aria-describedby=(described);
+            datalist id="cases" { @for (case, state) in known { option value=(case) { (state) } } }
         }
     }
 }
@@ -389,7 +411,7 @@ fn select(
     values: &[(String, String)],
     chosen: &str,
     none: Option<&str>,
-    (lang, errors): (seinhuis_shared::refusal::Lang, &[Error]),
+    (lang, errors): (Lang, &[Error]),
 ) -> Markup {
     let wrong = error_of(id, errors).is_some();
     html! {
