@@ -1,6 +1,7 @@
 //! The agent's configuration file.
 
 mod folder;
+mod sql;
 mod subjects;
 mod takers;
 mod webhook;
@@ -26,6 +27,7 @@ use serde::Deserialize;
 
 pub use self::folder::Folder;
 pub(crate) use self::folder::overlap;
+pub use self::sql::Sql;
 pub use self::subjects::Subjects;
 use self::takers::Taker;
 pub use self::webhook::Webhook;
@@ -74,6 +76,9 @@ pub struct Config {
     /// Applications that are told of what came in.
     #[serde(default)]
     pub webhook: Vec<Webhook>,
+    /// Queries of which each row becomes a signal.
+    #[serde(default)]
+    pub sql: Vec<Sql>,
 }
 
 /// `[transport]`.
@@ -317,6 +322,7 @@ impl Config {
         folder::check(&self.folder)?;
         webhook::check(&self.webhook)?;
         takers::check(&self.takers())?;
+        sql::check(&self.sql)?;
         if !(1..=1024).contains(&self.store.segment_mib) {
             return Err(Complaint::usage(
                 Text::new("store.segment_mib moet 1 tot 1024 zijn.", "store.segment_mib must be 1 to 1024."),
@@ -357,6 +363,16 @@ mod tests {
             (std::mem::take(&mut complete.folder), std::mem::take(&mut complete.webhook));
         assert_eq!(folders, [Folder { name: "voorbeeld".into(), ..Folder::default() }]);
         assert_eq!(webhooks, [Webhook { name: "voorbeeld".into(), ..Webhook::default() }]);
+        let sql = std::mem::take(&mut complete.sql);
+        let filled = [&sql[0].host, &sql[0].database, &sql[0].user].iter().all(|text| !text.is_empty());
+        assert!(filled && sql.len() == 1);
+        let Sql { every_s, late_s, timeout_s, rows, mark, port, .. } = Sql::default();
+        let said = &sql[0];
+        assert_eq!(
+            (said.every_s, said.late_s, said.timeout_s, said.rows),
+            (every_s, late_s, timeout_s, rows)
+        );
+        assert_eq!((&said.mark, said.port), (&mark, port));
         assert_eq!(basic, complete);
     }
 

@@ -89,28 +89,7 @@ impl Http {
     /// # Errors
     /// When the file cannot be read or holds no certificate, or the machine has no authorities.
     pub fn new(authorities: Option<&Path>) -> Result<Self, Complaint> {
-        let mut roots = RootCertStore::empty();
-        match authorities {
-            Some(path) => {
-                let pem = files::read(path, AUTHORITIES_MAX)?;
-                for certificate in CertificateDer::pem_slice_iter(&pem) {
-                    let added = certificate.ok().and_then(|der| roots.add(der).ok());
-                    added.ok_or_else(|| no_authorities(&path.display().to_string()))?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        if roots.is_empty() && authorities.is_some() {
-            return Err(no_authorities("the file"));
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|error| Complaint::bug(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self::with_tls(config)
+        Self::with_tls(tls_towards(authorities)?)
     }
 
     /// Trusts whom these TLS settings trust, and shows what they show.
@@ -185,6 +164,35 @@ impl Http {
         let host = url.host_str().unwrap_or_default().to_owned();
         answer(self.client.get(url).timeout(deadline), host, limit).await
     }
+}
+
+/// TLS 1.3 towards servers of others: with whom the authorities of this machine trust, or those in the PEM file given and no
+/// others.
+///
+/// # Errors
+/// When the file cannot be read or holds no certificate.
+pub fn tls_towards(authorities: Option<&Path>) -> Result<ClientConfig, Complaint> {
+    let mut roots = RootCertStore::empty();
+    match authorities {
+        Some(path) => {
+            let pem = files::read(path, AUTHORITIES_MAX)?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                let added = certificate.ok().and_then(|der| roots.add(der).ok());
+                added.ok_or_else(|| no_authorities(&path.display().to_string()))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    if roots.is_empty() && authorities.is_some() {
+        return Err(no_authorities("the file"));
+    }
+    Ok(ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| Complaint::bug(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 /// Sends a request and reads the answer.

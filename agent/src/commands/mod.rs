@@ -21,6 +21,7 @@ mod release;
 pub mod request;
 mod run;
 pub(crate) mod signal;
+mod sql;
 mod status;
 mod subject;
 mod token;
@@ -127,6 +128,9 @@ enum Command {
     /// Access codes of people who use the page: add, list, revoke
     #[command(subcommand)]
     Person(person::Person),
+    /// Queries of which each row becomes a signal: list, check, refused, retry, drop
+    #[command(subcommand)]
+    Sql(sql::Sql),
     /// Show how things stand
     Status,
     /// Explain the whole set-up: what is right, what is wrong, what to do
@@ -375,6 +379,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Token(command) => token::token(&home, command, ui),
         Command::Webhook(command) => webhook::webhook(&home, command, ui),
         Command::Person(command) => person::person(&home, command, ui),
+        Command::Sql(command) => sql::sql(&home, command, ui),
         Command::Status => status::status(&home, ui),
         Command::Doctor => Ok(doctor::doctor(&home, ui)),
     }

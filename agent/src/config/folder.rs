@@ -7,6 +7,8 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use serde::Deserialize;
 
+use crate::ways::rows::Defaults;
+
 /// Most folders of one agent.
 const FOLDERS_MAX: usize = 64;
 
@@ -76,20 +78,14 @@ impl Folder {
         Some(self.inward.as_path()).filter(|path| !path.as_os_str().is_empty())
     }
 
+    /// What it says of files and rows that do not say it themselves.
+    pub(crate) fn defaults(&self) -> Defaults<'_> {
+        let Self { flow, to, step, message_type, case, basis, .. } = self;
+        Defaults { flow, to, step, message_type, case, basis }
+    }
+
     fn check(&self) -> Result<(), Complaint> {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if !(1..=32).contains(&self.name.len()) || !self.name.bytes().all(plain) {
-            return Err(Complaint::usage(
-                Text::new(
-                    format!("folder.name {:?} kan niet.", self.name),
-                    format!("folder.name {:?} cannot be.", self.name),
-                ),
-                Text::new(
-                    "Geef elke [[folder]] een naam van 1 tot 32 tekens a-z, 0-9 en -.",
-                    "Give each [[folder]] a name of 1 to 32 characters a-z, 0-9 and -.",
-                ),
-            ));
-        }
+        check_name("folder", &self.name)?;
         if !(1..=3600).contains(&self.every_s) {
             return Err(Complaint::usage(
                 Text::new("folder.every_s moet 1 tot 3600 zijn.", "folder.every_s must be 1 to 3600."),
@@ -112,6 +108,21 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Whether a `name` can be one of a `table`: files are called by it.
+pub(super) fn check_name(table: &str, name: &str) -> Result<(), Complaint> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=32).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(Complaint::usage(
+        Text::new(format!("{table}.name {name:?} kan niet."), format!("{table}.name {name:?} cannot be.")),
+        Text::new(
+            format!("Geef elke [[{table}]] een naam van 1 tot 32 tekens a-z, 0-9 en -."),
+            format!("Give each [[{table}]] a name of 1 to 32 characters a-z, 0-9 and -."),
+        ),
+    ))
 }
 
 /// Whether one of two paths is in the other, or both are one.

@@ -7,11 +7,13 @@ mod delivered;
 pub(crate) mod deliveries;
 mod event;
 pub(crate) mod folders;
+pub mod page;
+pub mod pass;
+pub(crate) mod rows;
+pub(crate) mod sql;
 mod standing;
 pub(crate) mod webhook;
 mod work;
-pub mod page;
-pub mod pass;
 
 use std::net::SocketAddr;
 
@@ -57,6 +59,7 @@ impl Ways {
         }
         let page = page::start(agent, config, stopping, &mut tasks)?;
         folders::start(agent, config, &standings, stopping, &mut tasks)?;
+        sql::start(agent, config, &standings, stopping, &mut tasks)?;
         webhook::start(agent, config, &standings, stopping, &mut tasks)?;
         Ok(Self { tasks, address, page, standings })
     }

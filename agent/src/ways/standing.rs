@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     FolderOut,
     /// A folder in which deliveries are put.
     FolderIn,
+    /// A query of which each row is a signal.
+    Sql,
     /// A webhook.
     Webhook,
 }
@@ -29,6 +31,7 @@ impl Kind {
             Self::Api => "api",
             Self::FolderOut => "folder-out",
             Self::FolderIn => "folder-in",
+            Self::Sql => "sql",
             Self::Webhook => "webhook",
         }
     }

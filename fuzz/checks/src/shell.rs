@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use seinhuis_agent::config::{Config as AgentConfig, Encoding, Folder, Ldv, Subjects, Transport, Webhook};
+use seinhuis_agent::config::{
+    Config as AgentConfig, Encoding, Folder, Ldv, Sql, Subjects, Transport, Webhook,
+};
 use seinhuis_agent::csv_bodies;
 use seinhuis_agent::ways::{api, page};
 use seinhuis_agent_core::carrier::Fallback;
@@ -115,8 +117,21 @@ pub fn agent_config(data: &[u8]) -> bool {
 fn toml(config: &AgentConfig) -> String {
     // JSON's escapes are TOML's; only this character has to be escaped in TOML alone.
     let text = |text: &str| Value::from(text).to_string().replace('\u{7f}', "\\u007f");
-    let AgentConfig { oin, name, transport, telemetry, store, ldv, renewal, subjects, api, page, folder, webhook } =
-        config;
+    let AgentConfig {
+        oin,
+        name,
+        transport,
+        telemetry,
+        store,
+        ldv,
+        renewal,
+        subjects,
+        api,
+        page,
+        folder,
+        webhook,
+        sql,
+    } = config;
     let api::Settings { listen, socket } = api;
     let page::Settings { listen: page } = page;
     let Subjects { informs } = subjects;
@@ -145,7 +160,7 @@ fn toml(config: &AgentConfig) -> String {
          [transport]\nbroker = {}\nbind = \"{bind}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {segmentation_offload}\n\
          fallback = \"{fallback}\"\nfallback_broker = {}\nquic_again = {quic_again}\n\
          [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\nkeep_free_mib = {}\n[renewal]\nservice = {}\n\
-         [subjects]\ninforms = [{}]\n[api]\nlisten = {}\nsocket = {}\n[page]\nlisten = {}\n{}{}{}",
+         [subjects]\ninforms = [{}]\n[api]\nlisten = {}\nsocket = {}\n[page]\nlisten = {}\n{}{}{}{}",
         text(oin.as_str()),
         text(name),
         text(broker),
@@ -163,6 +178,7 @@ fn toml(config: &AgentConfig) -> String {
         ldv_toml(ldv, text),
         folder.iter().map(|folder| folder_toml(folder, text)).collect::<String>(),
         webhook.iter().map(|webhook| webhook_toml(webhook, text)).collect::<String>(),
+        sql.iter().map(|source| sql_toml(source, text)).collect::<String>(),
     )
 }
 
@@ -175,6 +191,54 @@ fn webhook_toml(webhook: &Webhook, text: impl Fn(&str) -> String) -> String {
         text(url),
         text(&ca.to_string_lossy()),
         flows.iter().map(|flow| text(flow)).collect::<Vec<_>>().join(", "),
+    )
+}
+
+fn sql_toml(source: &Sql, text: impl Fn(&str) -> String) -> String {
+    let Sql {
+        name,
+        host,
+        port,
+        database,
+        user,
+        password,
+        ca,
+        query,
+        mapping,
+        mark,
+        start,
+        every_s,
+        late_s,
+        timeout_s,
+        rows,
+        flow,
+        to,
+        step,
+        message_type,
+        case,
+        basis,
+    } = source;
+    let path = |path: &Path| text(&path.to_string_lossy());
+    let to = to.iter().map(|one| text(one)).collect::<Vec<_>>().join(", ");
+    format!(
+        "[[sql]]\nname = {}\nhost = {}\nport = {port}\ndatabase = {}\nuser = {}\npassword = {}\nca = {}\nquery = {}\n\
+         mapping = {}\nmark = {}\nstart = {}\nevery_s = {every_s}\nlate_s = {late_s}\ntimeout_s = {timeout_s}\nrows = {rows}\n\
+         flow = {}\nto = [{to}]\nstep = {}\ntype = {}\ncase = {}\nbasis = {}\n",
+        text(name),
+        text(host),
+        text(database),
+        text(user),
+        path(password),
+        path(ca),
+        path(query),
+        path(mapping),
+        text(mark),
+        text(start),
+        text(flow),
+        text(step),
+        text(message_type),
+        text(case),
+        text(basis),
     )
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../../kits/postgres.rs"]
+mod postgres;
 
 mod api;
 mod backup;
@@ -34,6 +36,7 @@ mod review;
 mod room;
 mod rotation;
 mod setup;
+mod sql;
 mod stolen;
 mod stop;
 mod store;

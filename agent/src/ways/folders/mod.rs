@@ -25,6 +25,7 @@ use self::csv::Csv;
 use self::inward::Inward;
 use self::place::{as_named, leads_to};
 use self::taking::Out;
+pub(super) use self::taking::addressed;
 use crate::agent::{AgentHandle, stopped};
 use crate::commands::request::{PushText, parse, rejected};
 use crate::config::{Config, Folder, overlap};
@@ -70,7 +71,7 @@ fn apart(folder: &Folder, home: &Path, real: impl Fn(&Path) -> PathBuf) -> Resul
 }
 
 /// A push that is under way.
-type Answer = oneshot::Receiver<Result<Pushed, Rejection>>;
+pub(super) type Answer = oneshot::Receiver<Result<Pushed, Rejection>>;
 
 impl Agent {
     /// The id of the message that this folder calls `name`.
@@ -80,13 +81,13 @@ impl Agent {
     }
 
     /// Hands over a signal; what becomes of it comes later, so that many share one flush.
-    fn begin(&self, text: &PushText) -> Result<Answer, Complaint> {
+    pub(super) fn begin(&self, text: &PushText) -> Result<Answer, Complaint> {
         let request = parse(text).map_err(|_| badly_addressed())?;
         Ok(self.handle.begin_push(request))
     }
 
     /// What became of it: on stable storage, or refused for this reason.
-    fn end(&self, answer: Answer) -> Result<Result<Pushed, Complaint>, Complaint> {
+    pub(super) fn end(&self, answer: Answer) -> Result<Result<Pushed, Complaint>, Complaint> {
         match self.runtime.block_on(answer) {
             Ok(Ok(pushed)) => Ok(Ok(pushed)),
             Ok(Err(rejection)) if is_passing(rejection.refusal) => Err(rejected(&rejection)),

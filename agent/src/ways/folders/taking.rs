@@ -8,7 +8,6 @@ use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 use std::time::Instant;
 
-use data_encoding::BASE64;
 use seinhuis_shared::limits::BODY_MAX;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shell::complaint::Complaint;
@@ -194,17 +193,7 @@ impl Out {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut text = signal::read(bytes).map_err(|error| no_signal(&error))?;
         if text.flow.is_empty() {
-            let given = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
-            text = PushText {
-                flow: self.folder.flow.clone(),
-                to: self.folder.to.clone(),
-                step: given(&self.folder.step),
-                case: given(&self.folder.case),
-                message_type: given(&self.folder.message_type),
-                basis: given(&self.folder.basis),
-                body: BASE64.encode(bytes),
-                ..PushText::default()
-            };
+            text = self.folder.defaults().addressed().push_text(id, bytes);
         }
         id.clone_into(&mut text.msg_id);
         addressed(text)
@@ -212,7 +201,7 @@ impl Out {
 }
 
 /// A push that says under which flow and to whom.
-pub(super) fn addressed(text: PushText) -> Result<PushText, Complaint> {
+pub(in crate::ways) fn addressed(text: PushText) -> Result<PushText, Complaint> {
     let missing = match (text.flow.is_empty(), text.to.is_empty()) {
         (true, _) => "flow",
         (_, true) => "to",
@@ -221,8 +210,8 @@ pub(super) fn addressed(text: PushText) -> Result<PushText, Complaint> {
     Err(Complaint::usage(
         Text::new(format!("{missing} ontbreekt."), format!("{missing} is missing.")),
         Text::new(
-            "Lever een seinbestand met flow, to, step en body, of zet flow en to bij deze [[folder]] in agent.toml.",
-            "Supply a signal file with flow, to, step and body, or set flow and to of this [[folder]] in agent.toml.",
+            "Lever een seinbestand met flow, to, step en body, of zet flow en to in de mapping of bij deze bron in agent.toml.",
+            "Supply a signal file with flow, to, step and body, or set flow and to in the mapping or of this source in agent.toml.",
         ),
     ))
 }
@@ -324,6 +313,8 @@ fn again(why: &Complaint, id: &str) -> Complaint {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use data_encoding::BASE64;
 
     use super::*;
 

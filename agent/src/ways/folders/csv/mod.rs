@@ -4,10 +4,8 @@
 //! stable storage after every few rows; what was done since then is done again after a restart, which sends nothing
 //! twice, because the id of a row's message follows from the file and the line, or from the row's own number.
 
-mod cells;
 mod decode;
 mod follow;
-mod mapping;
 mod rows;
 
 use std::collections::BTreeSet;
@@ -25,11 +23,12 @@ use seinhuis_shell::lang::Text;
 use serde::{Deserialize, Serialize};
 
 use self::decode::{Reader, begin};
-use self::mapping::{Encoding, Mapping};
 use super::place::{Looked, Name, Place, Seen, at, cannot_write, exists};
 use super::taking::{Taken, not_readable, open};
 use super::watch::{Found, Stamp};
 use crate::config::Folder;
+use crate::ways::rows::mapping::{Encoding, Mapping};
+use crate::ways::rows::{Addressed, cells};
 
 /// Most bytes of a CSV file.
 const FILE_MAX: u64 = 4 << 30;
@@ -43,6 +42,8 @@ const BEGIN: u64 = 64 * 1024;
 pub(super) struct Csv {
     way: String,
     mapping: Mapping,
+    /// What the folder says of rows where the mapping says nothing.
+    otherwise: Addressed,
     kept: PathBuf,
     state: Option<State>,
     /// When receipts are next completed.
@@ -92,6 +93,7 @@ impl Csv {
         Ok(Some(Self {
             way: folder.name.clone(),
             mapping: Mapping::load(&home.join(&folder.mapping))?,
+            otherwise: folder.defaults().addressed(),
             kept: home.join("folders").join(format!("{}.rows.json", folder.name)),
             state: None,
             follow_at: None,
@@ -373,6 +375,7 @@ mod tests {
         let mut csv = Csv {
             way: "a".into(),
             mapping: Mapping::parse("m.toml", MAPPING).unwrap(),
+            otherwise: Addressed::default(),
             kept: dir.path().join("a.rows.json"),
             state: None,
             follow_at: None,

@@ -4,22 +4,22 @@ use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::HEXLOWER;
 use seinhuis_agent_core::Pushed;
-use seinhuis_shared::ids::MsgId;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files;
 use seinhuis_shell::lang::Text;
 
-use super::cells::{Body, neutral, text, value};
 use super::decode::{Fault, Reader, Row, write_row};
-use super::mapping::{Given, Mapping, Recipients};
 use super::{Csv, Job, encoding};
-use crate::commands::request::{Look, PushText, Request};
+use crate::commands::request::{Look, Request};
 use crate::ways::folders::Agent;
 use crate::ways::folders::place::{Place, at, cannot_add, exists, is_itself};
 use crate::ways::folders::receipts::refusal;
-use crate::ways::folders::taking::{addressed, open};
+use crate::ways::folders::taking::open;
+use crate::ways::rows::cells::{Cell, neutral, text};
+use crate::ways::rows::mapping::Mapping;
+use crate::ways::rows::{Addressed, Named, about, begin, said, trimmed};
 
 /// Most rows of one look, so that other files of the folder have their turn.
 const LOOK_MAX: usize = 1000;
@@ -27,25 +27,6 @@ const LOOK_MAX: usize = 1000;
 const ROWS_MAX: usize = 200;
 /// Most bytes of those.
 const BYTES_MAX: u64 = 4 << 20;
-
-/// A row that can be handed over: what it says, and what its message is called.
-#[derive(Debug, PartialEq)]
-struct Ready {
-    text: Vec<u8>,
-    push: Addressed,
-    name: Vec<u8>,
-}
-
-/// Under what and to whom a row goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Addressed {
-    flow: String,
-    to: Vec<String>,
-    step: Option<String>,
-    message_type: Option<String>,
-    case: Option<String>,
-    basis: Option<String>,
-}
 
 /// What became of a row.
 struct Done {
@@ -109,30 +90,15 @@ impl Csv {
         rows: Vec<Row>,
         agent: &Agent,
     ) -> Result<(Vec<Done>, Option<Complaint>), Complaint> {
-        let read: Vec<_> = rows.iter().map(|row| ready(&self.mapping, job, row)).collect();
-        let (way, names) = (
-            format!("folder/{}", self.way),
-            read.iter().map(|row| row.as_ref().map(|row| row.name.clone()).ok()).collect::<Vec<_>>(),
-        );
-        let ids: Vec<Option<MsgId>> = agent.query(move |view| {
-            names.iter().map(|name| name.as_ref().map(|name| view.vault.msg_id(&way, name))).collect()
-        })?;
-        let begun: Vec<_> = read
-            .into_iter()
-            .zip(ids)
-            .map(|(row, id)| {
-                let row = row?;
-                let text = row.push_text(&id.map(|id| id.to_string()).unwrap_or_default());
-                addressed(text).and_then(|text| agent.begin(&text)).map_err(|why| said(&why))
-            })
-            .collect();
+        let read = rows.iter().map(|row| ready(&self.mapping, &self.otherwise, job, row)).collect();
+        let begun = begin(agent, &format!("folder/{}", self.way), read)?;
         let mut done = Vec::new();
         for (row, begun) in rows.into_iter().zip(begun) {
             let result = match begun.map(|answer| agent.end(answer).and_then(|pushed| outcome(pushed, agent)))
             {
                 Ok(Ok(result)) => result,
                 Ok(Err(held_up)) => return Ok((done, Some(held_up))),
-                Err(why) => Err(why),
+                Err(why) => Err(said(&why)),
             };
             let lossy = |cells: Vec<Vec<u8>>| {
                 let shown = |cell: Vec<u8>| {
@@ -245,11 +211,6 @@ fn outcome(pushed: Result<Pushed, Complaint>, agent: &Agent) -> Result<Result<Pu
     }))
 }
 
-/// Why a row cannot be handed over, in one line.
-fn said(why: &Complaint) -> Text {
-    Text::new(why.what.nl.trim_end_matches('.'), why.what.en.trim_end_matches('.'))
-}
-
 fn fault(fault: Fault) -> Text {
     match fault {
         Fault::TooLong => Text::new("de rij is te lang", "the row is too long"),
@@ -263,8 +224,8 @@ fn fault(fault: Fault) -> Text {
     }
 }
 
-/// Reads a row as the mapping says.
-fn ready(mapping: &Mapping, job: &Job, row: &Row) -> Result<Ready, Text> {
+/// Reads a row as the mapping says, and what its message is called.
+fn ready(mapping: &Mapping, otherwise: &Addressed, job: &Job, row: &Row) -> Named {
     let bytes = row.cells.as_ref().map_err(|wrong| fault(*wrong))?;
     if bytes.len() != job.header.len() {
         let (found, wanted) = (bytes.len(), job.header.len());
@@ -278,79 +239,25 @@ fn ready(mapping: &Mapping, job: &Job, row: &Row) -> Result<Ready, Text> {
     let cell = |column: &str| {
         let at = job.header.iter().position(|cell| cell == column);
         let bytes = at.and_then(|at| bytes.get(at)).map(Vec::as_slice).unwrap_or_default();
-        text(bytes, encoding(mapping, job.marked)).map_err(|why| about(column, &why))
+        text(bytes, encoding(mapping, job.marked)).map(Cell::Text).map_err(|why| about(column, &why))
     };
-    let mut body = Body::default();
-    for field in &mapping.fields {
-        let read = if field.column.is_empty() { String::new() } else { cell(&field.column)? };
-        let value = value(&read, field, mapping.decimal).map_err(|why| about(&field.column, &why))?;
-        if let Some(value) = value {
-            body.put(&field.to, value);
-        }
-    }
-    let given = |given: &Given| match given {
-        Given::Fixed(text) => Ok(text.clone()),
-        Given::Column(of) => cell(&of.column).map(|text| text.trim().to_owned()),
-    };
-    let some = |one: &Option<Given>| {
-        one.as_ref().map(given).transpose().map(|text| text.filter(|text| !text.is_empty()))
-    };
-    let addressing = &mapping.addressing;
-    let to = match &addressing.to {
-        Recipients::Fixed(all) => all.clone(),
-        Recipients::Column(of) => {
-            let all = cell(&of.column)?;
-            all.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
-        }
-    };
+    let ready = crate::ways::rows::ready(mapping, mapping.decimal, otherwise, cell)?;
     let name = if mapping.id.is_empty() {
         let hash = HEXLOWER.decode(job.hash.as_bytes()).unwrap_or_default();
         [hash.as_slice(), &row.line.to_be_bytes()].concat()
     } else {
-        let id = cell(&mapping.id)?.trim().to_owned();
+        let id = trimmed(cell, &mapping.id)?;
         if id.is_empty() {
             return Err(about(&mapping.id, &Text::new("is leeg", "is empty")));
         }
         [b"id:", id.as_bytes()].concat()
     };
-    Ok(Ready {
-        text: body.into_json().to_string().into_bytes(),
-        push: Addressed {
-            flow: given(&addressing.flow)?,
-            to,
-            step: some(&addressing.step)?,
-            message_type: some(&addressing.message_type)?,
-            case: some(&addressing.case)?,
-            basis: some(&addressing.basis)?,
-        },
-        name,
-    })
+    Ok((ready, name))
 }
 
 /// The body of a row, as it would be handed over.
 pub(super) fn body(mapping: &Mapping, job: &Job, row: &Row) -> Result<Vec<u8>, Text> {
-    ready(mapping, job, row).map(|ready| ready.text)
-}
-
-fn about(column: &str, why: &Text) -> Text {
-    Text::new(format!("kolom {column:?} {}", why.nl), format!("column {column:?} {}", why.en))
-}
-
-impl Ready {
-    fn push_text(self, msg_id: &str) -> PushText {
-        let Addressed { flow, to, step, message_type, case, basis } = self.push;
-        PushText {
-            msg_id: msg_id.to_owned(),
-            flow,
-            to,
-            step,
-            case,
-            message_type,
-            basis,
-            body: BASE64.encode(&self.text),
-            ..PushText::default()
-        }
-    }
+    ready(mapping, &Addressed::default(), job, row).map(|(ready, _)| ready.body)
 }
 
 impl Job {
@@ -457,8 +364,8 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::super::mapping::Encoding;
     use super::*;
+    use crate::ways::rows::mapping::Encoding;
 
     fn parts() -> (Mapping, Job) {
         let text = include_str!("../../../../../covenants/samples/csv/02-F02-politie.mapping.toml");
@@ -481,6 +388,10 @@ mod tests {
         (Mapping::parse("m.toml", text).unwrap(), job)
     }
 
+    fn read(mapping: &Mapping, job: &Job, row: &Row) -> Named {
+        ready(mapping, &Addressed::default(), job, row)
+    }
+
     fn row(text: &str) -> Row {
         let cells = text.split(';').map(|cell| cell.as_bytes().to_vec()).collect();
         Row { line: 2, cells: Ok(cells) }
@@ -491,15 +402,36 @@ mod tests {
     #[test]
     fn a_row_becomes_a_signal_as_the_mapping_says() {
         let (mapping, job) = parts();
-        let ready = ready(&mapping, &job, &row(GOOD)).unwrap();
-        let body: Value = serde_json::from_slice(&ready.text).unwrap();
+        let (ready, name) = read(&mapping, &job, &row(GOOD)).unwrap();
+        let body: Value = serde_json::from_slice(&ready.body).unwrap();
         assert_eq!(
             body["tijd"],
             json!({ "dagdelen": ["avond", "nacht"], "weekdagen": ["do"], "sinds": "2026-01-22" })
         );
         assert_eq!(body["locatie"]["gemeente"], json!("Voorbeeldstad"));
-        assert_eq!((ready.push.flow.as_str(), ready.push.to.len(), ready.push.case), ("F02", 1, None));
-        assert_eq!(ready.name, b"id:K1");
+        let to = ready.addressed;
+        assert_eq!((to.flow.as_str(), to.to.len(), to.case), ("F02", 1, None));
+        assert_eq!(name, b"id:K1");
+    }
+
+    #[test]
+    fn what_the_mapping_leaves_open_is_as_the_folder_says() {
+        let (mut mapping, job) = parts();
+        (mapping.addressing.flow, mapping.addressing.to) = (None, None);
+        let otherwise = Addressed {
+            flow: "F01".into(),
+            to: vec!["om".into()],
+            case: Some("c".into()),
+            ..Addressed::default()
+        };
+        let (ready, _) = ready(&mapping, &otherwise, &job, &row(GOOD)).unwrap();
+        assert_eq!(
+            (ready.addressed.flow.as_str(), ready.addressed.to.as_slice()),
+            ("F01", &["om".to_owned()][..])
+        );
+        assert_eq!(ready.addressed.case.as_deref(), Some("c"));
+        let (ready, _) = read(&mapping, &job, &row(GOOD)).unwrap();
+        assert_eq!((ready.addressed.flow.as_str(), ready.addressed.to.len()), ("", 0));
     }
 
     #[test]
@@ -507,8 +439,8 @@ mod tests {
         let (mut mapping, mut job) = parts();
         mapping.encoding = Encoding::Windows1252;
         let said = |mapping: &Mapping, job: &Job| {
-            let ready = ready(mapping, job, &row(&GOOD.replace("Tekst", "Café"))).unwrap();
-            String::from_utf8(ready.text).unwrap()
+            let (ready, _) = read(mapping, job, &row(&GOOD.replace("Tekst", "Café"))).unwrap();
+            String::from_utf8(ready.body).unwrap()
         };
         assert!(said(&mapping, &job).contains("CafÃ©"));
         job.marked = true;
@@ -519,7 +451,7 @@ mod tests {
     fn without_a_number_of_its_own_a_row_is_known_by_file_and_line() {
         let (mut mapping, job) = parts();
         mapping.id = String::new();
-        let name = |job: &Job, line: u64| ready(&mapping, job, &Row { line, ..row(GOOD) }).unwrap().name;
+        let name = |job: &Job, line: u64| read(&mapping, job, &Row { line, ..row(GOOD) }).unwrap().1;
         assert_eq!(name(&job, 2), name(&job, 2));
         assert_ne!(name(&job, 2), name(&job, 3));
         assert_ne!(name(&job, 2), name(&Job { hash: "11".repeat(32), ..job.clone() }, 2));
@@ -535,14 +467,14 @@ mod tests {
             (GOOD.replace("K1", ""), "Kenmerk"),
             (GOOD.replace("K1", "K1;extra"), "cells"),
         ] {
-            let why = ready(&mapping, &job, &row(&text.replace("16_zeventien", "16_17"))).unwrap_err();
+            let why = read(&mapping, &job, &row(&text.replace("16_zeventien", "16_17"))).unwrap_err();
             assert!(
                 why.en.contains(said) && !why.en.contains("=Tekst") && !why.nl.contains("zeventien"),
                 "{why:?}"
             );
         }
         let wrong = Row { line: 2, cells: Err(Fault::Unclosed) };
-        assert!(ready(&mapping, &job, &wrong).unwrap_err().en.contains("quote"));
+        assert!(read(&mapping, &job, &wrong).unwrap_err().en.contains("quote"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which column of a CSV file is which field of a signal.
+//! Which column is which field of a signal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::cells::is_formula;
 
 /// The sample with every key.
-pub(super) const SAMPLE: &str = include_str!("../../../../samples/mapping.toml");
+pub(crate) const SAMPLE: &str = include_str!("../../../samples/mapping.toml");
 /// Most parts of a pointer.
 const DEPTH_MAX: usize = 8;
 /// Most fields.
@@ -26,19 +26,20 @@ pub(crate) struct Mapping {
     #[serde(default)]
     separator: String,
     #[serde(default)]
-    pub(super) encoding: Encoding,
+    pub(crate) encoding: Encoding,
     #[serde(default)]
-    pub(super) decimal: Decimal,
+    pub(crate) decimal: Decimal,
     #[serde(default)]
-    pub(super) id: String,
-    pub(super) addressing: Addressing,
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) addressing: Addressing,
     #[serde(rename = "field")]
-    pub(super) fields: Vec<Field>,
+    pub(crate) fields: Vec<Field>,
 }
 
 /// How text is written as bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     #[default]
     #[serde(rename = "utf-8")]
     Utf8,
@@ -48,7 +49,7 @@ pub(super) enum Encoding {
 
 /// What stands before decimals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub(super) enum Decimal {
+pub(crate) enum Decimal {
     #[default]
     #[serde(rename = ",")]
     Comma,
@@ -56,23 +57,23 @@ pub(super) enum Decimal {
     Point,
 }
 
-/// Under what and to whom a row goes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// Under what and to whom a row goes. What is left out is as the source of the rows says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Addressing {
-    pub(super) flow: Given,
-    pub(super) to: Recipients,
-    pub(super) step: Option<Given>,
+pub(crate) struct Addressing {
+    pub(crate) flow: Option<Given>,
+    pub(crate) to: Option<Recipients>,
+    pub(crate) step: Option<Given>,
     #[serde(rename = "type")]
-    pub(super) message_type: Option<Given>,
-    pub(super) case: Option<Given>,
-    pub(super) basis: Option<Given>,
+    pub(crate) message_type: Option<Given>,
+    pub(crate) case: Option<Given>,
+    pub(crate) basis: Option<Given>,
 }
 
 /// A text, the same for all rows or in a column.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "a text, or { column = \"...\" }")]
-pub(super) enum Given {
+pub(crate) enum Given {
     Fixed(String),
     Column(Column),
 }
@@ -80,7 +81,7 @@ pub(super) enum Given {
 /// Recipients, the same for all rows or in a column.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "a list of texts, or { column = \"...\" }")]
-pub(super) enum Recipients {
+pub(crate) enum Recipients {
     Fixed(Vec<String>),
     Column(Column),
 }
@@ -88,23 +89,23 @@ pub(super) enum Recipients {
 /// A column by what stands in the header row.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Column {
-    pub(super) column: String,
+pub(crate) struct Column {
+    pub(crate) column: String,
 }
 
 /// A field of the body.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Field {
+pub(crate) struct Field {
     #[serde(default)]
-    pub(super) column: String,
-    pub(super) to: String,
+    pub(crate) column: String,
+    pub(crate) to: String,
     #[serde(rename = "type")]
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     #[serde(default = "comma")]
-    pub(super) split: String,
+    pub(crate) split: String,
     #[serde(default)]
-    pub(super) value: Value,
+    pub(crate) value: Value,
 }
 
 fn comma() -> String {
@@ -114,7 +115,7 @@ fn comma() -> String {
 /// How a column is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Text,
     Integer,
     Boolean,
@@ -136,28 +137,28 @@ impl Mapping {
     ///
     /// # Errors
     /// As [`Mapping::load`].
-    pub(super) fn parse(name: &str, text: &str) -> Result<Self, Complaint> {
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Self, Complaint> {
         let mapping: Self = config::parse(name, text, SAMPLE)?;
         mapping.check().map_err(|complaint| complaint.about(name))?;
         Ok(mapping)
     }
 
     /// What separates cells, if the mapping says so.
-    pub(super) fn separator(&self) -> Option<u8> {
+    pub(crate) fn separator(&self) -> Option<u8> {
         self.separator.bytes().next()
     }
 
     /// The columns that have to be there.
-    pub(super) fn columns(&self) -> BTreeSet<&str> {
+    pub(crate) fn columns(&self) -> BTreeSet<&str> {
         let Addressing { flow, to, step, message_type, case, basis } = &self.addressing;
-        let given = [Some(flow), step.as_ref(), message_type.as_ref(), case.as_ref(), basis.as_ref()];
+        let given = [flow.as_ref(), step.as_ref(), message_type.as_ref(), case.as_ref(), basis.as_ref()];
         let mut columns: BTreeSet<&str> = self.fields.iter().map(|field| field.column.as_str()).collect();
         for one in given.into_iter().flatten() {
             if let Given::Column(of) = one {
                 columns.insert(&of.column);
             }
         }
-        if let Recipients::Column(of) = to {
+        if let Some(Recipients::Column(of)) = to {
             columns.insert(&of.column);
         }
         columns.insert(&self.id);
@@ -226,7 +227,7 @@ fn twice() -> Complaint {
 }
 
 /// The parts of a JSON pointer.
-pub(super) fn tokens(pointer: &str) -> Option<Vec<String>> {
+pub(crate) fn tokens(pointer: &str) -> Option<Vec<String>> {
     let rest = pointer.strip_prefix('/')?;
     let tokens: Vec<String> =
         rest.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect();
@@ -239,7 +240,7 @@ mod tests {
     use super::*;
 
     fn with(from: &str, to: &str) -> Result<Mapping, String> {
-        let text = include_str!("../../../../../covenants/samples/csv/02-F02-politie.mapping.toml");
+        let text = include_str!("../../../../covenants/samples/csv/02-F02-politie.mapping.toml");
         assert!(text.contains(from), "{from}");
         Mapping::parse("m.toml", &text.replace(from, to)).map_err(|error| error.what.en)
     }

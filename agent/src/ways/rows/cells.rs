@@ -18,7 +18,7 @@ const WINDOWS: [char; 32] = [
 ///
 /// # Errors
 /// What is wrong with its bytes.
-pub(super) fn text(bytes: &[u8], encoding: Encoding) -> Result<String, Text> {
+pub(crate) fn text(bytes: &[u8], encoding: Encoding) -> Result<String, Text> {
     let bad = || {
         Text::new(
             "de tekens zijn geen UTF-8; bewaar als \"CSV UTF-8\", of zet encoding = \"windows-1252\" in de mapping",
@@ -44,7 +44,7 @@ fn windows(byte: u8) -> char {
 }
 
 /// Whether a spreadsheet would run a text as a formula. Numbers with a sign are none.
-pub(super) fn is_formula(text: &str) -> bool {
+pub(crate) fn is_formula(text: &str) -> bool {
     let Some(first) = text.chars().next() else { return false };
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let number = |text: &str| text.split(['.', ',']).all(digits);
@@ -56,7 +56,7 @@ pub(super) fn is_formula(text: &str) -> bool {
 }
 
 /// A text that no spreadsheet runs.
-pub(super) fn neutral(text: &str) -> String {
+pub(crate) fn neutral(text: &str) -> String {
     if is_formula(text) || is_formula(text.trim_start()) { format!("'{text}") } else { text.to_owned() }
 }
 
@@ -73,15 +73,41 @@ fn plain(text: &str) -> Result<&str, Text> {
     if is_formula(text) || is_formula(trimmed) { Err(formula()) } else { Ok(trimmed) }
 }
 
+/// What stands in a column of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cell {
+    /// A text, or what is written as one.
+    Text(String),
+    /// Several, which the source of the row keeps apart itself.
+    List(Vec<String>),
+}
+
+impl Cell {
+    /// A cell as one text.
+    ///
+    /// # Errors
+    /// When it is several.
+    pub(crate) fn text(&self) -> Result<&str, Text> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::List(_) => Err(Text::new("is een lijst en geen tekst", "is a list and no text")),
+        }
+    }
+}
+
 /// Reads a cell as a field says; nothing for an empty one.
 ///
 /// # Errors
 /// What is expected, without what stands there.
-pub(super) fn value(cell: &str, field: &Field, decimal: Decimal) -> Result<Option<Value>, Text> {
-    let trimmed = cell.trim();
+pub(crate) fn value(cell: &Cell, field: &Field, decimal: Decimal) -> Result<Option<Value>, Text> {
     if field.kind == Kind::Fixed {
         return Ok(Some(field.value.clone()));
     }
+    if let (Kind::List, Cell::List(items)) = (field.kind, cell) {
+        return list(items.iter().map(String::as_str)).map(Some);
+    }
+    let cell = cell.text()?;
+    let trimmed = cell.trim();
     if trimmed.is_empty() {
         return Ok(None);
     }
@@ -92,10 +118,15 @@ pub(super) fn value(cell: &str, field: &Field, decimal: Decimal) -> Result<Optio
         Kind::Date => date(trimmed)?.into(),
         Kind::List => {
             plain(cell)?;
-            let items = cell.split(&field.split).filter(|item| !item.trim().is_empty());
-            Value::Array(items.map(|item| plain(item).map(Value::from)).collect::<Result<_, _>>()?)
+            list(cell.split(&field.split))?
         }
     }))
+}
+
+/// The texts of a list, without those that are empty.
+fn list<'a>(items: impl Iterator<Item = &'a str>) -> Result<Value, Text> {
+    let items = items.filter(|item| !item.trim().is_empty());
+    items.map(|item| plain(item).map(Value::from)).collect::<Result<_, _>>().map(Value::Array)
 }
 
 fn integer(text: &str, decimal: Decimal) -> Result<i64, Text> {
@@ -150,17 +181,17 @@ fn date(text: &str) -> Result<String, Text> {
 
 /// A body in the making.
 #[derive(Debug, Default)]
-pub(super) struct Body(BTreeMap<Vec<String>, Value>);
+pub(crate) struct Body(BTreeMap<Vec<String>, Value>);
 
 impl Body {
-    pub(super) fn put(&mut self, pointer: &str, value: Value) {
+    pub(crate) fn put(&mut self, pointer: &str, value: Value) {
         if let Some(tokens) = tokens(pointer) {
             self.0.insert(tokens, value);
         }
     }
 
     /// The body as JSON. Where all names of an object are numbers it is a list, without what was left out.
-    pub(super) fn into_json(self) -> Value {
+    pub(crate) fn into_json(self) -> Value {
         let mut whole = Map::new();
         for (tokens, value) in self.0 {
             let Some((last, parents)) = tokens.split_last() else { continue };
@@ -198,7 +229,7 @@ mod tests {
     fn read(kind: Kind, cell: &str) -> Result<Option<Value>, Text> {
         let field =
             Field { column: "X".into(), to: "/x".into(), kind, split: ",".into(), value: Value::Null };
-        value(cell, &field, Decimal::Comma)
+        value(&Cell::Text(cell.into()), &field, Decimal::Comma)
     }
 
     fn good(kind: Kind, cell: &str) -> Value {
@@ -236,6 +267,19 @@ mod tests {
             assert!(!told.en.contains(cell) && !told.nl.contains(cell), "{cell}: {told:?}");
         }
         assert!(read(Kind::Date, "1-3-26").unwrap_err().nl.contains("twee cijfers"));
+    }
+
+    #[test]
+    fn a_list_that_is_kept_apart_is_one_and_nothing_else() {
+        let field =
+            |kind| Field { column: "X".into(), to: "/x".into(), kind, split: ",".into(), value: Value::Null };
+        let read = |kind, items: &[&str]| {
+            let cell = Cell::List(items.iter().map(|item| (*item).to_owned()).collect());
+            value(&cell, &field(kind), Decimal::Point)
+        };
+        assert_eq!(read(Kind::List, &["a,b", "", " c "]), Ok(Some(json!(["a,b", "c"]))));
+        assert!(read(Kind::List, &["a", "=b"]).unwrap_err().en.contains("formula"));
+        assert!(read(Kind::Text, &["a"]).unwrap_err().en.contains("list"));
     }
 
     #[test]
