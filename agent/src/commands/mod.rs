@@ -7,6 +7,7 @@ mod covenant;
 mod doctor;
 mod enrol;
 pub(crate) mod entries;
+mod follow;
 mod init;
 mod key;
 mod log;
@@ -288,6 +289,8 @@ enum Inbox {
         #[arg(short = 'n', long, default_value_t = 50)]
         lines: u64,
     },
+    /// Write each message that nobody took over yet, and each that comes, as a line of JSON: docs/scripts.md
+    Follow(follow::Follow),
     /// Show one message with its body
     Read {
         /// Its number in the list, or its message id
@@ -359,6 +362,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Consent(command) => consent::consent(&home, command, ui),
         Command::Release(command) => release::release(&home, command, ui),
         Command::Inbox(Inbox::List { lines }) => messages::inbox(&home, lines, ui),
+        Command::Inbox(Inbox::Follow(args)) => follow::follow(&home, args),
         Command::Inbox(Inbox::Read { id, raw, withdrawn }) => {
             messages::read(&home, Look::Read { id, withdrawn }, raw, ui)
         }

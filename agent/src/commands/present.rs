@@ -26,6 +26,7 @@ use seinhuis_shell::room::Standing;
 use seinhuis_shell::standing::{CovenantView, OwnView, Waiting};
 use serde_json::{Value, json};
 
+pub(super) use self::page::good;
 pub(crate) use self::page::{Page, received_back, received_page, sent_back, sent_page};
 use super::case::{CaseView, DecidedView, PendingView, StatedView};
 use super::key::{KeyView, RotatedView, TurningView};

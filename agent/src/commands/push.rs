@@ -1,6 +1,8 @@
 //! Handing over a signal.
 
-use std::path::PathBuf;
+mod lines;
+
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -17,13 +19,20 @@ use super::request::{From, Look, PushText, Request, ask};
 use super::signal;
 use crate::home::Home;
 
+/// Most bytes of a signal: a body with its addressing.
+const SIGNAL_MAX: usize = BODY_MAX * 2;
 /// How often a waiting push looks.
 const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(super) struct Push {
     /// The body as JSON, or a signal file with flow, to, step and body; `-` reads standard input
-    file: PathBuf,
+    #[arg(required_unless_present = "lines")]
+    file: Option<PathBuf>,
+    /// Take a signal from each line, of standard input when no file is named, and answer each with a line of JSON:
+    /// docs/scripts.md
+    #[arg(long, conflicts_with_all = ["id", "wait", "reply_to", "from", "trace"])]
+    lines: bool,
     /// The covenant's flow, such as F01
     #[arg(long)]
     flow: Option<String>,
@@ -83,7 +92,10 @@ fn span(text: &str) -> Result<Span, String> {
 }
 
 pub(super) fn push(home: &Home, push: &Push, ui: Ui) -> Result<Outcome, Complaint> {
-    let bytes = files::read_or_stdin(&push.file, BODY_MAX.saturating_mul(2))?;
+    if push.lines {
+        return lines::lines(home, push, ui);
+    }
+    let bytes = files::read_or_stdin(push.source(), SIGNAL_MAX)?;
     let text = compose(push, &bytes)?;
     let msg_id = text.msg_id.clone();
     let (value, from) = ask(home, Request::Push(Box::new(text)))?;
@@ -115,17 +127,30 @@ fn state(value: &Value) -> &str {
     value.get("state").and_then(Value::as_str).unwrap_or_default()
 }
 
+impl Push {
+    /// Where signals come from; `-` for standard input.
+    fn source(&self) -> &Path {
+        self.file.as_deref().unwrap_or(Path::new("-"))
+    }
+}
+
 /// Puts flags and file together; a flag wins.
 fn compose(push: &Push, bytes: &[u8]) -> Result<PushText, Complaint> {
-    let mut text = signal::read(bytes).map_err(|error| {
+    let text = signal::read(bytes).map_err(|error| {
+        let file = push.source().display();
         Complaint::usage(
             Text::new(
-                format!("{} is geen goed seinbestand: {error}.", push.file.display()),
-                format!("{} is not a good signal file: {error}.", push.file.display()),
+                format!("{file} is geen goed seinbestand: {error}."),
+                format!("{file} is not a good signal file: {error}."),
             ),
             signal::allowed(),
         )
     })?;
+    addressed(push, text)
+}
+
+/// Puts what flags say over what was read; both together have to say under which flow and to whom.
+fn addressed(push: &Push, mut text: PushText) -> Result<PushText, Complaint> {
     let over = |flag: &Option<String>, file: &mut Option<String>| {
         if flag.is_some() {
             file.clone_from(flag);
@@ -244,9 +269,10 @@ mod tests {
 
     use super::*;
 
-    fn args(file: &str) -> Push {
+    pub(super) fn args(file: &str) -> Push {
         Push {
-            file: file.into(),
+            file: Some(file.into()),
+            lines: false,
             flow: None,
             to: vec![],
             step: None,

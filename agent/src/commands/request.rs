@@ -3,12 +3,12 @@
 mod answer;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seinhuis_shared::case::Act;
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::control::{self, Answered};
+use seinhuis_shell::control::{self, Answered, CallError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,8 +26,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PushText {
-    /// The message id, a UUID.
+    /// The message id, a UUID; where there is a key, that says it.
     pub msg_id: String,
+    /// What a script calls it: the message id follows from that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The covenant's flow.
     pub flow: String,
     /// The recipients, each an OIN or a role.
@@ -245,6 +248,15 @@ pub enum Look {
         /// How many.
         lines: u64,
     },
+    /// Good messages received, oldest first, without their bodies.
+    Good {
+        /// The position in the inbox to begin at.
+        from: u64,
+        /// Only those that nobody took over yet.
+        open: bool,
+        /// Of these flows; of all when there are none.
+        flows: BTreeSet<String>,
+    },
     /// One message received, with its body.
     Read {
         /// Its position or its message id.
@@ -336,6 +348,14 @@ pub(crate) fn ask(home: &Home, request: Request) -> Result<(Value, From), Compla
     }
 }
 
+/// Has a request answered by the running agent, for who waits for what it has yet to do.
+pub(crate) fn ask_running(home: &Home, request: &Request) -> Result<Value, Complaint> {
+    let path = home.socket();
+    let answered = control::call(&path, request, PATIENCE);
+    let value = answered.map_err(|error: CallError| error.complaint("seinhuis-agent", &path))?;
+    seinhuis_shell::answer::decode(value)
+}
+
 /// Reads an answer as what the command expects.
 pub(super) fn read<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Complaint> {
     serde_json::from_value(answer).map_err(|error| Complaint::bug(error.to_string()))
@@ -365,6 +385,11 @@ mod tests {
             with(Request::Look(Look::Outbox { lines: 1 }), "look", Some("outbox")),
             with(Request::Look(Look::Message { msg_id: "a".into() }), "look", Some("message")),
             with(Request::Look(Look::Inbox { lines: 1 }), "look", Some("inbox")),
+            with(
+                Request::Look(Look::Good { from: 1, open: true, flows: BTreeSet::new() }),
+                "look",
+                Some("good"),
+            ),
             with(Request::Look(Look::Read { id: "7".into(), withdrawn: true }), "look", Some("read")),
             with(Request::Look(Look::Corrections { lines: 1, open: true }), "look", Some("corrections")),
             with(

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A message as `inbox read` gives it, with its body as JSON where it is JSON.
-pub(super) fn text(message: Value) -> Result<String, Complaint> {
+pub(crate) fn text(message: Value) -> Result<String, Complaint> {
     let raw = message.get("body").and_then(Value::as_str).and_then(body);
     with_raw(message, "body", raw)
 }

@@ -3,7 +3,7 @@
 //! Each asks the agent what a command would ask, so that every check is the same by the same code.
 
 pub mod api;
-mod delivered;
+pub(crate) mod delivered;
 pub(crate) mod deliveries;
 mod event;
 pub(crate) mod folders;

@@ -20,6 +20,7 @@ mod hostile;
 mod in_flight;
 mod law;
 mod ldv;
+mod lines;
 mod mailbox;
 mod old;
 mod onward;

@@ -1,7 +1,9 @@
 //! Lists in parts, by position.
 
+use std::collections::BTreeSet;
+
 use seinhuis_agent_core::rows::{InboxRow, OutboxRow};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{incoming, outgoing};
 use crate::engine::{View, inbox_row, outbox_row};
@@ -9,6 +11,8 @@ use crate::ways::deliveries::counts;
 
 /// Most rows that are looked at for one page.
 const LOOKED_MAX: u64 = 1000;
+/// Most rows of one answer to who follows the inbox.
+const GOOD_MAX: usize = 100;
 
 /// Part of a list, oldest first.
 #[derive(Debug)]
@@ -77,6 +81,13 @@ pub(crate) fn sent_back(
 
 fn sent(view: &View<'_>, wanted: impl Fn(&str) -> bool) -> impl Fn(u64, OutboxRow) -> Option<Value> {
     move |position, row| wanted(&row.flow).then(|| outgoing(position, &row, view))
+}
+
+/// Good messages received of these flows, or of all, as an answer; with `open` only those that nobody took over.
+pub(in crate::commands) fn good(view: &View<'_>, from: u64, open: bool, flows: &BTreeSet<String>) -> Value {
+    let wanted = |row: &InboxRow| row.outcome == 0 && (flows.is_empty() || flows.contains(&row.flow));
+    let page = received_page(view, from, GOOD_MAX, open, wanted);
+    json!({ "items": page.items, "next": page.next, "more": page.more, "beyond": page.beyond })
 }
 
 /// Messages received that are wanted; with `open` only those with a body that counts and that nobody took over.

@@ -10,7 +10,7 @@ use seinhuis_shell::{answer, clock};
 use serde_json::Value;
 
 use super::text::{
-    correct, decide, erase, field, granted, moment, optional, parse, propose, source, speak, telling,
+    correct, decide, erase, field, granted, moment, named, optional, parse, propose, source, speak, telling,
 };
 use super::{Look, Request, TellText};
 use crate::agent::{AgentHandle, PushError, stopped};
@@ -25,7 +25,8 @@ pub(super) fn directly(mut engine: Engine, request: Request) -> Result<Value, Co
             let request = granted(&engine.view(), &text)?;
             push_directly(&mut engine, request)
         }
-        Request::Push(push) => {
+        Request::Push(mut push) => {
+            named(&engine.view(), &mut push);
             let mut request = parse(&push)?;
             request.source = source(&engine.view(), push.source.as_ref())?;
             push_directly(&mut engine, request)
@@ -202,7 +203,15 @@ pub(crate) async fn respond(agent: &AgentHandle, request: Request) -> Result<Val
             say(agent, Say::Rotate { urgent }).await?;
             agent.query(present::key).await
         }
-        Request::Push(push) => {
+        Request::Push(mut push) => {
+            if push.key.is_some() {
+                push = agent
+                    .query(move |view| {
+                        named(view, &mut push);
+                        push
+                    })
+                    .await?;
+            }
             let mut request = parse(&push)?;
             if let Some(id) = push.source {
                 request.source = agent.query(move |view| source(view, Some(&id))).await??;
@@ -270,6 +279,7 @@ fn see(view: &View<'_>, look: &Look, link: Option<&LinkStatus>) -> Result<Value,
     match look {
         Look::Outbox { lines } => present::outbox(view, *lines),
         Look::Inbox { lines } => present::inbox(view, *lines),
+        Look::Good { from, open, flows } => Ok(present::good(view, *from, *open, flows)),
         Look::Consents => Ok(present::consents(view)),
         Look::Held => Ok(present::held(view)),
         Look::HeldBody { msg_id } => present::held_body(view, field("ID", msg_id)?),

@@ -40,6 +40,13 @@ pub(super) fn source(view: &View<'_>, id: Option<&String>) -> Result<Option<Sour
     source.map(Some).ok_or_else(|| present::no_such_message(id))
 }
 
+/// Gives a push its message id, where a script's own key says which message it is.
+pub(super) fn named(view: &View<'_>, push: &mut PushText) {
+    if let Some(key) = &push.key {
+        push.msg_id = view.vault.msg_id("lines", key.as_bytes()).to_string();
+    }
+}
+
 /// A consent as something to push to its holder.
 pub(super) fn granted(view: &View<'_>, text: &GrantText) -> Result<PushRequest, Complaint> {
     let about = field("MSG", &text.about)?;

@@ -68,6 +68,7 @@ impl Signal<'_> {
     fn text(self, id: MsgId) -> PushText {
         PushText {
             msg_id: id.to_string(),
+            key: None,
             flow: self.flow,
             to: self.to,
             step: self.step,

@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use self::csv::Csv;
 use self::inward::Inward;
 use self::place::{as_named, leads_to};
+pub(crate) use self::receipts::refusal;
 use self::taking::Out;
 pub(super) use self::taking::addressed;
 use crate::agent::{AgentHandle, stopped};

@@ -182,7 +182,7 @@ fn is_open(receipt: &Map<String, Value>) -> Option<(String, MsgId)> {
 }
 
 /// Why a message of the outbox did not get through, if it did not.
-pub(super) fn refusal(value: &Value) -> Option<Complaint> {
+pub(crate) fn refusal(value: &Value) -> Option<Complaint> {
     let number = value.pointer("/refusal/number").and_then(Value::as_u64);
     let known = number.and_then(|number| u16::try_from(number).ok()).and_then(Refusal::from_number);
     match (text(value, "state"), known) {

@@ -191,7 +191,7 @@ impl Out {
     fn signal(&self, bytes: &[u8], id: &str) -> Result<PushText, Complaint> {
         // Windows begins texts with a mark that JSON does not know.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let mut text = signal::read(bytes).map_err(|error| no_signal(&error))?;
+        let mut text = signal::read(bytes).map_err(|error| signal::wrong(&error))?;
         if text.flow.is_empty() {
             text = self.folder.defaults().addressed().push_text(id, bytes);
         }
@@ -279,18 +279,6 @@ fn too_large(most: usize) -> Complaint {
             format!("The file is larger than the allowed {most} bytes."),
         ),
         Text::new("Controleer of dit het juiste bestand is.", "Check that this is the right file."),
-    )
-}
-
-/// Where a signal file is wrong, without what stands there.
-fn no_signal(error: &serde_json::Error) -> Complaint {
-    let (line, column) = (error.line(), error.column());
-    Complaint::usage(
-        Text::new(
-            format!("Dit is geen goed seinbestand: de fout staat op regel {line}, teken {column}."),
-            format!("This is not a good signal file: the mistake is in line {line}, character {column}."),
-        ),
-        signal::allowed(),
     )
 }
 
