@@ -180,13 +180,13 @@ pub fn tls_towards(authorities: Option<&Path>) -> Result<ClientConfig, Complaint
                 let added = certificate.ok().and_then(|der| roots.add(der).ok());
                 added.ok_or_else(|| no_authorities(&path.display().to_string()))?;
             }
+            if roots.is_empty() {
+                return Err(no_authorities(&path.display().to_string()));
+            }
         }
         None => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
-    }
-    if roots.is_empty() && authorities.is_some() {
-        return Err(no_authorities("the file"));
     }
     Ok(ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
