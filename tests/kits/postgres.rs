@@ -1,5 +1,9 @@
 //! A real `PostgreSQL` server of a test's own, in a temporary folder: from Debian's package, which is looked for where that
 //! puts it. It refuses to run as root, so that root runs it as another user.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed unwrap is a failed test; who includes this expects it too, or not"
+)]
 
 use std::fs;
 use std::net::TcpListener;

@@ -61,7 +61,7 @@ impl Ways {
         folders::start(agent, config, &standings, stopping, &mut tasks)?;
         sql::start(agent, config, &standings, stopping, &mut tasks)?;
         webhook::start(agent, config, &standings, stopping, &mut tasks)?;
-        Ok(Self { tasks, address, page, standings })
+        Ok(Self { tasks, address, standings, page })
     }
 
     /// Waits until all have ended.

@@ -1,5 +1,4 @@
 //! An SQL source with real processes: rows of the police's own database become messages at the municipality.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 use std::fs;
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::text::{
     correct, decide, erase, field, granted, moment, named, optional, parse, propose, source, speak, telling,
 };
-use super::{Look, Request, TellText};
+use super::{Look, PushText, Request, TellText};
 use crate::agent::{AgentHandle, PushError, stopped};
 use crate::commands::register::view as register;
 use crate::commands::{correct, entries, log, present, receipt};
@@ -25,10 +25,8 @@ pub(super) fn directly(mut engine: Engine, request: Request) -> Result<Value, Co
             let request = granted(&engine.view(), &text)?;
             push_directly(&mut engine, request)
         }
-        Request::Push(mut push) => {
-            named(&engine.view(), &mut push);
-            let mut request = parse(&push)?;
-            request.source = source(&engine.view(), push.source.as_ref())?;
+        Request::Push(push) => {
+            let request = to_push(&engine.view(), push)?;
             push_directly(&mut engine, request)
         }
         Request::Look(look) => {
@@ -91,6 +89,14 @@ pub(super) fn directly(mut engine: Engine, request: Request) -> Result<Value, Co
     };
     engine.close().map_err(|error| store_complaint(&error))?;
     result
+}
+
+/// A push as text, with what the store says of it: its id, and the message it passes on.
+fn to_push(view: &View<'_>, mut push: Box<PushText>) -> Result<PushRequest, Complaint> {
+    named(view, &mut push);
+    let mut request = parse(&push)?;
+    request.source = source(view, push.source.as_ref())?;
+    Ok(request)
 }
 
 fn push_directly(engine: &mut Engine, request: PushRequest) -> Result<Value, Complaint> {
@@ -203,19 +209,11 @@ pub(crate) async fn respond(agent: &AgentHandle, request: Request) -> Result<Val
             say(agent, Say::Rotate { urgent }).await?;
             agent.query(present::key).await
         }
-        Request::Push(mut push) => {
-            if push.key.is_some() {
-                push = agent
-                    .query(move |view| {
-                        named(view, &mut push);
-                        push
-                    })
-                    .await?;
-            }
-            let mut request = parse(&push)?;
-            if let Some(id) = push.source {
-                request.source = agent.query(move |view| source(view, Some(&id))).await??;
-            }
+        Request::Push(push) if push.key.is_none() && push.source.is_none() => {
+            hand_over(agent, parse(&push)?).await
+        }
+        Request::Push(push) => {
+            let request = agent.query(move |view| to_push(view, push)).await??;
             hand_over(agent, request).await
         }
         Request::Look(look) => show(agent, look).await,

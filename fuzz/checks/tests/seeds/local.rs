@@ -51,6 +51,7 @@ fn push() -> PushText {
     let id = "019a0001-7002-8003-8405-060708090a0b";
     PushText {
         msg_id: id.into(),
+        key: None,
         flow: "F01".into(),
         to: vec!["politie".into(), known::oin().to_string()],
         step: Some("2A".into()),

@@ -142,8 +142,8 @@ fn people_send_read_correct_withdraw_and_release_in_a_browser_without_scripts() 
     two.is_not_told(&[TOLD, CORRECTED, "muziektent", &anna, &bram, &dora, "Anna de Vries", &names.canary]);
 }
 
-/// Signs in, fills a form in and sends it, without a mouse. The path of the message.
-fn signal_by_keyboard(seat: &mut Seat, code: &str) -> String {
+/// Signs in without a mouse, with a wrong code first.
+fn sign_in_by_keyboard(seat: &mut Seat, code: &str) {
     seat.go("/");
     seat.is_for_everybody("signing in");
     seat.go("/");
@@ -159,7 +159,11 @@ fn signal_by_keyboard(seat: &mut Seat, code: &str) -> String {
     assert!(seat.has("nav"), "{}", seat.main());
     seat.is_for_everybody("the start");
     seat.shoot("02-begin");
+}
 
+/// Signs in, fills a form in and sends it, without a mouse. The path of the message.
+fn signal_by_keyboard(seat: &mut Seat, code: &str) -> String {
+    sign_in_by_keyboard(seat, code);
     seat.browser.tab_to("nav a[href='/new']").unwrap();
     seat.browser.press(ENTER).unwrap();
     seat.is_for_everybody("what can be sent");
