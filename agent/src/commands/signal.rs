@@ -63,6 +63,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<PushText, serde_json::Error> {
 /// As [`read`].
 pub(crate) fn read_line(bytes: &[u8]) -> Result<PushText, serde_json::Error> {
     if !is_signal(bytes) {
+        // A line that is cut short is no body either.
+        serde_json::from_slice::<&RawValue>(bytes)?;
         return read(bytes);
     }
     let mut signal: Signal<'_, Option<String>> = serde_json::from_slice(bytes)?;

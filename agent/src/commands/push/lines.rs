@@ -246,11 +246,11 @@ mod tests {
     #[test]
     fn when_no_line_can_be_taken_that_is_said_once_and_no_more_is_read() {
         let text = [line("\"a\"", "F01"), line("\"b\"", "F98"), line("\"c\"", "F01")].concat();
-        let (answers, ended) = answers(text.as_bytes());
-        assert_eq!(answers.len(), 2);
-        assert!(answers[1]["problem"]["what"].as_str().unwrap().contains("away"));
+        let (told, ended) = answers(text.as_bytes());
+        assert_eq!(told.len(), 2);
+        assert!(told[1]["problem"]["what"].as_str().unwrap().contains("away"));
         assert_eq!(ended.unwrap_err().what.en, "away");
-        assert_eq!(super::tests::answers(b"").1, Ok(Outcome::Done));
+        assert_eq!(answers(b"").1, Ok(Outcome::Done));
     }
 
     #[test]

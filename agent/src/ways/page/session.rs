@@ -166,8 +166,8 @@ mod tests {
     fn a_person_has_a_few_sessions_and_each_its_own_token() {
         let sessions = Sessions::default();
         let all: Vec<_> = (0..6).map(|nth| sessions.begin("a", Lang::Nl, NOW.plus(Span(nth)))).collect();
-        let other = sessions.begin("b", Lang::En, NOW);
         let now = NOW.plus(Span(10));
+        let other = sessions.begin("b", Lang::En, now);
         let left: Vec<_> = all.iter().filter_map(|cookie| sessions.find(cookie, now)).collect();
         assert_eq!(left.len(), EACH_MAX);
         assert!(sessions.find(&all[0], now).is_none() && sessions.find(&all[5], now).is_some());
