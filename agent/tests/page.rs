@@ -46,8 +46,10 @@ fn fields(value: &Value, pointer: &str, form: &mut String) {
             object.iter().for_each(|(name, inner)| fields(inner, &format!("{pointer}/{name}"), form));
         }
         Value::Array(rows) => rows.iter().for_each(|row| fields(row, pointer, form)),
-        Value::String(text) => form.push_str(&format!("&{pointer}={}", text.replace(' ', "+"))),
-        other => form.push_str(&format!("&{pointer}={other}")),
+        Value::String(text) => *form += &["&", pointer, "=", &text.replace(' ', "+")].concat(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {
+            *form += &["&", pointer, "=", &value.to_string()].concat();
+        }
     }
 }
 

@@ -69,12 +69,12 @@ impl Desk {
         );
         let named = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
         let over: Vec<String> = keys.lines().map(named).collect();
-        let kept: String =
-            own.lines().filter(|line| !over.contains(&named(line))).map(|line| format!("{line}\n")).collect();
+        let kept: Vec<&str> = own.lines().filter(|line| !over.contains(&named(line))).collect();
+        let kept = kept.join("\n");
         let config = self.office.home().config();
         let text = fs::read_to_string(&config).unwrap();
         let before = text.split("\n[[sql]]").next().unwrap();
-        fs::write(&config, format!("{before}\n[[sql]]\n{kept}{keys}\n")).unwrap();
+        fs::write(&config, format!("{before}\n[[sql]]\n{kept}\n{keys}\n")).unwrap();
     }
 
     fn start(&self) -> AgentHandle {

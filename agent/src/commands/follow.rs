@@ -148,26 +148,25 @@ mod tests {
         }
 
         fn answer(&self, request: &Request) -> Result<Value, Complaint> {
-            Ok(match request {
-                Request::Look(Look::Good { from, .. }) => {
-                    let end = self.count.min(from + 2);
-                    let items: Vec<Value> = (*from..end).map(|at| json!({ "position": at })).collect();
-                    json!({ "items": items, "next": end.max(*from), "more": end < self.count, "beyond": *from > self.count })
-                }
-                Request::Look(Look::Read { id, .. }) => {
-                    if self.gone.contains(&id.parse().unwrap()) {
-                        let text = || seinhuis_shell::lang::Text::same("gone");
-                        return Err(Complaint::refused(text(), text()));
-                    }
-                    self.asked.borrow_mut().push(format!("read {id}"));
-                    json!({ "position": id, "body": "e30=" })
-                }
-                Request::Consumed { id } => {
-                    self.asked.borrow_mut().push(format!("consumed {id}"));
-                    json!({})
-                }
-                other => unreachable!("{other:?}"),
-            })
+            if let Request::Consumed { id } = request {
+                self.asked.borrow_mut().push(format!("consumed {id}"));
+                return Ok(json!({}));
+            }
+            let Request::Look(look) = request else { unreachable!("{request:?}") };
+            if let Look::Good { from, .. } = look {
+                let end = self.count.min(from + 2);
+                let items: Vec<Value> = (*from..end).map(|at| json!({ "position": at })).collect();
+                return Ok(
+                    json!({ "items": items, "next": end.max(*from), "more": end < self.count, "beyond": *from > self.count }),
+                );
+            }
+            let Look::Read { id, .. } = look else { unreachable!("{look:?}") };
+            if self.gone.contains(&id.parse().unwrap()) {
+                let text = || seinhuis_shell::lang::Text::same("gone");
+                return Err(Complaint::refused(text(), text()));
+            }
+            self.asked.borrow_mut().push(format!("read {id}"));
+            Ok(json!({ "position": id, "body": "e30=" }))
         }
     }
 
@@ -191,7 +190,7 @@ mod tests {
         lines.next = 9;
         let mut out = Vec::new();
         assert!(lines.look(&mut out, |request| inbox.answer(&request)).unwrap());
-        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 4, "another store begins anew");
+        assert_eq!(String::from_utf8(out).unwrap().lines().count(), 4, "another store begins anew");
     }
 
     #[test]

@@ -258,8 +258,8 @@ mod tests {
             assert!(error.contains(said), "{wrong}: {error}");
         }
         for key in ["name", "host", "database", "user", "query", "mapping"] {
-            let without: String =
-                GOOD.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
+            let without: Vec<&str> = GOOD.lines().filter(|line| !line.starts_with(key)).collect();
+            let without = without.join("\n");
             let error = parse(&format!("[[sql]]\n{without}")).unwrap_err();
             assert!(error.contains(&format!("sql.{key}")), "{error}");
         }

@@ -11,7 +11,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::wire::{Message as _, Refuse, Verdict};
 use seinhuis_tests::forge::{Forge, Lock, new_id};
 use seinhuis_tests::stage::{PATIENCE, text};
-use seinhuis_tests::{Raw, Stage};
+use seinhuis_tests::{Raw, Stage, process};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::common::{self, Scene, outbox_of, town::sample};
@@ -90,8 +90,9 @@ fn who_does_not_read_keeps_no_broker_from_stopping_and_nobody_new_comes_in() {
     });
     broker.ask_to_stop().unwrap();
     let runtime = Runtime::new().unwrap();
-    let told = std::fs::read_to_string(stage.log_of("broker")).unwrap();
-    assert!(!told.contains("did not read their last answers"));
+    let told = || std::fs::read_to_string(stage.log_of("broker")).unwrap();
+    process::until("the broker begins to stop", PATIENCE, || told().contains("stopping")).unwrap();
+    assert!(!told().contains("did not read their last answers"));
     let late = runtime.block_on(Raw::open(&stage.member("gemeente").home));
     assert!(late.is_err(), "a broker that stops lets nobody in");
     assert!(broker.wait(PATIENCE).unwrap().success());

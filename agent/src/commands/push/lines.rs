@@ -219,7 +219,7 @@ mod tests {
             line("7", "F01"),
             line("\"\"", "F01"),
             line("\"c\"", "F97"),
-            format!("{{\"flow\": \"F01\", \"to\": [\"Jan Jansen\"], \"body\": {{}}}}\n"),
+            "{\"flow\": \"F01\", \"to\": [\"Jan Jansen\"], \"body\": {}}\n".to_owned(),
             line("\"d\"", "F01").trim_end().to_owned(),
         ];
         let (answers, ended) = answers(text.concat().as_bytes());

@@ -362,7 +362,7 @@ mod tests {
         assert!(files.wishes().unwrap().is_empty() && !files.is_wished(&wish.id));
         files.wish(&wish).unwrap();
         files.wish(&wish).unwrap();
-        assert_eq!(files.wishes().unwrap(), [wish.clone()]);
+        assert_eq!(files.wishes().unwrap(), std::slice::from_ref(&wish));
         files.wish_done(&wish).unwrap();
         assert!(!files.is_wished(&wish.id) && files.wishes().unwrap().is_empty());
     }
