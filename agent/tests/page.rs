@@ -85,7 +85,7 @@ async fn what_is_filled_in_waits_for_a_connection_and_a_session_ends_with_the_ag
     assert_eq!(held(&agent).await, (1, 0));
     let sent = between(&head, "location: ", "\r\n").to_owned();
     let (_, page) = ask(address, "GET", &sent, &cookie, "");
-    assert!(page.contains("In de wachtrij") && page.contains("Anna de Vries"), "{page}");
+    assert!(page.contains("In de wachtrij") && page.contains("</time> · Anna de Vries"), "{page}");
     assert!(fs::read_to_string(office.home().makers()).unwrap().contains("Anna de Vries"));
 
     agent.shutdown().await.unwrap();
@@ -94,10 +94,15 @@ async fn what_is_filled_in_waits_for_a_connection_and_a_session_ends_with_the_ag
     assert!(head.starts_with("HTTP/1.1 401"), "{head}");
     let cookie = sign_in(address, &code);
     let (_, page) = ask(address, "GET", &sent, &cookie, "");
-    assert!(page.contains("Anna de Vries"), "who made it outlives the agent: {page}");
+    assert!(page.contains("</time> · Anna de Vries"), "who made it outlives the agent: {page}");
     agent.shutdown().await.unwrap();
 
-    // Without what says who made what, nobody is let release: the page does not open.
+    // Damage to what says who made what keeps nothing else from going on.
     fs::write(office.home().makers(), "{").unwrap();
-    assert!(office.refused_start().what.en.contains("makers.json"));
+    let agent = Agent::start(&office.options()).unwrap();
+    let cookie = sign_in(address, &code);
+    let (_, page) = ask(address, "GET", &sent, &cookie, "");
+    assert!(page.contains("In de wachtrij") && !page.contains("</time> · Anna de Vries"), "{page}");
+    assert!(!office.home().makers().exists() && office.home().makers().with_extension("damaged").exists());
+    agent.shutdown().await.unwrap();
 }

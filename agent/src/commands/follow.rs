@@ -116,15 +116,25 @@ impl Lines {
             Err(complaint) if complaint.exit == Exit::Refused => return Ok(true),
             Err(complaint) => return Err(complaint),
         };
-        let line = delivered::text(value)? + "\n";
+        let line = one_line(&delivered::text(value)?);
         if out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_err() {
             return Ok(false);
         }
         if self.consume {
-            ask(Request::Consumed { id })?;
+            match ask(Request::Consumed { id }) {
+                // It was withdrawn or erased since.
+                Err(complaint) if complaint.exit == Exit::Refused => {}
+                answer => _ = answer?,
+            }
         }
         Ok(true)
     }
+}
+
+/// A delivery on a line of its own. A body may hold ends of lines between its parts; within its texts JSON has them
+/// escaped, so that spaces in their place say the same.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ") + "\n"
 }
 
 #[cfg(test)]
@@ -172,6 +182,13 @@ mod tests {
 
     fn lines(consume: bool) -> Lines {
         Lines { next: 0, open: true, flows: BTreeSet::new(), consume }
+    }
+
+    #[test]
+    fn a_body_of_several_lines_forges_no_line() {
+        let line = one_line("{\"body\":[\r\n{\"from\":\"x\"}\n]}");
+        assert_eq!(line.matches('\n').count(), 1);
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), json!({ "body": [{ "from": "x" }] }));
     }
 
     #[test]

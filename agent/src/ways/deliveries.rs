@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use seinhuis_shared::ids::{CaseId, MsgId};
 use seinhuis_shell::complaint::{Complaint, Doing, Exit};
 use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::lang::Text;
 use serde::{Deserialize, Serialize};
 
 use super::work::Agent;
@@ -41,6 +42,16 @@ pub(crate) struct Due {
     pub(crate) case: Option<CaseId>,
 }
 
+fn unread() -> Complaint {
+    Complaint::usage(
+        Text::new("Een bericht in de inbox is niet te lezen.", "A message in the inbox cannot be read."),
+        Text::new(
+            "Kijk met `seinhuis-agent doctor` naar de schijf; verder gaan wacht daarop.",
+            "Look at the disk with `seinhuis-agent doctor`; going on waits for that.",
+        ),
+    )
+}
+
 /// What is wanted.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
@@ -51,21 +62,25 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    fn is_due(&self, view: &View<'_>, position: u64) -> Option<Due> {
+    fn is_due(&self, view: &View<'_>, position: u64) -> Result<Option<Due>, Complaint> {
         if !counts(view, position) || (self.unconsumed && view.core.consumed_row(position).is_some()) {
-            return None;
+            return Ok(None);
         }
-        let row = inbox_row(view.store, position)?;
+        // What cannot be read is not settled by that.
+        let row = inbox_row(view.store, position).ok_or_else(unread)?;
         let wanted = row.outcome == 0 && (self.flows.is_empty() || self.flows.contains(&row.flow));
-        wanted.then_some(Due { position, msg_id: row.msg_id, flow: row.flow, case: row.case })
+        Ok(wanted.then_some(Due { position, msg_id: row.msg_id, flow: row.flow, case: row.case }))
     }
 
     /// Looks at a piece of the inbox from a place on.
-    pub(crate) fn look(&self, view: &View<'_>, from: u64) -> Piece {
+    ///
+    /// # Errors
+    /// A row that cannot be read.
+    pub(crate) fn look(&self, view: &View<'_>, from: u64) -> Result<Piece, Complaint> {
         let received = view.core.received();
         let until = received.min(from.saturating_add(LOOKED_MAX));
-        let due = (from..until).filter_map(|position| self.is_due(view, position)).collect();
-        Piece { until, received, due }
+        let due = (from..until).filter_map(|position| self.is_due(view, position).transpose());
+        Ok(Piece { until, received, due: due.collect::<Result<_, _>>()? })
     }
 
     /// As [`Wanted::look`], of an agent that runs.
@@ -73,7 +88,7 @@ impl Wanted {
         let (agent, wanted) = (agent.clone(), self.clone());
         move |from| {
             let wanted = wanted.clone();
-            agent.query(move |view| wanted.look(view, from))
+            agent.query(move |view| wanted.look(view, from)).and_then(|looked| looked)
         }
     }
 }
@@ -195,7 +210,7 @@ impl Progress {
         let (mut at, mut first, mut held, mut left) = (self.next, None, BTreeSet::new(), most);
         loop {
             let piece = look(at)?;
-            if self.next > piece.received {
+            if self.next > piece.received || self.done.last().is_some_and(|last| *last >= piece.received) {
                 // The store is an older one that was put back: what it receives anew is not skipped.
                 *self = Self::default();
                 at = 0;
@@ -236,8 +251,6 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use seinhuis_shell::lang::Text;
-
     use super::*;
 
     fn wrong() -> Complaint {
@@ -353,7 +366,9 @@ mod tests {
             |_| Ok(()),
         );
         assert!(ended.is_err() && tried == 1);
-        let mut progress = Progress { next: 40, done: BTreeSet::from([42]) };
-        assert_eq!(round(&mut progress, &all, &[]), (vec![1, 4], true));
+        for (next, done) in [(40, 42), (1, 42), (1, 10)] {
+            let mut progress = Progress { next, done: BTreeSet::from([done]) };
+            assert_eq!(round(&mut progress, &all, &[]), (vec![1, 4], true));
+        }
     }
 }

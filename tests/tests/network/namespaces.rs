@@ -5,11 +5,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use seinhuis_tests::Programs;
 use seinhuis_tests::netns::{BROKER, CARD, Lab, NETWORKS, port};
+use seinhuis_tests::stage::PATIENCE;
 use seinhuis_tests::torture::network::{are_away, come_back, sessions};
 use seinhuis_tests::torture::scene::under_traffic;
 use seinhuis_tests::torture::troupe::{Node, Troupe, Way};
+use seinhuis_tests::{Programs, process};
 
 /// What the broker is called.
 const NAME: &str = "broker.partnerschap.example";
@@ -77,7 +78,7 @@ fn sessions_go_on_through_loss_short_outages_translation_that_forgets_and_smalle
             }
             std::thread::sleep(SHORT);
         }
-        assert!(lab.ports().unwrap() > ports, "the broker sees other ports: {ports} before");
+        process::until("the broker sees other ports", PATIENCE, || lab.ports().unwrap() > ports).unwrap();
         lab.forget_after(30).unwrap();
         // 1280 bytes is what IPv6 asks of every link; 1200 is less than QUIC does, so that nothing large passes.
         for mtu in ["1280", "1200", "1500"] {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::path::Path;
 
+use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::{Complaint, Doing, Exit};
 use seinhuis_shell::lang::{Lang, Text};
@@ -110,7 +111,9 @@ fn one(
     let done = match checked.map(hand_over) {
         Err(why) => Ok(Done::Refused(why)),
         Ok(Ok(value)) => Ok(Done::Taken(value)),
-        Ok(Err(why)) if why.exit == Exit::Refused => Ok(Done::Refused(why)),
+        Ok(Err(why)) if why.exit == Exit::Refused && !why.refusal.is_some_and(Refusal::is_passing) => {
+            Ok(Done::Refused(why))
+        }
         Ok(Err(why)) => Err(why),
     };
     (key, done)
@@ -183,7 +186,6 @@ fn nobody(line: u64) -> Complaint {
 
 #[cfg(test)]
 mod tests {
-    use seinhuis_shared::refusal::Refusal;
 
     use super::super::tests::args;
     use super::*;

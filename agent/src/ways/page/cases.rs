@@ -210,7 +210,8 @@ fn decisions(visit: &Visit, case: CaseId, covenant: &seinhuis_shared::covenant::
             (layout::token(visit))
             div class="field" {
                 label for="decision" { (t("Besluit", "Decision")) }
-                select id="decision" name="decision" {
+                select id="decision" name="decision" required {
+                    option value="" { (t("Kies", "Choose")) }
                     @for rule in &covenant.steps {
                         option value={ "step:" (rule.step) } { (t("naar stap ", "to step ")) (rule.step) " · " (visit.lang.pick(rule.nl.as_str(), rule.en.as_str())) }
                     }

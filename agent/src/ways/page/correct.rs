@@ -36,6 +36,8 @@ const ABOUT: &str = "bericht";
 const CONFIRM_BEFORE: &str = "bevestigen_voor";
 /// Most corrections that are shown.
 const SHOWN_MAX: u64 = 1000;
+/// Characters of the key of a form: 16 bytes in base64url.
+const KEY_LENGTH: usize = 22;
 /// Most faults that are told at once.
 const FAULTS_MAX: usize = 50;
 
@@ -140,13 +142,19 @@ async fn say(desk: &Desk, visit: &Visit, id: &str, kind: CorrectionKind, form: &
     let saying = Saying::of(desk, visit, id, kind).await?;
     let mut tree = entered(&saying.shape, form, "");
     let key = form.text("key");
-    if rearrange(&saying.shape, &mut tree, form.text("do")) {
+    if key.len() != KEY_LENGTH {
+        return Err(Trouble::old_form());
+    }
+    if form.text("do") == "edit" || rearrange(&saying.shape, &mut tree, form.text("do")) {
         return Ok(form_of(desk, visit, &saying, &tree, key, &[]));
     }
     let body = saying.body(&tree);
     let errors = saying.faults(visit, &body);
     if !errors.is_empty() {
         return Ok(form_of(desk, visit, &saying, &tree, key, &errors));
+    }
+    if form.text("do") != "send" {
+        return Ok(looked_at(desk, visit, &saying, &body, form));
     }
     let path = format!("/sent/{}", saying.id);
     // A double click says it once.
@@ -161,6 +169,35 @@ async fn say(desk: &Desk, visit: &Visit, id: &str, kind: CorrectionKind, form: &
         }
         Err(complaint) => Err(complaint.into()),
     }
+}
+
+/// What is about to be said, before it is: it cannot be taken back.
+fn looked_at(
+    desk: &Desk,
+    visit: &Visit,
+    saying: &Saying,
+    body: &Map<String, Value>,
+    form: &Form,
+) -> axum::response::Response {
+    let lang = visit.lang;
+    let t = |nl: &'static str, en: &'static str| lang.pick(nl, en);
+    let title = t("Controleer wat u meldt", "Check what you say");
+    let rest = form.without("do").without("token");
+    let main = html! {
+        h1 { (title) }
+        p { (t("Iedere ontvanger van bericht ", "Every recipient of message ")) code { (saying.id) }
+            (t(" krijgt dit. Het is niet terug te nemen.", " gets this. It cannot be taken back.")) }
+        (words::body(&Value::Object(body.clone()), lang))
+        form method="post" action=(saying.path()) class="actions" {
+            (layout::token(visit))
+            @for (name, value) in rest.all() { input type="hidden" name=(name) value=(value); }
+            button type="submit" name="do" value="send" {
+                @if saying.kind == CorrectionKind::Correction { (t("Corrigeren", "Correct")) } @else { (t("Intrekken", "Withdraw")) }
+            }
+            button type="submit" name="do" value="edit" class="plain" { (t("Aanpassen", "Change")) }
+        }
+    };
+    layout::shown(&desk.name, visit, title, &main)
 }
 
 fn form_of(
@@ -196,7 +233,7 @@ fn form_of(
             (layout::token(visit))
             input type="hidden" name="key" value=(key);
             (fields.all(&saying.shape, tree))
-            button type="submit" name="do" value="send" { (title) }
+            button type="submit" name="do" value="check" { (t("Verder: controleren", "Next: check")) }
         }
         p { a href={ "/sent/" (saying.id) } { (t("Terug naar het bericht", "Back to the message")) } }
     };

@@ -134,6 +134,8 @@ async fn answered(
     }
     parts.extensions.insert(Speaks(lang));
     if let Some(visit) = visit {
+        // What was refused before this, as other sites may ask for, lengthens no session.
+        desk.sessions.saw(&visit.cookie, clock::now());
         parts.extensions.insert(visit);
     }
     parts.extensions.insert(form.unwrap_or_default());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use seinhuis_shared::ids::MsgId;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files::{self, Existing};
-use seinhuis_shell::lang::Text;
+use seinhuis_shell::lang::{Lang, Text};
 use tokio::sync::Mutex;
 
 use crate::agent::AgentHandle;
@@ -26,21 +26,36 @@ type Known = BTreeMap<String, String>;
 pub(super) struct Makers {
     path: PathBuf,
     known: Arc<Mutex<Known>>,
+    /// Whether makers were known that are not any more: a file that was damaged is put beside it.
+    lost: bool,
 }
 
 impl Makers {
-    /// Those in the file at `path`, which need not be there.
+    /// Those in the file at `path`, which need not be there. One that is damaged is put aside and keeps nothing else from
+    /// going on; what its makers made is decided by command until a person removes it.
     ///
     /// # Errors
-    /// A sentence when the file cannot be read: without it nobody knows who may release what.
+    /// A sentence when the file cannot be read, or put aside: without it nobody knows who may release what.
     pub(super) fn open(path: &Path) -> Result<Self, Complaint> {
-        let known = if path.exists() {
+        let aside = path.with_extension("damaged");
+        let mut known = Known::new();
+        if path.exists() {
             let bytes = files::read_private(path, FILE_MAX)?;
-            serde_json::from_slice(&bytes).map_err(|error| damaged(path, &error))?
-        } else {
-            Known::new()
-        };
-        Ok(Self { path: path.to_path_buf(), known: Arc::new(Mutex::new(known)) })
+            match serde_json::from_slice(&bytes) {
+                Ok(read) => known = read,
+                Err(error) => {
+                    files::replace(path, &aside)?;
+                    tracing::error!(complaint = damaged(&aside, &error).show(Lang::En), "page for people");
+                }
+            }
+        }
+        let lost = aside.exists();
+        Ok(Self { path: path.to_path_buf(), known: Arc::new(Mutex::new(known)), lost })
+    }
+
+    /// Whether it cannot be known who made a message.
+    pub(super) async fn is_lost(&self, msg_id: &str) -> bool {
+        self.lost && self.of(msg_id).await.is_none()
     }
 
     /// Who made a message on the page; none for what came in another way, or is at its end.
@@ -96,8 +111,31 @@ fn damaged(path: &Path, error: &serde_json::Error) -> Complaint {
             format!("{} cannot be used: {error}.", path.display()),
         ),
         Text::new(
-            "Beslis eerst met `seinhuis-agent release` over wat wacht, want wie het maakte is onbekend; zet daarna het bestand opzij.",
-            "First decide with `seinhuis-agent release` about what waits, for who made it is unknown; then move the file aside.",
+            "Beslis met `seinhuis-agent release` over wat wacht, want wie het maakte is onbekend; verwijder daarna het bestand en herstart de agent.",
+            "Decide with `seinhuis-agent release` about what waits, for who made it is unknown; then remove the file and restart the agent.",
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_damaged_file_is_put_aside_and_nobody_decides_on_the_page_what_its_makers_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("makers.json");
+        files::write_private(&path, b"{half", Existing::Keep).unwrap();
+        for _ in 0..2 {
+            let makers = Makers::open(&path).unwrap();
+            assert!(makers.is_lost("m1").await && makers.of("m1").await.is_none());
+            assert!(!path.exists(), "it is beside its place, also after a restart");
+        }
+        std::fs::remove_file(path.with_extension("damaged")).unwrap();
+        assert!(!Makers::open(&path).unwrap().is_lost("m1").await);
+        files::write_private(&path, br#"{"m1":"Anna"}"#, Existing::Keep).unwrap();
+        std::fs::write(path.with_extension("damaged"), "").unwrap();
+        let makers = Makers::open(&path).unwrap();
+        assert!(!makers.is_lost("m1").await && makers.is_lost("m2").await, "what is known stays known");
+    }
 }

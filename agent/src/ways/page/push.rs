@@ -242,7 +242,7 @@ async fn filled(
     let t = |nl: &'static str, en: &'static str| lang.pick(nl, en);
     let covenant = making.under.compiled.covenant();
     let fields = Fields { covenant, errors, lang };
-    let cases = offered_cases(desk, &covenant.id).await?;
+    let cases = offered_cases(desk, visit, &covenant.id).await?;
     let title =
         format!("{} · {}", making.flow.id, lang.pick(making.kind.nl.as_str(), making.kind.en.as_str()));
     let main = html! {
@@ -308,7 +308,10 @@ fn about(making: &Making, visit: &Visit) -> Markup {
 }
 
 /// The open cases of a covenant, with the step each is in.
-async fn offered_cases(desk: &Desk, covenant: &str) -> Result<Vec<(String, String)>, Trouble> {
+async fn offered_cases(desk: &Desk, visit: &Visit, covenant: &str) -> Result<Vec<(String, String)>, Trouble> {
+    if !visit.person.sees_cases() {
+        return Ok(Vec::new());
+    }
     let all = desk.agent.ask(Request::Look(Look::Cases)).await?;
     let open = all.as_array().into_iter().flatten().filter(|case| {
         let state = words::text(case, "state");

@@ -119,7 +119,20 @@ async fn shown(desk: &Desk, visit: &Visit, row: &Value, form: &Form, errors: &[E
                 "U maakte dit bericht zelf; iemand anders beslist erover.",
                 "You made this message yourself; somebody else decides about it.",
             )) } }
-        } @else { (decision(visit, id, form, errors)) }
+        } @else if desk.makers.is_lost(id).await {
+            p class="notice" { strong { (t(
+                "Wie dit bericht maakte is niet meer bekend; de beheerder beslist erover met een opdracht.",
+                "Who made this message is not known any more; the administrator decides about it by command.",
+            )) } }
+        } @else {
+            @if maker.is_none() {
+                p class="notice" { (t(
+                    "Dit kwam niet via deze pagina. Beslis er alleen over als u het niet zelf maakte.",
+                    "This did not come by this page. Decide about it only if you did not make it yourself.",
+                )) }
+            }
+            (decision(visit, id, form, errors))
+        }
     };
     let mut response = layout::shown(&desk.name, visit, &layout::title_of(title, errors, lang), &main);
     if !errors.is_empty() {
@@ -172,7 +185,7 @@ pub(super) async fn decide(
     Extension(form): Extension<Form>,
 ) -> Shown {
     let row = visible(&desk, &visit, &id).await?;
-    if desk.makers.is_own(&id, &visit.person.name).await {
+    if desk.makers.is_own(&id, &visit.person.name).await || desk.makers.is_lost(&id).await {
         return Err(Trouble::four_eyes());
     }
     let t = |nl: &'static str, en: &'static str| visit.lang.pick(nl, en);

@@ -76,7 +76,7 @@ impl Sessions {
         cookie
     }
 
-    /// The session of a cookie, if it lasts; it was seen now.
+    /// The session of a cookie, if it lasts.
     pub(super) fn find(&self, cookie: &str, now: Timestamp) -> Option<Session> {
         let key = sha256(cookie.as_bytes());
         let mut all = self.all();
@@ -85,8 +85,14 @@ impl Sessions {
             all.remove(&key);
             return None;
         }
-        session.seen = now;
         Some(session.clone())
+    }
+
+    /// Its person did something in it now.
+    pub(super) fn saw(&self, cookie: &str, now: Timestamp) {
+        if let Some(session) = self.all().get_mut(&sha256(cookie.as_bytes())) {
+            session.seen = now;
+        }
     }
 
     pub(super) fn end(&self, cookie: &str) {
@@ -143,6 +149,7 @@ mod tests {
         let cookie = sessions.begin("a", Lang::Nl, NOW);
         let almost = NOW.plus(Span(IDLE.0 - 1));
         assert_eq!(sessions.find(&cookie, almost).unwrap().person, "a");
+        sessions.saw(&cookie, almost);
         assert!(sessions.find(&cookie, NOW.plus(Span(2 * IDLE.0 - 2))).is_some(), "a request lengthens it");
         assert!(sessions.find(&cookie, NOW.plus(Span(3 * IDLE.0))).is_none());
         assert!(sessions.find(&cookie, NOW).is_none(), "it does not come back");
@@ -152,6 +159,7 @@ mod tests {
         while at.0 + 60_000 < NOW.plus(DAY).0 {
             at = at.plus(Span::minutes(1));
             assert!(sessions.find(&cookie, at).is_some());
+            sessions.saw(&cookie, at);
         }
         assert!(sessions.find(&cookie, NOW.plus(DAY)).is_none());
 

@@ -43,6 +43,9 @@ pub(crate) struct Progress {
     pub(super) low: Option<String>,
     /// The last row of the pass that is under way.
     pub(super) at: Option<Place>,
+    /// When that pass began: what was committed since below a mark that it had gone by is not read in it.
+    #[serde(default)]
+    begun: Option<Timestamp>,
     /// Marks that were reached, oldest first.
     reached: VecDeque<Reached>,
     /// How many messages were made.
@@ -65,6 +68,11 @@ impl Progress {
         at.or_else(|| self.reached.back().map(|one| one.mark.as_str())).or(self.low.as_deref())
     }
 
+    /// A pass begins, unless one is under way.
+    pub(super) fn begin(&mut self, now: Timestamp) {
+        self.begun.get_or_insert(now);
+    }
+
     /// Notes that rows up to this mark were gone through, unless that was noted not long ago.
     pub(super) fn reach(&mut self, mark: &str, now: Timestamp, late: Span) {
         let soon = self.reached.back().is_some_and(|last| {
@@ -78,10 +86,14 @@ impl Progress {
     }
 
     /// A pass went through all rows there are: the next begins where rows may still turn up.
-    pub(super) fn pass(&mut self, now: Timestamp, late: Span) {
+    ///
+    /// What turned up below a mark while the pass went on was read only if the pass had not gone by that mark yet. So a mark
+    /// counts as old by when the pass began: then nothing may have turned up below it since.
+    pub(super) fn pass(&mut self, late: Span) {
         self.at = None;
+        let begun = self.begun.take().unwrap_or_default();
         while let Some(first) = self.reached.front() {
-            let old = now.0.saturating_sub(first.at.0) >= late.0;
+            let old = begun.0.saturating_sub(first.at.0) >= late.0;
             let far = self.taken.saturating_sub(first.taken) > LATE_ROWS_MAX;
             if !old && !far {
                 break;
@@ -317,17 +329,36 @@ mod tests {
     fn rows_are_settled_when_no_lower_mark_can_turn_up_any_more() {
         let mut progress = Progress::default();
         progress.reach(&10.to_string(), at(0), LATE);
-        progress.pass(at(0), LATE);
+        progress.begin(at(0));
+        progress.pass(LATE);
         assert_eq!((progress.low.clone(), progress.mark()), (None, Some("10")));
         progress.reach(&20.to_string(), at(100), LATE);
-        progress.pass(at(100), LATE);
-        progress.pass(at(299), LATE);
+        progress.begin(at(100));
+        progress.pass(LATE);
+        progress.begin(at(299));
+        progress.pass(LATE);
         assert_eq!(progress.low, None);
-        progress.pass(at(300), LATE);
+        progress.begin(at(300));
+        progress.pass(LATE);
         assert_eq!(progress.low.as_deref(), Some("10"));
-        progress.pass(at(400), LATE);
+        progress.begin(at(400));
+        progress.pass(LATE);
         assert_eq!(progress.low.as_deref(), Some("20"));
         assert_eq!(progress.mark(), Some("20"));
+    }
+
+    #[test]
+    fn a_pass_that_takes_long_settles_nothing_that_turned_up_behind_it() {
+        let mut progress = Progress::default();
+        progress.begin(at(0));
+        progress.reach("10", at(1), LATE);
+        // A row below it is committed here, and this pass has gone by; a restart does not begin it anew.
+        progress.begin(at(250));
+        progress.pass(LATE);
+        assert_eq!(progress.low, None, "however late it ends");
+        progress.begin(at(400));
+        progress.pass(LATE);
+        assert_eq!(progress.low.as_deref(), Some("10"), "this one read it");
     }
 
     #[test]
@@ -335,7 +366,8 @@ mod tests {
         let mut progress = Progress::default();
         for second in 0..10_000 {
             progress.reach(&second.to_string(), at(second), LATE);
-            progress.pass(at(second), LATE);
+            progress.begin(at(second));
+            progress.pass(LATE);
             assert!(progress.reached.len() <= 18, "{}", progress.reached.len());
         }
         let low: u64 = progress.low.unwrap().parse().unwrap();
@@ -349,7 +381,8 @@ mod tests {
             progress.taken += 500;
             progress.reach(&rows.to_string(), at(0), LATE);
         }
-        progress.pass(at(0), LATE);
+        progress.begin(at(0));
+        progress.pass(LATE);
         let low: u64 = progress.low.unwrap().parse().unwrap();
         assert!((70..=80).contains(&low), "{low}");
     }
@@ -395,7 +428,8 @@ mod tests {
                     reached.insert(mark, now);
                     progress.reach(&mark.to_string(), at(now), LATE);
                 }
-                progress.pass(at(now), LATE);
+                progress.begin(at(now));
+                progress.pass(LATE);
                 if let Some(low) = &progress.low {
                     let low: u64 = low.parse().unwrap();
                     prop_assert!(reached[&low] + 300 <= now, "{low} was reached at {}", reached[&low]);

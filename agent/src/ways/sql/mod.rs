@@ -138,6 +138,7 @@ impl Worker {
     fn look_at(&self, kept: &mut Kept) -> Result<bool, Complaint> {
         let (before, late) = (kept.progress.clone(), Span::seconds(self.source.late_s));
         let low = before.low.as_deref().unwrap_or(&self.source.start);
+        kept.progress.begin(clock::now());
         // Nothing is held open at the database while its rows are handed over.
         let batch = self.ask(&mut self.connect()?, low, Asked::After(before.at.as_ref()))?;
         let mut held_up = None;
@@ -170,7 +171,7 @@ impl Worker {
         if let Some(last) = kept.progress.at.clone() {
             kept.progress.reach(&last.mark, now, late);
         }
-        kept.progress.pass(now, late);
+        kept.progress.pass(late);
         let Some(met) = kept.met.replace(BTreeSet::new()) else { return Ok(()) };
         let count = kept.refused.len();
         tidy(&mut kept.refused, &met);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use seinhuis_agent_core::Event;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::keys;
+use seinhuis_shell::lang::Text;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -26,7 +27,7 @@ use crate::commands::present;
 use crate::commands::request::{Look, Request};
 use crate::config::{Config, Webhook};
 use crate::engine::{View, inbox_row};
-use crate::ways::deliveries::{Due, Kept, Trouble, Wanted};
+use crate::ways::deliveries::{Due, Kept, Trouble, Wanted, counts};
 use crate::ways::standing::{Kind, Standings, Told};
 use crate::ways::work::{Agent, Work, run};
 use crate::ways::{delivered, event};
@@ -207,7 +208,14 @@ fn message(agent: &Agent, due: &Due, content: bool) -> Result<Message, Trouble> 
     let known = if content {
         agent.ask(Request::Look(Look::Read { id: position.to_string(), withdrawn: false })).map_err(about)?
     } else {
-        agent.query(move |view| present::received(view, position)).and_then(|found| found).map_err(about)?
+        let found =
+            agent.query(
+                move |view| {
+                    if counts(view, position) { Some(present::received(view, position)) } else { None }
+                },
+            );
+        // Withdrawn or erased since it was looked at: it is not due at the next look.
+        found.map_err(about)?.ok_or_else(|| about(gone()))?.map_err(about)?
     };
     let event = agent.query(move |view| told(view, position, own)).map_err(about)?;
     let (id, event) = event.ok_or_else(|| about(Complaint::bug("a delivery that is not in the inbox")))?;
@@ -216,6 +224,16 @@ fn message(agent: &Agent, due: &Due, content: bool) -> Result<Message, Trouble> 
         RawValue::from_string(data).map_err(|error| Trouble::Message(Complaint::bug(error.to_string())))?;
     let body = delivered::with_raw(event, "data", Some(data)).map_err(Trouble::Message)?;
     Ok(Message { id, body })
+}
+
+fn gone() -> Complaint {
+    Complaint::refused(
+        Text::new(
+            "Dit bericht is ondertussen ingetrokken of gewist.",
+            "This message was withdrawn or erased meanwhile.",
+        ),
+        Text::new("Er is niets te doen.", "There is nothing to do."),
+    )
 }
 
 /// The event of a message received, without its data, and its id: that of the packet, which stays the same where places in

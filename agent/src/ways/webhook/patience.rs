@@ -113,7 +113,8 @@ impl Patience {
         now: Instant,
         chance: u64,
     ) -> Blame {
-        if let Some((position, why)) = on.filter(|_| self.answers) {
+        // Who asks for time is busy with no message of its own.
+        if let Some((position, why)) = on.filter(|_| self.answers && asked.is_none()) {
             let before = self.doubted.filter(|(last, _)| *last == position).map_or(0, |(_, times)| times);
             let times = before.saturating_add(1);
             if times >= DOUBTED || self.held.contains_key(&position) {

@@ -292,7 +292,11 @@ fn correct(seat: &mut Seat, message: &str) {
     assert!(!seat.has("[name='/velden/1']"));
     seat.browser.tick("[name='/reden'][value='onjuist']").unwrap();
     seat.browser.fill("[name='/toelichting']", CORRECTED).unwrap();
-    seat.browser.click("main form > button:last-of-type").unwrap();
+    seat.browser.tab_to("[name='/reden'][value='onjuist']").unwrap();
+    seat.browser.press(ENTER).unwrap();
+    assert!(seat.main().contains(CORRECTED), "Enter leads to a look at it: {}", seat.main());
+    seat.is_for_everybody_here();
+    seat.browser.click("button[value='send']").unwrap();
     assert_eq!(seat.path(), message, "{}", seat.main());
     process::until("the recipient confirms", PATIENCE, || {
         seat.go(message);
@@ -310,6 +314,8 @@ fn withdraw(seat: &mut Seat, message: &str) {
     seat.is_for_everybody("a withdrawal");
     seat.browser.tick("[name='/reden'][value='onjuist']").unwrap();
     seat.browser.click("main form > button:last-of-type").unwrap();
+    assert!(seat.has("button[value='edit']"), "it is looked at first: {}", seat.main());
+    seat.browser.click("button[value='send']").unwrap();
     assert_eq!(seat.path(), message, "{}", seat.main());
     assert!(seat.main().contains("intrekking"), "{}", seat.main());
 }
