@@ -12,15 +12,15 @@ use crate::fixture::{Broker, CASE, NOW, Node, after, moved, oin, partnership, re
 use crate::rows::{position_key, table};
 use crate::{AlarmKind, Ground, InboxRow, Input, Operation, PushRequest, RecordRow, Rejection, Stage, Write};
 
-const NAMES: &str = "09-F09-politie-namen.json";
+pub(super) const NAMES: &str = "09-F09-politie-namen.json";
 
 /// The police name persons to the municipality, in a case.
-fn names(id: u8) -> PushRequest {
+pub(super) fn names(id: u8) -> PushRequest {
     PushRequest { step: Some(Step::S2B), case: Some(CASE), ..request(id, "F09", &[1], NAMES) }
 }
 
 /// Four that know a case to be in step 2B.
-fn town() -> (Broker, [Node; 4]) {
+pub(super) fn town() -> (Broker, [Node; 4]) {
     let (mut broker, nodes) = partnership();
     broker.cases.insert(CASE, moved(Step::S2B));
     let nodes = nodes.map(|mut node| {

@@ -4,39 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::cbor;
-use seinhuis_shared::covenant::{Declared, Role, Step};
+use seinhuis_shared::covenant::{Declared, Role};
 use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
 
-use crate::fixture::{Broker, CASE, NOW, Node, after, moved, oin, partnership, request, sample, signal};
+use super::records::{NAMES, names, town};
+use crate::fixture::{Broker, CASE, NOW, Node, after, oin, sample, signal};
 use crate::register::{Known, open_exchange, open_person};
 use crate::rows::{position_key, table};
 use crate::{
     AlarmKind, Duty, Exchange, ExchangeRow, Ground, InboxRow, Input, PersonFile, PersonRow, PushRequest,
     Rejection, Stage, Telling, Write,
 };
-
-const NAMES: &str = "09-F09-politie-namen.json";
-
-/// The police name persons to the municipality, in a case.
-fn names(id: u8) -> PushRequest {
-    PushRequest { step: Some(Step::S2B), case: Some(CASE), ..request(id, "F09", &[1], NAMES) }
-}
-
-/// Four that know a case to be in step 2B.
-fn town() -> (Broker, [Node; 4]) {
-    let (mut broker, nodes) = partnership();
-    broker.cases.insert(CASE, moved(Step::S2B));
-    let nodes = nodes.map(|mut node| {
-        node.step([Input::LookAtCase(CASE)], NOW);
-        broker.serve(&mut node, NOW);
-        node
-    });
-    (broker, nodes)
-}
 
 /// Pushes and seals; the packet.
 fn sealed(node: &mut Node, push: PushRequest) -> Arc<[u8]> {
