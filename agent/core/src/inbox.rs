@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::cbor::Bytes;
-use seinhuis_shared::covenant::{Permit, Question, Size, check_body};
+use seinhuis_shared::covenant::{Declared, Permit, Question, Size, check_body};
 use seinhuis_shared::entry::{Entry, Kind};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
 use seinhuis_shared::limits::{ACK_MAX, CLOCK_SKEW};
@@ -57,6 +57,8 @@ pub(crate) struct Inbox {
 /// What a good packet turned out to hold.
 struct Good {
     opened: Opened,
+    /// What its sender declares of it.
+    declared: Declared,
     permit: Permit,
     /// The consent it carries.
     consent: Option<Held>,
@@ -142,7 +144,6 @@ impl Core {
         };
         self.retention.witness(entry.time);
         let mut row = blank_row(digest, (index, link), &entry, now, offer.receipt.clone());
-        let declared = parsed.as_ref().ok().map(|packet| packet.context().declared.clone());
         let judged = match parsed {
             Err(refusal) => Err(refusal),
             Ok(packet) => {
@@ -162,10 +163,7 @@ impl Core {
                     // Unanswered, so that the broker keeps it and offers it again in the next session.
                     return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
                 };
-                let kept = declared.as_ref().is_none_or(|declared| {
-                    self.enter_received((position, &row), declared, &body, ports, turn)
-                });
-                if !kept {
+                if !self.enter_received((position, &row), &good.declared, &body, ports, turn) {
                     // As above.
                     return self.alarm(AlarmKind::LockFailed, format!("packet {digest}"), now, turn);
                 }
@@ -323,7 +321,7 @@ impl Core {
         let flow = compiled.flow(&context.flow);
         let own = flow.map(|flow| Provenance::own(sender, flow.handling));
         let told = own.as_ref() != Some(&opened.provenance);
-        Ok(Good { opened, permit, consent, told })
+        Ok(Good { opened, declared: context.declared.clone(), permit, consent, told })
     }
 
     fn open_packet(&mut self, packet: &VerifiedPacket, ports: Ports<'_>) -> Result<Opened, Refusal> {

@@ -5,19 +5,18 @@ use std::collections::BTreeMap;
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use data_encoding::BASE64URL_NOPAD;
 use maud::{Markup, html};
 use seinhuis_agent_core::CorrectionKind;
 use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::covenant::schema::Schema;
 use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Exit;
-use seinhuis_shell::{clock, keys};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-use super::entered::{Form, blank, body, entered, rearrange};
+use super::entered::{Form, blank, body, entered, fresh_key, is_key, rearrange};
 use super::fields::Fields;
 use super::flows::{name, names};
 use super::guard::Visit;
@@ -36,8 +35,6 @@ const ABOUT: &str = "bericht";
 const CONFIRM_BEFORE: &str = "bevestigen_voor";
 /// Most corrections that are shown.
 const SHOWN_MAX: u64 = 1000;
-/// Characters of the key of a form: 16 bytes in base64url.
-const KEY_LENGTH: usize = 22;
 /// Most faults that are told at once.
 const FAULTS_MAX: usize = 50;
 
@@ -103,7 +100,7 @@ pub(super) async fn show_correction(
     Path(id): Path<String>,
 ) -> Shown {
     let saying = Saying::of(&desk, &visit, &id, CorrectionKind::Correction).await?;
-    Ok(form_of(&desk, &visit, &saying, &blank(&saying.shape), &fresh(), &[]))
+    Ok(form_of(&desk, &visit, &saying, &blank(&saying.shape), &fresh_key(), &[]))
 }
 
 pub(super) async fn show_withdrawal(
@@ -112,7 +109,7 @@ pub(super) async fn show_withdrawal(
     Path(id): Path<String>,
 ) -> Shown {
     let saying = Saying::of(&desk, &visit, &id, CorrectionKind::Withdrawal).await?;
-    Ok(form_of(&desk, &visit, &saying, &blank(&saying.shape), &fresh(), &[]))
+    Ok(form_of(&desk, &visit, &saying, &blank(&saying.shape), &fresh_key(), &[]))
 }
 
 pub(super) async fn correct(
@@ -133,16 +130,11 @@ pub(super) async fn withdraw(
     say(&desk, &visit, &id, CorrectionKind::Withdrawal, &form).await
 }
 
-/// The key of a new form.
-fn fresh() -> String {
-    BASE64URL_NOPAD.encode(&keys::random::<16>())
-}
-
 async fn say(desk: &Desk, visit: &Visit, id: &str, kind: CorrectionKind, form: &Form) -> Shown {
     let saying = Saying::of(desk, visit, id, kind).await?;
     let mut tree = entered(&saying.shape, form, "");
     let key = form.text("key");
-    if key.len() != KEY_LENGTH {
+    if !is_key(key) {
         return Err(Trouble::old_form());
     }
     if form.text("do") == "edit" || rearrange(&saying.shape, &mut tree, form.text("do")) {
@@ -165,7 +157,7 @@ async fn say(desk: &Desk, visit: &Visit, id: &str, kind: CorrectionKind, form: &
         Ok(_) => Ok(layout::see_other(&path)),
         Err(complaint) if complaint.exit == Exit::Refused => {
             let what = [&complaint.what, &complaint.advice].map(|text| text.in_lang(visit.lang)).join(" ");
-            Ok(form_of(desk, visit, &saying, &tree, &fresh(), &[Error::new("form", what)]))
+            Ok(form_of(desk, visit, &saying, &tree, &fresh_key(), &[Error::new("form", what)]))
         }
         Err(complaint) => Err(complaint.into()),
     }
@@ -182,20 +174,16 @@ fn looked_at(
     let lang = visit.lang;
     let t = |nl: &'static str, en: &'static str| lang.pick(nl, en);
     let title = t("Controleer wat u meldt", "Check what you say");
-    let rest = form.without("do").without("token");
+    let send = match saying.kind {
+        CorrectionKind::Correction => t("Corrigeren", "Correct"),
+        CorrectionKind::Withdrawal => t("Intrekken", "Withdraw"),
+    };
     let main = html! {
         h1 { (title) }
         p { (t("Iedere ontvanger van bericht ", "Every recipient of message ")) code { (saying.id) }
             (t(" krijgt dit. Het is niet terug te nemen.", " gets this. It cannot be taken back.")) }
         (words::body(&Value::Object(body.clone()), lang))
-        form method="post" action=(saying.path()) class="actions" {
-            (layout::token(visit))
-            @for (name, value) in rest.all() { input type="hidden" name=(name) value=(value); }
-            button type="submit" name="do" value="send" {
-                @if saying.kind == CorrectionKind::Correction { (t("Corrigeren", "Correct")) } @else { (t("Intrekken", "Withdraw")) }
-            }
-            button type="submit" name="do" value="edit" class="plain" { (t("Aanpassen", "Change")) }
-        }
+        (layout::look(visit, &saying.path(), form, send))
     };
     layout::shown(&desk.name, visit, title, &main)
 }

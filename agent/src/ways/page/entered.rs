@@ -5,9 +5,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use data_encoding::BASE64URL_NOPAD;
+use seinhuis_shell::keys;
 use serde_json::{Map, Value};
 
 use super::shape::Shape;
+
+/// Characters of a form's key: 16 random bytes.
+const KEY_LENGTH: usize = 22;
+
+/// The key of a new form.
+pub(super) fn fresh_key() -> String {
+    BASE64URL_NOPAD.encode(&keys::random::<16>())
+}
+
+/// Whether a text may be the key of a form.
+pub(super) fn is_key(text: &str) -> bool {
+    text.len() == KEY_LENGTH
+}
 
 /// The fields of a form by name, the values of each in order.
 #[derive(Clone, Default)]

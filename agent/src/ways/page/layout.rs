@@ -6,6 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, html};
 use seinhuis_shared::refusal::Lang;
 
+use super::entered::Form;
 use super::guard::Visit;
 use super::person::{May, Person};
 
@@ -135,6 +136,19 @@ fn parts(visit: &Visit, lang: Lang) -> Markup {
 /// What every form of this session brings back.
 pub(super) fn token(visit: &Visit) -> Markup {
     html! { input type="hidden" name="token" value=(visit.token); }
+}
+
+/// What was filled in, to be sent as it is or changed: after a look at it all.
+pub(super) fn look(visit: &Visit, action: &str, form: &Form, send: &str) -> Markup {
+    let rest = form.without("do").without("token");
+    html! {
+        form method="post" action=(action) class="actions" {
+            (token(visit))
+            @for (name, value) in rest.all() { input type="hidden" name=(name) value=(value); }
+            button type="submit" name="do" value="send" { (send) }
+            button type="submit" name="do" value="edit" class="plain" { (visit.lang.pick("Aanpassen", "Change")) }
+        }
+    }
 }
 
 /// The title of a page with a form: that something is wrong comes first.

@@ -7,16 +7,16 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use data_encoding::{BASE64, BASE64URL_NOPAD};
+use data_encoding::BASE64;
 use maud::{Markup, html};
 use seinhuis_shared::covenant::{CaseRule, Flow, Level, MessageType, Party, Step};
 use seinhuis_shared::ids::{CaseId, Digest, MsgId};
 use seinhuis_shared::refusal::Lang;
+use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Exit;
-use seinhuis_shell::{clock, keys};
 use serde_json::Value;
 
-use super::entered::{Form, blank, body, entered, rearrange};
+use super::entered::{Form, blank, body, entered, fresh_key, is_key, rearrange};
 use super::fields::Fields;
 use super::flows::{self, Under};
 use super::guard::Visit;
@@ -31,8 +31,6 @@ use crate::commands::request::{Look, PushText, Request};
 const FAULTS_MAX: usize = 50;
 /// Most cases that are offered to choose from; another is typed.
 const CASES_MAX: usize = 200;
-/// Characters of a form's key: 16 random bytes.
-const KEY_LENGTH: usize = 22;
 
 /// What is made: one message type of one flow.
 struct Making {
@@ -142,7 +140,7 @@ pub(super) async fn show(
 ) -> Shown {
     let making = Making::of(&desk, &visit, &path).await?;
     let (case, answers) = flows::going_along(&uri);
-    let mut to = Addressing { key: BASE64URL_NOPAD.encode(&keys::random::<16>()), ..Addressing::default() };
+    let mut to = Addressing { key: fresh_key(), ..Addressing::default() };
     let recipients = making.under.recipients(&making.flow, desk.agent.oin(), clock::now());
     if let [only] = recipients.as_slice() {
         to.to.push(only.oin.to_string());
@@ -169,7 +167,7 @@ pub(super) async fn send(
     let making = Making::of(&desk, &visit, &path).await?;
     let to = Addressing::of(&form);
     let answers = to.answers.is_empty() || to.answers.parse::<MsgId>().is_ok();
-    if to.key.len() != KEY_LENGTH || !answers {
+    if !is_key(&to.key) || !answers {
         return Err(Trouble::old_form());
     }
     let mut tree = entered(&making.shape, &form, "");
@@ -446,7 +444,11 @@ async fn looked_at(
     let to_names: Vec<&str> = to.to.iter().map(|oin| flows::name(&names, oin)).collect();
     let basis = making.under.compiled.covenant().bases.iter().find(|one| one.code == to.basis);
     let title = t("Controleer het bericht", "Check the message");
-    let rest = form.without("do").without("token");
+    let send = if making.flow.release {
+        t("Aanbieden voor vrijgave", "Offer for release")
+    } else {
+        t("Versturen", "Send")
+    };
     let main = html! {
         h1 { (title) }
         (about(making, visit))
@@ -458,14 +460,7 @@ async fn looked_at(
         ]))
         h2 { (t("Inhoud", "Content")) }
         (words::body(body, lang))
-        form method="post" action=(action(making)) class="actions" {
-            (layout::token(visit))
-            @for (name, value) in rest.all() { input type="hidden" name=(name) value=(value); }
-            button type="submit" name="do" value="send" {
-                @if making.flow.release { (t("Aanbieden voor vrijgave", "Offer for release")) } @else { (t("Versturen", "Send")) }
-            }
-            button type="submit" name="do" value="edit" class="plain" { (t("Aanpassen", "Change")) }
-        }
+        (layout::look(visit, &action(making), form, send))
     };
     Ok(layout::shown(&desk.name, visit, title, &main))
 }
