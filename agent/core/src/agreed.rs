@@ -36,9 +36,15 @@ pub(crate) const UNSIGNED_MAX: usize = 64;
 /// Most versions asked for at a time.
 const FETCHES: usize = 8;
 /// How long before a version is asked for again, and a word said again.
-pub(crate) const ASK_AGAIN: Span = Span::seconds(10);
-/// How long packets wait for the votes and decisions they may rest on, before they are judged by what is known.
-const HOLD: Span = Span::minutes(1);
+const ASK_AGAIN: Span = Span::seconds(10);
+/// How many ticks packets wait for the votes and decisions they may rest on, before they are judged by what is known: a
+/// minute. Not by the clock: one that is set ahead ends no packet for want of an answer that is on its way.
+const HOLD: u64 = 60;
+
+/// Whether what was asked or said at `at` need not be repeated yet. A clock that was set back since says nothing of that.
+pub(crate) fn just_now(at: Timestamp, now: Timestamp) -> bool {
+    (at..at.plus(ASK_AGAIN)).contains(&now)
+}
 
 /// How many votes on a version are logged, and rotations in the lines of the keys it pins.
 type Told = (u32, u32);
@@ -46,14 +52,15 @@ type Told = (u32, u32);
 /// A packet that waits, and what it may rest on.
 #[derive(Debug)]
 struct Held {
-    since: Timestamp,
+    /// The tick at which it came.
+    since: u64,
     offer: Offer,
     covenant: Option<Digest>,
     case: Option<CaseId>,
 }
 
 impl Held {
-    fn new(offer: Offer, since: Timestamp) -> Self {
+    fn new(offer: Offer, since: u64) -> Self {
         let packet = Packet::parse(&offer.packet).ok();
         let covenant = packet.as_ref().map(|packet| packet.context().covenant);
         Self { since, covenant, case: packet.and_then(|packet| packet.context().case), offer }
@@ -77,8 +84,8 @@ pub struct Agreed {
     known: BTreeMap<Digest, Told>,
     /// When each version was last asked for, and for how many votes and rotations.
     asked: BTreeMap<Digest, (Timestamp, Told)>,
-    /// Versions that are asked for whatever the broker told of them, since when: they may have a key that came up.
-    doubted: BTreeMap<Digest, Timestamp>,
+    /// Versions that are asked for whatever the broker told of them, since which tick: they may have a key that came up.
+    doubted: BTreeMap<Digest, u64>,
     /// Versions of which rotations are known that the broker had not told of: it may tell of as many others.
     mixed: BTreeSet<Digest>,
     /// Parties for whose sake that was done, since the session began or there was news of their keys.
@@ -90,6 +97,8 @@ pub struct Agreed {
     /// Packets that wait for votes or decisions, in order.
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// Ticks since the start.
+    ticks: u64,
 }
 
 impl Agreed {
@@ -108,7 +117,13 @@ impl Agreed {
             said: BTreeMap::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            ticks: 0,
         }
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(&mut self) {
+        self.ticks = self.ticks.saturating_add(1);
     }
 
     /// Every version, accepted or not.
@@ -267,12 +282,12 @@ impl Agreed {
     pub(crate) fn seeks(&mut self, party: Oin, now: Timestamp) -> bool {
         let named: Vec<Digest> = self.all.of(party).map(|one| one.compiled().hash()).collect();
         // An answer to what was asked before may be older than the key.
-        let asked = |hash| self.asked.get(hash).is_some_and(|(at, _)| now < at.plus(ASK_AGAIN));
+        let asked = |hash| self.asked.get(hash).is_some_and(|(at, _)| just_now(*at, now));
         if named.iter().any(|hash| self.behind(hash) || asked(hash)) {
             return true;
         }
         let known = named.into_iter().filter(|hash| self.known.contains_key(hash));
-        let known: Vec<(Digest, Timestamp)> = known.map(|hash| (hash, now)).collect();
+        let known: Vec<(Digest, u64)> = known.map(|hash| (hash, self.ticks)).collect();
         let seeks = !known.is_empty() && self.sought.insert(party);
         if seeks {
             self.doubted.extend(known);
@@ -281,9 +296,9 @@ impl Agreed {
     }
 
     /// Whether versions were asked for in vain, for so long that what is known here has to do.
-    pub(crate) fn gives_up_seeking(&mut self, now: Timestamp) -> bool {
-        let before = self.doubted.len();
-        self.doubted.retain(|_, since| now < since.plus(HOLD));
+    pub(crate) fn gives_up_seeking(&mut self) -> bool {
+        let (before, now) = (self.doubted.len(), self.ticks);
+        self.doubted.retain(|_, since| now < since.saturating_add(HOLD));
         self.doubted.len() < before
     }
 
@@ -349,8 +364,8 @@ impl Agreed {
 
     /// Whether this packet has to wait, because it may rest on votes or decisions that are on their way; it is
     /// then kept.
-    pub(crate) fn holds(&mut self, offer: Offer, now: Timestamp) -> Option<Offer> {
-        let held = Held::new(offer, now);
+    pub(crate) fn holds(&mut self, offer: Offer) -> Option<Offer> {
+        let held = Held::new(offer, self.ticks);
         // What stands behind one that waits does so too: order is kept.
         if self.held.is_empty() && !self.waits(&held) {
             return Some(held.offer);
@@ -379,9 +394,10 @@ impl Agreed {
     }
 
     /// The packets that no longer have to wait.
-    fn released(&mut self, now: Timestamp) -> Vec<Offer> {
+    fn released(&mut self) -> Vec<Offer> {
         let mut released = Vec::new();
-        while self.held.front().is_some_and(|held| held.since.plus(HOLD) <= now || !self.waits(held)) {
+        let over = |held: &Held| held.since.saturating_add(HOLD) <= self.ticks;
+        while self.held.front().is_some_and(|held| over(held) || !self.waits(held)) {
             released.extend(self.held.pop_front().map(|held| held.offer));
         }
         let size = |sum: usize, held: &Held| sum.saturating_add(held.offer.packet.len());
@@ -411,7 +427,7 @@ impl Core {
             return;
         }
         let asked = |hash: &Digest, told: Told| {
-            self.agreed.asked.get(hash).is_some_and(|(at, of)| *of == told && now < at.plus(ASK_AGAIN))
+            self.agreed.asked.get(hash).is_some_and(|(at, of)| *of == told && just_now(*at, now))
         };
         let open = self.agreed.known.iter().filter(|(hash, told)| asked(hash, **told)).count();
         let due = |(hash, told): &(&Digest, &Told)| self.agreed.behind(hash) && !asked(hash, **told);
@@ -529,7 +545,7 @@ impl Core {
 
     /// Takes in the packets that waited for votes.
     pub(crate) fn release(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        for offer in self.agreed.released(now) {
+        for offer in self.agreed.released() {
             self.offer(&offer, now, ports, turn);
         }
     }

@@ -15,7 +15,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shared::wire::{CaseHead, Decided};
 
-use crate::agreed::{ASK_AGAIN, Agreed, passing};
+use crate::agreed::{Agreed, just_now, passing};
 use crate::engine::Core;
 use crate::minimise::Rejection;
 use crate::ports::Ports;
@@ -132,7 +132,7 @@ impl Cases {
         let behind = self.told.keys().copied().filter(|case| self.is_behind(case));
         let mut all: BTreeSet<CaseId> = wanted.chain(behind).chain(self.looked.iter().copied()).collect();
         all.retain(|case| {
-            !self.is_settled(case) && self.asked.get(case).is_none_or(|at| at.plus(ASK_AGAIN) <= now)
+            !self.is_settled(case) && self.asked.get(case).is_none_or(|at| !just_now(*at, now))
         });
         let mut due = Vec::new();
         for case in all {
@@ -283,8 +283,7 @@ impl Core {
             return;
         }
         let said = &self.agreed.cases.said;
-        let due =
-            |case: &CaseId| said.get(case).is_none_or(|at| at.is_some_and(|at| at.plus(ASK_AGAIN) <= now));
+        let due = |case: &CaseId| said.get(case).is_none_or(|at| at.is_some_and(|at| !just_now(at, now)));
         let due: Vec<(CaseId, Vec<u8>)> = self
             .agreed
             .cases

@@ -377,7 +377,7 @@ impl Core {
             return;
         }
         let Some(offer) = self.hold_back(offer) else { return };
-        if let Some(offer) = self.agreed.holds(offer, now) {
+        if let Some(offer) = self.agreed.holds(offer) {
             self.offer(&offer, now, ports, turn);
         } else {
             self.fetch_cases(now, turn);
@@ -457,9 +457,10 @@ impl Core {
 
     fn tick(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         self.words.tick();
+        self.agreed.tick();
         self.follow_on(turn);
         self.maintain_prekeys(now, ports, turn);
-        if self.agreed.gives_up_seeking(now) {
+        if self.agreed.gives_up_seeking() {
             self.fetch_at_once();
         }
         self.fetch_covenants(now, turn);

@@ -14,7 +14,7 @@ use seinhuis_shared::rotation::{Rotated, Rotation};
 use seinhuis_shared::signing::{PublicKey, SigningKey};
 use seinhuis_shared::time::Timestamp;
 
-use crate::agreed::{ASK_AGAIN, passing};
+use crate::agreed::{just_now, passing};
 use crate::engine::Core;
 use crate::minimise::Rejection;
 use crate::ports::Ports;
@@ -128,10 +128,10 @@ impl Core {
         let Some(row) = self.turning.row.as_ref().filter(|row| self.connected && row.refused == 0) else {
             return;
         };
-        let just_now = self.turning.said.is_some_and(|at| now < at.plus(ASK_AGAIN));
+        let recent = self.turning.said.is_some_and(|at| just_now(at, now));
         let ready = row.urgent || self.outbox.has_nothing_sealed();
         let next = ports.next.filter(|next| next.public().to_bytes() == row.new[..]);
-        let (false, true, Some(next)) = (just_now, ready, next) else { return };
+        let (false, true, Some(next)) = (recent, ready, next) else { return };
         let old = ports.signer.public();
         let (seq, previous) = self.agreed.keys().next(&old);
         let rotation =

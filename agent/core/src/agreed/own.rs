@@ -10,7 +10,7 @@ use seinhuis_shared::limits::REASON_MAX;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 
-use super::ASK_AGAIN;
+use super::just_now;
 use crate::engine::Core;
 use crate::minimise::Rejection;
 use crate::ports::Ports;
@@ -99,9 +99,8 @@ impl Core {
             return;
         }
         let said = &self.agreed.said;
-        let due = |hash: &Digest, refused: u16| {
-            refused == 0 && said.get(hash).is_none_or(|at| at.plus(ASK_AGAIN) <= now)
-        };
+        let due =
+            |hash: &Digest, refused: u16| refused == 0 && said.get(hash).is_none_or(|at| !just_now(*at, now));
         let mut saying = Vec::new();
         for (hash, _) in self.agreed.proposals.iter().filter(|(hash, row)| due(hash, row.refused)) {
             if let Ok(agreement) = self.agreed.find(hash) {

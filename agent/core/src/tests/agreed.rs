@@ -322,9 +322,9 @@ fn a_packet_waits_for_the_votes_it_rests_on() {
 fn a_packet_does_not_wait_for_ever_and_is_not_let_in_unproved() {
     let (mut town, compiled, offer) = early();
     town.step([known(&compiled, 4), offer], NOW);
-    town.step([Input::Tick], after(Span::seconds(59)));
+    town.step((0..59).map(|_| Input::Tick), NOW);
     assert!(outcomes(&mut town).is_empty());
-    town.step([Input::Tick], after(Span::seconds(61)));
+    town.step([Input::Tick], NOW);
     assert_eq!(outcomes(&mut town), [Refusal::CovenantNotInForce.number()]);
 }
 
