@@ -16,6 +16,7 @@ use seinhuis_broker_core::{
     Send, Turn, Watch, work,
 };
 use seinhuis_journal::{Stats, Store, StoreError};
+use seinhuis_monitor::{BATCH_ENTRIES, Distribution, FLUSH_MILLIS};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::FRAME_MAX;
 use seinhuis_shared::receipt::LogKey;
@@ -137,6 +138,10 @@ pub struct Counts {
     pub store: Stats,
     /// Room on the disk as of the last turn.
     pub room: Standing,
+    /// How long each turn took to become durable, by [`FLUSH_MILLIS`].
+    pub flush: Distribution,
+    /// How many log entries each of them had, by [`BATCH_ENTRIES`].
+    pub batch: Distribution,
 }
 
 /// A handle on the running engine.
@@ -468,10 +473,13 @@ impl Worker {
         let sealed = self.core.seal(&mut turn);
         let note = self.sign(&sealed)?;
         let writes = self.core.sign(&mut turn, &sealed, &note);
-        let durable = !writes.is_empty();
-        if durable {
+        let flushed = if writes.is_empty() {
+            None
+        } else {
+            let begun = Instant::now();
             self.store.commit(store::turn(writes))?;
-        }
+            Some(begun.elapsed())
+        };
         // After this line a crash is harmless.
         self.logs.append(&sealed, &note);
         if turn.directory_changed() {
@@ -486,11 +494,11 @@ impl Worker {
         }
         let sends = self.core.committed(turn, &sealed, &note);
         self.show_watch();
-        self.count(inputs, durable);
+        self.count(inputs, flushed, sealed.entries().len());
         for send in sends {
             self.outs.dispatch(send);
         }
-        Ok(durable)
+        Ok(flushed.is_some())
     }
 
     /// Shows how the witnesses stand, when that changed; what is shown is durable.
@@ -501,9 +509,13 @@ impl Worker {
     }
 
     /// Brings the counts up to date, before the answer to whoever asked goes out.
-    fn count(&mut self, inputs: u64, durable: bool) {
+    fn count(&mut self, inputs: u64, flushed: Option<Duration>, entries: usize) {
         let mut counts = self.counts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        counts.turns += u64::from(durable);
+        if let Some(took) = flushed {
+            counts.turns += 1;
+            counts.flush.count(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), FLUSH_MILLIS);
+            counts.batch.count(u64::try_from(entries).unwrap_or(u64::MAX), BATCH_ENTRIES);
+        }
         counts.inputs += inputs;
         counts.room = self.room.standing();
         if std::mem::take(&mut self.asked) {

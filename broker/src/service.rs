@@ -37,6 +37,7 @@ use crate::fork;
 use crate::home::Home;
 use crate::log::Log;
 use crate::logs::{Known, Logs, OneLog, joined, note_of};
+use crate::monitor::Monitor;
 use crate::store::{self, TableRow};
 use crate::upkeep::Checker;
 
@@ -56,6 +57,8 @@ pub struct Service {
     pub checker: Checker,
     /// How the renewing of the certificate goes.
     pub renewing: Live,
+    /// What an operator sees.
+    pub(crate) monitor: Monitor,
     commands: Arc<AtomicU64>,
     /// Held while files of the logs have to stay as they are: by a backup, and by who removes texts.
     pub(crate) still: Arc<Mutex<()>>,
@@ -143,6 +146,7 @@ impl Service {
                 commands: Arc::default(),
                 still: Arc::default(),
                 renewing: Live::default(),
+                monitor: Monitor::new(clock::now()),
             },
             thread,
         ))

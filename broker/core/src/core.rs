@@ -520,12 +520,15 @@ impl Core {
                 .state
                 .mailboxes
                 .iter()
-                .map(|(oin, mailbox)| QueueRow {
+                .map(|(oin, mailbox)| (oin, mailbox, mailbox.from(0)))
+                .map(|(oin, mailbox, oldest)| QueueRow {
                     oin: *oin,
                     packets: mailbox.len(),
                     bytes: mailbox.bytes(),
                     inflight: connected.get(oin).copied().unwrap_or_default(),
                     frozen: self.state.frozen(oin, mailbox, now),
+                    oldest: oldest.map(|item| item.index),
+                    expires: oldest.map(|item| item.expires),
                 })
                 .collect(),
             quotas: self.quota_rows(),

@@ -154,6 +154,10 @@ pub struct QueueRow {
     pub inflight: usize,
     /// Of the packets that wait: held until they expire, or until what they rest on is back.
     pub frozen: usize,
+    /// Position of the entry that says that the oldest was accepted.
+    pub oldest: Option<u64>,
+    /// When the validity of the oldest ends.
+    pub expires: Option<Timestamp>,
 }
 
 /// An answer.

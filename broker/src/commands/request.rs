@@ -60,6 +60,8 @@ pub enum Request {
     Covenants,
     /// How the broker is doing.
     Status,
+    /// Everything an operator is shown at one moment.
+    Board,
     /// The log's last entries.
     Tail {
         /// How many.
@@ -145,6 +147,7 @@ impl Request {
             | Self::Partners
             | Self::Covenants
             | Self::Status
+            | Self::Board
             | Self::Logs
             | Self::RollOver
             | Self::NewOrigin { .. }
@@ -194,6 +197,7 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::Partners => Command::Partners,
         Request::Covenants => Command::Covenants,
         Request::Status => return status(service).await,
+        Request::Board => return board(service).await,
         Request::Logs => return Ok(logs(service)),
         Request::Purge { dry_run } => return service.purge(dry_run).await,
         Request::RollOver => Command::RollOver,
@@ -232,6 +236,12 @@ async fn status(service: &Service) -> Result<Value, Complaint> {
         object.insert("renewing".into(), service.renewing.get().to_json());
     }
     Ok(value)
+}
+
+/// What the operator is shown.
+async fn board(service: &Service) -> Result<Value, Complaint> {
+    let board = service.board().await?;
+    serde_json::to_value(&*board).map_err(|error| Complaint::bug(error.to_string()))
 }
 
 /// Every log with its key, size and folder.

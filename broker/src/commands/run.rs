@@ -47,6 +47,7 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             let server = Arc::new(Server::start(home, &config, service.clone())?);
             let (stop, stopping) = watch::channel(false);
             tokio::spawn(service.clone().tick());
+            tokio::spawn(service.clone().follow());
             tokio::spawn(crate::witness::nudge(service.clone()));
             tokio::spawn(crate::witness::outside(service.clone(), http));
             let after = Duration::from_secs(config.witnesses.warn_after);

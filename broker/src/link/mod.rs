@@ -18,6 +18,7 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, ServerConfig, TokioRuntime};
 use seinhuis_broker_core::{ConnId, Input, LaneId, RequestId};
+use seinhuis_monitor::LinkRow;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::CONNECTIONS_PER_PARTNER;
 use seinhuis_shared::refusal::Refusal;
@@ -80,6 +81,7 @@ struct Live {
     conn: Connection,
     serial: String,
     not_after: Timestamp,
+    since: Timestamp,
 }
 
 /// Who is connected, and whose certificate counts no more.
@@ -88,6 +90,21 @@ struct Registry {
     live: BTreeMap<ConnId, Live>,
     shares: BTreeMap<Oin, Weak<Share>>,
     revoked: BTreeSet<String>,
+    /// When the last connection of each partner that has none ended.
+    last_seen: BTreeMap<Oin, Timestamp>,
+    /// When the certificate ends that new connections are shown.
+    own_ends: Timestamp,
+}
+
+/// How the connections stand at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    /// Those that are let in.
+    pub(crate) by_partner: BTreeMap<Oin, Vec<LinkRow>>,
+    /// When the last connection of each partner that has none ended.
+    pub(crate) last_seen: BTreeMap<Oin, Timestamp>,
+    /// When the broker's own certificate ends.
+    pub(crate) own_ends: Timestamp,
 }
 
 impl Shared {
@@ -133,7 +150,8 @@ impl Shared {
             return Err(Refusal::AlreadyConnected);
         }
         let (serial, not_after) = (certificate.serial.clone(), certificate.not_after);
-        registry.live.insert(id, Live { oin, conn, serial, not_after });
+        registry.live.insert(id, Live { oin, conn, serial, not_after, since: clock::now() });
+        registry.last_seen.remove(&oin);
         if let Some(share) = registry.shares.get(&oin).and_then(Weak::upgrade) {
             return Ok(share);
         }
@@ -144,7 +162,36 @@ impl Shared {
     }
 
     pub(crate) fn leave(&self, id: ConnId) {
-        self.registry().live.remove(&id);
+        let mut registry = self.registry();
+        if let Some(gone) = registry.live.remove(&id)
+            && registry.live.values().all(|live| live.oin != gone.oin)
+        {
+            registry.last_seen.insert(gone.oin, clock::now());
+        }
+    }
+
+    /// How the connections stand.
+    pub(crate) fn links(&self) -> Links {
+        let registry = self.registry();
+        let mut by_partner: BTreeMap<Oin, Vec<LinkRow>> = BTreeMap::new();
+        for live in registry.live.values() {
+            let (rtt_us, sent_lost) = match &live.conn {
+                Connection::Quic(quic) => {
+                    let path = quic.stats().path;
+                    let rtt = u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX);
+                    (Some(rtt), Some((path.sent_packets, path.lost_packets)))
+                }
+                Connection::Tcp(_) => (None, None),
+            };
+            by_partner.entry(live.oin).or_default().push(LinkRow {
+                transport: live.conn.transport().to_owned(),
+                since: live.since,
+                rtt_us,
+                sent_lost,
+                certificate_ends: live.not_after,
+            });
+        }
+        Links { by_partner, last_seen: registry.last_seen.clone(), own_ends: registry.own_ends }
     }
 
     /// Closes connections whose certificate has ended; the peer may come back with a new one.
@@ -207,11 +254,13 @@ impl Server {
             ids: AtomicU64::new(1),
             registry: Mutex::new(Registry {
                 revoked: tls::revoked_serials(&grant.trust()?)?,
+                own_ends: grant.not_after,
                 ..Registry::default()
             }),
             setups: Setups::new(config.transport.max_handshakes),
             parting: watch::Sender::new(false),
         });
+        shared.service.monitor.watches(&shared);
         let listen = |at| tcp::Listener::start(at, tls, Arc::clone(&shared));
         let tcp = config.transport.fallback.map(listen).transpose()?;
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
@@ -247,6 +296,7 @@ impl Server {
             tcp.renew(tls);
         }
         self.endpoint.set_server_config(Some(fresh));
+        self.shared.registry().own_ends = grant.not_after;
         Ok(closed)
     }
 

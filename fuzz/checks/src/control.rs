@@ -128,6 +128,7 @@ fn to_broker(request: &BrokerRequest) -> bool {
         | BrokerRequest::Partners
         | BrokerRequest::Covenants
         | BrokerRequest::Status
+        | BrokerRequest::Board
         | BrokerRequest::Tail { .. }
         | BrokerRequest::Verify
         | BrokerRequest::Logs

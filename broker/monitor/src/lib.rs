@@ -1,0 +1,18 @@
+//! What an operator sees of a broker, and never a word of content.
+//!
+//! Entries of the exchange log are counted as they are written ([`Tally`]), so that every number leads to the entries
+//! behind it and is the same after a restart. How queues, connections, witnesses and storage stand at one moment is put
+//! beside that ([`Board`]). Pure: who reads logs and clocks gives them.
+
+mod board;
+mod distribution;
+mod series;
+mod tally;
+
+pub use board::{
+    AgentRow, Board, CovenantRow, LaneRow, LinkRow, LogState, QueueRow, QuorumRow, RefusalRow, Storage,
+    WitnessRow,
+};
+pub use distribution::{BATCH_ENTRIES, Distribution, FLUSH_MILLIS};
+pub use series::{Minute, Series, WINDOW};
+pub use tally::{Act, Lane, Place, Recent, Refusals, Tally};

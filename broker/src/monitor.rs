@@ -1,0 +1,349 @@
+//! What an operator sees, put together: counts out of the logs, and how everything stands.
+//!
+//! Entries are read from the logs' files and memory as they are written, beside the engine and not in it: who accepts
+//! packets waits for nobody who looks.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use seinhuis_broker_core::{Answer, Command, Overview, PartnerRow, Watch};
+use seinhuis_monitor::{
+    AgentRow, Board, CovenantRow, LaneRow, LogState, Place, QueueRow, QuorumRow, RefusalRow, Storage, Tally,
+    WINDOW, WitnessRow,
+};
+use seinhuis_shared::entry::Entry;
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shell::clock;
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::standing::CovenantView;
+
+use crate::SOFTWARE;
+use crate::engine::Counts;
+use crate::link::{Links, Shared};
+use crate::logs::Logs;
+use crate::service::Service;
+
+/// How often new entries are counted.
+const STEP: Duration = Duration::from_millis(250);
+/// Most entries that are read at one time.
+const CHUNK: usize = 2048;
+/// How far back counting begins at a start.
+const BACK: Span = Span::days(1);
+/// Most entries that are counted at a start: some seconds of work.
+const BACK_MAX: u64 = 2_000_000;
+/// How old a board may be that is shown once more.
+const FRESH: Duration = Duration::from_millis(500);
+/// How many minutes a board has.
+const MINUTES: usize = 60;
+
+/// A handle on what is counted and watched.
+#[derive(Debug, Clone)]
+pub(crate) struct Monitor {
+    started: Timestamp,
+    tally: Arc<Mutex<Tally>>,
+    /// When packets were accepted that are the oldest of their mailbox, by position.
+    accepted: Arc<Mutex<BTreeMap<u64, Timestamp>>>,
+    shared: Arc<OnceLock<Weak<Shared>>>,
+    last: Arc<tokio::sync::Mutex<Option<(Instant, Arc<Board>)>>>,
+}
+
+impl Monitor {
+    pub(crate) fn new(started: Timestamp) -> Self {
+        Self {
+            started,
+            tally: Arc::default(),
+            accepted: Arc::default(),
+            shared: Arc::default(),
+            last: Arc::default(),
+        }
+    }
+
+    /// From now on, shows these connections too.
+    pub(crate) fn watches(&self, shared: &Arc<Shared>) {
+        // A broker serves once.
+        _ = self.shared.set(Arc::downgrade(shared));
+    }
+
+    fn links(&self) -> Links {
+        self.shared.get().and_then(Weak::upgrade).map(|shared| shared.links()).unwrap_or_default()
+    }
+
+    /// What was counted.
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts entries that were written since; how many.
+    fn count(&self, logs: &Logs) -> Result<usize, Complaint> {
+        let next = self.tally().next();
+        let one = logs.at(next)?;
+        let (log, first) = (one.log, next.saturating_sub(one.base));
+        let most = u64::try_from(CHUNK).unwrap_or(u64::MAX);
+        let end = log.size().min(first.saturating_add(most));
+        let mut reader = log.reader();
+        // What cannot be read, because its text is removed or damaged, is passed over: the self-check tells of damage.
+        let mut read = |index| Entry::parse(reader.entry(index).ok()?).ok();
+        let entries: Vec<Option<Entry>> =
+            (first..end).map(|index| if index < log.purged() { None } else { read(index) }).collect();
+        let mut tally = self.tally();
+        for entry in &entries {
+            match entry {
+                Some(entry) => tally.take(entry),
+                None => tally.skip(),
+            }
+        }
+        Ok(entries.len())
+    }
+
+    /// When the entries at these positions were written.
+    fn times(&self, logs: &Logs, positions: impl Iterator<Item = u64>) -> BTreeMap<u64, Timestamp> {
+        let mut known = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = |position| {
+            let one = logs.at(position).ok()?;
+            Some(one.log.parsed(position.saturating_sub(one.base)).ok()?.time)
+        };
+        let all = positions
+            .filter_map(|at| Some((at, known.get(&at).copied().or_else(|| read(at))?)))
+            .collect::<BTreeMap<u64, Timestamp>>();
+        known.clone_from(&all);
+        all
+    }
+}
+
+/// The position of the first entry that is not older than `from`, as far back as is looked.
+fn begin(logs: &Logs, from: Timestamp) -> Result<u64, Complaint> {
+    let last = logs.current()?;
+    let end = last.base.saturating_add(last.log.size());
+    let (mut low, mut high) = (end.saturating_sub(BACK_MAX), end);
+    while low < high {
+        let middle = low.midpoint(high);
+        let one = logs.at(middle)?;
+        // One whose text is removed is old.
+        let old = one.log.parsed(middle.saturating_sub(one.base)).map_or(true, |entry| entry.time < from);
+        if old {
+            low = middle.saturating_add(1);
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+impl Service {
+    /// Counts the entries of the logs, for as long as the engine runs.
+    pub async fn follow(self) {
+        let (logs, from) = (self.logs.clone(), clock::now().minus(BACK));
+        let first = tokio::task::spawn_blocking(move || begin(&logs, from)).await;
+        match first {
+            Ok(Ok(first)) => *self.monitor.tally() = Tally::from(first),
+            Ok(Err(complaint)) => return tracing::error!("{}", complaint.what.en),
+            Err(error) => return tracing::error!(%error, "the log's entries cannot be counted"),
+        }
+        let mut pace = tokio::time::interval(STEP);
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.engine.stopped() => return,
+                _ = pace.tick() => {}
+            }
+            while self.count_more().await == CHUNK {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    async fn count_more(&self) -> usize {
+        let (monitor, logs) = (self.monitor.clone(), self.logs.clone());
+        match tokio::task::spawn_blocking(move || monitor.count(&logs)).await {
+            Ok(Ok(count)) => count,
+            Ok(Err(complaint)) => {
+                tracing::error!("{}", complaint.what.en);
+                0
+            }
+            Err(error) => {
+                tracing::error!(%error, "the log's entries cannot be counted");
+                0
+            }
+        }
+    }
+
+    /// How everything stands, of this half second.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn board(&self) -> Result<Arc<Board>, Complaint> {
+        let mut last = self.monitor.last.lock().await;
+        if let Some((_, board)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return Ok(Arc::clone(board));
+        }
+        let board = Arc::new(self.look().await?);
+        *last = Some((Instant::now(), Arc::clone(&board)));
+        Ok(board)
+    }
+
+    async fn look(&self) -> Result<Board, Complaint> {
+        let other = || Complaint::bug("another answer");
+        let Answer::Overview(overview) = self.command(Command::Overview).await? else { return Err(other()) };
+        let Answer::Partners(partners) = self.command(Command::Partners).await? else { return Err(other()) };
+        let Answer::Covenants(agreements) = self.command(Command::Covenants).await? else {
+            return Err(other());
+        };
+        let Answer::Witnesses(watch) = self.command(Command::Witnesses).await? else { return Err(other()) };
+        let now = clock::now();
+        let covenants = agreements.iter().map(|one| covenant(CovenantView::new(one, now))).collect();
+        let service = self.clone();
+        let put = move || service.put_together(&overview, partners, covenants, &watch, now);
+        tokio::task::spawn_blocking(put).await.map_err(|error| Complaint::bug(error.to_string()))
+    }
+
+    fn put_together(
+        &self,
+        overview: &Overview,
+        partners: Vec<PartnerRow>,
+        covenants: Vec<CovenantRow>,
+        watch: &Watch,
+        now: Timestamp,
+    ) -> Board {
+        let times = self.monitor.times(&self.logs, overview.queues.iter().filter_map(|queue| queue.oldest));
+        let links = self.monitor.links();
+        let queues: Vec<QueueRow> = overview.queues.iter().map(|queue| queue_row(queue, &times)).collect();
+        let (counts, check) = (self.engine.counts(), self.checker.state());
+        let position = self.logs.current().map_or(0, |one| one.base.saturating_add(one.log.size()));
+        let tally = self.monitor.tally();
+        let series = tally.series();
+        Board {
+            now,
+            started: self.monitor.started,
+            software: SOFTWARE.to_owned(),
+            since: tally.since(),
+            behind: position.saturating_sub(tally.next()),
+            minutes: series.whole(now, MINUTES),
+            hour: series.sum(now, MINUTES),
+            day: series.sum(now, WINDOW),
+            waiting: queues.iter().fold(0, |sum, queue| sum.saturating_add(queue.packets)),
+            oldest: queues.iter().filter_map(|queue| queue.oldest).map(|place| place.at).min(),
+            log: LogState {
+                origin: overview.logs.last().map(|log| log.origin.clone()).unwrap_or_default(),
+                logs: overview.logs.len(),
+                size: overview.log_size,
+                root: overview.log_root.map(|root| root.to_string()),
+                last_entry: tally.last(),
+                year_refused: overview.year_refused,
+                checked: check.last_pass,
+                failures: check.failures.into_iter().map(|one| one.what).collect(),
+            },
+            lanes: lanes(&tally, now),
+            refusals: refusals(&tally, now),
+            queues,
+            certificate_ends: Some(links.own_ends).filter(|ends| ends.0 > 0),
+            agents: agents(partners, links),
+            covenants,
+            quorums: quorums(watch),
+            witnesses: witnesses(watch),
+            waiting_for: watch.waiting_for.clone().unwrap_or_default(),
+            storage: storage(&counts),
+            acts: tally.acts().cloned().collect(),
+            kinds: tally.kinds().map(|(kind, count)| (kind.to_owned(), count)).collect(),
+        }
+    }
+}
+
+fn queue_row(queue: &seinhuis_broker_core::QueueRow, times: &BTreeMap<u64, Timestamp>) -> QueueRow {
+    let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let place = |position: u64| Some(Place { position, at: *times.get(&position)? });
+    QueueRow {
+        oin: queue.oin,
+        packets: wide(queue.packets),
+        bytes: queue.bytes,
+        inflight: wide(queue.inflight),
+        frozen: wide(queue.frozen),
+        oldest: queue.oldest.and_then(place),
+        expires: queue.expires,
+    }
+}
+
+fn covenant(view: CovenantView) -> CovenantRow {
+    let CovenantView { hash, id, version, title, state, .. } = view;
+    CovenantRow { hash, id, version, title, state }
+}
+
+fn lanes(tally: &Tally, now: Timestamp) -> Vec<LaneRow> {
+    let row = |(from, to, flow, lane): (Oin, Oin, &str, &seinhuis_monitor::Lane)| LaneRow {
+        from,
+        to,
+        flow: flow.to_owned(),
+        message_type: lane.message_type.clone(),
+        step: lane.step.clone(),
+        accepted: lane.accepted,
+        stored: lane.stored,
+        quarantined: lane.quarantined,
+        ended: lane.ended,
+        hour: lane.recent.hour(now),
+        last_accepted: lane.last_accepted,
+        last_delivered: lane.last_delivered,
+    };
+    tally.lanes().map(row).collect()
+}
+
+fn refusals(tally: &Tally, now: Timestamp) -> Vec<RefusalRow> {
+    let row = |(from, reason, all): (Option<Oin>, u16, &seinhuis_monitor::Refusals)| RefusalRow {
+        from,
+        reason,
+        count: all.count,
+        hour: all.recent.hour(now),
+        last: all.last,
+    };
+    tally.refusals().map(row).collect()
+}
+
+fn agents(partners: Vec<PartnerRow>, mut links: Links) -> Vec<AgentRow> {
+    let row = |partner: PartnerRow| AgentRow {
+        oin: partner.oin,
+        name: partner.name,
+        added: partner.added,
+        revoked: partner.revoked,
+        software: partner.connected,
+        last_seen: links.last_seen.get(&partner.oin).copied(),
+        links: links.by_partner.remove(&partner.oin).unwrap_or_default(),
+    };
+    partners.into_iter().map(row).collect()
+}
+
+fn quorums(watch: &Watch) -> Vec<QuorumRow> {
+    let row = |one: &seinhuis_broker_core::CovenantWatch| QuorumRow {
+        id: one.id.clone(),
+        version: one.version,
+        wanted: one.wanted,
+        of: one.of,
+        size: one.newest.as_ref().map(|row| row.size),
+        age_ms: one.age.0,
+    };
+    watch.covenants.iter().map(row).collect()
+}
+
+fn witnesses(watch: &Watch) -> Vec<WitnessRow> {
+    let row = |one: &seinhuis_broker_core::WitnessWatch| WitnessRow {
+        name: one.name.clone(),
+        size: one.size,
+        reachable: one.reachable,
+        refused: one.refused,
+        remark: one.remark.clone(),
+        suspect: one.suspect.clone(),
+    };
+    watch.witnesses.iter().map(row).collect()
+}
+
+fn storage(counts: &Counts) -> Storage {
+    Storage {
+        disk_bytes: counts.store.disk_bytes,
+        live_bytes: counts.store.live_bytes,
+        free_bytes: counts.room.free,
+        keep_free_bytes: counts.room.keep,
+        scarce: counts.room.scarce,
+        flushes: counts.store.syncs,
+        flush: counts.flush,
+        batch: counts.batch,
+    }
+}
