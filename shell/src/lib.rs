@@ -28,3 +28,4 @@ pub mod sealing;
 pub mod serve;
 pub mod standing;
 pub mod tls;
+pub mod web;

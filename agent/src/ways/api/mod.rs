@@ -30,12 +30,12 @@ use seinhuis_agent_core::Event;
 use seinhuis_shared::limits::BODY_MAX;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::serve::{self, Bounds};
+use seinhuis_shell::web::origin::Strangers;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
-use self::guard::Strangers;
 use self::problem::Problem;
 pub use self::settings::Settings;
 use self::token::Tokens;

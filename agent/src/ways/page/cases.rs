@@ -10,9 +10,9 @@ use seinhuis_shared::covenant::Step;
 use seinhuis_shared::ids::CaseId;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shell::keys;
+use seinhuis_shell::web::form::Form;
 use serde_json::Value;
 
-use super::entered::Form;
 use super::flows::{in_force, name, names};
 use super::guard::Visit;
 use super::inbox::ROWS;

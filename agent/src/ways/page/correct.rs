@@ -13,10 +13,11 @@ use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Exit;
+use seinhuis_shell::web::form::{Form, fresh_key, is_key};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-use super::entered::{Form, blank, body, entered, fresh_key, is_key, rearrange};
+use super::entered::{blank, body, entered, rearrange};
 use super::fields::Fields;
 use super::flows::{name, names};
 use super::guard::Visit;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, ORIGIN, REFERRER_POLICY,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -17,15 +17,15 @@ use seinhuis_shared::limits::BODY_MAX;
 use seinhuis_shared::refusal::Lang;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shell::clock;
+use seinhuis_shell::web::form::Form;
+use seinhuis_shell::web::origin::{elsewhere, language, named, says_whence};
 use zeroize::Zeroizing;
 
 use super::Desk;
-use super::entered::Form;
 use super::layout;
 use super::person::Person;
 use super::sign_in;
 use super::trouble::Trouble;
-use crate::ways::api::guard::{elsewhere, language, named};
 
 /// Most bytes of a form of somebody who is signed in: a body in which each byte is escaped, and the names of its fields.
 const FORM_MAX: usize = 4 * BODY_MAX;
@@ -39,7 +39,6 @@ const COOKIE_NAME: &str = "seinhuis";
 const COOKIE_MAX: usize = 64;
 /// What needs nobody to be signed in.
 const OPEN: [&str; 2] = ["/style.css", "/sign-in"];
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A person who asks for a page.
 #[derive(Debug, Clone)]
@@ -186,11 +185,6 @@ pub(super) fn set_cookie(value: &str) -> String {
     format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Strict{age}")
 }
 
-/// Whether a form says from which page it comes; [`elsewhere`] says whether that is this one. Every browser does.
-fn says_whence(headers: &HeaderMap) -> bool {
-    headers.contains_key(ORIGIN) || headers.contains_key(SEC_FETCH_SITE)
-}
-
 async fn form(headers: &HeaderMap, body: Body, known: bool) -> Result<Form, Trouble> {
     let most = if known { FORM_MAX } else { STRANGERS_MAX };
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -230,12 +224,5 @@ mod tests {
     fn the_cookie_is_for_no_script_and_for_no_other_site() {
         assert_eq!(set_cookie("x"), "seinhuis=x; Path=/; HttpOnly; SameSite=Strict");
         assert!(set_cookie("").ends_with("; Max-Age=0"));
-    }
-
-    #[test]
-    fn a_form_says_whence_it_comes() {
-        assert!(says_whence(&headers(&[("origin", "http://localhost:7481")])));
-        assert!(says_whence(&headers(&[("sec-fetch-site", "same-origin")])));
-        assert!(!says_whence(&headers(&[("host", "localhost:7481")])));
     }
 }

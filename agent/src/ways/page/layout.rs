@@ -5,8 +5,8 @@ use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, html};
 use seinhuis_shared::refusal::Lang;
+use seinhuis_shell::web::form::Form;
 
-use super::entered::Form;
 use super::guard::Visit;
 use super::person::{May, Person};
 

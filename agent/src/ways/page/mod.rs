@@ -17,7 +17,6 @@ mod push;
 mod receipt;
 mod release;
 mod sent;
-mod session;
 mod settings;
 mod shape;
 mod sign_in;
@@ -35,19 +34,19 @@ use axum::routing::{MethodRouter, get, post};
 use hyper_util::service::TowerToHyperService;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::serve::{self, Bounds};
+use seinhuis_shell::web::origin::Strangers;
+use seinhuis_shell::web::sessions::{Sessions, Wrong};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::makers::Makers;
 use self::person::Persons;
-use self::session::{Sessions, Wrong};
 pub use self::settings::Settings;
 use self::trouble::Trouble;
 use crate::agent::AgentHandle;
 use crate::config::Config;
 use crate::ways::api;
-use crate::ways::api::guard::Strangers;
 
 /// What a browser on this machine may ask of the server.
 const BOUNDS: Bounds = Bounds {

@@ -14,9 +14,10 @@ use seinhuis_shared::ids::{CaseId, Digest, MsgId};
 use seinhuis_shared::refusal::Lang;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Exit;
+use seinhuis_shell::web::form::{Form, fresh_key, is_key};
 use serde_json::Value;
 
-use super::entered::{Form, blank, body, entered, fresh_key, is_key, rearrange};
+use super::entered::{blank, body, entered, rearrange};
 use super::fields::Fields;
 use super::flows::{self, Under};
 use super::guard::Visit;

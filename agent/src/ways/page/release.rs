@@ -8,9 +8,9 @@ use maud::{Markup, html};
 use seinhuis_agent_core::REASON_MAX;
 use seinhuis_shared::covenant::Level;
 use seinhuis_shell::complaint::{Complaint, Exit};
+use seinhuis_shell::web::form::Form;
 use serde_json::Value;
 
-use super::entered::Form;
 use super::flows::{name, names};
 use super::guard::Visit;
 use super::layout::{self, Error};

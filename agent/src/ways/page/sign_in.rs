@@ -9,9 +9,9 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
 use seinhuis_shared::refusal::Lang;
+use seinhuis_shell::web::form::Form;
 use seinhuis_shell::{clock, lang};
 
-use super::entered::Form;
 use super::guard::{Speaks, Visit, set_cookie};
 use super::layout::{self, Error};
 use super::trouble::Trouble;

@@ -1,4 +1,4 @@
-//! Who is signed in: in memory alone, so that a restart of the agent signs everybody out.
+//! Who is signed in: in memory alone, so that a restart of the program signs everybody out.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,11 +9,12 @@ use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Lang;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
-use seinhuis_shell::keys;
 use zeroize::Zeroizing;
 
+use crate::keys;
+
 /// How long a session lasts without a request.
-pub(super) const IDLE: Span = Span::minutes(15);
+pub const IDLE: Span = Span::minutes(15);
 /// How long a session lasts at most: a working day.
 const DAY: Span = Span::hours(8);
 /// Most sessions of one person; the oldest ends when one more begins.
@@ -27,13 +28,13 @@ const WRONG_WINDOW: Duration = Duration::from_mins(1);
 
 /// A person who is signed in.
 #[derive(Debug, Clone)]
-pub(super) struct Session {
-    /// The id of the access code.
-    pub(super) person: String,
+pub struct Session {
+    /// The id of whoever it is: of an access code, or of an account.
+    pub person: String,
     /// What every form of this session brings back.
-    pub(super) token: String,
+    pub token: String,
     /// The language that was chosen.
-    pub(super) lang: Lang,
+    pub lang: Lang,
     begun: Timestamp,
     seen: Timestamp,
     /// Keys of forms that were carried out.
@@ -50,15 +51,15 @@ impl Session {
 
 /// The sessions, by the SHA-256 of what is in the cookie.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sessions(Arc<Mutex<BTreeMap<Digest, Session>>>);
+pub struct Sessions(Arc<Mutex<BTreeMap<Digest, Session>>>);
 
 impl Sessions {
     fn all(&self) -> MutexGuard<'_, BTreeMap<Digest, Session>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a session for the person with this access code; what goes into the cookie.
-    pub(super) fn begin(&self, person: &str, lang: Lang, now: Timestamp) -> Zeroizing<String> {
+    /// Begins a session for the person with this id; what goes into the cookie.
+    pub fn begin(&self, person: &str, lang: Lang, now: Timestamp) -> Zeroizing<String> {
         let cookie = Zeroizing::new(BASE64URL_NOPAD.encode(&*Zeroizing::new(keys::random::<32>())));
         let token = BASE64URL_NOPAD.encode(&keys::random::<32>());
         let mut all = self.all();
@@ -77,7 +78,7 @@ impl Sessions {
     }
 
     /// The session of a cookie, if it lasts.
-    pub(super) fn find(&self, cookie: &str, now: Timestamp) -> Option<Session> {
+    pub fn find(&self, cookie: &str, now: Timestamp) -> Option<Session> {
         let key = sha256(cookie.as_bytes());
         let mut all = self.all();
         let session = all.get_mut(&key)?;
@@ -89,24 +90,26 @@ impl Sessions {
     }
 
     /// Its person did something in it now.
-    pub(super) fn saw(&self, cookie: &str, now: Timestamp) {
+    pub fn saw(&self, cookie: &str, now: Timestamp) {
         if let Some(session) = self.all().get_mut(&sha256(cookie.as_bytes())) {
             session.seen = now;
         }
     }
 
-    pub(super) fn end(&self, cookie: &str) {
+    /// Ends it.
+    pub fn end(&self, cookie: &str) {
         self.all().remove(&sha256(cookie.as_bytes()));
     }
 
-    pub(super) fn speak(&self, cookie: &str, lang: Lang) {
+    /// Chooses the language of it.
+    pub fn speak(&self, cookie: &str, lang: Lang) {
         if let Some(session) = self.all().get_mut(&sha256(cookie.as_bytes())) {
             session.lang = lang;
         }
     }
 
     /// Whether the form with this key comes for the first time in this session: a double click does a thing once.
-    pub(super) fn first(&self, cookie: &str, key: &str) -> bool {
+    pub fn first(&self, cookie: &str, key: &str) -> bool {
         let mut all = self.all();
         let Some(session) = all.get_mut(&sha256(cookie.as_bytes())) else { return false };
         if session.used.iter().any(|used| used == key) {
@@ -122,11 +125,11 @@ impl Sessions {
 
 /// Codes that were wrong, counted for all who come.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wrong(Arc<Mutex<Option<(Instant, u32)>>>);
+pub struct Wrong(Arc<Mutex<Option<(Instant, u32)>>>);
 
 impl Wrong {
     /// Counts one more; whether these are still few.
-    pub(super) fn is_bearable(&self) -> bool {
+    pub fn is_bearable(&self) -> bool {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, count) = match *counted {
             Some((since, count)) if since.elapsed() < WRONG_WINDOW => (since, count.saturating_add(1)),
