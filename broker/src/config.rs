@@ -20,6 +20,8 @@ use seinhuis_shell::tls::Kx;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::console;
+
 /// The sample with every key, commented: the list of known keys and the manual in one.
 pub const COMPLETE_SAMPLE: &str = include_str!("../samples/complete.toml");
 /// The sample with only what has to be filled in.
@@ -45,6 +47,9 @@ pub struct Config {
     /// Publishing the exchange logs.
     #[serde(default)]
     pub publish: Publish,
+    /// The console for people.
+    #[serde(default)]
+    pub console: console::Settings,
     /// Bounds on what waits.
     #[serde(default)]
     pub mailbox: Mailbox,
@@ -287,6 +292,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Complaint> {
+        self.console.check()?;
         self.renewal.check()?;
         let host_and_port = is_place(&self.advertise);
         let origin = !self.log_origin.is_empty()

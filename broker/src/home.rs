@@ -101,6 +101,16 @@ impl Home {
         self.0.join("broker.json")
     }
 
+    /// The accounts of people who use the console.
+    pub fn operators(&self) -> PathBuf {
+        self.0.join("operators.json")
+    }
+
+    /// Who did what on the console, and why.
+    pub fn acts(&self) -> PathBuf {
+        self.0.join("console-acts.jsonl")
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

@@ -3,12 +3,13 @@
 //! One thread ([`engine`]) owns core and store: it drains inputs, closes a turn, signs the log's head,
 //! makes all of it durable with one flush, and only then lets anything out. [`link`] speaks QUIC around it,
 //! [`log`] keeps the files of one exchange log, [`logs`] all of them, [`upkeep`] looks after them and [`publish`] serves
-//! them; [`monitor`] counts and watches for the operator; [`export`] answers auditors, [`backup`] copies and puts back,
+//! them; [`monitor`] counts and watches for the operator, [`console`] shows that; [`export`] answers auditors, [`backup`] copies and puts back,
 //! [`commands`] is what the operator types.
 
 pub mod backup;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod engine;
 pub mod export;
 mod fork;

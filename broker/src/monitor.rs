@@ -46,8 +46,11 @@ pub(crate) struct Monitor {
     /// When packets were accepted that are the oldest of their mailbox, by position.
     accepted: Arc<Mutex<BTreeMap<u64, Timestamp>>>,
     shared: Arc<OnceLock<Weak<Shared>>>,
-    last: Arc<tokio::sync::Mutex<Option<(Instant, Arc<Board>)>>>,
+    last: Arc<tokio::sync::Mutex<Last>>,
 }
+
+/// The newest board, and when it was made.
+type Last = Option<(Instant, Arc<Board>)>;
 
 impl Monitor {
     pub(crate) fn new(started: Timestamp) -> Self {

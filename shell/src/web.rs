@@ -2,4 +2,5 @@
 
 pub mod form;
 pub mod origin;
+pub mod pieces;
 pub mod sessions;

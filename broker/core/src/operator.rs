@@ -45,6 +45,8 @@ pub enum Command {
     RevokePartner {
         /// Who.
         oin: Oin,
+        /// SHA-256 of the reason that was given, if one was.
+        reason: Option<Digest>,
     },
     /// Puts up a version of a covenant for its parties to sign.
     LoadCovenant {
@@ -222,7 +224,7 @@ impl Core {
             Command::WitnessHistory { origin } => Ok(Answer::WitnessHistory(self.witness_history(&origin))),
             Command::Stopping => Ok(self.note_operation(Kind::Stop, None, "stopping", now, turn)),
             Command::AddPartner { oin, name, key } => self.add_partner(oin, name, key, now, turn),
-            Command::RevokePartner { oin } => self.revoke_partner(oin, now, turn),
+            Command::RevokePartner { oin, reason } => self.revoke_partner((oin, reason), now, turn),
             Command::LoadCovenant { compiled } => self.load_covenant(compiled, now, turn),
             Command::Export { complete, purpose } => Ok(self.note_export(complete, purpose, now, turn)),
             Command::Partners => Ok(Answer::Partners(self.partner_rows())),
@@ -322,7 +324,12 @@ impl Core {
         Ok(answer)
     }
 
-    fn revoke_partner(&mut self, oin: Oin, now: Timestamp, turn: &mut Turn) -> Result<Answer, Refusal> {
+    fn revoke_partner(
+        &mut self,
+        (oin, reason): (Oin, Option<Digest>),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<Answer, Refusal> {
         let known = self.state.directory.partners.get(&oin).ok_or(Refusal::UnknownPartner)?;
         if known.revoked.is_some() {
             return Ok(Answer::Unchanged);
@@ -334,9 +341,12 @@ impl Core {
             self.sessions.close(conn);
             turn.send(Send::Close { conn, reason: Refusal::PartnerRevoked });
         }
-        let answer = self.note_operation(Kind::Partner, Some(oin), "revoked", now, turn);
+        let index = self.next_index(turn);
+        let mut entry = self.entry(Kind::Partner, now, turn);
+        (entry.subject, entry.detail, entry.statement) = (Some(oin), Some("revoked".to_owned()), reason);
+        turn.entry(&entry);
         self.lapsed(Cause::Revoked { partner: oin }, now, turn);
-        Ok(answer)
+        Ok(Answer::Recorded { index })
     }
 
     fn load_covenant(

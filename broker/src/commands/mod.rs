@@ -7,6 +7,7 @@ mod export;
 mod init;
 mod log;
 mod mailbox;
+mod operator;
 mod partner;
 pub mod request;
 mod run;
@@ -50,6 +51,9 @@ enum Command {
     /// The private keys: seal, unseal
     #[command(subcommand)]
     Key(Key),
+    /// Accounts of people who use the console: add, reset, login, list, remove
+    #[command(subcommand)]
+    Operator(operator::Operator),
     /// Run the broker
     Run(run::Run),
     /// Partners: add, list, revoke
@@ -116,6 +120,9 @@ enum Partner {
     Revoke {
         /// Its OIN
         oin: Oin,
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: Option<String>,
     },
 }
 
@@ -218,12 +225,15 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Renew { request } => init::renew(&home, request.as_deref(), ui),
         Command::Key(Key::Seal) => sealing::seal_folder(&home.keys(), ui),
         Command::Key(Key::Unseal) => sealing::unseal_folder(&home.keys(), ui),
+        Command::Operator(command) => operator::operator(&home, command, ui),
         Command::Run(options) => run::run(&home, &options, ui),
         Command::Partner(Partner::Add { request, fingerprint }) => {
             partner::add(&home, &request, &fingerprint, ui)
         }
         Command::Partner(Partner::List) => partner::list(&home, ui),
-        Command::Partner(Partner::Revoke { oin }) => partner::revoke(&home, oin, ui),
+        Command::Partner(Partner::Revoke { oin, reason }) => {
+            partner::revoke(&home, oin, reason.as_deref(), ui)
+        }
         Command::Covenant(Covenant::Load { files }) => covenant::load(&home, &files, ui),
         Command::Covenant(Covenant::Show) => covenant::show(&home, ui),
         Command::Covenant(Covenant::Review(args)) => covenants::review(&args, ui),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use seinhuis_shared::enrol::{EnrolRequest, NodeKind, REQUEST_MAX, fingerprint};
 use seinhuis_shared::ids::Oin;
+use seinhuis_shared::signing::sha256;
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::files;
@@ -60,8 +61,9 @@ pub(super) fn entry(answer: &Value, before: &str) -> String {
     answer.get("entry").map(|index| format!("{before}{index}")).unwrap_or_default()
 }
 
-pub(super) fn revoke(home: &Home, oin: Oin, ui: Ui) -> Result<Outcome, Complaint> {
-    let answer = ask(home, &Request::RevokePartner { oin })?;
+pub(super) fn revoke(home: &Home, oin: Oin, reason: Option<&str>, ui: Ui) -> Result<Outcome, Complaint> {
+    let reason = reason.map(|text| sha256(text.as_bytes()).0);
+    let answer = ask(home, &Request::RevokePartner { oin, reason })?;
     ui.answer(
         &Text::new(
             format!("De toegang van {oin} is ingetrokken{}.", entry(&answer, " in logregel ")),

@@ -48,6 +48,9 @@ pub enum Request {
     RevokePartner {
         /// Which.
         oin: Oin,
+        /// SHA-256 of the reason, if one is given.
+        #[serde(default)]
+        reason: Option<[u8; 32]>,
     },
     /// Loads a covenant from a file that the broker reads itself.
     LoadCovenant {
@@ -192,7 +195,7 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
             let key = PublicKey::from_bytes(&key).ok_or_else(|| Complaint::bug("a weak key"))?;
             Command::AddPartner { oin, name, key }
         }
-        Request::RevokePartner { oin } => Command::RevokePartner { oin },
+        Request::RevokePartner { oin, reason } => Command::RevokePartner { oin, reason: reason.map(Digest) },
         Request::LoadCovenant { file } => Command::LoadCovenant { compiled: compile(&file)? },
         Request::Partners => Command::Partners,
         Request::Covenants => Command::Covenants,
@@ -443,7 +446,7 @@ mod tests {
         let oin: Oin = "00000099000000001000".parse().unwrap();
         for (variant, request) in [
             ("add-partner", Request::AddPartner { oin, name: "Gemeente".into(), key: [1; 32] }),
-            ("revoke-partner", Request::RevokePartner { oin }),
+            ("revoke-partner", Request::RevokePartner { oin, reason: Some([1; 32]) }),
             ("load-covenant", Request::LoadCovenant { file: "covenant.cbor".into() }),
             ("tail", Request::Tail { lines: 1 }),
             ("new-origin", Request::NewOrigin { origin: "a/b".into(), reason: [1; 32] }),

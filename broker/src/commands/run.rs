@@ -17,6 +17,7 @@ use seinhuis_shell::renewal::Renewer;
 use tokio::sync::watch;
 
 use super::request::{Request, serve};
+use crate::console::Console;
 use crate::engine::EngineError;
 use crate::fork;
 use crate::home::Home;
@@ -58,6 +59,10 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
                 let publication = Publication::bind(address, service.clone()).await?;
                 tracing::info!(%address, "the logs are published over HTTP");
                 tokio::spawn(publication.run());
+            }
+            if let Some(console) = Console::bind(home, &config, service.clone()).await? {
+                tracing::info!(address = %console.address(), "the console is served");
+                tokio::spawn(console.run(stopping.clone()));
             }
             if config.renewal.is_on() {
                 // What it takes in is seen by who watches the files, below.

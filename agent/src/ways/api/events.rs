@@ -3,8 +3,6 @@
 //! Deliveries come out of the store by their position, so that who comes back misses none (`Last-Event-ID`). What became
 //! of own signals is told to who listens at that moment; who was away asks for it.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Extension;
@@ -13,11 +11,11 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, Uri};
 use axum::response::{IntoResponse as _, Response};
-use hyper::body::Frame;
 use seinhuis_agent_core::Event;
 use seinhuis_agent_core::rows::InboxRow;
 use seinhuis_shared::ids::{MsgId, Oin};
 use seinhuis_shell::clock;
+use seinhuis_shell::web::pieces::Pieces;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -36,21 +34,6 @@ const BATCH: usize = 100;
 /// Pieces that wait for a client to read; beyond them nothing is looked up for it.
 const AHEAD: usize = 4;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
-/// A body of which the pieces come from a task.
-struct Pieces(mpsc::Receiver<Bytes>);
-
-impl hyper::body::Body for Pieces {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
 
 /// Who listens.
 struct Listener {
@@ -92,7 +75,7 @@ pub(super) async fn listen(
     let (out, pieces) = mpsc::channel(AHEAD);
     let listener = Listener { desk, token, next: next.unwrap_or(there), out };
     tokio::spawn(listener.run(news, there));
-    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(Pieces(pieces))).into_response())
+    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(Pieces::new(pieces))).into_response())
 }
 
 impl Listener {

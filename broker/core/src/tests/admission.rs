@@ -254,7 +254,7 @@ fn an_unknown_partner_is_no_sender() {
 #[test]
 fn a_revoked_partner_is_no_sender() {
     let mut broker = Broker::started(NOON);
-    broker.command(Command::RevokePartner { oin: Pol.oin() });
+    broker.command(Command::RevokePartner { oin: Pol.oin(), reason: None });
     let rejected =
         Received::new(signal().seal(), Pol.oin()).authenticate(&broker.core.directory()).unwrap_err();
     assert_eq!((rejected.refusal, rejected.signed), (Refusal::PartnerRevoked, None));
@@ -270,7 +270,7 @@ fn a_partner_revoked_between_examination_and_handling() {
     let did = broker.turn([
         crate::Input::Operator {
             id: crate::CommandId(1),
-            command: Command::RevokePartner { oin: Pol.oin() },
+            command: Command::RevokePartner { oin: Pol.oin(), reason: None },
         },
         input,
     ]);

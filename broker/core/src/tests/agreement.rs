@@ -88,7 +88,7 @@ fn a_recipient_the_broker_does_not_know() {
 #[test]
 fn a_revoked_recipient() {
     let mut broker = Broker::started(NOON);
-    broker.command(Command::RevokePartner { oin: Jw.oin() });
+    broker.command(Command::RevokePartner { oin: Jw.oin(), reason: None });
     let conn = broker.connect(Gem);
     let did = broker.submit(conn, Gem, &question().seal());
     is_refused(&broker, &did, Gem, &question().seal(), Refusal::RecipientRevoked);

@@ -378,7 +378,7 @@ fn what_waits_of_who_was_revoked_takes_nothing_of_what_is_kept_for_others() {
     };
     // Half of it, and the eighth that is kept for each of four who may send.
     assert_eq!(bring(&mut broker, Pol, 40), 25);
-    broker.command(Command::RevokePartner { oin: Pol.oin() });
+    broker.command(Command::RevokePartner { oin: Pol.oin(), reason: None });
     assert_eq!(broker.waiting(Gem), 25, "it stays");
     assert_eq!(bring(&mut broker, Jw, 12), 30, "the parts of the two others stay free");
 }

@@ -236,7 +236,7 @@ fn a_sender_is_told_of_what_expired_and_was_shredded() {
     assert_eq!(kinds(&told), [Kind::Expired]);
     let bytes = Draft::new(Pol, &[Gem], "F01", 2, broker.now).seal();
     broker.accept(pol, Pol, &bytes);
-    let command = Command::RevokePartner { oin: Gem.oin() };
+    let command = Command::RevokePartner { oin: Gem.oin(), reason: None };
     let did = broker.turn([Input::Operator { id: crate::CommandId(1), command }]);
     let told: Vec<_> = broker.notices(&did).into_iter().map(|(_, one)| one).collect();
     assert_eq!(kinds(&told), [Kind::Shredded]);

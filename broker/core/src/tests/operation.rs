@@ -18,7 +18,7 @@ fn the_directory_is_marked_changed_exactly_when_it_is() {
     let mut broker = Broker::bare(NOON);
     let add = || Command::AddPartner { oin: Pol.oin(), name: "Politie".into(), key: Pol.key().public() };
     let load = || Command::LoadCovenant { compiled: compiled() };
-    let revoke = || Command::RevokePartner { oin: Pol.oin() };
+    let revoke = || Command::RevokePartner { oin: Pol.oin(), reason: None };
     for (command, expected) in [
         (add(), true),
         (add(), false),
@@ -27,7 +27,7 @@ fn the_directory_is_marked_changed_exactly_when_it_is() {
         (revoke(), true),
         (revoke(), false),
         (add(), true),
-        (Command::RevokePartner { oin: Jw.oin() }, false),
+        (Command::RevokePartner { oin: Jw.oin(), reason: None }, false),
         (Command::Overview, false),
         (Command::Partners, false),
         (Command::Covenants, false),
@@ -55,7 +55,7 @@ fn adding_a_partner_is_recorded_once() {
 fn revoking_closes_every_live_connection_of_that_partner() {
     let mut broker = Broker::started(NOON);
     let (one, two, gem) = (broker.connect(Pol), broker.connect(Pol), broker.connect(Gem));
-    let command = Command::RevokePartner { oin: Pol.oin() };
+    let command = Command::RevokePartner { oin: Pol.oin(), reason: None };
     let did = broker.turn([Input::Operator { id: CommandId(1), command }]);
     for conn in [one, two] {
         assert!(did.sends.contains(&Send::Close { conn, reason: Refusal::PartnerRevoked }));
@@ -72,7 +72,7 @@ fn revoking_closes_every_live_connection_of_that_partner() {
 #[test]
 fn an_unknown_partner_cannot_be_revoked() {
     let mut broker = Broker::bare(NOON);
-    let got = broker.try_command(Command::RevokePartner { oin: Om.oin() });
+    let got = broker.try_command(Command::RevokePartner { oin: Om.oin(), reason: None });
     assert_eq!(got, Err(Refusal::UnknownPartner));
     assert!(broker.log.is_empty());
 }
@@ -82,7 +82,7 @@ fn what_is_sent_to_a_partner_that_is_back_is_offered_to_it() {
     let mut broker = Broker::started(NOON);
     let pol = broker.connect(Pol);
     broker.command(Command::AddPartner { oin: Gem.oin(), name: "Anders".into(), key: Gem.key().public() });
-    broker.command(Command::RevokePartner { oin: Gem.oin() });
+    broker.command(Command::RevokePartner { oin: Gem.oin(), reason: None });
     assert!(matches!(broker.add(Gem), Answer::Recorded { .. }));
     broker.accept(pol, Pol, &signal().seal());
     let (_, did) = broker.connect_with(Gem);
@@ -112,7 +112,7 @@ fn start_and_stop_are_entries() {
 #[test]
 fn the_overview_says_how_things_stand() {
     let mut broker = Broker::started(NOON);
-    broker.command(Command::RevokePartner { oin: Jw.oin() });
+    broker.command(Command::RevokePartner { oin: Jw.oin(), reason: None });
     let (pol, _) = (broker.connect(Pol), broker.connect(Gem));
     let bytes = signal().seal();
     broker.accept(pol, Pol, &bytes);

@@ -339,7 +339,7 @@ fn a_partner_that_is_added_again_keeps_the_key_that_counts() {
         key: key.public(),
     };
     assert_eq!(broker.command(add(Pol, Pol.key())), Answer::Unchanged, "an enrolment from before");
-    broker.command(Command::RevokePartner { oin: Pol.oin() });
+    broker.command(Command::RevokePartner { oin: Pol.oin(), reason: None });
     assert!(matches!(broker.command(add(Pol, Pol.key())), Answer::Recorded { .. }));
     assert_eq!(broker.core.directory().partner(&Pol.oin()).unwrap().key, new_key(1).public());
     assert_eq!(broker.try_command(add(Jw, new_key(1))), Err(Refusal::KeyInUse), "another's");

@@ -174,7 +174,7 @@ fn run(broker: &mut Broker, seen: &mut Seen, step: &Step) {
         }
         Step::Tick(hours) => broker.tick_until(broker.now.plus(Span::hours(hours))),
         Step::Revoke(index) => {
-            let command = Command::RevokePartner { oin: org(index).oin() };
+            let command = Command::RevokePartner { oin: org(index).oin(), reason: None };
             broker.turn([Input::Operator { id: crate::CommandId(1), command }])
         }
         Step::Add(index) => {

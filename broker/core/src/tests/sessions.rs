@@ -50,7 +50,7 @@ fn a_hello_of_an_unknown_partner() {
 #[test]
 fn a_hello_of_a_revoked_partner() {
     let mut broker = Broker::started(NOON);
-    broker.command(Command::RevokePartner { oin: Pol.oin() });
+    broker.command(Command::RevokePartner { oin: Pol.oin(), reason: None });
     turned_away(&mut broker, Pol, VERSION, Refusal::PartnerRevoked);
 }
 
@@ -204,7 +204,7 @@ fn bundles_are_for_parties_to_a_common_covenant() {
     let common = [published[0].clone(), published[2].clone()];
     assert_eq!(fetch(&mut broker, Gem), common, "not the stranger's, and none for who published none");
     assert_eq!(fetch(&mut broker, Stranger), [], "nothing for who is party to nothing");
-    broker.command(Command::RevokePartner { oin: Jw.oin() });
+    broker.command(Command::RevokePartner { oin: Jw.oin(), reason: None });
     assert_eq!(fetch(&mut broker, Gem), [published[0].clone()], "not those of who is revoked");
 }
 

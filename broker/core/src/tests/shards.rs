@@ -166,7 +166,7 @@ fn what_lapsed_in_an_earlier_log_says_how_many_logs_earlier() {
     let pol = broker.connect(Pol);
     let bytes = Draft::new(Pol, &[Gem], "F01", 1, eve()).with(|draft| draft.context.covenant = hash).seal();
     broker.accept(pol, Pol, &bytes);
-    broker.command(Command::RevokePartner { oin: Pol.oin() });
+    broker.command(Command::RevokePartner { oin: Pol.oin(), reason: None });
     let size = broker.core.state.log.frontier.size();
     for origin in ["a/b", "a/c"] {
         broker.command(Command::NewOrigin { origin: origin.into(), reason: Digest([3; 32]) });

@@ -401,7 +401,7 @@ fn a_broker_that_starts_appends_and_serves_nothing_before_its_witnesses_spoke() 
     let before = broker.log.len();
     assert!(start(&mut broker, false).sends.is_empty(), "no answer yet");
     broker.tick_until(broker.now.plus(Span::days(40)));
-    let add = Command::RevokePartner { oin: Gem.oin() };
+    let add = Command::RevokePartner { oin: Gem.oin(), reason: None };
     assert_eq!(broker.try_command(add), Err(Refusal::AwaitingWitnesses));
     assert_eq!(watch(&mut broker).waiting_for.unwrap().len(), 4);
     let did = agents.join(&mut broker, Gem);

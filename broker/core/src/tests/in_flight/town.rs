@@ -143,7 +143,7 @@ impl Town {
     }
 
     pub(super) fn revoke(&mut self, org: Org) -> Did {
-        let command = Command::RevokePartner { oin: org.oin() };
+        let command = Command::RevokePartner { oin: org.oin(), reason: None };
         self.broker.turn([Input::Operator { id: CommandId(1), command }])
     }
 

@@ -1,0 +1,572 @@
+//! Accounts of the people who operate the broker: a name, a role, a password, and a code that changes each half minute.
+//!
+//! The file holds what is needed to check them: for the password Argon2id (RFC 9106), for the code the secret it is made
+//! of (TOTP, RFC 6238), which is why nobody else may read it. It is looked at for each request, so that an account that is
+//! taken away ends at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
+use seinhuis_shared::ids::Digest;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shared::time::{Span, Timestamp};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::files::{self, Existing};
+use seinhuis_shell::keys;
+use seinhuis_shell::lang::Text;
+use serde::{Deserialize, Serialize};
+use totp_rs::{Builder, Totp};
+use zeroize::Zeroizing;
+
+/// Most bytes of the file.
+const FILE_MAX: usize = 1 << 20;
+/// Most characters of a name.
+pub(crate) const NAME_MAX: usize = 64;
+/// Most characters of a password that is looked at.
+pub(crate) const PASSWORD_MAX: usize = 128;
+/// Random bytes of a password that is made here: 120 bits, in 24 characters.
+const PASSWORD_BYTES: usize = 15;
+/// How long a code for one sign-in counts.
+const ONCE: Span = Span::minutes(10);
+/// Wrong passwords or codes in a row after which an account waits.
+const WRONG_MAX: u32 = 5;
+/// How long it waits.
+const LOCKED: Span = Span::minutes(15);
+/// Memory in KiB, passes and lanes of Argon2id: the second recommendation of RFC 9106 is more than a sign-in needs whose
+/// passwords are random; these are enough for those that people choose.
+const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
+
+/// What somebody is here for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// Keeps the broker going: everything.
+    Operator,
+    /// Reads everything and exports.
+    Auditor,
+    /// Reads everything, and lets partners in and out.
+    PartnerManager,
+    /// Reads.
+    Viewer,
+}
+
+impl Role {
+    /// Every role.
+    pub(crate) const ALL: [Self; 4] = [Self::Operator, Self::Auditor, Self::PartnerManager, Self::Viewer];
+
+    /// The word for it in commands and files.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Auditor => "auditor",
+            Self::PartnerManager => "partner-manager",
+            Self::Viewer => "viewer",
+        }
+    }
+
+    /// What people call it.
+    pub(crate) const fn called(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Operator => ("beheerder", "operator"),
+            Self::Auditor => ("auditor", "auditor"),
+            Self::PartnerManager => ("relatiebeheerder", "partner manager"),
+            Self::Viewer => ("lezer", "viewer"),
+        }
+    }
+
+    /// Whether somebody in this role may do this.
+    pub(crate) const fn may(self, right: Right) -> bool {
+        match right {
+            Right::Partners => matches!(self, Self::Operator | Self::PartnerManager),
+            Right::Export => matches!(self, Self::Operator | Self::Auditor),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is no role: {}", Self::ALL.map(Self::as_str).join(", ")))
+    }
+}
+
+/// What is done on the console, besides reading, and not by everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// Take a partner's access away.
+    Partners,
+    /// Have part of the log exported.
+    Export,
+}
+
+/// An account, as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Account {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) made: String,
+    salt: String,
+    /// Of the password, by Argon2id.
+    password: String,
+    /// What the changing code is made of.
+    secret: String,
+    /// SHA-256 of a code for one sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    once: Option<String>,
+    /// Until when that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    once_until: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    accounts: Vec<Account>,
+}
+
+/// What a new account is used with; shown once.
+#[derive(Debug)]
+pub(crate) struct Secrets {
+    pub(crate) password: Zeroizing<String>,
+    /// For an authenticator app, in base 32.
+    pub(crate) secret: Zeroizing<String>,
+    /// The same as such an app reads it from a picture.
+    pub(crate) uri: Zeroizing<String>,
+}
+
+/// What somebody gives to sign in.
+#[derive(Debug)]
+pub(crate) struct Given<'a> {
+    pub(crate) name: &'a str,
+    /// The password, or a code for one sign-in.
+    pub(crate) password: &'a str,
+    /// The changing code; empty with a code for one sign-in.
+    pub(crate) code: &'a str,
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SignIn {
+    /// That is who it is.
+    In(Role),
+    /// Something is not right; what, nobody is told.
+    Wrong,
+    /// Too often wrong: it is not even looked at, until then.
+    Locked(Timestamp),
+}
+
+/// How often in a row somebody was wrong, and the last step whose code was used, by account.
+#[derive(Debug, Default)]
+struct Tries {
+    wrong: BTreeMap<String, (u32, Timestamp)>,
+    used: BTreeMap<String, u64>,
+}
+
+/// The accounts.
+#[derive(Debug, Clone)]
+pub(crate) struct Accounts {
+    path: PathBuf,
+    tries: Arc<Mutex<Tries>>,
+}
+
+impl Accounts {
+    /// Those in the file at `path`, which need not be there.
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), tries: Arc::default() }
+    }
+
+    /// Every account.
+    ///
+    /// # Errors
+    /// A sentence when the file cannot be read.
+    pub(crate) fn all(&self) -> Result<Vec<Account>, Complaint> {
+        if !self.path.exists() {
+            return Ok(Vec::new());
+        }
+        let bytes = Zeroizing::new(files::read_private(&self.path, FILE_MAX)?);
+        let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| {
+            Complaint::usage(
+                Text::new(
+                    format!("{} is onbruikbaar: {error}.", self.path.display()),
+                    format!("{} cannot be used: {error}.", self.path.display()),
+                ),
+                Text::new(
+                    "Zet het bestand opzij en maak de accounts opnieuw: seinhuis-broker operator add.",
+                    "Move the file aside and make the accounts again: seinhuis-broker operator add.",
+                ),
+            )
+        })?;
+        Ok(kept.accounts)
+    }
+
+    fn keep(&self, accounts: Vec<Account>) -> Result<(), Complaint> {
+        let text = serde_json::to_vec_pretty(&Kept { accounts })
+            .map(Zeroizing::new)
+            .map_err(|error| Complaint::bug(error.to_string()))?;
+        files::write_private(&self.path, &text, Existing::Replace)
+    }
+
+    /// The account of this name, if it is there: its role.
+    pub(crate) fn still(&self, name: &str) -> Option<Role> {
+        self.all().ok()?.into_iter().find(|one| one.name == name).map(|one| one.role)
+    }
+
+    /// Makes an account, or gives one that is there new secrets and this role.
+    ///
+    /// # Errors
+    /// A sentence: a name that will not do, one that is there already, or one that is not.
+    pub(crate) fn set(&self, name: &str, role: Option<Role>, now: Timestamp) -> Result<Secrets, Complaint> {
+        check_name(name)?;
+        let (secrets, account) = fresh(name, now)?;
+        let _alone = files::alone(&self.path)?;
+        let mut all = self.all()?;
+        let known = all.iter().position(|one| is_same_name(&one.name, name));
+        match (role, known) {
+            (Some(role), None) => all.push(Account { role, ..account }),
+            (None, Some(at)) => {
+                let Some(own) = all.get_mut(at) else { return Err(absent(name)) };
+                *own = Account { name: own.name.clone(), role: own.role, ..account };
+            }
+            (Some(_), Some(_)) => return Err(there_already(name)),
+            (None, None) => return Err(absent(name)),
+        }
+        self.keep(all)?;
+        Ok(secrets)
+    }
+
+    /// Takes an account away: whoever is signed in with it is signed out.
+    ///
+    /// # Errors
+    /// A sentence when there is none of this name.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Complaint> {
+        let _alone = files::alone(&self.path)?;
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            self.all()?.into_iter().partition(|one| is_same_name(&one.name, name));
+        if gone.is_empty() { Err(absent(name)) } else { self.keep(kept) }
+    }
+
+    /// Makes a code with which this account signs in once, within minutes, without anything else: for whoever has the
+    /// broker's own folder and can do everything already.
+    ///
+    /// # Errors
+    /// A sentence when there is no account of this name.
+    pub(crate) fn once(&self, name: &str, now: Timestamp) -> Result<Zeroizing<String>, Complaint> {
+        let code = Zeroizing::new(BASE64URL_NOPAD.encode(&*Zeroizing::new(keys::random::<24>())));
+        let _alone = files::alone(&self.path)?;
+        let mut all = self.all()?;
+        let own = all.iter_mut().find(|one| is_same_name(&one.name, name)).ok_or_else(|| absent(name))?;
+        own.once = Some(sha256(code.as_bytes()).to_string());
+        own.once_until = Some(now.plus(ONCE).to_string());
+        self.keep(all)?;
+        Ok(code)
+    }
+
+    fn tries(&self) -> MutexGuard<'_, Tries> {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks whether what is given is right. Takes as long for a name that is not there.
+    ///
+    /// # Errors
+    /// A sentence when the file cannot be read or written.
+    pub(crate) fn sign_in(&self, given: &Given<'_>, now: Timestamp) -> Result<SignIn, Complaint> {
+        let all = self.all()?;
+        let known = all.iter().find(|one| is_same_name(&one.name, given.name));
+        if let Some(until) = known.and_then(|one| self.locked(&one.name, now)) {
+            return Ok(SignIn::Locked(until));
+        }
+        if let Some(account) = known
+            && self.uses_once(account, given.password, now)?
+        {
+            self.tries().wrong.remove(&account.name);
+            return Ok(SignIn::In(account.role));
+        }
+        let nobody = nobody();
+        let account = known.unwrap_or(&nobody);
+        let password = password_hash(given.password, &account.salt)?;
+        let right: Option<Digest> = account.password.parse().ok();
+        let is_password = right.is_some_and(|right| right.is_same_secret(&password));
+        let step = step(account, given.code, now);
+        if let (Some(account), true, Some(step)) = (known, is_password, step) {
+            let mut tries = self.tries();
+            // Looked at and used under one lock, so that a code counts once also when it is given twice at a time.
+            if tries.used.get(&account.name).is_none_or(|used| *used < step) {
+                tries.used.insert(account.name.clone(), step);
+                tries.wrong.remove(&account.name);
+                return Ok(SignIn::In(account.role));
+            }
+        }
+        if let Some(account) = known {
+            let mut tries = self.tries();
+            let count = tries.wrong.get(&account.name).map_or(0, |(count, _)| *count);
+            tries.wrong.insert(account.name.clone(), (count.saturating_add(1), now));
+        }
+        Ok(SignIn::Wrong)
+    }
+
+    /// Until when an account is not looked at.
+    fn locked(&self, name: &str, now: Timestamp) -> Option<Timestamp> {
+        let mut tries = self.tries();
+        let (count, last) = tries.wrong.get(name).copied()?;
+        let until = last.plus(LOCKED);
+        // A clock that was set back locks nobody out for longer.
+        if last > now || until <= now {
+            tries.wrong.remove(name);
+            return None;
+        }
+        (count >= WRONG_MAX).then_some(until)
+    }
+
+    /// Whether this is the code for one sign-in; it counts no more after that.
+    fn uses_once(&self, account: &Account, text: &str, now: Timestamp) -> Result<bool, Complaint> {
+        let given = sha256(text.as_bytes());
+        let is = |one: &Account| {
+            let until = one.once_until.as_deref().and_then(Timestamp::parse);
+            let right = one.once.as_deref().and_then(|text| text.parse::<Digest>().ok());
+            until.is_some_and(|until| now < until && until <= now.plus(ONCE))
+                && right.is_some_and(|right| right.is_same_secret(&given))
+        };
+        if !is(account) {
+            return Ok(false);
+        }
+        let _alone = files::alone(&self.path)?;
+        let mut all = self.all()?;
+        // Somebody else may have used it since.
+        let Some(own) = all.iter_mut().find(|one| one.name == account.name && is(one)) else {
+            return Ok(false);
+        };
+        (own.once, own.once_until) = (None, None);
+        self.keep(all)?;
+        Ok(true)
+    }
+}
+
+/// The step whose code this is, if it is one of about now.
+fn step(account: &Account, code: &str, now: Timestamp) -> Option<u64> {
+    totp(&account.secret)?.check(code, now.0 / 1000)
+}
+
+/// What makes the changing codes of a secret in base 32.
+fn totp(secret: &str) -> Option<Totp> {
+    let bytes = BASE32_NOPAD.decode(secret.as_bytes()).ok()?;
+    Builder::new().with_secret(bytes).build().ok()
+}
+
+fn password_hash(password: &str, salt: &str) -> Result<Digest, Complaint> {
+    let failed = |error: argon2::Error| Complaint::bug(format!("Argon2id: {error}"));
+    let params = Params::new(COST.0, COST.1, COST.2, Some(32)).map_err(failed)?;
+    let mut hash = [0; 32];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(password.as_bytes(), salt.as_bytes(), &mut hash)
+        .map_err(failed)?;
+    Ok(Digest(hash))
+}
+
+/// What a name that is not there is held against.
+fn nobody() -> Account {
+    Account {
+        name: String::new(),
+        role: Role::Viewer,
+        made: String::new(),
+        salt: "AAAAAAAAAAAAAAAAAAAAAA".into(),
+        password: String::new(),
+        secret: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into(),
+        once: None,
+        once_until: None,
+    }
+}
+
+fn fresh(name: &str, now: Timestamp) -> Result<(Secrets, Account), Complaint> {
+    let password = Zeroizing::new(BASE32_NOPAD.encode(&*Zeroizing::new(keys::random::<PASSWORD_BYTES>())));
+    let secret = Zeroizing::new(BASE32_NOPAD.encode(&*Zeroizing::new(keys::random::<20>())));
+    let salt = BASE64URL_NOPAD.encode(&keys::random::<16>());
+    let plain: String =
+        form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
+    let uri = format!("otpauth://totp/Seinhuis:{plain}?secret={}&issuer=Seinhuis", *secret);
+    let account = Account {
+        name: name.to_owned(),
+        role: Role::Viewer,
+        made: now.to_string(),
+        password: password_hash(&password, &salt)?.to_string(),
+        salt,
+        secret: secret.to_string(),
+        once: None,
+        once_until: None,
+    };
+    Ok((Secrets { password, secret, uri: Zeroizing::new(uri) }, account))
+}
+
+/// Whether two names are of the same person, however they are written in capitals.
+fn is_same_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+fn check_name(name: &str) -> Result<(), Complaint> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '.' | '-' | '_' | '\'');
+    if name.trim() == name && (1..=NAME_MAX).contains(&name.chars().count()) && name.chars().all(plain) {
+        return Ok(());
+    }
+    Err(Complaint::usage(
+        Text::new(format!("{name:?} kan geen naam zijn."), format!("{name:?} cannot be a name.")),
+        Text::new(
+            format!("Letters, cijfers, spatie . - _ ' en hoogstens {NAME_MAX} tekens."),
+            format!("Letters, digits, space . - _ ' and at most {NAME_MAX} characters."),
+        ),
+    ))
+}
+
+fn there_already(name: &str) -> Complaint {
+    Complaint::refused(
+        Text::new(format!("{name} heeft al een account."), format!("{name} has an account already.")),
+        Text::new(
+            "Nieuwe geheimen: seinhuis-broker operator reset. Andere rol: remove, dan add.",
+            "New secrets: seinhuis-broker operator reset. Another role: remove, then add.",
+        ),
+    )
+}
+
+fn absent(name: &str) -> Complaint {
+    Complaint::refused(
+        Text::new(format!("{name} heeft geen account."), format!("{name} has no account.")),
+        Text::new(
+            "Kijk in de lijst: seinhuis-broker operator list.",
+            "See the list: seinhuis-broker operator list.",
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    struct Desk {
+        _dir: tempfile::TempDir,
+        accounts: Accounts,
+        secrets: Secrets,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let accounts = Accounts::new(&dir.path().join("operators.json"));
+            let secrets = accounts.set("Anna", Some(Role::Auditor), NOW).unwrap();
+            Self { _dir: dir, accounts, secrets }
+        }
+
+        fn code(&self, at: Timestamp) -> String {
+            totp(&self.secrets.secret).unwrap().generate(at.0 / 1000).to_string()
+        }
+
+        fn give(&self, name: &str, password: &str, code: &str, at: Timestamp) -> SignIn {
+            self.accounts.sign_in(&Given { name, password, code }, at).unwrap()
+        }
+    }
+
+    #[test]
+    fn name_password_and_code_together_let_in_and_a_code_counts_once() {
+        let desk = Desk::new();
+        let (password, code) = (desk.secrets.password.clone(), desk.code(NOW));
+        assert_eq!(desk.give("anna", &password, &code, NOW), SignIn::In(Role::Auditor));
+        assert_eq!(desk.give("Anna", &password, &code, NOW), SignIn::Wrong, "the same code again");
+        let later = NOW.plus(Span::minutes(1));
+        assert_eq!(desk.give("Anna", &password, &desk.code(later), later), SignIn::In(Role::Auditor));
+        assert_eq!(desk.give("Anna", &password, &code, later), SignIn::Wrong, "an older one");
+        let other = Desk::new();
+        let code = other.code(NOW);
+        for (name, password, code) in [
+            ("Anna", "wrong", code.as_str()),
+            ("Anna", &other.secrets.password, ""),
+            ("Anna", &other.secrets.password, "000000x"),
+            ("Bert", &other.secrets.password, code.as_str()),
+            ("", "", ""),
+        ] {
+            assert_eq!(other.give(name, password, code, NOW), SignIn::Wrong, "{name} {code}");
+        }
+    }
+
+    #[test]
+    fn the_codes_are_those_of_rfc_6238() {
+        // Appendix B, SHA-1, the last six of eight digits.
+        let secret = BASE32_NOPAD.encode(b"12345678901234567890");
+        for (at, code) in [(59, "287082"), (1_111_111_109, "081804"), (20_000_000_000, "353130")] {
+            assert_eq!(totp(&secret).unwrap().generate(at).to_string(), code);
+        }
+    }
+
+    #[test]
+    fn an_account_that_is_often_wrong_waits_and_a_clock_set_back_locks_nobody_out() {
+        let desk = Desk::new();
+        for _ in 0..WRONG_MAX {
+            assert_eq!(desk.give("Anna", "wrong", "", NOW), SignIn::Wrong);
+        }
+        let (password, code) = (desk.secrets.password.clone(), desk.code(NOW));
+        assert_eq!(desk.give("ANNA", &password, &code, NOW), SignIn::Locked(NOW.plus(LOCKED)));
+        let before = NOW.minus(Span::hours(1));
+        assert_eq!(desk.give("Anna", &password, &desk.code(before), before), SignIn::In(Role::Auditor));
+        for _ in 0..WRONG_MAX {
+            desk.give("Anna", "wrong", "", NOW);
+        }
+        let later = NOW.plus(LOCKED);
+        assert_eq!(desk.give("Anna", &password, &desk.code(later), later), SignIn::In(Role::Auditor));
+    }
+
+    #[test]
+    fn a_code_for_one_sign_in_counts_once_and_for_minutes() {
+        let desk = Desk::new();
+        assert!(desk.accounts.once("Bert", NOW).is_err());
+        let code = desk.accounts.once("Anna", NOW).unwrap();
+        assert_eq!(desk.give("Anna", &code, "", NOW.plus(ONCE)), SignIn::Wrong, "too late");
+        assert_eq!(desk.give("Anna", &code, "", NOW), SignIn::In(Role::Auditor));
+        assert_eq!(desk.give("Anna", &code, "", NOW), SignIn::Wrong, "used");
+        let first = desk.accounts.once("Anna", NOW).unwrap();
+        let second = desk.accounts.once("Anna", NOW).unwrap();
+        assert_eq!(desk.give("Anna", &first, "", NOW), SignIn::Wrong, "another took its place");
+        assert_eq!(desk.give("Anna", &second, "", NOW), SignIn::In(Role::Auditor));
+    }
+
+    #[test]
+    fn accounts_come_and_go() {
+        let desk = Desk::new();
+        assert!(desk.accounts.set("ANNA", Some(Role::Viewer), NOW).is_err(), "one of each name");
+        for wrong in ["", " x", "a\nb", "<b>", &"x".repeat(65)] {
+            assert!(desk.accounts.set(wrong, Some(Role::Viewer), NOW).is_err(), "{wrong}");
+        }
+        let fresh = desk.accounts.set("anna", None, NOW).unwrap();
+        assert_eq!(desk.give("Anna", &desk.secrets.password, &desk.code(NOW), NOW), SignIn::Wrong);
+        let code = totp(&fresh.secret).unwrap().generate(NOW.0 / 1000).to_string();
+        assert_eq!(
+            desk.give("Anna", &fresh.password, &code, NOW),
+            SignIn::In(Role::Auditor),
+            "its role stays"
+        );
+        assert_eq!(desk.accounts.still("Anna"), Some(Role::Auditor));
+        assert!(fresh.uri.starts_with("otpauth://totp/Seinhuis:anna?secret="));
+        desk.accounts.remove("anna").unwrap();
+        assert!(desk.accounts.still("Anna").is_none() && desk.accounts.remove("Anna").is_err());
+        assert!(desk.accounts.set("Anna", None, NOW).is_err());
+    }
+
+    #[test]
+    fn no_role_does_more_than_it_is_for() {
+        let may = |right| Role::ALL.map(|role| role.may(right));
+        assert_eq!(may(Right::Partners), [true, false, true, false]);
+        assert_eq!(may(Right::Export), [true, true, false, false]);
+    }
+}

@@ -1,0 +1,188 @@
+//! Agenten: who is connected and how, and what can be done about a partner.
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use maud::{Markup, html};
+use seinhuis_broker_core::{Answer, Command};
+use seinhuis_monitor::{AgentRow, Board, LinkRow};
+use seinhuis_shared::ids::Oin;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shell::web::form::{Form, fresh_key, is_key};
+
+use super::accounts::Right;
+use super::acts::Done;
+use super::guard::Visit;
+use super::layout::{self, State as How, facts, state, table};
+use super::trouble::Trouble;
+use super::words::{Ctx, number};
+use super::{Desk, Shown};
+
+/// Most rows that are shown; who is away comes first.
+const ROWS: usize = 200;
+/// Most characters of a reason.
+const REASON_MAX: usize = 500;
+
+pub(super) fn live(board: &Board, ctx: &Ctx, uri: &Uri) -> Markup {
+    let wanted = layout::asked(uri, "name").to_lowercase();
+    let is = |agent: &&AgentRow| {
+        wanted.is_empty()
+            || agent.name.to_lowercase().contains(&wanted)
+            || agent.oin.as_str().contains(&wanted)
+    };
+    let mut all: Vec<&AgentRow> = board.agents.iter().filter(is).collect();
+    all.sort_by_key(|agent| (agent.revoked.is_some(), agent.software.is_some(), &agent.name));
+    let rows: Vec<Vec<Markup>> = all.iter().take(ROWS).map(|agent| row(agent, ctx)).collect();
+    let heads = [
+        ctx.t("Partner", "Partner"),
+        ctx.t("Verbonden", "Connected"),
+        ctx.t("Programma", "Software"),
+        ctx.t("Over", "Over"),
+        ctx.t("Heen en weer", "Round trip"),
+        ctx.t("Verlies", "Loss"),
+        ctx.t("Certificaat", "Certificate"),
+    ];
+    html! {
+        (facts(&[(ctx.t("Certificaat van de broker", "Certificate of the broker"),
+            board.certificate_ends.map_or_else(|| html! { "–" }, |at| ctx.until(at)))]))
+        (table(ctx.t("Partners; wie weg is staat vooraan", "Partners; who is away comes first"), &heads, &rows))
+        @if all.len() > ROWS {
+            form method="get" action="/agents" class="inline" {
+                div class="field" {
+                    label for="name" { (number(all.len() as u64)) " " (ctx.t("partners; zoek op naam of OIN", "partners; search by name or OIN")) }
+                    input id="name" name="name" type="text" maxlength="64" value=(wanted);
+                }
+                button type="submit" { (ctx.t("Zoek", "Search")) }
+            }
+        }
+    }
+}
+
+fn row(agent: &AgentRow, ctx: &Ctx) -> Vec<Markup> {
+    let newest = agent.links.iter().max_by_key(|link| link.since);
+    let none = || html! { "–" };
+    vec![
+        ctx.partner(agent.oin),
+        connected(agent, ctx),
+        agent.software.as_ref().map_or_else(none, |software| html! { (software) }),
+        newest.map_or_else(none, |link| html! { (link.transport) }),
+        newest
+            .and_then(|link| link.rtt_us)
+            .map_or_else(none, |rtt| html! { (rtt / 1000) "." (rtt % 1000 / 100) " ms" }),
+        newest.map_or_else(none, loss),
+        newest.map_or_else(none, |link| ctx.until(link.certificate_ends)),
+    ]
+}
+
+fn loss(link: &LinkRow) -> Markup {
+    html! {
+        @match link.sent_lost {
+            Some((sent, lost)) if sent > 0 => { (lost * 100 / sent) " %" }
+            _ => "–",
+        }
+    }
+}
+
+fn connected(agent: &AgentRow, ctx: &Ctx) -> Markup {
+    match (agent.revoked, &agent.software, agent.last_seen) {
+        (Some(at), ..) => {
+            html! { (state(How::Bad, ctx.t("toegang ingetrokken", "access revoked"))) ", " (ctx.ago(at)) }
+        }
+        (None, Some(_), _) => {
+            let since = agent.links.iter().map(|link| link.since).max();
+            html! { (state(How::Good, ctx.t("ja", "yes"))) @if let Some(at) = since { ", " (ctx.t("sinds", "since")) " " (ctx.ago(at)) } }
+        }
+        (None, None, Some(at)) => {
+            html! { (state(How::Attention, ctx.t("nee", "no"))) ", " (ctx.t("gezien", "seen")) " " (ctx.ago(at)) }
+        }
+        (None, None, None) => {
+            html! { (state(How::Attention, ctx.t("nee, niet sinds de start van de broker", "no, not since the broker started"))) }
+        }
+    }
+}
+
+/// One partner.
+pub(super) async fn one(
+    State(desk): State<Desk>,
+    Extension(visit): Extension<Visit>,
+    Path(oin): Path<String>,
+) -> Shown {
+    let (board, oin) = (desk.service.board().await?, oin.parse::<Oin>().map_err(|_| Trouble::nothing())?);
+    let ctx = Ctx::new(&board, &visit);
+    let agent = board.agents.iter().find(|agent| agent.oin == oin).ok_or_else(Trouble::nothing)?;
+    let lanes = board.lanes.iter().filter(|lane| lane.from == oin || lane.to == oin);
+    let lanes: Vec<Vec<Markup>> = lanes.map(|lane| super::flows::line(lane, &ctx)).collect();
+    let queue = board.queues.iter().find(|queue| queue.oin == oin);
+    let main = html! {
+        h1 { (agent.name) }
+        (facts(&[
+            ("OIN", html! { code { (agent.oin) } }),
+            (ctx.t("Toegelaten", "Added"), ctx.ago(agent.added)),
+            (ctx.t("Verbonden", "Connected"), connected(agent, &ctx)),
+            (ctx.t("Programma", "Software"), html! { (agent.software.as_deref().unwrap_or("–")) }),
+            (ctx.t("Wacht voor deze partner", "Waits for this partner"), html! { (number(queue.map_or(0, |queue| queue.packets))) }),
+        ]))
+        @if !lanes.is_empty() { (table(ctx.t("Stromen van en naar deze partner", "Flows from and to this partner"), &super::flows::heads(&ctx), &lanes)) }
+        p { a href={ "/log/find?from=" (oin) } { (ctx.t("Regels van deze afzender", "Entries of this sender")) } " · "
+            a href={ "/log/find?to=" (oin) } { (ctx.t("Regels voor deze ontvanger", "Entries for this recipient")) } }
+        @if agent.revoked.is_none() && visit.role.may(Right::Partners) { (revoking(&visit, &ctx)) }
+    };
+    Ok(layout::shown(&desk, &visit, &agent.name, &main))
+}
+
+fn revoking(visit: &Visit, ctx: &Ctx) -> Markup {
+    html! {
+        h2 { (ctx.t("Toegang intrekken", "Revoke access")) }
+        p { (ctx.t(
+            "De verbindingen sluiten meteen, er wordt niets meer aangenomen van of voor deze partner, en wat wacht volgt het convenant. Toelaten kan weer met seinhuis-broker partner add.",
+            "Its connections close at once, nothing is accepted from or for this partner any more, and what waits follows the covenant. It is let in again with seinhuis-broker partner add.",
+        )) }
+        form method="post" {
+            (layout::token(&visit.token))
+            input type="hidden" name="key" value=(fresh_key());
+            input type="hidden" name="do" value="revoke";
+            div class="field" {
+                label for="reason" { (ctx.t("Waarom", "Why")) }
+                textarea id="reason" name="reason" rows="2" maxlength=(REASON_MAX) required aria-describedby="reason-hint" {}
+                p class="hint" id="reason-hint" { (ctx.t(
+                    "Een zin, zonder namen van betrokkenen. Ze staat in het boek van de console; in het logboek staat haar hash.",
+                    "A sentence, without names of data subjects. It stands in the console's book; its hash is in the log.",
+                )) }
+            }
+            button type="submit" class="danger" { (ctx.t("Toegang intrekken", "Revoke access")) }
+        }
+    }
+}
+
+/// Takes a partner's access away.
+pub(super) async fn act(
+    State(desk): State<Desk>,
+    Extension(visit): Extension<Visit>,
+    Extension(form): Extension<Form>,
+    Path(oin): Path<String>,
+    uri: Uri,
+) -> Shown {
+    if !visit.role.may(Right::Partners) {
+        return Err(Trouble::not_allowed());
+    }
+    let oin: Oin = oin.parse().map_err(|_| Trouble::nothing())?;
+    let reason = form.text("reason").trim();
+    if form.text("do") != "revoke" {
+        return Err(Trouble::nothing());
+    }
+    if reason.is_empty() || reason.chars().count() > REASON_MAX {
+        return Err(Trouble::no_reason());
+    }
+    let key = form.text("key");
+    if !is_key(key) || !desk.sessions.first(&visit.cookie, key) {
+        return Err(Trouble::done_before());
+    }
+    // The book first: an act that is in the log and not in the book has nobody who did it.
+    let done = Done::new(&visit.name, "partner-revoke", Some(oin), reason);
+    desk.book.write(&done)?;
+    let reason = Some(sha256(reason.as_bytes()));
+    let answer = desk.service.command(Command::RevokePartner { oin, reason }).await?;
+    let entry = if let Answer::Recorded { index } = answer { Some(index) } else { None };
+    tracing::warn!(partner = %oin, ?entry, "a partner's access was revoked on the console");
+    Ok(layout::see_other(uri.path()))
+}

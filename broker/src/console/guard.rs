@@ -1,0 +1,294 @@
+//! Who is let in, before anything is done: browsers that were not led here by another site, people who are signed in,
+//! forms that were made for them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN,
+    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use seinhuis_shared::refusal::Lang;
+use seinhuis_shared::signing::sha256;
+use seinhuis_shell::clock;
+use seinhuis_shell::web::form::Form;
+use seinhuis_shell::web::origin::{SEC_FETCH_SITE, elsewhere, language, named, says_whence};
+use zeroize::Zeroizing;
+
+use super::Desk;
+use super::accounts::Role;
+use super::trouble::Trouble;
+use super::{layout, sign_in};
+
+/// Most bytes of a form.
+const FORM_MAX: usize = 64 * 1024;
+/// How long a form may take to come in.
+const FORM_WAIT: Duration = Duration::from_secs(20);
+/// The one cookie. Its name has browsers keep it for this origin alone (RFC 6265bis, section 4.1.3.2).
+const COOKIE_NAME: &str = "__Host-seinhuis";
+/// Most characters of what is in it.
+const COOKIE_MAX: usize = 64;
+/// What needs nobody to be signed in.
+const OPEN: [&str; 3] = ["/style.css", "/live.js", "/sign-in"];
+/// What does not count as somebody doing something: a page that follows what happens by itself would never end.
+const QUIET: &str = "/live";
+/// What browsers may do with a page: nothing that does not come from here, no text in it as script.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+     trusted-types seinhuis";
+
+/// From where the console may be asked.
+#[derive(Debug, Clone)]
+pub(super) struct Whence {
+    address: SocketAddr,
+    /// How browsers reach it through a web server in front.
+    origin: Option<String>,
+}
+
+impl Whence {
+    pub(super) const fn new(address: SocketAddr, origin: Option<String>) -> Self {
+        Self { address, origin }
+    }
+
+    /// Whether `Host` names the console.
+    fn is_named(&self, headers: &HeaderMap) -> bool {
+        self.through(headers) || named(headers, Some(self.address))
+    }
+
+    /// Whether it is asked through the web server in front.
+    fn through(&self, headers: &HeaderMap) -> bool {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+        self.origin
+            .as_deref()
+            .and_then(|origin| origin.strip_prefix("https://"))
+            .is_some_and(|name| host == name)
+    }
+
+    /// Whether a page of another site asks.
+    fn is_elsewhere(&self, headers: &HeaderMap) -> bool {
+        if !self.through(headers) {
+            return elsewhere(headers);
+        }
+        let own = |origin: &HeaderValue| Some(origin.as_bytes()) == self.origin.as_deref().map(str::as_bytes);
+        let near = |site: &HeaderValue| site == "same-origin" || site == "none";
+        !headers.get_all(ORIGIN).iter().all(own) || !headers.get_all(SEC_FETCH_SITE).iter().all(near)
+    }
+}
+
+/// A person who asks for a page.
+#[derive(Debug, Clone)]
+pub(super) struct Visit {
+    /// Who.
+    pub(super) name: String,
+    /// In which role.
+    pub(super) role: Role,
+    /// In which language.
+    pub(super) lang: Lang,
+    /// What every form brings back.
+    pub(super) token: String,
+    /// The path that is asked for, with its query.
+    pub(super) path: String,
+    /// What is in the cookie.
+    pub(super) cookie: Arc<Zeroizing<String>>,
+}
+
+/// The language of who is not signed in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Speaks(pub(super) Lang);
+
+/// Lets a request through with its form and whose it is, and dresses what comes back.
+pub(super) async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let asked = language(request.headers());
+    let through = desk.whence.through(request.headers());
+    let visit = visit(&desk, request.headers(), request.uri().path_and_query().map(PathAndQuery::as_str));
+    let lang = visit.as_ref().map_or(asked, |visit| visit.lang);
+    let known = visit.is_some();
+    let answer = answered(&desk, visit.clone(), lang, request, next).await;
+    let mut response = answer.unwrap_or_else(Trouble::into_response);
+    if let Some(trouble) = response.extensions_mut().remove::<Trouble>() {
+        let (title, main) = trouble.told(lang);
+        let status = response.status();
+        response = layout::page(&desk, visit.as_ref(), lang, &title, &main);
+        *response.status_mut() = status;
+    }
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // A stricter one has browsers leave out where a form comes from.
+        (REFERRER_POLICY, "same-origin"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "interest-cohort=()"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if through {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    if !known {
+        // Who is not signed in keeps no place.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn answered(
+    desk: &Desk,
+    visit: Option<Visit>,
+    lang: Lang,
+    request: Request,
+    next: Next,
+) -> Result<Response, Trouble> {
+    let headers = request.headers();
+    if !desk.whence.is_named(headers) {
+        return Err(Trouble::misdirected());
+    }
+    let posts = match *request.method() {
+        Method::GET | Method::HEAD => false,
+        Method::POST => true,
+        _ => return Err(Trouble::method()),
+    };
+    if desk.whence.is_elsewhere(headers) || (posts && !says_whence(headers)) {
+        return Err(Trouble::from_elsewhere());
+    }
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let form = if posts { Some(form(&parts.headers, body).await?) } else { None };
+    if let (Some(visit), Some(form)) = (&visit, &form) {
+        let right = sha256(visit.token.as_bytes());
+        if !sha256(form.text("token").as_bytes()).is_same_secret(&right) && path != "/sign-in" {
+            return Err(Trouble::old_form());
+        }
+    }
+    if visit.is_none() && !OPEN.contains(&path.as_str()) {
+        let mut response = sign_in::ask(desk, &parts.uri, posts, lang);
+        *response.status_mut() =
+            if path == "/" && !posts { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        return Ok(response);
+    }
+    parts.extensions.insert(Speaks(lang));
+    if let Some(visit) = visit {
+        // What was refused before this, as other sites may ask for, lengthens no session.
+        if path != QUIET {
+            desk.sessions.saw(&visit.cookie, clock::now());
+        }
+        parts.extensions.insert(visit);
+    }
+    parts.extensions.insert(form.unwrap_or_default());
+    let response = next.run(Request::from_parts(parts, Body::from(Bytes::new()))).await;
+    Ok(explained(response))
+}
+
+/// An answer of the router itself, that there is no such path or method, as trouble.
+fn explained(response: Response) -> Response {
+    if response.extensions().get::<Trouble>().is_some() {
+        return response;
+    }
+    match response.status() {
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Trouble::nothing().into_response(),
+        StatusCode::METHOD_NOT_ALLOWED => Trouble::method().into_response(),
+        _ => response,
+    }
+}
+
+/// Who asks, if somebody is signed in and the account is still there.
+pub(super) fn visit(desk: &Desk, headers: &HeaderMap, path: Option<&str>) -> Option<Visit> {
+    let cookie = cookie(headers)?;
+    let session = desk.sessions.find(cookie, clock::now())?;
+    let Some(role) = desk.accounts.still(&session.person) else {
+        desk.sessions.end(cookie);
+        return None;
+    };
+    let cookie = Arc::new(Zeroizing::new(cookie.to_owned()));
+    let path = path.unwrap_or("/").to_owned();
+    Some(Visit { name: session.person, role, lang: session.lang, token: session.token, path, cookie })
+}
+
+/// What is in the one cookie of the console.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let all = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+    let mut own = all.flat_map(|field| field.split(';')).filter_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE_NAME && value.len() <= COOKIE_MAX).then_some(value)
+    });
+    // Two of them: somebody put one beside it.
+    own.next().filter(|_| own.next().is_none())
+}
+
+/// The field that sets the cookie, or takes it away when there is nothing in it.
+pub(super) fn set_cookie(value: &str) -> String {
+    let age = if value.is_empty() { "; Max-Age=0" } else { "" };
+    format!("{COOKIE_NAME}={value}; Path=/; Secure; HttpOnly; SameSite=Strict{age}")
+}
+
+async fn form(headers: &HeaderMap, body: Body) -> Result<Form, Trouble> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    // Browsers say how long a form is.
+    if length.is_none_or(|length: usize| length > FORM_MAX) {
+        return Err(Trouble::too_long());
+    }
+    let whole = tokio::time::timeout(FORM_WAIT, to_bytes(body, FORM_MAX)).await;
+    let bytes = whole.map_err(|_| Trouble::broken_off())?.map_err(|_| Trouble::broken_off())?;
+    Ok(Form::read(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn one_cookie_counts_and_no_more_and_it_is_bound_to_this_origin() {
+        let of = |fields: &[(&'static str, &'static str)]| cookie(&headers(fields)).map(str::to_owned);
+        assert_eq!(of(&[("cookie", "a=b; __Host-seinhuis=x; c=d")]).as_deref(), Some("x"));
+        for wrong in ["", "seinhuis=x", "__host-seinhuis=x", "__Host-seinhuis=x; __Host-seinhuis=y"] {
+            assert_eq!(of(&[("cookie", wrong)]), None, "{wrong}");
+        }
+        assert_eq!(set_cookie("x"), "__Host-seinhuis=x; Path=/; Secure; HttpOnly; SameSite=Strict");
+        assert!(set_cookie("").ends_with("; Max-Age=0"));
+    }
+
+    #[test]
+    fn the_console_has_its_own_names_and_origin_and_no_others() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 7490));
+        let whence = Whence::new(local, Some("https://console.example".into()));
+        let host = |host| headers(&[("host", host)]);
+        assert!(whence.is_named(&host("127.0.0.1:7490")) && whence.is_named(&host("console.example")));
+        for wrong in ["evil.example", "console.example.evil.example", "console.example:7490", ""] {
+            assert!(!whence.is_named(&host(wrong)), "{wrong}");
+        }
+        let none = Whence::new(local, None);
+        assert!(!none.is_named(&host("console.example")));
+        let from = |host, origin| headers(&[("host", host), ("origin", origin)]);
+        assert!(!whence.is_elsewhere(&from("console.example", "https://console.example")));
+        assert!(!whence.is_elsewhere(&from("127.0.0.1:7490", "http://127.0.0.1:7490")));
+        for (host, origin) in [
+            ("console.example", "http://console.example"),
+            ("console.example", "null"),
+            ("console.example", "https://evil.example"),
+            ("127.0.0.1:7490", "https://console.example"),
+        ] {
+            assert!(whence.is_elsewhere(&from(host, origin)), "{host} {origin}");
+        }
+        let site = headers(&[("host", "console.example"), ("sec-fetch-site", "same-site")]);
+        assert!(whence.is_elsewhere(&site));
+    }
+}

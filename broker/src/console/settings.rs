@@ -1,0 +1,106 @@
+//! `[console]` of the configuration.
+
+use std::net::SocketAddr;
+
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::Text;
+use serde::Deserialize;
+
+/// Where the console is. The complete sample explains each key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// A loopback address with a port, or empty for none.
+    pub listen: String,
+    /// How browsers reach it through the organisation's own web server: `https://` and a name; empty when they do not.
+    pub origin: String,
+}
+
+impl Settings {
+    /// The address of `listen`; none when it is empty.
+    ///
+    /// # Errors
+    /// A sentence when it is no address of this machine itself: what is shown here is not encrypted on its way.
+    pub fn address(&self) -> Result<Option<SocketAddr>, Complaint> {
+        if self.listen.is_empty() {
+            return Ok(None);
+        }
+        let address = self.listen.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+        address.map(Some).ok_or_else(|| {
+            Complaint::usage(
+                Text::new(
+                    format!("console.listen {:?} is geen loopback-adres met poort.", self.listen),
+                    format!("console.listen {:?} is no loopback address with a port.", self.listen),
+                ),
+                Text::new(
+                    "Schrijf bijvoorbeeld 127.0.0.1:7490. Voor andere machines: zet een eigen webserver met TLS ervoor en noem die in console.origin.",
+                    "Write for instance 127.0.0.1:7490. For other machines: put a web server of your own with TLS in front and name it in console.origin.",
+                ),
+            )
+        })
+    }
+
+    /// The origin of `origin`; none when it is empty.
+    ///
+    /// # Errors
+    /// A sentence when it is no `https://` with a name and perhaps a port.
+    pub(crate) fn origin(&self) -> Result<Option<String>, Complaint> {
+        if self.origin.is_empty() {
+            return Ok(None);
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | ':');
+        let name = self.origin.strip_prefix("https://").filter(|name| !name.is_empty());
+        name.filter(|name| name.chars().all(plain)).map(|_| Some(self.origin.clone())).ok_or_else(|| {
+            Complaint::usage(
+                Text::new(
+                    format!("console.origin {:?} kan niet.", self.origin),
+                    format!("console.origin {:?} is not possible.", self.origin),
+                ),
+                Text::new(
+                    "Schrijf https:// en de naam waaronder browsers de console bereiken, zonder pad, in kleine letters.",
+                    "Write https:// and the name under which browsers reach the console, without a path, in lower case.",
+                ),
+            )
+        })
+    }
+
+    /// # Errors
+    /// As [`Settings::address`] and for `origin`.
+    pub(crate) fn check(&self) -> Result<(), Complaint> {
+        self.address()?;
+        self.origin().map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(listen: &str, origin: &str) -> Settings {
+        Settings { listen: listen.into(), origin: origin.into() }
+    }
+
+    #[test]
+    fn the_console_listens_on_this_machine_alone() {
+        assert_eq!(settings("", "").address().unwrap(), None);
+        assert!(settings("127.0.0.1:7490", "").address().unwrap().is_some());
+        assert!(settings("[::1]:7490", "").address().unwrap().is_some());
+        for wrong in ["0.0.0.0:7490", "192.0.2.1:7490", "127.0.0.1", "localhost:7490", "x"] {
+            assert!(settings(wrong, "").check().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_https_and_a_name() {
+        assert_eq!(
+            settings("", "https://console.example").origin().unwrap().unwrap(),
+            "https://console.example"
+        );
+        assert!(settings("", "https://console.example:8443").check().is_ok());
+        for wrong in
+            ["http://console.example", "console.example", "https://", "https://a/b", "https://A.example"]
+        {
+            assert!(settings("", wrong).check().is_err(), "{wrong}");
+        }
+    }
+}

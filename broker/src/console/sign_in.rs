@@ -1,0 +1,152 @@
+//! Signing in and out, and the language.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::Response;
+use maud::html;
+use seinhuis_shared::refusal::Lang;
+use seinhuis_shell::web::form::Form;
+use seinhuis_shell::{clock, lang};
+
+use super::accounts::{Given, NAME_MAX, PASSWORD_MAX, SignIn};
+use super::guard::{Speaks, Visit, set_cookie};
+use super::trouble::Trouble;
+use super::{Desk, Shown, layout};
+
+/// How long the answer to a wrong sign-in waits.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// The page that asks who it is, in front of what was asked for.
+pub(super) fn ask(desk: &Desk, uri: &Uri, ended: bool, asked: Lang) -> Response {
+    let lang = lang::parse(&layout::asked(uri, "lang")).unwrap_or(asked);
+    shown(desk, lang, ended, false)
+}
+
+fn shown(desk: &Desk, lang: Lang, ended: bool, wrong: bool) -> Response {
+    let t = |nl: &'static str, en: &'static str| lang.pick(nl, en);
+    let title = t("Aanmelden", "Sign in");
+    let main = html! {
+        div class="sign-in" {
+            @if wrong {
+                div class="trouble" role="alert" tabindex="-1" autofocus {
+                    p { strong { (t(
+                        "Naam, wachtwoord of code klopt niet.",
+                        "Name, password or code is not right.",
+                    )) } }
+                    p { (t(
+                        "Na vijf keer verkeerd wacht een account een kwartier. Een code geldt één keer.",
+                        "After five times wrong an account waits a quarter of an hour. A code counts once.",
+                    )) }
+                }
+            }
+            h1 { (title) }
+            @if ended {
+                p class="notice" role="status" { (t(
+                    "Uw sessie was voorbij. Er is niets gedaan.",
+                    "Your session was over. Nothing was done.",
+                )) }
+            }
+            form method="post" action="/sign-in" {
+                input type="hidden" name="lang" value=(t("nl", "en"));
+                div class="field" {
+                    label for="name" { (t("Naam", "Name")) }
+                    input id="name" name="name" type="text" autocomplete="username" maxlength=(NAME_MAX) required;
+                }
+                div class="field" {
+                    label for="password" { (t("Wachtwoord", "Password")) }
+                    input id="password" name="password" type="password" autocomplete="current-password"
+                        maxlength=(PASSWORD_MAX) required aria-describedby="password-hint";
+                    p class="hint" id="password-hint" { (t(
+                        "Of een eenmalige code van seinhuis-broker operator login.",
+                        "Or a code for one sign-in of seinhuis-broker operator login.",
+                    )) }
+                }
+                div class="field" {
+                    label for="code" { (t("Code uit uw app", "Code of your app")) }
+                    input id="code" name="code" type="text" inputmode="numeric" autocomplete="one-time-code" maxlength="10"
+                        aria-describedby="code-hint";
+                    p class="hint" id="code-hint" { (t(
+                        "Zes cijfers. Leeg bij een eenmalige code.",
+                        "Six digits. Empty with a code for one sign-in.",
+                    )) }
+                }
+                button type="submit" { (title) }
+            }
+            p class="quiet" { (t(
+                "Nog geen account? Wie de broker beheert maakt er een met seinhuis-broker operator add.",
+                "No account yet? Who keeps the broker makes one with seinhuis-broker operator add.",
+            )) }
+        }
+    };
+    let first = if wrong { t("Fout: ", "Error: ") } else { "" };
+    layout::page(desk, None, lang, &format!("{first}{title}"), &main)
+}
+
+/// Signs in. What is wrong waits, and often wrong gets no answer.
+pub(super) async fn sign_in(
+    State(desk): State<Desk>,
+    Extension(Speaks(asked)): Extension<Speaks>,
+    Extension(form): Extension<Form>,
+) -> Shown {
+    let lang = lang::parse(form.text("lang")).unwrap_or(asked);
+    let now = clock::now();
+    // So few passwords are looked at at a time that they take no memory from packets.
+    let Ok(place) = desk.looking.clone().try_acquire_owned() else { return Err(Trouble::too_many()) };
+    let (accounts, given) = (desk.accounts.clone(), form.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let (name, password, code) =
+            (given.text("name").trim(), given.text("password").trim(), given.text("code").trim());
+        if name.chars().count() > NAME_MAX || password.len() > PASSWORD_MAX || code.len() > 10 {
+            return Ok((None, SignIn::Wrong));
+        }
+        let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+        let came = accounts.sign_in(&Given { name, password, code: &code }, now)?;
+        // The name as the account has it.
+        let own = accounts.all()?.into_iter().find(|one| one.name.to_lowercase() == name.to_lowercase());
+        Ok::<_, seinhuis_shell::complaint::Complaint>((own.map(|one| one.name), came))
+    });
+    let (name, came) =
+        looked.await.map_err(|error| seinhuis_shell::complaint::Complaint::bug(error.to_string()))??;
+    let (Some(name), SignIn::In(role)) = (name, &came) else {
+        tracing::warn!(locked = matches!(came, SignIn::Locked(_)), "a sign-in to the console was refused");
+        if !desk.wrong.is_bearable() {
+            return Err(Trouble::too_many());
+        }
+        tokio::time::sleep(SLOW).await;
+        let mut response = shown(&desk, lang, false, true);
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        return Ok(response);
+    };
+    let cookie = desk.sessions.begin(&name, lang, now);
+    tracing::info!(%role, "somebody signed in to the console");
+    let mut response = layout::see_other("/");
+    let field = HeaderValue::from_str(&set_cookie(&cookie)).map_err(|_| Trouble::old_form())?;
+    response.headers_mut().insert(SET_COOKIE, field);
+    Ok(response)
+}
+
+pub(super) async fn sign_out(State(desk): State<Desk>, Extension(visit): Extension<Visit>) -> Shown {
+    desk.sessions.end(&visit.cookie);
+    let mut response = layout::see_other("/");
+    response
+        .headers_mut()
+        .insert(SET_COOKIE, HeaderValue::from_str(&set_cookie("")).map_err(|_| Trouble::old_form())?);
+    Ok(response)
+}
+
+/// Chooses the language of this session.
+pub(super) async fn language(
+    State(desk): State<Desk>,
+    Extension(visit): Extension<Visit>,
+    Extension(form): Extension<Form>,
+) -> Shown {
+    let lang = lang::parse(form.text("lang")).unwrap_or(visit.lang);
+    desk.sessions.speak(&visit.cookie, lang);
+    let back = form.text("back");
+    Ok(layout::see_other(if layout::is_path(back) { back } else { "/" }))
+}

@@ -1,0 +1,177 @@
+//! What a person is told when something does not go through.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use seinhuis_shared::refusal::Lang;
+use seinhuis_shell::complaint::{Complaint, Exit};
+use seinhuis_shell::lang::Text;
+
+/// A page that is not shown, or something that was not done.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble(Box<Words>);
+
+#[derive(Debug, Clone)]
+struct Words {
+    status: StatusCode,
+    what: Text,
+    advice: Text,
+}
+
+impl Trouble {
+    fn new(status: StatusCode, what: Text, advice: Text) -> Self {
+        Self(Box::new(Words { status, what, advice }))
+    }
+
+    /// There is nothing here.
+    pub(super) fn nothing() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            Text::new("Dit is hier niet.", "This is not here."),
+            Text::new("Ga terug, of kies een onderdeel.", "Go back, or choose a part."),
+        )
+    }
+
+    /// The role does not let do this.
+    pub(super) fn not_allowed() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            Text::new("Uw rol geeft dit recht niet.", "Your role does not give this right."),
+            Text::new(
+                "Vraag iemand met de rol beheerder. Er is niets gedaan.",
+                "Ask somebody in the role of operator. Nothing was done.",
+            ),
+        )
+    }
+
+    /// Something was to be done without a reason.
+    pub(super) fn no_reason() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Text::new("Er staat geen reden bij.", "There is no reason with it."),
+            Text::new(
+                "Ga terug en schrijf in een zin waarom. Er is niets gedaan.",
+                "Go back and write why in a sentence. Nothing was done.",
+            ),
+        )
+    }
+
+    /// A form that was carried out before.
+    pub(super) fn done_before() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            Text::new("Dit formulier is al uitgevoerd.", "This form was carried out already."),
+            Text::new("Kijk bij Beheer wat er is gebeurd.", "See under Acts what happened."),
+        )
+    }
+
+    /// A page of another site asks, or something that does not say from where.
+    pub(super) fn from_elsewhere() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            Text::new("Dit verzoek komt van een andere site.", "This request comes from another site."),
+            Text::new(
+                "Typ het adres van de console zelf in de adresbalk, of gebruik een bladwijzer.",
+                "Type the address of the console in the address bar yourself, or use a bookmark.",
+            ),
+        )
+    }
+
+    /// The name in `Host` is not the console's own.
+    pub(super) fn misdirected() -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            Text::new("Deze naam is niet die van deze console.", "This name is not that of this console."),
+            Text::new(
+                "Gebruik localhost met de poort uit broker.toml, of de naam in console.origin.",
+                "Use localhost with the port in broker.toml, or the name in console.origin.",
+            ),
+        )
+    }
+
+    /// A form that is not of this session.
+    pub(super) fn old_form() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            Text::new(
+                "Dit formulier is niet van deze sessie. Er is niets gedaan.",
+                "This form is not of this session. Nothing was done.",
+            ),
+            Text::new(
+                "Open de pagina opnieuw en probeer het nog eens.",
+                "Open the page again and try once more.",
+            ),
+        )
+    }
+
+    /// More than a form can be.
+    pub(super) fn too_long() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Text::new("Dit is te veel.", "This is too much."),
+            Text::new("Maak het korter.", "Make it shorter."),
+        )
+    }
+
+    /// A form that did not come in whole.
+    pub(super) fn broken_off() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Text::new("Het formulier kwam niet heel aan.", "The form did not come in whole."),
+            Text::new("Ga terug en verstuur het opnieuw.", "Go back and send it again."),
+        )
+    }
+
+    /// Too many wrong passwords.
+    pub(super) fn too_many() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            Text::new("Er is te vaak verkeerd aangemeld.", "There were too many wrong sign-ins."),
+            Text::new("Wacht een minuut en probeer het opnieuw.", "Wait a minute and try again."),
+        )
+    }
+
+    /// Another method than this page has.
+    pub(super) fn method() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Text::new("Dit kan hier niet.", "This cannot be done here."),
+            Text::new("Ga terug, of kies een onderdeel.", "Go back, or choose a part."),
+        )
+    }
+
+    /// The title of the page that tells it, and the page.
+    pub(super) fn told(&self, lang: Lang) -> (String, Markup) {
+        let (what, advice) = (self.0.what.in_lang(lang), self.0.advice.in_lang(lang));
+        let title = lang.pick("Dat ging niet", "That did not work");
+        let page = html! {
+            h1 { (title) }
+            div class="trouble" role="alert" {
+                p { strong { (what) } }
+                p { (advice) }
+            }
+            p { a href="/" { (lang.pick("Naar Nu", "To Now")) } }
+        };
+        (title.to_owned(), page)
+    }
+}
+
+impl From<Complaint> for Trouble {
+    fn from(complaint: Complaint) -> Self {
+        let Complaint { what, advice, exit, .. } = complaint;
+        let status = match exit {
+            Exit::Refused => StatusCode::CONFLICT,
+            Exit::Usage => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, what, advice)
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        let status = self.0.status;
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
