@@ -106,6 +106,11 @@ impl Home {
         self.0.join("operators.json")
     }
 
+    /// Exports that were asked for on the console.
+    pub fn exports(&self) -> PathBuf {
+        self.0.join("exports")
+    }
+
     /// Who did what on the console, and why.
     pub fn acts(&self) -> PathBuf {
         self.0.join("console-acts.jsonl")

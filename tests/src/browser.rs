@@ -1,5 +1,5 @@
 //! A real browser: Chromium, driven over WebDriver (W3C WebDriver 2) by Debian's chromedriver. Scripts of pages do not
-//! run in it; what tests ask of it does.
+//! run in it unless that is asked; what tests ask of it does.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,8 @@ pub struct Browser {
     /// Every address that was shown.
     pub visited: Vec<String>,
     axe: String,
+    /// Whether pages run scripts.
+    runs: bool,
 }
 
 impl Browser {
@@ -73,7 +75,8 @@ impl Browser {
             .spawn()?;
         let axe = axe().map(std::fs::read_to_string).transpose()?.unwrap_or_default();
         let client = Client { address, token: String::new() };
-        let mut browser = Self { driver, client, session: String::new(), visited: Vec::new(), axe };
+        let mut browser =
+            Self { driver, client, session: String::new(), visited: Vec::new(), axe, runs: false };
         let begun = Instant::now();
         while browser.client.get("/status").is_err() {
             if begun.elapsed() > PATIENCE {
@@ -98,6 +101,17 @@ impl Browser {
         let made = browser.call("POST", "/session", &json!({ "capabilities": { "alwaysMatch": wanted } }))?;
         made["sessionId"].as_str().unwrap_or_default().clone_into(&mut browser.session);
         browser.scripts(false)?;
+        Ok(browser)
+    }
+
+    /// As [`Browser::start`], for pages that run scripts.
+    ///
+    /// # Errors
+    /// As [`Browser::start`].
+    pub fn start_with_scripts(dir: &Path, lang: &str) -> io::Result<Self> {
+        let mut browser = Self::start(dir, lang)?;
+        browser.runs = true;
+        browser.scripts(true)?;
         Ok(browser)
     }
 
@@ -294,7 +308,7 @@ impl Browser {
             ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] } }).then(found => done(found.violations.map(one => \
             one.id + ': ' + one.nodes.map(node => node.html.slice(0, 160) + ' ' + node.failureSummary).join(' | '))), error => done(['axe: ' + error]))";
         let found = self.post("execute/async", &json!({ "script": script, "args": [] }))?;
-        self.scripts(false)?;
+        self.scripts(self.runs)?;
         let all = found.as_array().ok_or_else(|| io::Error::other(format!("axe says {found}")))?;
         Ok(all.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect())
     }

@@ -14,11 +14,8 @@ use serde_json::Value;
 
 use super::request::{Request, ask};
 use super::watch;
-use crate::export::Question;
+use crate::export::{Question, is_purpose};
 use crate::home::Home;
-
-/// Bytes of a purpose at least and at most.
-const PURPOSE: std::ops::RangeInclusive<usize> = 10..=256;
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
@@ -98,11 +95,6 @@ pub(super) fn export(home: &Home, asked: Export, ui: Ui) -> Result<Outcome, Comp
 
 fn wrong(nl: &str, en: &str, nl_advice: &str, en_advice: &str) -> Complaint {
     Complaint::usage(Text::new(nl, en), Text::new(nl_advice, en_advice))
-}
-
-/// Whether a text says why something is done, as far as its form goes.
-pub(super) fn is_purpose(text: &str) -> bool {
-    PURPOSE.contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// Checks what people wrote in their own words.

@@ -11,8 +11,8 @@ use seinhuis_shell::keys;
 use seinhuis_shell::lang::{Lang, Text};
 use serde_json::{Value, json};
 
-use super::export;
 use super::request::{Request, ask};
+use crate::export::is_purpose;
 use crate::home::Home;
 
 pub(super) fn tail(home: &Home, lines: u64, ui: Ui) -> Result<Outcome, Complaint> {
@@ -200,7 +200,7 @@ pub(super) fn revoke_grant(home: &Home, number: u32, ui: Ui) -> Result<Outcome, 
 
 /// A purpose or reason as its hash: the text itself may say too much for the log.
 pub(super) fn purpose(text: &str) -> Result<[u8; 32], Complaint> {
-    if export::is_purpose(text) {
+    if is_purpose(text) {
         return Ok(sha256(text.as_bytes()).0);
     }
     Err(Complaint::usage(

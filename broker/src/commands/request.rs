@@ -304,7 +304,7 @@ async fn verify(service: &Service) -> Result<Value, Complaint> {
 /// Logs that part of the log is exported, then exports it: in the log that grows that entry is the last it can hold,
 /// and witnesses get a moment to cosign it. What goes on with an interrupted one is logged again, as it hands out
 /// again; the bundle is the one that was begun.
-async fn export(
+pub(crate) async fn export(
     service: &Service,
     log: Option<String>,
     question: Question,

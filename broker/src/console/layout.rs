@@ -14,7 +14,7 @@ use super::guard::Visit;
 type Part = (&'static str, &'static str, &'static str);
 
 /// The parts of the console: path, and name in Dutch and English.
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("/", "Nu", "Now"),
     ("/flows", "Stromen", "Flows"),
     ("/queues", "Wachtrijen", "Queues"),
@@ -23,6 +23,7 @@ const PARTS: [Part; 9] = [
     ("/log", "Logboek", "Log"),
     ("/covenants", "Convenant", "Covenant"),
     ("/storage", "Opslag", "Storage"),
+    ("/exports", "Exports", "Exports"),
     ("/acts", "Beheer", "Acts"),
 ];
 

@@ -8,6 +8,7 @@ mod acts;
 mod agents;
 mod covenants;
 mod entries;
+mod exports;
 mod flows;
 mod guard;
 mod layout;
@@ -85,6 +86,7 @@ struct Desk {
     looking: Arc<Semaphore>,
     whence: guard::Whence,
     book: acts::Book,
+    exports: exports::Exports,
 }
 
 /// A console that listens.
@@ -114,6 +116,7 @@ impl Console {
             looking: Arc::new(Semaphore::new(LOOKED_AT)),
             whence: guard::Whence::new(address, config.console.origin()?),
             book: acts::Book::new(&home.acts()),
+            exports: exports::Exports::new(&home.exports()),
         };
         Ok(Some(Self { listener, address, desk }))
     }
@@ -161,6 +164,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Desk>)> {
         ("/log/{position}", get(entries::one)),
         ("/log/find", get(entries::find)),
         ("/covenants", get(covenants::list)),
+        ("/exports", get(exports::list).post(exports::ask)),
+        ("/exports/{name}", get(exports::fetch)),
         ("/covenants/{hash}", get(covenants::one)),
     ];
     all.extend(LIVE.map(|(path, _)| (path, get(show))));

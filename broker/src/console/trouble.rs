@@ -56,6 +56,27 @@ impl Trouble {
         )
     }
 
+    /// What is asked of the log cannot be asked so.
+    pub(super) fn not_asked() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Text::new("Deze vraag aan het logboek kan zo niet.", "The log cannot be asked this way."),
+            Text::new(
+                "Dagen als 2026-01-31, de eerste voor de laatste; een OIN van 20 cijfers; een doel van 10 tot 256 tekens.",
+                "Days as 2026-01-31, the first before the last; an OIN of 20 digits; a purpose of 10 to 256 characters.",
+            ),
+        )
+    }
+
+    /// Something of this kind is under way.
+    pub(super) fn busy() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            Text::new("Er wordt al een uitvoer gemaakt.", "An export is being made already."),
+            Text::new("Wacht tot die klaar is.", "Wait until that is ready."),
+        )
+    }
+
     /// A form that was carried out before.
     pub(super) fn done_before() -> Self {
         Self::new(

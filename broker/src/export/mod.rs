@@ -33,6 +33,7 @@ use seinhuis_shell::lang::Text;
 
 pub(crate) use progress::look;
 pub use question::Question;
+pub(crate) use question::is_purpose;
 pub(crate) use state::progress_of;
 
 use crate::log::Log;

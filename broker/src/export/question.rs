@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::row::{Field, Row};
 
+/// Bytes of a purpose at least and at most.
+const PURPOSE: std::ops::RangeInclusive<usize> = 10..=256;
+
+/// Whether a text says why something is done, as far as its form goes.
+pub(crate) fn is_purpose(text: &str) -> bool {
+    PURPOSE.contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
 /// A question to the log. What is absent is not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -372,7 +372,7 @@ impl World {
             let gone = self.dice.between(0, length);
             let back = gone + self.dice.between(1000, length);
             let (_, role) = cast::ROLES[usize::from(number) - 1];
-            self.after(gone, Event::Order(Command::RevokePartner { oin: cast::oin(number)? }));
+            self.after(gone, Event::Order(Command::RevokePartner { oin: cast::oin(number)?, reason: None }));
             self.after(back.min(length), Event::Order(cast::partner(number, role)?));
         }
         Ok(())

@@ -10,6 +10,7 @@ mod postgres;
 mod api;
 mod backup;
 mod cases;
+mod console;
 mod corrections;
 mod crash;
 mod export;

@@ -67,14 +67,14 @@ impl Two {
 
 /// A browser as plain as can be, with what the page gave it.
 #[derive(Debug, Clone)]
-struct Site {
-    client: Client,
-    cookie: String,
-    token: String,
+pub(crate) struct Site {
+    pub(crate) client: Client,
+    pub(crate) cookie: String,
+    pub(crate) token: String,
 }
 
 /// The value of a hidden field.
-fn hidden(page: &str, name: &str) -> String {
+pub(crate) fn hidden(page: &str, name: &str) -> String {
     let start = format!("name=\"{name}\" value=\"");
     page.split_once(&start)
         .and_then(|(_, rest)| rest.split_once('"'))
@@ -82,18 +82,18 @@ fn hidden(page: &str, name: &str) -> String {
         .to_owned()
 }
 
-fn body(answer: &Answer) -> String {
+pub(crate) fn body(answer: &Answer) -> String {
     String::from_utf8(answer.body.clone()).unwrap()
 }
 
 /// A field of the head; empty when it is not there.
-fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
+pub(crate) fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
     let start = format!("{name}: ");
     answer.head.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default()
 }
 
 /// Fields of a form as a browser sends them.
-fn form(fields: &[(&str, &str)]) -> String {
+pub(crate) fn form(fields: &[(&str, &str)]) -> String {
     let escaped = |text: &str| {
         text.bytes().fold(String::new(), |mut all, byte| {
             // Writing to a string cannot fail.
@@ -110,17 +110,19 @@ fn form(fields: &[(&str, &str)]) -> String {
 
 impl Site {
     /// Somebody who is not signed in.
-    fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self { client: Client { address, token: String::new() }, cookie: String::new(), token: String::new() }
     }
 
     /// Somebody who signed in with a code.
     fn signed_in(address: SocketAddr, code: &str) -> Self {
+        Self::signed_in_with(address, &[("code", code)])
+    }
+
+    /// Somebody who signed in with a form.
+    pub(crate) fn signed_in_with(address: SocketAddr, fields: &[(&str, &str)]) -> Self {
         let mut site = Self::new(address);
-        let answer = site.post("/sign-in", &[("code", code)]);
-        assert_eq!(answer.status, 303, "{}", body(&answer));
-        // The head is in lower case; the cookie's value is not.
-        site.cookie = site.cookie_of("/sign-in", &[("code", code)]);
+        site.cookie = site.cookie_of("/sign-in", fields);
         site.token = hidden(&body(&site.get("/")), "token");
         assert!(!site.token.is_empty());
         site
@@ -135,22 +137,23 @@ impl Site {
         stream.write_all(self.client.request("POST", path, &more, &form(fields)).as_bytes()).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        let value = text.split_once("seinhuis=").and_then(|(_, rest)| rest.split_once(';'));
-        format!("seinhuis={}", value.unwrap().0)
+        // As it is: what an answer is read into has its head in lower case.
+        let field = text.split_once("set-cookie: ").and_then(|(_, rest)| rest.split_once(';'));
+        field.unwrap_or_else(|| panic!("{text}")).0.to_owned()
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.client.ask("GET", path, &[("cookie", &self.cookie)], "").unwrap()
     }
 
     /// Posts a form of this session, as its own page does.
-    fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let token = [("token", self.token.as_str())];
         self.post_with(path, &[], &[&token[..], fields].concat())
     }
 
     /// Posts a form with other header fields than a page of its own has.
-    fn post_with(&self, path: &str, more: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
+    pub(crate) fn post_with(&self, path: &str, more: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
         let origin = format!("http://{}", self.client.address);
         let usual = [
             ("origin", origin.as_str()),

@@ -1,0 +1,167 @@
+//! Whoever may not: other sites, other names, wrong passwords, other roles.
+
+use std::fs;
+
+use super::{Account, open, signed_in};
+use crate::common::Scene;
+use crate::page::{Site, body, field, hidden};
+
+const REASON: &str = "Sleutel gestolen, telefonisch gemeld";
+
+#[test]
+fn nobody_gets_in_without_name_password_and_code() {
+    let scene = Scene::unwatched(&["gemeente", "politie"]);
+    let stage = &scene.stage;
+    let address = open(stage);
+    let anna = Account::new(stage, "Anna de Vries", "operator");
+    let broker = scene.broker();
+    let stranger = Site::new(address);
+    for path in
+        ["/", "/flows", "/queues", "/log/0", "/agents", "/exports", "/live?path=/", "/acts", "/nowhere"]
+    {
+        let answer = stranger.get(path);
+        assert_eq!(answer.status, if path == "/" { 200 } else { 401 }, "{path}");
+        assert!(body(&answer).contains("name=\"password\"") && !body(&answer).contains("politie"), "{path}");
+    }
+    assert_eq!(stranger.get("/style.css").status, 200);
+    let (code, name) = (anna.code(0), anna.name);
+    for (name, password, code) in [
+        (name, "wrong", code.as_str()),
+        (name, anna.password.as_str(), ""),
+        (name, anna.password.as_str(), "123456"),
+        ("Bert", anna.password.as_str(), code.as_str()),
+    ] {
+        let answer = stranger.post("/sign-in", &[("name", name), ("password", password), ("code", code)]);
+        assert_eq!(answer.status, 401, "{name} {code}");
+        assert!(!answer.head.contains("set-cookie"), "{}", answer.head);
+    }
+    let right = [("name", "anna de vries"), ("password", anna.password.as_str()), ("code", code.as_str())];
+    let site = Site::signed_in_with(address, &right);
+    assert!(body(&site.get("/queues")).contains("Anna de Vries"));
+    assert_eq!(stranger.post("/sign-in", &right).status, 401, "a code counts once");
+    // An account that is taken away is out at once.
+    stage.broker(&["operator", "remove", name]).unwrap();
+    assert_eq!(site.get("/queues").status, 401);
+    let log = fs::read_to_string(stage.log_of("broker")).unwrap();
+    for word in [name, &anna.password, &anna.secret, &site.token] {
+        assert!(!log.contains(word), "the log tells {word}");
+    }
+    broker.stop(seinhuis_tests::stage::PATIENCE).unwrap();
+}
+
+#[test]
+fn forms_of_other_sites_and_other_roles_do_nothing() {
+    let scene = Scene::unwatched(&["gemeente", "politie"]);
+    let stage = &scene.stage;
+    let address = open(stage);
+    for (name, role) in
+        [("Bea", "operator"), ("Lies", "viewer"), ("Aukje", "auditor"), ("Rik", "partner-manager")]
+    {
+        Account::new(stage, name, role);
+    }
+    let _broker = scene.broker();
+    let [bea, lies, aukje, rik] = ["Bea", "Lies", "Aukje", "Rik"].map(|name| signed_in(stage, address, name));
+    let police = stage.member("politie");
+    let path = format!("/agents/{}", police.oin);
+    let key = hidden(&body(&bea.get(&path)), "key");
+    let fields = [("do", "revoke"), ("reason", REASON), ("key", key.as_str())];
+    // Who may not sees no form, and has none carried out.
+    for site in [&lies, &aukje] {
+        assert!(!body(&site.get(&path)).contains("name=\"reason\""));
+        assert_eq!(site.post(&path, &fields).status, 403);
+    }
+    let purpose = [("purpose", "Jaarlijkse controle door de auditor"), ("key", key.as_str())];
+    for site in [&lies, &rik] {
+        assert!(!body(&site.get("/exports")).contains("name=\"purpose\""));
+        assert_eq!(site.post("/exports", &purpose).status, 403);
+        assert_eq!(site.get("/exports/export-20260101T000000000Z.zip").status, 403);
+    }
+    elsewhere(&bea, &path, &fields);
+    assert_eq!(
+        bea.post(&path, &[("do", "revoke"), ("reason", " "), ("key", &key)]).status,
+        400,
+        "without a reason"
+    );
+    assert_eq!(bea.post(&path, &[("do", "revoke"), ("reason", REASON), ("key", "x")]).status, 409);
+    assert_eq!(bea.post(&path, &[("do", "praise"), ("reason", REASON), ("key", &key)]).status, 404);
+    assert!(!stage.broker_home().join("console-acts.jsonl").exists(), "nothing was done by any of them");
+    let partners = stage.broker(&["partner", "list"]).unwrap();
+    assert!(partners.as_array().unwrap().iter().all(|one| one["revoked"].is_null()), "{partners}");
+
+    let done = rik.post(
+        &path,
+        &[("do", "revoke"), ("reason", REASON), ("key", &hidden(&body(&rik.get(&path)), "key"))],
+    );
+    assert_eq!((done.status, field(&done, "location")), (303, path.as_str()));
+    let book = fs::read_to_string(stage.broker_home().join("console-acts.jsonl")).unwrap();
+    assert!(book.contains("\"who\":\"Rik\"") && book.contains(REASON), "{book}");
+    let entry = stage.log_tail(1).unwrap().remove(0);
+    assert_eq!(entry.detail.as_deref(), Some("revoked"));
+    assert_eq!(entry.statement, Some(seinhuis_shared::signing::sha256(REASON.as_bytes())));
+    assert_eq!(aukje.get("/exports/..%2foperators.json").status, 404);
+}
+
+fn elsewhere(site: &Site, path: &str, fields: &[(&str, &str)]) {
+    let token = [("token", site.token.as_str())];
+    let right = [&token[..], fields].concat();
+    for (more, status) in [
+        (("origin", "http://evil.example"), 403),
+        (("origin", "null"), 403),
+        (("origin", ""), 403),
+        (("sec-fetch-site", "cross-site"), 403),
+        (("sec-fetch-site", "same-site"), 403),
+        (("host", "evil.example"), 421),
+        (("cookie", "__Host-seinhuis=AAAA"), 401),
+        (("cookie", ""), 401),
+    ] {
+        let answer = site.post_with(path, &[more], &right);
+        assert_eq!(answer.status, status, "{more:?}");
+        assert!(!answer.head.contains("access-control"), "{}", answer.head);
+    }
+    for wrong in ["", "x", &format!("{}A", site.token)] {
+        assert_eq!(
+            site.post_with(path, &[], &[&[("token", wrong)][..], fields].concat()).status,
+            403,
+            "{wrong}"
+        );
+    }
+    assert_eq!(site.post_with(path, &[], fields).status, 403, "without a token");
+    let cookie = ("cookie", site.cookie.as_str());
+    let get = site.client.ask("GET", "/", &[cookie, ("sec-fetch-site", "cross-site")], "").unwrap();
+    assert_eq!(get.status, 403);
+    assert_eq!(site.client.ask("PUT", path, &[cookie], "").unwrap().status, 405);
+    let long = "x".repeat(70_000);
+    assert_eq!(site.post(path, &[("reason", &long)]).status, 413);
+    let head = site.get("/").head;
+    for wanted in [
+        "default-src 'none'; script-src 'self'; style-src 'self'",
+        "require-trusted-types-for 'script'",
+        "frame-ancestors 'none'",
+        "cache-control: no-store",
+        "x-content-type-options: nosniff",
+        "cross-origin-opener-policy: same-origin",
+    ] {
+        assert!(head.contains(wanted), "{head}");
+    }
+    assert!(!head.contains("unsafe"), "{head}");
+}
+
+#[test]
+fn an_account_that_is_often_wrong_waits_and_one_sign_in_code_works_once() {
+    let scene = Scene::unwatched(&["gemeente", "politie"]);
+    let stage = &scene.stage;
+    let address = open(stage);
+    let anna = Account::new(stage, "Anna", "viewer");
+    let _broker = scene.broker();
+    let stranger = Site::new(address);
+    let made = stage.broker(&["operator", "login", "Anna"]).unwrap();
+    let once = [("name", "Anna"), ("password", made["code"].as_str().unwrap())];
+    assert_eq!(stranger.post("/sign-in", &once).status, 303);
+    assert_eq!(stranger.post("/sign-in", &once).status, 401);
+    for _ in 0..4 {
+        assert_eq!(stranger.post("/sign-in", &[("name", "Anna"), ("password", "x")]).status, 401);
+    }
+    let code = anna.code(0);
+    let right = [("name", "Anna"), ("password", anna.password.as_str()), ("code", code.as_str())];
+    assert_eq!(stranger.post("/sign-in", &right).status, 401, "also with what is right");
+}
