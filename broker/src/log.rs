@@ -11,6 +11,7 @@ mod damage;
 pub(crate) mod edge;
 mod purge;
 mod reader;
+pub(crate) mod row;
 mod tail;
 
 use std::path::{Path, PathBuf};

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use seinhuis_broker_core::{Answer, Command, Overview, PartnerRow, Watch};
 use seinhuis_monitor::{
-    AgentRow, Board, CovenantRow, LaneRow, LogState, Place, QueueRow, QuorumRow, RefusalRow, Storage, Tally,
-    WINDOW, WitnessRow,
+    AgentRow, Board, CovenantRow, LaneRow, LogState, Place, QueueRow, QuorumRow, RefusalRow, Seen, Storage,
+    Tally, WINDOW, WitnessRow,
 };
-use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::clock;
@@ -22,6 +21,7 @@ use seinhuis_shell::standing::CovenantView;
 use crate::SOFTWARE;
 use crate::engine::Counts;
 use crate::link::{Links, Shared};
+use crate::log::row::{Field, Row};
 use crate::logs::Logs;
 use crate::service::Service;
 
@@ -86,18 +86,16 @@ impl Monitor {
         let most = u64::try_from(CHUNK).unwrap_or(u64::MAX);
         let end = log.size().min(first.saturating_add(most));
         let mut reader = log.reader();
-        // What cannot be read, because its text is removed or damaged, is passed over: the self-check tells of damage.
-        let mut read = |index| Entry::parse(reader.entry(index).ok()?).ok();
-        let entries: Vec<Option<Entry>> =
-            (first..end).map(|index| if index < log.purged() { None } else { read(index) }).collect();
         let mut tally = self.tally();
-        for entry in &entries {
-            match entry {
-                Some(entry) => tally.take(entry),
+        for index in first..end {
+            // What cannot be read, because its text is removed or damaged, is passed over: the self-check tells of damage.
+            let bytes = if index < log.purged() { None } else { reader.entry(index).ok() };
+            match bytes.and_then(Row::read).as_ref().and_then(seen) {
+                Some(entry) => tally.take(&entry),
                 None => tally.skip(),
             }
         }
-        Ok(entries.len())
+        Ok(usize::try_from(end.saturating_sub(first)).unwrap_or(CHUNK))
     }
 
     /// When the entries at these positions were written.
@@ -113,6 +111,23 @@ impl Monitor {
         known.clone_from(&all);
         all
     }
+}
+
+/// What is counted of an entry. Codes of covenants have no quotes or backslashes in them, so they stand as they are.
+fn seen<'a>(row: &Row<'a>) -> Option<Seen<'a>> {
+    let oin = |field| row.raw(field)?.parse().ok();
+    Some(Seen {
+        kind: row.raw(Field::Kind)?.parse().ok()?,
+        at: Timestamp(row.time()?),
+        from: oin(Field::From),
+        to: oin(Field::To),
+        subject: oin(Field::Subject),
+        flow: row.raw(Field::Flow),
+        message_type: row.raw(Field::MessageType),
+        step: row.raw(Field::Step),
+        detail: row.raw(Field::Detail),
+        reason: row.raw(Field::Reason).and_then(|reason| reason.parse().ok()),
+    })
 }
 
 /// The position of the first entry that is not older than `from`, as far back as is looked.

@@ -15,4 +15,4 @@ pub use board::{
 };
 pub use distribution::{BATCH_ENTRIES, Distribution, FLUSH_MILLIS};
 pub use series::{Minute, Series, WINDOW};
-pub use tally::{Act, Lane, Place, Recent, Refusals, Tally};
+pub use tally::{Act, Lane, Place, Recent, Refusals, Seen, Tally};

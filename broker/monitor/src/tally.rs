@@ -18,6 +18,48 @@ const STEP: u64 = Span::minutes(5).0;
 /// How many steps: an hour.
 const STEPS: usize = 12;
 
+/// What is counted of an entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its time.
+    pub at: Timestamp,
+    /// Its sender.
+    pub from: Option<Oin>,
+    /// Its recipient.
+    pub to: Option<Oin>,
+    /// The organisation it is about.
+    pub subject: Option<Oin>,
+    /// Its flow.
+    pub flow: Option<&'a str>,
+    /// Its type of message.
+    pub message_type: Option<&'a str>,
+    /// Its step.
+    pub step: Option<&'a str>,
+    /// Its detail.
+    pub detail: Option<&'a str>,
+    /// The number of its refusal.
+    pub reason: Option<u16>,
+}
+
+impl<'a> From<&'a Entry> for Seen<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        Self {
+            kind: entry.kind,
+            at: entry.time,
+            from: entry.from,
+            to: entry.to,
+            subject: entry.subject,
+            flow: entry.flow.as_deref(),
+            message_type: entry.message_type.as_deref(),
+            step: entry.step.as_deref(),
+            detail: entry.detail.as_deref(),
+            reason: entry.reason,
+        }
+    }
+}
+
 /// Where in the logs something stands, and when it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -210,11 +252,11 @@ impl Tally {
     }
 
     /// Counts the next entry.
-    pub fn take(&mut self, entry: &Entry) {
-        let place = Place { position: self.next, at: entry.time };
+    pub fn take(&mut self, entry: &Seen<'_>) {
+        let place = Place { position: self.next, at: entry.at };
         self.skip();
-        self.since.get_or_insert(entry.time);
-        self.last = self.last.max(entry.time);
+        self.since.get_or_insert(entry.at);
+        self.last = self.last.max(entry.at);
         let count = self.kinds.entry(entry.kind.as_str()).or_default();
         *count = count.saturating_add(1);
         match entry.kind {
@@ -244,7 +286,7 @@ impl Tally {
         }
     }
 
-    fn accepted(&mut self, entry: &Entry, place: Place) {
+    fn accepted(&mut self, entry: &Seen<'_>, place: Place) {
         if let Some(minute) = self.series.at(place.at) {
             minute.accepted = minute.accepted.saturating_add(1);
         }
@@ -252,17 +294,17 @@ impl Tally {
         lane.accepted = lane.accepted.saturating_add(1);
         lane.last_accepted = Some(place);
         lane.recent.count(place.at);
-        let newest = |text: &mut String, own: &Option<String>| {
-            let own = own.as_deref().unwrap_or_default();
+        let newest = |text: &mut String, own: Option<&str>| {
+            let own = own.unwrap_or_default();
             if text != own {
                 own.clone_into(text);
             }
         };
-        newest(&mut lane.message_type, &entry.message_type);
-        newest(&mut lane.step, &entry.step);
+        newest(&mut lane.message_type, entry.message_type);
+        newest(&mut lane.step, entry.step);
     }
 
-    fn delivered(&mut self, entry: &Entry, place: Place) {
+    fn delivered(&mut self, entry: &Seen<'_>, place: Place) {
         if let Some(minute) = self.series.at(place.at) {
             minute.delivered = minute.delivered.saturating_add(1);
         }
@@ -273,7 +315,7 @@ impl Tally {
         lane.last_delivered = Some(place);
     }
 
-    fn refuse(&mut self, entry: &Entry, place: Place) {
+    fn refuse(&mut self, entry: &Seen<'_>, place: Place) {
         if let Some(minute) = self.series.at(place.at) {
             minute.refused = minute.refused.saturating_add(1);
         }
@@ -286,8 +328,8 @@ impl Tally {
         }
     }
 
-    fn act(&mut self, entry: &Entry, place: Place) {
-        let detail = entry.detail.clone().unwrap_or_default();
+    fn act(&mut self, entry: &Seen<'_>, place: Place) {
+        let detail = entry.detail.unwrap_or_default().to_owned();
         self.acts.push_back(Act { place, kind: entry.kind.to_string(), detail, subject: entry.subject });
         if self.acts.len() > ACTS_MAX {
             self.acts.pop_front();
@@ -295,9 +337,9 @@ impl Tally {
     }
 
     /// The lane of an entry about an accepted packet. Flows are those of covenants, so there are so many and no more.
-    fn lane(&mut self, entry: &Entry) -> Option<&mut Lane> {
+    fn lane(&mut self, entry: &Seen<'_>) -> Option<&mut Lane> {
         let flows = self.lanes.entry((entry.from?, entry.to?)).or_default();
-        let flow = entry.flow.as_deref()?;
+        let flow = entry.flow?;
         if !flows.contains_key(flow) {
             flows.insert(flow.to_owned(), Lane::default());
         }
@@ -333,7 +375,7 @@ mod tests {
             bad,
             entry(Kind::Expired, 4),
         ] {
-            tally.take(&one);
+            tally.take(&Seen::from(&one));
         }
         let (from, to, flow, lane) = tally.lanes().next().unwrap();
         assert_eq!((from.as_str(), to.as_str(), flow), (POLICE, TOWN, "F02"));
@@ -351,11 +393,11 @@ mod tests {
         let mut tally = Tally::default();
         let mut nobody = Entry::new(Kind::Refused, Timestamp(1), [0; 16]);
         nobody.reason = Some(401);
-        tally.take(&nobody);
+        tally.take(&Seen::from(&nobody));
         for reason in [402, 402, 403] {
             let mut one = entry(Kind::Refused, 7);
             one.reason = Some(reason);
-            tally.take(&one);
+            tally.take(&Seen::from(&one));
         }
         let all: Vec<_> =
             tally.refusals().map(|(from, reason, all)| (from.is_some(), reason, all.count)).collect();
@@ -372,7 +414,7 @@ mod tests {
         for at in 0..600 {
             let mut one = Entry::new(Kind::Operator, Timestamp(at), [0; 16]);
             one.detail = Some("suspended".into());
-            tally.take(&one);
+            tally.take(&Seen::from(&one));
         }
         assert_eq!(tally.acts().count(), ACTS_MAX);
         assert_eq!(tally.acts().next().unwrap().place.position, 599);

@@ -8,6 +8,7 @@ use seinhuis_shell::lang::Text;
 use serde_json::{Value, json};
 
 use crate::console::accounts::{Accounts, Role, Secrets};
+use crate::console::one_sign_in;
 use crate::home::Home;
 
 #[derive(Debug, Subcommand)]
@@ -49,7 +50,7 @@ pub(super) fn operator(home: &Home, command: Operator, ui: Ui) -> Result<Outcome
         }
         Operator::Reset { name } => shown(&accounts.set(&name, None, clock::now())?, &name, ui),
         Operator::Login { name } => {
-            let code = accounts.once(&name, clock::now())?;
+            let code = one_sign_in(home, &name)?;
             let text = Text::new(
                 format!(
                     "Eenmalige code van {name}, tien minuten geldig, in plaats van het wachtwoord:\n\n{}",

@@ -13,6 +13,7 @@ use super::layout::{self, facts, table};
 use super::trouble::Trouble;
 use super::words::{Ctx, number};
 use super::{Desk, Shown};
+use crate::log::row::{Field, Row};
 use crate::logs::{Logs, OneLog};
 
 /// Most entries that are shown at a time.
@@ -40,11 +41,12 @@ impl Wanted {
         }
     }
 
-    fn fits(&self, entry: &Entry) -> bool {
-        self.kind.is_none_or(|kind| entry.kind == kind)
-            && self.from.is_none_or(|from| entry.from == Some(from))
-            && self.to.is_none_or(|to| entry.to == Some(to))
-            && self.reason.is_none_or(|reason| entry.reason == Some(reason))
+    fn fits(&self, row: &Row<'_>) -> bool {
+        let is = |field, wanted: Option<String>| wanted.is_none_or(|wanted| row.raw(field) == Some(&wanted));
+        self.kind.is_none_or(|kind| row.raw(Field::Kind) == Some(kind.as_str()))
+            && is(Field::From, self.from.map(|oin| oin.to_string()))
+            && is(Field::To, self.to.map(|oin| oin.to_string()))
+            && is(Field::Reason, self.reason.map(|reason| reason.to_string()))
     }
 
     /// The query that asks the same.
@@ -85,8 +87,10 @@ fn look(logs: &Logs, wanted: &Wanted, before: Option<u64>) -> Result<Found, Comp
             if index < one.log.purged() {
                 continue;
             }
-            let entry = reader.entry(index).ok().and_then(|bytes| Entry::parse(bytes).ok());
-            entries.extend(entry.filter(|entry| wanted.fits(entry)).map(|entry| (position, entry)));
+            let Ok(bytes) = reader.entry(index) else { continue };
+            if Row::read(bytes).is_some_and(|row| wanted.fits(&row)) {
+                entries.extend(Entry::parse(bytes).ok().map(|entry| (position, entry)));
+            }
         }
     }
     Ok(Found { entries, before: (position > 0).then_some(position) })

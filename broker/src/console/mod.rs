@@ -38,11 +38,13 @@ use axum::{Extension, middleware};
 use hyper_util::service::TowerToHyperService;
 use maud::Markup;
 use seinhuis_monitor::Board;
+use seinhuis_shell::clock;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::serve::{self, Bounds};
 use seinhuis_shell::web::sessions::{Sessions, Wrong};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use zeroize::Zeroizing;
 
 use self::accounts::Accounts;
 use self::guard::Visit;
@@ -87,6 +89,14 @@ struct Desk {
     whence: guard::Whence,
     book: acts::Book,
     exports: exports::Exports,
+}
+
+/// Makes a code with which an account signs in once, within ten minutes, without anything else.
+///
+/// # Errors
+/// A sentence when there is no account of this name.
+pub fn one_sign_in(home: &Home, name: &str) -> Result<Zeroizing<String>, Complaint> {
+    Accounts::new(&home.operators()).once(name, clock::now())
 }
 
 /// A console that listens.

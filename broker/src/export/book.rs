@@ -9,10 +9,10 @@ use super::bundle::read;
 use super::failed;
 use super::find;
 use super::progress::Aside;
-use super::row::problem;
 use super::state::Paths;
 use super::xlsx::{Limits, Workbook};
 use crate::log::Log;
+use crate::log::row::problem;
 
 /// Makes the workbook, while others go on.
 ///

@@ -18,10 +18,10 @@ use super::csv::Style;
 use super::find::{self, Found};
 use super::progress::Progress;
 use super::report::{self, Tally};
-use super::row::{Row, problem};
 use super::state::{Begun, Paths, Pins, State};
 use super::{Source, failed, readme};
 use crate::log::Reader;
+use crate::log::row::{Row, problem};
 
 /// The format, as manifest and signed sums name it.
 const FORMAT: &str = "seinhuis/export/1";

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::row::{Field, Row};
+use crate::log::row::{Field, Row};
 
 /// The columns after the index, in the order of the question an auditor asks: when, what, who, under what.
 pub(super) const COLUMNS: [Field; 25] = [

@@ -19,9 +19,9 @@ use super::archive::sum_of;
 use super::failed;
 use super::progress::Progress;
 use super::question::Question;
-use super::row::{Row, problem};
 use super::state::text;
 use crate::log::Log;
+use crate::log::row::{Row, problem};
 
 /// Neighbouring entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,6 @@ mod progress;
 mod question;
 mod readme;
 mod report;
-mod row;
 mod state;
 mod xlsx;
 

@@ -5,7 +5,7 @@ use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::row::{Field, Row};
+use crate::log::row::{Field, Row};
 
 /// Bytes of a purpose at least and at most.
 const PURPOSE: std::ops::RangeInclusive<usize> = 10..=256;

@@ -9,7 +9,7 @@ use std::io::{self, Seek, Write};
 
 use super::archive::{Archive, Form, Method, Open};
 use super::csv::COLUMNS;
-use super::row::{Field, Row};
+use crate::log::row::{Field, Row};
 
 /// Rows of a sheet at most, its head included.
 const ROWS: u64 = 1_048_576;

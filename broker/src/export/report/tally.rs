@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::Digest;
 
-use crate::export::row::{Field, Row};
+use crate::log::row::{Field, Row};
 
 const DAY: u64 = 86_400_000;
 /// Days counted apart at most: ten years.

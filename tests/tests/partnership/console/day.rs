@@ -135,7 +135,10 @@ fn an_operator_sees_an_incident_finds_its_cause_acts_and_exports() {
 fn flows_and_log(seat: &mut Seat) {
     seat.go("/flows");
     let told = seat.main();
-    assert!(told.contains("F01") && told.contains("mag, niets gezien") && told.contains("Jongerenwerk"), "{told}");
+    assert!(
+        told.contains("F01") && told.contains("mag, niets gezien") && told.contains("Jongerenwerk"),
+        "{told}"
+    );
     assert!(seat.browser.has(".picture path").unwrap() && seat.browser.has(".matrix .hour").unwrap());
     seat.browser.shoot("stromen").unwrap();
     seat.go("/log/find?kind=accepted");
