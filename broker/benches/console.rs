@@ -6,14 +6,15 @@
 //!
 //! A million entries of the last day, and 10,000 partners, unless said otherwise; none of them is connected. A page is
 //! asked for over loopback as a browser does, on a connection of its own, 20 times, half a second apart so that each has a
-//! board of its own: the middle and the longest time to its first byte, and its length.
+//! board of its own: the middle and the longest time to its first byte, and its length. Then, 20 times, how long it takes
+//! from something that happened until a page that is open is told.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on says so")]
 
 #[expect(dead_code, reason = "other benches use the rest")]
 mod mill;
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -119,6 +120,41 @@ fn measure(address: SocketAddr, cookie: &str) {
     }
 }
 
+async fn add_partner(service: Service, at: u64) {
+    let mut seed = [7; 32];
+    seed[..8].copy_from_slice(&at.to_le_bytes());
+    let oin = format!("000000990000{at:08}").parse().unwrap();
+    let key = SigningKey::from_seed(&seed).public();
+    service.command(Command::AddPartner { oin, name: format!("Partner {at}"), key }).await.unwrap();
+}
+
+/// How long it takes until a page that follows is told that there is one partner more.
+fn follow(address: SocketAddr, cookie: &str, partners: u64, happen: impl Fn(u64)) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET /live?path=/ HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut lines = std::io::BufReader::new(stream).lines();
+    let mut until = |wanted: &str| while !lines.next().unwrap().unwrap().contains(wanted) {};
+    until("Agenten");
+    let mut all: Vec<Duration> = (0..TIMES)
+        .map(|at| {
+            let at = u64::try_from(at).unwrap();
+            // Not in step with what is measured.
+            std::thread::sleep(Duration::from_millis(700 + 37 * at));
+            let begun = Instant::now();
+            happen(partners + at);
+            until(&format!("0 / {}<", partners + at + 1));
+            begun.elapsed()
+        })
+        .collect();
+    all.sort_unstable();
+    println!(
+        "told to a page that is open after {:?}, middle of {TIMES}; longest {:?}",
+        all[TIMES / 2],
+        all[TIMES - 1]
+    );
+}
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let (entries, partners) = (number(&words, 0, 1_000_000), number(&words, 1, 10_000));
@@ -138,19 +174,7 @@ fn main() {
     let (_stop, stopping) = watch::channel(false);
     let address = runtime.block_on(async {
         service.command(Command::Started { without_witnesses: false }).await.unwrap();
-        let added = (0..partners).map(|at| {
-            let service = service.clone();
-            tokio::spawn(async move {
-                let mut seed = [7; 32];
-                seed[..8].copy_from_slice(&at.to_le_bytes());
-                let oin = format!("000000990000{at:08}").parse().unwrap();
-                let key = SigningKey::from_seed(&seed).public();
-                service
-                    .command(Command::AddPartner { oin, name: format!("Partner {at}"), key })
-                    .await
-                    .unwrap();
-            })
-        });
+        let added = (0..partners).map(|at| tokio::spawn(add_partner(service.clone(), at)));
         for one in added.collect::<Vec<_>>() {
             one.await.unwrap();
         }
@@ -174,5 +198,8 @@ fn main() {
     });
     let cookie = sign_in(address, &code);
     measure(address, &cookie);
+    // Those of the log itself are partners too.
+    let known = runtime.block_on(service.board()).unwrap().agents.len() as u64;
+    follow(address, &cookie, known, |at| runtime.block_on(add_partner(service.clone(), at)));
     std::process::exit(0);
 }

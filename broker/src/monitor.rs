@@ -34,7 +34,7 @@ const BACK: Span = Span::days(1);
 /// Most entries that are counted at a start: some seconds of work.
 const BACK_MAX: u64 = 2_000_000;
 /// How old a board may be that is shown once more.
-const FRESH: Duration = Duration::from_millis(500);
+const FRESH: Duration = Duration::from_millis(250);
 /// How many minutes a board has.
 const MINUTES: usize = 60;
 
@@ -187,7 +187,7 @@ impl Service {
         }
     }
 
-    /// How everything stands, of this half second.
+    /// How everything stands, of this quarter of a second.
     ///
     /// # Errors
     /// When the engine has stopped.

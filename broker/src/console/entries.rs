@@ -19,7 +19,7 @@ use crate::logs::{Logs, OneLog};
 /// Most entries that are shown at a time.
 const SHOWN: usize = 50;
 /// Most entries that are looked at for one page.
-const LOOKED_AT: u64 = 50_000;
+const LOOKED_AT: u64 = 20_000;
 
 /// What an entry has to be.
 #[derive(Debug, Clone)]

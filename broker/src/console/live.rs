@@ -1,4 +1,4 @@
-//! What happens, as it happens: the part of a page that is alive, made anew each second and sent when it is another.
+//! What happens, as it happens: the part of a page that is alive, made anew several times a second and sent when it is another.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use super::trouble::Trouble;
 use super::words::Ctx;
 use super::{Desk, LIVE, Live, Shown, layout};
 
-/// How often it is made.
-const STEP: Duration = Duration::from_secs(1);
+/// How often it is made: with the age of a board and the counting of entries, what happens is shown within a second.
+const STEP: Duration = Duration::from_millis(300);
 /// How often something is said when nothing changes, so that both sides notice a connection that is gone.
-const BEATS: u32 = 15;
+const BEATS: u32 = 50;
 /// Pieces that wait for a browser to read; beyond them nothing is made for it.
 const AHEAD: usize = 2;
 
