@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod office;
+#[allow(unreachable_pub, reason = "in the library of the whole-system tests it is for others")]
 #[path = "../../tests/kits/postgres.rs"]
 mod postgres;
 
@@ -11,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use office::{Office, TOWN};
-use postgres::{MAPPING, Postgres, QUERY, TABLE, rows, secret};
+use postgres::{MAPPING, PASSWORD, Postgres, QUERY, TABLE, put_source, rows, secret};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use seinhuis_agent::{Agent, AgentHandle};
 use serde_json::{Value, json};
@@ -20,7 +21,6 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_mins(2);
 /// What stands in every row and in no log or answer.
 const CANARY: &str = "blauwe vlieger";
-const PASSWORD: &str = "wachtwoord";
 
 struct Desk {
     office: Office,
@@ -37,7 +37,7 @@ struct Said {
 impl Desk {
     /// An office with a source on a server of its own, or none where there is no server.
     fn new() -> Option<Self> {
-        Self::on(Postgres::start)
+        Self::on(|| Postgres::start().unwrap())
     }
 
     fn on(start: impl FnOnce() -> Postgres) -> Option<Self> {
@@ -47,10 +47,8 @@ impl Desk {
             return None;
         }
         let desk = Self { office: Office::new(), server: start() };
-        desk.server.sql(TABLE);
-        desk.file("q.sql", QUERY);
-        desk.file("m.toml", MAPPING);
-        secret(&desk.office.path().join("pw"), &format!("{PASSWORD}\n"));
+        desk.server.sql(TABLE).unwrap();
+        put_source(&desk.office.path()).unwrap();
         desk.configure("");
         Some(desk)
     }
@@ -61,12 +59,8 @@ impl Desk {
 
     /// The source as it is, with these keys over its own.
     fn configure(&self, keys: &str) {
-        let own = format!(
-            "name = \"zaken\"\nhost = \"{}\"\nport = {}\ndatabase = \"seinhuis\"\nuser = \"seinhuis\"\npassword = \"pw\"\nquery = \"q.sql\"\n\
-             mapping = \"m.toml\"\nmark = \"peil\"\nstart = \"0\"\nevery_s = 1\nflow = \"F01\"\nto = [\"{TOWN}\"]\nstep = \"1\"\n",
-            self.server.socket().display(),
-            self.server.port
-        );
+        let own = self.server.source("F01", TOWN);
+        let own = own.trim().strip_prefix("[[sql]]\n").unwrap();
         let named = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
         let over: Vec<String> = keys.lines().map(named).collect();
         let kept: Vec<&str> = own.lines().filter(|line| !over.contains(&named(line))).collect();
@@ -142,13 +136,13 @@ fn taken(path: &Path) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_is_one_signal_however_often_the_agent_starts_and_wherever_it_stopped() {
     let Some(desk) = Desk::new() else { return };
-    desk.server.sql(&rows(1, 3));
+    desk.server.sql(&rows(1, 3)).unwrap();
     let agent = desk.start();
     wait_for(&agent, 3).await;
     // Rows with a mark that was seen before, or with a lower one: their transactions ended later.
-    desk.server.sql("INSERT INTO sein SELECT 'K0', 3, wijk, dagdelen, sinds, minimaal, gedrag, toelichting FROM sein WHERE nr = 'K1'");
+    desk.server.sql("INSERT INTO sein SELECT 'K0', 3, wijk, dagdelen, sinds, minimaal, gedrag, toelichting FROM sein WHERE nr = 'K1'").unwrap();
     wait_for(&agent, 4).await;
-    desk.server.sql("INSERT INTO sein SELECT 'K9', 2, wijk, dagdelen, sinds, minimaal, gedrag, toelichting FROM sein WHERE nr = 'K1'");
+    desk.server.sql("INSERT INTO sein SELECT 'K9', 2, wijk, dagdelen, sinds, minimaal, gedrag, toelichting FROM sein WHERE nr = 'K1'").unwrap();
     wait_for(&agent, 5).await;
     until("how far it is, is kept", || taken(&desk.kept()) == 5).await;
     agent.shutdown().await.unwrap();
@@ -156,20 +150,20 @@ async fn a_row_is_one_signal_however_often_the_agent_starts_and_wherever_it_stop
 
     // As if it had stopped between the pushes and the mark: with the mark of the beginning, and with an older one.
     fs::remove_file(desk.kept()).unwrap();
-    desk.server.sql(&rows(4, 5));
+    desk.server.sql(&rows(4, 5)).unwrap();
     let agent = desk.start();
     wait_for(&agent, 7).await;
     until("how far it is, is kept", || taken(&desk.kept()) == 2).await;
     agent.shutdown().await.unwrap();
     fs::write(desk.kept(), before).unwrap();
     let agent = desk.start();
-    desk.server.sql(&rows(6, 6));
+    desk.server.sql(&rows(6, 6)).unwrap();
     wait_for(&agent, 8).await;
     agent.shutdown().await.unwrap();
     // What does not read is put aside, and nothing is sent twice by that.
     fs::write(desk.kept(), "{half").unwrap();
     let agent = desk.start();
-    desk.server.sql(&rows(7, 7));
+    desk.server.sql(&rows(7, 7)).unwrap();
     wait_for(&agent, 9).await;
     agent.shutdown().await.unwrap();
     assert_eq!(desk.refused(), json!([]));
@@ -178,8 +172,8 @@ async fn a_row_is_one_signal_however_often_the_agent_starts_and_wherever_it_stop
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_refused_is_kept_with_why_and_holds_up_no_other() {
     let Some(desk) = Desk::new() else { return };
-    desk.server.sql(&rows(1, 4));
-    desk.server.sql("UPDATE sein SET wijk = NULL WHERE nr = 'K1'; UPDATE sein SET wijk = '=1' WHERE nr = 'K2'; UPDATE sein SET gedrag = 'blauwe vlieger' WHERE nr = 'K3'");
+    desk.server.sql(&rows(1, 4)).unwrap();
+    desk.server.sql("UPDATE sein SET wijk = NULL WHERE nr = 'K1'; UPDATE sein SET wijk = '=1' WHERE nr = 'K2'; UPDATE sein SET gedrag = 'blauwe vlieger' WHERE nr = 'K3'").unwrap();
     let agent = desk.start();
     wait_for(&agent, 1).await;
     until("the others are refused", || desk.refused().as_array().is_some_and(|all| all.len() == 3)).await;
@@ -189,7 +183,7 @@ async fn a_row_that_is_refused_is_kept_with_why_and_holds_up_no_other() {
     assert!(of(0, "why").contains("wijk") && refused[0]["refusal"].is_u64(), "{refused}");
     assert!(of(1, "why").contains("column \"wijk\"") && of(2, "why").contains("gedrag"), "{refused}");
     // A row that is put right is taken at the next look; one that is tried again as it is, is refused again.
-    desk.server.sql("UPDATE sein SET wijk = 'Oost' WHERE nr = 'K1'");
+    desk.server.sql("UPDATE sein SET wijk = 'Oost' WHERE nr = 'K1'").unwrap();
     wait_for(&agent, 2).await;
     let again = desk.say(&["sql", "retry", "zaken", "K2"]);
     assert_eq!(
@@ -198,7 +192,7 @@ async fn a_row_that_is_refused_is_kept_with_why_and_holds_up_no_other() {
         "{}",
         again.value
     );
-    desk.server.sql("UPDATE sein SET wijk = 'Oost', peil = 5 WHERE nr = 'K2'");
+    desk.server.sql("UPDATE sein SET wijk = 'Oost', peil = 5 WHERE nr = 'K2'").unwrap();
     let all = desk.say(&["sql", "retry", "zaken", "--all"]);
     assert_eq!(all.value["waiting"], 0, "{}", all.value);
     wait_for(&agent, 3).await;
@@ -208,11 +202,11 @@ async fn a_row_that_is_refused_is_kept_with_why_and_holds_up_no_other() {
     // What was given up stays so for as long as it is as it was, also after a restart.
     agent.shutdown().await.unwrap();
     let agent = desk.start();
-    desk.server.sql(&rows(6, 6));
+    desk.server.sql(&rows(6, 6)).unwrap();
     wait_for(&agent, 4).await;
     assert_eq!(desk.refused(), json!([]));
     // The same row with other content is no other signal.
-    desk.server.sql("UPDATE sein SET minimaal = 400, peil = 7 WHERE nr = 'K6'");
+    desk.server.sql("UPDATE sein SET minimaal = 400, peil = 7 WHERE nr = 'K6'").unwrap();
     until("it is refused", || desk.refused()[0]["refusal"] == 305).await;
     assert_eq!(drafts(&agent).await, 4);
     agent.shutdown().await.unwrap();
@@ -221,16 +215,16 @@ async fn a_row_that_is_refused_is_kept_with_why_and_holds_up_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_away_is_waited_for() {
     let Some(mut desk) = Desk::new() else { return };
-    desk.server.sql(&rows(1, 2));
+    desk.server.sql(&rows(1, 2)).unwrap();
     desk.server.stop();
     let agent = desk.start();
     let away = desk.say(&["sql", "check", "zaken"]);
     assert!(away.code == 2 && away.error.contains("cannot be reached"), "{}", away.error);
-    desk.server.again();
+    desk.server.again().unwrap();
     wait_for(&agent, 2).await;
     desk.server.stop();
-    desk.server.again();
-    desk.server.sql(&rows(3, 3));
+    desk.server.again().unwrap();
+    desk.server.sql(&rows(3, 3)).unwrap();
     wait_for(&agent, 3).await;
     agent.shutdown().await.unwrap();
 }
@@ -239,8 +233,8 @@ async fn a_server_that_goes_away_is_waited_for() {
 async fn thousands_of_rows_with_marks_that_are_the_same_are_each_one_signal() {
     let Some(desk) = Desk::new() else { return };
     // More of one mark than are read in one look.
-    desk.server.sql(&rows(1, 3000));
-    desk.server.sql("UPDATE sein SET peil = peil / 1500");
+    desk.server.sql(&rows(1, 3000)).unwrap();
+    desk.server.sql("UPDATE sein SET peil = peil / 1500").unwrap();
     desk.configure("rows = 200\n");
     let agent = desk.start();
     until("it began", || taken(&desk.kept()) > 0).await;
@@ -256,7 +250,7 @@ async fn thousands_of_rows_with_marks_that_are_the_same_are_each_one_signal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_hangs_ends_by_itself_and_keeps_no_agent_from_stopping() {
     let Some(desk) = Desk::new() else { return };
-    desk.server.sql(&rows(1, 1));
+    desk.server.sql(&rows(1, 1)).unwrap();
     desk.file("q.sql", "SELECT sein.* FROM sein, pg_sleep(600) WHERE peil >= $1");
     desk.configure("timeout_s = 1\n");
     let slow = desk.say(&["sql", "check", "zaken"]);
@@ -264,7 +258,7 @@ async fn a_query_that_hangs_ends_by_itself_and_keeps_no_agent_from_stopping() {
     desk.configure("timeout_s = 600\n");
     let agent = desk.start();
     let hangs = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'seinhuis-agent' AND state = 'active'";
-    until("it hangs", || desk.server.sql(hangs) == "1").await;
+    until("it hangs", || desk.server.sql(hangs).unwrap() == "1").await;
     tokio::time::timeout(PATIENCE, agent.shutdown()).await.unwrap().unwrap();
 }
 
@@ -280,13 +274,13 @@ async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
 #[test]
 fn what_is_wrong_with_a_source_is_told_in_own_words_and_by_its_code() {
     let Some(desk) = Desk::new() else { return };
-    desk.server.sql(&rows(1, 2));
+    desk.server.sql(&rows(1, 2)).unwrap();
     desk.server.sql(
         "CREATE TABLE geheim (nr text, peil bigint); CREATE TABLE spoor (n int);
          GRANT INSERT ON spoor TO seinhuis;
          CREATE FUNCTION schrijf() RETURNS bigint LANGUAGE sql AS 'INSERT INTO spoor VALUES (1) RETURNING n::bigint';
          CREATE FUNCTION meld() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RAISE WARNING ''de blauwe vlieger''; RETURN 0; END'",
-    );
+    ).unwrap();
     let good = desk.say(&["sql", "check", "zaken"]);
     assert_eq!(
         (good.code, &good.value["rows"], &good.value["good"]),
@@ -321,7 +315,7 @@ fn what_is_wrong_with_a_source_is_told_in_own_words_and_by_its_code() {
         let told = desk.say(&["sql", "check", "zaken"]);
         assert!(told.code == 2 && told.error.contains(said), "{query}: {}", told.error);
     }
-    assert_eq!(desk.server.sql("SELECT count(*) FROM spoor"), "0");
+    assert_eq!(desk.server.sql("SELECT count(*) FROM spoor").unwrap(), "0");
     desk.file("q.sql", "SELECT * FROM sein WHERE peil >= $1 + meld()");
     assert_eq!(desk.say(&["sql", "check", "zaken"]).code, 0, "what a server remarks is nothing wrong");
     desk.file("q.sql", "SELECT *, repeat('x', 2000000) AS lang FROM sein WHERE peil >= $1");
@@ -344,7 +338,7 @@ fn what_is_wrong_with_a_source_is_told_in_own_words_and_by_its_code() {
         let told = desk.say(&["sql", "check", "zaken"]);
         assert!(told.code == 2 && told.error.contains(said), "{keys}: {}", told.error);
     }
-    secret(&desk.office.path().join("pw"), "verkeerd");
+    secret(&desk.office.path().join("pw"), "verkeerd").unwrap();
     desk.configure("");
     let told = desk.say(&["sql", "check", "zaken"]);
     assert!(told.code == 2 && told.error.contains("28P01"), "{}", told.error);
@@ -366,14 +360,15 @@ async fn over_a_network_the_server_is_known_by_its_certificate() {
     let (ca, key, own) = certificates();
     let start = || {
         Postgres::start_with(|dir| {
-            secret(&dir.join("server.key"), &key);
+            secret(&dir.join("server.key"), &key).unwrap();
             fs::write(dir.join("server.crt"), &own).unwrap();
             let dir = dir.display();
             format!("ssl = on\nssl_cert_file = '{dir}/server.crt'\nssl_key_file = '{dir}/server.key'")
         })
+        .unwrap()
     };
     let Some(desk) = Desk::on(start) else { return };
-    desk.server.sql(&rows(1, 1));
+    desk.server.sql(&rows(1, 1)).unwrap();
     desk.file("ca.pem", &ca);
     desk.file("other.pem", &certificates().0);
     for (keys, said) in [

@@ -1,11 +1,8 @@
-//! A real `PostgreSQL` server of a test's own, in a temporary folder: from Debian's package, which is looked for where that
+//! A real `PostgreSQL` server of one's own, in a temporary folder: from Debian's package, which is looked for where that
 //! puts it. It refuses to run as root, so that root runs it as another user.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a failed unwrap is a failed test; who includes this expects it too, or not"
-)]
 
 use std::fs;
+use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -13,9 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The environment variable that is set where the server has to be there.
-pub(crate) const REQUIRED: &str = "SEINHUIS_POSTGRES_REQUIRED";
+pub const REQUIRED: &str = "SEINHUIS_POSTGRES_REQUIRED";
 /// Who may do everything, and logs in without a password over the Unix socket.
 const BOSS: &str = "boss";
+/// The password of the database's user.
+pub const PASSWORD: &str = "wachtwoord";
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -33,65 +32,75 @@ fn programs() -> Option<PathBuf> {
 }
 
 /// What is missing, if something is.
-pub(crate) fn missing() -> Option<String> {
+pub fn missing() -> Option<String> {
     programs()
         .is_none()
         .then(|| "no PostgreSQL server in /usr/lib/postgresql (Debian: postgresql)".to_owned())
 }
 
 /// A server; ended when dropped.
-pub(crate) struct Postgres {
+#[derive(Debug)]
+pub struct Postgres {
     bin: PathBuf,
     dir: tempfile::TempDir,
-    pub(crate) port: u16,
+    /// Its port, which is in the name of its Unix socket too.
+    pub port: u16,
     user: Option<(u32, u32)>,
     child: Option<Child>,
 }
 
 impl Postgres {
-    /// A server with a database and user `seinhuis`, whose password is `wachtwoord`.
-    pub(crate) fn start() -> Self {
+    /// A server with a database and user `seinhuis`, whose password is [`PASSWORD`].
+    ///
+    /// # Errors
+    /// When it is not there or does not start.
+    pub fn start() -> io::Result<Self> {
         Self::start_with(|_| String::new())
     }
 
     /// As [`Self::start`], with more settings, for which files can be put in the folder.
-    pub(crate) fn start_with(settings: impl FnOnce(&Path) -> String) -> Self {
-        let dir = tempfile::Builder::new().prefix("seinhuis-pg-").tempdir().unwrap();
-        let is_root = fs::metadata(dir.path()).unwrap().uid() == 0;
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let user = is_root.then(user);
-        let mut server = Self { bin: programs().unwrap(), dir, port, user, child: None };
-        server.own(server.dir.path());
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(settings: impl FnOnce(&Path) -> String) -> io::Result<Self> {
+        let bin = programs().ok_or_else(|| io::Error::other("no PostgreSQL server"))?;
+        let dir = tempfile::Builder::new().prefix("seinhuis-pg-").tempdir()?;
+        let is_root = fs::metadata(dir.path())?.uid() == 0;
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let mut server = Self { bin, dir, port, user: is_root.then(user), child: None };
+        server.own(server.dir.path())?;
         let made = server
             .command("initdb")
             .args(["-U", BOSS, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
             .arg(server.data())
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            .output()?;
+        if !made.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&made.stderr).into_owned()));
+        }
         let hba = format!(
             "local all {BOSS} trust\nlocal all all scram-sha-256\nhost all {BOSS} all reject\nhost all all all scram-sha-256\n"
         );
-        fs::write(server.data().join("pg_hba.conf"), hba).unwrap();
+        fs::write(server.data().join("pg_hba.conf"), hba)?;
         let more = settings(server.dir.path());
         let conf = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nfsync = off\n\
              password_encryption = 'scram-sha-256'\n{more}\n",
             server.dir.path().display()
         );
-        fs::write(server.data().join("postgresql.auto.conf"), conf).unwrap();
-        for entry in fs::read_dir(server.dir.path()).unwrap() {
-            server.own(&entry.unwrap().path());
+        fs::write(server.data().join("postgresql.auto.conf"), conf)?;
+        for entry in fs::read_dir(server.dir.path())? {
+            server.own(&entry?.path())?;
         }
-        server.again();
-        server.run("postgres", "CREATE ROLE seinhuis LOGIN PASSWORD 'wachtwoord'");
-        server.run("postgres", "CREATE DATABASE seinhuis");
-        server
+        server.again()?;
+        server.run("postgres", &format!("CREATE ROLE seinhuis LOGIN PASSWORD '{PASSWORD}'"))?;
+        server.run("postgres", "CREATE DATABASE seinhuis")?;
+        Ok(server)
     }
 
-    fn own(&self, path: &Path) {
-        if let Some((user, group)) = self.user {
-            chown(path, Some(user), Some(group)).unwrap();
+    fn own(&self, path: &Path) -> io::Result<()> {
+        match self.user {
+            Some((user, group)) => chown(path, Some(user), Some(group)),
+            None => Ok(()),
         }
     }
 
@@ -100,7 +109,7 @@ impl Postgres {
     }
 
     /// The folder of its Unix socket.
-    pub(crate) fn socket(&self) -> &Path {
+    pub fn socket(&self) -> &Path {
         self.dir.path()
     }
 
@@ -117,52 +126,67 @@ impl Postgres {
     }
 
     /// Starts it, after it was stopped.
-    pub(crate) fn again(&mut self) {
-        assert!(self.child.is_none(), "it runs");
-        let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+    ///
+    /// # Errors
+    /// When it does not start: what it said.
+    pub fn again(&mut self) -> io::Result<()> {
+        self.stop();
+        let path = self.dir.path().join("log");
+        let log = fs::File::options().create(true).append(true).open(&path)?;
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.child = Some(command.spawn().unwrap());
+        let running = self.child.insert(command.spawn()?).id();
         let begun = Instant::now();
-        while !self.try_run("postgres", "SELECT 1").0 {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "{}",
-                fs::read_to_string(self.dir.path().join("log")).unwrap()
-            );
+        while self.run("postgres", "SELECT 1").is_err() {
+            let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+            if ended.is_some() || begun.elapsed() > PATIENCE {
+                let told = fs::read_to_string(&path)?;
+                return Err(io::Error::other(format!(
+                    "PostgreSQL (process {running}) does not start: {told}"
+                )));
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
+        Ok(())
     }
 
     /// Stops it at once; connections end.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
             _ = child.wait();
         }
     }
 
-    fn try_run(&self, database: &str, text: &str) -> (bool, String) {
+    fn run(&self, database: &str, text: &str) -> io::Result<String> {
         let ran = Command::new(self.bin.join("psql"))
             .args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-U", BOSS, "-d", database])
             .arg("-h")
             .arg(self.socket())
             .args(["-p", &self.port.to_string(), "-c", text])
-            .output()
-            .unwrap();
-        let said = if ran.status.success() { ran.stdout } else { ran.stderr };
-        (ran.status.success(), String::from_utf8_lossy(&said).trim().to_owned())
-    }
-
-    fn run(&self, database: &str, text: &str) -> String {
-        let (good, said) = self.try_run(database, text);
-        assert!(good, "{said}");
-        said
+            .output()?;
+        let said = if ran.status.success() { &ran.stdout } else { &ran.stderr };
+        let said = String::from_utf8_lossy(said).trim().to_owned();
+        if ran.status.success() { Ok(said) } else { Err(io::Error::other(said)) }
     }
 
     /// Has the server do something in the database, as who may do everything; what it answers.
-    pub(crate) fn sql(&self, text: &str) -> String {
+    ///
+    /// # Errors
+    /// What it says against it.
+    pub fn sql(&self, text: &str) -> io::Result<String> {
         self.run("seinhuis", text)
+    }
+
+    /// The settings of a source, `zaken`, on the table of [`TABLE`] for a flow to a recipient. Its files are in the agent's
+    /// folder: see [`put_source`].
+    pub fn source(&self, flow: &str, to: &str) -> String {
+        format!(
+            "\n[[sql]]\nname = \"zaken\"\nhost = {:?}\nport = {}\ndatabase = \"seinhuis\"\nuser = \"seinhuis\"\npassword = \"pw\"\n\
+             query = \"q.sql\"\nmapping = \"m.toml\"\nmark = \"peil\"\nstart = \"0\"\nevery_s = 1\nflow = \"{flow}\"\nto = [\"{to}\"]\nstep = \"1\"\n",
+            self.socket().display().to_string(),
+            self.port
+        )
     }
 }
 
@@ -170,6 +194,16 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Puts the files of [`Postgres::source`] in an agent's folder.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn put_source(home: &Path) -> io::Result<()> {
+    fs::write(home.join("q.sql"), QUERY)?;
+    fs::write(home.join("m.toml"), MAPPING)?;
+    secret(&home.join("pw"), &format!("{PASSWORD}\n"))
 }
 
 /// Whom root runs the server as.
@@ -182,20 +216,23 @@ fn user() -> (u32, u32) {
 }
 
 /// A file for its owner alone.
-pub(crate) fn secret(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+///
+/// # Errors
+/// When it cannot be written.
+pub fn secret(path: &Path, text: &str) -> io::Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }
 
 /// A table with signals about a group, and who may read it.
-pub(crate) const TABLE: &str = "
+pub const TABLE: &str = "
 CREATE TABLE sein (nr text PRIMARY KEY, peil bigint NOT NULL, wijk text, dagdelen text[], sinds date,
                    minimaal int, gedrag text, toelichting text);
 GRANT SELECT ON sein TO seinhuis;
 ";
 
 /// Adds rows `from` to `until` to it, each with its own mark.
-pub(crate) fn rows(from: u32, until: u32) -> String {
+pub fn rows(from: u32, until: u32) -> String {
     format!(
         "INSERT INTO sein SELECT 'K' || g, g, 'De Zonnewijzer', ARRAY['avond', 'nacht'], DATE '2026-01-22', 1 + g % 90,
          'geluid,vuurwerk', 'Rij ' || g || ': de blauwe vlieger' FROM generate_series({from}, {until}) AS g"
@@ -203,10 +240,10 @@ pub(crate) fn rows(from: u32, until: u32) -> String {
 }
 
 /// The query of that table.
-pub(crate) const QUERY: &str = "SELECT * FROM sein -- rows of the group\nWHERE peil >= $1;\n";
+pub const QUERY: &str = "SELECT * FROM sein -- rows of the group\nWHERE peil >= $1;\n";
 
 /// Its mapping, for the body of a signal about a group.
-pub(crate) const MAPPING: &str = r#"
+pub const MAPPING: &str = r#"
 id = "nr"
 [[field]]
 to = "/locatie/gemeente"

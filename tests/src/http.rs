@@ -18,6 +18,8 @@ pub struct Answer {
     pub status: u16,
     /// Status line and header fields, in lower case.
     pub head: String,
+    /// The same as it came.
+    pub raw_head: String,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -26,6 +28,17 @@ impl Answer {
     /// The body as JSON; null when it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A header field, in lower case; empty when it is not there.
+    pub fn field(&self, name: &str) -> &str {
+        let start = format!("{name}: ");
+        self.head.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default()
     }
 }
 
@@ -167,9 +180,10 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> 
     }
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
     let body = bytes.split_off(end);
-    let head = String::from_utf8_lossy(&bytes).to_lowercase();
+    let raw_head = String::from_utf8_lossy(&bytes).into_owned();
+    let head = raw_head.to_lowercase();
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
-    Ok(Answer { status, head, body })
+    Ok(Answer { status, head, raw_head, body })
 }
 
 /// Whether an answer says how long it is and all of it is here: some servers leave the connection open however they are

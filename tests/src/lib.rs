@@ -14,11 +14,16 @@ pub mod load;
 pub mod needs;
 pub mod netns;
 pub mod ports;
+#[path = "../kits/postgres.rs"]
+pub mod postgres;
 pub mod power;
 pub mod process;
 pub mod raw;
+#[path = "../kits/receiver.rs"]
+pub mod receiver;
 pub mod samples;
 pub mod sim;
+pub mod site;
 pub mod small;
 pub mod stage;
 pub mod torture;

@@ -1,5 +1,10 @@
 //! What tests need that not every machine has.
 
+use crate::postgres;
+
+/// A `PostgreSQL` server.
+pub const POSTGRES: Need = Need { required: postgres::REQUIRED, missing: postgres::missing };
+
 /// Something of the machine. Where it is missing, what needs it is passed over, aloud.
 #[derive(Debug, Clone, Copy)]
 pub struct Need {

@@ -107,6 +107,20 @@ impl Programs {
         })
     }
 
+    /// Starts a command with a pipe to each of its standard input, output and errors.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn piped<A: AsRef<OsStr>>(
+        &self,
+        program: Program,
+        args: impl IntoIterator<Item = A>,
+    ) -> io::Result<Child> {
+        let mut command = self.command(program);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn()
+    }
+
     /// Starts a process that goes on; what it prints is added to `log`.
     ///
     /// # Errors
@@ -164,6 +178,12 @@ fn spawn(command: &mut Command, log: &Path) -> io::Result<Process> {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+}
+
+impl From<Child> for Process {
+    fn from(child: Child) -> Self {
+        Self { child }
+    }
 }
 
 impl Process {

@@ -1,6 +1,7 @@
 //! A partnership in a folder: CA, broker, agents, covenant, all made with the commands people type.
 
 mod agreement;
+mod lines;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../../kits/postgres.rs"]
-mod postgres;
 
 mod api;
 mod backup;

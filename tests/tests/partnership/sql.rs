@@ -2,37 +2,28 @@
 
 use std::fs;
 
+use seinhuis_tests::needs::POSTGRES;
+use seinhuis_tests::postgres::{Postgres, TABLE, put_source, rows};
+use seinhuis_tests::process;
 use seinhuis_tests::stage::{PATIENCE, text};
-use seinhuis_tests::{Need, process};
 use serde_json::{Value, json};
 
 use crate::common::{Scene, inbox_of, search, wait_for_inbox};
-use crate::postgres::{self, MAPPING, Postgres, QUERY, TABLE, rows, secret};
-
-const DATABASE: Need = Need { required: postgres::REQUIRED, missing: postgres::missing };
 
 #[test]
 fn rows_of_a_database_of_the_police_arrive_at_the_municipality_once() {
-    if !DATABASE.is_met() {
+    if !POSTGRES.is_met() {
         return;
     }
-    let mut server = Postgres::start();
-    server.sql(TABLE);
+    let mut server = Postgres::start().unwrap();
+    server.sql(TABLE).unwrap();
     let scene = Scene::with(&["gemeente", "politie"]);
     let (stage, _broker) = (&scene.stage, scene.broker());
     let (town, police) = (stage.member("gemeente"), stage.member("politie"));
-    fs::write(police.home.join("q.sql"), QUERY).unwrap();
-    fs::write(police.home.join("m.toml"), MAPPING).unwrap();
-    secret(&police.home.join("pw"), "wachtwoord");
-    let source = format!(
-        "\n[[sql]]\nname = \"zaken\"\nhost = \"{}\"\nport = {}\ndatabase = \"seinhuis\"\nuser = \"seinhuis\"\npassword = \"pw\"\n\
-         query = \"q.sql\"\nmapping = \"m.toml\"\nmark = \"peil\"\nstart = \"0\"\nevery_s = 1\nflow = \"F02\"\nto = [\"gemeente\"]\nstep = \"1\"\n",
-        server.socket().display(),
-        server.port
-    );
-    stage.configure_agent(police, &source).unwrap();
-    server.sql(&rows(1, 20));
-    server.sql("UPDATE sein SET gedrag = 'de blauwe vlieger' WHERE nr = 'K7'");
+    put_source(&police.home).unwrap();
+    stage.configure_agent(police, &server.source("F02", "gemeente")).unwrap();
+    server.sql(&rows(1, 20)).unwrap();
+    server.sql("UPDATE sein SET gedrag = 'de blauwe vlieger' WHERE nr = 'K7'").unwrap();
     let mut agents = scene.agents();
     let came = wait_for_inbox(stage, town, 19);
     assert!(came.iter().all(|message| text(message, "flow") == "F02"), "{came:?}");
@@ -50,9 +41,9 @@ fn rows_of_a_database_of_the_police_arrive_at_the_municipality_once() {
     fs::remove_file(police.home.join("sql/zaken.json")).unwrap();
     server.stop();
     let agents = scene.agents();
-    server.again();
-    server.sql("UPDATE sein SET gedrag = 'afval' WHERE nr = 'K7'");
-    server.sql(&rows(21, 22));
+    server.again().unwrap();
+    server.sql("UPDATE sein SET gedrag = 'afval' WHERE nr = 'K7'").unwrap();
+    server.sql(&rows(21, 22)).unwrap();
     let came = wait_for_inbox(stage, town, 22);
     let mut ids: Vec<&str> = came.iter().map(|message| text(message, "msg_id")).collect();
     ids.sort_unstable();

@@ -188,7 +188,7 @@ fn export(seat: &mut Seat, stage: &Stage, address: SocketAddr) {
     seat.browser.shoot("exports").unwrap();
     let name = seat.browser.text("tbody th a").unwrap();
     let site = signed_in(stage, address, "Anna de Vries");
-    let file = site.get(&format!("/exports/{name}"));
+    let file = site.get(&format!("/exports/{name}")).unwrap();
     let whole = std::fs::read(stage.broker_home().join("exports").join(&name)).unwrap();
     assert!(file.status == 200 && file.body == whole && whole.starts_with(b"PK"), "{}", file.head);
 }

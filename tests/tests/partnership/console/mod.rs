@@ -12,7 +12,7 @@ use seinhuis_tests::stage::text;
 use seinhuis_tests::{Stage, ports};
 use totp_rs::Builder;
 
-use crate::page::Site;
+use seinhuis_tests::site::Site;
 
 /// Has the broker serve the console, from its next start on.
 fn open(stage: &Stage) -> SocketAddr {
@@ -45,5 +45,5 @@ impl Account {
 /// Somebody who signed in with a code for one sign-in.
 fn signed_in(stage: &Stage, address: SocketAddr, name: &str) -> Site {
     let made = stage.broker(&["operator", "login", name]).unwrap();
-    Site::signed_in_with(address, &[("name", name), ("password", text(&made, "code"))])
+    Site::signed_in_with(address, &[("name", name), ("password", text(&made, "code"))]).unwrap()
 }

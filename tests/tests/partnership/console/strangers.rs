@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{Account, open, signed_in};
 use crate::common::Scene;
-use crate::page::{Site, body, field, hidden};
+use seinhuis_tests::site::{Site, hidden};
 
 const REASON: &str = "Sleutel gestolen, telefonisch gemeld";
 
@@ -19,11 +19,11 @@ fn nobody_gets_in_without_name_password_and_code() {
     for path in
         ["/", "/flows", "/queues", "/log/0", "/agents", "/exports", "/live?path=/", "/acts", "/nowhere"]
     {
-        let answer = stranger.get(path);
+        let answer = stranger.get(path).unwrap();
         assert_eq!(answer.status, if path == "/" { 200 } else { 401 }, "{path}");
-        assert!(body(&answer).contains("name=\"password\"") && !body(&answer).contains("politie"), "{path}");
+        assert!(answer.text().contains("name=\"password\"") && !answer.text().contains("politie"), "{path}");
     }
-    assert_eq!(stranger.get("/style.css").status, 200);
+    assert_eq!(stranger.get("/style.css").unwrap().status, 200);
     let (code, name) = (anna.code(0), anna.name);
     for (name, password, code) in [
         (name, "wrong", code.as_str()),
@@ -31,17 +31,18 @@ fn nobody_gets_in_without_name_password_and_code() {
         (name, anna.password.as_str(), "123456"),
         ("Bert", anna.password.as_str(), code.as_str()),
     ] {
-        let answer = stranger.post("/sign-in", &[("name", name), ("password", password), ("code", code)]);
+        let answer =
+            stranger.post("/sign-in", &[("name", name), ("password", password), ("code", code)]).unwrap();
         assert_eq!(answer.status, 401, "{name} {code}");
         assert!(!answer.head.contains("set-cookie"), "{}", answer.head);
     }
     let right = [("name", "anna de vries"), ("password", anna.password.as_str()), ("code", code.as_str())];
-    let site = Site::signed_in_with(address, &right);
-    assert!(body(&site.get("/queues")).contains("Anna de Vries"));
-    assert_eq!(stranger.post("/sign-in", &right).status, 401, "a code counts once");
+    let site = Site::signed_in_with(address, &right).unwrap();
+    assert!(site.get("/queues").unwrap().text().contains("Anna de Vries"));
+    assert_eq!(stranger.post("/sign-in", &right).unwrap().status, 401, "a code counts once");
     // An account that is taken away is out at once.
     stage.broker(&["operator", "remove", name]).unwrap();
-    assert_eq!(site.get("/queues").status, 401);
+    assert_eq!(site.get("/queues").unwrap().status, 401);
     let log = fs::read_to_string(stage.log_of("broker")).unwrap();
     for word in [name, &anna.password, &anna.secret, &site.token] {
         assert!(!log.contains(word), "the log tells {word}");
@@ -63,42 +64,44 @@ fn forms_of_other_sites_and_other_roles_do_nothing() {
     let [bea, lies, aukje, rik] = ["Bea", "Lies", "Aukje", "Rik"].map(|name| signed_in(stage, address, name));
     let police = stage.member("politie");
     let path = format!("/agents/{}", police.oin);
-    let key = hidden(&body(&bea.get(&path)), "key");
+    let key = hidden(&bea.get(&path).unwrap().text(), "key");
     let fields = [("do", "revoke"), ("reason", REASON), ("key", key.as_str())];
     // Who may not sees no form, and has none carried out.
     for site in [&lies, &aukje] {
-        assert!(!body(&site.get(&path)).contains("name=\"reason\""));
-        assert_eq!(site.post(&path, &fields).status, 403);
+        assert!(!site.get(&path).unwrap().text().contains("name=\"reason\""));
+        assert_eq!(site.post(&path, &fields).unwrap().status, 403);
     }
     let purpose = [("purpose", "Jaarlijkse controle door de auditor"), ("key", key.as_str())];
     for site in [&lies, &rik] {
-        assert!(!body(&site.get("/exports")).contains("name=\"purpose\""));
-        assert_eq!(site.post("/exports", &purpose).status, 403);
-        assert_eq!(site.get("/exports/export-20260101T000000000Z.zip").status, 403);
+        assert!(!site.get("/exports").unwrap().text().contains("name=\"purpose\""));
+        assert_eq!(site.post("/exports", &purpose).unwrap().status, 403);
+        assert_eq!(site.get("/exports/export-20260101T000000000Z.zip").unwrap().status, 403);
     }
     elsewhere(&bea, &path, &fields);
     assert_eq!(
-        bea.post(&path, &[("do", "revoke"), ("reason", " "), ("key", &key)]).status,
+        bea.post(&path, &[("do", "revoke"), ("reason", " "), ("key", &key)]).unwrap().status,
         400,
         "without a reason"
     );
-    assert_eq!(bea.post(&path, &[("do", "revoke"), ("reason", REASON), ("key", "x")]).status, 409);
-    assert_eq!(bea.post(&path, &[("do", "praise"), ("reason", REASON), ("key", &key)]).status, 404);
+    assert_eq!(bea.post(&path, &[("do", "revoke"), ("reason", REASON), ("key", "x")]).unwrap().status, 409);
+    assert_eq!(bea.post(&path, &[("do", "praise"), ("reason", REASON), ("key", &key)]).unwrap().status, 404);
     assert!(!stage.broker_home().join("console-acts.jsonl").exists(), "nothing was done by any of them");
     let partners = stage.broker(&["partner", "list"]).unwrap();
     assert!(partners.as_array().unwrap().iter().all(|one| one["revoked"].is_null()), "{partners}");
 
-    let done = rik.post(
-        &path,
-        &[("do", "revoke"), ("reason", REASON), ("key", &hidden(&body(&rik.get(&path)), "key"))],
-    );
-    assert_eq!((done.status, field(&done, "location")), (303, path.as_str()));
+    let done = rik
+        .post(
+            &path,
+            &[("do", "revoke"), ("reason", REASON), ("key", &hidden(&rik.get(&path).unwrap().text(), "key"))],
+        )
+        .unwrap();
+    assert_eq!((done.status, done.field("location")), (303, path.as_str()));
     let book = fs::read_to_string(stage.broker_home().join("console-acts.jsonl")).unwrap();
     assert!(book.contains("\"who\":\"Rik\"") && book.contains(REASON), "{book}");
     let entry = stage.log_tail(1).unwrap().remove(0);
     assert_eq!(entry.detail.as_deref(), Some("revoked"));
     assert_eq!(entry.statement, Some(seinhuis_shared::signing::sha256(REASON.as_bytes())));
-    assert_eq!(aukje.get("/exports/..%2foperators.json").status, 404);
+    assert_eq!(aukje.get("/exports/..%2foperators.json").unwrap().status, 404);
 }
 
 fn elsewhere(site: &Site, path: &str, fields: &[(&str, &str)]) {
@@ -114,25 +117,25 @@ fn elsewhere(site: &Site, path: &str, fields: &[(&str, &str)]) {
         (("cookie", "__Host-seinhuis=AAAA"), 401),
         (("cookie", ""), 401),
     ] {
-        let answer = site.post_with(path, &[more], &right);
+        let answer = site.post_with(path, &[more], &right).unwrap();
         assert_eq!(answer.status, status, "{more:?}");
         assert!(!answer.head.contains("access-control"), "{}", answer.head);
     }
     for wrong in ["", "x", &format!("{}A", site.token)] {
         assert_eq!(
-            site.post_with(path, &[], &[&[("token", wrong)][..], fields].concat()).status,
+            site.post_with(path, &[], &[&[("token", wrong)][..], fields].concat()).unwrap().status,
             403,
             "{wrong}"
         );
     }
-    assert_eq!(site.post_with(path, &[], fields).status, 403, "without a token");
+    assert_eq!(site.post_with(path, &[], fields).unwrap().status, 403, "without a token");
     let cookie = ("cookie", site.cookie.as_str());
     let get = site.client.ask("GET", "/", &[cookie, ("sec-fetch-site", "cross-site")], "").unwrap();
     assert_eq!(get.status, 403);
     assert_eq!(site.client.ask("PUT", path, &[cookie], "").unwrap().status, 405);
     let long = "x".repeat(70_000);
-    assert_eq!(site.post(path, &[("reason", &long)]).status, 413);
-    let head = site.get("/").head;
+    assert_eq!(site.post(path, &[("reason", &long)]).unwrap().status, 413);
+    let head = site.get("/").unwrap().head;
     for wanted in [
         "default-src 'none'; script-src 'self'; style-src 'self'",
         "require-trusted-types-for 'script'",
@@ -156,12 +159,12 @@ fn an_account_that_is_often_wrong_waits_and_one_sign_in_code_works_once() {
     let stranger = Site::new(address);
     let made = stage.broker(&["operator", "login", "Anna"]).unwrap();
     let once = [("name", "Anna"), ("password", made["code"].as_str().unwrap())];
-    assert_eq!(stranger.post("/sign-in", &once).status, 303);
-    assert_eq!(stranger.post("/sign-in", &once).status, 401);
+    assert_eq!(stranger.post("/sign-in", &once).unwrap().status, 303);
+    assert_eq!(stranger.post("/sign-in", &once).unwrap().status, 401);
     for _ in 0..4 {
-        assert_eq!(stranger.post("/sign-in", &[("name", "Anna"), ("password", "x")]).status, 401);
+        assert_eq!(stranger.post("/sign-in", &[("name", "Anna"), ("password", "x")]).unwrap().status, 401);
     }
     let code = anna.code(0);
     let right = [("name", "Anna"), ("password", anna.password.as_str()), ("code", code.as_str())];
-    assert_eq!(stranger.post("/sign-in", &right).status, 401, "also with what is right");
+    assert_eq!(stranger.post("/sign-in", &right).unwrap().status, 401, "also with what is right");
 }

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use seinhuis_tests::browser::{Browser, CHROMIUM, DOWN, ENTER, SPACE};
+use seinhuis_tests::site::Site;
 use seinhuis_tests::stage::{FOUR, PATIENCE};
 use seinhuis_tests::{Stage, process, samples};
 
-use super::{Site, Two, body, field, person};
+use super::{Two, person};
 use crate::common::{town, wait_for_inbox};
 
 /// What is filled in by hand, that must be nowhere but in the message.
@@ -271,10 +272,11 @@ fn follow(seat: &mut Seat, stage: &Stage, two: &Two, message: &str, code: &str) 
     seat.shoot("09-receipt");
     seat.browser.click("form[action='/language'] button").unwrap();
 
-    let saved = Site::signed_in(two.at_police, code).get(&format!("{message}/receipt/file"));
-    assert!(field(&saved, "content-disposition").starts_with("attachment"), "{}", saved.head);
+    let saved =
+        Site::signed_in(two.at_police, code).unwrap().get(&format!("{message}/receipt/file")).unwrap();
+    assert!(saved.field("content-disposition").starts_with("attachment"), "{}", saved.head);
     let file = stage.dir.join("receipt");
-    std::fs::write(&file, body(&saved)).unwrap();
+    std::fs::write(&file, saved.text()).unwrap();
     let proved = stage.agent(two.police(), &["receipt", "verify", &file.to_string_lossy()]).unwrap();
     assert_eq!(proved["recipients"][0]["steps"][2]["kind"], "consumed", "{proved}");
 }
