@@ -66,7 +66,7 @@ pub(crate) fn counts(home: &Path) -> Result<Counts, Complaint> {
     })
 }
 
-/// The alarm of an agent that is told of a packet which it did not send itself: scene 4 causes it, and tells.
+/// The alarm of an agent that is told of a packet which it did not send itself: scene 5 causes it, and tells.
 const STRANGER: &str = "unknown-notice";
 
 /// Whether an agent raised that alarm.
@@ -93,6 +93,6 @@ pub(crate) struct Counts {
     pub(crate) stored: u64,
     /// Received and found wanting.
     pub(crate) quarantined: u64,
-    /// Alarms, but for the one that scene 4 causes.
+    /// Alarms, but for the one that scene 5 causes.
     pub(crate) alarms: usize,
 }

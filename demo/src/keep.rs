@@ -2,8 +2,12 @@
 
 use std::path::Path;
 
+use seinhuis_shell::cli::aligned;
+use seinhuis_shell::lang::Text;
+
 use crate::show::Show;
 use crate::trouble::{Told, check};
+use crate::ways::{person, token};
 
 /// A path as one types it: relative to where one is, when that is shorter.
 fn typed(path: &Path) -> String {
@@ -12,7 +16,7 @@ fn typed(path: &Path) -> String {
     relative.unwrap_or_else(|| path.to_path_buf()).display().to_string()
 }
 
-/// Prints commands to try.
+/// Prints commands to try, and how to reach pages and APIs.
 ///
 /// # Errors
 /// When a process has ended.
@@ -40,11 +44,35 @@ pub(crate) fn open(show: &Show) -> Told {
     for command in commands {
         show.teller.line(command.clone(), command);
     }
+    doors(show)?;
     let alive = show.running.alive();
     let names: Vec<String> = alive.iter().map(|(name, id)| format!("{name} {id}")).collect();
     show.teller.line(
         format!("\nAlles draait ({}). Ctrl-C stopt het.", names.join(", ")),
         format!("\nEverything is running ({}). Ctrl-C stops it.", names.join(", ")),
     );
+    Ok(())
+}
+
+/// Prints where pages and APIs are, with a code and a token for whoever tries them.
+fn doors(show: &Show) -> Told {
+    let visitor = show.teller.pick("Bezoeker", "Visitor");
+    let mut rows = Vec::new();
+    for (role, address) in show.ways.pages() {
+        let code = person(&show.stage, show.stage.member(role), visitor, "read,push,release,cases")?;
+        rows.push((
+            role,
+            format!("http://{address}/  {}: {code}", show.teller.pick("toegangscode", "access code")),
+        ));
+    }
+    show.teller.line("\nDe pagina voor mensen, in een browser:", "\nThe page for people, in a browser:");
+    show.teller.text(&Text::same(aligned(&rows)));
+    rows.clear();
+    for (role, address) in show.ways.apis() {
+        let made = token(&show.stage, show.stage.member(role), "demo", &["send:*", "receive:*"])?;
+        rows.push((role, format!("curl -H 'Authorization: Bearer {made}' http://{address}/v1/inbox")));
+    }
+    show.teller.line("\nDe API voor systemen:", "\nThe API for systems:");
+    show.teller.text(&Text::same(aligned(&rows)));
     Ok(())
 }

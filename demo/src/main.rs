@@ -58,8 +58,10 @@ struct Args {
 
 /// The exit code after Ctrl-C, as shells have it: 128 and the signal's number.
 const INTERRUPTED: u8 = 130;
-/// How long a story that was interrupted may take to notice.
+/// How long a story that was interrupted may take to notice: without its processes it soon does.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for one that makes the partnership: it ends what it starts by itself, and has to come to that.
+const PATIENCE_AT_FIRST: Duration = Duration::from_mins(1);
 
 /// How the demo ended, if nothing was wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,10 +125,19 @@ fn perform(args: &Args, teller: &Teller, place: &Place, running: &Running) -> To
     });
     match ended {
         None => {
+            let patience = if running.alive().is_empty() {
+                teller.line(
+                    "Onderbroken; wat voor het inrichten is gestart, wordt nog gestopt.",
+                    "Interrupted; what was started for setting up is being stopped.",
+                );
+                PATIENCE_AT_FIRST
+            } else {
+                PATIENCE
+            };
             running.close();
-            // Without its processes the story soon ends; until then it may still make files.
+            // Until it ends the story may still make files.
             let begun = Instant::now();
-            while !story.is_finished() && begun.elapsed() < PATIENCE {
+            while !story.is_finished() && begun.elapsed() < patience {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Ok(Ended::Interrupted)

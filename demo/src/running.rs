@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use seinhuis_tests::Process;
+use seinhuis_tests::postgres::Postgres;
 
 use crate::trouble::{Told, Trouble, check};
 
@@ -17,6 +18,8 @@ const INTERRUPTED: (&str, &str) = ("De demo is onderbroken.", "The demo was inte
 struct Inner {
     closed: bool,
     all: Vec<(String, Process)>,
+    /// A partner's own database, which the processes use.
+    database: Option<Postgres>,
 }
 
 /// The processes. Clones are the same.
@@ -45,6 +48,27 @@ impl Running {
         check(!inner.closed, INTERRUPTED.0, INTERRUPTED.1)?;
         inner.all.push((name.to_owned(), process));
         Ok(())
+    }
+
+    /// Takes a database in, of which there is one at most, and starts it: who closes everything meanwhile waits for that,
+    /// so that it is ended too.
+    ///
+    /// # Errors
+    /// When everything was closed already, and when it does not start.
+    pub(crate) fn host(&self, database: Postgres) -> Told {
+        let mut inner = self.lock();
+        check(!inner.closed, INTERRUPTED.0, INTERRUPTED.1)?;
+        Ok(inner.database.insert(database).first()?)
+    }
+
+    /// Has the database do something.
+    ///
+    /// # Errors
+    /// What it says against it, and when there is none any more.
+    pub(crate) fn sql(&self, text: &str) -> Told<String> {
+        let inner = self.lock();
+        check(!inner.closed, INTERRUPTED.0, INTERRUPTED.1)?;
+        Ok(inner.database.as_ref().ok_or_else(Trouble::bug)?.sql(text)?)
     }
 
     /// Name and number of each that still runs.
@@ -88,11 +112,12 @@ impl Running {
     pub(crate) fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
-        let all = std::mem::take(&mut inner.all);
+        let (all, database) = (std::mem::take(&mut inner.all), inner.database.take());
         drop(inner);
         for (_, process) in all {
             // One that does not stop in time is killed when it is dropped.
             _ = process.stop(PATIENCE);
         }
+        drop(database);
     }
 }

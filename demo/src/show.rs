@@ -21,7 +21,7 @@ pub(crate) struct Show {
     pub(crate) teller: Teller,
     /// The partnership.
     pub(crate) stage: Stage,
-    /// How its partners' own systems reach their agents.
+    /// How its partners' own systems and people reach their agents.
     pub(crate) ways: Ways,
     /// Its processes.
     pub(crate) running: Running,

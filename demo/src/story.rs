@@ -22,8 +22,9 @@ type Scene<'a> = &'a dyn Fn(&mut Show) -> Told;
 /// The first thing that is not as it should be.
 pub(crate) fn tell(teller: &Teller, dir: &Path, running: &Running, packets: u32, keep: bool) -> Told {
     let stage = partnership::set(teller, Programs(std::env::current_exe()?), dir)?;
-    let ways = Ways::open(&stage)?;
+    let ways = Ways::open(&stage, running)?;
     let mut show = Show::new(teller.clone(), (stage, ways), running.clone())?;
+    show.running.open()?;
     let burst: Scene<'_> = &|show| burst::play(show, packets);
     let scenes: [Scene<'_>; 9] = [
         &partnership::compare,

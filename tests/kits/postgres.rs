@@ -63,11 +63,21 @@ impl Postgres {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(settings: impl FnOnce(&Path) -> String) -> io::Result<Self> {
+        let mut server = Self::made(settings)?;
+        server.first()?;
+        Ok(server)
+    }
+
+    /// One that was not started yet, for who has to be able to end it from then on; with more settings.
+    ///
+    /// # Errors
+    /// When it is not there or its folder cannot be made.
+    pub fn made(settings: impl FnOnce(&Path) -> String) -> io::Result<Self> {
         let bin = programs().ok_or_else(|| io::Error::other("no PostgreSQL server"))?;
         let dir = tempfile::Builder::new().prefix("seinhuis-pg-").tempdir()?;
         let is_root = fs::metadata(dir.path())?.uid() == 0;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let mut server = Self { bin, dir, port, user: is_root.then(user), child: None };
+        let server = Self { bin, dir, port, user: is_root.then(user), child: None };
         server.own(server.dir.path())?;
         let made = server
             .command("initdb")
@@ -91,10 +101,18 @@ impl Postgres {
         for entry in fs::read_dir(server.dir.path())? {
             server.own(&entry?.path())?;
         }
-        server.again()?;
-        server.run("postgres", &format!("CREATE ROLE seinhuis LOGIN PASSWORD '{PASSWORD}'"))?;
-        server.run("postgres", "CREATE DATABASE seinhuis")?;
         Ok(server)
+    }
+
+    /// Starts it for the first time, and makes user and database.
+    ///
+    /// # Errors
+    /// As [`Self::again`].
+    pub fn first(&mut self) -> io::Result<()> {
+        self.again()?;
+        self.run("postgres", &format!("CREATE ROLE seinhuis LOGIN PASSWORD '{PASSWORD}'"))?;
+        self.run("postgres", "CREATE DATABASE seinhuis")?;
+        Ok(())
     }
 
     fn own(&self, path: &Path) -> io::Result<()> {
