@@ -106,3 +106,68 @@ async fn what_is_filled_in_waits_for_a_connection_and_a_session_ends_with_the_ag
     assert!(!office.home().makers().exists() && office.home().makers().with_extension("damaged").exists());
     agent.shutdown().await.unwrap();
 }
+
+/// Who has no right to it finds no register, and who has finds nobody it does not hold; nothing of either is in an address.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_register_of_data_subjects_is_there_for_who_looks_after_it_and_for_nobody_else() {
+    let office = Office::new();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = office.home().config();
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}\n[page]\nlisten = \"{address}\"\n")).unwrap();
+    let agent = Agent::start(&office.options()).unwrap();
+    let persons = Persons::new(&office.home().persons());
+    let code = |name: &str, rights: &[&str]| {
+        let rights = rights.iter().map(|right| right.parse().unwrap()).collect();
+        persons.add(name, rights, 1, clock::now()).unwrap().1
+    };
+    let all_but_this = ["read", "push", "release", "cases", "decide"];
+    let (other, own) = (code("Bram Bakker", &all_but_this), code("Noor Register", &["subjects"]));
+
+    let nobody = format!("/subjects/{}", "00".repeat(32));
+    let acts = ["informed", "postpone", "exempt", "reopen", "rectify", "erase", "letter", "answer"];
+    let below: Vec<String> = acts.iter().map(|act| format!("{nobody}/{act}")).collect();
+    let cookie = sign_in(address, &other);
+    let (_, start) = ask(address, "GET", "/", &cookie, "");
+    assert!(!start.contains("href=\"/subjects\""), "{start}");
+    let token = between(&start, "name=\"token\" value=\"", "\"").to_owned();
+    for path in
+        ["/subjects", "/subjects/search", nobody.as_str()].into_iter().chain(below.iter().map(String::as_str))
+    {
+        let (head, _) = ask(address, "GET", path, &cookie, "");
+        assert!(head.starts_with("HTTP/1.1 403"), "{path}: {head}");
+    }
+    for path in below.iter().map(String::as_str).chain(["/subjects/search"]) {
+        let (head, _) = ask(address, "POST", path, &cookie, &format!("token={token}&case=x&do=send"));
+        assert!(head.starts_with("HTTP/1.1 403"), "{path}: {head}");
+    }
+
+    let cookie = sign_in(address, &own);
+    let (_, start) = ask(address, "GET", "/", &cookie, "");
+    assert!(start.contains("href=\"/subjects\"") && start.contains("nog te informeren"), "{start}");
+    assert!(!start.contains("href=\"/inbox\"") && !start.contains("href=\"/sent\""), "{start}");
+    let token = between(&start, "name=\"token\" value=\"", "\"").to_owned();
+    for path in ["/subjects", "/subjects?all=yes", "/subjects/search"] {
+        let (head, page) = ask(address, "GET", path, &cookie, "");
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        assert!(head.contains("no-store") && page.contains("niemand"), "{path}: {page}");
+    }
+    for path in below.iter().map(String::as_str).chain([nobody.as_str(), "/subjects/x", "/subjects/x/erase"])
+    {
+        let (head, _) = ask(address, "GET", path, &cookie, "");
+        assert!(head.starts_with("HTTP/1.1 404"), "{path}: {head}");
+    }
+    for path in &below {
+        let (head, _) = ask(address, "POST", path, &cookie, &format!("token={token}&do=send"));
+        assert!(head.starts_with("HTTP/1.1 404"), "{path}: {head}");
+    }
+    // What is searched for is in a form of this session alone.
+    let (head, page) =
+        ask(address, "POST", "/subjects/search", &cookie, &format!("token={token}&by.naam=Timo"));
+    assert!(head.starts_with("HTTP/1.1 422") && !page.contains("Timo"), "{head}{page}");
+    let (head, page) = ask(address, "POST", "/subjects/search", &cookie, &format!("token={token}&case=Timo"));
+    assert!(head.starts_with("HTTP/1.1 422") && page.contains("pseudoniem"), "{head}{page}");
+    let (head, _) = ask(address, "POST", "/subjects/search", &cookie, "by.naam=Timo");
+    assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+    agent.shutdown().await.unwrap();
+}

@@ -21,7 +21,7 @@ pub(super) enum Person {
         /// Who: the name that stands with what this person makes and decides. One code for each name
         name: String,
         /// What this person may do, separated by commas: read, push, release, each for one flow too as in read:F01, cases,
-        /// decide
+        /// decide, subjects
         #[arg(long = "may", required = true, value_name = "RIGHT", value_delimiter = ',')]
         rights: Vec<May>,
         /// For how many days

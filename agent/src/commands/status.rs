@@ -9,6 +9,7 @@ use seinhuis_shell::lang::{Lang, Text};
 use seinhuis_shell::{keys, renewal, room};
 use serde_json::{Value, json};
 
+use super::register::acts::to_tell;
 use super::request::{Look, Request, ask};
 use crate::config::Config;
 use crate::home::Home;
@@ -110,14 +111,7 @@ fn register(value: &Value, config: &Config, nl: bool) -> Option<(&'static str, S
     if persons == 0 {
         return None;
     }
-    let due = value.pointer("/register/due").and_then(Value::as_array).into_iter().flatten();
-    let own = due.filter(|row| {
-        let roles = row["roles"].as_array().into_iter().flatten();
-        config.subjects.is_own(roles.filter_map(Value::as_str))
-    });
-    let (open, late) = own.fold((0_u64, 0_u64), |(open, late), row| {
-        (open.saturating_add(number(row, "/to_tell")), late.saturating_add(number(row, "/overdue")))
-    });
+    let (open, late) = to_tell(&value["register"], &config.subjects);
     let text = format!(
         "{persons} {}, {open} {}, {late} {}",
         pick("in het register", "in the register"),

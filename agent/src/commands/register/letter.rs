@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 /// To whom a letter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::commands) enum To {
+pub(crate) enum To {
     /// The person.
     Person,
     /// Who represents the person by law.
@@ -29,7 +29,7 @@ fn detail<'v>(person: &'v Value, field: &str) -> Option<&'v str> {
 }
 
 /// A person in a few words, for whoever handles the request.
-pub(super) fn who(person: &Value) -> String {
+pub(crate) fn who(person: &Value) -> String {
     let known = ["naam", "geboortedatum", "zaakpersoon"].map(|field| detail(person, field));
     let known: Vec<&str> = known.into_iter().flatten().collect();
     if known.is_empty() { "?".to_owned() } else { known.join(", ") }
@@ -137,17 +137,17 @@ const fn draft(lang: Lang) -> &'static str {
     match lang {
         Lang::Nl => {
             "[CONCEPT. Controleer naam, adres en inhoud. Mag of moet het vertellen worden uitgesteld of beperkt (AVG 14 lid 5 en 23,\n\
-             Wpg 24b en 27), verstuur dit dan niet maar leg dat vast: register postpone of register exempt.]\n\n"
+             Wpg 24b en 27), verstuur dit dan niet maar leg het uitstel of de uitzondering vast in het register.]\n\n"
         }
         Lang::En => {
             "[DRAFT. Check name, address and content. If telling may or must be postponed or limited (GDPR 14(5) and 23, Police Data\n\
-             Act 24b and 27), do not send this but keep that: register postpone or register exempt.]\n\n"
+             Act 24b and 27), do not send this but keep the postponement or exemption in the register.]\n\n"
         }
     }
 }
 
 /// The letters that tell a person, or who represents a child, that there are data: to both when it is a child.
-pub(super) fn telling(organisation: &str, found: &Value, to: Option<To>, lang: Lang) -> String {
+pub(crate) fn telling(organisation: &str, found: &Value, to: Option<To>, lang: Lang) -> Vec<String> {
     let person = &found["persons"][0];
     let child = is_child(detail(person, "geboortedatum"), clock::now());
     let whom = match (to, child) {
@@ -155,8 +155,11 @@ pub(super) fn telling(organisation: &str, found: &Value, to: Option<To>, lang: L
         (None, Some(false)) => vec![To::Person],
         (None, Some(true) | None) => vec![To::Representatives, To::Person],
     };
-    let letters: Vec<String> =
-        whom.into_iter().map(|to| tell(organisation, found, person, to, lang)).collect();
+    whom.into_iter().map(|to| tell(organisation, found, person, to, lang)).collect()
+}
+
+/// Letters as one file.
+pub(crate) fn file(letters: &[String]) -> String {
     letters.join("\n----\n\n")
 }
 
@@ -201,7 +204,7 @@ fn tell(organisation: &str, found: &Value, person: &Value, to: To, lang: Lang) -
 }
 
 /// The letter that answers who asks what was exchanged.
-pub(super) fn answer(organisation: &str, found: &Value, lang: Lang) -> String {
+pub(crate) fn answer(organisation: &str, found: &Value, lang: Lang) -> String {
     let person = &found["persons"][0];
     let child = is_child(detail(person, "geboortedatum"), clock::now());
     let to = if child == Some(true) { To::Representatives } else { To::Person };
@@ -274,7 +277,7 @@ fn kept(state: &Value, lang: Lang) -> String {
 }
 
 /// What became of a message at a partner later; none when it is there as it was sent.
-fn fate(one: &Value, oin: &str, lang: Lang) -> Option<&'static str> {
+pub(crate) fn fate(one: &Value, oin: &str, lang: Lang) -> Option<&'static str> {
     let recipients = one["state"]["recipients"].as_array().into_iter().flatten();
     let reached =
         recipients.filter(|recipient| recipient["to"] == oin).find_map(|one| one["reached"].as_str());
@@ -318,7 +321,7 @@ fn is_lost(one: &Value, oin: &str) -> bool {
 }
 
 /// What is handed out with an answer: what was exchanged, with the proofs, and nothing of what was decided here.
-pub(super) fn data(found: &Value) -> Value {
+pub(crate) fn data(found: &Value) -> Value {
     let only = |value: &Value, fields: &[&str]| -> Value {
         let kept = fields.iter().map(|field| ((*field).to_owned(), value[*field].clone()));
         Value::Object(kept.collect())
@@ -420,7 +423,7 @@ mod tests {
     #[test]
     fn a_childs_representatives_get_a_letter_too_and_every_letter_says_what_the_law_asks() {
         for (born, letters) in [("2000-01-01", 1), ("2020-01-01", 2), ("?", 2)] {
-            let text = telling("Gemeente A", &found(born), None, Lang::Nl);
+            let text = file(&telling("Gemeente A", &found(born), None, Lang::Nl));
             assert_eq!(text.matches("CONCEPT").count(), letters, "{born}");
             assert_eq!(text.contains("vertegenwoordiger"), letters == 2);
             for needed in [
@@ -436,7 +439,7 @@ mod tests {
                 assert!(text.contains(needed), "{needed}");
             }
         }
-        let one = telling("Gemeente A", &found("2020-01-01"), Some(To::Person), Lang::En);
+        let one = file(&telling("Gemeente A", &found("2020-01-01"), Some(To::Person), Lang::En));
         assert!(one.contains("Dear Timo Verzonnen") && !one.contains("your child"));
     }
 

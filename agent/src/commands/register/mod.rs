@@ -1,6 +1,7 @@
 //! The register of data subjects: who is in it, who is still to be told, and what a person may know of it.
 
-mod letter;
+pub(crate) mod acts;
+pub(crate) mod letter;
 pub(crate) mod view;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use seinhuis_agent_core::{CorrectionKind, Duty};
+use seinhuis_agent_core::Duty;
 use seinhuis_shared::ids::{CaseId, Digest};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::cli::{Outcome, Ui};
@@ -17,18 +18,14 @@ use seinhuis_shell::files::{self, Existing};
 use seinhuis_shell::lang::Text;
 use serde_json::{Map, Value, json};
 
+use self::acts::{Step, elsewhere, said};
 use self::letter::To;
-use super::correct::completed;
 use super::messages::table;
 use super::request::{Look, Request, TellText, ask};
-use crate::config::Subjects;
 use crate::home::Home;
 
 /// Most bytes of a file that says who is meant.
 const WHO_MAX: usize = 64 * 1024;
-
-/// Most fields that one correction names (the covenant's schema).
-const FIELDS_MAX: usize = 20;
 
 /// What `register` does.
 #[derive(Debug, Subcommand)]
@@ -218,7 +215,7 @@ pub(super) fn register(home: &Home, command: Register, ui: Ui) -> Result<Outcome
         Register::Letter { person, to, out, despite_decision } => {
             let found = of(home, &[person], None, false)?;
             undecided(&found, despite_decision)?;
-            let text = letter::telling(&home.load_config()?.name, &found, to, ui.lang);
+            let text = letter::file(&letter::telling(&home.load_config()?.name, &found, to, ui.lang));
             files::write_private(&out, text.as_bytes(), Existing::Keep)?;
             Ok(written(&out, ui))
         }
@@ -247,17 +244,6 @@ fn of(home: &Home, persons: &[Digest], since: Option<String>, proofs: bool) -> R
     let persons = persons.iter().map(ToString::to_string).collect();
     let since = since.unwrap_or_else(|| Timestamp(0).to_string());
     Ok(ask(home, Request::Look(Look::Persons { persons, since, proofs }))?.0)
-}
-
-/// Where another organisation tells persons, nothing is due here.
-fn elsewhere(value: &mut Value, subjects: &Subjects) {
-    for row in value.as_array_mut().into_iter().flatten() {
-        let roles = row["own_roles"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        if !subjects.is_own(roles) {
-            (row["due"], row["overdue"]) = (Value::Null, false.into());
-        }
-        row["informs"] = subjects.names().into();
-    }
 }
 
 fn list(mut value: Value, ui: Ui) -> Outcome {
@@ -305,10 +291,7 @@ fn written(path: &Path, ui: Ui) -> Outcome {
 
 /// Nobody is told by a slip of the hand what was decided not to be told.
 fn undecided(found: &Value, despite: bool) -> Result<(), Complaint> {
-    let persons = found["persons"].as_array().into_iter().flatten();
-    let silent =
-        persons.filter_map(|one| one["duty"].as_str()).any(|duty| matches!(duty, "postponed" | "exempt"));
-    if !silent || despite {
+    if !acts::is_silent(found) || despite {
         return Ok(());
     }
     Err(Complaint::refused(
@@ -333,20 +316,6 @@ fn answer(home: &Home, found: &Value, out: &Path, ui: Ui) -> Result<Outcome, Com
     Ok(written(out, ui))
 }
 
-/// What a correction or withdrawal says, but for the message it is about.
-fn said(reason: &str, note: Option<&str>) -> Map<String, Value> {
-    let mut body = Map::new();
-    body.insert("reden".into(), reason.into());
-    body.extend(note.map(|note| ("toelichting".to_owned(), note.into())));
-    body
-}
-
-/// The messages about a person that were sent, or received, and that count.
-fn messages(found: &Value, direction: &str) -> Vec<Value> {
-    let all = found["messages"].as_array().into_iter().flatten();
-    all.filter(|one| one["direction"] == direction).cloned().collect()
-}
-
 fn rectify(
     home: &Home,
     person: Digest,
@@ -355,21 +324,8 @@ fn rectify(
     ui: Ui,
 ) -> Result<Outcome, Complaint> {
     let found = of(home, &[person], None, false)?;
-    let mut done = Vec::new();
-    for message in messages(&found, "sent") {
-        let places = message["places"].as_array().into_iter().flatten();
-        let has = |place: &&Value| place["fields"].as_array().into_iter().flatten().any(|one| one == field);
-        let places: Vec<String> = places
-            .filter(has)
-            .filter_map(|place| Some(format!("{}/{field}", place["at"].as_str()?)))
-            .collect();
-        for some in places.chunks(FIELDS_MAX) {
-            let mut body = said.clone();
-            body.insert("velden".into(), some.into());
-            done.push(correct(home, &message, CorrectionKind::Correction, body));
-        }
-    }
-    if done.is_empty() {
+    let steps = acts::rectifying(&found, field, said);
+    if steps.is_empty() {
         return Err(Complaint::usage(
             Text::new(
                 format!("In geen bericht dat u over deze persoon verstuurde, staat een veld {field:?}."),
@@ -378,37 +334,18 @@ fn rectify(
             Text::new("Zie `register show` voor de velden.", "See `register show` for the fields."),
         ));
     }
-    Ok(told(done, ui))
+    Ok(told(carried_out(home, steps), ui))
 }
 
 fn erase(home: &Home, person: Digest, said: &Map<String, Value>, ui: Ui) -> Result<Outcome, Complaint> {
     let found = of(home, &[person], None, false)?;
-    let mut done = Vec::new();
-    for message in messages(&found, "received") {
-        if message["state"]["erased"].is_null() {
-            let id = message["position"].to_string();
-            let erased = ask(home, Request::Erase { id, ground: "verzoek_betrokkene".into() });
-            done.push(outcome(&message, "erased", erased.map(|_| ())));
-        }
-    }
-    for message in messages(&found, "sent") {
-        let corrections = message["corrections"].as_array().into_iter().flatten();
-        // What is withdrawn already is not withdrawn again: doing this once more finishes what failed.
-        if !corrections.into_iter().any(|row| row["kind"] == CorrectionKind::Withdrawal.as_str()) {
-            done.push(correct(home, &message, CorrectionKind::Withdrawal, said.clone()));
-        }
-    }
-    Ok(told(done, ui))
+    Ok(told(carried_out(home, acts::erasing(&found, said)), ui))
 }
 
-fn correct(home: &Home, message: &Value, kind: CorrectionKind, body: Map<String, Value>) -> Value {
-    let about = message["msg_id"].as_str().unwrap_or_default();
-    outcome(message, kind.as_str(), ask(home, completed(about, kind, body)).map(|_| ()))
-}
-
-fn outcome(message: &Value, what: &str, result: Result<(), Complaint>) -> Value {
-    let problem = result.err().map(|complaint| json!({ "nl": complaint.what.nl, "en": complaint.what.en }));
-    json!({ "msg_id": message["msg_id"], "what": what, "problem": problem })
+/// Does one after the other, whatever fails, and says what came of each.
+fn carried_out(home: &Home, steps: Vec<Step>) -> Vec<Value> {
+    let done = |step: Step| step.outcome(ask(home, step.request.clone()).map(|_| ()));
+    steps.into_iter().map(done).collect()
 }
 
 /// Tells what was done with each message. One that failed leaves the others done, and is told as a failure.

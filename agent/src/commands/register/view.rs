@@ -75,9 +75,7 @@ pub(crate) fn search(
     }
     let (mut found, mut names) = (Vec::new(), BTreeSet::new());
     for known in view.core.persons() {
-        let file = open_person(known.id, known.row, view.vault.ports()).ok_or_else(unreadable)?;
-        let details = file.details.iter().filter(|detail| view.core.counts(detail));
-        let details: Vec<_> = details.map(|detail| (detail.field.clone(), detail.text.clone())).collect();
+        let details = said_of(view, known)?;
         names.extend(details.iter().map(|(field, _)| field.clone()));
         let fits = |(field, value): (&String, &String)| {
             details.iter().any(|(own, text)| own == field && normal(text) == normal(value))
@@ -90,6 +88,25 @@ pub(crate) fn search(
         Some(field) => Err(no_field(field, &names)),
         None => Ok(found.into()),
     }
+}
+
+/// The fields and values that are known of a person.
+fn said_of(view: &View<'_>, known: Known<'_>) -> Result<Vec<(String, String)>, Complaint> {
+    let file = open_person(known.id, known.row, view.vault.ports()).ok_or_else(unreadable)?;
+    let details = file.details.into_iter().filter(|detail| view.core.counts(detail));
+    Ok(details.map(|detail| (detail.field, detail.text)).collect())
+}
+
+/// The fields that are known of anybody: what can be searched by.
+///
+/// # Errors
+/// A row that does not open.
+pub(crate) fn fields(view: &View<'_>) -> Result<BTreeSet<String>, Complaint> {
+    let mut names = BTreeSet::new();
+    for known in view.core.persons() {
+        names.extend(said_of(view, known)?.into_iter().map(|(field, _)| field));
+    }
+    Ok(names)
 }
 
 fn is_in_case(view: &View<'_>, id: &Digest, case: Option<CaseId>) -> Result<bool, Complaint> {

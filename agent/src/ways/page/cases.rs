@@ -51,7 +51,7 @@ fn decides(visit: &Visit) -> Result<(), Trouble> {
 }
 
 /// Where in the list to begin.
-fn from(uri: &Uri) -> usize {
+pub(super) fn from(uri: &Uri) -> usize {
     let mut all = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     all.find(|(name, _)| name == "from").and_then(|(_, value)| value.parse().ok()).unwrap_or_default()
 }

@@ -25,6 +25,7 @@ use super::Desk;
 use super::layout;
 use super::person::Person;
 use super::sign_in;
+use super::subjects::{self, ToTell};
 use super::trouble::Trouble;
 
 /// Most bytes of a form of somebody who is signed in: a body in which each byte is escaped, and the names of its fields.
@@ -53,6 +54,8 @@ pub(super) struct Visit {
     pub(super) path: String,
     /// What is in the cookie.
     pub(super) cookie: Arc<Zeroizing<String>>,
+    /// Who is to be told that there are data about them, for whoever looks after that.
+    pub(super) to_tell: Option<ToTell>,
 }
 
 /// The language of who is not signed in.
@@ -132,7 +135,10 @@ async fn answered(
         return Ok(response);
     }
     parts.extensions.insert(Speaks(lang));
-    if let Some(visit) = visit {
+    if let Some(mut visit) = visit {
+        if !OPEN.contains(&path.as_str()) {
+            visit.to_tell = subjects::to_tell(desk, &visit).await;
+        }
         // What was refused before this, as other sites may ask for, lengthens no session.
         desk.sessions.saw(&visit.cookie, clock::now());
         parts.extensions.insert(visit);
@@ -165,7 +171,7 @@ fn visit(desk: &Desk, request: &Request) -> Option<Visit> {
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let cookie = Arc::new(Zeroizing::new(cookie.to_owned()));
-    Some(Visit { person, lang: session.lang, token: session.token, path, cookie })
+    Some(Visit { person, lang: session.lang, token: session.token, path, cookie, to_tell: None })
 }
 
 /// What is in the one cookie of this page.

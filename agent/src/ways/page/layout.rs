@@ -13,8 +13,11 @@ use super::person::{May, Person};
 /// A part of the page.
 type Part = (&'static str, &'static str, &'static str, fn(&Person) -> bool);
 
+/// The part that counts, for who looks after it, what is to be done.
+const SUBJECTS: &str = "/subjects";
+
 /// The parts of the page: path, name in Dutch and English, and who has to do with it.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("/", "Begin", "Start", |_| true),
     ("/inbox", "Ontvangen", "Received", |person| person.ever(|may| matches!(may, May::Read(_)))),
     ("/new", "Nieuw bericht", "New message", |person| person.ever(|may| matches!(may, May::Push(_)))),
@@ -22,6 +25,7 @@ const PARTS: [Part; 7] = [
     ("/release", "Vrijgeven", "Release", |person| person.ever(|may| matches!(may, May::Release(_)))),
     ("/corrections", "Correcties", "Corrections", follows),
     ("/cases", "Zaken", "Cases", Person::sees_cases),
+    (SUBJECTS, "Betrokkenen", "Data subjects", |person| person.may(&May::Subjects)),
 ];
 
 fn follows(person: &Person) -> bool {
@@ -125,7 +129,12 @@ fn parts(visit: &Visit, lang: Lang) -> Markup {
             ul {
                 @for (href, nl, en, has) in PARTS {
                     @if has(&visit.person) {
-                        li { a href=(href) aria-current=[current(href)] { (lang.pick(nl, en)) } }
+                        li { a href=(href) aria-current=[current(href)] {
+                            (lang.pick(nl, en))
+                            @if let Some(to_tell) = visit.to_tell.filter(|_| href == SUBJECTS) {
+                                " " span class="badge" { (to_tell.open) span class="away" { " " (lang.pick("nog te informeren", "still to be told")) } }
+                            }
+                        } }
                     }
                 }
             }

@@ -21,6 +21,7 @@ mod settings;
 mod shape;
 mod sign_in;
 mod start;
+mod subjects;
 mod trouble;
 mod words;
 
@@ -45,7 +46,7 @@ use self::person::Persons;
 pub use self::settings::Settings;
 use self::trouble::Trouble;
 use crate::agent::AgentHandle;
-use crate::config::Config;
+use crate::config::{Config, Subjects};
 use crate::ways::api;
 
 /// What a browser on this machine may ask of the server.
@@ -76,6 +77,8 @@ struct Desk {
     makers: Makers,
     wrong: Wrong,
     strangers: Strangers,
+    /// Who tells persons that there are data about them.
+    subjects: Subjects,
     /// The address that is listened on.
     address: SocketAddr,
 }
@@ -103,6 +106,7 @@ pub(super) fn start(
         makers: Makers::open(&home.makers())?,
         wrong: Wrong::default(),
         strangers: Strangers::default(),
+        subjects: config.subjects.clone(),
         address,
     };
     let listener = TcpListener::from_std(listener)
@@ -141,6 +145,12 @@ fn routes() -> Vec<(&'static str, MethodRouter<Desk>)> {
         ("/release/{id}", get(release::one).post(release::decide)),
         ("/cases", get(cases::list).post(cases::open)),
         ("/cases/{case}", get(cases::one).post(cases::decide)),
+        ("/subjects", get(subjects::list)),
+        ("/subjects/search", get(subjects::show_search).post(subjects::search)),
+        ("/subjects/{person}", get(subjects::one)),
+        ("/subjects/{person}/letter", get(subjects::show_letter).post(subjects::letter)),
+        ("/subjects/{person}/answer", get(subjects::show_answer).post(subjects::answer)),
+        ("/subjects/{person}/{act}", get(subjects::show_act).post(subjects::act)),
     ]
 }
 

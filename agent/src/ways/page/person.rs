@@ -27,6 +27,9 @@ pub enum May {
     Cases,
     /// Decide about cases, as far as the covenant lets this organisation.
     Decide,
+    /// Look after the rights of data subjects: see who they are and what was exchanged about them, in whatever flow, keep
+    /// whether they were told, and have it corrected and erased.
+    Subjects,
 }
 
 impl fmt::Display for May {
@@ -37,6 +40,7 @@ impl fmt::Display for May {
             Self::Release(flow) => ("release", flow),
             Self::Cases => return f.write_str("cases"),
             Self::Decide => return f.write_str("decide"),
+            Self::Subjects => return f.write_str("subjects"),
         };
         match flow {
             Flow::Every => f.write_str(word),
@@ -62,13 +66,15 @@ impl std::str::FromStr for May {
         let read = match (word, flow) {
             ("cases", Some(Flow::Every)) => Some(Self::Cases),
             ("decide", Some(Flow::Every)) => Some(Self::Decide),
+            ("subjects", Some(Flow::Every)) => Some(Self::Subjects),
             ("read", Some(flow)) => Some(Self::Read(flow)),
             ("push", Some(flow)) => Some(Self::Push(flow)),
             ("release", Some(flow)) => Some(Self::Release(flow)),
             _ => None,
         };
         read.ok_or_else(|| {
-            "choose read, push, release, each for one flow too as in read:F01, cases or decide".to_owned()
+            "choose read, push, release, each for one flow too as in read:F01, cases, decide or subjects"
+                .to_owned()
         })
     }
 }
@@ -159,11 +165,13 @@ mod tests {
 
     #[test]
     fn rights_read_as_they_print_and_nothing_else_reads() {
-        for text in ["read", "read:F01", "push", "push:F02", "release", "release:F09", "cases", "decide"] {
+        let all = ["read", "read:F01", "push", "push:F02", "release", "release:F09"];
+        for text in all.into_iter().chain(["cases", "decide", "subjects"]) {
             assert_eq!(text.parse::<May>().unwrap().to_string(), text);
         }
-        for text in ["", "read:", "read:*", "read:F 1", "Read", "cases:F01", "decide:F01", "all", "*", "send"]
-        {
+        let wrong =
+            ["", "read:", "read:*", "read:F 1", "Read", "cases:F01", "decide:F01", "all", "*", "send"];
+        for text in wrong.into_iter().chain(["subjects:F01", "subject", "register"]) {
             assert!(text.parse::<May>().is_err(), "{text}");
         }
     }
@@ -175,7 +183,7 @@ mod tests {
         let (anna, code) = persons.add("Anna de Vries", rights(&["read:F01", "push"]), 1, NOW).unwrap();
         assert!(code.starts_with("shp_") && code.len() > 40);
         assert!(anna.reads("F01") && !anna.reads("F02") && anna.pushes("F02") && !anna.releases("F01"));
-        assert!(anna.follows("F09") && !anna.sees_cases());
+        assert!(anna.follows("F09") && !anna.sees_cases() && !anna.may(&May::Subjects));
         assert_eq!(persons.find(&code, NOW).unwrap(), Some(anna));
     }
 

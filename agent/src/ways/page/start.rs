@@ -66,6 +66,7 @@ pub(super) async fn show(State(desk): State<Desk>, Extension(visit): Extension<V
             label: t("daarvan te laat", "of those overdue"),
         });
     }
+    tiles.extend(tell(&visit));
     let status = desk.agent.ask(Request::Look(Look::Status)).await?;
     let title = t("Begin", "Start");
     let main = html! {
@@ -79,6 +80,16 @@ pub(super) async fn show(State(desk): State<Desk>, Extension(visit): Extension<V
         }
     };
     Ok(layout::shown(&desk.name, &visit, title, &main))
+}
+
+/// Who is to be told that there are data about them.
+fn tell(visit: &Visit) -> Vec<Tile> {
+    let t = |nl: &'static str, en: &'static str| visit.lang.pick(nl, en);
+    let Some(to_tell) = visit.to_tell else { return Vec::new() };
+    let open = (to_tell.open, t("betrokkenen nog te informeren", "data subjects still to be told"));
+    let late = (to_tell.late, t("daarvan te laat", "of those overdue"));
+    let some = [open, late].into_iter().take(if to_tell.late == 0 { 1 } else { 2 });
+    some.map(|(count, label)| Tile { href: "/subjects", count: count.to_string(), label }).collect()
 }
 
 /// Whether there is a connection, what waits to leave, and what is wrong.

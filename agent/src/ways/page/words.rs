@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::shape::readable;
 
+/// A day, in milliseconds.
+pub(super) const DAY_MS: u64 = 86_400_000;
+
 /// How far a message sent is.
 pub(super) fn stage(state: &str, lang: Lang) -> &'static str {
     match state {
@@ -46,6 +49,16 @@ pub(super) fn correction(state: &str, lang: Lang) -> &'static str {
     }
 }
 
+/// Whether a person was told that there are data.
+pub(super) fn duty(duty: &str, lang: Lang) -> &'static str {
+    match duty {
+        "open" => lang.pick("nog te informeren", "to be told"),
+        "postponed" => lang.pick("uitgesteld", "postponed"),
+        "informed" => lang.pick("geïnformeerd", "told"),
+        _ => lang.pick("uitgezonderd", "exempt"),
+    }
+}
+
 /// What is said of a message: a correction or a withdrawal.
 pub(super) fn kind(kind: &str, lang: Lang) -> &'static str {
     if kind == "withdrawal" {
@@ -78,10 +91,15 @@ pub(super) fn when(text: &str) -> Markup {
     html! { @if text.is_empty() { "–" } @else { time datetime=(text) { (shown) } } }
 }
 
+/// The day of a moment, in UTC.
+pub(super) fn day(text: &str) -> Markup {
+    html! { @match text.get(..10) { Some(day) => time datetime=(day) { (day) }, None => "–" } }
+}
+
 /// How many days are left until a moment, and that moment.
 pub(super) fn countdown(until: &str, now: Timestamp, lang: Lang) -> Markup {
     let Some(end) = Timestamp::parse(until) else { return html! { "–" } };
-    let days = end.0.saturating_sub(now.0).div_ceil(86_400_000);
+    let days = end.0.saturating_sub(now.0).div_ceil(DAY_MS);
     let left = match days {
         0 => lang.pick("de termijn is om", "the term is over").to_owned(),
         1 => lang.pick("nog 1 dag", "1 day left").to_owned(),
