@@ -3,6 +3,7 @@
 
 mod people;
 mod strangers;
+mod subjects;
 
 use std::fs;
 use std::net::SocketAddr;

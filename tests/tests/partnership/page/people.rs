@@ -15,37 +15,37 @@ const TOLD: &str = "bij de verzonnen muziektent, vanaf elf uur";
 const CORRECTED: &str = "de muziektent is een theekoepel";
 
 /// A person at a browser.
-struct Seat {
-    browser: Browser,
+pub(super) struct Seat {
+    pub(super) browser: Browser,
     site: SocketAddr,
     _profile: tempfile::TempDir,
 }
 
 impl Seat {
-    fn take(site: SocketAddr, lang: &str) -> Self {
+    pub(super) fn take(site: SocketAddr, lang: &str) -> Self {
         let profile = tempfile::Builder::new().prefix("seinhuis-browser-").tempdir().unwrap();
         let browser = Browser::start(profile.path(), lang).unwrap();
         Self { browser, site, _profile: profile }
     }
 
-    fn go(&mut self, path: &str) {
+    pub(super) fn go(&mut self, path: &str) {
         self.browser.go(&format!("http://{}{path}", self.site)).unwrap();
     }
 
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         let url = self.browser.url().unwrap();
         url.strip_prefix(&format!("http://{}", self.site)).unwrap_or_else(|| panic!("{url}")).to_owned()
     }
 
-    fn has(&self, css: &str) -> bool {
+    pub(super) fn has(&self, css: &str) -> bool {
         self.browser.has(css).unwrap()
     }
 
-    fn main(&self) -> String {
+    pub(super) fn main(&self) -> String {
         self.browser.text("main").unwrap()
     }
 
-    fn sign_in(&mut self, code: &str) {
+    pub(super) fn sign_in(&mut self, code: &str) {
         self.go("/");
         self.browser.fill("#code", code).unwrap();
         self.browser.click("main button").unwrap();
@@ -53,7 +53,7 @@ impl Seat {
     }
 
     /// The page that is shown is for everybody: axe finds nothing, in both languages, and it fits a small screen.
-    fn is_for_everybody(&mut self, name: &str) {
+    pub(super) fn is_for_everybody(&mut self, name: &str) {
         let path = self.path();
         for _ in 0..2 {
             for width in [1100, 320] {
@@ -82,7 +82,7 @@ impl Seat {
     }
 
     /// The browser keeps the one cookie, which scripts do not see, and nothing else.
-    fn keeps_nothing(&self) {
+    pub(super) fn keeps_nothing(&self) {
         let cookies = self.browser.cookies().unwrap();
         assert_eq!(cookies.len(), 1, "{cookies:?}");
         assert_eq!((&cookies[0]["name"], &cookies[0]["httpOnly"]), (&"seinhuis".into(), &true.into()));
@@ -91,7 +91,7 @@ impl Seat {
         assert_eq!(self.browser.run(kept, &[]).unwrap(), serde_json::json!([0, 0, ""]));
     }
 
-    fn shoot(&self, name: &str) {
+    pub(super) fn shoot(&self, name: &str) {
         self.browser.shoot(name).unwrap();
     }
 }
@@ -382,7 +382,7 @@ impl Seat {
     }
 
     /// As [`Seat::is_for_everybody`], of a page that is the answer to a form: in one language.
-    fn is_for_everybody_here(&self) {
+    pub(super) fn is_for_everybody_here(&self) {
         let found = self.browser.violations().unwrap();
         assert!(found.is_empty(), "{found:#?}");
     }
