@@ -118,15 +118,15 @@ fn rights(found: &Value, lang: Lang) -> String {
     let contact = plain(found, "contact");
     match lang {
         Lang::Nl => format!(
-            "U mag vragen welke gegevens het zijn, en om ze te verbeteren, te wissen of minder te gebruiken. U mag ook\n\
-             bezwaar maken. Stuur uw vraag naar: {contact}. Onze functionaris voor gegevensbescherming: [naam en adres].\n\
-             Wij antwoorden binnen een maand. Bent u het niet met ons eens, dan kunt u een klacht indienen bij de Autoriteit\n\
+            "U mag vragen welke gegevens het zijn, en om ze te verbeteren, te wissen of minder te gebruiken. U mag ook \
+             bezwaar maken. Stuur uw vraag naar: {contact}. Onze functionaris voor gegevensbescherming: [naam en adres]. \
+             Wij antwoorden binnen een maand. Bent u het niet met ons eens, dan kunt u een klacht indienen bij de Autoriteit \
              Persoonsgegevens (autoriteitpersoonsgegevens.nl) of naar de rechter gaan.\n"
         ),
         Lang::En => format!(
-            "You may ask which data these are, and to have them corrected, erased or used less. You may also object.\n\
-             Send your question to: {contact}. Our data protection officer: [name and address].\n\
-             We answer within a month. If you do not agree with us, you can complain to the Dutch Data Protection Authority\n\
+            "You may ask which data these are, and to have them corrected, erased or used less. You may also object. \
+             Send your question to: {contact}. Our data protection officer: [name and address]. \
+             We answer within a month. If you do not agree with us, you can complain to the Dutch Data Protection Authority \
              (autoriteitpersoonsgegevens.nl) or go to court.\n"
         ),
     }
@@ -136,11 +136,11 @@ fn rights(found: &Value, lang: Lang) -> String {
 const fn draft(lang: Lang) -> &'static str {
     match lang {
         Lang::Nl => {
-            "[CONCEPT. Controleer naam, adres en inhoud. Mag of moet het vertellen worden uitgesteld of beperkt (AVG 14 lid 5 en 23,\n\
+            "[CONCEPT. Controleer naam, adres en inhoud. Mag of moet het vertellen worden uitgesteld of beperkt (AVG 14 lid 5 en 23, \
              Wpg 24b en 27), verstuur dit dan niet maar leg het uitstel of de uitzondering vast in het register.]\n\n"
         }
         Lang::En => {
-            "[DRAFT. Check name, address and content. If telling may or must be postponed or limited (GDPR 14(5) and 23, Police Data\n\
+            "[DRAFT. Check name, address and content. If telling may or must be postponed or limited (GDPR 14(5) and 23, Police Data \
              Act 24b and 27), do not send this but keep the postponement or exemption in the register.]\n\n"
         }
     }
@@ -180,13 +180,13 @@ fn tell(organisation: &str, found: &Value, person: &Value, to: To, lang: Lang) -
     _ = match lang {
         Lang::Nl => write!(
             text,
-            "Verschillende organisaties werken samen bij de aanpak van een groep jongeren. Zij hebben daarover afspraken gemaakt\n\
+            "Verschillende organisaties werken samen bij de aanpak van een groep jongeren. Zij hebben daarover afspraken gemaakt \
              ({title}). Sinds {first} delen zij daarvoor ook gegevens {whose}. Wij moeten u dat vertellen (AVG artikel 14).\n\n\
              Om welke soort gegevens gaat het?\n{kinds}\nMet wie zijn ze gedeeld?\n{with}\n"
         ),
         Lang::En => write!(
             text,
-            "Several organisations work together on a group of young people. They made an agreement about that ({title}).\n\
+            "Several organisations work together on a group of young people. They made an agreement about that ({title}). \
              Since {first} they also share data {whose} for it. We have to tell you so (GDPR article 14).\n\n\
              Which kind of data?\n{kinds}\nWith whom are they shared?\n{with}\n"
         ),
@@ -209,17 +209,24 @@ pub(crate) fn answer(organisation: &str, found: &Value, lang: Lang) -> String {
     let child = is_child(detail(person, "geboortedatum"), clock::now());
     let to = if child == Some(true) { To::Representatives } else { To::Person };
     let mut text = draft(lang).to_owned() + &head(organisation, person, to, lang);
-    let since = found["since"].as_str().map_or("", day);
+    // From the beginning of all time is everything that is kept.
+    let since = found["since"].as_str().filter(|text| Timestamp::parse(text) != Some(Timestamp(0)));
+    let since = match (since.map(day), lang) {
+        (Some(day), Lang::Nl) => format!("Sinds {day}"),
+        (Some(day), Lang::En) => format!("Since {day}"),
+        (None, Lang::Nl) => "In wat wij daarvan hebben bewaard".to_owned(),
+        (None, Lang::En) => "In what we kept of it".to_owned(),
+    };
     let count = messages(found).count();
     _ = match lang {
         Lang::Nl => writeln!(
             text,
-            "U vroeg wat wij met anderen hebben uitgewisseld. Sinds {since} zijn dat {count} berichten. Het bewijs van elk bericht\n\
+            "U vroeg wat wij met anderen hebben uitgewisseld. {since} zijn dat {count} berichten. Het bewijs van elk bericht \
              staat in het bestand bij deze brief.\n"
         ),
         Lang::En => writeln!(
             text,
-            "You asked what we exchanged with others. Since {since} that is {count} messages. The proof of each is in the file\n\
+            "You asked what we exchanged with others. {since} that is {count} messages. The proof of each is in the file \
              with this letter.\n"
         ),
     };
@@ -486,6 +493,11 @@ mod tests {
         {
             assert!(text.contains(needed), "{needed} in {text}");
         }
+        let mut all = found("2000-01-01");
+        all["since"] = Timestamp(0).to_string().into();
+        assert!(
+            answer("Gemeente A", &all, Lang::Nl).contains("In wat wij daarvan hebben bewaard zijn dat 1")
+        );
         let Text { nl, .. } = overview(&found("2000-01-01"));
         assert!(nl.contains("Oud") && nl.contains("ontvangen van Politie"));
     }

@@ -131,7 +131,7 @@ fn parts(visit: &Visit, lang: Lang) -> Markup {
                     @if has(&visit.person) {
                         li { a href=(href) aria-current=[current(href)] {
                             (lang.pick(nl, en))
-                            @if let Some(to_tell) = visit.to_tell.filter(|_| href == SUBJECTS) {
+                            @if let Some(to_tell) = visit.to_tell.filter(|one| href == SUBJECTS && one.open > 0) {
                                 " " span class="badge" { (to_tell.open) span class="away" { " " (lang.pick("nog te informeren", "still to be told")) } }
                             }
                         } }

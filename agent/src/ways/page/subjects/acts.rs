@@ -141,6 +141,7 @@ pub(super) fn offered(id: &str, found: &Value, lang: Lang) -> Markup {
         Act::Tell(_) | Act::Erase => true,
     };
     html! {
+        h2 { (lang.pick("Wat u kunt doen", "What you can do")) }
         ul { @for act in Act::ALL.into_iter().filter(wanted) {
             li { a href={ "/subjects/" (id) "/" (act.word()) } { (act.title(lang)) } }
         } }
@@ -371,7 +372,7 @@ fn looked_at(desk: &Desk, visit: &Visit, acting: &Acting, form: &Form) -> Respon
         facts.extend(kept.until.map(|until| (t("Tot", "Until"), html! { (until) })));
         facts.push((t("Hoe of waarom", "How or why"), html! { (kept.reason) }));
         facts.push((t("In welke rol", "In which role"), html! { (kept.role) }));
-    } else {
+    } else if !acting.reasons.is_empty() {
         facts.push((t("Reden", "Reason"), html! { (readable(form.text("why"))) }));
         facts.push((t("Toelichting", "Explanation"), html! { (form.text("note")) }));
     }
