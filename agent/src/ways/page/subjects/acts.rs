@@ -17,9 +17,9 @@ use seinhuis_shared::refusal::Lang;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::{Complaint, Exit};
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::web::form::{Form, fresh_key, is_key};
 use serde_json::Value;
 
-use super::super::entered::{Form, fresh_key, is_key};
 use super::super::guard::Visit;
 use super::super::layout::{self, Error};
 use super::super::shape::{Leaf, Shape, readable};

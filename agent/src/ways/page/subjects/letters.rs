@@ -10,9 +10,9 @@ use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Lang;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::web::form::Form;
 use serde_json::Value;
 
-use super::super::entered::Form;
 use super::super::guard::Visit;
 use super::super::layout::{self, Error};
 use super::super::{Desk, Shown};

@@ -11,10 +11,10 @@ use seinhuis_shared::ids::CaseId;
 use seinhuis_shared::refusal::Lang;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::clock;
+use seinhuis_shell::web::form::Form;
 use serde_json::Value;
 
 use super::super::cases::from;
-use super::super::entered::Form;
 use super::super::guard::Visit;
 use super::super::inbox::ROWS;
 use super::super::layout::{self, Error};
