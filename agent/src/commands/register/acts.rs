@@ -166,6 +166,22 @@ mod tests {
     }
 
     #[test]
+    fn what_others_tell_is_not_due_here_and_not_counted() {
+        let subjects = Subjects::default();
+        let status = json!({ "due": [
+            { "roles": ["gemeente"], "to_tell": 3, "overdue": 1 },
+            { "roles": ["politie"], "to_tell": 5, "overdue": 5 },
+            { "roles": ["gemeente", "politie"], "to_tell": 1, "overdue": 0 },
+        ] });
+        assert_eq!(to_tell(&status, &subjects), (4, 1));
+        let row = |role: &str| json!({ "own_roles": [role], "due": "2026-01-01", "overdue": true });
+        let mut rows = json!([row("gemeente"), row("politie")]);
+        elsewhere(&mut rows, &subjects);
+        assert!(rows[0]["due"] == "2026-01-01" && rows[0]["overdue"] == true, "{rows}");
+        assert!(rows[1]["due"].is_null() && rows[1]["overdue"] == false, "{rows}");
+    }
+
+    #[test]
     fn what_was_erased_or_withdrawn_is_left_alone() {
         let steps = erasing(&found(), &said("onrechtmatig", Some("zie brief")));
         let what: Vec<_> =

@@ -265,6 +265,14 @@ fn files_are_for_who_may_and_an_act_is_done_once() {
     };
     assert!(decisions().is_empty(), "none of them did anything");
 
+    // What cannot be taken back is looked at, also when a form says that it was, of other messages.
+    let erase = format!("{path}/erase");
+    for seen in ["", "0000"] {
+        let looked = keeper.post(&erase, &[("key", KEY), ("do", "send"), ("seen", seen)]);
+        assert!(looked.status == 200 && body(&looked).contains("hier wissen"), "{}", body(&looked));
+        assert_eq!(body(&looked).contains("intussen iets veranderd"), !seen.is_empty());
+    }
+    assert!(inbox_of(stage, two.town())[0]["erased_why"].is_null(), "nothing was erased");
     // A look does nothing yet, and a double click does it once.
     let look = [&how[..1], &[("do", "check")], &how[2..]].concat();
     assert_eq!((keeper.post(&informed, &look).status, decisions().len()), (200, 0));

@@ -14,6 +14,7 @@ use seinhuis_shared::covenant::Compiled;
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::limits::TEXT_MAX;
 use seinhuis_shared::refusal::Lang;
+use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::complaint::{Complaint, Exit};
 use seinhuis_shell::lang::Text;
@@ -26,6 +27,7 @@ use super::super::shape::{Leaf, Shape, readable};
 use super::super::trouble::Trouble;
 use super::super::words::{self, text, when};
 use super::super::{Desk, Shown};
+use super::act::Act;
 use super::one::{about, called, with};
 use super::shared::{self, ERASED, Step};
 use super::{Field, day_of, found, known};
@@ -37,99 +39,10 @@ use crate::engine::View;
 const ROLE_MAX: usize = 30;
 /// Most characters of an explanation (the covenant's schema).
 const NOTE_MAX: usize = 300;
+/// The field of a form that says which messages were looked at.
+const SEEN: &str = "seen";
 /// The field of a body that says why.
 const WHY: &str = "/reden";
-
-/// What can be done for a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
-    Tell(Duty),
-    Rectify,
-    Erase,
-}
-
-impl Act {
-    const ALL: [Self; 6] = [
-        Self::Tell(Duty::Informed),
-        Self::Tell(Duty::Postponed),
-        Self::Tell(Duty::Exempt),
-        Self::Tell(Duty::Open),
-        Self::Rectify,
-        Self::Erase,
-    ];
-
-    fn of(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|act| act.word() == word)
-    }
-
-    /// What it is called in addresses, as in commands.
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Tell(Duty::Informed) => "informed",
-            Self::Tell(Duty::Postponed) => "postpone",
-            Self::Tell(Duty::Exempt) => "exempt",
-            Self::Tell(Duty::Open) => "reopen",
-            Self::Rectify => "rectify",
-            Self::Erase => "erase",
-        }
-    }
-
-    const fn title(self, lang: Lang) -> &'static str {
-        let (nl, en) = match self {
-            Self::Tell(Duty::Informed) => ("Leg vast: geïnformeerd", "Keep: was told"),
-            Self::Tell(Duty::Postponed) => ("Leg vast: uitstel", "Keep: told later"),
-            Self::Tell(Duty::Exempt) => ("Leg vast: uitzondering", "Keep: need not be told"),
-            Self::Tell(Duty::Open) => ("Leg vast: alsnog informeren", "Keep: to be told after all"),
-            Self::Rectify => ("Laat een gegeven verbeteren (F36)", "Have a field corrected (F36)"),
-            Self::Erase => ("Wis en trek in (F39, F36)", "Erase and withdraw (F39, F36)"),
-        };
-        match lang {
-            Lang::Nl => nl,
-            Lang::En => en,
-        }
-    }
-
-    const fn explained(self, lang: Lang) -> &'static str {
-        let (nl, en) = match self {
-            Self::Tell(Duty::Informed) => {
-                ("De betrokkene weet nu dat er gegevens zijn.", "The person knows that there are data.")
-            }
-            Self::Tell(Duty::Postponed) => (
-                "Uitstel is een juridisch oordeel (AVG artikel 23, Wpg artikel 27). Op de genoemde dag is de betrokkene weer te informeren.",
-                "A postponement is a legal judgement (GDPR article 23, Police Data Act article 27). On that day the person is to be told.",
-            ),
-            Self::Tell(Duty::Exempt) => (
-                "Een uitzondering is een juridisch oordeel (AVG artikel 14 lid 5). De betrokkene wordt dan niet geïnformeerd.",
-                "An exemption is a legal judgement (GDPR article 14(5)). The person is then not told.",
-            ),
-            Self::Tell(Duty::Open) => (
-                "Wat eerder is besloten geldt niet meer; de termijn begint opnieuw.",
-                "What was decided before counts no more; the term begins anew.",
-            ),
-            Self::Rectify => (
-                "Elke ontvanger van uw berichten over deze persoon hoort welk gegeven niet klopt, en bevestigt dat het is verwerkt.",
-                "Every recipient of your messages about this person hears which field is wrong, and confirms that it is processed.",
-            ),
-            Self::Erase => (
-                "Wat hier van anderen ligt wordt gewist en dat wordt bevestigd; wat u verstuurde wordt ingetrokken. Een bericht over meer personen gaat in zijn geheel weg.",
-                "What lies here from others is erased, which is confirmed; what you sent is withdrawn. A message about several persons goes as a whole.",
-            ),
-        };
-        match lang {
-            Lang::Nl => nl,
-            Lang::En => en,
-        }
-    }
-
-    /// What is said to recipients of what was sent, if anything is.
-    const fn kind(self) -> Option<CorrectionKind> {
-        match self {
-            Self::Tell(_) => None,
-            Self::Rectify => Some(CorrectionKind::Correction),
-            Self::Erase => Some(CorrectionKind::Withdrawal),
-        }
-    }
-}
 
 /// Links to what can be done for a person.
 pub(super) fn offered(id: &str, found: &Value, lang: Lang) -> Markup {
@@ -300,8 +213,11 @@ pub(in super::super) async fn act(
     if !errors.is_empty() {
         return Ok(form_of(&desk, &visit, &acting, &form, key, &errors));
     }
-    if form.text("do") != "send" {
-        return Ok(looked_at(&desk, &visit, &acting, &form));
+    // What cannot be taken back is done as it was looked at: what came in since is looked at first.
+    let steps = acting.steps(&form);
+    let is_seen = steps.is_empty() || form.text(SEEN) == seen(&steps);
+    if form.text("do") != "send" || !is_seen {
+        return Ok(looked_at(&desk, &visit, &acting, &form, &steps));
     }
     let back = format!("/subjects/{}", acting.id);
     // A double click does it once.
@@ -309,7 +225,7 @@ pub(in super::super) async fn act(
         return Ok(layout::see_other(&back));
     }
     let Act::Tell(duty) = acting.act else {
-        let outcomes = carried_out(&desk.agent, acting.steps(&form)).await?;
+        let outcomes = carried_out(&desk.agent, steps).await?;
         return Ok(told(&desk, &visit, &acting, &outcomes));
     };
     match desk.agent.ask(Request::Tell(acting.telling(duty, &form, &visit))).await {
@@ -359,26 +275,40 @@ const fn heads(lang: Lang) -> [&'static str; 4] {
     }
 }
 
+/// Which messages are in a look, so that no others are when it is sent.
+fn seen(steps: &[Step]) -> String {
+    let all = steps
+        .iter()
+        .map(|step| format!("{} {} {}\n", text(&step.message, "msg_id"), step.what, step.fields.join(" ")));
+    sha256(all.collect::<String>().as_bytes()).to_string()
+}
+
 /// What is about to be done, before it is.
-fn looked_at(desk: &Desk, visit: &Visit, acting: &Acting, form: &Form) -> Response {
+fn looked_at(desk: &Desk, visit: &Visit, acting: &Acting, form: &Form, steps: &[Step]) -> Response {
     let lang = visit.lang;
     let t = |nl: &'static str, en: &'static str| lang.pick(nl, en);
     let title = t("Controleer wat u vastlegt of laat doen", "Check what you keep or have done");
-    let steps = acting.steps(form);
+    let changed = !form.text(SEEN).is_empty() && form.text(SEEN) != seen(steps);
+    let mut kept = form.without(SEEN);
+    kept.put(SEEN, &seen(steps));
     let rows: Vec<_> = steps.iter().map(|one| step(one, visit)).collect();
     let mut facts = vec![(t("Wat", "What"), html! { (acting.act.title(lang)) })];
     if let Act::Tell(duty) = acting.act {
-        let kept = acting.telling(duty, form, visit);
-        facts.extend(kept.until.map(|until| (t("Tot", "Until"), html! { (until) })));
-        facts.push((t("Hoe of waarom", "How or why"), html! { (kept.reason) }));
-        facts.push((t("In welke rol", "In which role"), html! { (kept.role) }));
+        let told = acting.telling(duty, form, visit);
+        facts.extend(told.until.map(|until| (t("Tot", "Until"), html! { (until) })));
+        facts.push((t("Hoe of waarom", "How or why"), html! { (told.reason) }));
+        facts.push((t("In welke rol", "In which role"), html! { (told.role) }));
     } else if !acting.reasons.is_empty() {
-        facts.push((t("Reden", "Reason"), html! { (readable(form.text("why"))) }));
+        facts.push((t("Reden", "Reason"), html! { span lang="nl" { (readable(form.text("why"))) } }));
         facts.push((t("Toelichting", "Explanation"), html! { (form.text("note")) }));
     }
     let nothing = rows.is_empty() && acting.act.kind().is_some();
     let main = html! {
         h1 { (title) }
+        @if changed { p class="notice" role="alert" { strong { (t(
+            "Er is intussen iets veranderd; er is nog niets gedaan. Kijk opnieuw.",
+            "Something changed meanwhile; nothing was done yet. Look again.",
+        )) } } }
         (about(&acting.found["persons"][0], visit))
         (layout::facts(&facts))
         @if nothing { p { (t("Er is geen bericht waarmee dit nog te doen is.", "There is no message with which this is still to be done.")) } }
@@ -387,7 +317,7 @@ fn looked_at(desk: &Desk, visit: &Visit, acting: &Acting, form: &Form) -> Respon
             (layout::table(t("Wat met elk bericht gebeurt", "What is done with each message"), &heads(lang), &rows))
         }
         @if nothing { p { a href={ "/subjects/" (acting.id) } { (t("Terug naar de betrokkene", "Back to the person")) } } }
-        @else { (layout::look(visit, &acting.path(), form, acting.act.title(lang))) }
+        @else { (layout::look(visit, &acting.path(), &kept, acting.act.title(lang))) }
     };
     layout::shown(&desk.name, visit, title, &main)
 }
@@ -515,10 +445,10 @@ fn saying_fields(acting: &Acting, form: &Form, errors: &[Error], lang: Lang) -> 
     );
     html! {
         @if acting.act == Act::Rectify {
-            (field("field", t("Welk gegeven klopt niet", "Which field is wrong"), None).choice(choose, &places, form.text("field")))
+            (field("field", t("Welk gegeven klopt niet", "Which field is wrong"), None).choice(choose, &places, form.text("field"), Some("nl")))
         }
         @if !reasons.is_empty() {
-            (field("why", t("Reden", "Reason"), None).choice(choose, &reasons, form.text("why")))
+            (field("why", t("Reden", "Reason"), None).choice(choose, &reasons, form.text("why"), Some("nl")))
             (field("note", t("Toelichting", "Explanation"), Some(hint)).line("text", Some(NOTE_MAX), form.text("note")))
         }
     }
@@ -529,16 +459,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn acts_are_called_as_commands_are() {
-        for act in Act::ALL {
-            assert_eq!(Act::of(act.word()), Some(act));
-        }
-        for wrong in ["", "open", "letter", "Informed", "informed/"] {
-            assert_eq!(Act::of(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn a_role_says_whose_and_never_grows_too_long() {
@@ -571,6 +491,17 @@ mod tests {
         assert_eq!(told(Act::Rectify, &[("field", "adres"), ("why", "zomaar")]), ["field", "why"]);
         assert!(told(Act::Rectify, &[("field", "naam"), ("why", "onjuist")]).is_empty());
         assert_eq!(told(Act::Erase, &[("why", "onjuist"), ("note", &"n".repeat(301))]), ["note"]);
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_not_what_was_seen() {
+        let message = |id: &str| json!({ "direction": "received", "msg_id": id, "position": 1, "state": {} });
+        let of = |ids: &[&str]| {
+            let messages: Vec<Value> = ids.iter().map(|id| message(id)).collect();
+            seen(&shared::erasing(&json!({ "messages": messages }), &shared::said("", None)))
+        };
+        assert_eq!(of(&["a"]), of(&["a"]));
+        assert!(of(&["a"]) != of(&["a", "b"]) && of(&["a"]) != of(&["b"]) && of(&[]) != of(&["a"]));
     }
 
     #[test]

@@ -246,7 +246,7 @@ fn choices(kind: Kind, form: &Form, errors: &[Error], lang: Lang) -> Markup {
             ];
             let field =
                 Field { id: "to", label: html! { (t("Aan wie", "To whom")) }, hint: Some(hint), errors };
-            field.choice(t("zoals bij de leeftijd past", "as fits the age"), &all, form.text("to"))
+            field.choice(t("zoals bij de leeftijd past", "as fits the age"), &all, form.text("to"), None)
         }
         Kind::Answer => {
             let hint = t("Leeg: alles wat is bewaard.", "Empty: everything that is kept.");

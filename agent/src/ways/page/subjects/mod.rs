@@ -5,6 +5,7 @@
 //! it. It is the same for the same person, which says no more than that somebody looked at one person twice. No name is in
 //! an address or a title; what is searched for and written goes in forms.
 
+mod act;
 mod acts;
 mod letters;
 mod list;
@@ -104,12 +105,12 @@ impl Field<'_> {
         })
     }
 
-    /// One of these values, each with what it is called.
-    fn choice(&self, nothing: &str, values: &[(String, String)], chosen: &str) -> Markup {
+    /// One of these values, each with what it is called, in a language of its own where it is not the page's.
+    fn choice(&self, nothing: &str, values: &[(String, String)], chosen: &str, lang: Option<&str>) -> Markup {
         self.around(&html! {
             select id=(self.id) name=(self.id) aria-describedby=[self.described()] aria-invalid=[self.error().map(|_| "true")] {
                 option value="" { (nothing) }
-                @for (value, text) in values { option value=(value) selected[value == chosen] { (text) } }
+                @for (value, text) in values { option value=(value) lang=[lang] selected[value == chosen] { (text) } }
             }
         })
     }
