@@ -3,12 +3,13 @@
 
 use seinhuis_tests::browser::{CHROMIUM, ENTER};
 use seinhuis_tests::samples::{self, Sample};
+use seinhuis_tests::site::Site;
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{process, stage};
 use serde_json::Value;
 
 use super::people::Seat;
-use super::{Site, Two, body, field, person};
+use super::{Two, person};
 use crate::common::{inbox_of, wait_for_inbox};
 
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA";
@@ -236,28 +237,29 @@ fn files_are_for_who_may_and_an_act_is_done_once() {
     let (_, noor) = person(stage, two.town(), "Noor Register", "subjects");
     let (_, bram) = person(stage, two.town(), "Bram Bakker", "read,push,release,cases,decide");
     let (_, piet) = person(stage, two.police(), "Piet Register", "subjects");
-    let (keeper, other) = (Site::signed_in(two.at_town, &noor), Site::signed_in(two.at_town, &bram));
-    let path = format!("/subjects/{}", first(&body(&keeper.get("/subjects"))));
+    let (keeper, other) =
+        (Site::signed_in(two.at_town, &noor).unwrap(), Site::signed_in(two.at_town, &bram).unwrap());
+    let path = format!("/subjects/{}", first(&keeper.get("/subjects").unwrap().text()));
 
     // Who has no right to it: nothing, also at an address that is known.
     let how = [("key", KEY), ("do", "send"), ("reason", "brief"), ("role", "regisseur")];
     for below in ["", "/letter", "/answer", "/informed", "/erase"] {
-        let answer = other.get(&format!("{path}{below}"));
+        let answer = other.get(&format!("{path}{below}")).unwrap();
         assert_eq!(answer.status, 403, "{below}");
-        assert!(!body(&answer).contains("Timo"), "{below}");
+        assert!(!answer.text().contains("Timo"), "{below}");
     }
     for below in ["/letter", "/answer", "/informed", "/postpone", "/exempt", "/reopen", "/rectify", "/erase"]
     {
-        let answer = other.post(&format!("{path}{below}"), &[&how[..], &[("do", "file")]].concat());
-        assert_eq!((answer.status, field(&answer, "content-disposition")), (403, ""), "{below}");
+        let answer = other.post(&format!("{path}{below}"), &[&how[..], &[("do", "file")]].concat()).unwrap();
+        assert_eq!((answer.status, answer.field("content-disposition")), (403, ""), "{below}");
     }
     // Nor another page in the name of who has, nor a form without its key.
     let informed = format!("{path}/informed");
-    let foreign = keeper.post_with(&informed, &[("origin", "http://evil.example")], &how);
+    let foreign = keeper.post_with(&informed, &[("origin", "http://evil.example")], &how).unwrap();
     assert_eq!(foreign.status, 403);
-    assert_eq!(keeper.post_with(&informed, &[], &how).status, 403, "without a token");
-    assert_eq!(keeper.post(&informed, &how[1..]).status, 403, "without a key");
-    assert_eq!(keeper.post(&format!("{path}/open"), &how).status, 404);
+    assert_eq!(keeper.post_with(&informed, &[], &how).unwrap().status, 403, "without a token");
+    assert_eq!(keeper.post(&informed, &how[1..]).unwrap().status, 403, "without a key");
+    assert_eq!(keeper.post(&format!("{path}/open"), &how).unwrap().status, 404);
     let decisions = || {
         let key = path.trim_start_matches("/subjects/");
         let shown = stage.agent(two.town(), &["register", "show", key]).unwrap();
@@ -268,17 +270,17 @@ fn files_are_for_who_may_and_an_act_is_done_once() {
     // What cannot be taken back is looked at, also when a form says that it was, of other messages.
     let erase = format!("{path}/erase");
     for seen in ["", "0000"] {
-        let looked = keeper.post(&erase, &[("key", KEY), ("do", "send"), ("seen", seen)]);
-        assert!(looked.status == 200 && body(&looked).contains("hier wissen"), "{}", body(&looked));
-        assert_eq!(body(&looked).contains("intussen iets veranderd"), !seen.is_empty());
+        let looked = keeper.post(&erase, &[("key", KEY), ("do", "send"), ("seen", seen)]).unwrap();
+        assert!(looked.status == 200 && looked.text().contains("hier wissen"), "{}", looked.text());
+        assert_eq!(looked.text().contains("intussen iets veranderd"), !seen.is_empty());
     }
     assert!(inbox_of(stage, two.town())[0]["erased_why"].is_null(), "nothing was erased");
     // A look does nothing yet, and a double click does it once.
     let look = [&how[..1], &[("do", "check")], &how[2..]].concat();
-    assert_eq!((keeper.post(&informed, &look).status, decisions().len()), (200, 0));
+    assert_eq!((keeper.post(&informed, &look).unwrap().status, decisions().len()), (200, 0));
     for _ in 0..2 {
-        let done = keeper.post(&informed, &how);
-        assert_eq!((done.status, field(&done, "location")), (303, path.as_str()));
+        let done = keeper.post(&informed, &how).unwrap();
+        assert_eq!((done.status, done.field("location")), (303, path.as_str()));
     }
     let kept = decisions();
     assert_eq!((kept.len(), text(&kept[0], "role")), (1, "regisseur (Noor Register)"));
@@ -290,44 +292,48 @@ fn files_are_for_who_may_and_an_act_is_done_once() {
 /// Letters and data as files, and that the proof of what was sent verifies.
 fn files(two: &Two, keeper: &Site, path: &str, piet: &str) {
     let saved = |site: &Site, path: &str, fields: &[(&str, &str)]| {
-        let answer = site.post(path, fields);
+        let answer = site.post(path, fields).unwrap();
         let head = &answer.head;
         assert!(answer.status == 200 && head.contains("cache-control: no-store"), "{head}");
-        assert!(field(&answer, "content-disposition").starts_with("attachment; filename="), "{head}");
-        assert!(!field(&answer, "content-disposition").contains("timo"), "{head}");
+        assert!(answer.field("content-disposition").starts_with("attachment; filename="), "{head}");
+        assert!(!answer.field("content-disposition").contains("timo"), "{head}");
         answer
     };
     let letter = saved(keeper, &format!("{path}/letter"), &[("do", "file"), ("to", "representatives")]);
     assert!(
-        body(&letter).contains("Geachte ouder(s)") && !body(&letter).contains("Beste"),
+        letter.text().contains("Geachte ouder(s)") && !letter.text().contains("Beste"),
         "{}",
-        body(&letter)
+        letter.text()
     );
     let answer = format!("{path}/answer");
-    assert!(body(&saved(keeper, &answer, &[("do", "file")])).contains("U vroeg wat wij"));
+    assert!(saved(keeper, &answer, &[("do", "file")]).text().contains("U vroeg wat wij"));
     let data = saved(keeper, &answer, &[("do", "data")]).json();
     assert!(!text(&data["messages"][0], "proof").is_empty(), "{data}");
     assert!(!data.to_string().contains("regisseur"), "what was decided is not handed out: {data}");
     let later = saved(keeper, &answer, &[("do", "data"), ("since", "2090-01-01")]).json();
     assert_eq!(later["messages"], serde_json::json!([]));
-    assert_eq!(keeper.post(&answer, &[("do", "data"), ("since", "gisteren")]).status, 422);
+    assert_eq!(keeper.post(&answer, &[("do", "data"), ("since", "gisteren")]).unwrap().status, 422);
 
     let exempt =
         [("key", "BBBBBBBBBBBBBBBBBBBBBB"), ("do", "send"), ("reason", "opsporing"), ("role", "officier")];
-    assert_eq!(keeper.post(&format!("{path}/exempt"), &exempt).status, 303);
+    assert_eq!(keeper.post(&format!("{path}/exempt"), &exempt).unwrap().status, 303);
     for (path, what) in [(&answer, "data"), (&answer, "file"), (&format!("{path}/letter"), "file")] {
         for despite in ["", "no"] {
-            let slip = keeper.post(path, &[("do", what), ("despite", despite)]);
-            assert_eq!((slip.status, field(&slip, "content-disposition")), (422, ""), "{path} {what}");
+            let slip = keeper.post(path, &[("do", what), ("despite", despite)]).unwrap();
+            assert_eq!((slip.status, slip.field("content-disposition")), (422, ""), "{path} {what}");
         }
-        let meant = body(&saved(keeper, path, &[("do", what), ("despite", "yes")]));
+        let meant = saved(keeper, path, &[("do", what), ("despite", "yes")]).text();
         assert!(!meant.contains("opsporing"), "{meant}");
     }
 
-    let sender = Site::signed_in(two.at_police, piet);
-    let own = format!("/subjects/{}", first(&body(&sender.get("/subjects?all=yes"))));
+    let sender = Site::signed_in(two.at_police, piet).unwrap();
+    let own = format!("/subjects/{}", first(&sender.get("/subjects?all=yes").unwrap().text()));
     // Who may not follow the flow sees which message it is, and no link that leads nowhere.
-    assert!(!body(&sender.get(&own)).contains("href=\"/sent/"), "{}", body(&sender.get(&own)));
+    assert!(
+        !sender.get(&own).unwrap().text().contains("href=\"/sent/"),
+        "{}",
+        sender.get(&own).unwrap().text()
+    );
     let data: Value = saved(&sender, &format!("{own}/answer"), &[("do", "data")]).json();
     let file = two.scene.stage.dir.join("proof.txt");
     std::fs::write(&file, text(&data["messages"][0], "proof")).unwrap();
