@@ -283,6 +283,16 @@ const SENTENCES: &[Row] = &[
         |c| c.categories.iter_mut().find(|own| own.special == Some(Special::Bsn)).unwrap().special = None,
     ),
     (
+        "Wie betrokkenen informeert was de gemeente en wordt de gemeente en de politie.",
+        "Who informs data subjects was the municipality and becomes the municipality and the police.",
+        |c| c.informs.push(Role::Politie),
+    ),
+    (
+        "Wie betrokkenen informeert was de gemeente en wordt niet afgesproken.",
+        "Who informs data subjects was the municipality and becomes not agreed.",
+        |c| (c.format, c.informs) = (1, Vec::new()),
+    ),
+    (
         "De bewaartermijn van het uitwisselingslogboek was 1826 dagen (5 jaar) en wordt 365 dagen (1 jaar).",
         "The retention of the exchange log was 1826 days (5 years) and becomes 365 days (1 year).",
         |c| c.log_retention_days = 365,

@@ -34,6 +34,8 @@ fn edit(part: &str, old: &str, new: &str) -> (String, usize) {
 
 const MODEL: &str = "model.toml";
 const OWN: &str = "partnership.toml";
+/// Who informs data subjects, in the model.
+const INFORMS: &str = "informs = [\"gemeente\"]";
 
 /// Part, text, its replacement, and what the error says.
 const MISTAKES: &[(&str, &str, &str, &str)] = &[
@@ -51,6 +53,16 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ),
     (MODEL, "max_ttl_days = 30", "max_ttl_days = \"30\"", "`rules.max_ttl_days`: invalid type"),
     (MODEL, "max_ttl_days = 30", "max_ttl_days = ", "Correct the TOML at this place"),
+    (MODEL, INFORMS, "informs = []", "`rules.informs`: has 0 entries. Write 1 to 8."),
+    (MODEL, INFORMS, "informs = [\"om\", \"om\"]", "`rules.informs`: names something twice. Name each once."),
+    (MODEL, INFORMS, "informs = \"gemeente\"", "`rules.informs`: invalid type"),
+    (
+        MODEL,
+        INFORMS,
+        "informs = [\"burgemeester\"]",
+        "unknown variant `burgemeester`, expected one of `gemeente`",
+    ),
+    (MODEL, INFORMS, "informeert = [\"gemeente\"]", "unknown field `informeert`"),
     (
         MODEL,
         "from = [\"jongerenwerk\"]",
@@ -174,7 +186,12 @@ type Change = (&'static str, fn(&mut Covenant));
 
 /// What makes a document wrong, and what is said of it.
 const WRONG: &[Change] = &[
-    ("canonical form", |c| c.format = 2),
+    ("canonical form 0 is unknown", |c| c.format = 0),
+    ("canonical form 3 is unknown", |c| c.format = 3),
+    ("`rules.informs`: does not stand in canonical form 1", |c| c.format = 1),
+    ("`rules.informs`: has 0 entries", |c| c.informs.clear()),
+    ("`rules.informs`: names something twice", |c| c.informs.push(Role::Gemeente)),
+    ("`rules.informs`: is not in the order", |c| c.informs = vec![Role::Om, Role::Politie]),
     ("identifier", |c| c.id = "Met Spatie".into()),
     ("version 1 has no", |c| c.previous = Some(Digest([1; 32]))),
     ("empty or too long", |c| c.title = " ".into()),
@@ -287,6 +304,25 @@ fn the_hash_is_of_the_canonical_bytes_and_of_every_field() {
     let mut trailing = bytes;
     trailing.push(0);
     assert!(Covenant::from_bytes(&trailing).is_err());
+}
+
+#[test]
+fn a_text_that_does_not_say_who_informs_gives_the_form_and_the_hash_of_before() {
+    let (text, own) = (read("model.toml"), read("partnership.example.toml"));
+    let says = |line: &str| parse(&text.replacen(INFORMS, line, 1), &own).unwrap();
+    let (with, without) = (model(), says(""));
+    assert_eq!((with.format, without.format), (2, 1));
+    assert_eq!((with.informs.as_slice(), without.informs.as_slice()), (&[Role::Gemeente][..], &[][..]));
+    // The one is the other with an element more: 28 elements, form 2, and the list at the end.
+    let (long, short) = (with.to_bytes(), without.to_bytes());
+    assert_eq!((&short[..3], &long[..3]), (&[0x98, 27, 1][..], &[0x98, 28, 2][..]));
+    assert_eq!([&short[3..], b"\x81\x68gemeente"].concat(), long[3..]);
+    let again = Covenant::from_bytes(&short).unwrap();
+    assert_eq!((again.to_bytes(), again.hash()), (short, without.hash()));
+    // The order in the text says nothing.
+    let order = [r#"informs = ["om", "politie"]"#, r#"informs = ["politie", "om"]"#].map(says);
+    assert_eq!(order[0].hash(), order[1].hash());
+    assert_eq!(order[0].informs, [Role::Politie, Role::Om]);
 }
 
 static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| model().to_bytes());

@@ -172,6 +172,13 @@ const ROWS: &[Row] = &[
     (Warning::QuorumWithoutKeys, "rules.witness_quorum", "no party has", |c| {
         c.parties.iter_mut().for_each(|party| party.witness_key = None);
     }),
+    (Warning::NobodyInforms, "rules.informs", "F08, F09", |c| {
+        (c.format, c.informs) = (1, Vec::new());
+    }),
+    (Warning::InformsAbsent, "rules.informs (zvh)", "care and safety house", |c| {
+        c.informs.push(Role::Zvh);
+        c.parties.retain(|party| party.role != Role::Zvh);
+    }),
     (Warning::TooLong, "partnership.valid_until", "until 2031-01-03", |c| {
         c.valid_until = c.valid_from.plus(Span::days(1828));
     }),
@@ -233,12 +240,22 @@ fn what_is_right_is_not_warned_of() {
         |c| c.flows[0].retention = "zakelijk".into(),
         |c| c.parties[4].may_be_absent = false,
         |c| c.in_flight.revoked = Fate::Freeze,
+        |c| c.informs = Role::ALL.to_vec(),
     ];
     for (index, change) in quiet.iter().enumerate() {
         let mut covenant = model();
         change(&mut covenant);
         assert!(lint(&covenant).is_empty(), "{index}: {}", told(&lint(&covenant)));
     }
+}
+
+#[test]
+fn where_nothing_is_about_persons_nobody_has_to_be_informed() {
+    let mut covenant = model();
+    (covenant.format, covenant.informs) = (1, Vec::new());
+    covenant.flows.retain(|flow| flow.levels == [Level::G]);
+    assert!(!covenant.flows.is_empty());
+    assert!(!lint(&covenant).iter().any(|finding| finding.warning == Warning::NobodyInforms));
 }
 
 #[test]

@@ -46,6 +46,10 @@ fn everything_that_is_agreed_stands_in_text_and_page() {
             own("ten minste 2 partijen", "at least 2 parties"),
             own("nog 14 dagen", "for another 14 days"),
             own(
+                "Wie betrokkenen informeert (AVG 14, Wpg 24b)",
+                "Who informs data subjects (GDPR 14, Police Data Act 24b)",
+            ),
+            own(
                 "niemand krijgt het; het eindigt met zijn geldigheid",
                 "nobody gets it; it ends with its validity",
             ),
@@ -159,6 +163,20 @@ fn a_flow_says_what_it_asks() {
     for (flow, name, says) in rows {
         assert_eq!(fact(&review, flow, name), says, "{flow} {name}");
     }
+}
+
+#[test]
+fn who_informs_data_subjects_stands_there_also_when_nobody_was_agreed_on() {
+    let mut covenant = model();
+    let says = |covenant: &Covenant, lang| flat(&Review::new(covenant, None).text(lang));
+    let text = says(&covenant, Lang::Nl);
+    assert!(text.contains("Wie betrokkenen informeert (AVG 14, Wpg 24b): de gemeente"), "{text}");
+    covenant.informs = vec![Role::Politie, Role::Om];
+    let text = says(&covenant, Lang::En);
+    assert!(text.contains("Police Data Act 24b): the police and the public prosecution service"), "{text}");
+    (covenant.format, covenant.informs) = (1, Vec::new());
+    let text = says(&covenant, Lang::Nl);
+    assert!(text.contains("(AVG 14, Wpg 24b): niet afgesproken") && text.contains("W25"), "{text}");
 }
 
 #[test]

@@ -6,6 +6,8 @@
 #[path = "common/cases.rs"]
 mod cases;
 mod common;
+#[path = "common/covenants.rs"]
+mod covenants;
 #[path = "common/defects.rs"]
 mod defects;
 #[path = "common/files.rs"]
@@ -49,6 +51,7 @@ fn the_files_are_what_the_code_makes() {
     files::same("receipts.json", &signed::receipts());
     files::same("cases.json", &cases::cases());
     files::same("rotations.json", &rotations::rotations());
+    files::same("covenants.json", &covenants::covenants());
 }
 
 #[test]
@@ -210,6 +213,34 @@ fn decisions_about_a_case_count_as_they_say() {
         let tried = [&chain[..vector.after], &[logged(vector)]].concat();
         let got = cases::fold(&compiled, &tried).map(|_| ()).map_err(Refusal::number);
         assert_eq!(got, Err(vector.refusal), "{}", vector.name);
+    }
+}
+
+#[test]
+fn covenants_count_or_do_not_as_they_say() {
+    let file: files::Covenants = files::read("covenants.json");
+    for vector in &file.valid {
+        let covenant = Covenant::from_bytes(&unhex(&vector.covenant)).unwrap();
+        let informs: Vec<String> = covenant.informs.iter().map(ToString::to_string).collect();
+        assert_eq!(Some(informs), vector.informs, "{}", vector.name);
+        assert_eq!(hex(&covenant.to_bytes()), vector.covenant, "{}", vector.name);
+        assert_eq!(
+            Some(Compiled::new(covenant).unwrap().hash().to_string()),
+            vector.sha256,
+            "{}",
+            vector.name
+        );
+    }
+    assert!(file.invalid.len() >= 35, "{}", file.invalid.len());
+    let names: BTreeSet<_> = file.invalid.iter().map(|vector| &vector.name).collect();
+    let bytes: BTreeSet<_> = file.invalid.iter().map(|vector| &vector.covenant).collect();
+    assert_eq!((names.len(), bytes.len()), (file.invalid.len(), file.invalid.len()));
+    for vector in &file.invalid {
+        let error = Covenant::from_bytes(&unhex(&vector.covenant)).expect_err(&vector.name);
+        assert!(!error.advice.is_empty(), "{}: {error}", vector.name);
+        // Another form is named as such, whatever follows it.
+        let named = error.to_string().contains("is unknown. Update Seinhuis.");
+        assert_eq!(named, ["form-0", "form-3", "form-3-with-an-element-more"].contains(&&*vector.name));
     }
 }
 

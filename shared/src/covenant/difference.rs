@@ -63,6 +63,7 @@ pub fn difference(old: &Covenant, new: &Covenant) -> Vec<Change> {
         decisions: _,
         parties: _,
         witnesses: _,
+        informs: _,
     } = old;
     let mut found = Found::default();
     found.head(old, new);
@@ -308,6 +309,12 @@ impl Found {
             &name("Het aantal getuigen van het logboek", "The number of witnesses of the log"),
             &quorum(old.witness_quorum),
             &quorum(new.witness_quorum),
+        );
+        self.value(
+            "rules.informs",
+            &name("Wie betrokkenen informeert", "Who informs data subjects"),
+            &words::informs(old),
+            &words::informs(new),
         );
     }
 

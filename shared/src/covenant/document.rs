@@ -15,8 +15,10 @@ use crate::refusal::Lang;
 use crate::signing::sha256;
 use crate::time::{Span, Timestamp};
 
-/// The version of the canonical form, its first element.
+/// The version of the canonical form, its first element, of a document that does not say who informs data subjects.
 pub const FORMAT: u8 = 1;
+/// The same of a document that does, in its last element.
+pub const FORMAT_INFORMS: u8 = 2;
 
 /// One version of an agreement between partners.
 ///
@@ -24,7 +26,7 @@ pub const FORMAT: u8 = 1;
 /// together by hand has not until [`super::Compiled::new`] accepts it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Covenant {
-    /// The canonical form's version: [`FORMAT`].
+    /// The canonical form's version: [`FORMAT`], or [`FORMAT_INFORMS`] with [`Covenant::informs`].
     pub format: u8,
     /// The agreement's name in machines; the same in all its versions.
     pub id: String,
@@ -78,6 +80,10 @@ pub struct Covenant {
     pub parties: Vec<Party>,
     /// Who else watches the exchange log; none of them counts for the quorum.
     pub witnesses: Vec<Outside>,
+    /// The roles whose parties tell data subjects that there are data about them (GDPR article 14, Wpg article 24b), in
+    /// the order of [`Role::ALL`]. Empty, and then absent from the bytes, in [`FORMAT`]; never in [`FORMAT_INFORMS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub informs: Vec<Role>,
 }
 
 /// A witness of the exchange log that is no party: an auditor, an inspectorate.
@@ -301,6 +307,9 @@ impl Covenant {
     /// # Errors
     /// [`CovenantError`] without a place in a file: not canonical, or which rule is broken where.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CovenantError> {
+        if let Some(other) = form(bytes).filter(|form| !FORMATS.contains(form)) {
+            return Err(unknown(other));
+        }
         let covenant: Self = cbor::strict(bytes, COVENANT_MAX).map_err(|error| {
             CovenantError::new("", format!("these bytes are no covenant: {error}"))
                 .advise("Fetch the covenant again; both sides need the same major version of Seinhuis.")
@@ -313,6 +322,24 @@ impl Covenant {
     pub fn in_force(&self, now: Timestamp) -> bool {
         self.valid_from <= now && now < self.valid_until
     }
+}
+
+/// The forms that are read.
+pub(super) const FORMATS: [u8; 2] = [FORMAT, FORMAT_INFORMS];
+
+/// The version that canonical bytes give as their first element, whatever follows: another one has other elements.
+const fn form(bytes: &[u8]) -> Option<u8> {
+    // RFC 8949, section 3: an array of up to 23 elements, or of as many as the next byte says; then a number likewise.
+    let ([0x80..=0x97, rest @ ..] | [0x98, _, rest @ ..]) = bytes else { return None };
+    match rest {
+        [form @ 0..=0x17, ..] | [0x18, form, ..] => Some(*form),
+        _ => None,
+    }
+}
+
+/// A document of a form that is not read.
+pub(super) fn unknown(form: u8) -> CovenantError {
+    CovenantError::new("", format!("canonical form {form} is unknown")).advise("Update Seinhuis.")
 }
 
 impl Clause {

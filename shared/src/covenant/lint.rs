@@ -135,6 +135,12 @@ warnings! {
     QuorumWithoutKeys "W24" "BIO2 8.15.06",
         nl "Er is een quorum van getuigen afgesproken en niemand kan getuigen: het wordt niet gevraagd." => "Neem van elke partij de witness_key op (seinhuis-agent key show).",
         en "A quorum of witnesses was agreed and nobody can witness: it is not asked for." => "Take in the witness_key of each party (seinhuis-agent key show).";
+    NobodyInforms "W25" "AVG 14; Wpg 24b",
+        nl "Er worden gegevens over personen uitgewisseld en het convenant zegt niet wie hen informeert." => "Schrijf informs onder [rules], zoals informs = [\"gemeente\"].",
+        en "Data about persons is exchanged and the covenant does not say who informs them." => "Write informs under [rules], such as informs = [\"gemeente\"].";
+    InformsAbsent "W26" "AVG 14; Wpg 24b",
+        nl "Een rol die betrokkenen informeert, heeft geen partij: namens die rol informeert niemand." => "Voeg de partij toe, of noem onder informs een rol die er is.",
+        en "A role that informs data subjects has no party: on behalf of that role nobody does." => "Add the party, or name a role under informs that is there.";
 }
 
 /// One warning about one place.

@@ -42,8 +42,8 @@ pub(crate) use declared::is_code;
 pub use declared::{Declared, DeclaredError};
 pub use difference::{Change, difference};
 pub use document::{
-    CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Outside,
-    Party, Requirement, Route, StepRule,
+    CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, FORMAT_INFORMS, Flow, InFlight,
+    MessageType, Outside, Party, Requirement, Route, StepRule,
 };
 pub use error::{CovenantError, Place};
 pub use evaluate::{Permit, Question, Size, evaluate};

@@ -12,8 +12,8 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, de};
 
 use super::document::{
-    CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, Flow, InFlight, MessageType, Outside,
-    Party, Requirement, Route, StepRule,
+    CaseRule, Category, Clause, Condition, Covenant, Decision, FORMAT, FORMAT_INFORMS, Flow, InFlight,
+    MessageType, Outside, Party, Requirement, Route, StepRule,
 };
 use super::error::{CovenantError, Place};
 use super::limits::SOURCE_MAX;
@@ -165,6 +165,7 @@ struct Rules {
     retention: String,
     overlap_days: u32,
     witness_quorum: u8,
+    informs: Option<Vec<Role>>,
 }
 
 #[derive(Deserialize)]
@@ -367,9 +368,13 @@ impl Source {
             nl: row.nl,
             en: row.en,
         };
+        // A text that says nothing gives the form without: its hash is the one under which it was signed.
+        let format = if self.rules.informs.is_some() { FORMAT_INFORMS } else { FORMAT };
+        let mut informs = self.rules.informs.unwrap_or_default();
+        informs.sort_unstable();
         let step = |row: StepSource| StepRule { step: row.step, nl: row.nl, en: row.en, movers: row.movers };
         Ok(Covenant {
-            format: FORMAT,
+            format,
             id: head.id,
             version: head.version,
             previous: head.previous.map(|hash| hash.0),
@@ -404,6 +409,7 @@ impl Source {
                 .into_iter()
                 .map(|row| Outside { name: row.name, vkey: row.vkey, url: row.url })
                 .collect(),
+            informs,
         })
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::declared::is_code;
-use super::document::{CaseRule, Category, Condition, Covenant, FORMAT, Flow};
+use super::document::{self, CaseRule, Category, Condition, Covenant, FORMAT_INFORMS, FORMATS, Flow};
 use super::error::CovenantError;
 use super::law::{self, Act};
 use super::limits::{
@@ -100,8 +100,8 @@ fn unique<T: Ord>(field: &str, items: impl IntoIterator<Item = T>) -> Checked {
 }
 
 fn head(covenant: &Covenant) -> Checked {
-    if covenant.format != FORMAT {
-        return fault("", format!("canonical form {} is unknown", covenant.format), "Update Seinhuis.");
+    if !FORMATS.contains(&covenant.format) {
+        return Err(document::unknown(covenant.format));
     }
     let id_form = (1..=TEXT_MAX).contains(&covenant.id.len())
         && covenant.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -143,7 +143,27 @@ fn head(covenant: &Covenant) -> Checked {
             &format!("Write 0 to {OVERLAP_DAYS_MAX} days."),
         );
     }
-    prose("rules.retention".to_owned(), &covenant.retention)
+    prose("rules.retention".to_owned(), &covenant.retention)?;
+    informs(covenant)
+}
+
+/// Who informs data subjects: somebody in the form that says it, nobody in the form that does not.
+fn informs(covenant: &Covenant) -> Checked {
+    let (field, all) = ("rules.informs", &covenant.informs);
+    if covenant.format != FORMAT_INFORMS {
+        if all.is_empty() {
+            return Ok(());
+        }
+        let what = format!("does not stand in canonical form {}", covenant.format);
+        return fault(field, what, "Load the covenant from its TOML again.");
+    }
+    count(field, all.len(), 1, Role::ALL.len())?;
+    unique(field, all)?;
+    if all.is_sorted() {
+        return Ok(());
+    }
+    let what = "is not in the order in which roles are listed";
+    fault(field, what, "Load the covenant from its TOML again.")
 }
 
 fn body_size(field: String, bytes: u32) -> Checked {

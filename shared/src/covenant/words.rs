@@ -101,6 +101,15 @@ pub(super) fn roles<'a>(all: impl IntoIterator<Item = &'a Role>) -> Words {
     and(all.into_iter().map(|one| role(*one)))
 }
 
+/// Who informs data subjects.
+pub(super) fn informs(covenant: &Covenant) -> Words {
+    if covenant.informs.is_empty() {
+        Words::new("niet afgesproken", "not agreed")
+    } else {
+        roles(&covenant.informs)
+    }
+}
+
 /// Roles of which one suffices.
 pub(super) fn any_role<'a>(all: impl IntoIterator<Item = &'a Role>) -> Words {
     list(all.into_iter().map(|one| role(*one)), &Words::new("of", "or"))

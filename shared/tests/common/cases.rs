@@ -109,6 +109,7 @@ pub(crate) fn covenant() -> Covenant {
         flows: vec![flow()],
         decisions: vec![],
         witnesses: Vec::new(),
+        informs: Vec::new(),
         parties: vec![
             party(GEM, Role::Gemeente),
             party(POL, Role::Politie),

@@ -252,3 +252,22 @@ pub(crate) struct CaseFields {
     pub(crate) sha256: Option<String>,
     pub(crate) decision: String,
 }
+
+/// Covenants that count, and documents that do not.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Covenants {
+    pub(crate) valid: Vec<CovenantFields>,
+    pub(crate) invalid: Vec<CovenantFields>,
+}
+
+/// A covenant in canonical form.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CovenantFields {
+    pub(crate) name: String,
+    /// Who informs data subjects, of one that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) informs: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sha256: Option<String>,
+    pub(crate) covenant: String,
+}

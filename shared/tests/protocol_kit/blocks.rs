@@ -9,6 +9,7 @@ use seinhuis_shared::cbor::{self, Bytes};
 use seinhuis_shared::cose::{Encrypt, Purpose, Sign1, Wrap, content_aad};
 use seinhuis_shared::covenant::agreement::Cast;
 use seinhuis_shared::covenant::witnesses::party_witness;
+use seinhuis_shared::covenant::{Covenant, FORMAT_INFORMS, Role};
 use seinhuis_shared::enrol::{EnrolRequest, NodeKind, fingerprint};
 use seinhuis_shared::frame::{self, Kind};
 use seinhuis_shared::packet::Packet;
@@ -157,10 +158,12 @@ fn covenant(story: &Story) -> String {
     let fetch = FetchCovenant { hash: story.covenant.hash() };
     let vote = story.vote();
     let cast = Cast { vote: Bytes(vote.clone()), at: NOON };
+    let says = Covenant { format: FORMAT_INFORMS, informs: vec![Role::Gemeente], ..story.covenant.clone() };
     let answer = wire::Covenant { document: Bytes(bytes.clone()), casts: vec![cast], rotations: vec![] };
     Block::new()
         .hex("covenant", &bytes)
         .hex("covenant hash", story.covenant.hash().as_bytes())
+        .hex("hash of the same with `format` 2 and `informs` [\"gemeente\"]", says.hash().as_bytes())
         .hex("vote of the politie: accept, at noon, without a reason", &vote)
         .hex("FetchCovenant frame", &fetch.to_frame().unwrap())
         .with(

@@ -251,6 +251,7 @@ fn covenant() -> Covenant {
         flows: vec![flow()],
         decisions: vec![],
         witnesses: Vec::new(),
+        informs: Vec::new(),
         parties: vec![
             party(GEMEENTE, Role::Gemeente, "Gemeente Voorbeeldstad"),
             party(POLITIE, Role::Politie, "Politie Voorbeeldstad"),

@@ -168,6 +168,7 @@ pub(super) fn covenant() -> Covenant {
         ],
         decisions: vec![],
         witnesses: Vec::new(),
+        informs: Vec::new(),
         parties: vec![
             party(Gem, Role::Gemeente),
             party(Pol, Role::Politie),

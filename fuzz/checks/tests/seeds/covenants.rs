@@ -2,7 +2,7 @@
 
 use seinhuis_fuzz_checks::covenant::{PART, SMALL_SCHEMA, model};
 use seinhuis_shared::cbor;
-use seinhuis_shared::covenant::{Covenant, Part};
+use seinhuis_shared::covenant::{Covenant, FORMAT_INFORMS, Part, Role};
 
 use super::{Seed, changed, cut, longer, no, ok};
 
@@ -35,14 +35,30 @@ fn documents() -> Vec<Seed> {
     weak.parties[0].signing_keys[0].0.fill(0);
     let mut loose = small();
     loose.types[0].schema.push(' ');
+    let informs = [Role::Politie, Role::Gemeente];
+    let disordered = Covenant { format: FORMAT_INFORMS, informs: informs.to_vec(), ..small() };
+    let informed = Covenant { informs: informs[1..].to_vec(), ..disordered.clone() };
+    let says = |line: &str| changed(SMALL, "overlap_days", &format!("{line}\noverlap_days"));
     vec![
         ok("covenant", "small", &*bytes),
+        ok("covenant", "informs", informed.to_bytes()),
+        no(
+            "covenant",
+            "informs-nobody",
+            cbor::encode(&Covenant { informs: Vec::new(), ..disordered.clone() }),
+        ),
+        no("covenant", "informs-in-another-order", cbor::encode(&disordered)),
+        no("covenant", "informs-in-format-1", cbor::encode(&Covenant { format: 1, ..informed.clone() })),
+        no("covenant", "other-format", cbor::encode(&Covenant { format: 3, ..informed })),
         no("covenant", "trailing-byte", longer(&bytes)),
         no("covenant", "cut", cut(&bytes)),
         no("covenant", "weak-key", cbor::encode(&weak)),
         no("covenant", "loose-schema", cbor::encode(&loose)),
         ok("covenant_toml", "two-parts", SMALL),
         ok("covenant_toml", "one-part", changed(SMALL, PART, "\n")),
+        ok("covenant_toml", "informs", says("informs = [\"politie\", \"gemeente\"]")),
+        no("covenant_toml", "informs-nobody", says("informs = []")),
+        no("covenant_toml", "informs-twice", says("informs = [\"gemeente\", \"gemeente\"]")),
         no("covenant_toml", "unknown-key", changed(SMALL, "max_ttl_days", "max_ttl_dagen")),
         no("covenant_toml", "out-of-range", changed(SMALL, "max_ttl_days = 30", "max_ttl_days = 31")),
         no("covenant_toml", "no-schema", changed(SMALL, "schemas/melding.json", "absent")),

@@ -38,6 +38,7 @@ pub(super) fn check(covenant: &Covenant, found: &mut Vec<Finding>) {
     parties(covenant, found);
     absent_roles(covenant, found);
     unused(covenant, found);
+    informs(covenant, found);
     if covenant.witness_quorum < 2 {
         let number = covenant.witness_quorum;
         let detail = Words::new(format!("Er staat {number}."), format!("It says {number}."));
@@ -173,6 +174,23 @@ fn absent_roles(covenant: &Covenant, found: &mut Vec<Finding>) {
             format!("Nobody is {}; it is about {}.", label.en, flows.en),
         );
         found.push(Finding::new(Warning::RoleAbsent, &format!("flows ({role})"), &detail));
+    }
+}
+
+/// Who tells the persons that messages are about.
+fn informs(covenant: &Covenant, found: &mut Vec<Finding>) {
+    let personal = |flow: &&Flow| flow.levels.iter().any(|level| level.is_personal());
+    let flows = words::and_same(covenant.flows.iter().filter(personal).map(|flow| &flow.id));
+    if covenant.informs.is_empty() && covenant.flows.iter().any(|flow| personal(&flow)) {
+        let detail = Words::new(format!("Het gaat om {}.", flows.nl), format!("It is about {}.", flows.en));
+        found.push(Finding::new(Warning::NobodyInforms, "rules.informs", &detail));
+    }
+    for role in &covenant.informs {
+        if !covenant.parties.iter().any(|party| party.role == *role) {
+            let label = words::role(*role);
+            let detail = Words::new(format!("Niemand is {}.", label.nl), format!("Nobody is {}.", label.en));
+            found.push(Finding::new(Warning::InformsAbsent, &format!("rules.informs ({role})"), &detail));
+        }
     }
 }
 

@@ -169,6 +169,13 @@ pub(super) fn keeping(covenant: &Covenant) -> Section {
     };
     let quorum = words::parties(covenant.witness_quorum);
     let facts = vec![
+        (
+            name(
+                "Wie betrokkenen informeert (AVG 14, Wpg 24b)",
+                "Who informs data subjects (GDPR 14, Police Data Act 24b)",
+            ),
+            words::informs(covenant),
+        ),
         (name("Bewaren en verwijderen", "Keeping and deleting"), Words::same(&covenant.retention)),
         (name("Uitwisselingslogboek", "Exchange log"), words::days(covenant.log_retention_days)),
         (
@@ -199,23 +206,26 @@ pub(super) fn keeping(covenant: &Covenant) -> Section {
             fate(covenant.in_flight.revoked),
         ),
     ];
-    let outside = covenant.witnesses.iter().map(|one| {
+    let caption = name("Afspraken voor alle stromen", "Agreements for all flows");
+    let heading = name("Bewaren, toezicht en onderweg", "Keeping, supervision and in flight");
+    let mut blocks = vec![Block::Facts(caption, facts)];
+    if !covenant.witnesses.is_empty() {
+        blocks.push(Block::Table(outside(covenant)));
+    }
+    Section { id: "keeping", heading, blocks }
+}
+
+fn outside(covenant: &Covenant) -> Table {
+    let rows = covenant.witnesses.iter().map(|one| {
         let key = Words::same(&one.vkey);
         vec![Words::same(&one.name), Words::same(&one.url), key]
     });
-    let outside = Table {
+    Table {
         caption: name(
             "Getuigen van het logboek die geen partij zijn en niet meetellen voor het aantal",
             "Witnesses of the log that are no party and do not count for the number",
         ),
         head: vec![name("Code", "Code"), name("Adres", "Address"), name("Sleutel", "Key")],
-        rows: outside.collect(),
-    };
-    let caption = name("Afspraken voor alle stromen", "Agreements for all flows");
-    let heading = name("Bewaren, toezicht en onderweg", "Keeping, supervision and in flight");
-    let mut blocks = vec![Block::Facts(caption, facts)];
-    if !covenant.witnesses.is_empty() {
-        blocks.push(Block::Table(outside));
+        rows: rows.collect(),
     }
-    Section { id: "keeping", heading, blocks }
 }

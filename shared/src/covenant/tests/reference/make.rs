@@ -238,6 +238,7 @@ pub(super) fn covenant(dice: &mut Dice) -> Covenant {
         decisions,
         parties,
         witnesses: Vec::new(),
+        informs: Vec::new(),
     }
 }
 
