@@ -1,5 +1,6 @@
 //! How a covenant stands, as commands give it to machines and to people.
 
+use seinhuis_shared::covenant::Role;
 use seinhuis_shared::covenant::agreement::{Agreement, Standing, State};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::refusal::Refusal;
@@ -31,6 +32,8 @@ pub struct CovenantView {
     pub parties: Vec<PartyView>,
     /// Its flows.
     pub flows: Vec<String>,
+    /// The roles that tell data subjects that there are data about them; none when it does not say.
+    pub informs: Vec<Role>,
 }
 
 /// One version as its party's agent sees it.
@@ -133,6 +136,7 @@ impl CovenantView {
             effective: agreement.effective().map(|at| at.to_string()),
             parties: covenant.parties.iter().map(party).collect(),
             flows: covenant.flows.iter().map(|flow| flow.id.clone()).collect(),
+            informs: covenant.informs.clone(),
         }
     }
 

@@ -65,8 +65,8 @@ pub use register::Telling;
 pub use rotation::Turning;
 pub use rows::{
     ActRow, AlarmKind, AlarmRow, CaseEnd, ConsumedRow, CorrectionKind, CorrectionRow, CorrectionState,
-    CosignedRow, DetailRow, Duty, DutyRow, ErasedRow, Exchange, ExchangeRow, Ground, InboxRow, LogRow,
-    MarkRow, Noted, NoticesRow, Operation, OutboxRow, PersonFile, PersonRow, PlaceRow, ProposalRow,
+    CosignedRow, DetailRow, Duty, DutyRow, ErasedRow, Exchange, ExchangeRow, Ground, InboxRow, InformsRow,
+    LogRow, MarkRow, Noted, NoticesRow, Operation, OutboxRow, PersonFile, PersonRow, PlaceRow, ProposalRow,
     ProvenanceRow, Reached, RecordRow, ReleaseRow, Remark, RestoreError, RotationRow, Row, Stage, SubjectRow,
     TakeBackRow, WordRow, Write,
 };

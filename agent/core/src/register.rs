@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::covenant::Declared;
 use seinhuis_shared::covenant::schema::{Person, Scope};
-use seinhuis_shared::covenant::{Declared, Role};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::limits::TEXT_MAX;
 use seinhuis_shared::refusal::Refusal;
@@ -23,8 +23,8 @@ use crate::outbox::{REASON_MAX, plain};
 use crate::ports::Ports;
 use crate::records::naming;
 use crate::rows::{
-    AlarmKind, DetailRow, Duty, DutyRow, Exchange, ExchangeRow, InboxRow, OutboxRow, PersonFile, PersonRow,
-    PlaceRow, Stage, Write, exchange_key, table,
+    AlarmKind, DetailRow, Duty, DutyRow, Exchange, ExchangeRow, InboxRow, InformsRow, OutboxRow, PersonFile,
+    PersonRow, PlaceRow, Stage, Write, exchange_key, table,
 };
 use crate::turn::Turn;
 
@@ -152,6 +152,16 @@ pub fn open_exchange(key: Key, row: &ExchangeRow, ports: Ports<'_>) -> Option<Ex
     cbor::strict(&plain, OPENED_MAX).ok()
 }
 
+/// Adds who tells a person under the covenant of one message more.
+fn add_terms(row: &mut PersonRow, terms: Option<&InformsRow>) {
+    let Some(terms) = terms else { return };
+    if !terms.informs.is_empty() {
+        row.agreed.extend(Some(terms).filter(|terms| !row.agreed.contains(terms)).cloned());
+    } else if !row.roles.contains(&terms.role) {
+        row.roles.push(terms.role);
+    }
+}
+
 fn lock<T: serde::Serialize>(of: u8, key: &[u8], value: &T, ports: Ports<'_>) -> Option<Bytes> {
     let plain = Zeroizing::new(cbor::encode(value));
     ports.locker.lock(of, key, &plain).map(Bytes)
@@ -230,13 +240,13 @@ impl Core {
     }
 
     /// The persons in a body, and what is kept of each: the fields of those categories that identify persons somewhere in
-    /// the covenant. How many days that is kept, and the own role, too.
+    /// the covenant. How many days that is kept, the own role, and who tells, too.
     fn persons_in(
         &self,
         exchange: &Exchange,
         at: Timestamp,
         body: &[u8],
-    ) -> Option<(Vec<Person>, u64, Option<Role>)> {
+    ) -> Option<(Vec<Person>, u64, Option<InformsRow>)> {
         let compiled = self.agreed.get(&exchange.covenant).ok()?.compiled();
         let schema = compiled.schema(&exchange.declared.message_type).filter(|schema| schema.identifies())?;
         let mut persons = schema.persons(body);
@@ -249,7 +259,8 @@ impl Core {
             });
         }
         let days = KEPT_DAYS.max(compiled.covenant().log_retention_days.into());
-        (!persons.is_empty()).then(|| (persons, days, compiled.role_at(self.settings.oin, at)))
+        let terms = |role| InformsRow { role, informs: compiled.covenant().informs.clone() };
+        (!persons.is_empty()).then(|| (persons, days, compiled.role_at(self.settings.oin, at).map(terms)))
     }
 
     fn enter(
@@ -260,7 +271,7 @@ impl Core {
         ports: Ports<'_>,
         turn: &mut Turn,
     ) -> bool {
-        let Some((mut persons, days, role)) = self.persons_in(&exchange, at, body) else { return true };
+        let Some((mut persons, days, terms)) = self.persons_in(&exchange, at, body) else { return true };
         if persons.len() > PERSONS_MAX {
             let detail = format!("message {} names more than {PERSONS_MAX} persons", exchange.msg_id);
             self.alarm(AlarmKind::RecordsFull, detail, at, turn);
@@ -269,7 +280,7 @@ impl Core {
         let mut entered = BTreeMap::new();
         for person in persons {
             let id = ports.locker.fingerprint(&naming(&person.subject, exchange.case, &exchange.msg_id));
-            let Some(row) = self.met(&id, &person, &exchange, (packet, at, role), ports) else {
+            let Some(row) = self.met(&id, &person, &exchange, (packet, at, terms.as_ref()), ports) else {
                 return false;
             };
             entered.insert(id, row);
@@ -296,7 +307,7 @@ impl Core {
         id: &Digest,
         person: &Person,
         exchange: &Exchange,
-        (packet, at, role): (Digest, Timestamp, Option<Role>),
+        (packet, at, terms): (Digest, Timestamp, Option<&InformsRow>),
         ports: Ports<'_>,
     ) -> Option<PersonRow> {
         let known = self.register.persons.get(id);
@@ -309,8 +320,9 @@ impl Core {
             until: None,
             roles: Vec::new(),
             locked: Bytes(Vec::new()),
+            agreed: Vec::new(),
         });
-        row.roles.extend(role.filter(|role| !row.roles.contains(role)));
+        add_terms(&mut row, terms);
         if known.is_some() && file.is_none() {
             // What does not open is not written over: there may be decisions in it.
             return Some(row);

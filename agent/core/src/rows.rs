@@ -55,7 +55,9 @@ pub use later::{CaseEnd, CorrectionKind, CorrectionRow, CorrectionState, ErasedR
 pub use log::{AlarmKind, AlarmRow, CosignedRow, LogRow, PinRow, WaitingRow};
 pub use message::{ChainRow, InboxRow, OutboxRow, ProvenanceRow, ReleaseRow, Remark, Stage};
 pub use record::{Operation, RecordRow, SubjectRow};
-pub use register::{DetailRow, Duty, DutyRow, Exchange, ExchangeRow, PersonFile, PersonRow, PlaceRow};
+pub use register::{
+    DetailRow, Duty, DutyRow, Exchange, ExchangeRow, InformsRow, PersonFile, PersonRow, PlaceRow,
+};
 pub use said::{ActRow, BundleRow, OwnPrekeyRow, PeerRow, ProposalRow, RotationRow, WordRow};
 pub use told::{ConsumedRow, NoticesRow, Reached, TakeBackRow};
 pub use write::{Row, Write, exchange_key, position_key};

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use seinhuis_agent_core::carrier::Carrier;
+use seinhuis_shared::covenant::Role;
 use seinhuis_shared::limits::CLOCK_SKEW;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::cli::{self, Outcome, Ui};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::enrol::check_grant;
 use super::request::{Look, Request};
-use crate::config::Config;
+use crate::config::{Config, Subjects};
 use crate::home::Home;
 use crate::link::End;
 
@@ -52,7 +53,11 @@ fn look(home: &Home, now: Timestamp) -> Vec<Finding> {
         findings.push((Text::new("Schijf", "Disk"), disk));
         findings.push((Text::new("Certificaat", "Certificate"), certificate(home, config, now)));
         findings.push((Text::new("Brokerkaart", "Broker card"), card(home)));
-        findings.push((Text::new("Convenant", "Covenant"), covenant(home, config)));
+        let bound = bound(home, config);
+        let informs = bound.as_ref().ok().filter(|bound| !bound.is_empty());
+        let informs = informs.map(|bound| Ok(who_informs(bound, &config.subjects)));
+        findings.push((Text::new("Convenant", "Covenant"), bound.and_then(|bound| covenant(&bound))));
+        findings.extend(informs.map(|told| (Text::new("Betrokkenen", "Data subjects"), told)));
         findings.extend(running(home));
     }
     findings
@@ -128,19 +133,49 @@ fn card(home: &Home) -> Result<Text, Complaint> {
     Ok(Text::same(format!("{} ({}), {}", card.name, card.address, card.log_origin)))
 }
 
-/// Whether this organisation is bound by a covenant that is in force.
-fn covenant(home: &Home, config: &Config) -> Result<Text, Complaint> {
-    let known = super::covenant::known(home)?;
-    let bound = |one: &&OwnView| {
+/// The covenants in force by which this organisation is bound.
+fn bound(home: &Home, config: &Config) -> Result<Vec<OwnView>, Complaint> {
+    let mut known = super::covenant::known(home)?;
+    known.retain(|one| {
         let own = one.covenant.parties.iter().find(|party| party.oin == config.oin);
         matches!(one.covenant.state.as_str(), "in-force" | "overlapping")
             && own.is_some_and(|party| party.standing == "accepted")
-    };
-    let names: Vec<String> = known
-        .iter()
-        .filter(bound)
-        .map(|one| format!("{} v{}", one.covenant.id, one.covenant.version))
-        .collect();
+    });
+    Ok(known)
+}
+
+fn named(one: &OwnView) -> String {
+    format!("{} v{}", one.covenant.id, one.covenant.version)
+}
+
+/// Who tells persons that there are data about them: what each covenant says, and whether agent.toml is used.
+fn who_informs(bound: &[OwnView], subjects: &Subjects) -> Text {
+    let fallback: Vec<Role> = subjects.not_agreed().into_iter().collect();
+    let (mut nl, mut en) = (Vec::new(), Vec::new());
+    for one in bound {
+        let (name, said) = (named(one), &one.covenant.informs);
+        let informs = if said.is_empty() { &fallback } else { said };
+        let informs = informs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if said.is_empty() {
+            nl.push(format!("{name} zegt niet wie informeert; volgens agent.toml: {informs}"));
+            en.push(format!("{name} does not say who informs; by agent.toml: {informs}"));
+        } else {
+            nl.push(format!("volgens {name} informeert: {informs}"));
+            en.push(format!("by {name} who informs is: {informs}"));
+        }
+    }
+    if subjects.informs.is_some() && bound.iter().all(|one| !one.covenant.informs.is_empty()) {
+        nl.push(
+            "informs onder [subjects] in agent.toml wordt niet gebruikt: het convenant zegt het".to_owned(),
+        );
+        en.push("informs under [subjects] in agent.toml is not used: the covenant says it".to_owned());
+    }
+    Text::new(nl.join("; "), en.join("; "))
+}
+
+/// Whether there is such a covenant.
+fn covenant(bound: &[OwnView]) -> Result<Text, Complaint> {
+    let names: Vec<String> = bound.iter().map(named).collect();
     if names.is_empty() {
         return Err(Complaint::usage(
             Text::new(

@@ -6,28 +6,17 @@ use seinhuis_shared::covenant::Role;
 use serde::Deserialize;
 
 /// `[subjects]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Subjects {
-    /// The roles whose organisations tell persons that there are data about them.
-    pub informs: BTreeSet<Role>,
-}
-
-impl Default for Subjects {
-    fn default() -> Self {
-        // The municipality directs the approach.
-        Self { informs: BTreeSet::from([Role::Gemeente]) }
-    }
+    /// The roles whose organisations tell persons that there are data about them, under covenants that do not say it.
+    /// One that says it is not gone against.
+    pub informs: Option<BTreeSet<Role>>,
 }
 
 impl Subjects {
-    /// Whether an organisation in these roles, by their codes, is one that tells.
-    pub fn is_own<'a>(&self, mut roles: impl Iterator<Item = &'a str>) -> bool {
-        roles.any(|role| self.informs.iter().any(|one| one.to_string() == role))
-    }
-
-    /// Who tells, for people.
-    pub fn names(&self) -> String {
-        self.informs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    /// Who tells where no covenant says it: the municipality, which directs the approach, unless something else stands here.
+    pub fn not_agreed(&self) -> BTreeSet<Role> {
+        self.informs.clone().unwrap_or_else(|| BTreeSet::from([Role::Gemeente]))
     }
 }

@@ -32,10 +32,22 @@ pub struct PersonRow {
     pub duty: Duty,
     /// Until when telling is postponed, if it is.
     pub until: Option<Timestamp>,
-    /// The roles in which this organisation exchanged those messages.
+    /// The roles in which this organisation exchanged those messages, under covenants that do not say who tells.
     pub roles: Vec<Role>,
     /// A [`PersonFile`], locked.
     pub locked: Bytes,
+    /// What the covenants of those messages say that do. Absent in rows from before they could.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreed: Vec<InformsRow>,
+}
+
+/// Who tells persons under a covenant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize_tuple, Deserialize_tuple)]
+pub struct InformsRow {
+    /// The role of this organisation.
+    pub role: Role,
+    /// The roles that tell; not empty.
+    pub informs: Vec<Role>,
 }
 
 /// What is known of a person: only ever encrypted at rest.

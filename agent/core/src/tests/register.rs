@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seinhuis_shared::cbor;
-use seinhuis_shared::covenant::{Declared, Role};
+use seinhuis_shared::cbor::{self, Bytes};
+use seinhuis_shared::covenant::{Compiled, Covenant, Declared, FORMAT, FORMAT_INFORMS, Role};
 use seinhuis_shared::ids::{Digest, MsgId};
 use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
@@ -12,12 +12,12 @@ use seinhuis_shared::signing::sha256;
 use seinhuis_shared::time::{Span, Timestamp};
 
 use super::records::{NAMES, names, town};
-use crate::fixture::{Broker, CASE, NOW, Node, after, oin, sample, signal};
+use crate::fixture::{Broker, CASE, COVENANT, NOW, Node, accepted, after, oin, sample, signal};
 use crate::register::{Known, open_exchange, open_person};
 use crate::rows::{position_key, table};
 use crate::{
-    AlarmKind, Duty, Exchange, ExchangeRow, Ground, InboxRow, Input, PersonFile, PersonRow, PushRequest,
-    Rejection, Stage, Telling, Write,
+    AlarmKind, Duty, Exchange, ExchangeRow, Ground, InboxRow, InformsRow, Input, PersonFile, PersonRow,
+    PushRequest, Rejection, Stage, Telling, Write,
 };
 
 /// Pushes and seals; the packet.
@@ -192,7 +192,8 @@ fn a_new_purpose_is_to_be_told_anew() {
     accept(&mut broker, &mut politie, &packet);
     receive(&mut broker, &mut gemeente, &packet, NOW);
     let (id, row, ..) = persons(&gemeente).remove(0);
-    assert_eq!(row.roles, [Role::Gemeente]);
+    let term = InformsRow { role: Role::Gemeente, informs: vec![Role::Gemeente] };
+    assert_eq!((row.roles, row.agreed), (vec![], vec![term]));
     told(&mut gemeente, &telling(id, Duty::Informed, None)).unwrap();
     // The same names once more, as something else.
     let stored = gemeente.rows.get(&(table::INBOX, position_key(0))).unwrap();
@@ -209,6 +210,58 @@ fn a_new_purpose_is_to_be_told_anew() {
     };
     assert_eq!(again(&|_| ()), Duty::Informed, "of this the person was told");
     assert_eq!(again(&|declared| declared.purpose = "strafrecht".into()), Duty::Open);
+}
+
+/// A covenant with another name between the same, and who tells under it.
+fn another(id: &str, informs: &[Role]) -> Arc<Compiled> {
+    let format = if informs.is_empty() { FORMAT } else { FORMAT_INFORMS };
+    let model = COVENANT.covenant().clone();
+    Arc::new(Compiled::new(Covenant { id: id.into(), format, informs: informs.to_vec(), ..model }).unwrap())
+}
+
+#[test]
+fn who_tells_is_what_the_covenant_of_each_message_says() {
+    let (mut broker, [mut gemeente, mut politie, ..]) = town();
+    let packet = sealed(&mut politie, names(1));
+    accept(&mut broker, &mut politie, &packet);
+    receive(&mut broker, &mut gemeente, &packet, NOW);
+    let stored = gemeente.rows.get(&(table::INBOX, position_key(0))).unwrap();
+    let Ok(Write::Inbox(_, row)) = Write::read(table::INBOX, &position_key(0), stored) else { panic!() };
+    let declared = Packet::parse(&packet).unwrap().context().declared.clone();
+    let others = [another("open", &[]), another("politie", &[Role::Politie]), another("open-2", &[])];
+    for (position, other) in (1_u8..).zip(others.iter().chain(&others)) {
+        gemeente.step([accepted(other)], NOW);
+        let row = InboxRow { packet: sha256(&[position]), covenant: Some(other.hash()), ..(*row).clone() };
+        gemeente.with_core(|core, ports, turn| {
+            let position = position.into();
+            assert!(core.enter_received((position, &row), &declared, &sample(NAMES), ports, turn));
+        });
+    }
+    let terms = |informs| InformsRow { role: Role::Gemeente, informs: vec![informs] };
+    let (_, row, ..) = persons(&gemeente).remove(0);
+    assert_eq!(row.agreed, [terms(Role::Gemeente), terms(Role::Politie)], "each once");
+    assert_eq!(row.roles, [Role::Gemeente], "of the two that do not say it");
+}
+
+/// A row as it was when covenants could not say who tells.
+#[derive(serde_tuple::Serialize_tuple)]
+struct Older {
+    since: Timestamp,
+    duty: Duty,
+    until: Option<Timestamp>,
+    roles: Vec<Role>,
+    locked: Bytes,
+}
+
+#[test]
+fn a_row_from_before_covenants_said_who_tells_is_read_and_written_as_it_was() {
+    let (roles, locked) = (vec![Role::Politie], Bytes(vec![1, 2, 3]));
+    let older =
+        Older { since: NOW, duty: Duty::Open, until: None, roles: roles.clone(), locked: locked.clone() };
+    let bytes = cbor::encode(&older);
+    let Ok(Write::Person(_, Some(row))) = Write::read(table::PERSON, &[7; 32], &bytes) else { panic!() };
+    let same = PersonRow { since: NOW, duty: Duty::Open, until: None, roles, locked, agreed: vec![] };
+    assert_eq!((&*row, cbor::encode(&*row)), (&same, bytes));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use seinhuis_agent_core::CorrectionKind;
 use seinhuis_shell::complaint::Complaint;
 use serde_json::{Map, Value, json};
 
+use super::terms::Terms;
 use crate::commands::correct::completed;
 use crate::commands::request::Request;
 use crate::config::Subjects;
@@ -113,14 +114,15 @@ pub(crate) fn is_silent(found: &Value) -> bool {
     persons.filter_map(|one| one["duty"].as_str()).any(|duty| matches!(duty, "postponed" | "exempt"))
 }
 
-/// Where another organisation tells persons, nothing is due here.
+/// Says of each person who tells. Where another organisation does, nothing is due here.
 pub(crate) fn elsewhere(rows: &mut Value, subjects: &Subjects) {
     for row in rows.as_array_mut().into_iter().flatten() {
-        let roles = row["own_roles"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        if !subjects.is_own(roles) {
+        let terms = Terms::read(row);
+        if !terms.is_own(subjects) {
             (row["due"], row["overdue"]) = (Value::Null, false.into());
         }
-        row["informs"] = subjects.names().into();
+        let names: Vec<String> = terms.tellers(subjects).iter().map(ToString::to_string).collect();
+        row["informs"] = names.join(", ").into();
     }
 }
 
@@ -128,10 +130,7 @@ pub(crate) fn elsewhere(rows: &mut Value, subjects: &Subjects) {
 /// a status.
 pub(crate) fn to_tell(status: &Value, subjects: &Subjects) -> (u64, u64) {
     let due = status["due"].as_array().into_iter().flatten();
-    let own = due.filter(|row| {
-        let roles = row["roles"].as_array().into_iter().flatten();
-        subjects.is_own(roles.filter_map(Value::as_str))
-    });
+    let own = due.filter(|row| Terms::read(row).is_own(subjects));
     let number = |row: &Value, key: &str| row[key].as_u64().unwrap_or_default();
     own.fold((0, 0), |(open, late): (u64, u64), row| {
         (open.saturating_add(number(row, "to_tell")), late.saturating_add(number(row, "overdue")))
@@ -168,13 +167,12 @@ mod tests {
     #[test]
     fn what_others_tell_is_not_due_here_and_not_counted() {
         let subjects = Subjects::default();
+        let due = |roles: &[&str], to_tell: u64, overdue: u64| json!({ "terms": { "agreed": [], "not_agreed": roles }, "to_tell": to_tell, "overdue": overdue });
         let status = json!({ "due": [
-            { "roles": ["gemeente"], "to_tell": 3, "overdue": 1 },
-            { "roles": ["politie"], "to_tell": 5, "overdue": 5 },
-            { "roles": ["gemeente", "politie"], "to_tell": 1, "overdue": 0 },
+            due(&["gemeente"], 3, 1), due(&["politie"], 5, 5), due(&["gemeente", "politie"], 1, 0),
         ] });
         assert_eq!(to_tell(&status, &subjects), (4, 1));
-        let row = |role: &str| json!({ "own_roles": [role], "due": "2026-01-01", "overdue": true });
+        let row = |role: &str| json!({ "terms": { "agreed": [], "not_agreed": [role] }, "due": "2026-01-01", "overdue": true });
         let mut rows = json!([row("gemeente"), row("politie")]);
         elsewhere(&mut rows, &subjects);
         assert!(rows[0]["due"] == "2026-01-01" && rows[0]["overdue"] == true, "{rows}");

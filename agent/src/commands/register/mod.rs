@@ -2,6 +2,7 @@
 
 pub(crate) mod acts;
 pub(crate) mod letter;
+pub(crate) mod terms;
 pub(crate) mod view;
 
 use std::collections::BTreeMap;
@@ -243,7 +244,11 @@ pub(super) fn register(home: &Home, command: Register, ui: Ui) -> Result<Outcome
 fn of(home: &Home, persons: &[Digest], since: Option<String>, proofs: bool) -> Result<Value, Complaint> {
     let persons = persons.iter().map(ToString::to_string).collect();
     let since = since.unwrap_or_else(|| Timestamp(0).to_string());
-    Ok(ask(home, Request::Look(Look::Persons { persons, since, proofs }))?.0)
+    let mut found = ask(home, Request::Look(Look::Persons { persons, since, proofs }))?.0;
+    if let Some(persons) = found.get_mut("persons") {
+        elsewhere(persons, &home.load_config()?.subjects);
+    }
+    Ok(found)
 }
 
 fn list(mut value: Value, ui: Ui) -> Outcome {

@@ -15,6 +15,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use serde_json::{Value, json};
 
+use super::terms::Terms;
 use crate::commands::{correct, present, receipt};
 use crate::engine::{View, inbox_row, outbox_row, store_complaint};
 
@@ -31,26 +32,23 @@ fn due(known: &Known<'_>) -> Option<Timestamp> {
     }
 }
 
-fn roles<'a>(known: &Known<'a>) -> impl Iterator<Item = &'static str> + use<'a> {
-    known.row.roles.iter().map(|role| role.as_str())
-}
-
-/// How many persons there are, and for the roles in which this organisation has to do with them: how many are to be told,
-/// and of how many it is too late.
+/// How many persons there are, and by who tells: how many are to be told, and of how many it is too late.
 pub(crate) fn status(view: &View<'_>) -> Value {
     let now = clock::now();
     let mut all = 0_u64;
-    let mut by_roles: BTreeMap<Vec<&str>, (u64, u64)> = BTreeMap::new();
+    let mut by_terms: BTreeMap<Terms, (u64, u64)> = BTreeMap::new();
     for known in view.core.persons() {
         all = all.saturating_add(1);
         let Some(until) = due(&known) else { continue };
-        let (open, late) = by_roles.entry(roles(&known).collect()).or_default();
+        let (open, late) = by_terms.entry(Terms::new(known.row)).or_default();
         *open = open.saturating_add(1);
         *late = late.saturating_add(u64::from(until < now));
     }
-    let due = by_roles
-        .into_iter()
-        .map(|(roles, (open, late))| json!({ "roles": roles, "to_tell": open, "overdue": late }));
+    let due = by_terms.into_iter().map(|(terms, (open, late))| {
+        let mut row = json!({ "to_tell": open, "overdue": late });
+        terms.put(&mut row);
+        row
+    });
     json!({ "persons": all, "due": due.collect::<Vec<_>>() })
 }
 
@@ -143,19 +141,20 @@ fn no_field(field: &str, names: &BTreeSet<String>) -> Complaint {
 fn person(view: &View<'_>, known: Known<'_>) -> Value {
     let (due, now) = (due(&known), clock::now());
     let file = open_person(known.id, known.row, view.vault.ports());
-    json!({
+    let mut row = json!({
         "person": known.id.to_string(),
         "first": known.first.to_string(),
         "messages": known.exchanges,
         "duty": known.row.duty.as_str(),
         "due": due.map(|at| at.to_string()),
         "overdue": due.is_some_and(|at| at < now),
-        "own_roles": roles(&known).collect::<Vec<_>>(),
         "readable": file.is_some(),
         "case": file.as_ref().and_then(|file| file.case).map(|case| case.to_string()),
         "details": file.as_ref().map(|file| details(view, file)),
         "decisions": file.as_ref().map(decisions),
-    })
+    });
+    Terms::new(known.row).put(&mut row);
+    row
 }
 
 /// What is known of a person, the latest last.
