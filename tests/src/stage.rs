@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::ports;
 use crate::process::{Process, Program, Programs, Ran, until};
+use crate::samples::covenants;
 
 /// How long anything may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -108,6 +109,8 @@ pub struct Stage {
     pub address: String,
     /// Whether its covenant pins the witness keys of its members, so that two of them have to cosign the log.
     pub watched: bool,
+    /// The part of the covenant that says what may be sent.
+    pub model: PathBuf,
     /// What else stands in the partnership's part of the covenant, as TOML.
     pub more: String,
     /// A public text from which the keys are made that its stores depend on, instead of by chance: for stores that are
@@ -190,7 +193,8 @@ impl Stage {
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StageError> {
         let (address, dir) = (ports::free()?.to_string(), dir.to_path_buf());
-        let stage = Self { dir, programs, members, address, watched: true, more: String::new(), seed };
+        let (model, more) = (covenants().join("model.toml"), String::new());
+        let stage = Self { dir, programs, members, address, watched: true, model, more, seed };
         tell("certificate authority");
         stage.certs(&["init", "--name", "Partnerschap Voorbeeldstad"])?;
         tell("broker");

@@ -150,7 +150,7 @@ fn named(one: &OwnView) -> String {
 
 /// Who tells persons that there are data about them: what each covenant says, and whether agent.toml is used.
 fn who_informs(bound: &[OwnView], subjects: &Subjects) -> Text {
-    let fallback: Vec<Role> = subjects.not_agreed().into_iter().collect();
+    let fallback: Vec<Role> = subjects.informs.iter().copied().collect();
     let (mut nl, mut en) = (Vec::new(), Vec::new());
     for one in bound {
         let (name, said) = (named(one), &one.covenant.informs);
@@ -164,11 +164,12 @@ fn who_informs(bound: &[OwnView], subjects: &Subjects) -> Text {
             en.push(format!("by {name} who informs is: {informs}"));
         }
     }
-    if subjects.informs.is_some() && bound.iter().all(|one| !one.covenant.informs.is_empty()) {
-        nl.push(
-            "informs onder [subjects] in agent.toml wordt niet gebruikt: het convenant zegt het".to_owned(),
+    let says_otherwise = |one: &OwnView| !one.covenant.informs.is_empty() && one.covenant.informs != fallback;
+    if bound.iter().any(says_otherwise) {
+        nl.push("informs onder [subjects] in agent.toml telt daar niet: het convenant zegt het".to_owned());
+        en.push(
+            "informs under [subjects] in agent.toml does not count there: the covenant says it".to_owned(),
         );
-        en.push("informs under [subjects] in agent.toml is not used: the covenant says it".to_owned());
     }
     Text::new(nl.join("; "), en.join("; "))
 }
@@ -403,4 +404,51 @@ fn clock_difference(ahead: i64) -> Result<Text, Complaint> {
             "Set the clock (NTP); otherwise packets are refused.",
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use seinhuis_shell::standing::CovenantView;
+
+    use super::*;
+
+    fn view(id: &str, informs: &[Role]) -> OwnView {
+        let covenant = CovenantView {
+            hash: String::new(),
+            id: id.into(),
+            version: 1,
+            title: String::new(),
+            valid_from: String::new(),
+            valid_until: String::new(),
+            state: "in-force".into(),
+            effective: None,
+            parties: Vec::new(),
+            flows: Vec::new(),
+            informs: informs.to_vec(),
+        };
+        OwnView { covenant, waiting: None, proposal: None }
+    }
+
+    #[test]
+    fn it_is_said_who_informs_and_that_the_configuration_does_not_count_where_a_covenant_says_so() {
+        let subjects = Subjects { informs: BTreeSet::from([Role::Politie]) };
+        let both = [view("a", &[Role::Gemeente, Role::Om]), view("b", &[])];
+        let text = who_informs(&both, &subjects);
+        for part in [
+            "volgens a v1 informeert: gemeente, om",
+            "b v1 zegt niet wie",
+            "agent.toml: politie",
+            "telt daar niet",
+        ] {
+            assert!(text.nl.contains(part), "{part}: {}", text.nl);
+        }
+        assert!(text.en.contains("does not count there"), "{}", text.en);
+        // Where both say the same, or no covenant says anything, there is nothing to warn of.
+        for one in [view("a", &[Role::Politie]), view("b", &[])] {
+            let text = who_informs(&[one], &subjects);
+            assert!(!text.nl.contains("telt daar niet") && text.nl.contains("politie"), "{}", text.nl);
+        }
+    }
 }

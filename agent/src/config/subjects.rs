@@ -6,17 +6,17 @@ use seinhuis_shared::covenant::Role;
 use serde::Deserialize;
 
 /// `[subjects]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Subjects {
-    /// The roles whose organisations tell persons that there are data about them, under covenants that do not say it.
-    /// One that says it is not gone against.
-    pub informs: Option<BTreeSet<Role>>,
+    /// The roles whose organisations tell persons that there are data about them, under covenants that do not say it. What
+    /// a covenant says counts whatever stands here.
+    pub informs: BTreeSet<Role>,
 }
 
-impl Subjects {
-    /// Who tells where no covenant says it: the municipality, which directs the approach, unless something else stands here.
-    pub fn not_agreed(&self) -> BTreeSet<Role> {
-        self.informs.clone().unwrap_or_else(|| BTreeSet::from([Role::Gemeente]))
+impl Default for Subjects {
+    fn default() -> Self {
+        // The municipality directs the approach.
+        Self { informs: BTreeSet::from([Role::Gemeente]) }
     }
 }

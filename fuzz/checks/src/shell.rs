@@ -135,10 +135,7 @@ fn toml(config: &AgentConfig) -> String {
     let api::Settings { listen, socket } = api;
     let page::Settings { listen: page } = page;
     let Subjects { informs } = subjects;
-    let informs = informs.iter().map(|all| {
-        let all: Vec<String> = all.iter().map(|role| text(role.as_str())).collect();
-        format!("informs = [{}]", all.join(","))
-    });
+    let informs: Vec<String> = informs.iter().map(|role| text(role.as_str())).collect();
     let kx = match transport.key_exchange {
         tls::Kx::Hybrid => "hybrid",
         tls::Kx::X25519 => "x25519",
@@ -163,7 +160,7 @@ fn toml(config: &AgentConfig) -> String {
          [transport]\nbroker = {}\nbind = \"{bind}\"\nkey_exchange = \"{kx}\"\nsegmentation_offload = {segmentation_offload}\n\
          fallback = \"{fallback}\"\nfallback_broker = {}\nquic_again = {quic_again}\n\
          [telemetry]\nlevel = {}\njson = {}\n[store]\nsegment_mib = {}\nindex_interval_ms = {}\nkeep_free_mib = {}\n[renewal]\nservice = {}\n\
-         [subjects]\n{}\n[api]\nlisten = {}\nsocket = {}\n[page]\nlisten = {}\n{}{}{}{}",
+         [subjects]\ninforms = [{}]\n[api]\nlisten = {}\nsocket = {}\n[page]\nlisten = {}\n{}{}{}{}",
         text(oin.as_str()),
         text(name),
         text(broker),
@@ -174,7 +171,7 @@ fn toml(config: &AgentConfig) -> String {
         store.index_interval_ms,
         store.keep_free_mib,
         text(&renewal.service),
-        informs.collect::<String>(),
+        informs.join(","),
         text(listen),
         text(socket),
         text(page),

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::{Member, PATIENCE, Stage, StageError, text};
 use crate::process::until;
-use crate::samples::covenants;
 
 impl Stage {
     /// Writes the partnership's part of the covenant, has the first member propose the whole and every member
@@ -22,7 +21,7 @@ impl Stage {
         let broker = self.start_broker()?;
         let agents =
             self.members.iter().map(|member| self.start_agent(member)).collect::<Result<Vec<_>, _>>()?;
-        self.sign(&[covenants().join("model.toml"), part])?;
+        self.sign(&[self.model.clone(), part])?;
         for process in agents.into_iter().chain([broker]) {
             process.stop(PATIENCE)?;
         }

@@ -6,14 +6,24 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use seinhuis_tests::samples::{self, Sample};
+use seinhuis_tests::process::Program;
+use seinhuis_tests::samples::{self, Sample, covenants};
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Member, Stage, process};
 use serde_json::Value;
 
-use crate::common::{Scene, inbox_of, wait_for_inbox};
+use crate::common::{Scene, copy, inbox_of, wait_for_inbox};
 
 const TWO: [&str; 2] = ["gemeente", "politie"];
+
+/// For agent.toml: where the covenant does not say who tells, the police do.
+const POLICE_TELL: &str = "\n[subjects]\ninforms = [\"politie\"]\n";
+
+/// What `doctor` says to people.
+fn doctor(stage: &Stage, member: &Member) -> String {
+    let home = member.home.to_string_lossy();
+    stage.programs.run(Program::Agent, ["--home", &home, "--lang", "en", "doctor"]).unwrap().stdout
+}
 
 fn names() -> Sample {
     samples::among(&TWO).unwrap().into_iter().find(|sample| sample.flow == "F09").unwrap()
@@ -49,8 +59,11 @@ fn holds(folder: &Path, bytes: &[u8]) -> bool {
 fn a_person_is_found_told_answered_with_proofs_rectified_and_erased() {
     let scene = Scene::with(&TWO);
     let (stage, _broker) = (&scene.stage, scene.broker());
-    let _agents = scene.agents();
     let [town, police] = TWO.map(|role| stage.member(role));
+    // The covenant says that the municipality tells; that counts.
+    stage.configure_agent(police, POLICE_TELL).unwrap();
+    stage.configure_agent(town, POLICE_TELL).unwrap();
+    let _agents = scene.agents();
     let sample = names();
     stage.prepare(&sample).unwrap();
     let pushed = stage.push(police, &[&sample.path.to_string_lossy()]).unwrap();
@@ -60,15 +73,8 @@ fn a_person_is_found_told_answered_with_proofs_rectified_and_erased() {
     let first = &named[0];
     let (name, born) = (text(first, "naam"), text(first, "geboortedatum"));
 
-    // Both know; the municipality tells.
     for (member, ours) in [(town, true), (police, false)] {
-        let rows = list(stage, member, &["list"]);
-        assert_eq!(rows.len(), named.len());
-        assert!(rows.iter().all(|row| row["due"].is_null() != ours && row["overdue"] == false), "{rows:?}");
-        assert!(
-            !holds(&member.home.join("store"), name.as_bytes()),
-            "who it is stands nowhere in plain text"
-        );
+        the_municipality_tells(stage, (member, ours), named.len(), name);
     }
     let fields = [format!("naam=  {}", name.to_uppercase()), format!("geboortedatum={born}")];
     let [person] = <[String; 1]>::try_from(search(stage, town, &fields)).unwrap();
@@ -125,6 +131,44 @@ fn a_person_is_found_told_answered_with_proofs_rectified_and_erased() {
     let shown = stage.agent(town, &["register", "show", &person]).unwrap();
     assert!(!shown["messages"][0]["state"]["erased"].is_null(), "{shown}");
     assert_eq!(shown["persons"][0]["decisions"][0]["duty"], "informed");
+}
+
+/// Both know, and nobody reads it in the store; the municipality tells, whatever agent.toml says.
+fn the_municipality_tells(stage: &Stage, (member, ours): (&Member, bool), count: usize, name: &str) {
+    let rows = list(stage, member, &["list"]);
+    assert_eq!(rows.len(), count);
+    assert!(rows.iter().all(|row| row["due"].is_null() != ours && row["overdue"] == false), "{rows:?}");
+    assert!(rows.iter().all(|row| row["informs"] == "gemeente"), "{rows:?}");
+    assert!(doctor(stage, member).contains("does not count there: the covenant says it"));
+    assert!(!holds(&member.home.join("store"), name.as_bytes()), "who it is stands nowhere in plain text");
+}
+
+#[test]
+fn where_the_covenant_does_not_say_who_tells_agent_toml_does() {
+    let mut scene = Scene::unsigned(&TWO);
+    let folder = scene.stage.dir.join("covenants");
+    copy(&covenants(), &folder);
+    scene.stage.model = folder.join("model.toml");
+    let text = fs::read_to_string(&scene.stage.model).unwrap();
+    assert!(text.contains("\ninforms = "));
+    fs::write(&scene.stage.model, text.replace("\ninforms = ", "\n# informs = ")).unwrap();
+    scene.stage.agree().unwrap();
+    let (stage, _broker) = (&scene.stage, scene.broker());
+    let [town, police] = TWO.map(|role| stage.member(role));
+    stage.configure_agent(police, POLICE_TELL).unwrap();
+    let _agents = scene.agents();
+    let sample = names();
+    stage.prepare(&sample).unwrap();
+    stage.push(police, &[&sample.path.to_string_lossy()]).unwrap();
+    wait_for_inbox(stage, town, 1);
+    // Nothing was agreed: each goes by its own file, and the municipality has nothing in it.
+    for (member, tells) in [(town, "gemeente"), (police, "politie")] {
+        let rows = list(stage, member, &["list"]);
+        assert!(!rows.is_empty());
+        assert!(rows.iter().all(|row| row["informs"] == tells && !row["due"].is_null()), "{rows:?}");
+        let said = doctor(stage, member);
+        assert!(said.contains(&format!("does not say who informs; by agent.toml: {tells}")), "{said}");
+    }
 }
 
 /// What was decided not to be told is not handed out by a slip, and then without why.

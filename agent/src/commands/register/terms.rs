@@ -40,16 +40,15 @@ impl Terms {
 
     /// Whether this organisation tells.
     pub(crate) fn is_own(&self, subjects: &Subjects) -> bool {
-        let fallback = subjects.not_agreed();
         self.agreed.iter().any(|(own, informs)| informs.contains(own))
-            || self.not_agreed.iter().any(|own| fallback.contains(own))
+            || self.not_agreed.iter().any(|own| subjects.informs.contains(own))
     }
 
     /// The roles that tell. What agent.toml says counts only where a covenant leaves it open.
     pub(crate) fn tellers(&self, subjects: &Subjects) -> BTreeSet<Role> {
         let mut all: BTreeSet<Role> = self.agreed.iter().flat_map(|(_, informs)| informs).copied().collect();
         if self.agreed.is_empty() || !self.not_agreed.is_empty() {
-            all.extend(subjects.not_agreed());
+            all.extend(&subjects.informs);
         }
         all
     }
@@ -60,7 +59,7 @@ mod tests {
     use super::*;
 
     fn subjects(informs: &[Role]) -> Subjects {
-        Subjects { informs: Some(informs.iter().copied().collect()) }
+        Subjects { informs: informs.iter().copied().collect() }
     }
 
     fn terms(agreed: &[(Role, &[Role])], not_agreed: &[Role]) -> Terms {
