@@ -160,8 +160,8 @@ fn who_informs(bound: &[OwnView], subjects: &Subjects) -> Text {
             nl.push(format!("{name} zegt niet wie informeert; volgens agent.toml: {informs}"));
             en.push(format!("{name} does not say who informs; by agent.toml: {informs}"));
         } else {
-            nl.push(format!("volgens {name} informeert: {informs}"));
-            en.push(format!("by {name} who informs is: {informs}"));
+            nl.push(format!("{name} zegt wie informeert: {informs}"));
+            en.push(format!("{name} says who informs: {informs}"));
         }
     }
     let says_otherwise = |one: &OwnView| !one.covenant.informs.is_empty() && one.covenant.informs != fallback;
@@ -437,7 +437,7 @@ mod tests {
         let both = [view("a", &[Role::Gemeente, Role::Om]), view("b", &[])];
         let text = who_informs(&both, &subjects);
         for part in [
-            "volgens a v1 informeert: gemeente, om",
+            "a v1 zegt wie informeert: gemeente, om",
             "b v1 zegt niet wie",
             "agent.toml: politie",
             "telt daar niet",

@@ -350,7 +350,7 @@ fn after_its_term_nothing_is_left_and_one_clock_alone_ends_no_term() {
     let packet = sealed(&mut politie, names(1));
     accept(&mut broker, &mut politie, &packet);
     receive(&mut broker, &mut gemeente, &packet, NOW);
-    let days = u64::from(crate::fixture::COVENANT.covenant().log_retention_days);
+    let days = u64::from(COVENANT.covenant().log_retention_days);
     assert!(days > 4 * 365);
     let over = after(Span::days(days));
     gemeente.step([Input::Tick], after(Span::days(days - 1)));

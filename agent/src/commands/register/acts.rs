@@ -117,7 +117,8 @@ pub(crate) fn is_silent(found: &Value) -> bool {
 /// Says of each person who tells. Where another organisation does, nothing is due here.
 pub(crate) fn elsewhere(rows: &mut Value, subjects: &Subjects) {
     for row in rows.as_array_mut().into_iter().flatten() {
-        let terms = Terms::read(row);
+        // What is not known to be due elsewhere stays.
+        let Some(terms) = Terms::read(row) else { continue };
         if !terms.is_own(subjects) {
             (row["due"], row["overdue"]) = (Value::Null, false.into());
         }
@@ -130,7 +131,7 @@ pub(crate) fn elsewhere(rows: &mut Value, subjects: &Subjects) {
 /// a status.
 pub(crate) fn to_tell(status: &Value, subjects: &Subjects) -> (u64, u64) {
     let due = status["due"].as_array().into_iter().flatten();
-    let own = due.filter(|row| Terms::read(row).is_own(subjects));
+    let own = due.filter(|row| Terms::read(row).is_none_or(|terms| terms.is_own(subjects)));
     let number = |row: &Value, key: &str| row[key].as_u64().unwrap_or_default();
     own.fold((0, 0), |(open, late): (u64, u64), row| {
         (open.saturating_add(number(row, "to_tell")), late.saturating_add(number(row, "overdue")))

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::config::Subjects;
 
 /// What the covenants say under which messages about a person went.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Terms {
     /// Under those that say who tells: the role of this organisation, and the roles that tell.
     agreed: Vec<(Role, Vec<Role>)>,
@@ -25,9 +25,9 @@ impl Terms {
         Self { agreed: row.agreed.iter().map(own).collect(), not_agreed: row.roles.clone() }
     }
 
-    /// As [`Terms::put`] gave them.
-    pub(crate) fn read(row: &Value) -> Self {
-        serde_json::from_value(row["terms"].clone()).unwrap_or_default()
+    /// As [`Terms::put`] gave them; `None` when an agent of another version answered.
+    pub(crate) fn read(row: &Value) -> Option<Self> {
+        serde_json::from_value(row["terms"].clone()).ok()
     }
 
     /// Adds them to what a command gives, with the roles of this organisation.
@@ -100,7 +100,7 @@ mod tests {
         let mixed = terms(&[(Role::Politie, &[Role::Gemeente])], &[Role::Om, Role::Politie]);
         let mut row = json!({});
         mixed.put(&mut row);
-        assert_eq!((Terms::read(&row), &row["own_roles"]), (mixed, &json!(["politie", "om"])));
-        assert_eq!(Terms::read(&json!({})), Terms::default());
+        assert_eq!((Terms::read(&row), &row["own_roles"]), (Some(mixed), &json!(["politie", "om"])));
+        assert_eq!(Terms::read(&json!({})), None);
     }
 }
