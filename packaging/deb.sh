@@ -89,6 +89,9 @@ documents() {
 	[ ! -d "$folder" ] || for one in "$folder"/*.toml; do
 		put 644 "$one" "$doc/examples/$(basename "$one")"
 	done
+	[ "$1" != seinhuis-broker ] || for one in "$tree"/monitoring/*; do
+		put 644 "$one" "$doc/examples/monitoring/$(basename "$one")"
+	done
 	{
 		echo 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/'
 		echo 'Upstream-Name: Seinhuis'

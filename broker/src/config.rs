@@ -50,6 +50,9 @@ pub struct Config {
     /// The console for people.
     #[serde(default)]
     pub console: console::Settings,
+    /// Metrics and health for the operator's monitoring.
+    #[serde(default)]
+    pub metrics: Metrics,
     /// Bounds on what waits.
     #[serde(default)]
     pub mailbox: Mailbox,
@@ -252,6 +255,24 @@ pub struct Publish {
     pub listen: Option<SocketAddr>,
 }
 
+/// `[metrics]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// The TCP address on which metrics and health are served over HTTP; nowhere when empty.
+    #[serde(deserialize_with = "address_or_nothing")]
+    pub listen: Option<SocketAddr>,
+    /// Whether that may be another address than one of this machine itself.
+    pub anywhere: bool,
+}
+
+impl Metrics {
+    /// Whether anybody on a network could read what the configuration does not say may be read there.
+    fn is_exposed(&self) -> bool {
+        !self.anywhere && self.listen.is_some_and(|listen| !listen.ip().is_loopback())
+    }
+}
+
 /// `[store]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -310,6 +331,12 @@ impl Config {
             Some(("mailbox", "minstens 1 pakket en 2 MiB", "at least 1 packet and 2 MiB"))
         } else if let Some(wrong) = self.quota.wrong() {
             Some(wrong)
+        } else if self.metrics.is_exposed() {
+            Some((
+                "metrics.listen",
+                "een adres van deze machine zelf, zoals 127.0.0.1:9464. Een ander adres kan alleen met metrics.anywhere = true: iedereen die er dan bij kan, leest zonder versleuteling mee wie met wie uitwisselt en hoeveel",
+                "an address of this machine itself, such as 127.0.0.1:9464. Another one is possible only with metrics.anywhere = true: whoever can reach it then reads, unencrypted, who exchanges with whom and how much",
+            ))
         } else if !(1..=8760).contains(&self.log.self_check_hours) {
             Some(("log.self_check_hours", "1 tot 8760", "1 to 8760"))
         } else if !(1..=1024).contains(&self.store.segment_mib) {
@@ -446,6 +473,26 @@ mod tests {
             let complaint = with(wrong).unwrap_err();
             assert!(complaint.what.en.contains(key), "{}", complaint.what.en);
         }
+    }
+
+    #[test]
+    fn metrics_leave_this_machine_only_when_the_configuration_says_so() {
+        let with = |text: &str| parse(&format!("{BASIC_SAMPLE}\n[metrics]\n{text}"));
+        assert_eq!(parse(BASIC_SAMPLE).unwrap().metrics, Metrics::default(), "off");
+        for right in ["127.0.0.1:9464", "127.0.0.2:1", "[::1]:9464"] {
+            let listen = with(&format!("listen = \"{right}\"\n")).unwrap().metrics.listen;
+            assert_eq!(listen, right.parse().ok());
+        }
+        for wide in ["0.0.0.0:9464", "[::]:9464", "192.0.2.7:9464", "[::ffff:192.0.2.7]:9464"] {
+            let listen = format!("listen = \"{wide}\"\n");
+            let complaint = with(&listen).unwrap_err();
+            assert!(complaint.what.en.contains("metrics.listen"), "{}", complaint.what.en);
+            assert!(complaint.advice.en.contains("metrics.anywhere"), "{}", complaint.advice.en);
+            assert!(with(&format!("{listen}anywhere = false\n")).is_err());
+            assert!(with(&format!("{listen}anywhere = true\n")).is_ok());
+        }
+        assert_eq!(with("listen = \"\"\n").unwrap().metrics.listen, None);
+        assert!(with("listen = \"9464\"\n").is_err());
     }
 
     #[test]

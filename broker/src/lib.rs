@@ -3,8 +3,8 @@
 //! One thread ([`engine`]) owns core and store: it drains inputs, closes a turn, signs the log's head,
 //! makes all of it durable with one flush, and only then lets anything out. [`link`] speaks QUIC around it,
 //! [`log`] keeps the files of one exchange log, [`logs`] all of them, [`upkeep`] looks after them and [`publish`] serves
-//! them; [`monitor`] counts and watches for the operator, [`console`] shows that; [`export`] answers auditors, [`backup`] copies and puts back,
-//! [`commands`] is what the operator types.
+//! them; [`monitor`] counts and watches for the operator, [`console`] shows that to people and [`metrics`] to programs;
+//! [`export`] answers auditors, [`backup`] copies and puts back, [`commands`] is what the operator types.
 
 pub mod backup;
 pub mod commands;
@@ -18,6 +18,7 @@ pub mod link;
 pub mod log;
 pub mod logs;
 mod mail;
+pub mod metrics;
 pub mod monitor;
 pub mod publish;
 pub mod service;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use seinhuis_broker_core::{Answer, Command, Overview, PartnerRow, Watch};
 use seinhuis_monitor::{
-    AgentRow, Board, CovenantRow, LaneRow, LogState, Place, QueueRow, QuorumRow, RefusalRow, Seen, Storage,
-    Tally, WINDOW, WitnessRow,
+    AgentRow, Board, CovenantRow, LaneRow, LogState, Place, QueueRow, QuorumRow, RefusalRow, Run, Seen,
+    Storage, Tally, WINDOW, WitnessRow,
 };
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::{Span, Timestamp};
@@ -42,6 +42,8 @@ const MINUTES: usize = 60;
 #[derive(Debug, Clone)]
 pub(crate) struct Monitor {
     started: Timestamp,
+    /// How many entries all logs had when the broker started.
+    first: u64,
     tally: Arc<Mutex<Tally>>,
     /// When packets were accepted that are the oldest of their mailbox, by position.
     accepted: Arc<Mutex<BTreeMap<u64, Timestamp>>>,
@@ -53,9 +55,11 @@ pub(crate) struct Monitor {
 type Last = Option<(Instant, Arc<Board>)>;
 
 impl Monitor {
-    pub(crate) fn new(started: Timestamp) -> Self {
+    /// Watches a broker that started with so many entries in its logs.
+    pub(crate) fn new(started: Timestamp, first: u64) -> Self {
         Self {
             started,
+            first,
             tally: Arc::default(),
             accepted: Arc::default(),
             shared: Arc::default(),
@@ -155,7 +159,7 @@ impl Service {
         let (logs, from) = (self.logs.clone(), clock::now().minus(BACK));
         let first = tokio::task::spawn_blocking(move || begin(&logs, from)).await;
         match first {
-            Ok(Ok(first)) => *self.monitor.tally() = Tally::from(first),
+            Ok(Ok(first)) => *self.monitor.tally() = Tally::from(first, self.monitor.first),
             Ok(Err(complaint)) => return tracing::error!("{}", complaint.what.en),
             Err(error) => return tracing::error!(%error, "the log's entries cannot be counted"),
         }
@@ -225,7 +229,8 @@ impl Service {
         now: Timestamp,
     ) -> Board {
         let times = self.monitor.times(&self.logs, overview.queues.iter().filter_map(|queue| queue.oldest));
-        let links = self.monitor.links();
+        let mut links = self.monitor.links();
+        let handshakes = std::mem::take(&mut links.handshakes);
         let queues: Vec<QueueRow> = overview.queues.iter().map(|queue| queue_row(queue, &times)).collect();
         let (counts, check) = (self.engine.counts(), self.checker.state());
         let position = self.logs.current().map_or(0, |one| one.base.saturating_add(one.log.size()));
@@ -260,10 +265,12 @@ impl Service {
             covenants,
             quorums: quorums(watch),
             witnesses: witnesses(watch),
+            awaiting: watch.waiting_for.is_some(),
             waiting_for: watch.waiting_for.clone().unwrap_or_default(),
             storage: storage(&counts),
             acts: tally.acts().cloned().collect(),
             kinds: tally.kinds().map(|(kind, count)| (kind.to_owned(), count)).collect(),
+            run: Run { handshakes, ..tally.totals().run() },
         }
     }
 }

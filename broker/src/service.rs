@@ -134,6 +134,7 @@ impl Service {
             core.begin(clock::now());
         }
         let blobs = store.blob_reader();
+        let entries = current.base.saturating_add(current.log.size());
         let room = Keeper::new(config.store.keep_free_mib, vec![home.store(), home.log()]);
         let (engine, thread) = Engine::start(core, Box::new(store), logs.clone(), room);
         let checker = Checker::open(home.log().join("self-check.json"));
@@ -146,7 +147,7 @@ impl Service {
                 commands: Arc::default(),
                 still: Arc::default(),
                 renewing: Live::default(),
-                monitor: Monitor::new(clock::now()),
+                monitor: Monitor::new(clock::now(), entries),
             },
             thread,
         ))

@@ -138,6 +138,9 @@ fn a_package_holds_a_program_what_it_needs_and_nothing_that_is_written_to() {
             wanted.push(format!("/usr/lib/tmpfiles.d/{package}.conf"));
             wanted.push(format!("/usr/lib/systemd/system/{package}.service"));
         }
+        if package == "seinhuis-broker" {
+            wanted.push(format!("{doc}/examples/monitoring/alerts.yml"));
+        }
         for path in wanted {
             assert!(paths.contains(&path), "{package} lacks {path}");
         }

@@ -48,7 +48,9 @@ pub struct Board {
     pub quorums: Vec<QuorumRow>,
     /// The witnesses.
     pub witnesses: Vec<WitnessRow>,
-    /// Whether the broker waits for its witnesses before it serves, and for whom.
+    /// Whether the broker waits for its witnesses before it serves.
+    pub awaiting: bool,
+    /// For whom.
     pub waiting_for: Vec<String>,
     /// The store and its disk.
     pub storage: Storage,
@@ -58,6 +60,65 @@ pub struct Board {
     pub acts: Vec<Act>,
     /// Entries counted, by kind.
     pub kinds: Vec<(String, u64)>,
+    /// What this run of the broker counted: it begins at nothing at every start.
+    pub run: Run,
+}
+
+/// What one run of the broker counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Packets by sender, recipient and flow.
+    pub packets: Vec<PacketsRow>,
+    /// Refusals by sender and reason.
+    pub refusals: Vec<(Option<Oin>, u16, u64)>,
+    /// Log entries by kind.
+    pub kinds: Vec<(String, u64)>,
+    /// Handshakes by transport.
+    pub handshakes: Vec<HandshakesRow>,
+}
+
+/// What one run saw of the packets of one flow from one organisation to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PacketsRow {
+    /// The sender.
+    pub from: Oin,
+    /// The recipient.
+    pub to: Oin,
+    /// The flow of the covenant.
+    pub flow: String,
+    /// Accepted, by type of message.
+    pub accepted: Vec<(String, u64)>,
+    /// Stored by the recipient.
+    pub stored: u64,
+    /// Acknowledged by the recipient as something it could not take in.
+    pub quarantined: u64,
+    /// Over before the recipient had them.
+    pub expired: u64,
+    /// Taken back by the sender.
+    pub withdrawn: u64,
+    /// Erased because what they rested on fell away.
+    pub shredded: u64,
+}
+
+/// Handshakes over one transport.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HandshakesRow {
+    /// `quic` or `tcp`.
+    pub transport: String,
+    /// Those that led to a connection.
+    pub done: u64,
+    /// Those that did not.
+    pub failed: u64,
+}
+
+impl Board {
+    /// Whether new packets are taken in: the broker does not wait for its witnesses, and there is room on the disk.
+    pub const fn serves(&self) -> bool {
+        !self.awaiting && !self.storage.scarce
+    }
 }
 
 /// The log that grows, and its checks.

@@ -6,13 +6,16 @@
 
 mod board;
 mod distribution;
+pub mod metrics;
 mod series;
 mod tally;
+mod totals;
 
 pub use board::{
-    AgentRow, Board, CovenantRow, LaneRow, LinkRow, LogState, QueueRow, QuorumRow, RefusalRow, Storage,
-    WitnessRow,
+    AgentRow, Board, CovenantRow, HandshakesRow, LaneRow, LinkRow, LogState, PacketsRow, QueueRow, QuorumRow,
+    RefusalRow, Run, Storage, WitnessRow,
 };
 pub use distribution::{BATCH_ENTRIES, Distribution, FLUSH_MILLIS};
 pub use series::{Minute, Series, WINDOW};
 pub use tally::{Act, Lane, Place, Recent, Refusals, Seen, Tally};
+pub use totals::Totals;

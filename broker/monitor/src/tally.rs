@@ -8,6 +8,7 @@ use seinhuis_shared::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::series::Series;
+use crate::totals::Totals;
 
 /// Most acts that are kept; older ones are in the log.
 const ACTS_MAX: usize = 500;
@@ -190,12 +191,16 @@ pub struct Tally {
     acts: VecDeque<Act>,
     /// Entries by kind.
     kinds: BTreeMap<&'static str, u64>,
+    /// The position from which on [`Totals`] count.
+    started: u64,
+    totals: Totals,
 }
 
 impl Tally {
-    /// Begins at a position: what stands before it is not counted.
-    pub fn from(position: u64) -> Self {
-        Self { next: position, ..Self::default() }
+    /// Begins at a position: what stands before it is not counted. At `started` the run began of which there are
+    /// [`Totals`].
+    pub fn from(position: u64, started: u64) -> Self {
+        Self { next: position, started, ..Self::default() }
     }
 
     /// The position of the entry that has to come next.
@@ -246,6 +251,11 @@ impl Tally {
         self.kinds.iter().map(|(kind, count)| (*kind, *count))
     }
 
+    /// What was counted of this run.
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
     /// Passes over an entry whose text is not there any more.
     pub fn skip(&mut self) {
         self.next = self.next.saturating_add(1);
@@ -259,6 +269,9 @@ impl Tally {
         self.last = self.last.max(entry.at);
         let count = self.kinds.entry(entry.kind.as_str()).or_default();
         *count = count.saturating_add(1);
+        if place.position >= self.started {
+            self.totals.take(entry);
+        }
         match entry.kind {
             Kind::Accepted => self.accepted(entry, place),
             Kind::Refused => self.refuse(entry, place),
@@ -364,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_lane_has_what_was_accepted_delivered_and_ended() {
-        let mut tally = Tally::from(10);
+        let mut tally = Tally::from(10, 10);
         let mut bad = entry(Kind::Delivered, 3);
         bad.reason = Some(418);
         for one in [

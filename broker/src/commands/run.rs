@@ -22,6 +22,7 @@ use crate::engine::EngineError;
 use crate::fork;
 use crate::home::Home;
 use crate::link::Server;
+use crate::metrics::Exposition;
 use crate::publish::Publication;
 use crate::service::Service;
 
@@ -63,6 +64,11 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             if let Some(console) = Console::bind(home, &config, service.clone()).await? {
                 tracing::info!(address = %console.address(), "the console is served");
                 tokio::spawn(console.run(stopping.clone()));
+            }
+            if let Some(address) = config.metrics.listen {
+                let exposition = Exposition::bind(address, service.clone(), stopping.clone()).await?;
+                tracing::info!(%address, "metrics are served over HTTP");
+                tokio::spawn(exposition.run());
             }
             if config.renewal.is_on() {
                 // What it takes in is seen by who watches the files, below.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, ServerConfig, TokioRuntime};
 use seinhuis_broker_core::{ConnId, Input, LaneId, RequestId};
-use seinhuis_monitor::LinkRow;
+use seinhuis_monitor::{HandshakesRow, LinkRow};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::limits::CONNECTIONS_PER_PARTNER;
 use seinhuis_shared::refusal::Refusal;
@@ -59,18 +59,41 @@ pub(crate) struct Shared {
     parting: watch::Sender<bool>,
 }
 
-/// A permit for each connection that is being set up, from its first packet to its welcome. Each transport has its own: a
-/// TCP socket costs who opens it less than a handshake over QUIC, and keeps none of those out.
+/// Where connections over one transport are set up.
+#[derive(Debug)]
+struct Gate {
+    /// A permit for each connection that is being set up, from its first packet to its welcome.
+    permits: Arc<Semaphore>,
+    /// Handshakes that led to a connection.
+    done: AtomicU64,
+    /// Handshakes that did not.
+    failed: AtomicU64,
+}
+
+impl Gate {
+    /// For so many at one time.
+    fn new(most: usize) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(most));
+        Arc::new(Self { permits, done: AtomicU64::default(), failed: AtomicU64::default() })
+    }
+
+    fn row(&self, transport: &str) -> HandshakesRow {
+        let (done, failed) = (self.done.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
+        HandshakesRow { transport: transport.to_owned(), done, failed }
+    }
+}
+
+/// A gate for each transport: a TCP socket costs who opens it less than a handshake over QUIC, and keeps none of those out.
 #[derive(Debug)]
 struct Setups {
-    quic: Arc<Semaphore>,
-    tcp: Arc<Semaphore>,
+    quic: Arc<Gate>,
+    tcp: Arc<Gate>,
 }
 
 impl Setups {
     /// So many of each.
     fn new(each: usize) -> Self {
-        Self { quic: Arc::new(Semaphore::new(each)), tcp: Arc::new(Semaphore::new(each)) }
+        Self { quic: Gate::new(each), tcp: Gate::new(each) }
     }
 }
 
@@ -105,6 +128,8 @@ pub(crate) struct Links {
     pub(crate) last_seen: BTreeMap<Oin, Timestamp>,
     /// When the broker's own certificate ends.
     pub(crate) own_ends: Timestamp,
+    /// Handshakes over each transport.
+    pub(crate) handshakes: Vec<HandshakesRow>,
 }
 
 impl Shared {
@@ -191,7 +216,9 @@ impl Shared {
                 certificate_ends: live.not_after,
             });
         }
-        Links { by_partner, last_seen: registry.last_seen.clone(), own_ends: registry.own_ends }
+        let handshakes = vec![self.setups.quic.row("quic"), self.setups.tcp.row("tcp")];
+        let (last_seen, own_ends) = (registry.last_seen.clone(), registry.own_ends);
+        Links { by_partner, last_seen, own_ends, handshakes }
     }
 
     /// Closes connections whose certificate has ended; the peer may come back with a new one.
@@ -391,7 +418,7 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
             continue;
         }
         // Whoever opens connections and says nothing takes up one of these, and no more.
-        let Ok(setup) = Arc::clone(&shared.setups.quic).try_acquire_owned() else {
+        let Ok(setup) = Arc::clone(&shared.setups.quic.permits).try_acquire_owned() else {
             incoming.refuse();
             continue;
         };
@@ -400,7 +427,8 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
                     let connecting = async { connecting.await.map_err(Closed::from) };
-                    set_up(connecting, shared, setup).await;
+                    let gate = Arc::clone(&shared.setups.quic);
+                    set_up(connecting, &gate, shared, setup).await;
                 });
             }
             Err(error) => tracing::debug!(%error, "a connection attempt was dropped"),
@@ -411,12 +439,23 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
 /// Waits for a handshake, for as long as one may take, and serves what comes of it.
 async fn set_up<C: Into<Connection>>(
     connecting: impl Future<Output = Result<C, Closed>>,
+    gate: &Gate,
     shared: Arc<Shared>,
     setup: OwnedSemaphorePermit,
 ) {
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
-        Ok(Ok(conn)) => session::run(conn.into(), shared, setup).await,
-        Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
-        Err(_) => tracing::info!("a handshake took too long"),
-    }
+    let conn = match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
+        Ok(Ok(conn)) => conn.into(),
+        Ok(Err(error)) => {
+            gate.failed.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(%error, "a handshake failed");
+            return;
+        }
+        Err(_) => {
+            gate.failed.fetch_add(1, Ordering::Relaxed);
+            tracing::info!("a handshake took too long");
+            return;
+        }
+    };
+    gate.done.fetch_add(1, Ordering::Relaxed);
+    session::run(conn, shared, setup).await;
 }

@@ -75,8 +75,12 @@ async fn accept(
         };
         let Some(config) = config.borrow().clone() else { return };
         // As over QUIC: who connects and says nothing takes up one of these. Beyond them the socket closes.
-        let Ok(setup) = Arc::clone(&shared.setups.tcp).try_acquire_owned() else { continue };
-        tokio::spawn(set_up(tcp::accept(stream, config), Arc::clone(&shared), setup));
+        let Ok(setup) = Arc::clone(&shared.setups.tcp.permits).try_acquire_owned() else { continue };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let gate = Arc::clone(&shared.setups.tcp);
+            set_up(tcp::accept(stream, config), &gate, shared, setup).await;
+        });
     }
 }
 

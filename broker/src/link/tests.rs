@@ -106,12 +106,12 @@ async fn who_opens_tcp_sockets_and_says_nothing_leaves_quic_its_places() {
     let _silent = tokio::net::TcpStream::connect(free).await.unwrap();
     let setups = &server.shared.setups;
     let taken = async {
-        while setups.tcp.available_permits() > 0 {
+        while setups.tcp.permits.available_permits() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(PATIENCE, taken).await.unwrap();
-    assert_eq!(setups.quic.available_permits(), 1);
+    assert_eq!(setups.quic.permits.available_permits(), 1);
     server.stop().await;
     drop(server);
     stop(service, thread);

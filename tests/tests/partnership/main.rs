@@ -21,6 +21,7 @@ mod law;
 mod ldv;
 mod lines;
 mod mailbox;
+mod metrics;
 mod old;
 mod onward;
 mod page;
