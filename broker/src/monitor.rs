@@ -205,6 +205,11 @@ impl Service {
         Ok(board)
     }
 
+    /// Has the next board made anew: whoever did something sees what it did.
+    pub(crate) async fn look_again(&self) {
+        *self.monitor.last.lock().await = None;
+    }
+
     async fn look(&self) -> Result<Board, Complaint> {
         let other = || Complaint::bug("another answer");
         let Answer::Overview(overview) = self.command(Command::Overview).await? else { return Err(other()) };
@@ -262,6 +267,7 @@ impl Service {
             queues,
             certificate_ends: Some(links.own_ends).filter(|ends| ends.0 > 0),
             agents: agents(partners, links),
+            suspended_flows: overview.suspended_flows.clone(),
             covenants,
             quorums: quorums(watch),
             witnesses: witnesses(watch),
@@ -329,6 +335,7 @@ fn agents(partners: Vec<PartnerRow>, mut links: Links) -> Vec<AgentRow> {
         name: partner.name,
         added: partner.added,
         revoked: partner.revoked,
+        suspended: partner.suspended,
         software: partner.connected,
         last_seen: links.last_seen.get(&partner.oin).copied(),
         links: links.by_partner.remove(&partner.oin).unwrap_or_default(),

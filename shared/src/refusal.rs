@@ -384,6 +384,9 @@ refusals! {
     OverQuota = 608 "over-quota" Passing,
         nl "Deze partner brengt meer tegelijk dan de broker van één partner aanneemt." => "De agent biedt het later vanzelf opnieuw aan; blijft dit, vraag de beheerder om een ruimer quotum.",
         en "This partner brings more at a time than the broker takes from one partner." => "The agent submits it again later by itself; if it persists, ask the operator for a larger quota.";
+    Suspended = 609 "suspended" Passing,
+        nl "De beheerder van de broker heeft dit voorlopig opgeschort: de toegang van deze partner, of deze stroom." => "De agent probeert het later vanzelf opnieuw; vraag de beheerder waarom en tot wanneer.",
+        en "The broker's operator suspended this for now: this partner's access, or this flow." => "The agent tries again later by itself; ask the operator why and until when.";
     ReadsTooSlowly = 612 "reads-too-slowly" Passing,
         nl "De agent leest niet of te traag wat de broker stuurt." => "De agent verbindt vanzelf opnieuw; blijft dit, kijk naar schijf, processor en verbinding van de machine van de agent.",
         en "The agent does not read what the broker sends, or too slowly." => "The agent connects again by itself; if it persists, look at the disk, processor and connection of the agent's machine.";
@@ -449,6 +452,7 @@ impl Refusal {
                 | Self::Unwitnessed
                 | Self::AwaitingWitnesses
                 | Self::OverQuota
+                | Self::Suspended
                 | Self::StorageLow
                 | Self::AgentStorageLow
                 | Self::LogSucceeded

@@ -44,8 +44,8 @@ pub struct Config {
     pub mailbox_packets: usize,
     /// Most bytes waiting for one recipient.
     pub mailbox_bytes: u64,
-    /// How long a sender waits before it tries again what was put off for a full mailbox, a full disk or missing
-    /// witnesses.
+    /// How long a sender waits before it tries again what was put off for a full mailbox, a full disk, missing
+    /// witnesses or a suspension.
     pub retry_after: Span,
     /// What each partner may bring.
     pub quota: Quota,
@@ -119,6 +119,10 @@ pub struct Overview {
     pub covenants: usize,
     /// Packets whose outcome is remembered.
     pub remembered: usize,
+    /// Partners that are suspended, and since when.
+    pub suspended_partners: Vec<(Oin, Timestamp)>,
+    /// Flows that are suspended, and since when.
+    pub suspended_flows: Vec<(String, Timestamp)>,
     /// Mailboxes that are not empty.
     pub queues: Vec<QueueRow>,
     /// Partners of whom something is remembered or was put off.
@@ -327,16 +331,23 @@ impl Core {
 
     fn connected(&mut self, conn: ConnId, peer: Oin, hello: &Hello, now: Timestamp, turn: &mut Turn) {
         let admitted = if hello.version == wire::VERSION {
-            self.state.directory.partner(&peer).map(|_| ()).and_then(|()| {
-                let open = self.sessions.of(&peer).len();
-                if open < CONNECTIONS_PER_PARTNER { Ok(()) } else { Err(Refusal::AlreadyConnected) }
-            })
+            self.state.directory.partner(&peer).and_then(|_| self.state.suspended.partner(&peer)).and_then(
+                |()| {
+                    let open = self.sessions.of(&peer).len();
+                    if open < CONNECTIONS_PER_PARTNER { Ok(()) } else { Err(Refusal::AlreadyConnected) }
+                },
+            )
         } else {
             Err(Refusal::UnknownVersion)
         };
         if let Err(refusal) = admitted {
-            self.refuse_connection(peer, refusal, "hello", now, turn);
-            turn.send(Send::Refuse { conn, request: None, refuse: refuse(refusal, None) });
+            // That it is suspended is in the log; each hello that is put off for it is not.
+            let passes = refusal == Refusal::Suspended;
+            if !passes {
+                self.refuse_connection(peer, refusal, "hello", now, turn);
+            }
+            let refuse = refuse(refusal, passes.then_some(self.config.retry_after));
+            turn.send(Send::Refuse { conn, request: None, refuse });
             turn.send(Send::Close { conn, reason: refusal });
             return;
         }
@@ -516,6 +527,14 @@ impl Core {
             connected: connected.len(),
             covenants: directory.agreements.len(),
             remembered: self.state.seen.len(),
+            suspended_partners: self.state.suspended.partners.iter().map(|(oin, at)| (*oin, *at)).collect(),
+            suspended_flows: self
+                .state
+                .suspended
+                .flows
+                .iter()
+                .map(|(flow, at)| (flow.clone(), *at))
+                .collect(),
             queues: self
                 .state
                 .mailboxes

@@ -32,6 +32,7 @@ mod session;
 mod shards;
 mod start;
 mod state;
+mod suspension;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -53,6 +54,7 @@ pub use quota::{PutOff, Quota, QuotaRow, Rate};
 pub use sequencer::Sealed;
 pub use shards::{Closing, Shard};
 pub use start::{Claim, Contradiction, Heard, hear, hear_unknown};
+pub use suspension::Suspendable;
 pub use turn::{Pick, Question, ReceiptSource, Send, Turn};
 pub use upkeep::{Grant, Retention};
 pub use witnesses::{CovenantWatch, FinalWatch, Watch, WitnessWatch};

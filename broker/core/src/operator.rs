@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::directory::Partner;
 use crate::in_flight::Cause;
 use crate::mailbox::MailItem;
+use crate::suspension::Suspendable;
 use crate::turn::{Send, Turn};
 use crate::upkeep::{Grant, Retention};
 use crate::write::Write;
@@ -47,6 +48,20 @@ pub enum Command {
         oin: Oin,
         /// SHA-256 of the reason that was given, if one was.
         reason: Option<Digest>,
+    },
+    /// Suspends a partner or a flow, until it is resumed.
+    Suspend {
+        /// What.
+        what: Suspendable,
+        /// SHA-256 of the reason that was given.
+        reason: Digest,
+    },
+    /// Ends a suspension.
+    Resume {
+        /// Of what.
+        what: Suspendable,
+        /// SHA-256 of the reason that was given.
+        reason: Digest,
     },
     /// Puts up a version of a covenant for its parties to sign.
     LoadCovenant {
@@ -137,6 +152,8 @@ pub struct PartnerRow {
     pub added: Timestamp,
     /// When its access was revoked.
     pub revoked: Option<Timestamp>,
+    /// Since when it is suspended.
+    pub suspended: Option<Timestamp>,
     /// Its agent's software, when connected.
     pub connected: Option<String>,
     /// Number of its prekey bundle.
@@ -225,6 +242,8 @@ impl Core {
             Command::Stopping => Ok(self.note_operation(Kind::Stop, None, "stopping", now, turn)),
             Command::AddPartner { oin, name, key } => self.add_partner(oin, name, key, now, turn),
             Command::RevokePartner { oin, reason } => self.revoke_partner((oin, reason), now, turn),
+            Command::Suspend { what, reason } => self.suspend((what, reason), now, turn),
+            Command::Resume { what, reason } => Ok(self.resume((what, reason), now, turn)),
             Command::LoadCovenant { compiled } => self.load_covenant(compiled, now, turn),
             Command::Export { complete, purpose } => Ok(self.note_export(complete, purpose, now, turn)),
             Command::Partners => Ok(Answer::Partners(self.partner_rows())),
@@ -337,6 +356,7 @@ impl Core {
         let partner = Partner { revoked: Some(now), ..known.clone() };
         turn.directory_changed = true;
         self.record(turn, Write::Partner { oin, partner });
+        self.forget_suspension(oin, turn);
         for conn in self.sessions.of(&oin).to_vec() {
             self.sessions.close(conn);
             turn.send(Send::Close { conn, reason: Refusal::PartnerRevoked });
@@ -371,6 +391,7 @@ impl Core {
                 key: partner.key,
                 added: partner.added,
                 revoked: partner.revoked,
+                suspended: self.state.suspended.partners.get(oin).copied(),
                 connected: self
                     .sessions
                     .of(oin)

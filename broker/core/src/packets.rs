@@ -104,7 +104,10 @@ impl Core {
         {
             return Err(off);
         }
-        self.watched(&permitted.permit().covenant(), now)
+        self.state
+            .suspended
+            .flow(permitted.permit().flow())
+            .and_then(|()| self.watched(&permitted.permit().covenant(), now))
             .and_then(|()| self.room_for(packet))
             .map_err(|reason| Off { reason, after: self.config.retry_after })?;
         self.charge(packet, turn)

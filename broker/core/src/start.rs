@@ -294,6 +294,8 @@ impl Core {
             }
             Command::AddPartner { .. }
             | Command::RevokePartner { .. }
+            | Command::Suspend { .. }
+            | Command::Resume { .. }
             | Command::LoadCovenant { .. }
             | Command::RollOver
             | Command::NewOrigin { .. }

@@ -17,6 +17,7 @@ use crate::in_flight::Cause;
 use crate::mailbox::Mailbox;
 use crate::notices::Untold;
 use crate::sequencer::Log;
+use crate::suspension::{Suspendable, Suspensions};
 use crate::upkeep::Grant;
 use crate::write::{Outcome, WitnessedRow, Write};
 
@@ -65,6 +66,7 @@ pub(crate) struct State {
     /// Up to which index the texts of a log's entries are removed, by its number.
     pub(crate) purged: BTreeMap<u32, u64>,
     pub(crate) grants: Vec<Grant>,
+    pub(crate) suspended: Suspensions,
 }
 
 impl State {
@@ -146,6 +148,14 @@ impl State {
             Write::Purged { log, entries } => {
                 self.purged.insert(*log, *entries);
             }
+            Write::Suspended { what, at } => {
+                // Only who may take part can be suspended.
+                if matches!(what, Suspendable::Partner(oin) if self.directory.partner(oin).is_err()) {
+                    return false;
+                }
+                self.suspended.insert(what, *at);
+            }
+            Write::Resumed { what } => self.suspended.remove(what),
             Write::Grant { number, grant } => return self.grant(*number, grant),
             Write::Shard { number, shard } => return self.log.learn(*number, shard),
             Write::Head(head) => {

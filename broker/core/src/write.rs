@@ -20,6 +20,7 @@ use crate::in_flight::Cause;
 use crate::mailbox::MailItem;
 use crate::notices::NoticeRow;
 use crate::shards::Shard;
+use crate::suspension::Suspendable;
 use crate::upkeep::Grant;
 pub use rows::Change;
 
@@ -66,11 +67,13 @@ pub enum Table {
     Grants = 18,
     /// Up to which index the texts of a log's entries are removed, by the log's number.
     Purged = 19,
+    /// What the operator suspended: partners by OIN, flows by id.
+    Suspended = 20,
 }
 
 impl Table {
     /// Every table, in the order in which they are read back.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Partners,
         Self::Covenants,
         Self::Rotations,
@@ -90,6 +93,7 @@ impl Table {
         Self::Notices,
         Self::Grants,
         Self::Purged,
+        Self::Suspended,
     ];
 
     /// The number on disk.
@@ -304,6 +308,18 @@ pub enum Write {
         log: u32,
         /// How many.
         entries: u64,
+    },
+    /// The operator suspended something.
+    Suspended {
+        /// What.
+        what: Suspendable,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// It is not suspended any more.
+    Resumed {
+        /// What.
+        what: Suspendable,
     },
     /// Leave to read entries is as given.
     Grant {

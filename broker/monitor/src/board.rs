@@ -42,6 +42,8 @@ pub struct Board {
     pub queues: Vec<QueueRow>,
     /// Partners.
     pub agents: Vec<AgentRow>,
+    /// Flows that are suspended, and since when.
+    pub suspended_flows: Vec<(String, Timestamp)>,
     /// Covenants.
     pub covenants: Vec<CovenantRow>,
     /// Covenants that ask a quorum of witnesses.
@@ -221,6 +223,8 @@ pub struct AgentRow {
     pub added: Timestamp,
     /// When its access was taken away.
     pub revoked: Option<Timestamp>,
+    /// Since when it is suspended.
+    pub suspended: Option<Timestamp>,
     /// Its agent's software, while it has a session.
     pub software: Option<String>,
     /// When it was connected last, if it is not and was since the start.

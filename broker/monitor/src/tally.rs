@@ -168,6 +168,8 @@ pub struct Act {
     pub detail: String,
     /// The organisation it is about.
     pub subject: Option<Oin>,
+    /// The flow it is about.
+    pub flow: Option<String>,
 }
 
 /// The flows between two organisations.
@@ -343,7 +345,8 @@ impl Tally {
 
     fn act(&mut self, entry: &Seen<'_>, place: Place) {
         let detail = entry.detail.unwrap_or_default().to_owned();
-        self.acts.push_back(Act { place, kind: entry.kind.to_string(), detail, subject: entry.subject });
+        let (kind, flow) = (entry.kind.to_string(), entry.flow.map(str::to_owned));
+        self.acts.push_back(Act { place, kind, detail, subject: entry.subject, flow });
         if self.acts.len() > ACTS_MAX {
             self.acts.pop_front();
         }
@@ -426,11 +429,12 @@ mod tests {
         let mut tally = Tally::default();
         for at in 0..600 {
             let mut one = Entry::new(Kind::Operator, Timestamp(at), [0; 16]);
-            one.detail = Some("suspended".into());
+            (one.detail, one.flow) = (Some("suspended".into()), Some("F02".into()));
             tally.take(&Seen::from(&one));
         }
         assert_eq!(tally.acts().count(), ACTS_MAX);
-        assert_eq!(tally.acts().next().unwrap().place.position, 599);
+        let newest = tally.acts().next().unwrap();
+        assert_eq!((newest.place.position, newest.flow.as_deref()), (599, Some("F02")));
         assert_eq!(tally.kinds().collect::<Vec<_>>(), [("operator", 600)]);
     }
 

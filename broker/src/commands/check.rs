@@ -38,7 +38,7 @@ pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
         .sum();
     let (size, connected, partners) = (number("/log/size"), number("/connected"), number("/partners"));
     let (turns, disk) = (number("/turns"), number("/disk_bytes") >> 20);
-    let (frozen, over) = (frozen(&answer), over(&answer));
+    let (frozen, over, suspended) = (frozen(&answer), over(&answer), suspended(&answer));
     let (logs, witnesses) = (logs(&answer), witnesses(&answer));
     let room = answer
         .get("room")
@@ -46,8 +46,8 @@ pub(super) fn status(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
         .map_or_else(|| Text::same(""), |row| Text::new(format!("\n{}", row.nl), format!("\n{}", row.en)));
     ui.answer(
         &Text::new(
-            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}{}{}{}{}", room.nl, frozen.nl, over.nl, logs.nl, witnesses.nl, ends.nl),
-            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}{}{}{}{}", room.en, frozen.en, over.en, logs.en, witnesses.en, ends.en),
+            format!("{connected} van {partners} partners verbonden; {waiting} pakketten wachten; {size} logregels; {turns} beurten vastgelegd; {disk} MiB opslag.{}{}{}{}{}{}{}", room.nl, suspended.nl, frozen.nl, over.nl, logs.nl, witnesses.nl, ends.nl),
+            format!("{connected} of {partners} partners connected; {waiting} packets waiting; {size} log entries; {turns} turns recorded; {disk} MiB stored.{}{}{}{}{}{}{}", room.en, suspended.en, frozen.en, over.en, logs.en, witnesses.en, ends.en),
         ),
         &answer,
     );
@@ -117,6 +117,25 @@ fn self_check(home: &Home) -> Result<Text, Complaint> {
         }
         None => Text::new("nog niet geheel nagelezen", "not yet read and checked as a whole"),
     })
+}
+
+/// A line for each partner and each flow that is suspended.
+fn suspended(status: &Value) -> Text {
+    let lines = |list: &str, key: &str, nl: &str, en: &str| -> (String, String) {
+        let rows = status.pointer(list).and_then(Value::as_array).into_iter().flatten();
+        rows.map(|row| {
+            let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default();
+            let (what, since) = (text(key), text("since"));
+            (
+                format!("\nOPGESCHORT: {nl} {what}, sinds {since}."),
+                format!("\nSUSPENDED: {en} {what}, since {since}."),
+            )
+        })
+        .unzip()
+    };
+    let (partners_nl, partners_en) = lines("/suspended/partners", "oin", "partner", "partner");
+    let (flows_nl, flows_en) = lines("/suspended/flows", "flow", "stroom", "flow");
+    Text::new(partners_nl + &flows_nl, partners_en + &flows_en)
 }
 
 /// A line for each mailbox of which packets are held back, as their covenant says of mail in flight.

@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod covenant;
 mod export;
+mod flow;
 mod init;
 mod log;
 mod mailbox;
@@ -56,9 +57,12 @@ enum Command {
     Operator(operator::Operator),
     /// Run the broker
     Run(run::Run),
-    /// Partners: add, list, revoke
+    /// Partners: add, list, suspend, resume, revoke
     #[command(subcommand)]
     Partner(Partner),
+    /// Flows: list, suspend, resume
+    #[command(subcommand)]
+    Flow(Flow),
     /// Covenants: load, show, review, lint
     #[command(subcommand)]
     Covenant(Covenant),
@@ -116,6 +120,22 @@ enum Partner {
     },
     /// Show the partners
     List,
+    /// Keep an organisation out for now: its sessions close, its agent tries again later, what is for it waits
+    Suspend {
+        /// Its OIN
+        oin: Oin,
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let an organisation that was suspended in again
+    Resume {
+        /// Its OIN
+        oin: Oin,
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: String,
+    },
     /// Take an organisation's access away, at once
     Revoke {
         /// Its OIN
@@ -123,6 +143,28 @@ enum Partner {
         /// Why, in a sentence; only its hash is in the log
         #[arg(long)]
         reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Flow {
+    /// Show the flows of the covenants, and which are suspended
+    List,
+    /// Put off what is sent on a flow, under every covenant: senders try again later, what was accepted is delivered
+    Suspend {
+        /// Its id, such as F02
+        flow: String,
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let a flow that was suspended go on
+    Resume {
+        /// Its id, such as F02
+        flow: String,
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: String,
     },
 }
 
@@ -234,6 +276,11 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Partner(Partner::Revoke { oin, reason }) => {
             partner::revoke(&home, oin, reason.as_deref(), ui)
         }
+        Command::Partner(Partner::Suspend { oin, reason }) => partner::suspend(&home, oin, &reason, ui),
+        Command::Partner(Partner::Resume { oin, reason }) => partner::resume(&home, oin, &reason, ui),
+        Command::Flow(Flow::List) => flow::list(&home, ui),
+        Command::Flow(Flow::Suspend { flow, reason }) => flow::suspend(&home, &flow, &reason, ui),
+        Command::Flow(Flow::Resume { flow, reason }) => flow::resume(&home, &flow, &reason, ui),
         Command::Covenant(Covenant::Load { files }) => covenant::load(&home, &files, ui),
         Command::Covenant(Covenant::Show) => covenant::show(&home, ui),
         Command::Covenant(Covenant::Review(args)) => covenants::review(&args, ui),

@@ -74,14 +74,66 @@ pub(super) fn revoke(home: &Home, oin: Oin, reason: Option<&str>, ui: Ui) -> Res
     Ok(Outcome::Done)
 }
 
+/// Keeps a partner out for now.
+pub(super) fn suspend(home: &Home, oin: Oin, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
+    let answer = ask(home, &Request::SuspendPartner { oin, reason: super::log::purpose(reason)? })?;
+    ui.answer(
+        &Text::new(
+            format!(
+                "De toegang van {oin} is opgeschort{}; wat ervoor komt wacht. Hervat met `seinhuis-broker partner resume {oin} --reason \"…\"`.",
+                entry(&answer, " in logregel ")
+            ),
+            format!(
+                "The access of {oin} is suspended{}; what comes for it waits. Resume with `seinhuis-broker partner resume {oin} --reason \"…\"`.",
+                entry(&answer, " in log entry ")
+            ),
+        ),
+        &answer,
+    );
+    Ok(Outcome::Done)
+}
+
+/// Lets a partner that was suspended in again.
+pub(super) fn resume(home: &Home, oin: Oin, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
+    let answer = ask(home, &Request::ResumePartner { oin, reason: super::log::purpose(reason)? })?;
+    ui.answer(
+        &Text::new(
+            format!(
+                "De toegang van {oin} is niet opgeschort{}; zijn agent komt vanzelf terug.",
+                entry(&answer, ": hervat in logregel ")
+            ),
+            format!(
+                "The access of {oin} is not suspended{}; its agent comes back by itself.",
+                entry(&answer, ": resumed in log entry ")
+            ),
+        ),
+        &answer,
+    );
+    Ok(Outcome::Done)
+}
+
 pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
     let answer = ask(home, &Request::Partners)?;
-    let heading = ["OIN", "naam / name", "sleutel / key", "verbonden / connected", "ingetrokken / revoked"];
+    let heading = [
+        "OIN",
+        "naam / name",
+        "sleutel / key",
+        "verbonden / connected",
+        "opgeschort / suspended",
+        "ingetrokken / revoked",
+    ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for row in answer.as_array().into_iter().flatten() {
         let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
         let key = text("key").chars().take(16).collect();
-        rows.push(vec![text("oin"), text("name"), key, text("connected"), text("revoked")]);
+        rows.push(vec![
+            text("oin"),
+            text("name"),
+            key,
+            text("connected"),
+            text("suspended"),
+            text("revoked"),
+        ]);
     }
     ui.answer(&Text::same(ui.table(&rows)), &answer);
     Ok(Outcome::Done)

@@ -1,16 +1,17 @@
 //! Commands that need the broker's state: through the running broker, or on the store itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seinhuis_broker_core::{Answer, Command, Overview};
+use seinhuis_broker_core::{Answer, Command, Overview, Suspendable};
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::limits::COVENANT_MAX;
 use seinhuis_shared::signing::PublicKey;
-use seinhuis_shared::time::Span;
+use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::control::{self, Answered};
 use seinhuis_shell::lang::Text;
@@ -52,6 +53,36 @@ pub enum Request {
         #[serde(default)]
         reason: Option<[u8; 32]>,
     },
+    /// Suspends an organisation.
+    SuspendPartner {
+        /// Which.
+        oin: Oin,
+        /// SHA-256 of the reason.
+        reason: [u8; 32],
+    },
+    /// Ends the suspension of an organisation.
+    ResumePartner {
+        /// Which.
+        oin: Oin,
+        /// SHA-256 of the reason.
+        reason: [u8; 32],
+    },
+    /// Suspends a flow, under every covenant.
+    SuspendFlow {
+        /// Its id.
+        flow: String,
+        /// SHA-256 of the reason.
+        reason: [u8; 32],
+    },
+    /// Ends the suspension of a flow.
+    ResumeFlow {
+        /// Its id.
+        flow: String,
+        /// SHA-256 of the reason.
+        reason: [u8; 32],
+    },
+    /// Lists the flows of the covenants, and which are suspended.
+    Flows,
     /// Loads a covenant from a file that the broker reads itself.
     LoadCovenant {
         /// Where it is.
@@ -146,6 +177,11 @@ impl Request {
             | Self::DropDamaged { .. } => Duration::from_hours(6),
             Self::AddPartner { .. }
             | Self::RevokePartner { .. }
+            | Self::SuspendPartner { .. }
+            | Self::ResumePartner { .. }
+            | Self::SuspendFlow { .. }
+            | Self::ResumeFlow { .. }
+            | Self::Flows
             | Self::LoadCovenant { .. }
             | Self::Partners
             | Self::Covenants
@@ -196,6 +232,11 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
             Command::AddPartner { oin, name, key }
         }
         Request::RevokePartner { oin, reason } => Command::RevokePartner { oin, reason: reason.map(Digest) },
+        Request::SuspendPartner { oin, reason } => suspend(Suspendable::Partner(oin), reason),
+        Request::ResumePartner { oin, reason } => resume(Suspendable::Partner(oin), reason),
+        Request::SuspendFlow { flow, reason } => suspend(Suspendable::Flow(flow), reason),
+        Request::ResumeFlow { flow, reason } => resume(Suspendable::Flow(flow), reason),
+        Request::Flows => return flows(service).await,
         Request::LoadCovenant { file } => Command::LoadCovenant { compiled: compile(&file)? },
         Request::Partners => Command::Partners,
         Request::Covenants => Command::Covenants,
@@ -228,6 +269,31 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         }
     };
     service.command(command).await.map(|answer| show(service, answer))
+}
+
+const fn suspend(what: Suspendable, reason: [u8; 32]) -> Command {
+    Command::Suspend { what, reason: Digest(reason) }
+}
+
+const fn resume(what: Suspendable, reason: [u8; 32]) -> Command {
+    Command::Resume { what, reason: Digest(reason) }
+}
+
+/// The flows of all covenants that are known, and since when they are suspended.
+async fn flows(service: &Service) -> Result<Value, Complaint> {
+    let other = || Complaint::bug("another answer");
+    let Answer::Overview(overview) = service.command(Command::Overview).await? else { return Err(other()) };
+    let Answer::Covenants(all) = service.command(Command::Covenants).await? else { return Err(other()) };
+    let suspended: BTreeMap<String, Timestamp> = overview.suspended_flows.into_iter().collect();
+    // Of one that is in several versions, the words of the last.
+    let flows = all.iter().flat_map(|one| &one.compiled().covenant().flows);
+    let named: BTreeMap<&str, (&str, &str)> =
+        flows.map(|flow| (flow.id.as_str(), (flow.nl.as_str(), flow.en.as_str()))).collect();
+    let row = |(flow, (nl, en)): (&str, (&str, &str))| {
+        let suspended = suspended.get(flow).map(Timestamp::to_string);
+        json!({ "flow": flow, "nl": nl, "en": en, "suspended": suspended })
+    };
+    Ok(named.into_iter().map(row).collect())
 }
 
 /// How things stand, with the witnesses.
@@ -354,6 +420,7 @@ fn show(service: &Service, answer: Answer) -> Value {
                     "key": row.key.thumbprint().to_string(),
                     "added": row.added.to_string(),
                     "revoked": row.revoked.map(|at| at.to_string()),
+                    "suspended": row.suspended.map(|at| at.to_string()),
                     "connected": row.connected,
                     "bundle": row.bundle,
                 })
@@ -414,6 +481,14 @@ fn show_overview(service: &Service, overview: &Overview) -> Value {
         "connected": overview.connected,
         "covenants": overview.covenants,
         "remembered": overview.remembered,
+        "suspended": {
+            "partners": overview.suspended_partners.iter().map(|(oin, at)| json!({
+                "oin": oin, "since": at.to_string(),
+            })).collect::<Vec<_>>(),
+            "flows": overview.suspended_flows.iter().map(|(flow, at)| json!({
+                "flow": flow, "since": at.to_string(),
+            })).collect::<Vec<_>>(),
+        },
         "queues": overview.queues.iter().map(|queue| json!({
             "oin": queue.oin, "packets": queue.packets, "bytes": queue.bytes, "inflight": queue.inflight,
             "frozen": queue.frozen,
@@ -447,6 +522,10 @@ mod tests {
         for (variant, request) in [
             ("add-partner", Request::AddPartner { oin, name: "Gemeente".into(), key: [1; 32] }),
             ("revoke-partner", Request::RevokePartner { oin, reason: Some([1; 32]) }),
+            ("suspend-partner", Request::SuspendPartner { oin, reason: [1; 32] }),
+            ("resume-partner", Request::ResumePartner { oin, reason: [1; 32] }),
+            ("suspend-flow", Request::SuspendFlow { flow: "F02".into(), reason: [1; 32] }),
+            ("resume-flow", Request::ResumeFlow { flow: "F02".into(), reason: [1; 32] }),
             ("load-covenant", Request::LoadCovenant { file: "covenant.cbor".into() }),
             ("tail", Request::Tail { lines: 1 }),
             ("new-origin", Request::NewOrigin { origin: "a/b".into(), reason: [1; 32] }),

@@ -83,6 +83,7 @@ impl Role {
         match right {
             Right::Partners => matches!(self, Self::Operator | Self::PartnerManager),
             Right::Export => matches!(self, Self::Operator | Self::Auditor),
+            Right::Flows => matches!(self, Self::Operator),
         }
     }
 }
@@ -107,8 +108,10 @@ impl std::str::FromStr for Role {
 /// What is done on the console, besides reading, and not by everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Right {
-    /// Take a partner's access away.
+    /// Take a partner's access away, suspend it and resume it.
     Partners,
+    /// Suspend flows and resume them.
+    Flows,
     /// Have part of the log exported.
     Export,
 }
@@ -568,5 +571,6 @@ mod tests {
         let may = |right| Role::ALL.map(|role| role.may(right));
         assert_eq!(may(Right::Partners), [true, false, true, false]);
         assert_eq!(may(Right::Export), [true, true, false, false]);
+        assert_eq!(may(Right::Flows), [true, false, false, false]);
     }
 }

@@ -4,14 +4,13 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use maud::{Markup, html};
-use seinhuis_broker_core::{Answer, Command};
+use seinhuis_broker_core::{Command, Suspendable};
 use seinhuis_monitor::{AgentRow, Board, LinkRow};
 use seinhuis_shared::ids::Oin;
-use seinhuis_shared::signing::sha256;
-use seinhuis_shell::web::form::{Form, fresh_key, is_key};
+use seinhuis_shell::web::form::Form;
 
 use super::accounts::Right;
-use super::acts::Done;
+use super::acts::{self, Asking, Wanted};
 use super::guard::Visit;
 use super::layout::{self, State as How, facts, state, table};
 use super::trouble::Trouble;
@@ -20,8 +19,6 @@ use super::{Desk, Shown};
 
 /// Most rows that are shown; who is away comes first.
 const ROWS: usize = 200;
-/// Most characters of a reason.
-const REASON_MAX: usize = 500;
 
 pub(super) fn live(board: &Board, ctx: &Ctx, uri: &Uri) -> Markup {
     let wanted = layout::asked(uri, "name").to_lowercase();
@@ -84,6 +81,10 @@ fn loss(link: &LinkRow) -> Markup {
 }
 
 fn connected(agent: &AgentRow, ctx: &Ctx) -> Markup {
+    if let Some(at) = agent.suspended {
+        let words = ctx.t("toegang opgeschort", "access suspended");
+        return html! { (state(How::Attention, words)) ", " (ctx.ago(at)) };
+    }
     match (agent.revoked, &agent.software, agent.last_seen) {
         (Some(at), ..) => {
             html! { (state(How::Bad, ctx.t("toegang ingetrokken", "access revoked"))) ", " (ctx.ago(at)) }
@@ -125,36 +126,45 @@ pub(super) async fn one(
         @if !lanes.is_empty() { (table(ctx.t("Stromen van en naar deze partner", "Flows from and to this partner"), &super::flows::heads(&ctx), &lanes)) }
         p { a href={ "/log/find?from=" (oin) } { (ctx.t("Regels van deze afzender", "Entries of this sender")) } " · "
             a href={ "/log/find?to=" (oin) } { (ctx.t("Regels voor deze ontvanger", "Entries for this recipient")) } }
-        @if agent.revoked.is_none() && visit.role.may(Right::Partners) { (revoking(&visit, &ctx)) }
+        @if agent.revoked.is_none() && visit.role.may(Right::Partners) { (forms(agent, &visit, &ctx)) }
     };
     Ok(layout::shown(&desk, &visit, &agent.name, &main))
 }
 
-fn revoking(visit: &Visit, ctx: &Ctx) -> Markup {
+/// The forms of what can be done about a partner.
+fn forms(agent: &AgentRow, visit: &Visit, ctx: &Ctx) -> Markup {
+    let nothing = html! {};
+    let (suspend, resume, revoke) = (
+        ctx.t("Toegang opschorten", "Suspend access"),
+        ctx.t("Toegang hervatten", "Resume access"),
+        ctx.t("Toegang intrekken", "Revoke access"),
+    );
     html! {
-        h2 { (ctx.t("Toegang intrekken", "Revoke access")) }
+        @if agent.suspended.is_some() {
+            h2 { (resume) }
+            p { (ctx.t(
+                "De agent komt daarna vanzelf terug, en krijgt alles wat wacht.",
+                "After that the agent comes back by itself, and gets all that waits.",
+            )) }
+            (acts::form(Asking { id: "resume-reason", does: "resume", button: resume, danger: false }, &nothing, visit, ctx))
+        } @else {
+            h2 { (suspend) }
+            p { (ctx.t(
+                "De verbindingen sluiten meteen en de agent wordt uitgesteld tot u de toegang hervat. Wat voor deze partner komt wordt aangenomen en wacht; het vervalt als altijd. Als getuige tekent hij zo lang niet mee.",
+                "Its connections close at once and its agent is put off until you resume its access. What comes for this partner is accepted and waits; it expires as ever. As a witness it does not cosign meanwhile.",
+            )) }
+            (acts::form(Asking { id: "suspend-reason", does: "suspend", button: suspend, danger: false }, &nothing, visit, ctx))
+        }
+        h2 { (revoke) }
         p { (ctx.t(
             "De verbindingen sluiten meteen, er wordt niets meer aangenomen van of voor deze partner, en wat wacht volgt het convenant. Toelaten kan weer met seinhuis-broker partner add.",
             "Its connections close at once, nothing is accepted from or for this partner any more, and what waits follows the covenant. It is let in again with seinhuis-broker partner add.",
         )) }
-        form method="post" {
-            (layout::token(&visit.token))
-            input type="hidden" name="key" value=(fresh_key());
-            input type="hidden" name="do" value="revoke";
-            div class="field" {
-                label for="reason" { (ctx.t("Waarom", "Why")) }
-                textarea id="reason" name="reason" rows="2" maxlength=(REASON_MAX) required aria-describedby="reason-hint" {}
-                p class="hint" id="reason-hint" { (ctx.t(
-                    "Een zin, zonder namen van betrokkenen. Ze staat in het boek van de console; in het logboek staat haar hash.",
-                    "A sentence, without names of data subjects. It stands in the console's book; its hash is in the log.",
-                )) }
-            }
-            button type="submit" class="danger" { (ctx.t("Toegang intrekken", "Revoke access")) }
-        }
+        (acts::form(Asking { id: "reason", does: "revoke", button: revoke, danger: true }, &nothing, visit, ctx))
     }
 }
 
-/// Takes a partner's access away.
+/// Suspends a partner, resumes it, or takes its access away.
 pub(super) async fn act(
     State(desk): State<Desk>,
     Extension(visit): Extension<Visit>,
@@ -162,27 +172,23 @@ pub(super) async fn act(
     Path(oin): Path<String>,
     uri: Uri,
 ) -> Shown {
-    if !visit.role.may(Right::Partners) {
-        return Err(Trouble::not_allowed());
-    }
     let oin: Oin = oin.parse().map_err(|_| Trouble::nothing())?;
-    let reason = form.text("reason").trim();
-    if form.text("do") != "revoke" {
-        return Err(Trouble::nothing());
+    let what = Suspendable::Partner(oin);
+    let asked = |act| Wanted { right: Right::Partners, act, subject: Some(oin), flow: None };
+    match form.text("do") {
+        "suspend" => {
+            let command = |reason| Command::Suspend { what, reason };
+            acts::carry_out(&desk, &visit, &form, asked("partner-suspend"), command).await?;
+        }
+        "resume" => {
+            let command = |reason| Command::Resume { what, reason };
+            acts::carry_out(&desk, &visit, &form, asked("partner-resume"), command).await?;
+        }
+        "revoke" => {
+            let command = |reason| Command::RevokePartner { oin, reason: Some(reason) };
+            acts::carry_out(&desk, &visit, &form, asked("partner-revoke"), command).await?;
+        }
+        _ => return Err(Trouble::nothing()),
     }
-    if reason.is_empty() || reason.chars().count() > REASON_MAX {
-        return Err(Trouble::no_reason());
-    }
-    let key = form.text("key");
-    if !is_key(key) || !desk.sessions.first(&visit.cookie, key) {
-        return Err(Trouble::done_before());
-    }
-    // The book first: an act that is in the log and not in the book has nobody who did it.
-    let done = Done::new(&visit.name, "partner-revoke", Some(oin), reason);
-    desk.book.write(&done)?;
-    let reason = Some(sha256(reason.as_bytes()));
-    let answer = desk.service.command(Command::RevokePartner { oin, reason }).await?;
-    let entry = if let Answer::Recorded { index } = answer { Some(index) } else { None };
-    tracing::warn!(partner = %oin, ?entry, "a partner's access was revoked on the console");
     Ok(layout::see_other(uri.path()))
 }

@@ -6,13 +6,18 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::Uri;
 use maud::{Markup, html};
+use seinhuis_broker_core::{Command, Suspendable};
 use seinhuis_monitor::{Board, LaneRow};
 use seinhuis_shared::covenant::agreement::Agreement;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::Timestamp;
+use seinhuis_shell::web::form::Form;
 
+use super::accounts::Right;
+use super::acts::{self, Asking, Wanted};
 use super::guard::Visit;
 use super::layout::{self, State as How, state, table};
+use super::trouble::Trouble;
 use super::words::{Ctx, number};
 use super::{Desk, Shown, covenants};
 
@@ -72,6 +77,7 @@ pub(super) async fn show(State(desk): State<Desk>, Extension(visit): Extension<V
         (matrix(&lanes, &allowed, &board, &ctx))
         (picture(&lanes, &ctx))
         (list(&lanes, &ctx))
+        (suspensions(&board, &agreements, &visit, &ctx))
     };
     Ok(layout::shown(&desk, &visit, title, &main))
 }
@@ -260,4 +266,76 @@ fn list(lanes: &[&LaneRow], ctx: &Ctx) -> Markup {
         @if rows.is_empty() { p { (ctx.t("Er is nog niets aangenomen.", "Nothing was accepted yet.")) } }
         @else { (table(ctx.t("Stromen, de drukste eerst", "Flows, the busiest first"), &heads(ctx), &rows)) }
     }
+}
+
+/// The flows of the covenants by id, with what each is for; of one that is in several versions, as the last says it.
+fn named<'a>(agreements: &'a [Agreement], ctx: &Ctx) -> BTreeMap<&'a str, &'a str> {
+    let flows = agreements.iter().flat_map(|one| &one.compiled().covenant().flows);
+    flows.map(|flow| (flow.id.as_str(), ctx.lang.pick(&flow.nl, &flow.en))).collect()
+}
+
+/// What is suspended, and the forms for who may change that.
+fn suspensions(board: &Board, agreements: &[Agreement], visit: &Visit, ctx: &Ctx) -> Markup {
+    let (may, named) = (visit.role.may(Right::Flows), named(agreements, ctx));
+    let is_suspended = |flow: &str| board.suspended_flows.iter().any(|(own, _)| own == flow);
+    let open: Vec<(&str, &str)> =
+        named.iter().map(|(flow, what)| (*flow, *what)).filter(|(flow, _)| !is_suspended(flow)).collect();
+    let (resume, suspend) =
+        (ctx.t("Stroom hervatten", "Resume flow"), ctx.t("Stroom opschorten", "Suspend flow"));
+    html! {
+        h2 { (ctx.t("Opgeschorte stromen", "Suspended flows")) }
+        @if board.suspended_flows.is_empty() { p { (ctx.t("Geen stroom is opgeschort.", "No flow is suspended.")) } }
+        @for (flow, at) in &board.suspended_flows {
+            h3 { (flow) " " span class="quiet" { (named.get(flow.as_str()).copied().unwrap_or_default()) } }
+            p { (state(How::Attention, ctx.t("opgeschort", "suspended"))) ", " (ctx.ago(*at)) }
+            @if may {
+                (acts::form(
+                    Asking { id: &format!("resume-{flow}"), does: "resume", button: resume, danger: false },
+                    &html! { input type="hidden" name="flow" value=(flow); }, visit, ctx,
+                ))
+            }
+        }
+        @if may && !open.is_empty() {
+            h2 { (suspend) }
+            p { (ctx.t(
+                "Wat op deze stroom wordt aangeboden wordt uitgesteld, onder elk convenant, en komt vanzelf opnieuw. Wat al is aangenomen wordt bezorgd.",
+                "What is submitted on this flow is put off, under every covenant, and comes again by itself. What was accepted already is delivered.",
+            )) }
+            (acts::form(Asking { id: "suspend-reason", does: "suspend", button: suspend, danger: false }, &html! {
+                div class="field" {
+                    label for="flow" { (ctx.t("Stroom", "Flow")) }
+                    select id="flow" name="flow" required {
+                        option value="" { (ctx.t("kies een stroom", "choose a flow")) }
+                        @for (flow, what) in &open { option value=(flow) { (flow) " " (what) } }
+                    }
+                }
+            }, visit, ctx))
+        }
+    }
+}
+
+/// Suspends a flow or resumes it.
+pub(super) async fn act(
+    State(desk): State<Desk>,
+    Extension(visit): Extension<Visit>,
+    Extension(form): Extension<Form>,
+) -> Shown {
+    let (flow, agreements) = (form.text("flow"), covenants::all(&desk).await?);
+    if !agreements.iter().any(|one| one.compiled().flow(flow).is_some()) {
+        return Err(Trouble::nothing());
+    }
+    let what = Suspendable::Flow(flow.to_owned());
+    let asked = |act| Wanted { right: Right::Flows, act, subject: None, flow: Some(flow) };
+    match form.text("do") {
+        "suspend" => {
+            let command = |reason| Command::Suspend { what, reason };
+            acts::carry_out(&desk, &visit, &form, asked("flow-suspend"), command).await?;
+        }
+        "resume" => {
+            let command = |reason| Command::Resume { what, reason };
+            acts::carry_out(&desk, &visit, &form, asked("flow-resume"), command).await?;
+        }
+        _ => return Err(Trouble::nothing()),
+    }
+    Ok(layout::see_other("/flows"))
 }

@@ -169,7 +169,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Desk>)> {
         ("/sign-in", post(sign_in::sign_in)),
         ("/sign-out", post(sign_in::sign_out)),
         ("/language", post(sign_in::language)),
-        ("/flows", get(flows::show)),
+        ("/flows", get(flows::show).post(flows::act)),
         ("/agents/{oin}", get(agents::one).post(agents::act)),
         ("/log/{position}", get(entries::one)),
         ("/log/find", get(entries::find)),

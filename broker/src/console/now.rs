@@ -59,6 +59,7 @@ pub(super) fn findings(board: &Board, ctx: &Ctx) -> Vec<Finding> {
     let mut all = broken(board, ctx);
     all.extend(waiting(board, ctx));
     all.extend(ending(board, ctx));
+    all.extend(suspended(board, ctx));
     all.retain(|one| one.how != State::Good);
     all.sort_by_key(|one| std::cmp::Reverse(one.how));
     all
@@ -115,8 +116,10 @@ fn broken(board: &Board, ctx: &Ctx) -> Vec<Finding> {
 fn waiting(board: &Board, ctx: &Ctx) -> Vec<Finding> {
     let finding = |queue: &seinhuis_monitor::QueueRow| {
         let age = board.now.since(queue.oldest?.at);
-        let away = board.agents.iter().any(|one| one.oin == queue.oin && one.software.is_none());
-        let why = if away {
+        let agent = board.agents.iter().find(|one| one.oin == queue.oin);
+        let why = if agent.is_some_and(|one| one.suspended.is_some()) {
+            ctx.t("de toegang is opgeschort", "its access is suspended")
+        } else if agent.is_some_and(|one| one.software.is_none()) {
             ctx.t("de agent is niet verbonden", "its agent is not connected")
         } else {
             ctx.t("de agent is verbonden en neemt niet af", "its agent is connected and takes nothing")
@@ -134,6 +137,29 @@ fn waiting(board: &Board, ctx: &Ctx) -> Vec<Finding> {
         })
     };
     board.queues.iter().filter_map(finding).collect()
+}
+
+/// What the operator suspended: somebody has to think of resuming it.
+fn suspended(board: &Board, ctx: &Ctx) -> Vec<Finding> {
+    let finding = |what: String, at: Timestamp, href: String| Finding {
+        how: State::Attention,
+        what: format!(
+            "{what}: {}, {} {}.",
+            ctx.t("opgeschort", "suspended"),
+            span(board.now.since(at), ctx.lang),
+            ctx.t("geleden", "ago")
+        ),
+        href,
+    };
+    let partners = board
+        .agents
+        .iter()
+        .filter_map(|one| Some(finding(one.name.clone(), one.suspended?, format!("/agents/{}", one.oin))));
+    let flows = board
+        .suspended_flows
+        .iter()
+        .map(|(flow, at)| finding(format!("{} {flow}", ctx.t("Stroom", "Flow")), *at, "/flows".into()));
+    partners.chain(flows).collect()
 }
 
 /// Certificates that end soon.

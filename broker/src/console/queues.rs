@@ -39,7 +39,14 @@ pub(super) fn live(board: &Board, ctx: &Ctx, _: &Uri) -> Markup {
 fn row(queue: &QueueRow, board: &Board, ctx: &Ctx) -> Vec<Markup> {
     let agent = board.agents.iter().find(|agent| agent.oin == queue.oin);
     let connected = agent.is_some_and(|agent| agent.software.is_some());
-    let said = if connected { ctx.t("ja", "yes") } else { ctx.t("nee", "no") };
+    let suspended = agent.is_some_and(|agent| agent.suspended.is_some());
+    let said = if connected {
+        ctx.t("ja", "yes")
+    } else if suspended {
+        ctx.t("nee, toegang opgeschort", "no, access suspended")
+    } else {
+        ctx.t("nee", "no")
+    };
     vec![
         ctx.partner(queue.oin),
         state(if connected { State::Good } else { State::Attention }, said),
@@ -59,6 +66,10 @@ fn advice(ctx: &Ctx) -> Markup {
             li { (ctx.t(
                 "Niet verbonden: bel de partner. Zijn agent komt vanzelf terug als proces en netwerk er zijn; daar zegt seinhuis-agent doctor wat er mis is.",
                 "Not connected: call the partner. Its agent comes back by itself when process and network are there; seinhuis-agent doctor says what is wrong.",
+            )) }
+            li { (ctx.t(
+                "Toegang opgeschort: alles wacht tot u de toegang hervat, bij Agenten.",
+                "Access suspended: everything waits until you resume its access, under Agents.",
             )) }
             li { (ctx.t(
                 "Verbonden en het loopt niet leeg: de agent kan niet opslaan, of een pakket is hier beschadigd (seinhuis-broker mailbox list).",

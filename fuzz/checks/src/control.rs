@@ -124,6 +124,11 @@ fn to_broker(request: &BrokerRequest) -> bool {
             read.is_some()
         }
         BrokerRequest::RevokePartner { .. }
+        | BrokerRequest::SuspendPartner { .. }
+        | BrokerRequest::ResumePartner { .. }
+        | BrokerRequest::SuspendFlow { .. }
+        | BrokerRequest::ResumeFlow { .. }
+        | BrokerRequest::Flows
         | BrokerRequest::LoadCovenant { .. }
         | BrokerRequest::Partners
         | BrokerRequest::Covenants

@@ -42,6 +42,7 @@ mod stolen;
 mod stop;
 mod store;
 mod succession;
+mod suspend;
 mod third_check;
 mod trouble;
 mod webhook;

@@ -26,6 +26,7 @@ mod rotations;
 mod sequences;
 mod sessions;
 mod shards;
+mod suspension;
 mod upkeep;
 mod witnesses;
 mod years;

@@ -13,6 +13,7 @@ use crate::directory::Partner;
 use crate::in_flight::Cause;
 use crate::mailbox::MailItem;
 use crate::notices::NoticeRow;
+use crate::suspension::Suspendable;
 
 /// A change as a store makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +137,8 @@ impl Write {
             Self::Purged { log, entries } => {
                 put(Table::Purged, log.to_be_bytes().to_vec(), cbor::encode(&entries))
             }
+            Self::Suspended { what, at } => put(Table::Suspended, what.to_key(), cbor::encode(&at)),
+            Self::Resumed { what } => delete(Table::Suspended, what.to_key()),
             Self::Grant { number, grant } => {
                 put(Table::Grants, number.to_be_bytes().to_vec(), cbor::encode(&grant))
             }
@@ -221,6 +224,10 @@ impl Write {
             }
             Table::Purged => {
                 Some(Self::Purged { log: small(key)?, entries: cbor::strict(value, limit).ok()? })
+            }
+            Table::Suspended => {
+                let at = cbor::strict(value, limit).ok()?;
+                Some(Self::Suspended { what: Suspendable::from_key(key)?, at })
             }
             Table::Grants => {
                 Some(Self::Grant { number: small(key)?, grant: cbor::strict(value, limit).ok()? })

@@ -109,10 +109,13 @@ fn what_the_log_is_over_the_years_reads_back_into_its_writes() {
         until: Timestamp(2),
         ended: Some(Timestamp(1)),
     };
+    let suspended = |what| Write::Suspended { what, at: Timestamp(7) };
     for (table, write) in [
         (Table::Shards, Write::Shard { number: 3, shard }),
         (Table::Purged, Write::Purged { log: 1, entries: 512 }),
         (Table::Grants, Write::Grant { number: 2, grant }),
+        (Table::Suspended, suspended(Suspendable::Partner("00000001003214345000".parse().unwrap()))),
+        (Table::Suspended, suspended(Suspendable::Flow("F02".into()))),
     ] {
         let Change::Put { table: number, key, value } = write.clone().change() else {
             panic!("{table:?} is a row");

@@ -104,6 +104,68 @@ fn forms_of_other_sites_and_other_roles_do_nothing() {
     assert_eq!(aukje.get("/exports/..%2foperators.json").unwrap().status, 404);
 }
 
+#[test]
+fn partners_and_flows_are_suspended_and_resumed_by_whose_role_gives_the_right_and_by_nobody_else() {
+    let scene = Scene::unwatched(&["gemeente", "politie"]);
+    let stage = &scene.stage;
+    let address = open(stage);
+    for (name, role) in
+        [("Bea", "operator"), ("Lies", "viewer"), ("Aukje", "auditor"), ("Rik", "partner-manager")]
+    {
+        Account::new(stage, name, role);
+    }
+    let _broker = scene.broker();
+    let [bea, lies, aukje, rik] = ["Bea", "Lies", "Aukje", "Rik"].map(|name| signed_in(stage, address, name));
+    let agent = format!("/agents/{}", stage.member("politie").oin);
+    let key = |site: &Site, path: &str| hidden(&body(&site.get(path)), "key");
+    let suspend = |site: &Site, path: &str, key: &str, does: &str, flow: &str| {
+        site.post(path, &[("do", does), ("reason", REASON), ("key", key), ("flow", flow)]).status
+    };
+    let fresh = key(&bea, "/flows");
+    for (site, path) in
+        [(&lies, agent.as_str()), (&aukje, &agent), (&lies, "/flows"), (&aukje, "/flows"), (&rik, "/flows")]
+    {
+        assert!(!body(&site.get(path)).contains("name=\"reason\""), "{path}");
+        for does in ["suspend", "resume"] {
+            assert_eq!(suspend(site, path, &fresh, does, "F02"), 403, "{path} {does}");
+        }
+    }
+    assert_eq!(suspend(&bea, "/flows", &fresh, "suspend", "F99"), 404);
+    assert_eq!(suspend(&bea, "/flows", &fresh, "stop", "F02"), 404);
+    assert_eq!(suspend(&bea, "/flows", "x", "suspend", "F02"), 409);
+    elsewhere(&bea, "/flows", &[("do", "suspend"), ("reason", REASON), ("key", &fresh), ("flow", "F02")]);
+    let book = stage.broker_home().join("console-acts.jsonl");
+    assert!(!book.exists(), "nothing was done by any of them");
+    let status = stage.broker(&["status"]).unwrap();
+    assert_eq!(status["suspended"], serde_json::json!({ "partners": [], "flows": [] }), "{status}");
+
+    assert_eq!(suspend(&bea, "/flows", &fresh, "suspend", "F02"), 303);
+    assert_eq!(suspend(&bea, "/flows", &fresh, "suspend", "F02"), 409, "a form counts once");
+    let page = body(&lies.get("/flows"));
+    assert!(
+        page.contains("opgeschort") && page.contains("F02") && !page.contains("name=\"reason\""),
+        "{page}"
+    );
+    let entry = stage.log_tail(1).unwrap().remove(0);
+    assert_eq!((entry.detail.as_deref(), entry.flow.as_deref()), (Some("suspended"), Some("F02")));
+    assert_eq!(suspend(&rik, &agent, &key(&rik, &agent), "suspend", ""), 303);
+    let page = body(&rik.get(&agent));
+    assert!(page.contains("toegang opgeschort") && page.contains("value=\"resume\""), "{page}");
+    assert!(body(&lies.get("/agents")).contains("toegang opgeschort"));
+    let now = body(&lies.get("/"));
+    assert!(now.contains("Stroom F02") && now.contains("opgeschort"), "{now}");
+    assert_eq!(suspend(&rik, &agent, &key(&rik, &agent), "resume", ""), 303);
+    assert_eq!(suspend(&bea, "/flows", &key(&bea, "/flows"), "resume", "F02"), 303);
+    assert!(body(&lies.get("/flows")).contains("Geen stroom is opgeschort"));
+    let book = fs::read_to_string(book).unwrap();
+    let acts: Vec<&str> =
+        book.lines().filter_map(|line| line.split("\"act\":\"").nth(1)?.split('"').next()).collect();
+    assert_eq!(acts, ["flow-suspend", "partner-suspend", "partner-resume", "flow-resume"], "{book}");
+    assert!(book.contains("\"flow\":\"F02\"") && book.contains("\"who\":\"Rik\""), "{book}");
+    let status = stage.broker(&["status"]).unwrap();
+    assert_eq!(status["suspended"], serde_json::json!({ "partners": [], "flows": [] }), "{status}");
+}
+
 fn elsewhere(site: &Site, path: &str, fields: &[(&str, &str)]) {
     let token = [("token", site.token.as_str())];
     let right = [&token[..], fields].concat();

@@ -1,0 +1,63 @@
+//! Flows.
+
+use seinhuis_shell::cli::{Outcome, Ui};
+use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::Text;
+use serde_json::Value;
+
+use super::partner::entry;
+use super::request::{Request, ask};
+use crate::home::Home;
+
+/// Shows the flows of the covenants, and since when which are suspended.
+pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
+    let answer = ask(home, &Request::Flows)?;
+    let heading = ["stroom / flow", ui.lang.pick("waarvoor", "what for"), "opgeschort / suspended"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for row in answer.as_array().into_iter().flatten() {
+        let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+        rows.push(vec![text("flow"), text(ui.lang.pick("nl", "en")), text("suspended")]);
+    }
+    ui.answer(&Text::same(ui.table(&rows)), &answer);
+    Ok(Outcome::Done)
+}
+
+/// Has what is sent on a flow put off.
+pub(super) fn suspend(home: &Home, flow: &str, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
+    let reason = super::log::purpose(reason)?;
+    let answer = ask(home, &Request::SuspendFlow { flow: flow.to_owned(), reason })?;
+    ui.answer(
+        &Text::new(
+            format!(
+                "Stroom {flow} is opgeschort{}; wat aangenomen was wordt bezorgd. Hervat met `seinhuis-broker flow resume {flow} --reason \"…\"`.",
+                entry(&answer, " in logregel ")
+            ),
+            format!(
+                "Flow {flow} is suspended{}; what was accepted is delivered. Resume with `seinhuis-broker flow resume {flow} --reason \"…\"`.",
+                entry(&answer, " in log entry ")
+            ),
+        ),
+        &answer,
+    );
+    Ok(Outcome::Done)
+}
+
+/// Lets a flow go on.
+pub(super) fn resume(home: &Home, flow: &str, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
+    let reason = super::log::purpose(reason)?;
+    let answer = ask(home, &Request::ResumeFlow { flow: flow.to_owned(), reason })?;
+    ui.answer(
+        &Text::new(
+            format!(
+                "Stroom {flow} is niet opgeschort{}; wat is uitgesteld komt vanzelf opnieuw.",
+                entry(&answer, ": hervat in logregel ")
+            ),
+            format!(
+                "Flow {flow} is not suspended{}; what was put off comes again by itself.",
+                entry(&answer, ": resumed in log entry ")
+            ),
+        ),
+        &answer,
+    );
+    Ok(Outcome::Done)
+}
