@@ -243,7 +243,7 @@ impl Core {
             Command::AddPartner { oin, name, key } => self.add_partner(oin, name, key, now, turn),
             Command::RevokePartner { oin, reason } => self.revoke_partner((oin, reason), now, turn),
             Command::Suspend { what, reason } => self.suspend((what, reason), now, turn),
-            Command::Resume { what, reason } => Ok(self.resume((what, reason), now, turn)),
+            Command::Resume { what, reason } => self.resume((what, reason), now, turn),
             Command::LoadCovenant { compiled } => self.load_covenant(compiled, now, turn),
             Command::Export { complete, purpose } => Ok(self.note_export(complete, purpose, now, turn)),
             Command::Partners => Ok(Answer::Partners(self.partner_rows())),

@@ -102,14 +102,9 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<Answer, Refusal> {
-        match &what {
-            Suspendable::Partner(oin) => drop(self.state.directory.partner(oin)?),
-            Suspendable::Flow(flow) => {
-                let mut all = self.state.directory.agreements.iter();
-                if !all.any(|one| one.compiled().flow(flow).is_some()) {
-                    return Err(Refusal::UnknownFlow);
-                }
-            }
+        self.is_known(&what)?;
+        if let Suspendable::Partner(oin) = &what {
+            self.state.directory.partner(oin)?;
         }
         if self.state.suspended.has(&what) {
             return Ok(Answer::Unchanged);
@@ -126,18 +121,35 @@ impl Core {
     }
 
     /// Ends a suspension. What was put off comes again by itself.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownPartner`], [`Refusal::UnknownFlow`].
     pub(crate) fn resume(
         &mut self,
         (what, reason): (Suspendable, Digest),
         now: Timestamp,
         turn: &mut Turn,
-    ) -> Answer {
+    ) -> Result<Answer, Refusal> {
+        self.is_known(&what)?;
         if !self.state.suspended.has(&what) {
-            return Answer::Unchanged;
+            return Ok(Answer::Unchanged);
         }
         let index = self.note_suspension((&what, "resumed"), reason, now, turn);
         self.record(turn, Write::Resumed { what });
-        Answer::Recorded { index }
+        Ok(Answer::Recorded { index })
+    }
+
+    /// Whether there is such a partner, or such a flow in any covenant: a slip of the pen is told.
+    fn is_known(&self, what: &Suspendable) -> Result<(), Refusal> {
+        let directory = &self.state.directory;
+        match what {
+            Suspendable::Partner(oin) if directory.partners.contains_key(oin) => Ok(()),
+            Suspendable::Partner(_) => Err(Refusal::UnknownPartner),
+            Suspendable::Flow(flow) => {
+                let has = directory.agreements.iter().any(|one| one.compiled().flow(flow).is_some());
+                if has { Ok(()) } else { Err(Refusal::UnknownFlow) }
+            }
+        }
     }
 
     /// A partner's access is revoked, which takes the place of a suspension.

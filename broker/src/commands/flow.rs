@@ -5,7 +5,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use serde_json::Value;
 
-use super::partner::entry;
+use super::partner::{entry, resumed};
 use super::request::{Request, ask};
 use crate::home::Home;
 
@@ -46,18 +46,8 @@ pub(super) fn suspend(home: &Home, flow: &str, reason: &str, ui: Ui) -> Result<O
 pub(super) fn resume(home: &Home, flow: &str, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
     let reason = super::log::purpose(reason)?;
     let answer = ask(home, &Request::ResumeFlow { flow: flow.to_owned(), reason })?;
-    ui.answer(
-        &Text::new(
-            format!(
-                "Stroom {flow} is niet opgeschort{}; wat is uitgesteld komt vanzelf opnieuw.",
-                entry(&answer, ": hervat in logregel ")
-            ),
-            format!(
-                "Flow {flow} is not suspended{}; what was put off comes again by itself.",
-                entry(&answer, ": resumed in log entry ")
-            ),
-        ),
-        &answer,
-    );
+    let (nl, en) = (format!("Stroom {flow}"), format!("Flow {flow}"));
+    let then = ("wat is uitgesteld komt vanzelf opnieuw", "what was put off comes again by itself");
+    ui.answer(&resumed(&answer, (&nl, &en), then), &answer);
     Ok(Outcome::Done)
 }

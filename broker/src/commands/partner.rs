@@ -93,22 +93,27 @@ pub(super) fn suspend(home: &Home, oin: Oin, reason: &str, ui: Ui) -> Result<Out
     Ok(Outcome::Done)
 }
 
+/// What is told when a suspension has ended, or was none.
+pub(super) fn resumed(answer: &Value, what: (&str, &str), then: (&str, &str)) -> Text {
+    let (nl, en) = what;
+    match answer.get("entry") {
+        Some(index) => Text::new(
+            format!("{nl} is hervat in logregel {index}; {}.", then.0),
+            format!("{en} is resumed in log entry {index}; {}.", then.1),
+        ),
+        None => Text::new(
+            format!("{nl} was niet opgeschort; er is niets veranderd."),
+            format!("{en} was not suspended; nothing has changed."),
+        ),
+    }
+}
+
 /// Lets a partner that was suspended in again.
 pub(super) fn resume(home: &Home, oin: Oin, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
     let answer = ask(home, &Request::ResumePartner { oin, reason: super::log::purpose(reason)? })?;
-    ui.answer(
-        &Text::new(
-            format!(
-                "De toegang van {oin} is niet opgeschort{}; zijn agent komt vanzelf terug.",
-                entry(&answer, ": hervat in logregel ")
-            ),
-            format!(
-                "The access of {oin} is not suspended{}; its agent comes back by itself.",
-                entry(&answer, ": resumed in log entry ")
-            ),
-        ),
-        &answer,
-    );
+    let (nl, en) = (format!("De toegang van {oin}"), format!("The access of {oin}"));
+    let then = ("zijn agent komt vanzelf terug", "its agent comes back by itself");
+    ui.answer(&resumed(&answer, (&nl, &en), then), &answer);
     Ok(Outcome::Done)
 }
 
