@@ -364,6 +364,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_suspended_gets_a_line() {
+        let of = |partners: Value, flows: Value| {
+            suspended(&json!({ "suspended": { "partners": partners, "flows": flows } }))
+        };
+        assert_eq!(of(json!([]), json!([])), Text::new("", ""));
+        let since = "2026-03-01";
+        let said = of(json!([{ "oin": "A", "since": since }]), json!([{ "flow": "F02", "since": since }]));
+        let (nl, en) = ("OPGESCHORT: ", "SUSPENDED: ");
+        assert_eq!(said.nl, format!("\n{nl}partner A, sinds {since}.\n{nl}stroom F02, sinds {since}."));
+        assert_eq!(said.en, format!("\n{en}partner A, since {since}.\n{en}flow F02, since {since}."));
+    }
+
+    #[test]
     fn a_partner_of_which_something_was_put_off_gets_a_line() {
         let of = |refusals: u64| {
             let put_off = json!({ "packets": 0, "bytes": 0, "remembered": 0, "refusals": refusals });

@@ -172,7 +172,10 @@ pub(super) async fn act(
     Path(oin): Path<String>,
     uri: Uri,
 ) -> Shown {
-    let oin: Oin = oin.parse().map_err(|_| Trouble::nothing())?;
+    let (board, oin) = (desk.service.board().await?, oin.parse::<Oin>().map_err(|_| Trouble::nothing())?);
+    if !board.agents.iter().any(|agent| agent.oin == oin) {
+        return Err(Trouble::nothing());
+    }
     let what = Suspendable::Partner(oin);
     let asked = |act| Wanted { right: Right::Partners, act, subject: Some(oin), flow: None };
     match form.text("do") {

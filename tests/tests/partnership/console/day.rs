@@ -112,7 +112,9 @@ fn an_operator_sees_an_incident_finds_its_cause_acts_and_exports() {
     flows_and_log(&mut seat);
     shut_out(&mut seat, stage);
     export(&mut seat, stage, address);
+    let partner = format!("/agents/{}", stage.member("gemeente").oin);
     for path in [
+        partner.as_str(),
         "/",
         "/flows",
         "/queues",
