@@ -25,6 +25,7 @@ fn agent(text: &str, links: Vec<LinkRow>) -> AgentRow {
         name: SECRET.into(),
         added: Timestamp(1),
         revoked: None,
+        suspended: None,
         software: Some(SECRET.into()),
         last_seen: None,
         links,
@@ -113,6 +114,7 @@ fn board() -> Board {
             expires: None,
         }],
         agents: vec![agent(POLICE, vec![link()]), agent(TOWN, Vec::new())],
+        suspended_flows: vec![],
         covenants: Vec::new(),
         quorums: [(Some(5), 4000), (None, 90_250)]
             .map(|(size, age_ms)| QuorumRow { id: SECRET.into(), version: 1, wanted: 1, of: 2, size, age_ms })
