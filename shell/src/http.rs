@@ -127,10 +127,26 @@ impl Http {
         limit: usize,
         deadline: Duration,
     ) -> Result<Answer, HttpError> {
+        self.post_with(address, &[(CONTENT_TYPE.as_str(), content_type)], body, limit, deadline).await
+    }
+
+    /// As [`Self::post`], with these header fields.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn post_with(
+        &self,
+        address: &str,
+        fields: &[(&str, &str)],
+        body: Vec<u8>,
+        limit: usize,
+        deadline: Duration,
+    ) -> Result<Answer, HttpError> {
         let url = url(address)?;
         let host = url.host_str().unwrap_or_default().to_owned();
-        let request = self.client.post(url).header(CONTENT_TYPE, content_type).body(body);
-        answer(request.timeout(deadline), host, limit).await
+        let request = self.client.post(url).body(body).timeout(deadline);
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        answer(request, host, limit).await
     }
 
     /// Posts `body` with these header fields and reads the head of the answer, all within `deadline`. What follows the

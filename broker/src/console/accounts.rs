@@ -160,6 +160,8 @@ pub(crate) struct Given<'a> {
     pub(crate) password: &'a str,
     /// The changing code; empty with a code for one sign-in.
     pub(crate) code: &'a str,
+    /// Whether a code for one sign-in is all that counts: accounts are for when the provider is away.
+    pub(crate) once_alone: bool,
 }
 
 /// What came of it.
@@ -305,7 +307,7 @@ impl Accounts {
         let right: Option<Digest> = account.password.parse().ok();
         let is_password = right.is_some_and(|right| right.is_same_secret(&password));
         let step = step(account, given.code, now);
-        if let (Some(account), true, Some(step)) = (known, is_password, step) {
+        if let (Some(account), true, Some(step), false) = (known, is_password, step, given.once_alone) {
             let mut tries = self.tries();
             // Looked at and used under one lock, so that a code counts once also when it is given twice at a time.
             if tries.used.get(&account.name).is_none_or(|used| *used < step) {
@@ -478,7 +480,7 @@ mod tests {
         }
 
         fn give(&self, name: &str, password: &str, code: &str, at: Timestamp) -> SignIn {
-            self.accounts.sign_in(&Given { name, password, code }, at).unwrap()
+            self.accounts.sign_in(&Given { name, password, code, once_alone: false }, at).unwrap()
         }
     }
 
@@ -542,6 +544,18 @@ mod tests {
         let second = desk.accounts.once("Anna", NOW).unwrap();
         assert_eq!(desk.give("Anna", &first, "", NOW), SignIn::Wrong, "another took its place");
         assert_eq!(desk.give("Anna", &second, "", NOW), SignIn::In(Role::Auditor));
+    }
+
+    #[test]
+    fn where_accounts_do_not_count_a_code_for_one_sign_in_still_does() {
+        let desk = Desk::new();
+        let (once, code) = (desk.accounts.once("Anna", NOW).unwrap(), desk.code(NOW));
+        let give = |password, code| {
+            desk.accounts.sign_in(&Given { name: "Anna", password, code, once_alone: true }, NOW).unwrap()
+        };
+        assert_eq!(give(&desk.secrets.password, &code), SignIn::Wrong);
+        assert_eq!(give(&once, ""), SignIn::In(Role::Auditor));
+        assert_eq!(desk.give("Anna", &desk.secrets.password, &code, NOW), SignIn::In(Role::Auditor));
     }
 
     #[test]

@@ -25,18 +25,18 @@ use zeroize::Zeroizing;
 use super::Desk;
 use super::accounts::Role;
 use super::trouble::Trouble;
-use super::{layout, sign_in};
+use super::{Known, layout, oidc, sign_in};
 
 /// Most bytes of a form.
 const FORM_MAX: usize = 64 * 1024;
 /// How long a form may take to come in.
 const FORM_WAIT: Duration = Duration::from_secs(20);
-/// The one cookie. Its name has browsers keep it for this origin alone (RFC 6265bis, section 4.1.3.2).
+/// The cookie of a session. Its name has browsers keep it for this origin alone (RFC 6265bis, section 4.1.3.2).
 const COOKIE_NAME: &str = "__Host-seinhuis";
 /// Most characters of what is in it.
 const COOKIE_MAX: usize = 64;
 /// What needs nobody to be signed in.
-const OPEN: [&str; 3] = ["/style.css", "/live.js", "/sign-in"];
+const OPEN: [&str; 5] = ["/style.css", "/live.js", "/sign-in", oidc::START, oidc::BACK];
 /// What does not count as somebody doing something: a page that follows what happens by itself would never end.
 const QUIET: &str = "/live";
 /// What browsers may do with a page: nothing that does not come from here, no text in it as script.
@@ -70,6 +70,17 @@ impl Whence {
             .as_deref()
             .and_then(|origin| origin.strip_prefix("https://"))
             .is_some_and(|name| host == name)
+    }
+
+    /// How the browser that asks reaches it: its origin.
+    pub(super) fn own(&self, headers: &HeaderMap) -> String {
+        match &self.origin {
+            Some(origin) if self.through(headers) => origin.clone(),
+            _ => {
+                let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+                format!("http://{host}")
+            }
+        }
     }
 
     /// Whether a page of another site asks.
@@ -159,7 +170,9 @@ async fn answered(
         Method::POST => true,
         _ => return Err(Trouble::method()),
     };
-    if desk.whence.is_elsewhere(headers) || (posts && !says_whence(headers)) {
+    // The provider is another site, and leads here: with a sign-in that began here, which is looked at there.
+    let led = !posts && request.uri().path() == oidc::BACK;
+    if (desk.whence.is_elsewhere(headers) && !led) || (posts && !says_whence(headers)) {
         return Err(Trouble::from_elsewhere());
     }
     let (mut parts, body) = request.into_parts();
@@ -180,7 +193,7 @@ async fn answered(
     parts.extensions.insert(Speaks(lang));
     if let Some(visit) = visit {
         // What was refused before this, as other sites may ask for, lengthens no session.
-        if path != QUIET {
+        if path != QUIET && !led {
             desk.sessions.saw(&visit.cookie, clock::now());
         }
         parts.extensions.insert(visit);
@@ -204,23 +217,29 @@ fn explained(response: Response) -> Response {
 
 /// Who asks, if somebody is signed in and the account is still there.
 pub(super) fn visit(desk: &Desk, headers: &HeaderMap, path: Option<&str>) -> Option<Visit> {
-    let cookie = cookie(headers)?;
+    let cookie = cookie(headers, COOKIE_NAME)?;
     let session = desk.sessions.find(cookie, clock::now())?;
-    let Some(role) = desk.accounts.still(&session.person) else {
-        desk.sessions.end(cookie);
-        return None;
+    let (name, role) = match session.known {
+        Known::Provider { name, role } => (name, role),
+        Known::Account => {
+            let Some(role) = desk.accounts.still(&session.person) else {
+                desk.sessions.end(cookie);
+                return None;
+            };
+            (session.person, role)
+        }
     };
     let cookie = Arc::new(Zeroizing::new(cookie.to_owned()));
     let path = path.unwrap_or("/").to_owned();
-    Some(Visit { name: session.person, role, lang: session.lang, token: session.token, path, cookie })
+    Some(Visit { name, role, lang: session.lang, token: session.token, path, cookie })
 }
 
-/// What is in the one cookie of the console.
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// What is in a cookie of the console.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, named: &str) -> Option<&'a str> {
     let all = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
     let mut own = all.flat_map(|field| field.split(';')).filter_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE_NAME && value.len() <= COOKIE_MAX).then_some(value)
+        (name == named && value.len() <= COOKIE_MAX).then_some(value)
     });
     // Two of them: somebody put one beside it.
     own.next().filter(|_| own.next().is_none())
@@ -257,7 +276,9 @@ mod tests {
 
     #[test]
     fn one_cookie_counts_and_no_more_and_it_is_bound_to_this_origin() {
-        let of = |fields: &[(&'static str, &'static str)]| cookie(&headers(fields)).map(str::to_owned);
+        let of = |fields: &[(&'static str, &'static str)]| {
+            cookie(&headers(fields), COOKIE_NAME).map(str::to_owned)
+        };
         assert_eq!(of(&[("cookie", "a=b; __Host-seinhuis=x; c=d")]).as_deref(), Some("x"));
         for wrong in ["", "seinhuis=x", "__host-seinhuis=x", "__Host-seinhuis=x; __Host-seinhuis=y"] {
             assert_eq!(of(&[("cookie", wrong)]), None, "{wrong}");
@@ -275,6 +296,8 @@ mod tests {
         for wrong in ["evil.example", "console.example.evil.example", "console.example:7490", ""] {
             assert!(!whence.is_named(&host(wrong)), "{wrong}");
         }
+        assert_eq!(whence.own(&host("console.example")), "https://console.example");
+        assert_eq!(whence.own(&host("localhost:7490")), "http://localhost:7490");
         let none = Whence::new(local, None);
         assert!(!none.is_named(&host("console.example")));
         let from = |host, origin| headers(&[("host", host), ("origin", origin)]);

@@ -15,6 +15,7 @@ mod layout;
 mod live;
 mod log;
 mod now;
+mod oidc;
 mod queues;
 mod refusals;
 mod settings;
@@ -46,8 +47,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use zeroize::Zeroizing;
 
-use self::accounts::Accounts;
+use self::accounts::{Accounts, Role};
 use self::guard::Visit;
+pub use self::oidc::Settings as Oidc;
 pub use self::settings::Settings;
 use self::trouble::Trouble;
 use self::words::Ctx;
@@ -73,6 +75,19 @@ const SCRIPT: &str = include_str!("live.js");
 /// Passwords that are looked at at one time: each takes 19 MiB.
 const LOOKED_AT: usize = 2;
 
+/// What is known of somebody who is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Known {
+    /// There is an account, which is looked at for each request.
+    Account,
+    /// The provider said it, when the session began.
+    Provider {
+        /// What people call them.
+        name: String,
+        role: Role,
+    },
+}
+
 /// A page, or why there is none.
 type Shown = Result<Response, Trouble>;
 
@@ -83,7 +98,10 @@ struct Desk {
     /// The broker's name, as people know it.
     name: String,
     accounts: Accounts,
-    sessions: Sessions,
+    /// Whether accounts count.
+    local: bool,
+    provider: Option<oidc::Provider>,
+    sessions: Sessions<Known>,
     wrong: Wrong,
     looking: Arc<Semaphore>,
     whence: guard::Whence,
@@ -121,6 +139,8 @@ impl Console {
             service,
             name: config.name.clone(),
             accounts: Accounts::new(&home.operators()),
+            local: config.console.local,
+            provider: oidc::Provider::open(home.dir(), &config.console.oidc)?,
             sessions: Sessions::default(),
             wrong: Wrong::default(),
             looking: Arc::new(Semaphore::new(LOOKED_AT)),
@@ -167,6 +187,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Desk>)> {
         ("/live.js", get(script)),
         ("/live", get(live::stream)),
         ("/sign-in", post(sign_in::sign_in)),
+        (oidc::START, get(oidc::start)),
+        (oidc::BACK, get(oidc::back)),
         ("/sign-out", post(sign_in::sign_out)),
         ("/language", post(sign_in::language)),
         ("/flows", get(flows::show).post(flows::act)),

@@ -6,14 +6,27 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use serde::Deserialize;
 
+use super::Oidc;
+
 /// Where the console is. The complete sample explains each key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// A loopback address with a port, or empty for none.
     pub listen: String,
     /// How browsers reach it through the organisation's own web server: `https://` and a name; empty when they do not.
     pub origin: String,
+    /// Whether people sign in with accounts of the broker's own.
+    pub local: bool,
+    /// The OpenID provider at which they sign in besides.
+    pub oidc: Oidc,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let (listen, origin) = (String::new(), String::new());
+        Self { listen, origin, local: true, oidc: Oidc::default() }
+    }
 }
 
 impl Settings {
@@ -65,10 +78,11 @@ impl Settings {
     }
 
     /// # Errors
-    /// As [`Settings::address`] and for `origin`.
+    /// As [`Settings::address`], for `origin`, and for what is known of the provider.
     pub(crate) fn check(&self) -> Result<(), Complaint> {
         self.address()?;
-        self.origin().map(drop)
+        self.origin()?;
+        self.oidc.check()
     }
 }
 
@@ -77,7 +91,7 @@ mod tests {
     use super::*;
 
     fn settings(listen: &str, origin: &str) -> Settings {
-        Settings { listen: listen.into(), origin: origin.into() }
+        Settings { listen: listen.into(), origin: origin.into(), ..Settings::default() }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::Response;
-use maud::html;
+use maud::{Markup, html};
 use seinhuis_shared::refusal::Lang;
 use seinhuis_shell::web::form::Form;
 use seinhuis_shell::{clock, lang};
@@ -15,7 +15,7 @@ use seinhuis_shell::{clock, lang};
 use super::accounts::{Given, NAME_MAX, PASSWORD_MAX, SignIn};
 use super::guard::{Speaks, Visit, set_cookie};
 use super::trouble::Trouble;
-use super::{Desk, Shown, layout};
+use super::{Desk, Known, Shown, layout, oidc};
 
 /// How long the answer to a wrong sign-in waits.
 const SLOW: Duration = Duration::from_secs(1);
@@ -50,40 +50,84 @@ fn shown(desk: &Desk, lang: Lang, ended: bool, wrong: bool) -> Response {
                     "Your session was over. Nothing was done.",
                 )) }
             }
-            form method="post" action="/sign-in" {
-                input type="hidden" name="lang" value=(t("nl", "en"));
-                div class="field" {
-                    label for="name" { (t("Naam", "Name")) }
-                    input id="name" name="name" type="text" autocomplete="username" maxlength=(NAME_MAX) required;
-                }
-                div class="field" {
-                    label for="password" { (t("Wachtwoord", "Password")) }
-                    input id="password" name="password" type="password" autocomplete="current-password"
-                        maxlength=(PASSWORD_MAX) required aria-describedby="password-hint";
-                    p class="hint" id="password-hint" { (t(
-                        "Of een eenmalige code van seinhuis-broker operator login.",
-                        "Or a code for one sign-in of seinhuis-broker operator login.",
-                    )) }
-                }
-                div class="field" {
-                    label for="code" { (t("Code uit uw app", "Code of your app")) }
-                    input id="code" name="code" type="text" inputmode="numeric" autocomplete="one-time-code" maxlength="10"
-                        aria-describedby="code-hint";
-                    p class="hint" id="code-hint" { (t(
-                        "Zes cijfers. Leeg bij een eenmalige code.",
-                        "Six digits. Empty with a code for one sign-in.",
-                    )) }
-                }
-                button type="submit" { (title) }
+            @if let Some(provider) = &desk.provider {
+                p { a class="button" href={ (oidc::START) "?lang=" (t("nl", "en")) } {
+                    (t("Aanmelden bij", "Sign in at")) " " (provider.host())
+                } }
             }
-            p class="quiet" { (t(
-                "Nog geen account? Wie de broker beheert maakt er een met seinhuis-broker operator add.",
-                "No account yet? Who keeps the broker makes one with seinhuis-broker operator add.",
-            )) }
+            @if desk.local && desk.provider.is_some() {
+                h2 { (t("Met een account van de broker", "With an account of the broker")) }
+            }
+            @if desk.local { (form_of_accounts(lang)) } @else { (form_of_codes(lang)) }
         }
     };
     let first = if wrong { t("Fout: ", "Error: ") } else { "" };
     layout::page(desk, None, lang, &format!("{first}{title}"), &main)
+}
+
+/// The form for who has an account.
+fn form_of_accounts(lang: Lang) -> Markup {
+    let t = |nl: &'static str, en: &'static str| lang.pick(nl, en);
+    html! {
+        form method="post" action="/sign-in" {
+            input type="hidden" name="lang" value=(t("nl", "en"));
+            (name_field(lang))
+            div class="field" {
+                label for="password" { (t("Wachtwoord", "Password")) }
+                input id="password" name="password" type="password" autocomplete="current-password"
+                    maxlength=(PASSWORD_MAX) required aria-describedby="password-hint";
+                p class="hint" id="password-hint" { (t(
+                    "Of een eenmalige code van seinhuis-broker operator login.",
+                    "Or a code for one sign-in of seinhuis-broker operator login.",
+                )) }
+            }
+            div class="field" {
+                label for="code" { (t("Code uit uw app", "Code of your app")) }
+                input id="code" name="code" type="text" inputmode="numeric" autocomplete="one-time-code" maxlength="10"
+                    aria-describedby="code-hint";
+                p class="hint" id="code-hint" { (t(
+                    "Zes cijfers. Leeg bij een eenmalige code.",
+                    "Six digits. Empty with a code for one sign-in.",
+                )) }
+            }
+            button type="submit" { (t("Aanmelden", "Sign in")) }
+        }
+        p class="quiet" { (t(
+            "Nog geen account? Wie de broker beheert maakt er een met seinhuis-broker operator add.",
+            "No account yet? Who keeps the broker makes one with seinhuis-broker operator add.",
+        )) }
+    }
+}
+
+/// The form for when accounts do not count: for who keeps the broker, when the provider is away.
+fn form_of_codes(lang: Lang) -> Markup {
+    let t = |nl: &'static str, en: &'static str| lang.pick(nl, en);
+    html! {
+        h2 { (t("Met een eenmalige code", "With a code for one sign-in")) }
+        form method="post" action="/sign-in" {
+            input type="hidden" name="lang" value=(t("nl", "en"));
+            (name_field(lang))
+            div class="field" {
+                label for="password" { (t("Eenmalige code", "Code for one sign-in")) }
+                input id="password" name="password" type="password" autocomplete="off"
+                    maxlength=(PASSWORD_MAX) required aria-describedby="password-hint";
+                p class="hint" id="password-hint" { (t(
+                    "Wie de broker beheert maakt hem met seinhuis-broker operator login.",
+                    "Who keeps the broker makes it with seinhuis-broker operator login.",
+                )) }
+            }
+            button type="submit" class="plain" { (t("Aanmelden", "Sign in")) }
+        }
+    }
+}
+
+fn name_field(lang: Lang) -> Markup {
+    html! {
+        div class="field" {
+            label for="name" { (lang.pick("Naam", "Name")) }
+            input id="name" name="name" type="text" autocomplete="username" maxlength=(NAME_MAX) required;
+        }
+    }
 }
 
 /// Signs in. What is wrong waits, and often wrong gets no answer.
@@ -96,7 +140,7 @@ pub(super) async fn sign_in(
     let now = clock::now();
     // So few passwords are looked at at a time that they take no memory from packets.
     let Ok(place) = desk.looking.clone().try_acquire_owned() else { return Err(Trouble::too_many()) };
-    let (accounts, given) = (desk.accounts.clone(), form.clone());
+    let (accounts, given, once_alone) = (desk.accounts.clone(), form.clone(), !desk.local);
     let looked = tokio::task::spawn_blocking(move || {
         let _place = place;
         let (name, password, code) =
@@ -105,7 +149,7 @@ pub(super) async fn sign_in(
             return Ok((None, SignIn::Wrong));
         }
         let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
-        let came = accounts.sign_in(&Given { name, password, code: &code }, now)?;
+        let came = accounts.sign_in(&Given { name, password, code: &code, once_alone }, now)?;
         // The name as the account has it.
         let own = accounts.all()?.into_iter().find(|one| one.name.to_lowercase() == name.to_lowercase());
         Ok::<_, seinhuis_shell::complaint::Complaint>((own.map(|one| one.name), came))
@@ -122,7 +166,7 @@ pub(super) async fn sign_in(
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(response);
     };
-    let cookie = desk.sessions.begin(&name, lang, now);
+    let cookie = desk.sessions.begin_with(&name, Known::Account, lang, now);
     tracing::info!(%role, "somebody signed in to the console");
     let mut response = layout::see_other("/");
     let field = HeaderValue::from_str(&set_cookie(&cookie)).map_err(|_| Trouble::old_form())?;

@@ -152,6 +152,75 @@ impl Trouble {
         )
     }
 
+    /// A sign-in at the provider that did not begin in this browser, or is over.
+    pub(super) fn not_begun() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Text::new(
+                "Deze aanmelding is niet in deze browser begonnen, of is voorbij.",
+                "This sign-in did not begin in this browser, or is over.",
+            ),
+            Text::new(
+                "Begin opnieuw op de console, in deze browser. Een aanmelding duurt hoogstens tien minuten en telt één keer.",
+                "Begin again at the console, in this browser. A sign-in takes ten minutes at most and counts once.",
+            ),
+        )
+    }
+
+    /// More sign-ins at the provider at a time than are looked at.
+    pub(super) fn many_at_a_time() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            Text::new(
+                "Er melden zich op dit moment te veel mensen aan.",
+                "Too many people are signing in at this moment.",
+            ),
+            Text::new("Probeer het zo weer.", "Try again in a moment."),
+        )
+    }
+
+    /// The provider gave nothing that can be used.
+    pub(super) fn provider_is_away() -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            Text::new(
+                "De aanmelddienst van uw organisatie gaf geen bruikbaar antwoord.",
+                "The sign-in service of your organisation gave no answer that can be used.",
+            ),
+            Text::new(
+                "Probeer het opnieuw. Blijft het zo, vraag dan wie de broker beheert: de reden staat in het logbestand van de broker, en seinhuis-broker operator login geeft een eenmalige code.",
+                "Try again. If it stays, ask who keeps the broker: its log file has the reason, and seinhuis-broker operator login gives a code for one sign-in.",
+            ),
+        )
+    }
+
+    /// The provider said no.
+    pub(super) fn provider_refused() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            Text::new(
+                "De aanmelddienst van uw organisatie heeft de aanmelding geweigerd.",
+                "The sign-in service of your organisation refused the sign-in.",
+            ),
+            Text::new(
+                "Begin opnieuw. Blijft het zo, vraag dan wie die dienst beheert of u de console mag gebruiken.",
+                "Begin again. If it stays, ask who keeps that service whether you may use the console.",
+            ),
+        )
+    }
+
+    /// The provider knows the person, who has no role here.
+    pub(super) fn no_role() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            Text::new("U hebt geen rol op deze console.", "You have no role on this console."),
+            Text::new(
+                "Uw aanmelding klopt, maar geen van uw rechten bij de aanmelddienst hoort bij een rol hier. Vraag wie de broker beheert om een rol.",
+                "Your sign-in is right, but none of your rights at the sign-in service goes with a role here. Ask who keeps the broker for a role.",
+            ),
+        )
+    }
+
     /// Another method than this page has.
     pub(super) fn method() -> Self {
         Self::new(

@@ -26,11 +26,13 @@ const WRONG_MAX: u32 = 10;
 /// In what time they are counted.
 const WRONG_WINDOW: Duration = Duration::from_mins(1);
 
-/// A person who is signed in.
+/// A person who is signed in, with what has to be known of one besides.
 #[derive(Debug, Clone)]
-pub struct Session {
-    /// The id of whoever it is: of an access code, or of an account.
+pub struct Session<T = ()> {
+    /// The id of whoever it is: of an access code, of an account, or of somebody whom others know.
     pub person: String,
+    /// What is known of the person for as long as the session lasts.
+    pub known: T,
     /// What every form of this session brings back.
     pub token: String,
     /// The language that was chosen.
@@ -41,7 +43,7 @@ pub struct Session {
     used: VecDeque<String>,
 }
 
-impl Session {
+impl<T> Session<T> {
     /// Whether it still lasts. A clock that was set back ends it.
     fn lasts(&self, now: Timestamp) -> bool {
         let within = |from: Timestamp, most: Span| from <= now && now < from.plus(most);
@@ -50,16 +52,30 @@ impl Session {
 }
 
 /// The sessions, by the SHA-256 of what is in the cookie.
-#[derive(Debug, Clone, Default)]
-pub struct Sessions(Arc<Mutex<BTreeMap<Digest, Session>>>);
+#[derive(Debug, Clone)]
+pub struct Sessions<T = ()>(Arc<Mutex<BTreeMap<Digest, Session<T>>>>);
+
+/// Nobody is signed in.
+impl<T> Default for Sessions<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
 
 impl Sessions {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<Digest, Session>> {
+    /// Begins a session for the person with this id; what goes into the cookie.
+    pub fn begin(&self, person: &str, lang: Lang, now: Timestamp) -> Zeroizing<String> {
+        self.begin_with(person, (), lang, now)
+    }
+}
+
+impl<T: Clone> Sessions<T> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Digest, Session<T>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a session for the person with this id; what goes into the cookie.
-    pub fn begin(&self, person: &str, lang: Lang, now: Timestamp) -> Zeroizing<String> {
+    /// As [`Sessions::begin`], with what is known of the person.
+    pub fn begin_with(&self, person: &str, known: T, lang: Lang, now: Timestamp) -> Zeroizing<String> {
         let cookie = Zeroizing::new(BASE64URL_NOPAD.encode(&*Zeroizing::new(keys::random::<32>())));
         let token = BASE64URL_NOPAD.encode(&keys::random::<32>());
         let mut all = self.all();
@@ -72,13 +88,13 @@ impl Sessions {
             all.remove(&oldest);
         }
         let person = person.to_owned();
-        let session = Session { person, token, lang, begun: now, seen: now, used: VecDeque::new() };
+        let session = Session { person, known, token, lang, begun: now, seen: now, used: VecDeque::new() };
         all.insert(sha256(cookie.as_bytes()), session);
         cookie
     }
 
     /// The session of a cookie, if it lasts.
-    pub fn find(&self, cookie: &str, now: Timestamp) -> Option<Session> {
+    pub fn find(&self, cookie: &str, now: Timestamp) -> Option<Session<T>> {
         let key = sha256(cookie.as_bytes());
         let mut all = self.all();
         let session = all.get_mut(&key)?;
@@ -186,6 +202,16 @@ mod tests {
         assert_eq!(sessions.find(&other, now).unwrap().lang, Lang::En);
         sessions.speak(&other, Lang::Nl);
         assert_eq!(sessions.find(&other, now).unwrap().lang, Lang::Nl);
+    }
+
+    #[test]
+    fn what_is_known_of_a_person_lasts_as_long_as_the_session() {
+        let sessions = Sessions::default();
+        let (one, two) =
+            (sessions.begin_with("a", "x", Lang::Nl, NOW), sessions.begin_with("a", "y", Lang::Nl, NOW));
+        let known = |cookie| sessions.find(cookie, NOW).map(|session| session.known);
+        assert_eq!((known(&one), known(&two)), (Some("x"), Some("y")));
+        assert!(sessions.find(&one, NOW.plus(IDLE)).is_none());
     }
 
     #[test]

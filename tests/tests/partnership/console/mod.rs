@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
 mod day;
+mod oidc;
 mod strangers;
 
 use std::net::SocketAddr;
