@@ -93,7 +93,13 @@ fn keep(response: &mut Response, cookie: &str) -> Result<(), Trouble> {
 
 /// What a person is told of it; what there is more to know is in the log of the broker.
 fn told(failed: &Failed) -> Trouble {
-    tracing::warn!(why = %failed, "a sign-in at the provider came to nothing");
+    match failed {
+        // Anybody who reaches the console can ask for these: they fill no log.
+        Failed::NotBegun | Failed::Busy => tracing::debug!(why = %failed, "a way back from the provider"),
+        Failed::Away(_) | Failed::Refused(_) | Failed::Token(_) | Failed::NoRole => {
+            tracing::warn!(why = %failed, "a sign-in at the provider came to nothing");
+        }
+    }
     match failed {
         Failed::NotBegun => Trouble::not_begun(),
         Failed::Busy => Trouble::many_at_a_time(),

@@ -61,7 +61,10 @@ pub(in crate::console) enum Failed {
 
 impl From<HttpError> for Failed {
     fn from(error: HttpError) -> Self {
-        Self::Away(error.to_string())
+        match error {
+            HttpError::NoAnswer { host, why } => Self::Away(format!("no answer from {host}: {why}")),
+            HttpError::BadAddress(_) | HttpError::TooLong { .. } => Self::Away(error.to_string()),
+        }
     }
 }
 
@@ -284,7 +287,7 @@ impl Provider {
             }
         }
         let answer = self.get(&document.jwks_uri).await?;
-        let keys = token::keys(&answer).map_err(|error| Failed::Away(format!("its keys: {error}")))?;
+        let keys = token::keys(&answer).map_err(|error| unreadable("keys", &error))?;
         let keys = Arc::new(keys);
         self.known(|known| known.keys = Some((Arc::clone(&keys), Instant::now())));
         token::verify(id_token, &keys, &expected, now).map_err(Failed::Token)
@@ -323,7 +326,7 @@ impl Provider {
         let issuer = &self.0.settings.issuer;
         let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let document: Document = serde_json::from_slice(&self.get(&address).await?)
-            .map_err(|error| Failed::Away(format!("its document: {error}")))?;
+            .map_err(|error| unreadable("document", &error))?;
         if document.issuer != *issuer {
             return Err(Failed::Away("its document is of another issuer".into()));
         }
@@ -364,6 +367,11 @@ fn secret(path: &Path) -> Result<Zeroizing<String>, Complaint> {
         ));
     }
     Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// JSON that is another, without what is in it.
+fn unreadable(what: &str, error: &serde_json::Error) -> Failed {
+    Failed::Away(format!("its {what} cannot be read at line {}, column {}", error.line(), error.column()))
 }
 
 /// Whether the secret goes into the form, where the provider does not take it otherwise.
