@@ -10,12 +10,15 @@ use super::*;
 
 const BACK: &str = "http://127.0.0.1:7490/sign-in/back";
 
+/// Answers at a path, in their order.
+type Answers = (&'static str, VecDeque<String>);
+
 /// A provider that answers as it is told, and keeps what it was asked.
 #[derive(Clone)]
 struct Fake {
     issuer: String,
     /// Answers in place of the usual ones, by path, in their order.
-    answers: Arc<Mutex<Vec<(&'static str, VecDeque<String>)>>>,
+    answers: Arc<Mutex<Vec<Answers>>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
