@@ -1,4 +1,4 @@
-//! Signing in at an OpenID provider: a real one, of PyPI, on this machine.
+//! Signing in at an OpenID provider: a real one, on this machine.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -7,13 +7,13 @@ use std::process::{Child, Command, Stdio};
 
 use seinhuis_tests::browser::{Browser, CHROMIUM};
 use seinhuis_tests::needs::Need;
+use seinhuis_tests::site::{Site, form, hidden};
 use seinhuis_tests::stage::{PATIENCE, text};
 use seinhuis_tests::{Stage, ports, process};
 use serde_json::{Value, json};
 
 use super::Account;
 use crate::common::Scene;
-use crate::page::{Site, body, field, form, hidden};
 
 const PROVIDER: Need = Need {
     required: "SEINHUIS_OIDC_REQUIRED",
@@ -35,8 +35,8 @@ struct Provider {
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
+        _ = self.program.kill();
+        _ = self.program.wait();
     }
 }
 
@@ -149,7 +149,7 @@ fn people_sign_in_at_the_provider_and_have_the_role_that_it_gives() {
     let provider = Provider::start(&people());
     let console = provider.configure(stage, "");
     let broker = scene.broker();
-    let page = body(&Site::new(console).get("/"));
+    let page = Site::new(console).get("/").unwrap().text();
     assert!(page.contains("Aanmelden bij 127.0.0.1") && page.contains("name=\"code\""), "{page}");
     let (mut told, mut signed_in) = (Vec::new(), Vec::new());
     for (sub, name, role) in
@@ -164,7 +164,7 @@ fn people_sign_in_at_the_provider_and_have_the_role_that_it_gives() {
         assert_eq!(cookie(&answer, "__Host-seinhuis-sign-in"), "__Host-seinhuis-sign-in=", "it is over");
         let mut site = Site::new(console);
         site.cookie = cookie(&answer, "__Host-seinhuis");
-        let page = body(&site.get("/queues"));
+        let page = site.get("/queues").unwrap().text();
         assert!(page.contains(&format!("{name}, {role}")), "{page}");
         site.token = hidden(&page, "token");
         // The same way back again is nothing.
@@ -178,15 +178,15 @@ fn people_sign_in_at_the_provider_and_have_the_role_that_it_gives() {
         [("do", "revoke"), ("reason", "Telefonisch gemeld"), ("key", key)].map(|(a, b)| (a, b.to_owned()))
     };
     let post = |site: &Site| {
-        let fields = act(&hidden(&body(&anna.get(&path)), "key"));
+        let fields = act(&hidden(&anna.get(&path).unwrap().text(), "key"));
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        site.post(&path, &fields).status
+        site.post(&path, &fields).unwrap().status
     };
     assert_eq!((post(lies), post(anna)), (403, 303));
     let book = fs::read_to_string(stage.broker_home().join("console-acts.jsonl")).unwrap();
     assert!(book.contains("\"who\":\"anna (127.0.0.1)\""), "{book}");
-    assert_eq!(field(&lies.post("/sign-out", &[]), "location"), "/");
-    assert_eq!(lies.get("/queues").status, 401);
+    assert_eq!(lies.post("/sign-out", &[]).unwrap().field("location"), "/");
+    assert_eq!(lies.get("/queues").unwrap().status, 401);
 
     let log = fs::read_to_string(stage.log_of("broker")).unwrap();
     let secrets = [SECRET, "anna", "lies@", "u-1", &anna.token, anna.cookie.split('=').nth(1).unwrap()];
@@ -238,13 +238,16 @@ fn who_has_no_role_no_cookie_or_another_state_gets_nowhere() {
 
     // Accounts do not count; a code for one sign-in does.
     let stranger = Site::new(console);
-    let page = body(&stranger.get("/"));
+    let page = stranger.get("/").unwrap().text();
     assert!(page.contains("Eenmalige code") && !page.contains("name=\"code\""), "{page}");
     let code = bea.code(0);
     let right = [("name", "Bea"), ("password", bea.password.as_str()), ("code", code.as_str())];
-    assert_eq!(stranger.post("/sign-in", &right).status, 401);
+    assert_eq!(stranger.post("/sign-in", &right).unwrap().status, 401);
     let made = stage.broker(&["operator", "login", "Bea"]).unwrap();
-    assert_eq!(stranger.post("/sign-in", &[("name", "Bea"), ("password", text(&made, "code"))]).status, 303);
+    assert_eq!(
+        stranger.post("/sign-in", &[("name", "Bea"), ("password", text(&made, "code"))]).unwrap().status,
+        303
+    );
 
     // The provider goes away: it is said whose fault that is, and nobody is in.
     let led = Led::new(console);
