@@ -4,6 +4,7 @@ use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::alarms::Alarm;
 use crate::distribution::Distribution;
 use crate::series::Minute;
 use crate::tally::{Act, Place};
@@ -64,6 +65,12 @@ pub struct Board {
     pub kinds: Vec<(String, u64)>,
     /// What this run of the broker counted: it begins at nothing at every start.
     pub run: Run,
+    /// The alarms that hold, the most hasty first.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
+    /// When there is no room left on the disk, as it goes; none when it does not fill or that is not known.
+    #[serde(default)]
+    pub disk_full: Option<Timestamp>,
 }
 
 /// What one run of the broker counted.

@@ -2,8 +2,10 @@
 //!
 //! Entries of the exchange log are counted as they are written ([`Tally`]), so that every number leads to the entries
 //! behind it and is the same after a restart. How queues, connections, witnesses and storage stand at one moment is put
-//! beside that ([`Board`]). Pure: who reads logs and clocks gives them.
+//! beside that ([`Board`]). What of it is wrong follows from a fixed list ([`alarms`]). Pure: who reads logs and clocks
+//! gives them.
 
+pub mod alarms;
 mod board;
 mod distribution;
 pub mod metrics;
