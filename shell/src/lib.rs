@@ -29,3 +29,4 @@ pub mod serve;
 pub mod standing;
 pub mod tls;
 pub mod web;
+pub mod webhook;

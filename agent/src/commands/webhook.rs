@@ -7,6 +7,7 @@ use seinhuis_shared::time::Span;
 use seinhuis_shell::cli::{self, Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::webhook::{KEEP_MAX_H, Secret, Secrets};
 use seinhuis_shell::{clock, files};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -15,7 +16,7 @@ use super::messages;
 use crate::config::{Config, Webhook};
 use crate::home::Home;
 use crate::ways::webhook::post::{Post, Verdict, ping};
-use crate::ways::webhook::secret::{KEEP_MAX_H, Secret, Secrets};
+use crate::ways::webhook::secrets as secrets_of;
 
 /// Most bytes of a file with a secret.
 const TEXT_MAX: usize = 1024;
@@ -50,7 +51,7 @@ pub(super) fn webhook(home: &Home, command: Command, ui: Ui) -> Result<Outcome, 
     match command {
         Command::List => list(home, &config, ui),
         Command::Secret { name, rotate, from, keep } => {
-            let secrets = Secrets::new(home.dir(), &find(&config, &name)?.name);
+            let secrets = secrets_of(home.dir(), &find(&config, &name)?.name);
             if rotate {
                 let secret = from.map_or_else(|| Ok(Secret::generate()), |path| read(&path))?;
                 secrets.rotate(&secret, Span::hours(u64::from(keep)), clock::now())?;
@@ -78,7 +79,7 @@ fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Webhook, Complaint> {
 
 fn list(home: &Home, config: &Config, ui: Ui) -> Result<Outcome, Complaint> {
     let shown = |webhook: &Webhook| {
-        let secrets = Secrets::new(home.dir(), &webhook.name);
+        let secrets = secrets_of(home.dir(), &webhook.name);
         let standing = secrets.exist().then(|| secrets.standing(clock::now())).transpose()?;
         Ok(json!({
             "name": webhook.name,

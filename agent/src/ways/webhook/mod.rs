@@ -7,14 +7,15 @@
 
 mod patience;
 pub(crate) mod post;
-pub(crate) mod secret;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use seinhuis_agent_core::Event;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::keys;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::webhook::Secrets;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -70,6 +71,12 @@ pub(super) fn start(
         tasks.spawn(run(worker, Some(news.clone()), stopping.clone()));
     }
     Ok(())
+}
+
+/// The secrets of the webhook of this name, of the agent in `home`.
+pub(crate) fn secrets(home: &Path, name: &str) -> Secrets {
+    let file = home.join("webhooks").join(format!("{name}.secret"));
+    Secrets::new(file, name, &format!("seinhuis-agent webhook secret {name}"))
 }
 
 /// One webhook.

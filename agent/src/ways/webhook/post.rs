@@ -8,10 +8,10 @@ use seinhuis_shared::ids::Oin;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::http::{Head, Http, HttpError};
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::webhook::{self, Secrets};
 use seinhuis_shell::{clock, keys};
 use serde_json::json;
 
-use super::secret::{self, Secrets};
 use crate::config::Webhook;
 use crate::ways::event::Occurrence;
 
@@ -65,7 +65,7 @@ impl Post {
         let about = |complaint: Complaint| complaint.about(&format!("webhook {:?}", webhook.name));
         let ca = Some(home.join(&webhook.ca)).filter(|_| !webhook.ca.as_os_str().is_empty());
         let http = Http::new(ca.as_deref()).map_err(about)?;
-        let secrets = Secrets::new(home, &webhook.name);
+        let secrets = super::secrets(home, &webhook.name);
         secrets.ensure(clock::now()).map_err(about)?;
         let patience = Duration::from_secs(webhook.timeout_s);
         Ok(Self { http, url: webhook.url.clone(), host: webhook.host(), patience, secrets })
@@ -78,7 +78,7 @@ impl Post {
     pub(crate) async fn send(&self, message: &Message) -> Result<Verdict, Complaint> {
         let now = clock::now();
         let body = message.body.as_bytes();
-        let signed = secret::fields(&self.secrets.standing(now)?.all, &message.id, now, body);
+        let signed = webhook::fields(&self.secrets.standing(now)?.all, &message.id, now, body);
         let fields: Vec<_> = [("content-type", CONTENT_TYPE.to_owned())].into_iter().chain(signed).collect();
         let answer = self.http.tell(&self.url, &fields, body.to_vec(), self.patience).await;
         Ok(judge(answer, &self.host))

@@ -1,16 +1,17 @@
 //! The secret with which a webhook's messages are signed (Standard Webhooks 1.0, *Signature scheme*, `v1`), and its file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use aws_lc_rs::hmac;
 use data_encoding::BASE64;
 use seinhuis_shared::time::{Span, Timestamp};
-use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::files::{self, Existing};
-use seinhuis_shell::keys;
-use seinhuis_shell::lang::Text;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
+
+use crate::complaint::Complaint;
+use crate::files::{self, Existing};
+use crate::keys;
+use crate::lang::Text;
 
 /// What every secret begins with.
 const PREFIX: &str = "whsec_";
@@ -21,11 +22,11 @@ const FILE_MAX: usize = 16 * 1024;
 /// Most secrets that were replaced and still count.
 const BEFORE_MAX: usize = 4;
 /// Longest time that a secret which was replaced still counts, in hours.
-pub(crate) const KEEP_MAX_H: u32 = 720;
+pub const KEEP_MAX_H: u32 = 720;
 
 /// A secret.
 #[derive(Clone)]
-pub(crate) struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -48,18 +49,18 @@ impl<'de> Deserialize<'de> for Secret {
 
 impl Secret {
     /// Draws a new one.
-    pub(crate) fn generate() -> Self {
+    pub fn generate() -> Self {
         Self(Zeroizing::new(keys::random::<32>().to_vec()))
     }
 
     /// Reads `whsec_` and 24 to 64 bytes in base64; none for anything else.
-    pub(crate) fn read(text: &str) -> Option<Self> {
+    pub fn read(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(BASE64.decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?);
         LENGTHS.contains(&bytes.len()).then_some(Self(bytes))
     }
 
     /// As receivers take it.
-    pub(crate) fn text(&self) -> Zeroizing<String> {
+    pub fn text(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("{PREFIX}{}", BASE64.encode(&self.0)))
     }
 
@@ -71,12 +72,7 @@ impl Secret {
 }
 
 /// The header fields that say of a body which message it is and from whom: `at` is the time of this attempt.
-pub(crate) fn fields(
-    secrets: &[Secret],
-    id: &str,
-    at: Timestamp,
-    body: &[u8],
-) -> [(&'static str, String); 3] {
+pub fn fields(secrets: &[Secret], id: &str, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
     let seconds = at.0 / 1000;
     let signatures: Vec<String> = secrets.iter().map(|secret| secret.sign(id, seconds, body)).collect();
     [
@@ -88,9 +84,11 @@ pub(crate) fn fields(
 
 /// The file of a webhook's secrets.
 #[derive(Debug, Clone)]
-pub(crate) struct Secrets {
+pub struct Secrets {
     path: PathBuf,
     name: String,
+    /// The command that makes a new one.
+    command: String,
 }
 
 /// What is in it.
@@ -118,23 +116,23 @@ impl Before {
 
 /// The secret of a webhook as it stands.
 #[derive(Debug)]
-pub(crate) struct Standing {
+pub struct Standing {
     /// Every secret that counts, the newest first.
-    pub(crate) all: Vec<Secret>,
+    pub all: Vec<Secret>,
     /// When the newest was made.
-    pub(crate) made: String,
+    pub made: String,
     /// Until when the ones before it count.
-    pub(crate) before_until: Vec<String>,
+    pub before_until: Vec<String>,
 }
 
 impl Secrets {
-    /// Those of the webhook of this name, of the agent in `home`.
-    pub(crate) fn new(home: &Path, name: &str) -> Self {
-        Self { path: home.join("webhooks").join(format!("{name}.secret")), name: name.to_owned() }
+    /// Those in a file, of the webhook of this name, for which this command makes a new one.
+    pub fn new(path: PathBuf, name: &str, command: &str) -> Self {
+        Self { path, name: name.to_owned(), command: command.to_owned() }
     }
 
     /// Whether there are any.
-    pub(crate) fn exist(&self) -> bool {
+    pub fn exist(&self) -> bool {
         self.path.exists()
     }
 
@@ -142,7 +140,7 @@ impl Secrets {
     ///
     /// # Errors
     /// A sentence naming file, fault and fix.
-    pub(crate) fn ensure(&self, now: Timestamp) -> Result<Standing, Complaint> {
+    pub fn ensure(&self, now: Timestamp) -> Result<Standing, Complaint> {
         if !self.exist() {
             files::make_private_dir(&files::parent(&self.path))?;
             let _alone = files::alone(&self.path)?;
@@ -158,7 +156,7 @@ impl Secrets {
     ///
     /// # Errors
     /// As [`Secrets::ensure`], and when there are none.
-    pub(crate) fn standing(&self, now: Timestamp) -> Result<Standing, Complaint> {
+    pub fn standing(&self, now: Timestamp) -> Result<Standing, Complaint> {
         let kept = self.load()?;
         let before = kept.before.into_iter().filter(|before| before.counts(now));
         let (mut all, mut before_until) = (vec![kept.secret], Vec::new());
@@ -173,7 +171,7 @@ impl Secrets {
     ///
     /// # Errors
     /// As [`Secrets::ensure`], and when too many still count.
-    pub(crate) fn rotate(&self, secret: &Secret, keep: Span, now: Timestamp) -> Result<(), Complaint> {
+    pub fn rotate(&self, secret: &Secret, keep: Span, now: Timestamp) -> Result<(), Complaint> {
         files::make_private_dir(&files::parent(&self.path))?;
         let _alone = files::alone(&self.path)?;
         let mut before = Vec::new();
@@ -195,8 +193,8 @@ impl Secrets {
                     format!("Of webhook {:?} {BEFORE_MAX} earlier secrets still count.", self.name),
                 ),
                 Text::new(
-                    "Wacht tot er een verloopt (webhook list), of laat ze alle meteen vervallen met --keep 0.",
-                    "Wait until one of them ends (webhook list), or end all of them at once with --keep 0.",
+                    "Wacht tot er een verloopt, of laat ze alle meteen vervallen met --keep 0.",
+                    "Wait until one of them ends, or end all of them at once with --keep 0.",
                 ),
             ));
         }
@@ -221,14 +219,8 @@ impl Secrets {
                 format!("{} cannot be used.", self.path.display()),
             ),
             Text::new(
-                format!(
-                    "Zet het bestand opzij en maak een nieuw geheim: seinhuis-agent webhook secret {}.",
-                    self.name
-                ),
-                format!(
-                    "Move the file aside and make a new secret: seinhuis-agent webhook secret {}.",
-                    self.name
-                ),
+                format!("Zet het bestand opzij en maak een nieuw geheim: {}.", self.command),
+                format!("Move the file aside and make a new secret: {}.", self.command),
             ),
         )
     }
@@ -236,9 +228,15 @@ impl Secrets {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn zaken(home: &Path) -> Secrets {
+        Secrets::new(home.join("webhooks/zaken.secret"), "zaken", "seinhuis-agent webhook secret zaken")
+    }
 
     #[test]
     fn a_signature_is_that_of_the_specification() {
@@ -269,7 +267,7 @@ mod tests {
     #[test]
     fn a_secret_that_was_replaced_counts_for_a_while_beside_the_new_one() {
         let dir = tempfile::tempdir().unwrap();
-        let secrets = Secrets::new(dir.path(), "zaken");
+        let secrets = zaken(dir.path());
         let texts = |now| {
             secrets.standing(now).unwrap().all.iter().map(|one| one.text().to_string()).collect::<Vec<_>>()
         };
@@ -296,7 +294,7 @@ mod tests {
     fn a_file_that_others_can_read_or_that_is_damaged_is_not_used() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
-        let secrets = Secrets::new(dir.path(), "zaken");
+        let secrets = zaken(dir.path());
         secrets.ensure(NOW).unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&secrets.path), mode(&dir.path().join("webhooks"))), (0o600, 0o700));
