@@ -20,6 +20,7 @@ use seinhuis_shell::tls::Kx;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::alerts;
 use crate::console;
 
 /// The sample with every key, commented: the list of known keys and the manual in one.
@@ -74,6 +75,9 @@ pub struct Config {
     /// Renewing the certificate.
     #[serde(default)]
     pub renewal: renewal::Settings,
+    /// Telling the operator what is wrong.
+    #[serde(default)]
+    pub alerts: alerts::Settings,
 }
 
 /// `[mailbox]`.
@@ -315,6 +319,7 @@ impl Config {
     fn check(&self) -> Result<(), Complaint> {
         self.console.check()?;
         self.renewal.check()?;
+        self.alerts.check()?;
         let host_and_port = is_place(&self.advertise);
         let origin = !self.log_origin.is_empty()
             && self.log_origin.len() <= 128

@@ -91,6 +91,11 @@ impl Home {
         self.0.join("restoring")
     }
 
+    /// What is known of alarms that were told, and the secret with which they are signed.
+    pub fn alerts(&self) -> PathBuf {
+        self.0.join("alerts")
+    }
+
     /// The socket on which commands reach the running broker.
     pub fn socket(&self) -> PathBuf {
         self.0.join("broker.sock")

@@ -3,9 +3,11 @@
 //! One thread ([`engine`]) owns core and store: it drains inputs, closes a turn, signs the log's head,
 //! makes all of it durable with one flush, and only then lets anything out. [`link`] speaks QUIC around it,
 //! [`log`] keeps the files of one exchange log, [`logs`] all of them, [`upkeep`] looks after them and [`publish`] serves
-//! them; [`monitor`] counts and watches for the operator, [`console`] shows that to people and [`metrics`] to programs;
-//! [`export`] answers auditors, [`backup`] copies and puts back, [`commands`] is what the operator types.
+//! them; [`monitor`] counts and watches for the operator, [`console`] shows that to people and [`metrics`] to programs,
+//! [`alerts`] tells what is wrong; [`export`] answers auditors, [`backup`] copies and puts back, [`commands`] is what the
+//! operator types.
 
+pub mod alerts;
 pub mod backup;
 pub mod commands;
 pub mod config;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use seinhuis_broker_core::{Answer, Command, Overview, PartnerRow, Watch};
+use seinhuis_monitor::alarms::Alarm;
 use seinhuis_monitor::{
     AgentRow, Board, CovenantRow, LaneRow, LogState, Place, QueueRow, QuorumRow, RefusalRow, Run, Seen,
     Storage, Tally, WINDOW, WitnessRow,
@@ -19,6 +20,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::standing::CovenantView;
 
 use crate::SOFTWARE;
+use crate::alerts::ChannelState;
 use crate::engine::Counts;
 use crate::link::{Links, Shared};
 use crate::log::row::{Field, Row};
@@ -49,6 +51,18 @@ pub(crate) struct Monitor {
     accepted: Arc<Mutex<BTreeMap<u64, Timestamp>>>,
     shared: Arc<OnceLock<Weak<Shared>>>,
     last: Arc<tokio::sync::Mutex<Last>>,
+    judged: Arc<Mutex<Judged>>,
+}
+
+/// What was found wrong at the last look.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Judged {
+    /// The alarms that hold.
+    pub(crate) alarms: Vec<Alarm>,
+    /// When the disk is full, as it goes.
+    pub(crate) disk_full: Option<Timestamp>,
+    /// How the channels do over which alarms are told.
+    pub(crate) channels: Vec<ChannelState>,
 }
 
 /// The newest board, and when it was made.
@@ -64,6 +78,7 @@ impl Monitor {
             accepted: Arc::default(),
             shared: Arc::default(),
             last: Arc::default(),
+            judged: Arc::default(),
         }
     }
 
@@ -80,6 +95,11 @@ impl Monitor {
     /// What was counted.
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wrong.
+    pub(crate) fn judged(&self) -> MutexGuard<'_, Judged> {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts entries that were written since; how many.
@@ -238,6 +258,7 @@ impl Service {
         let handshakes = std::mem::take(&mut links.handshakes);
         let queues: Vec<QueueRow> = overview.queues.iter().map(|queue| queue_row(queue, &times)).collect();
         let (counts, check) = (self.engine.counts(), self.checker.state());
+        let judged = self.monitor.judged().clone();
         let position = self.logs.current().map_or(0, |one| one.base.saturating_add(one.log.size()));
         let tally = self.monitor.tally();
         let series = tally.series();
@@ -277,6 +298,8 @@ impl Service {
             acts: tally.acts().cloned().collect(),
             kinds: tally.kinds().map(|(kind, count)| (kind.to_owned(), count)).collect(),
             run: Run { handshakes, ..tally.totals().run() },
+            alarms: judged.alarms,
+            disk_full: judged.disk_full,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the operator types.
 
+mod alerts;
 mod backup;
 mod check;
 mod covenant;
@@ -12,6 +13,7 @@ mod operator;
 mod partner;
 pub mod request;
 mod run;
+mod top;
 mod watch;
 
 use std::ffi::OsString;
@@ -94,6 +96,11 @@ enum Command {
     },
     /// Show how things stand
     Status,
+    /// Show how the broker does, live: flows, queues, agents, refusals, alarms: docs/operating.md
+    Top(top::Top),
+    /// Alarms, and how they are told: list, test, secret
+    #[command(subcommand)]
+    Alerts(alerts::Command),
     /// Check the configuration file and nothing else
     CheckConfig,
     /// Explain the whole set-up: what is right, what is wrong, what to do
@@ -293,6 +300,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Restore { from } => backup::restore(&home, &from, ui),
         Command::Card { out } => init::card(&home, out.as_deref(), ui),
         Command::Status => check::status(&home, ui),
+        Command::Top(options) => top::top(&home, &options, ui),
+        Command::Alerts(command) => alerts::alerts(&home, &command, ui),
         Command::CheckConfig => check::config(&home, ui),
         Command::Doctor => Ok(check::doctor(&home, ui)),
     }

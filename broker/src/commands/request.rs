@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seinhuis_broker_core::{Answer, Command, Overview, Suspendable};
+use seinhuis_monitor::alarms::Alarm;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, Oin};
@@ -20,6 +21,7 @@ use seinhuis_shell::{answer, cli, clock, covenants, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::alerts::ChannelState;
 use crate::export::{self, How, Question, Source};
 use crate::fork;
 use crate::home::Home;
@@ -28,6 +30,8 @@ use crate::service::{EngineThread, Service};
 
 /// How long a command waits for the running broker.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long it waits for what only a running broker knows.
+const PATIENCE_LIVE: Duration = Duration::from_secs(10);
 /// Most entries one `log tail` gives.
 const TAIL_MAX: u64 = 10_000;
 
@@ -96,6 +100,8 @@ pub enum Request {
     Status,
     /// Everything an operator is shown at one moment.
     Board,
+    /// The alarms that hold, and how the channels do over which they are told.
+    Alarms,
     /// The log's last entries.
     Tail {
         /// How many.
@@ -187,6 +193,7 @@ impl Request {
             | Self::Covenants
             | Self::Status
             | Self::Board
+            | Self::Alarms
             | Self::Logs
             | Self::RollOver
             | Self::NewOrigin { .. }
@@ -213,6 +220,12 @@ pub(crate) fn ask(home: &Home, request: &Request) -> Result<Value, Complaint> {
             Ok(answer)
         }
     }
+}
+
+/// Has a request answered by the running broker; there is no answer without one.
+pub(super) fn ask_running(socket: &Path, request: &Request) -> Result<Value, Complaint> {
+    let asked = control::call::<_, Value>(socket, request, PATIENCE_LIVE);
+    answer::decode(asked.map_err(|error| error.complaint("seinhuis-broker", socket))?)
 }
 
 fn directly(service: Service, thread: EngineThread, request: Request) -> Result<Value, Complaint> {
@@ -242,6 +255,7 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         Request::Covenants => Command::Covenants,
         Request::Status => return status(service).await,
         Request::Board => return board(service).await,
+        Request::Alarms => return Ok(alarms(service)),
         Request::Logs => return Ok(logs(service)),
         Request::Purge { dry_run } => return service.purge(dry_run).await,
         Request::RollOver => Command::RollOver,
@@ -311,6 +325,28 @@ async fn status(service: &Service) -> Result<Value, Complaint> {
 async fn board(service: &Service) -> Result<Value, Complaint> {
     let board = service.board().await?;
     serde_json::to_value(&*board).map_err(|error| Complaint::bug(error.to_string()))
+}
+
+/// What is wrong, and how the channels do over which that is told.
+fn alarms(service: &Service) -> Value {
+    let judged = service.monitor.judged();
+    let alarm = |alarm: &Alarm| {
+        json!({
+            "code": alarm.code, "subject": alarm.subject, "severity": alarm.severity,
+            "since": alarm.since.to_string(), "what": alarm.what, "advice": alarm.advice,
+        })
+    };
+    let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let channel = |one: &ChannelState| {
+        json!({
+            "name": one.name, "waiting": one.waiting, "arrived": at(one.arrived), "failing": at(one.failing),
+            "error": one.error.as_ref().map(|(nl, en)| json!({ "nl": nl, "en": en })),
+        })
+    };
+    json!({
+        "alarms": judged.alarms.iter().map(alarm).collect::<Vec<_>>(),
+        "channels": judged.channels.iter().map(channel).collect::<Vec<_>>(),
+    })
 }
 
 /// Every log with its key, size and folder.

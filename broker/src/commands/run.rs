@@ -17,6 +17,7 @@ use seinhuis_shell::renewal::Renewer;
 use tokio::sync::watch;
 
 use super::request::{Request, serve};
+use crate::alerts::Alerts;
 use crate::console::Console;
 use crate::engine::EngineError;
 use crate::fork;
@@ -46,14 +47,11 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             let authorities = &config.witnesses.authorities;
             let http = Http::new(Some(authorities.as_path()).filter(|path| !path.as_os_str().is_empty()))?;
             let (service, thread) = Service::open(home, &config)?;
+            let alerts = Alerts::open(home, &config, service.clone())?;
             let server = Arc::new(Server::start(home, &config, service.clone())?);
             let (stop, stopping) = watch::channel(false);
-            tokio::spawn(service.clone().tick());
-            tokio::spawn(service.clone().follow());
-            tokio::spawn(crate::witness::nudge(service.clone()));
-            tokio::spawn(crate::witness::outside(service.clone(), http));
-            let after = Duration::from_secs(config.witnesses.warn_after);
-            tokio::spawn(crate::witness::warn(service.clone(), after));
+            let alerting = tokio::spawn(alerts.run(stopping.clone()));
+            beside(&service, http, Duration::from_secs(config.witnesses.warn_after));
             let period = Duration::from_hours(u64::from(config.log.self_check_hours));
             let started = tokio::spawn(start(service.clone(), options.without_witnesses, period));
             if let Some(address) = config.publish.listen {
@@ -89,7 +87,7 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             }
             started.abort();
             _ = stop.send(true);
-            _ = tokio::join!(watching, answering);
+            _ = tokio::join!(watching, answering, alerting);
             tokio::select! {
                 () = server.stop() => {}
                 () = cli::asked_to_stop() => tracing::warn!("asked again to stop: not waiting for partners any more"),
@@ -109,6 +107,16 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
                 Err(_) => Err(Complaint::bug("the engine panicked")),
             }
         })
+}
+
+/// Begins what goes on beside the engine for as long as it runs: its clock, counting, and asking witnesses, of whom a
+/// quorum that is older than this is warned of.
+fn beside(service: &Service, http: Http, warn_after: Duration) {
+    tokio::spawn(service.clone().tick());
+    tokio::spawn(service.clone().follow());
+    tokio::spawn(crate::witness::nudge(service.clone()));
+    tokio::spawn(crate::witness::outside(service.clone(), http));
+    tokio::spawn(crate::witness::warn(service.clone(), warn_after));
 }
 
 /// Has the start logged once the broker may serve, and says who is waited for until then. From then on files of the log

@@ -134,6 +134,7 @@ fn to_broker(request: &BrokerRequest) -> bool {
         | BrokerRequest::Covenants
         | BrokerRequest::Status
         | BrokerRequest::Board
+        | BrokerRequest::Alarms
         | BrokerRequest::Tail { .. }
         | BrokerRequest::Verify
         | BrokerRequest::Logs

@@ -44,5 +44,6 @@ mod store;
 mod succession;
 mod suspend;
 mod third_check;
+mod top;
 mod trouble;
 mod webhook;

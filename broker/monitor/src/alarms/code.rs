@@ -31,8 +31,8 @@ pub enum Code {
     SelfCheckFailed,
     /// Turns become durable slowly.
     FlushSlow,
-    /// A turn did not become durable; the broker has stopped.
-    FlushFailed,
+    /// The broker has stopped by itself: a turn did not become durable, or the log contradicts itself.
+    BrokerStopped,
     /// There is too little room on the disk.
     DiskScarce,
     /// There will be too little room on the disk.
@@ -169,21 +169,21 @@ const TABLE: &[Row] = &[
         code: Code::FlushSlow,
         name: "flush-slow",
         wait: NOW,
-        haste: "ticket",
+        haste: "ticket, page",
         limits: "flush_millis",
-        nl: "Vastleggen op de schijf duurt lang.",
-        en: "Making durable on the disk takes long.",
+        nl: "Vastleggen op de schijf duurt lang, of komt niet klaar.",
+        en: "Making durable on the disk takes long, or does not end.",
         advice_nl: "Kijk wat de schijf bezet houdt (reservekopie, andere programma's) en of hij gezond is; alles wat wordt aangenomen wacht hierop.",
         advice_en: "See what keeps the disk busy (a backup, other programs) and whether it is healthy; all that is accepted waits for it.",
     },
     Row {
-        code: Code::FlushFailed,
-        name: "flush-failed",
+        code: Code::BrokerStopped,
+        name: "broker-stopped",
         wait: NOW,
         haste: "page",
         limits: "",
-        nl: "De broker kan niet meer vastleggen en is gestopt.",
-        en: "The broker can no longer record and has stopped.",
+        nl: "De broker is uit zichzelf gestopt: vastleggen mislukte, of het log spreekt zichzelf tegen.",
+        en: "The broker has stopped by itself: recording failed, or the log contradicts itself.",
         advice_nl: "Niets is aangenomen dat niet vastligt. Bekijk het log van de broker, herstel de schijf en start opnieuw.",
         advice_en: "Nothing was accepted that is not recorded. See the broker's log, repair the disk and start again.",
     },

@@ -43,9 +43,19 @@ pub fn find(board: &Board, samples: &Samples, channels: &[Channel], limits: &Lim
 }
 
 impl Finding {
+    /// That the engine has not answered for so long: it waits for the disk.
+    pub fn stuck(long: Span) -> Self {
+        let long = length(long);
+        let what = Said::new(
+            format!("De broker antwoordt al {} niet: vastleggen op de schijf komt niet klaar.", long.nl),
+            format!("The broker has not answered for {}: making durable on the disk does not end.", long.en),
+        );
+        of(Code::FlushSlow, BROKER, Severity::Page, what)
+    }
+
     /// That the engine has stopped by itself: nobody can look at it then.
     pub fn stopped() -> Self {
-        let code = Code::FlushFailed;
+        let code = Code::BrokerStopped;
         of(code, BROKER, Severity::Page, code.meaning())
     }
 }
@@ -177,7 +187,7 @@ fn witnesses(board: &Board, samples: &Samples, limits: &Limits, all: &mut Vec<Fi
         );
         all.push(of(Code::QuorumOld, name, severity, what));
     }
-    if !board.waiting_for.is_empty() {
+    if board.awaiting {
         let names = board.waiting_for.join(", ");
         let what = Said::new(
             format!("De broker dient nog niet; hij wacht op {names}."),
@@ -272,7 +282,7 @@ fn log(board: &Board, limits: &Limits, all: &mut Vec<Finding>) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::board::{LinkRow, LogState, QueueRow, QuorumRow, RefusalRow, Storage, WitnessRow};
+    use crate::board::{LinkRow, LogState, QueueRow, QuorumRow, RefusalRow, Run, Storage, WitnessRow};
     use crate::series::Minute;
     use crate::tally::Place;
 
@@ -326,11 +336,13 @@ pub(super) mod tests {
             covenants: vec![],
             quorums: vec![],
             witnesses: vec![],
+            awaiting: false,
             waiting_for: vec![],
             storage: Storage { free_bytes: Some(1 << 40), keep_free_bytes: 1 << 28, ..Storage::default() },
             certificate_ends: Some(START.plus(Span::days(60))),
             acts: vec![],
             kinds: vec![],
+            run: Run::default(),
             alarms: vec![],
             disk_full: None,
         }
@@ -452,8 +464,8 @@ pub(super) mod tests {
         }
         holds(
             (Code::WitnessesAwaited, BROKER, Severity::Page),
-            |board| board.waiting_for.push(TOWN.into()),
-            |board| board.waiting_for.clear(),
+            |board| (board.awaiting, board.waiting_for) = (true, vec![TOWN.into()]),
+            |board| board.awaiting = false,
         );
     }
 
@@ -568,5 +580,6 @@ pub(super) mod tests {
         assert!(all[0].what.nl.contains("3 uur"), "{:?}", all[0].what);
         assert!(find(&board, &Samples::default(), &[], &limits).is_empty());
         assert_eq!(Finding::stopped().severity, Severity::Page);
+        assert!(Finding::stuck(Span::minutes(3)).what.en.contains("3 minutes"));
     }
 }

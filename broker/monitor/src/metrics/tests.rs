@@ -133,6 +133,8 @@ fn board() -> Board {
         certificate_ends: None,
         acts: tally.acts().cloned().collect(),
         kinds: Vec::new(),
+        alarms: Vec::new(),
+        disk_full: None,
         run: Run {
             handshakes: vec![HandshakesRow { transport: "quic".into(), done: 4, failed: 1 }],
             ..tally.totals().run()
