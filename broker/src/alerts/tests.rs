@@ -33,7 +33,7 @@ fn broker() -> (tempfile::TempDir, Home, Config) {
 }
 
 fn desk(home: &Home) -> (Arc<Desk>, Monitor) {
-    let monitor = Monitor::new(NOW);
+    let monitor = Monitor::new(NOW, 0);
     let desk = Desk::open(&home.alerts(), &["mail", "webhook"], monitor.clone());
     (Arc::new(desk), monitor)
 }
