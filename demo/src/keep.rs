@@ -5,7 +5,7 @@ use std::path::Path;
 use seinhuis_shell::cli::aligned;
 use seinhuis_shell::lang::Text;
 
-use crate::show::Show;
+use crate::show::{Show, text};
 use crate::trouble::{Told, check};
 use crate::ways::{person, token};
 
@@ -40,16 +40,31 @@ pub(crate) fn open(show: &Show) -> Told {
         format!("{broker} log tail -n 10"),
         format!("{broker} partner list"),
         format!("{broker} covenant show"),
+        format!("{broker} top"),
     ];
     for command in commands {
         show.teller.line(command.clone(), command);
     }
     doors(show)?;
+    console(show)?;
     let alive = show.running.alive();
     let names: Vec<String> = alive.iter().map(|(name, id)| format!("{name} {id}")).collect();
     show.teller.line(
         format!("\nAlles draait ({}). Ctrl-C stopt het.", names.join(", ")),
         format!("\nEverything is running ({}). Ctrl-C stops it.", names.join(", ")),
+    );
+    Ok(())
+}
+
+/// Prints where the broker's console is, with a name and a code that lets in once.
+fn console(show: &Show) -> Told {
+    let name = show.teller.pick("Bezoeker", "Visitor");
+    show.stage.broker(&["operator", "add", name, "--role", "operator"])?;
+    let made = show.stage.broker(&["operator", "login", name])?;
+    let (address, code) = (show.ways.console(), text(&made, "code"));
+    show.teller.line(
+        format!("\nDe console van de broker, in een browser:\nhttp://{address}/  naam: {name}  wachtwoord (eenmalig, tien minuten): {code}"),
+        format!("\nThe broker's console, in a browser:\nhttp://{address}/  name: {name}  password (once, ten minutes): {code}"),
     );
     Ok(())
 }

@@ -10,10 +10,12 @@
   const policy = window.trustedTypes ? window.trustedTypes.createPolicy('seinhuis', plain) : plain;
   let source;
 
-  // A link that had the focus keeps it.
+  // A link that had the focus keeps it, and what was folded open stays so.
   const put = (html) => {
+    const open = [...live.querySelectorAll('details')].map((one) => one.open);
     const at = live.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null;
     live.innerHTML = policy.createHTML(html);
+    live.querySelectorAll('details').forEach((one, nth) => { one.open = open[nth] ?? false; });
     if (at !== null) live.querySelector(`[href="${CSS.escape(at)}"]`)?.focus({ preventScroll: true });
   };
   const follow = () => {

@@ -3,42 +3,50 @@
 use axum::http::Uri;
 use maud::{Markup, html};
 use seinhuis_monitor::Board;
+use seinhuis_monitor::alarms::{Alarm, Code, Severity};
 use seinhuis_shared::time::{Span, Timestamp};
 
 use super::layout::{State, sparkline, state, tile};
 use super::words::{Ctx, bytes, number, span};
 
-/// How old the oldest waiting packet may be before it asks attention, and before it is bad.
-const OLDEST: (Span, Span) = (Span::minutes(15), Span::hours(4));
-/// How old a quorum may be.
-const QUORUM: (Span, Span) = (Span::minutes(15), Span::hours(1));
-/// How soon a certificate ends.
-const CERTIFICATE: (Span, Span) = (Span::days(30), Span::days(7));
-
-/// Something that asks attention: how much, what it is, and where to look.
-pub(super) struct Finding {
-    pub(super) how: State,
-    pub(super) what: String,
-    pub(super) href: String,
+/// Something that asks attention: how much, what it is, what to do, and where to look.
+struct Finding {
+    how: State,
+    what: String,
+    advice: String,
+    href: String,
 }
 
-fn over(age: Span, limits: (Span, Span)) -> State {
-    if age > limits.1 {
-        State::Bad
-    } else if age > limits.0 {
-        State::Attention
-    } else {
-        State::Good
+/// How bad an alarm is.
+const fn how(severity: Severity) -> State {
+    match severity {
+        Severity::Ticket => State::Attention,
+        Severity::Page => State::Bad,
     }
 }
 
-fn before(at: Timestamp, now: Timestamp, limits: (Span, Span)) -> State {
-    if at <= now.plus(limits.1) {
-        State::Bad
-    } else if at <= now.plus(limits.0) {
-        State::Attention
-    } else {
-        State::Good
+/// How bad the worst of these alarms is.
+fn worst(board: &Board, codes: &[Code]) -> State {
+    let own = board.alarms.iter().filter(|alarm| codes.contains(&alarm.code));
+    own.map(|alarm| how(alarm.severity)).max().unwrap_or(State::Good)
+}
+
+/// Where the numbers behind an alarm are.
+const fn behind(code: Code) -> &'static str {
+    match code {
+        Code::RecipientSilent | Code::OldestWaiting => "/queues",
+        Code::RefusalBurst => "/refusals",
+        Code::CertificateEnds => "/agents",
+        Code::FlushSlow | Code::DiskScarce | Code::DiskFilling => "/storage",
+        Code::QuorumOld
+        | Code::WitnessesAwaited
+        | Code::WitnessRefuses
+        | Code::WitnessContradicts
+        | Code::SelfCheckFailed
+        | Code::YearRefused
+        | Code::ClockBehind
+        | Code::CountingBehind => "/log",
+        Code::BrokerStopped | Code::ChannelFailed => "/acts",
     }
 }
 
@@ -55,88 +63,44 @@ fn up(board: &Board) -> (usize, usize) {
 }
 
 /// Everything that asks attention, the worst first.
-pub(super) fn findings(board: &Board, ctx: &Ctx) -> Vec<Finding> {
-    let mut all = broken(board, ctx);
-    all.extend(waiting(board, ctx));
-    all.extend(ending(board, ctx));
+fn findings(board: &Board, ctx: &Ctx) -> Vec<Finding> {
+    let alarm = |alarm: &Alarm| Finding {
+        how: how(alarm.severity),
+        what: alarm.what.in_lang(ctx.lang).to_owned(),
+        advice: alarm.advice.in_lang(ctx.lang).to_owned(),
+        href: behind(alarm.code).to_owned(),
+    };
+    let mut all: Vec<Finding> = board.alarms.iter().map(alarm).collect();
+    all.extend(away(board, ctx));
     all.extend(suspended(board, ctx));
-    all.retain(|one| one.how != State::Good);
     all.sort_by_key(|one| std::cmp::Reverse(one.how));
     all
 }
 
-/// What is wrong with the broker itself.
-fn broken(board: &Board, ctx: &Ctx) -> Vec<Finding> {
-    let mut all = Vec::new();
-    let mut add = |how, what: String, href: &str| all.push(Finding { how, what, href: href.to_owned() });
-    if !board.waiting_for.is_empty() {
-        let names = board.waiting_for.join(", ");
-        let words = ctx.t(
-            "Er wordt nog niets aangenomen: er wordt gewacht op getuigen",
-            "Nothing is taken in yet: witnesses are waited for",
-        );
-        add(State::Bad, format!("{words}: {names}."), "/log");
-    }
-    if board.storage.scarce {
-        let words = ctx.t(
-            "De schijf is bijna vol; er wordt niets nieuws aangenomen. Maak ruimte.",
-            "The disk is nearly full; nothing new is taken in. Make room.",
-        );
-        add(State::Bad, words.to_owned(), "/storage");
-    }
-    if let Some((nl, en)) = board.log.failures.first() {
-        add(State::Bad, ctx.lang.pick(nl, en).to_owned(), "/log");
-    }
-    if board.log.year_refused {
-        let words = ctx.t(
-            "De klok is meer dan een jaar verder dan het logboek. Zet de klok gelijk.",
-            "The clock is more than a year past the log. Set the clock.",
-        );
-        add(State::Bad, words.to_owned(), "/log");
-    }
-    for witness in board.witnesses.iter().filter_map(|one| Some((&one.name, one.suspect.as_ref()?))) {
-        let words = ctx.t(
-            "kan een tweede geschiedenis van het logboek hebben gezien",
-            "may have seen a second history of the log",
-        );
-        add(State::Bad, format!("{} {words}: {}", witness.0, witness.1), "/log");
-    }
-    if let Some(age) = quorum(board) {
-        let words = ctx.t("Getuigen tekenden het logboek het laatst mee", "Witnesses last cosigned the log");
-        add(
-            over(age, QUORUM),
-            format!("{words}: {} {}.", span(age, ctx.lang), ctx.t("geleden", "ago")),
-            "/log",
-        );
-    }
-    all
-}
-
-/// Recipients for whom too much waits.
-fn waiting(board: &Board, ctx: &Ctx) -> Vec<Finding> {
-    let finding = |queue: &seinhuis_monitor::QueueRow| {
-        let age = board.now.since(queue.oldest?.at);
-        let agent = board.agents.iter().find(|one| one.oin == queue.oin);
-        let why = if agent.is_some_and(|one| one.suspended.is_some()) {
-            ctx.t("de toegang is opgeschort", "its access is suspended")
-        } else if agent.is_some_and(|one| one.software.is_none()) {
-            ctx.t("de agent is niet verbonden", "its agent is not connected")
-        } else {
-            ctx.t("de agent is verbonden en neemt niet af", "its agent is connected and takes nothing")
-        };
-        Some(Finding {
-            how: over(age, OLDEST),
+/// Recipients that are not connected while something waits for them, before that is an alarm.
+fn away<'a>(board: &'a Board, ctx: &'a Ctx) -> impl Iterator<Item = Finding> + 'a {
+    board.queues.iter().filter_map(|queue| {
+        let agent = board.agents.iter().find(|agent| agent.oin == queue.oin)?;
+        let told = board.alarms.iter().any(|alarm| alarm.subject == queue.oin.as_str());
+        let away = agent.software.is_none() && agent.suspended.is_none() && agent.revoked.is_none();
+        (away && !told).then(|| Finding {
+            how: State::Attention,
             what: format!(
-                "{}: {} {} {}; {why}.",
-                ctx.name(queue.oin),
+                "{} {}: {} {}.",
+                agent.name,
+                ctx.t("is niet verbonden", "is not connected"),
                 number(queue.packets),
-                ctx.t("wachtend, de oudste", "waiting, the oldest for"),
-                span(age, ctx.lang)
+                ctx.t("pakketten wachten", "packets wait")
             ),
+            advice: ctx
+                .t(
+                    "Wacht even: een agent komt vanzelf terug. Blijft hij weg, bel dan de partner.",
+                    "Wait a moment: an agent comes back by itself. If it does not, call the partner.",
+                )
+                .to_owned(),
             href: "/queues".into(),
         })
-    };
-    board.queues.iter().filter_map(finding).collect()
+    })
 }
 
 /// What the operator suspended: somebody has to think of resuming it.
@@ -149,6 +113,7 @@ fn suspended(board: &Board, ctx: &Ctx) -> Vec<Finding> {
             span(board.now.since(at), ctx.lang),
             ctx.t("geleden", "ago")
         ),
+        advice: ctx.t("Hervat het als de reden voorbij is.", "Resume it when the reason is over.").to_owned(),
         href,
     };
     let partners = board
@@ -160,26 +125,6 @@ fn suspended(board: &Board, ctx: &Ctx) -> Vec<Finding> {
         .iter()
         .map(|(flow, at)| finding(format!("{} {flow}", ctx.t("Stroom", "Flow")), *at, "/flows".into()));
     partners.chain(flows).collect()
-}
-
-/// Certificates that end soon.
-fn ending(board: &Board, ctx: &Ctx) -> Vec<Finding> {
-    let ends = ctx.t("Het certificaat eindigt binnenkort", "The certificate ends soon");
-    let own = board.certificate_ends.map(|at| Finding {
-        how: before(at, board.now, CERTIFICATE),
-        what: format!("{ends}: {}.", ctx.t("van deze broker", "of this broker")),
-        href: "/agents".into(),
-    });
-    let partners = board.agents.iter().filter_map(|agent| {
-        let at = agent.links.iter().map(|link| link.certificate_ends).max()?;
-        let what = format!("{ends}: {}.", agent.name);
-        Some(Finding {
-            how: before(at, board.now, CERTIFICATE),
-            what,
-            href: format!("/agents/{}", agent.oin),
-        })
-    });
-    own.into_iter().chain(partners).collect()
 }
 
 /// The sentence on top.
@@ -221,7 +166,9 @@ pub(super) fn live(board: &Board, ctx: &Ctx, _: &Uri) -> Markup {
         }
         @if !findings.is_empty() {
             ul class="findings" {
-                @for one in &findings { li { a href=(one.href) { (state(one.how, &one.what)) } } }
+                @for one in &findings {
+                    li { a href=(one.href) { (state(one.how, &one.what)) } p { (one.advice) } }
+                }
             }
         }
         ul class="tiles" { (traffic(board, ctx)) (standing(board, ctx)) }
@@ -249,12 +196,10 @@ fn traffic(board: &Board, ctx: &Ctx) -> Markup {
     let today = |count: u32| {
         format!("{per_minute}; {} {}", number(u64::from(count)), ctx.t("in 24 uur", "in 24 hours"))
     };
-    let many =
-        last.refused > 0 && last.refused.saturating_mul(20) > last.accepted.saturating_add(last.refused);
     html! {
         (tile("/flows", ctx.t("Aangenomen", "Accepted"), &number(last.accepted.into()), State::Good, &today(board.day.accepted), &accepted))
         (tile("/refusals", ctx.t("Geweigerd", "Refused"), &number(last.refused.into()),
-            if many { State::Attention } else { State::Good }, &today(board.day.refused), &refused))
+            worst(board, &[Code::RefusalBurst]), &today(board.day.refused), &refused))
     }
 }
 
@@ -265,22 +210,21 @@ fn standing(board: &Board, ctx: &Ctx) -> Markup {
     let (up, all) = up(board);
     let quorum = quorum(board);
     let free = board.storage.free_bytes;
-    let disk = if board.storage.scarce {
-        State::Bad
-    } else if free.is_some_and(|free| free < board.storage.keep_free_bytes.saturating_mul(4)) {
-        State::Attention
-    } else {
-        State::Good
-    };
+    let waits = worst(board, &[Code::RecipientSilent, Code::OldestWaiting]);
+    let witnessed = worst(
+        board,
+        &[Code::QuorumOld, Code::WitnessesAwaited, Code::WitnessRefuses, Code::WitnessContradicts],
+    );
+    let disk = worst(board, &[Code::DiskScarce, Code::DiskFilling, Code::FlushSlow]);
     let age = |age: Option<Span>| age.map_or_else(|| "–".to_owned(), |age| span(age, ctx.lang));
     html! {
         (tile("/queues", ctx.t("Wachtend", "Waiting"), &number(board.waiting), State::Good,
             ctx.t("pakketten in alle wachtrijen", "packets in all queues"), &none))
-        (tile("/queues", ctx.t("Oudste", "Oldest"), &age(oldest), oldest.map_or(State::Good, |age| over(age, OLDEST)),
-            ctx.t("grens 15 minuten", "limit 15 minutes"), &none))
+        (tile("/queues", ctx.t("Oudste", "Oldest"), &age(oldest), waits,
+            ctx.t("wacht het langst", "waits longest"), &none))
         (tile("/agents", ctx.t("Agenten", "Agents"), &format!("{up} / {all}"),
             if up < all { State::Attention } else { State::Good }, ctx.t("verbonden", "connected"), &none))
-        (tile("/log", ctx.t("Quorum", "Quorum"), &age(quorum), quorum.map_or(State::Good, |age| over(age, QUORUM)),
+        (tile("/log", ctx.t("Quorum", "Quorum"), &age(quorum), witnessed,
             if quorum.is_some() { ctx.t("sinds getuigen meetekenden", "since witnesses cosigned") }
             else { ctx.t("geen convenant vraagt het", "no covenant asks it") }, &none))
         (tile("/storage", ctx.t("Schijf vrij", "Disk free"), &free.map_or_else(|| "?".to_owned(), bytes), disk,

@@ -35,6 +35,8 @@ pub(crate) struct Ways {
     hook: webhook::Hook,
     /// Whether the police have a database.
     database: bool,
+    /// The broker's console.
+    console: SocketAddr,
 }
 
 impl Ways {
@@ -54,6 +56,8 @@ impl Ways {
             Ok(Client { address: listen(role, "api")?, token: String::new() })
         };
         folder::open(stage)?;
+        let console = ports::free()?;
+        stage.configure(&format!("\n[console]\nlisten = \"{console}\"\n"))?;
         Ok(Self {
             police: api("politie")?,
             town: api("gemeente")?,
@@ -61,12 +65,18 @@ impl Ways {
             town_page: listen("gemeente", "page")?,
             hook: webhook::open(stage)?,
             database: sql::open(stage, running)?,
+            console,
         })
     }
 
     /// Where the page of a member's agent is that has one.
     pub(crate) const fn pages(&self) -> [(&'static str, SocketAddr); 2] {
         [("politie", self.police_page), ("gemeente", self.town_page)]
+    }
+
+    /// Where the broker's console is.
+    pub(crate) const fn console(&self) -> SocketAddr {
+        self.console
     }
 
     /// Where the API of a member's agent is that has one.

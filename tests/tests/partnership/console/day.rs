@@ -38,7 +38,7 @@ impl Seat {
 
     fn sign_in(&mut self, account: &Account) {
         self.go("/");
-        self.browser.shoot("aanmelden").unwrap();
+        self.browser.shoot("console-01-aanmelden").unwrap();
         self.browser.fill("#name", account.name).unwrap();
         self.browser.fill("#password", &account.password).unwrap();
         self.browser.fill("#code", &account.code(0)).unwrap();
@@ -96,12 +96,12 @@ fn an_operator_sees_an_incident_finds_its_cause_acts_and_exports() {
     push(stage, 3);
     seat.sees("1 / 2");
     assert!(seat.main().contains("Wachtend"), "{}", seat.main());
-    seat.browser.shoot("nu").unwrap();
+    seat.browser.shoot("console-02-nu").unwrap();
     seat.go("/queues");
     seat.sees("Gemeente");
     let told = seat.main();
     assert!(told.contains("nee") && told.contains("Niet verbonden: bel de partner"), "{told}");
-    seat.browser.shoot("wachtrijen").unwrap();
+    seat.browser.shoot("console-03-wachtrijen").unwrap();
     seat.browser.tick("#pause").unwrap();
     let agent = scene.agent("gemeente");
     wait_for_inbox(stage, stage.member("gemeente"), 3);
@@ -142,39 +142,39 @@ fn flows_and_log(seat: &mut Seat) {
         "{told}"
     );
     assert!(seat.browser.has(".picture path").unwrap() && seat.browser.has(".matrix .hour").unwrap());
-    seat.browser.shoot("stromen").unwrap();
+    seat.browser.shoot("console-04-stromen").unwrap();
     seat.go("/log/find?kind=accepted");
     assert!(seat.main().contains("F01"), "{}", seat.main());
     seat.browser.click("tbody th a").unwrap();
     let told = seat.main();
     assert!(told.contains("\"kind\":\"accepted\"") && told.contains("Controlepunt"), "{told}");
     assert!(seat.browser.has(".path li").unwrap(), "{told}");
-    seat.browser.shoot("logregel").unwrap();
+    seat.browser.shoot("console-05-logregel").unwrap();
     seat.go("/covenants");
     seat.browser.click("tbody th a").unwrap();
     assert!(seat.main().contains("Wat ze toestaat, in woorden"), "{}", seat.main());
-    seat.browser.shoot("convenant").unwrap();
+    seat.browser.shoot("console-06-convenant").unwrap();
 }
 
 /// A partner's access is revoked with a reason; what it sends after that is refused and shown.
 fn shut_out(seat: &mut Seat, stage: &Stage) {
     let youth = stage.member("jongerenwerk");
     seat.go("/agents");
-    seat.browser.shoot("agenten").unwrap();
+    seat.browser.shoot("console-07-agenten").unwrap();
     seat.go(&format!("/agents/{}", youth.oin));
     seat.browser.fill("#reason", "Sleutel gestolen, telefonisch gemeld").unwrap();
-    seat.browser.shoot("partner").unwrap();
+    seat.browser.shoot("console-08-partner").unwrap();
     seat.browser.click("button.danger").unwrap();
     assert!(seat.main().contains("toegang ingetrokken"), "{}", seat.main());
     assert!(!seat.browser.has("button.danger").unwrap());
     seat.go("/acts");
     seat.sees("Toegang ingetrokken");
-    seat.browser.shoot("beheer").unwrap();
+    seat.browser.shoot("console-09-beheer").unwrap();
     // Its agent comes back by itself and is turned away, which is an entry.
     seat.go("/refusals");
     seat.sees("204");
     assert!(seat.main().contains("Wat de afzender doet"), "{}", seat.main());
-    seat.browser.shoot("weigeringen").unwrap();
+    seat.browser.shoot("console-10-weigeringen").unwrap();
 }
 
 /// An export is asked for, made, and fetched as a file.
@@ -187,7 +187,7 @@ fn export(seat: &mut Seat, stage: &Stage, address: SocketAddr) {
         seat.browser.has("td a, th a").unwrap() && seat.main().contains("klaar")
     })
     .unwrap();
-    seat.browser.shoot("exports").unwrap();
+    seat.browser.shoot("console-11-exports").unwrap();
     let name = seat.browser.text("tbody th a").unwrap();
     let site = signed_in(stage, address, "Anna de Vries");
     let file = site.get(&format!("/exports/{name}")).unwrap();
