@@ -31,6 +31,8 @@ use crate::service::Service;
 const STEP: Duration = Duration::from_millis(250);
 /// Most entries that are read at one time.
 const CHUNK: usize = 2048;
+/// How long after a failure counting is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
 /// How far back counting begins at a start.
 const BACK: Span = Span::days(1);
 /// Most entries that are counted at a start: some seconds of work.
@@ -176,13 +178,19 @@ fn begin(logs: &Logs, from: Timestamp) -> Result<u64, Complaint> {
 impl Service {
     /// Counts the entries of the logs, for as long as the engine runs.
     pub async fn follow(self) {
-        let (logs, from) = (self.logs.clone(), clock::now().minus(BACK));
-        let first = tokio::task::spawn_blocking(move || begin(&logs, from)).await;
-        match first {
-            Ok(Ok(first)) => *self.monitor.tally() = Tally::from(first, self.monitor.first),
-            Ok(Err(complaint)) => return tracing::error!("{}", complaint.what.en),
-            Err(error) => return tracing::error!(%error, "the log's entries cannot be counted"),
-        }
+        let first = loop {
+            let (logs, from) = (self.logs.clone(), clock::now().minus(BACK));
+            match tokio::task::spawn_blocking(move || begin(&logs, from)).await {
+                Ok(Ok(first)) => break first,
+                Ok(Err(complaint)) => tracing::error!("{}", complaint.what.en),
+                Err(error) => tracing::error!(%error, "the log's entries cannot be counted"),
+            }
+            tokio::select! {
+                () = self.engine.stopped() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        };
+        *self.monitor.tally() = Tally::from(first, self.monitor.first);
         let mut pace = tokio::time::interval(STEP);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -190,25 +198,25 @@ impl Service {
                 () = self.engine.stopped() => return,
                 _ = pace.tick() => {}
             }
-            while self.count_more().await == CHUNK {
+            while let Some(count) = self.count_more().await {
+                if count < CHUNK {
+                    break;
+                }
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    async fn count_more(&self) -> usize {
+    /// How many more entries were counted; after a failure, which is told, nothing, and a while later.
+    async fn count_more(&self) -> Option<usize> {
         let (monitor, logs) = (self.monitor.clone(), self.logs.clone());
         match tokio::task::spawn_blocking(move || monitor.count(&logs)).await {
-            Ok(Ok(count)) => count,
-            Ok(Err(complaint)) => {
-                tracing::error!("{}", complaint.what.en);
-                0
-            }
-            Err(error) => {
-                tracing::error!(%error, "the log's entries cannot be counted");
-                0
-            }
+            Ok(Ok(count)) => return Some(count),
+            Ok(Err(complaint)) => tracing::error!("{}", complaint.what.en),
+            Err(error) => tracing::error!(%error, "the log's entries cannot be counted"),
         }
+        tokio::time::sleep(AGAIN).await;
+        None
     }
 
     /// How everything stands, of this quarter of a second.
@@ -262,15 +270,17 @@ impl Service {
         let position = self.logs.current().map_or(0, |one| one.base.saturating_add(one.log.size()));
         let tally = self.monitor.tally();
         let series = tally.series();
+        // The log's time never goes back: where a clock was set back, what happens is counted at the log's.
+        let counted = now.max(tally.last());
         Board {
             now,
             started: self.monitor.started,
             software: SOFTWARE.to_owned(),
             since: tally.since(),
             behind: position.saturating_sub(tally.next()),
-            minutes: series.whole(now, MINUTES),
-            hour: series.sum(now, MINUTES),
-            day: series.sum(now, WINDOW),
+            minutes: series.whole(counted, MINUTES),
+            hour: series.sum(counted, MINUTES),
+            day: series.sum(counted, WINDOW),
             waiting: queues.iter().fold(0, |sum, queue| sum.saturating_add(queue.packets)),
             oldest: queues.iter().filter_map(|queue| queue.oldest).map(|place| place.at).min(),
             log: LogState {
@@ -283,8 +293,8 @@ impl Service {
                 checked: check.last_pass,
                 failures: check.failures.into_iter().map(|one| one.what).collect(),
             },
-            lanes: lanes(&tally, now),
-            refusals: refusals(&tally, now),
+            lanes: lanes(&tally, counted),
+            refusals: refusals(&tally, counted),
             queues,
             certificate_ends: Some(links.own_ends).filter(|ends| ends.0 > 0),
             agents: agents(partners, links),

@@ -111,15 +111,24 @@ impl Desk {
         disk_full: Option<Timestamp>,
         limits: &Limits,
     ) {
+        self.monitor.judged().disk_full = disk_full;
+        self.tell(|ledger| ledger.step(now, found, limits)).await;
+    }
+
+    /// Takes something that happens and is over then; it waits for every channel, each time.
+    pub(super) async fn happens(self: &Arc<Self>, now: Timestamp, finding: Finding) {
+        self.tell(|ledger| vec![ledger.happens(now, finding)]).await;
+    }
+
+    async fn tell(self: &Arc<Self>, step: impl FnOnce(&mut Ledger) -> Vec<Notice>) {
         let told = {
             let mut state = self.lock();
-            let notices = state.ledger.step(now, found, limits);
+            let notices = step(&mut state.ledger);
             for outbox in state.outboxes.values_mut() {
                 outbox.add(&notices);
             }
             !notices.is_empty()
         };
-        self.monitor.judged().disk_full = disk_full;
         self.show();
         if told {
             self.keep().await;

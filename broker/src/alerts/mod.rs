@@ -175,7 +175,7 @@ impl Alerts {
             _ = stopping.wait_for(|stop| *stop) => return,
             () = look.on() => {}
         }
-        desk.take(clock::now(), vec![Finding::stopped()], None, &settings.limits).await;
+        desk.happens(clock::now(), Finding::stopped()).await;
         if tokio::time::timeout(LAST_WORDS, desk.empty()).await.is_err() {
             tracing::error!(
                 "not every alarm arrived before the broker stopped; the rest follows after a start"

@@ -168,14 +168,31 @@ pub(crate) struct Given<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SignIn {
     /// That is who it is.
-    In(Role),
+    In(Signed),
     /// Something is not right; what, nobody is told.
     Wrong,
     /// Too often wrong: it is not even looked at, until then.
     Locked(Timestamp),
 }
 
-/// How often in a row somebody was wrong, and the last step whose code was used, by account.
+/// An account that somebody signed in with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Signed {
+    /// Its name, as the account has it.
+    pub(crate) name: String,
+    /// Its role.
+    pub(crate) role: Role,
+    /// What is another once its secrets are, or when another account has its name.
+    pub(crate) mark: String,
+}
+
+impl Account {
+    fn signed(&self) -> Signed {
+        Signed { name: self.name.clone(), role: self.role, mark: self.salt.clone() }
+    }
+}
+
+/// How often in a row a code was wrong, and the last step whose code was used, by the salt of the account.
 #[derive(Debug, Default)]
 struct Tries {
     wrong: BTreeMap<String, (u32, Timestamp)>,
@@ -226,9 +243,9 @@ impl Accounts {
         files::write_private(&self.path, &text, Existing::Replace)
     }
 
-    /// The account of this name, if it is there: its role.
-    pub(crate) fn still(&self, name: &str) -> Option<Role> {
-        self.all().ok()?.into_iter().find(|one| one.name == name).map(|one| one.role)
+    /// The role of the account of this name, if it is the one that somebody signed in with.
+    pub(crate) fn still(&self, name: &str, mark: &str) -> Option<Role> {
+        self.all().ok()?.into_iter().find(|one| one.name == name && one.salt == mark).map(|one| one.role)
     }
 
     /// Makes an account, or gives one that is there new secrets and this role.
@@ -292,14 +309,11 @@ impl Accounts {
     pub(crate) fn sign_in(&self, given: &Given<'_>, now: Timestamp) -> Result<SignIn, Complaint> {
         let all = self.all()?;
         let known = all.iter().find(|one| is_same_name(&one.name, given.name));
-        if let Some(until) = known.and_then(|one| self.locked(&one.name, now)) {
-            return Ok(SignIn::Locked(until));
-        }
+        // Before anything that somebody else could have brought about: it is how to get in when nothing else works.
         if let Some(account) = known
             && self.uses_once(account, given.password, now)?
         {
-            self.tries().wrong.remove(&account.name);
-            return Ok(SignIn::In(account.role));
+            return Ok(SignIn::In(account.signed()));
         }
         let nobody = nobody();
         let account = known.unwrap_or(&nobody);
@@ -307,31 +321,34 @@ impl Accounts {
         let right: Option<Digest> = account.password.parse().ok();
         let is_password = right.is_some_and(|right| right.is_same_secret(&password));
         let step = step(account, given.code, now);
-        if let (Some(account), true, Some(step), false) = (known, is_password, step, given.once_alone) {
-            let mut tries = self.tries();
-            // Looked at and used under one lock, so that a code counts once also when it is given twice at a time.
-            if tries.used.get(&account.name).is_none_or(|used| *used < step) {
-                tries.used.insert(account.name.clone(), step);
-                tries.wrong.remove(&account.name);
-                return Ok(SignIn::In(account.role));
-            }
+        let (Some(account), true, false) = (known, is_password, given.once_alone) else {
+            return Ok(SignIn::Wrong);
+        };
+        // Codes alone can be guessed, and only by who has the password: so nobody else makes an account wait. By its salt,
+        // which is another after a reset.
+        if let Some(until) = self.locked(&account.salt, now) {
+            return Ok(SignIn::Locked(until));
         }
-        if let Some(account) = known {
-            let mut tries = self.tries();
-            let count = tries.wrong.get(&account.name).map_or(0, |(count, _)| *count);
-            tries.wrong.insert(account.name.clone(), (count.saturating_add(1), now));
+        let mut tries = self.tries();
+        // Looked at and used under one lock, so that a code counts once also when it is given twice at a time.
+        if let Some(step) = step.filter(|step| tries.used.get(&account.salt).is_none_or(|used| used < step)) {
+            tries.used.insert(account.salt.clone(), step);
+            tries.wrong.remove(&account.salt);
+            return Ok(SignIn::In(account.signed()));
         }
+        let count = tries.wrong.get(&account.salt).map_or(0, |(count, _)| *count);
+        tries.wrong.insert(account.salt.clone(), (count.saturating_add(1), now));
         Ok(SignIn::Wrong)
     }
 
     /// Until when an account is not looked at.
-    fn locked(&self, name: &str, now: Timestamp) -> Option<Timestamp> {
+    fn locked(&self, salt: &str, now: Timestamp) -> Option<Timestamp> {
         let mut tries = self.tries();
-        let (count, last) = tries.wrong.get(name).copied()?;
+        let (count, last) = tries.wrong.get(salt).copied()?;
         let until = last.plus(LOCKED);
         // A clock that was set back locks nobody out for longer.
         if last > now || until <= now {
-            tries.wrong.remove(name);
+            tries.wrong.remove(salt);
             return None;
         }
         (count >= WRONG_MAX).then_some(until)
@@ -467,6 +484,14 @@ mod tests {
         secrets: Secrets,
     }
 
+    /// As [`SignIn`], without what is another in each test.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Came {
+        In(Role),
+        Wrong,
+        Locked(Timestamp),
+    }
+
     impl Desk {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
@@ -479,8 +504,19 @@ mod tests {
             totp(&self.secrets.secret).unwrap().generate(at.0 / 1000).to_string()
         }
 
-        fn give(&self, name: &str, password: &str, code: &str, at: Timestamp) -> SignIn {
-            self.accounts.sign_in(&Given { name, password, code, once_alone: false }, at).unwrap()
+        fn give(&self, name: &str, password: &str, code: &str, at: Timestamp) -> Came {
+            self.try_with(&Given { name, password, code, once_alone: false }, at)
+        }
+
+        fn try_with(&self, given: &Given<'_>, at: Timestamp) -> Came {
+            match self.accounts.sign_in(given, at).unwrap() {
+                SignIn::In(signed) => {
+                    assert_eq!(self.accounts.still(&signed.name, &signed.mark), Some(signed.role));
+                    Came::In(signed.role)
+                }
+                SignIn::Wrong => Came::Wrong,
+                SignIn::Locked(until) => Came::Locked(until),
+            }
         }
     }
 
@@ -488,11 +524,11 @@ mod tests {
     fn name_password_and_code_together_let_in_and_a_code_counts_once() {
         let desk = Desk::new();
         let (password, code) = (desk.secrets.password.clone(), desk.code(NOW));
-        assert_eq!(desk.give("anna", &password, &code, NOW), SignIn::In(Role::Auditor));
-        assert_eq!(desk.give("Anna", &password, &code, NOW), SignIn::Wrong, "the same code again");
+        assert_eq!(desk.give("anna", &password, &code, NOW), Came::In(Role::Auditor));
+        assert_eq!(desk.give("Anna", &password, &code, NOW), Came::Wrong, "the same code again");
         let later = NOW.plus(Span::minutes(1));
-        assert_eq!(desk.give("Anna", &password, &desk.code(later), later), SignIn::In(Role::Auditor));
-        assert_eq!(desk.give("Anna", &password, &code, later), SignIn::Wrong, "an older one");
+        assert_eq!(desk.give("Anna", &password, &desk.code(later), later), Came::In(Role::Auditor));
+        assert_eq!(desk.give("Anna", &password, &code, later), Came::Wrong, "an older one");
         let other = Desk::new();
         let code = other.code(NOW);
         for (name, password, code) in [
@@ -502,7 +538,7 @@ mod tests {
             ("Bert", &other.secrets.password, code.as_str()),
             ("", "", ""),
         ] {
-            assert_eq!(other.give(name, password, code, NOW), SignIn::Wrong, "{name} {code}");
+            assert_eq!(other.give(name, password, code, NOW), Came::Wrong, "{name} {code}");
         }
     }
 
@@ -516,20 +552,40 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_is_often_wrong_waits_and_a_clock_set_back_locks_nobody_out() {
+    fn who_guesses_codes_waits_and_nobody_else_makes_an_account_wait() {
+        let desk = Desk::new();
+        let (password, code) = (desk.secrets.password.clone(), desk.code(NOW));
+        for _ in 0..3 * WRONG_MAX {
+            assert_eq!(desk.give("Anna", "wrong", "000000", NOW), Came::Wrong);
+        }
+        let earlier = NOW.minus(Span::minutes(2));
+        assert_eq!(desk.give("Anna", &password, &desk.code(earlier), earlier), Came::In(Role::Auditor));
+        for _ in 0..WRONG_MAX {
+            assert_eq!(desk.give("Anna", &password, "x", NOW), Came::Wrong);
+        }
+        assert_eq!(desk.give("ANNA", &password, &code, NOW), Came::Locked(NOW.plus(LOCKED)));
+        assert_eq!(desk.give("Anna", "wrong", &code, NOW), Came::Wrong, "strangers do not hear of it");
+        let once = desk.accounts.once("Anna", NOW).unwrap();
+        assert_eq!(desk.give("Anna", &once, "", NOW), Came::In(Role::Auditor), "there is always a way in");
+        let later = NOW.plus(LOCKED);
+        assert_eq!(desk.give("Anna", &password, &desk.code(later), later), Came::In(Role::Auditor));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_and_new_secrets_end_the_waiting() {
         let desk = Desk::new();
         for _ in 0..WRONG_MAX {
-            assert_eq!(desk.give("Anna", "wrong", "", NOW), SignIn::Wrong);
+            desk.give("Anna", &desk.secrets.password, "x", NOW);
         }
-        let (password, code) = (desk.secrets.password.clone(), desk.code(NOW));
-        assert_eq!(desk.give("ANNA", &password, &code, NOW), SignIn::Locked(NOW.plus(LOCKED)));
         let before = NOW.minus(Span::hours(1));
-        assert_eq!(desk.give("Anna", &password, &desk.code(before), before), SignIn::In(Role::Auditor));
+        let password = &desk.secrets.password;
+        assert_eq!(desk.give("Anna", password, &desk.code(before), before), Came::In(Role::Auditor));
         for _ in 0..WRONG_MAX {
-            desk.give("Anna", "wrong", "", NOW);
+            desk.give("Anna", password, "x", NOW);
         }
-        let later = NOW.plus(LOCKED);
-        assert_eq!(desk.give("Anna", &password, &desk.code(later), later), SignIn::In(Role::Auditor));
+        let fresh = desk.accounts.set("Anna", None, NOW).unwrap();
+        let code = totp(&fresh.secret).unwrap().generate(NOW.0 / 1000).to_string();
+        assert_eq!(desk.give("Anna", &fresh.password, &code, NOW), Came::In(Role::Auditor));
     }
 
     #[test]
@@ -537,25 +593,24 @@ mod tests {
         let desk = Desk::new();
         assert!(desk.accounts.once("Bert", NOW).is_err());
         let code = desk.accounts.once("Anna", NOW).unwrap();
-        assert_eq!(desk.give("Anna", &code, "", NOW.plus(ONCE)), SignIn::Wrong, "too late");
-        assert_eq!(desk.give("Anna", &code, "", NOW), SignIn::In(Role::Auditor));
-        assert_eq!(desk.give("Anna", &code, "", NOW), SignIn::Wrong, "used");
+        assert_eq!(desk.give("Anna", &code, "", NOW.plus(ONCE)), Came::Wrong, "too late");
+        assert_eq!(desk.give("Anna", &code, "", NOW), Came::In(Role::Auditor));
+        assert_eq!(desk.give("Anna", &code, "", NOW), Came::Wrong, "used");
         let first = desk.accounts.once("Anna", NOW).unwrap();
         let second = desk.accounts.once("Anna", NOW).unwrap();
-        assert_eq!(desk.give("Anna", &first, "", NOW), SignIn::Wrong, "another took its place");
-        assert_eq!(desk.give("Anna", &second, "", NOW), SignIn::In(Role::Auditor));
+        assert_eq!(desk.give("Anna", &first, "", NOW), Came::Wrong, "another took its place");
+        assert_eq!(desk.give("Anna", &second, "", NOW), Came::In(Role::Auditor));
     }
 
     #[test]
     fn where_accounts_do_not_count_a_code_for_one_sign_in_still_does() {
         let desk = Desk::new();
         let (once, code) = (desk.accounts.once("Anna", NOW).unwrap(), desk.code(NOW));
-        let give = |password, code| {
-            desk.accounts.sign_in(&Given { name: "Anna", password, code, once_alone: true }, NOW).unwrap()
-        };
-        assert_eq!(give(&desk.secrets.password, &code), SignIn::Wrong);
-        assert_eq!(give(&once, ""), SignIn::In(Role::Auditor));
-        assert_eq!(desk.give("Anna", &desk.secrets.password, &code, NOW), SignIn::In(Role::Auditor));
+        let give =
+            |password, code| desk.try_with(&Given { name: "Anna", password, code, once_alone: true }, NOW);
+        assert_eq!(give(&desk.secrets.password, &code), Came::Wrong);
+        assert_eq!(give(&once, ""), Came::In(Role::Auditor));
+        assert_eq!(desk.give("Anna", &desk.secrets.password, &code, NOW), Came::In(Role::Auditor));
     }
 
     #[test]
@@ -565,18 +620,16 @@ mod tests {
         for wrong in ["", " x", "a\nb", "<b>", &"x".repeat(65)] {
             assert!(desk.accounts.set(wrong, Some(Role::Viewer), NOW).is_err(), "{wrong}");
         }
+        let mark = desk.accounts.all().unwrap()[0].salt.clone();
         let fresh = desk.accounts.set("anna", None, NOW).unwrap();
-        assert_eq!(desk.give("Anna", &desk.secrets.password, &desk.code(NOW), NOW), SignIn::Wrong);
+        assert_eq!(desk.accounts.still("Anna", &mark), None, "who was signed in is not any more");
+        assert_eq!(desk.give("Anna", &desk.secrets.password, &desk.code(NOW), NOW), Came::Wrong);
         let code = totp(&fresh.secret).unwrap().generate(NOW.0 / 1000).to_string();
-        assert_eq!(
-            desk.give("Anna", &fresh.password, &code, NOW),
-            SignIn::In(Role::Auditor),
-            "its role stays"
-        );
-        assert_eq!(desk.accounts.still("Anna"), Some(Role::Auditor));
+        assert_eq!(desk.give("Anna", &fresh.password, &code, NOW), Came::In(Role::Auditor), "its role stays");
+        let mark = desk.accounts.all().unwrap()[0].salt.clone();
         assert!(fresh.uri.starts_with("otpauth://totp/Seinhuis:anna?secret="));
         desk.accounts.remove("anna").unwrap();
-        assert!(desk.accounts.still("Anna").is_none() && desk.accounts.remove("Anna").is_err());
+        assert!(desk.accounts.still("Anna", &mark).is_none() && desk.accounts.remove("Anna").is_err());
         assert!(desk.accounts.set("Anna", None, NOW).is_err());
     }
 

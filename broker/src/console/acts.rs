@@ -121,8 +121,12 @@ pub(super) async fn carry_out(
     }
     // The book first: an act that is in the log and not in the book has nobody who did it.
     let done = Done::new(&visit.name, asked.act, asked.subject, reason).about_flow(asked.flow);
-    desk.book.write(&done)?;
-    let answer = desk.service.command(command(sha256(reason.as_bytes()))).await?;
+    let carried = match desk.book.write(&done) {
+        Ok(()) => desk.service.command(command(sha256(reason.as_bytes()))).await,
+        Err(complaint) => Err(complaint),
+    };
+    // What did not come about may be sent once more.
+    let answer = carried.inspect_err(|_| desk.sessions.forget(&visit.cookie, key))?;
     desk.service.look_again().await;
     let entry = if let Answer::Recorded { index } = answer { Some(index) } else { None };
     let (act, flow) = (asked.act, asked.flow);
@@ -214,8 +218,8 @@ fn words(act: &Act, ctx: &Ctx) -> String {
         ("covenant", "accept") => Some(("Convenant aanvaard", "Covenant accepted")),
         ("covenant", "reject") => Some(("Convenant verworpen", "Covenant rejected")),
         ("covenant", "withdraw") => Some(("Convenant opgezegd", "Covenant withdrawn from")),
-        ("export", "complete") => Some(("Periode uitgevoerd", "Period exported")),
-        ("export", "selection") => Some(("Selectie uitgevoerd", "Selection exported")),
+        ("export", "complete") => Some(("Periode geëxporteerd", "Period exported")),
+        ("export", "selection") => Some(("Selectie geëxporteerd", "Selection exported")),
         ("key-rotated", _) => Some(("Tekensleutel vervangen", "Signing key replaced")),
         ("opening", _) => Some(("Logboek begonnen", "Log begun")),
         ("closing", _) => Some(("Logboek gesloten", "Log closed")),

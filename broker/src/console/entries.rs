@@ -12,7 +12,7 @@ use super::guard::Visit;
 use super::layout::{self, facts, table};
 use super::trouble::Trouble;
 use super::words::{Ctx, number};
-use super::{Desk, Shown};
+use super::{Desk, Shown, place};
 use crate::log::row::{Field, Row};
 use crate::logs::{Logs, OneLog};
 
@@ -31,14 +31,19 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(uri: &Uri) -> Self {
-        let asked = |name| layout::asked(uri, name);
-        Self {
-            kind: asked("kind").parse().ok(),
-            from: asked("from").trim().parse().ok(),
-            to: asked("to").trim().parse().ok(),
-            reason: asked("reason").trim().parse().ok(),
+    /// Nothing when something that is asked does not read: it would find what was not asked for.
+    fn read(uri: &Uri) -> Option<Self> {
+        fn one<T: std::str::FromStr>(uri: &Uri, name: &str) -> Result<Option<T>, T::Err> {
+            let text = layout::asked(uri, name);
+            let text = text.trim();
+            if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
         }
+        Some(Self {
+            kind: one(uri, "kind").ok()?,
+            from: one(uri, "from").ok()?,
+            to: one(uri, "to").ok()?,
+            reason: one(uri, "reason").ok()?,
+        })
     }
 
     fn fits(&self, row: &Row<'_>) -> bool {
@@ -99,9 +104,14 @@ fn look(logs: &Logs, wanted: &Wanted, before: Option<u64>) -> Result<Found, Comp
 pub(super) async fn find(State(desk): State<Desk>, Extension(visit): Extension<Visit>, uri: Uri) -> Shown {
     let board = desk.service.board().await?;
     let ctx = Ctx::new(&board, &visit);
-    let (wanted, before) = (Wanted::read(&uri), layout::asked(&uri, "before").parse().ok());
-    let (logs, asked) = (desk.service.logs.clone(), wanted.clone());
-    let found = tokio::task::spawn_blocking(move || look(&logs, &asked, before));
+    let wanted = Wanted::read(&uri).ok_or_else(Trouble::not_asked)?;
+    let before = layout::asked(&uri, "before").parse().ok();
+    let (logs, asked, place) = (desk.service.logs.clone(), wanted.clone(), place(&desk.reading).await?);
+    let found = tokio::task::spawn_blocking(move || {
+        // Kept until it is done, also when whoever asked has gone.
+        let _place = place;
+        look(&logs, &asked, before)
+    });
     let found = found.await.map_err(|error| Complaint::bug(error.to_string()))??;
     let rows: Vec<Vec<Markup>> = found.entries.iter().map(|(at, entry)| row(*at, entry, &ctx)).collect();
     let heads = [
@@ -174,8 +184,11 @@ pub(super) async fn one(
     let position: u64 = position.parse().map_err(|_| Trouble::nothing())?;
     let board = desk.service.board().await?;
     let ctx = Ctx::new(&board, &visit);
-    let logs = desk.service.logs.clone();
-    let proved = tokio::task::spawn_blocking(move || prove(&logs, position));
+    let (logs, place) = (desk.service.logs.clone(), place(&desk.reading).await?);
+    let proved = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        prove(&logs, position)
+    });
     let proved = proved.await.map_err(|error| Complaint::bug(error.to_string()))??;
     let proved = proved.ok_or_else(Trouble::nothing)?;
     let title = format!("{} {position}", ctx.t("Logregel", "Log entry"));

@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
+use seinhuis_monitor::Board;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::clock;
@@ -30,11 +31,16 @@ use super::words::{Ctx, bytes};
 use super::{Desk, Shown};
 use crate::commands::request;
 use crate::export::{How as Way, Question, is_purpose};
+use crate::logs::OneLog;
 
 /// How many exports are made at one time: each reads the log from disk.
 const AT_ONCE: usize = 1;
 /// Bytes of a file that are read at a time.
 const PIECE: usize = 64 * 1024;
+/// Most files that are kept: whoever fetched them removes them.
+const KEPT: usize = 50;
+/// Bytes that an entry takes in an export at most, on average: the line, its place in tables, and what is made meanwhile.
+const ENTRY: u64 = 2 * 1024;
 /// How every file is named that was made here.
 const BEFORE: &str = "export-";
 /// And how it ends.
@@ -90,6 +96,23 @@ impl Exports {
         Some(name)
     }
 
+    /// Removes what an export that did not end left behind.
+    fn clear(&self, name: &str) {
+        let Ok(folder) = std::fs::read_dir(&*self.dir) else { return };
+        for entry in folder.flatten() {
+            let file = entry.file_name();
+            if file.to_string_lossy().strip_prefix(name).is_none_or(str::is_empty) {
+                continue;
+            }
+            let path = entry.path();
+            let removed =
+                if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            if let Err(error) = removed {
+                tracing::warn!(%error, "what an export left behind cannot be removed");
+            }
+        }
+    }
+
     /// Says how the one of this name ended.
     fn end(&self, name: &str, failed: Option<Complaint>) {
         let mut making = self.making();
@@ -108,12 +131,12 @@ pub(super) async fn list(State(desk): State<Desk>, Extension(visit): Extension<V
     let main = html! {
         h1 { (title) }
         p { (ctx.t(
-            "Een uitvoer bevat logregels met hun bewijs: wie wat aan wie stuurde, volgens welke afspraak en met welke uitkomst. Iedereen kan hem narekenen met seinhuis-verify; er staat niets in van wat partners elkaar schreven.",
+            "Een export bevat logregels met hun bewijs: wie wat aan wie stuurde, volgens welke afspraak en met welke uitkomst. Iedereen kan hem narekenen met seinhuis-verify; er staat niets in van wat partners elkaar schreven.",
             "An export holds log entries with their proof: who sent what to whom, by which agreement and with what outcome. Anybody can check it with seinhuis-verify; nothing is in it of what partners wrote to each other.",
         )) }
         (made(&desk.exports, may, &ctx))
-        @if may { (asking(&visit, &ctx)) }
-        @else { p class="quiet" { (ctx.t("Uw rol vraagt geen uitvoer aan.", "Your role asks for no exports.")) } }
+        @if may { (asking(&desk.service.logs.all(), &visit, &ctx)) }
+        @else { p class="quiet" { (ctx.t("Uw rol vraagt geen exports aan.", "Your role asks for no exports.")) } }
     };
     Ok(layout::shown(&desk, &visit, title, &main))
 }
@@ -137,15 +160,23 @@ fn made(exports: &Exports, may: bool, ctx: &Ctx) -> Markup {
         vec![name(file), state(How::Good, ctx.t("klaar", "ready")), html! { (bytes(*length)) }]
     }));
     let heads = [ctx.t("Bestand", "File"), ctx.t("Stand", "State"), ctx.t("Omvang", "Size")];
-    html! { @if !rows.is_empty() { (table(ctx.t("Uitvoeren op deze broker", "Exports on this broker"), &heads, &rows)) } }
+    html! { @if !rows.is_empty() { (table(ctx.t("Exports op deze broker", "Exports on this broker"), &heads, &rows)) } }
 }
 
-fn asking(visit: &Visit, ctx: &Ctx) -> Markup {
+fn asking(logs: &[OneLog], visit: &Visit, ctx: &Ctx) -> Markup {
     html! {
-        h2 { (ctx.t("Uitvoer aanvragen", "Ask for an export")) }
+        h2 { (ctx.t("Export aanvragen", "Ask for an export")) }
         form method="post" action="/exports" {
             (layout::token(&visit.token))
             input type="hidden" name="key" value=(fresh_key());
+            div class="field" {
+                label for="log" { (ctx.t("Van welk logboek", "Of which log")) }
+                select id="log" name="log" {
+                    @for (nth, one) in logs.iter().rev().enumerate() {
+                        option value=(one.folder) selected[nth == 0] { (one.origin) }
+                    }
+                }
+            }
             div class="field" {
                 label for="from" { (ctx.t("Vanaf deze dag", "From this day on")) }
                 input id="from" name="from" type="date";
@@ -158,21 +189,27 @@ fn asking(visit: &Visit, ctx: &Ctx) -> Markup {
                 label for="organisation" { (ctx.t("Alleen van of aan deze OIN", "Only from or to this OIN")) }
                 input id="organisation" name="organisation" type="text" maxlength="20" aria-describedby="organisation-hint";
                 p class="hint" id="organisation-hint" { (ctx.t(
-                    "Leeg: de hele periode, en dan is bewezen dat niets ontbreekt.",
-                    "Empty: the whole period, and then it is proved that nothing is missing.",
+                    "Leeg: alles van de periode in dit logboek, en dan is bewezen dat niets ontbreekt.",
+                    "Empty: all of the period in this log, and then it is proved that nothing is missing.",
                 )) }
             }
             div class="field" {
                 label for="purpose" { (ctx.t("Waarvoor", "What for")) }
                 textarea id="purpose" name="purpose" rows="2" minlength="10" maxlength="256" required aria-describedby="purpose-hint" {}
                 p class="hint" id="purpose-hint" { (ctx.t(
-                    "Een zin van 10 tot 256 tekens, zonder namen van personen. Ze staat in de uitvoer; haar hash in het logboek.",
+                    "Een zin van 10 tot 256 tekens, zonder namen van personen. Ze staat in de export; haar hash in het logboek.",
                     "A sentence of 10 to 256 characters, without names of persons. It stands in the export; its hash in the log.",
                 )) }
             }
-            button type="submit" { (ctx.t("Uitvoer aanvragen", "Ask for an export")) }
+            button type="submit" { (ctx.t("Export aanvragen", "Ask for an export")) }
         }
     }
+}
+
+/// Whether the disk has room for the largest export there can be, besides what is kept free for packets.
+fn has_room(board: &Board) -> bool {
+    let needed = board.storage.keep_free_bytes.saturating_add(board.log.size.saturating_mul(ENTRY));
+    !board.storage.scarce && board.storage.free_bytes.is_none_or(|free| free > needed)
 }
 
 /// What a form asks; nothing when a day or number does not read.
@@ -207,23 +244,35 @@ pub(super) async fn ask(
         return Err(Trouble::not_allowed());
     }
     let question = question(&form).ok_or_else(Trouble::not_asked)?;
-    let key = form.text("key");
-    if !is_key(key) || !desk.sessions.first(&visit.cookie, key) {
-        return Err(Trouble::done_before());
+    let log = form.text("log").to_owned();
+    if desk.service.logs.named(&log).is_err() {
+        return Err(Trouble::not_asked());
+    }
+    let board = desk.service.board().await?;
+    if !has_room(&board) || desk.exports.all().len() >= KEPT {
+        return Err(Trouble::no_room());
     }
     files::make_private_dir(&desk.exports.dir)?;
     let name = desk.exports.begin(clock::now()).ok_or_else(Trouble::busy)?;
+    let key = form.text("key");
+    if !is_key(key) || !desk.sessions.first(&visit.cookie, key) {
+        desk.exports.end(&name, None);
+        return Err(Trouble::done_before());
+    }
     if let Err(complaint) = desk.book.write(&Done::new(&visit.name, "export", None, &question.purpose)) {
         desk.exports.end(&name, None);
+        desk.sessions.forget(&visit.cookie, key);
         return Err(complaint.into());
     }
     let (service, exports) = (desk.service.clone(), desk.exports.clone());
     tokio::spawn(async move {
         let out = exports.dir.join(&name);
         let way = Way { resume: false, views: true };
-        let made = request::export(&service, None, question, out, way).await;
+        let made = request::export(&service, Some(log), question, out.clone(), way).await;
         if let Err(complaint) = &made {
             tracing::error!("{}", complaint.what.en);
+            // Nobody goes on with it: the next one has another name.
+            exports.clear(&name);
         }
         exports.end(&name, made.err());
     });

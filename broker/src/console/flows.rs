@@ -111,7 +111,6 @@ fn filter(board: &Board, asked: &Asked, ctx: &Ctx) -> Markup {
 struct Cell {
     hour: u64,
     accepted: u64,
-    undelivered: u64,
     last: Option<Timestamp>,
 }
 
@@ -121,8 +120,6 @@ fn matrix(lanes: &[&LaneRow], allowed: &BTreeSet<(Oin, Oin)>, board: &Board, ctx
         let cell = cells.entry((lane.from, lane.to)).or_default();
         cell.hour = cell.hour.saturating_add(lane.hour.into());
         cell.accepted = cell.accepted.saturating_add(lane.accepted);
-        let done = lane.stored.saturating_add(lane.quarantined).saturating_add(lane.ended);
-        cell.undelivered = cell.undelivered.saturating_add(lane.accepted.saturating_sub(done));
         cell.last = cell.last.max(lane.last_accepted.map(|place| place.at));
     }
     let everybody: BTreeSet<Oin> = cells.keys().chain(allowed).flat_map(|(from, to)| [*from, *to]).collect();
@@ -156,7 +153,6 @@ fn cell(cell: Option<&Cell>, allowed: bool, own: bool, ctx: &Ctx) -> Markup {
     match cell {
         Some(cell) => html! {
             span class="hour" { (number(cell.hour)) } " / " (number(cell.accepted))
-            @if cell.undelivered > 0 { br; (state(How::Attention, &format!("{} {}", number(cell.undelivered), ctx.t("wacht", "waiting")))) }
             @if let Some(at) = cell.last { br; span class="quiet" { (ctx.ago(at)) } }
         },
         None if own => html! { span class="quiet" aria-label=(ctx.t("zichzelf", "itself")) { "·" } },

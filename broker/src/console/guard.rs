@@ -221,8 +221,8 @@ pub(super) fn visit(desk: &Desk, headers: &HeaderMap, path: Option<&str>) -> Opt
     let session = desk.sessions.find(cookie, clock::now())?;
     let (name, role) = match session.known {
         Known::Provider { name, role } => (name, role),
-        Known::Account => {
-            let Some(role) = desk.accounts.still(&session.person) else {
+        Known::Account { mark } => {
+            let Some(role) = desk.accounts.still(&session.person, &mark) else {
                 desk.sessions.end(cookie);
                 return None;
             };

@@ -10,8 +10,14 @@
   const policy = window.trustedTypes ? window.trustedTypes.createPolicy('seinhuis', plain) : plain;
   let source;
 
+  // What somebody is filling in is left alone.
+  const isChanged = (one) => one === document.activeElement
+    || (one.options ? [...one.options].some((option) => option.selected !== option.defaultSelected && option.index > 0)
+      : one.value !== one.defaultValue);
+  const isFilledIn = () => [...live.querySelectorAll('input:not([type=hidden]), select, textarea')].some(isChanged);
   // A link that had the focus keeps it, and what was folded open stays so.
   const put = (html) => {
+    if (isFilledIn()) return;
     const open = [...live.querySelectorAll('details')].map((one) => one.open);
     const at = live.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null;
     live.innerHTML = policy.createHTML(html);
@@ -21,7 +27,11 @@
   const follow = () => {
     source = new EventSource('/live?path=' + encodeURIComponent(live.dataset.live));
     source.onopen = () => { lost.hidden = true; };
-    source.onerror = () => { lost.hidden = false; };
+    source.onerror = () => {
+      lost.hidden = false;
+      // A browser that was turned away does not ask again by itself; the page says who has to sign in.
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
+    };
     source.onmessage = (event) => {
       const end = event.data.indexOf('\n');
       lost.hidden = true;

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::{IntoResponse as _, Response};
 use seinhuis_shell::web::pieces::Pieces;
 use tokio::sync::mpsc;
@@ -36,7 +36,10 @@ pub(super) async fn stream(
     let (out, pieces) = mpsc::channel(AHEAD);
     tokio::spawn(Follower { desk, headers, path: of, made, visit, out }.run());
     let kind = HeaderValue::from_static("text/event-stream");
-    let response: Response = ([(CONTENT_TYPE, kind)], Body::new(Pieces::new(pieces))).into_response();
+    // A web server in front passes on each piece as it comes.
+    let through = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    let response: Response =
+        ([(CONTENT_TYPE, kind), through], Body::new(Pieces::new(pieces))).into_response();
     Ok(response)
 }
 
@@ -88,7 +91,8 @@ impl Follower {
 /// An event with the time on its first line and the part on the rest (HTML, section 9.2).
 fn event(time: &str, part: &str) -> Bytes {
     let mut text = format!("data: {time}\n");
-    for line in part.lines() {
+    // A line of the stream ends at a carriage return too.
+    for line in part.replace('\r', " ").lines() {
         text.push_str("data: ");
         text.push_str(line);
         text.push('\n');

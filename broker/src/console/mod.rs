@@ -44,7 +44,7 @@ use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::serve::{self, Bounds};
 use seinhuis_shell::web::sessions::{Sessions, Wrong};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use zeroize::Zeroizing;
 
 use self::accounts::{Accounts, Role};
@@ -74,12 +74,25 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("live.js");
 /// Passwords that are looked at at one time: each takes 19 MiB.
 const LOOKED_AT: usize = 2;
+/// Readings of the log at one time: who packets wait for reads from disk on the same threads.
+const READ_AT: usize = 2;
+/// How long a place among those may be waited for.
+const PLACE: Duration = Duration::from_secs(5);
+
+/// A place among so few, or that there is none for now.
+async fn place(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Trouble> {
+    let waited = tokio::time::timeout(PLACE, Arc::clone(of).acquire_owned()).await;
+    waited.ok().and_then(Result::ok).ok_or_else(Trouble::busy)
+}
 
 /// What is known of somebody who is signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Known {
     /// There is an account, which is looked at for each request.
-    Account,
+    Account {
+        /// What the account had when somebody signed in, and has no more after a reset.
+        mark: String,
+    },
     /// The provider said it, when the session began.
     Provider {
         /// What people call them.
@@ -104,6 +117,7 @@ struct Desk {
     sessions: Sessions<Known>,
     wrong: Wrong,
     looking: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
     whence: guard::Whence,
     book: acts::Book,
     exports: exports::Exports,
@@ -144,6 +158,7 @@ impl Console {
             sessions: Sessions::default(),
             wrong: Wrong::default(),
             looking: Arc::new(Semaphore::new(LOOKED_AT)),
+            reading: Arc::new(Semaphore::new(READ_AT)),
             whence: guard::Whence::new(address, config.console.origin()?),
             book: acts::Book::new(&home.acts()),
             exports: exports::Exports::new(&home.exports()),

@@ -40,14 +40,17 @@ pub(super) fn live(board: &Board, ctx: &Ctx, _: &Uri) -> Markup {
 
 fn line(row: &RefusalRow, ctx: &Ctx) -> Vec<Markup> {
     let from = row.from.map_or_else(|| html! { (ctx.t("onbekend", "unknown")) }, |oin| ctx.partner(oin));
-    let of = row.from.map(|oin| oin.to_string()).unwrap_or_default();
     vec![
         html! { a href={ "#r" (row.reason) } { (ctx.refusal(row.reason)) } },
         from,
         html! { (number(row.hour.into())) },
         html! { (number(row.count)) },
         ctx.place(row.last),
-        html! { a href={ "/log/find?kind=refused&reason=" (row.reason) "&from=" (of) } { (ctx.t("bekijk", "show")) } },
+        html! {
+            @if let Some(oin) = row.from {
+                a href={ "/log/find?kind=refused&reason=" (row.reason) "&from=" (oin) } { (ctx.t("bekijk", "show")) }
+            } @else { a href={ "/log/find?kind=refused&reason=" (row.reason) } { (ctx.t("bekijk alle afzenders", "show all senders")) } }
+        },
     ]
 }
 

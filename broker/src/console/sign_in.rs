@@ -9,13 +9,14 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
 use seinhuis_shared::refusal::Lang;
+use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::web::form::Form;
 use seinhuis_shell::{clock, lang};
 
-use super::accounts::{Given, NAME_MAX, PASSWORD_MAX, SignIn};
+use super::accounts::{Given, NAME_MAX, PASSWORD_MAX, SignIn, Signed};
 use super::guard::{Speaks, Visit, set_cookie};
 use super::trouble::Trouble;
-use super::{Desk, Known, Shown, layout, oidc};
+use super::{Desk, Known, Shown, layout, oidc, place};
 
 /// How long the answer to a wrong sign-in waits.
 const SLOW: Duration = Duration::from_secs(1);
@@ -139,34 +140,35 @@ pub(super) async fn sign_in(
     let lang = lang::parse(form.text("lang")).unwrap_or(asked);
     let now = clock::now();
     // So few passwords are looked at at a time that they take no memory from packets.
-    let Ok(place) = desk.looking.clone().try_acquire_owned() else { return Err(Trouble::too_many()) };
+    let place = place(&desk.looking).await?;
     let (accounts, given, once_alone) = (desk.accounts.clone(), form.clone(), !desk.local);
     let looked = tokio::task::spawn_blocking(move || {
         let _place = place;
         let (name, password, code) =
             (given.text("name").trim(), given.text("password").trim(), given.text("code").trim());
         if name.chars().count() > NAME_MAX || password.len() > PASSWORD_MAX || code.len() > 10 {
-            return Ok((None, SignIn::Wrong));
+            return Ok(SignIn::Wrong);
         }
         let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
-        let came = accounts.sign_in(&Given { name, password, code: &code, once_alone }, now)?;
-        // The name as the account has it.
-        let own = accounts.all()?.into_iter().find(|one| one.name.to_lowercase() == name.to_lowercase());
-        Ok::<_, seinhuis_shell::complaint::Complaint>((own.map(|one| one.name), came))
+        accounts.sign_in(&Given { name, password, code: &code, once_alone }, now)
     });
-    let (name, came) =
-        looked.await.map_err(|error| seinhuis_shell::complaint::Complaint::bug(error.to_string()))??;
-    let (Some(name), SignIn::In(role)) = (name, &came) else {
-        tracing::warn!(locked = matches!(came, SignIn::Locked(_)), "a sign-in to the console was refused");
+    let came = looked.await.map_err(|error| Complaint::bug(error.to_string()))?.map_err(|complaint| {
+        // Which file it is and what is wrong with it is not for whoever asks.
+        tracing::error!("{}", complaint.what.en);
+        Trouble::out_of_order()
+    })?;
+    let SignIn::In(signed) = came else {
         if !desk.wrong.is_bearable() {
             return Err(Trouble::too_many());
         }
+        tracing::warn!(locked = matches!(came, SignIn::Locked(_)), "a sign-in to the console was refused");
         tokio::time::sleep(SLOW).await;
         let mut response = shown(&desk, lang, false, true);
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(response);
     };
-    let cookie = desk.sessions.begin_with(&name, Known::Account, lang, now);
+    let Signed { name, role, mark } = signed;
+    let cookie = desk.sessions.begin_with(&name, Known::Account { mark }, lang, now);
     tracing::info!(%role, "somebody signed in to the console");
     let mut response = layout::see_other("/");
     let field = HeaderValue::from_str(&set_cookie(&cookie)).map_err(|_| Trouble::old_form())?;

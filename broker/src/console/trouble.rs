@@ -38,8 +38,8 @@ impl Trouble {
             StatusCode::FORBIDDEN,
             Text::new("Uw rol geeft dit recht niet.", "Your role does not give this right."),
             Text::new(
-                "Vraag iemand met de rol beheerder. Er is niets gedaan.",
-                "Ask somebody in the role of operator. Nothing was done.",
+                "Vraag iemand met een rol die dit mag (docs/operating.md). Er is niets gedaan.",
+                "Ask somebody in a role that may do this (docs/operating.md). Nothing was done.",
             ),
         )
     }
@@ -48,10 +48,13 @@ impl Trouble {
     pub(super) fn no_reason() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
-            Text::new("Er staat geen reden bij.", "There is no reason with it."),
             Text::new(
-                "Ga terug en schrijf in een zin waarom. Er is niets gedaan.",
-                "Go back and write why in a sentence. Nothing was done.",
+                "Er staat geen reden bij, of een te lange.",
+                "There is no reason with it, or one that is too long.",
+            ),
+            Text::new(
+                "Ga terug en schrijf in een zin waarom, hoogstens 500 tekens. Er is niets gedaan.",
+                "Go back and write why in a sentence, 500 characters at most. Nothing was done.",
             ),
         )
     }
@@ -72,8 +75,32 @@ impl Trouble {
     pub(super) fn busy() -> Self {
         Self::new(
             StatusCode::CONFLICT,
-            Text::new("Er wordt al een uitvoer gemaakt.", "An export is being made already."),
-            Text::new("Wacht tot die klaar is.", "Wait until that is ready."),
+            Text::new("Het is hier nu te druk.", "It is too busy here now."),
+            Text::new("Wacht even en probeer het opnieuw.", "Wait a moment and try again."),
+        )
+    }
+
+    /// The accounts cannot be read.
+    pub(super) fn out_of_order() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Text::new("Aanmelden kan nu niet.", "Signing in is not possible now."),
+            Text::new(
+                "Wie de broker beheert ziet in het logbestand van de broker waarom.",
+                "Who keeps the broker sees why in the broker's log file.",
+            ),
+        )
+    }
+
+    /// There is too little room on the disk, or there are too many exports already.
+    pub(super) fn no_room() -> Self {
+        Self::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            Text::new("Er is geen ruimte voor nog een export.", "There is no room for another export."),
+            Text::new(
+                "Haal de exports op die er staan en verwijder ze uit de map exports van de broker, of maak ruimte op de schijf.",
+                "Fetch the exports that are there and remove them from the broker's folder exports, or make room on the disk.",
+            ),
         )
     }
 

@@ -140,6 +140,13 @@ impl<T: Clone> Sessions<T> {
         }
         true
     }
+
+    /// The form with this key did not come about: it counts as not sent.
+    pub fn forget(&self, cookie: &str, key: &str) {
+        if let Some(session) = self.all().get_mut(&sha256(cookie.as_bytes())) {
+            session.used.retain(|used| used != key);
+        }
+    }
 }
 
 /// Codes that were wrong, counted for all who come.
@@ -224,6 +231,11 @@ mod tests {
         let (one, two) = (sessions.begin("a", Lang::Nl, NOW), sessions.begin("b", Lang::Nl, NOW));
         assert!(sessions.first(&one, "k") && !sessions.first(&one, "k") && sessions.first(&two, "k"));
         assert!(!sessions.first("", "k"), "without a session nothing is done");
+        sessions.forget(&two, "k");
+        assert!(
+            !sessions.first(&one, "k") && sessions.first(&two, "k"),
+            "what did not come about is sent again"
+        );
     }
 
     #[test]

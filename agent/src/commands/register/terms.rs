@@ -40,7 +40,10 @@ impl Terms {
 
     /// Whether this organisation tells.
     pub(crate) fn is_own(&self, subjects: &Subjects) -> bool {
-        self.agreed.iter().any(|(own, informs)| informs.contains(own))
+        // Of whom nothing is known nobody else is known to tell either.
+        let unknown = self.agreed.is_empty() && self.not_agreed.is_empty();
+        unknown
+            || self.agreed.iter().any(|(own, informs)| informs.contains(own))
             || self.not_agreed.iter().any(|own| subjects.informs.contains(own))
     }
 
@@ -74,6 +77,7 @@ mod tests {
         let police = terms(&[(Politie, &[Gemeente])], &[]);
         assert!(!police.is_own(&subjects(&all)) && !police.is_own(&Subjects::default()));
         assert_eq!(police.tellers(&subjects(&all)), BTreeSet::from([Gemeente]));
+        assert!(terms(&[], &[]).is_own(&Subjects::default()), "nobody else is known to tell");
         let prosecution = terms(&[(Om, &[Gemeente, Om])], &[]);
         assert!(prosecution.is_own(&subjects(&[])) && prosecution.is_own(&Subjects::default()));
         assert_eq!(prosecution.tellers(&subjects(&[])), BTreeSet::from([Gemeente, Om]));

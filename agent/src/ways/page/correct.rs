@@ -160,7 +160,11 @@ async fn say(desk: &Desk, visit: &Visit, id: &str, kind: CorrectionKind, form: &
             let what = [&complaint.what, &complaint.advice].map(|text| text.in_lang(visit.lang)).join(" ");
             Ok(form_of(desk, visit, &saying, &tree, &fresh_key(), &[Error::new("form", what)]))
         }
-        Err(complaint) => Err(complaint.into()),
+        Err(complaint) => {
+            // It was not said: the same form may come once more.
+            desk.sessions.forget(&visit.cookie, key);
+            Err(complaint.into())
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::{Span, Timestamp};
 
-use super::{BROKER, Code, Finding, Limits, Said, Samples, Severity, length};
+use super::{BROKER, Code, ENGINE, Finding, Limits, Said, Samples, Severity, length};
 use crate::board::{AgentRow, Board};
 
 /// Most senders whose refusals are told of: those with the most.
@@ -50,7 +50,8 @@ impl Finding {
             format!("De broker antwoordt al {} niet: vastleggen op de schijf komt niet klaar.", long.nl),
             format!("The broker has not answered for {}: making durable on the disk does not end.", long.en),
         );
-        of(Code::FlushSlow, BROKER, Severity::Page, what)
+        // A subject of its own: turns that are slow are told apart from none that ends.
+        of(Code::FlushSlow, ENGINE, Severity::Page, what)
     }
 
     /// That the engine has stopped by itself: nobody can look at it then.
@@ -80,20 +81,21 @@ fn recipients(board: &Board, limits: &Limits, all: &mut Vec<Finding>) {
         // What is held because what it rests on fell away waits for people, not for an agent; so does all of one whose
         // access was taken away.
         let open = queue.packets.saturating_sub(queue.frozen);
-        let Some(agent) = agents.get(&queue.oin).filter(|agent| agent.revoked.is_none() && open > 0) else {
-            continue;
-        };
+        // One that the operator suspended is away because of that.
+        let takes = |agent: &&&AgentRow| agent.revoked.is_none() && agent.suspended.is_none() && open > 0;
+        let Some(agent) = agents.get(&queue.oin).filter(takes) else { continue };
         let oin = queue.oin;
         if let Some(away) = away(agent, board) {
             let long = board.now.since(away);
             if long > minutes(limits.recipient_silent_minutes) {
                 let long = length(long);
+                let (nl, en) = match open {
+                    1 => ("Er wacht 1 pakket".to_owned(), "1 packet waits".to_owned()),
+                    _ => (format!("Er wachten {open} pakketten"), format!("{open} packets wait")),
+                };
                 let what = Said::new(
-                    format!(
-                        "Er wachten {open} pakketten voor {oin}, dat al {} geen verbinding heeft.",
-                        long.nl
-                    ),
-                    format!("{open} packets wait for {oin}, which has had no connection for {}.", long.en),
+                    format!("{nl} voor {oin}, dat al {} geen verbinding heeft.", long.nl),
+                    format!("{en} for {oin}, which has had no connection for {}.", long.en),
                 );
                 all.push(of(Code::RecipientSilent, oin.to_string(), Severity::Page, what));
             }

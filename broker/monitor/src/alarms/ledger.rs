@@ -119,6 +119,20 @@ impl Ledger {
         notices
     }
 
+    /// Takes something that happens at `now` and is over then, such as a stop; it is told each time.
+    pub fn happens(&mut self, now: Timestamp, finding: Finding) -> Notice {
+        self.not_after(now);
+        let key = key(&finding);
+        self.add(&finding, now);
+        let state = State::Told { at: now, severity: finding.severity, gone: None };
+        let row = Row { found: finding, since: now, over: None, times: 0, state };
+        let notice = row.notice(Turn::Begins, now);
+        if let Some(own) = self.rows.get_mut(&key) {
+            *own = row;
+        }
+        notice
+    }
+
     /// The alarms that hold: told, and not over. The most hasty first, then the oldest.
     pub fn alarms(&self) -> Vec<Alarm> {
         let told = self.rows.values().filter(|row| matches!(row.state, State::Told { .. }));
@@ -216,6 +230,18 @@ mod tests {
         let now = Timestamp(1_000_000_000).plus(Span::minutes(minute));
         let told = ledger.step(now, found.to_vec(), &Limits::default());
         told.into_iter().map(|notice| notice.turn).collect()
+    }
+
+    #[test]
+    fn what_happens_is_told_each_time_also_while_its_alarm_holds() {
+        let mut ledger = Ledger::default();
+        let at = |minute| Timestamp(1_000_000_000).plus(Span::minutes(minute));
+        for minute in [0, 1, 300] {
+            let told = ledger.happens(at(minute), finding(Code::BrokerStopped, Severity::Page));
+            assert_eq!((told.turn, ledger.alarms().len()), (Turn::Begins, 1));
+        }
+        assert_eq!(turns(&mut ledger, 301, &[]), []);
+        assert_eq!(turns(&mut ledger, 320, &[]), [Turn::Over]);
     }
 
     #[test]

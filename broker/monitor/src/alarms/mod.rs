@@ -22,6 +22,8 @@ pub use samples::Samples;
 
 /// The subject of what is about the broker itself.
 pub const BROKER: &str = "broker";
+/// The subject of what is about the broker's engine, while nothing becomes durable.
+pub const ENGINE: &str = "engine";
 
 /// One text in both languages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

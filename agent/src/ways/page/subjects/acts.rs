@@ -234,7 +234,11 @@ pub(in super::super) async fn act(
             let what = [&complaint.what, &complaint.advice].map(|text| text.in_lang(visit.lang)).join(" ");
             Ok(form_of(&desk, &visit, &acting, &form, &fresh_key(), &[Error::new("form", what)]))
         }
-        Err(complaint) => Err(complaint.into()),
+        Err(complaint) => {
+            // It was not kept: the same form may come once more.
+            desk.sessions.forget(&visit.cookie, key);
+            Err(complaint.into())
+        }
     }
 }
 
