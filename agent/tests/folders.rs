@@ -381,6 +381,34 @@ async fn a_file_with_many_rows_goes_on_where_it_was() {
     agent.shutdown().await.unwrap();
 }
 
+/// With `SEINHUIS_ROWS=1000000` as many rows as a spreadsheet has; it says how long that took and how much memory.
+#[tokio::test]
+async fn rows_that_are_all_wrong_are_all_told_of_and_keep_nothing_else_waiting() {
+    let rows = std::env::var("SEINHUIS_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(2500);
+    let desk = spreadsheet(false);
+    let agent = desk.start();
+    let lines = lines();
+    let wrong = lines[1].replace("22-1-2026", "22-1-26");
+    assert_ne!(wrong, lines[1]);
+    let begun = std::time::Instant::now();
+    desk.leave("veel.csv", &format!("{}\n{}", lines[0], format!("{wrong}\n").repeat(rows)));
+    desk.leave("een.json", &signal());
+    desk.receipt("sent/een.receipt.json").await;
+    let end = desk.out.join("refused/veel.origineel.csv");
+    while !end.exists() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let text = desk.text("refused/veel.uitleg.txt").await;
+    assert!(text.contains(&format!("0 rows taken, {rows} refused")), "{}", text.lines().last().unwrap());
+    let given_back = fs::read_to_string(desk.out.join("refused/veel.csv")).unwrap();
+    assert_eq!(given_back.lines().count(), rows + 1, "every row, with its heading");
+    assert_eq!(agent.status().await.unwrap().drafts, 1, "the other file");
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let memory = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
+    println!("{rows} rows in {:?}, {memory}", begun.elapsed());
+    agent.shutdown().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_file_that_is_taken_away_while_it_is_sent_says_from_which_line() {
     let desk = spreadsheet(false);

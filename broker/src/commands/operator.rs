@@ -8,7 +8,7 @@ use seinhuis_shell::lang::Text;
 use serde_json::{Value, json};
 
 use crate::console::accounts::{Accounts, Role, Secrets};
-use crate::console::one_sign_in;
+use crate::console::{note, one_sign_in};
 use crate::home::Home;
 
 #[derive(Debug, Subcommand)]
@@ -46,11 +46,18 @@ pub(super) fn operator(home: &Home, command: Operator, ui: Ui) -> Result<Outcome
     let accounts = Accounts::new(&home.operators());
     match command {
         Operator::Add { name, role } => {
-            shown(&accounts.set(&name, Some(role), clock::now())?, &name, ui);
+            let secrets = accounts.set(&name, Some(role), clock::now())?;
+            note(home, "account-add", &name)?;
+            shown(&secrets, &name, ui);
         }
-        Operator::Reset { name } => shown(&accounts.set(&name, None, clock::now())?, &name, ui),
+        Operator::Reset { name } => {
+            let secrets = accounts.set(&name, None, clock::now())?;
+            note(home, "account-reset", &name)?;
+            shown(&secrets, &name, ui);
+        }
         Operator::Login { name } => {
             let code = one_sign_in(home, &name)?;
+            note(home, "account-login", &name)?;
             let text = Text::new(
                 format!(
                     "Eenmalige code van {name}, tien minuten geldig, in plaats van het wachtwoord:\n\n{}",
@@ -66,6 +73,7 @@ pub(super) fn operator(home: &Home, command: Operator, ui: Ui) -> Result<Outcome
         Operator::List => list(&accounts, ui)?,
         Operator::Remove { name } => {
             accounts.remove(&name)?;
+            note(home, "account-remove", &name)?;
             let text = Text::new(
                 format!("{name} heeft geen account meer."),
                 format!("{name} has no account any more."),

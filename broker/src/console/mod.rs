@@ -131,6 +131,19 @@ pub fn one_sign_in(home: &Home, name: &str) -> Result<Zeroizing<String>, Complai
     Accounts::new(&home.operators()).once(name, clock::now())
 }
 
+/// Writes in the book of the console what was done to an account from the command line.
+///
+/// # Errors
+/// A sentence naming the file.
+pub(crate) fn note(home: &Home, act: &str, account: &str) -> Result<(), Complaint> {
+    acts::Book::new(&home.acts()).write(&acts::Done::new(
+        "command line",
+        act,
+        None,
+        &format!("account {account}"),
+    ))
+}
+
 /// A console that listens.
 #[derive(Debug)]
 pub struct Console {
