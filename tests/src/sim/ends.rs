@@ -67,13 +67,12 @@ impl World {
         open
     }
 
-    /// Whether a correction is open of which the recipient's answer may have been refused, or destroyed, because its
-    /// sender's access was revoked: it is said again after a day, and answered then.
+    /// Whether a correction is open of which the recipient's answer may have been refused, because its sender's access was
+    /// revoked or by a clock that was far off, or destroyed: it is said again after a day, and answered then.
     fn is_answered_late(&self) -> bool {
-        let revoked = Refusal::RecipientRevoked.number();
         let lost = |sender: Oin, row: &OutboxRow| {
             row.recipients.contains(&sender)
-                && (row.outcome == revoked
+                && (row.stage == Stage::Refused
                     || row.packet.is_some_and(|packet| self.oracle.was_shredded(packet, sender)))
         };
         let late = |sender: Oin, recipient: Oin| {
