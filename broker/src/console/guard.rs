@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN,
-    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -19,7 +19,7 @@ use seinhuis_shared::refusal::Lang;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shell::clock;
 use seinhuis_shell::web::form::Form;
-use seinhuis_shell::web::origin::{SEC_FETCH_SITE, elsewhere, language, named, says_whence};
+use seinhuis_shell::web::origin::{cookie, elsewhere_than, language, named, says_whence};
 use zeroize::Zeroizing;
 
 use super::Desk;
@@ -33,8 +33,6 @@ const FORM_MAX: usize = 64 * 1024;
 const FORM_WAIT: Duration = Duration::from_secs(20);
 /// The cookie of a session. Its name has browsers keep it for this origin alone (RFC 6265bis, section 4.1.3.2).
 const COOKIE_NAME: &str = "__Host-seinhuis";
-/// Most characters of what is in it.
-const COOKIE_MAX: usize = 64;
 /// What needs nobody to be signed in.
 const OPEN: [&str; 5] = ["/style.css", "/live.js", "/sign-in", oidc::START, oidc::BACK];
 /// What does not count as somebody doing something: a page that follows what happens by itself would never end.
@@ -85,12 +83,7 @@ impl Whence {
 
     /// Whether a page of another site asks.
     fn is_elsewhere(&self, headers: &HeaderMap) -> bool {
-        if !self.through(headers) {
-            return elsewhere(headers);
-        }
-        let own = |origin: &HeaderValue| Some(origin.as_bytes()) == self.origin.as_deref().map(str::as_bytes);
-        let near = |site: &HeaderValue| site == "same-origin" || site == "none";
-        !headers.get_all(ORIGIN).iter().all(own) || !headers.get_all(SEC_FETCH_SITE).iter().all(near)
+        elsewhere_than(headers, &self.own(headers))
     }
 }
 
@@ -232,17 +225,6 @@ pub(super) fn visit(desk: &Desk, headers: &HeaderMap, path: Option<&str>) -> Opt
     let cookie = Arc::new(Zeroizing::new(cookie.to_owned()));
     let path = path.unwrap_or("/").to_owned();
     Some(Visit { name, role, lang: session.lang, token: session.token, path, cookie })
-}
-
-/// What is in a cookie of the console.
-pub(super) fn cookie<'a>(headers: &'a HeaderMap, named: &str) -> Option<&'a str> {
-    let all = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
-    let mut own = all.flat_map(|field| field.split(';')).filter_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        (name == named && value.len() <= COOKIE_MAX).then_some(value)
-    });
-    // Two of them: somebody put one beside it.
-    own.next().filter(|_| own.next().is_none())
 }
 
 /// The field that sets the cookie, or takes it away when there is nothing in it.

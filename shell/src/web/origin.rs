@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT_LANGUAGE, HOST, ORIGIN};
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use seinhuis_shared::refusal::Lang;
 
 /// How far apart it is told that a stranger came.
 const TOLD_APART: Duration = Duration::from_mins(1);
+/// Most characters of what is in a cookie.
+const COOKIE_MAX: usize = 64;
 /// The field in which browsers say whose page asks (W3C Fetch Metadata).
 pub const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -49,9 +51,25 @@ pub fn named(headers: &HeaderMap, address: Option<SocketAddr>) -> bool {
 /// Whether a page of another site asks. Programs that are no browser send neither of these fields.
 pub fn elsewhere(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let own = |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| origin == format!("http://{host}"));
+    elsewhere_than(headers, &format!("http://{host}"))
+}
+
+/// Whether a page of another site than this origin asks.
+pub fn elsewhere_than(headers: &HeaderMap, own: &str) -> bool {
+    let is_own = |origin: &HeaderValue| origin.as_bytes() == own.as_bytes();
     let near = |site: &HeaderValue| site == "same-origin" || site == "none";
-    !headers.get_all(ORIGIN).iter().all(own) || !headers.get_all(SEC_FETCH_SITE).iter().all(near)
+    !headers.get_all(ORIGIN).iter().all(is_own) || !headers.get_all(SEC_FETCH_SITE).iter().all(near)
+}
+
+/// What is in the cookie of this name; nothing when there are two, of which somebody put one beside it, or when it is
+/// longer than a session's.
+pub fn cookie<'a>(headers: &'a HeaderMap, named: &str) -> Option<&'a str> {
+    let all = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+    let mut own = all.flat_map(|field| field.split(';')).filter_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == named && value.len() <= COOKIE_MAX).then_some(value)
+    });
+    own.next().filter(|_| own.next().is_none())
 }
 
 /// English for who asks for it first, Dutch for everybody else.

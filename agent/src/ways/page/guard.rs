@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, REFERRER_POLICY,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -18,7 +18,7 @@ use seinhuis_shared::refusal::Lang;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shell::clock;
 use seinhuis_shell::web::form::Form;
-use seinhuis_shell::web::origin::{elsewhere, language, named, says_whence};
+use seinhuis_shell::web::origin::{cookie, elsewhere, language, named, says_whence};
 use zeroize::Zeroizing;
 
 use super::Desk;
@@ -36,8 +36,6 @@ const STRANGERS_MAX: usize = 256 * 1024;
 const FORM_WAIT: Duration = Duration::from_secs(20);
 /// The one cookie.
 const COOKIE_NAME: &str = "seinhuis";
-/// Most characters of what is in it.
-const COOKIE_MAX: usize = 64;
 /// What needs nobody to be signed in.
 const OPEN: [&str; 2] = ["/style.css", "/sign-in"];
 
@@ -163,7 +161,7 @@ fn explained(response: Response) -> Response {
 /// Who asks, if somebody is signed in and the access code still counts.
 fn visit(desk: &Desk, request: &Request) -> Option<Visit> {
     let now = clock::now();
-    let cookie = cookie(request.headers())?;
+    let cookie = cookie(request.headers(), COOKIE_NAME)?;
     let session = desk.sessions.find(cookie, now)?;
     let Some(person) = desk.persons.still(&session.person, now) else {
         desk.sessions.end(cookie);
@@ -172,17 +170,6 @@ fn visit(desk: &Desk, request: &Request) -> Option<Visit> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let cookie = Arc::new(Zeroizing::new(cookie.to_owned()));
     Some(Visit { person, lang: session.lang, token: session.token, path, cookie, to_tell: None })
-}
-
-/// What is in the one cookie of this page.
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let all = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
-    let mut own = all.flat_map(|field| field.split(';')).filter_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE_NAME && value.len() <= COOKIE_MAX).then_some(value)
-    });
-    // Two of them: somebody put one beside it.
-    own.next().filter(|_| own.next().is_none())
 }
 
 /// The field that sets the cookie, or takes it away when there is nothing in it.
@@ -217,7 +204,9 @@ mod tests {
 
     #[test]
     fn one_cookie_counts_and_no_more() {
-        let of = |fields: &[(&'static str, &'static str)]| cookie(&headers(fields)).map(str::to_owned);
+        let of = |fields: &[(&'static str, &'static str)]| {
+            cookie(&headers(fields), COOKIE_NAME).map(str::to_owned)
+        };
         assert_eq!(of(&[("cookie", "a=b; seinhuis=x; c=d")]).as_deref(), Some("x"));
         assert_eq!(of(&[("cookie", "a=b"), ("cookie", "seinhuis=x")]).as_deref(), Some("x"));
         for wrong in ["", "seinhuis", "seinhuis2=x", "seinhuis=x; seinhuis=y"] {

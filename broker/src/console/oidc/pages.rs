@@ -6,13 +6,14 @@ use axum::http::header::{LOCATION, REFRESH, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use maud::html;
+use seinhuis_shell::web::origin;
 use seinhuis_shell::{clock, lang};
 use zeroize::Zeroizing;
 
 use super::provider::{Brought, Failed};
 use super::under_way::LASTS;
 use super::{BACK, Person, Provider};
-use crate::console::guard::{self, Speaks, set_cookie};
+use crate::console::guard::{Speaks, set_cookie};
 use crate::console::trouble::Trouble;
 use crate::console::{Desk, Known, Shown, layout};
 
@@ -72,7 +73,7 @@ async fn ended(
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Result<(Person, seinhuis_shared::refusal::Lang), Failed> {
-    let cookie = guard::cookie(headers, COOKIE).ok_or(Failed::NotBegun)?;
+    let cookie = origin::cookie(headers, COOKIE).ok_or(Failed::NotBegun)?;
     if uri.query().is_some_and(|query| query.len() > QUERY_MAX) {
         return Err(Failed::NotBegun);
     }

@@ -1,9 +1,11 @@
 //! Whoever may not: other sites, other names, wrong passwords, other roles.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use super::{Account, open, signed_in};
 use crate::common::Scene;
+use seinhuis_tests::Stage;
 use seinhuis_tests::site::{Site, hidden};
 
 const REASON: &str = "Sleutel gestolen, telefonisch gemeld";
@@ -50,18 +52,22 @@ fn nobody_gets_in_without_name_password_and_code() {
     broker.stop(seinhuis_tests::stage::PATIENCE).unwrap();
 }
 
+/// An operator, a viewer, an auditor and a partner manager, signed in.
+fn staff(stage: &Stage, address: SocketAddr) -> [Site; 4] {
+    let roles = [("Bea", "operator"), ("Lies", "viewer"), ("Aukje", "auditor"), ("Rik", "partner-manager")];
+    roles.map(|(name, role)| {
+        Account::new(stage, name, role);
+        signed_in(stage, address, name)
+    })
+}
+
 #[test]
 fn forms_of_other_sites_and_other_roles_do_nothing() {
     let scene = Scene::unwatched(&["gemeente", "politie"]);
     let stage = &scene.stage;
     let address = open(stage);
-    for (name, role) in
-        [("Bea", "operator"), ("Lies", "viewer"), ("Aukje", "auditor"), ("Rik", "partner-manager")]
-    {
-        Account::new(stage, name, role);
-    }
     let _broker = scene.broker();
-    let [bea, lies, aukje, rik] = ["Bea", "Lies", "Aukje", "Rik"].map(|name| signed_in(stage, address, name));
+    let [bea, lies, aukje, rik] = staff(stage, address);
     let police = stage.member("politie");
     let path = format!("/agents/{}", police.oin);
     let key = hidden(&bea.get(&path).unwrap().text(), "key");
@@ -117,13 +123,8 @@ fn partners_and_flows_are_suspended_and_resumed_by_whose_role_gives_the_right_an
     let scene = Scene::unwatched(&["gemeente", "politie"]);
     let stage = &scene.stage;
     let address = open(stage);
-    for (name, role) in
-        [("Bea", "operator"), ("Lies", "viewer"), ("Aukje", "auditor"), ("Rik", "partner-manager")]
-    {
-        Account::new(stage, name, role);
-    }
     let _broker = scene.broker();
-    let [bea, lies, aukje, rik] = ["Bea", "Lies", "Aukje", "Rik"].map(|name| signed_in(stage, address, name));
+    let [bea, lies, aukje, rik] = staff(stage, address);
     let agent = format!("/agents/{}", stage.member("politie").oin);
     let key = |site: &Site, path: &str| hidden(&site.get(path).unwrap().text(), "key");
     let suspend = |site: &Site, path: &str, key: &str, does: &str, flow: &str| {
