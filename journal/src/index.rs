@@ -11,17 +11,15 @@
 //! Keys: `0` → [`Meta`] · `1 table key` → sequence 8, [`Held`] · `2 id` → sequence 8, [`Held`]. Long values and
 //! blobs are held as the place where the journal has them: what they say never gets into sled.
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::thread;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::expendable::{Expendable, guard, open_sled};
 use crate::journal::Position;
 use crate::record::{Directory, Part, Sum, Value, blob_cost, row_cost};
 use crate::{BlobId, RebuildReason, StoreError, narrow, wide};
@@ -201,41 +199,11 @@ impl Meta {
     }
 }
 
-/// Runs something in sled; sled panics on some kinds of damage, and this index is expendable.
-fn guard<T>(operation: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(operation)) {
-        Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(panic) => Err(format!("sled panicked: {}", panic_text(panic.as_ref()))),
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-}
-
-/// Opens sled. A previous owner of the folder in this process may still be letting go of sled's own lock;
-/// the folder is ours (it is locked), so wait for it a little.
-fn open_sled(path: &Path, cache: u64) -> Result<sled::Db, String> {
-    const TRIES: u32 = 100;
-    let mut tries = 0;
-    loop {
-        let config = sled::Config::new().path(path).cache_capacity(cache).flush_every_ms(None);
-        match guard(|| config.open()) {
-            Err(fault) if fault.contains("acquire lock") && tries < TRIES => {
-                tries += 1;
-                thread::sleep(Duration::from_millis(20));
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
 /// An opened index that has proved to be whole.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) meta: Meta,
-    db: sled::Db,
+    db: Expendable<sled::Db>,
 }
 
 /// Opens an existing index and verifies every entry. Changes nothing.
@@ -307,7 +275,7 @@ struct Control {
 /// Sled and the overlay.
 pub(crate) struct Index {
     path: PathBuf,
-    db: sled::Db,
+    db: Expendable<sled::Db>,
     overlay: RwLock<Overlay>,
     /// What sled holds; locked for the duration of a flush, so that there is one at a time.
     meta: Mutex<Meta>,

@@ -22,6 +22,7 @@ pub mod conformance;
 mod disk;
 mod dutch;
 mod error;
+mod expendable;
 pub mod faults;
 mod index;
 mod journal;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, ExitStatus};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bystander::Bystander;
 use super::check::check;
@@ -12,12 +12,14 @@ use super::troupe::{Node, Troupe, Way};
 use super::{Failure, Round, Tally};
 use crate::Need;
 use crate::process::system;
-use crate::sim::{Dice, Violation, setup};
+use crate::sim::{Broken, Dice, Violation, setup};
 
 /// Points that share a partnership and a check.
 const TOGETHER: usize = 25;
 /// Every call in a series has its turn after so many passes; the first pass is spread over the whole series.
 const PASSES: u64 = 16;
+/// How long a process may take to end after a fault that it has to end after.
+const STOPPING: Duration = Duration::from_secs(30);
 
 /// The same fault at the first, second, third… of the same call of one process.
 #[derive(Debug, Clone, Copy)]
@@ -213,19 +215,25 @@ fn point(
     })?;
     let new: Vec<Push> = traffic.pushed().into_iter().skip(pushed).collect();
     bystander.settle(troupe, &new)?;
-    let ended = troupe.fallen().pop().map(|(_, status)| status);
-    let calls = std::fs::read_to_string(&calls).unwrap_or_default();
-    let said = std::fs::read(&log).map_err(setup)?;
-    let said = String::from_utf8_lossy(said.get(before..).unwrap_or_default()).into_owned();
-    let met = Met { calls: &calls, ended, said: &said, next: spoken(nth).1 };
-    if met.ended.is_none() && !met.calls.contains("INJECTED") {
-        return Ok(false);
-    }
-    let of = |what: String| {
-        let what = format!("{} at {} {nth}: {what}:\n{said}", troupe.name(series.node), series.call);
-        Violation::new(crate::sim::Broken::Start, what)
-    };
-    (series.judge)(&met).map(|()| true).map_err(of)
+    let (mut ended, mut met) = (None, false);
+    // Who stops lets go of its partners first, and all that was pushed may be settled before that.
+    let judged = troupe.until(STOPPING, || {
+        ended = ended.or_else(|| troupe.fallen().pop().map(|(_, status)| status));
+        let calls = std::fs::read_to_string(&calls).unwrap_or_default();
+        met = ended.is_some() || calls.contains("INJECTED");
+        let said = since(&log, before);
+        let seen = Met { calls: &calls, ended, said: &said, next: spoken(nth).1 };
+        if met { (series.judge)(&seen).map_err(|what| format!("{what}:\n{said}")) } else { Ok(()) }
+    });
+    let point = format!("{} at {} {nth}", troupe.name(series.node), series.call);
+    judged.map_err(|violation| Violation::new(Broken::Start, format!("{point}: {}", violation.what)))?;
+    Ok(met)
+}
+
+/// What a log has got after so many bytes.
+fn since(log: &Path, before: usize) -> String {
+    let all = std::fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(all.get(before..).unwrap_or_default()).into_owned()
 }
 
 fn watch(troupe: &Troupe, mut over: impl FnMut() -> bool) -> Result<(), Violation> {
