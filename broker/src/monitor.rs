@@ -299,6 +299,7 @@ impl Service {
             certificate_ends: Some(links.own_ends).filter(|ends| ends.0 > 0),
             agents: agents(partners, links),
             suspended_flows: overview.suspended_flows.clone(),
+            suspended_intake: overview.suspended_intake,
             covenants,
             quorums: quorums(watch),
             witnesses: witnesses(watch),

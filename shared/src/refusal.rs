@@ -385,8 +385,11 @@ refusals! {
         nl "Deze partner brengt meer tegelijk dan de broker van één partner aanneemt." => "De agent biedt het later vanzelf opnieuw aan; blijft dit, vraag de beheerder om een ruimer quotum.",
         en "This partner brings more at a time than the broker takes from one partner." => "The agent submits it again later by itself; if it persists, ask the operator for a larger quota.";
     Suspended = 609 "suspended" Passing,
-        nl "De beheerder van de broker heeft dit voorlopig opgeschort: de toegang van deze partner, of deze stroom." => "De agent probeert het later vanzelf opnieuw; vraag de beheerder waarom en tot wanneer.",
-        en "The broker's operator suspended this for now: this partner's access, or this flow." => "The agent tries again later by itself; ask the operator why and until when.";
+        nl "De beheerder van de broker heeft dit voorlopig opgeschort: de toegang van deze partner, deze stroom, of alle aanname." => "De agent probeert het later vanzelf opnieuw; vraag de beheerder waarom en tot wanneer.",
+        en "The broker's operator suspended this for now: this partner's access, this flow, or all intake." => "The agent tries again later by itself; ask the operator why and until when.";
+    Requeued = 610 "requeued" Passing,
+        nl "De beheerder van de broker laat alles opnieuw aanbieden wat voor deze partner wacht." => "De agent verbindt vanzelf opnieuw; hij hoeft niets te doen.",
+        en "The broker's operator has all that waits for this partner offered again." => "The agent connects again by itself; nothing has to be done.";
     ReadsTooSlowly = 612 "reads-too-slowly" Passing,
         nl "De agent leest niet of te traag wat de broker stuurt." => "De agent verbindt vanzelf opnieuw; blijft dit, kijk naar schijf, processor en verbinding van de machine van de agent.",
         en "The agent does not read what the broker sends, or too slowly." => "The agent connects again by itself; if it persists, look at the disk, processor and connection of the agent's machine.";
@@ -453,6 +456,7 @@ impl Refusal {
                 | Self::AwaitingWitnesses
                 | Self::OverQuota
                 | Self::Suspended
+                | Self::Requeued
                 | Self::StorageLow
                 | Self::AgentStorageLow
                 | Self::LogSucceeded

@@ -123,6 +123,8 @@ pub struct Overview {
     pub suspended_partners: Vec<(Oin, Timestamp)>,
     /// Flows that are suspended, and since when.
     pub suspended_flows: Vec<(String, Timestamp)>,
+    /// Since when intake is suspended.
+    pub suspended_intake: Option<Timestamp>,
     /// Mailboxes that are not empty.
     pub queues: Vec<QueueRow>,
     /// Partners of whom something is remembered or was put off.
@@ -528,6 +530,7 @@ impl Core {
             covenants: directory.agreements.len(),
             remembered: self.state.seen.len(),
             suspended_partners: self.state.suspended.partners.iter().map(|(oin, at)| (*oin, *at)).collect(),
+            suspended_intake: self.state.suspended.intake,
             suspended_flows: self
                 .state
                 .suspended

@@ -49,7 +49,7 @@ pub enum Command {
         /// SHA-256 of the reason that was given, if one was.
         reason: Option<Digest>,
     },
-    /// Suspends a partner or a flow, until it is resumed.
+    /// Suspends a partner, a flow or intake, until it is resumed.
     Suspend {
         /// What.
         what: Suspendable,
@@ -60,6 +60,22 @@ pub enum Command {
     Resume {
         /// Of what.
         what: Suspendable,
+        /// SHA-256 of the reason that was given.
+        reason: Digest,
+    },
+    /// Has all that waits for a partner offered again, from the oldest: its sessions are closed.
+    Requeue {
+        /// For whom.
+        oin: Oin,
+        /// SHA-256 of the reason that was given.
+        reason: Digest,
+    },
+    /// Somebody has seen an alarm and takes it up.
+    NoteAlarm {
+        /// Its code: lower-case letters and `-`.
+        code: &'static str,
+        /// The organisation it is about, if it is about one.
+        subject: Option<Oin>,
         /// SHA-256 of the reason that was given.
         reason: Digest,
     },
@@ -244,6 +260,11 @@ impl Core {
             Command::RevokePartner { oin, reason } => self.revoke_partner((oin, reason), now, turn),
             Command::Suspend { what, reason } => self.suspend((what, reason), now, turn),
             Command::Resume { what, reason } => self.resume((what, reason), now, turn),
+            Command::Requeue { oin, reason } => self.requeue((oin, reason), now, turn),
+            Command::NoteAlarm { code, subject, reason } => {
+                let act = (Kind::Operator, subject, format!("alarm:{code}"));
+                Ok(self.note_act(act, Some(reason), now, turn))
+            }
             Command::LoadCovenant { compiled } => self.load_covenant(compiled, now, turn),
             Command::Export { complete, purpose } => Ok(self.note_export(complete, purpose, now, turn)),
             Command::Partners => Ok(Answer::Partners(self.partner_rows())),
@@ -272,12 +293,47 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Answer {
+        self.note_act((kind, subject, detail.to_owned()), None, now, turn)
+    }
+
+    /// Records an act, with the hash of the reason for it.
+    fn note_act(
+        &mut self,
+        (kind, subject, detail): (Kind, Option<Oin>, String),
+        reason: Option<Digest>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Answer {
         let index = self.next_index(turn);
         let mut entry = self.entry(kind, now, turn);
-        entry.subject = subject;
-        entry.detail = Some(detail.to_owned());
+        (entry.subject, entry.detail, entry.statement) = (subject, Some(detail), reason);
         turn.entry(&entry);
         Answer::Recorded { index }
+    }
+
+    /// Closes a partner's sessions: what was offered on them comes again on the next, in order, by the way of every
+    /// connection that broke.
+    fn requeue(
+        &mut self,
+        (oin, reason): (Oin, Digest),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<Answer, Refusal> {
+        self.state.directory.partner(&oin)?;
+        if self.sessions.of(&oin).is_empty() {
+            return Ok(Answer::Unchanged);
+        }
+        let answer = self.note_act((Kind::Partner, Some(oin), "requeued".to_owned()), Some(reason), now, turn);
+        self.dismiss(&oin, Refusal::Requeued, now, turn);
+        Ok(answer)
+    }
+
+    /// Closes all sessions of a partner.
+    pub(crate) fn dismiss(&mut self, oin: &Oin, reason: Refusal, now: Timestamp, turn: &mut Turn) {
+        for conn in self.sessions.of(oin).to_vec() {
+            self.close(conn, now, turn);
+            turn.send(Send::Close { conn, reason });
+        }
     }
 
     /// What waits of these packets.
@@ -361,12 +417,9 @@ impl Core {
             self.sessions.close(conn);
             turn.send(Send::Close { conn, reason: Refusal::PartnerRevoked });
         }
-        let index = self.next_index(turn);
-        let mut entry = self.entry(Kind::Partner, now, turn);
-        (entry.subject, entry.detail, entry.statement) = (Some(oin), Some("revoked".to_owned()), reason);
-        turn.entry(&entry);
+        let answer = self.note_act((Kind::Partner, Some(oin), "revoked".to_owned()), reason, now, turn);
         self.lapsed(Cause::Revoked { partner: oin }, now, turn);
-        Ok(Answer::Recorded { index })
+        Ok(answer)
     }
 
     fn load_covenant(

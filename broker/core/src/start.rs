@@ -296,6 +296,8 @@ impl Core {
             | Command::RevokePartner { .. }
             | Command::Suspend { .. }
             | Command::Resume { .. }
+            | Command::Requeue { .. }
+            | Command::NoteAlarm { .. }
             | Command::LoadCovenant { .. }
             | Command::RollOver
             | Command::NewOrigin { .. }

@@ -2,8 +2,9 @@
 //!
 //! A suspended partner has no session. Its sessions are closed and its hello is put off, so that its agent comes back by
 //! itself; packets for it are accepted and wait in its mailbox, and expire as ever. On a suspended flow, under whichever
-//! covenant, packets are put off before they are accepted; what was accepted is delivered. A partner whose access is
-//! revoked is not suspended any more: when it is added again it is back as a whole.
+//! covenant, packets are put off before they are accepted; what was accepted is delivered. While intake is suspended that
+//! is so on every flow, and the mailboxes run empty. A partner whose access is revoked is not suspended any more: when it
+//! is added again it is back as a whole.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use seinhuis_shared::time::Timestamp;
 
 use crate::core::Core;
 use crate::operator::Answer;
-use crate::turn::{Send, Turn};
+use crate::turn::Turn;
 use crate::write::Write;
 
 /// What can be suspended.
@@ -24,6 +25,8 @@ pub enum Suspendable {
     Partner(Oin),
     /// A flow, by its id, under every covenant.
     Flow(String),
+    /// Every flow.
+    Intake,
 }
 
 impl Suspendable {
@@ -31,15 +34,17 @@ impl Suspendable {
         match self {
             Self::Partner(oin) => [b"p", oin.as_str().as_bytes()].concat(),
             Self::Flow(flow) => [b"f", flow.as_bytes()].concat(),
+            Self::Intake => b"i".to_vec(),
         }
     }
 
     pub(crate) fn from_key(key: &[u8]) -> Option<Self> {
         let (kind, rest) = key.split_first()?;
-        let text = core::str::from_utf8(rest).ok().filter(|text| !text.is_empty())?;
+        let text = core::str::from_utf8(rest).ok()?;
         match kind {
             b'p' => text.parse().ok().map(Self::Partner),
-            b'f' => Some(Self::Flow(text.to_owned())),
+            b'f' if !text.is_empty() => Some(Self::Flow(text.to_owned())),
+            b'i' if text.is_empty() => Some(Self::Intake),
             _ => None,
         }
     }
@@ -50,6 +55,7 @@ impl Suspendable {
 pub(crate) struct Suspensions {
     pub(crate) partners: BTreeMap<Oin, Timestamp>,
     pub(crate) flows: BTreeMap<String, Timestamp>,
+    pub(crate) intake: Option<Timestamp>,
 }
 
 impl Suspensions {
@@ -57,6 +63,7 @@ impl Suspensions {
         match what {
             Suspendable::Partner(oin) => self.partners.contains_key(oin),
             Suspendable::Flow(flow) => self.flows.contains_key(flow),
+            Suspendable::Intake => self.intake.is_some(),
         }
     }
 
@@ -64,6 +71,7 @@ impl Suspensions {
         match what {
             Suspendable::Partner(oin) => drop(self.partners.insert(*oin, at)),
             Suspendable::Flow(flow) => drop(self.flows.insert(flow.clone(), at)),
+            Suspendable::Intake => self.intake = Some(at),
         }
     }
 
@@ -71,6 +79,7 @@ impl Suspensions {
         match what {
             Suspendable::Partner(oin) => drop(self.partners.remove(oin)),
             Suspendable::Flow(flow) => drop(self.flows.remove(flow)),
+            Suspendable::Intake => self.intake = None,
         }
     }
 
@@ -79,7 +88,7 @@ impl Suspensions {
     /// # Errors
     /// [`Refusal::Suspended`].
     pub(crate) fn flow(&self, flow: &str) -> Result<(), Refusal> {
-        if self.flows.contains_key(flow) { Err(Refusal::Suspended) } else { Ok(()) }
+        if self.intake.is_some() || self.flows.contains_key(flow) { Err(Refusal::Suspended) } else { Ok(()) }
     }
 
     /// Whether this partner may have a session.
@@ -92,7 +101,7 @@ impl Suspensions {
 }
 
 impl Core {
-    /// Suspends a partner or a flow.
+    /// Suspends a partner, a flow or intake.
     ///
     /// # Errors
     /// [`Refusal::UnknownPartner`], [`Refusal::PartnerRevoked`]; [`Refusal::UnknownFlow`] for one that no covenant has.
@@ -112,10 +121,7 @@ impl Core {
         let index = self.note_suspension((&what, "suspended"), reason, now, turn);
         self.record(turn, Write::Suspended { what: what.clone(), at: now });
         if let Suspendable::Partner(oin) = what {
-            for conn in self.sessions.of(&oin).to_vec() {
-                self.close(conn, now, turn);
-                turn.send(Send::Close { conn, reason: Refusal::Suspended });
-            }
+            self.dismiss(&oin, Refusal::Suspended, now, turn);
         }
         Ok(Answer::Recorded { index })
     }
@@ -143,6 +149,7 @@ impl Core {
     fn is_known(&self, what: &Suspendable) -> Result<(), Refusal> {
         let directory = &self.state.directory;
         match what {
+            Suspendable::Intake => Ok(()),
             Suspendable::Partner(oin) if directory.partners.contains_key(oin) => Ok(()),
             Suspendable::Partner(_) => Err(Refusal::UnknownPartner),
             Suspendable::Flow(flow) => {
@@ -170,12 +177,13 @@ impl Core {
         let index = self.next_index(turn);
         let kind = match what {
             Suspendable::Partner(_) => Kind::Partner,
-            Suspendable::Flow(_) => Kind::Operator,
+            Suspendable::Flow(_) | Suspendable::Intake => Kind::Operator,
         };
         let mut entry = self.entry(kind, now, turn);
         match what {
             Suspendable::Partner(oin) => entry.subject = Some(*oin),
             Suspendable::Flow(flow) => entry.flow = Some(flow.clone()),
+            Suspendable::Intake => {}
         }
         (entry.detail, entry.statement) = (Some(detail.to_owned()), Some(reason));
         turn.entry(&entry);

@@ -45,6 +45,9 @@ pub struct Board {
     pub agents: Vec<AgentRow>,
     /// Flows that are suspended, and since when.
     pub suspended_flows: Vec<(String, Timestamp)>,
+    /// Since when nothing new is taken in, on any flow.
+    #[serde(default)]
+    pub suspended_intake: Option<Timestamp>,
     /// Covenants.
     pub covenants: Vec<CovenantRow>,
     /// Covenants that ask a quorum of witnesses.

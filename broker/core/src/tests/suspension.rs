@@ -238,3 +238,65 @@ fn a_row_that_suspends_nobody_that_takes_part_stops_a_start() {
     let restored = crate::Core::restore(broker.config.clone(), rows, frontier);
     assert_eq!(restored.err(), Some(crate::RestoreError::Row { table: crate::Table::Suspended }));
 }
+
+#[test]
+fn while_intake_is_suspended_every_flow_is_put_off_and_mailboxes_run_empty() {
+    let mut broker = Broker::started(NOON);
+    let (pol, gem) = (broker.connect(Pol), broker.connect(Gem));
+    let (packets, after) = (signals(2), broker.config.retry_after);
+    broker.accept(pol, Pol, &packets[0]);
+    let did = suspend(&mut broker, Suspendable::Intake);
+    let [entry] = did.entries.as_slice() else { panic!("{did:?}") };
+    assert_eq!((entry.kind, entry.detail.as_deref()), (Kind::Operator, Some("suspended")));
+    assert_eq!((&entry.flow, entry.subject, entry.statement), (&None, None, Some(REASON)));
+    is_deferred(&broker.submit(pol, Pol, &packets[1]), &packets[1], after);
+    let other = Draft::new(Gem, &[Jw], "F04", 1, NOON).seal();
+    is_deferred(&broker.submit(gem, Gem, &other), &other, after);
+    assert_eq!(broker.acknowledge(gem, Gem, &[(&packets[0], 0)]).entries[0].kind, Kind::Delivered);
+    assert_eq!(broker.waiting(Gem), 0);
+    broker.restart();
+    let pol = broker.connect(Pol);
+    is_deferred(&broker.submit(pol, Pol, &packets[1]), &packets[1], after);
+    assert!(matches!(resume(&mut broker, Suspendable::Intake), Answer::Recorded { .. }));
+    assert_eq!(resume(&mut broker, Suspendable::Intake), Answer::Unchanged);
+    let pol = broker.connect(Pol);
+    broker.accept(pol, Pol, &packets[1]);
+}
+
+#[test]
+fn what_waits_is_offered_again_from_the_oldest_after_a_requeue() {
+    let mut broker = Broker::started(NOON);
+    let (pol, gem) = (broker.connect(Pol), broker.connect(Gem));
+    let packets = signals(3);
+    for packet in &packets {
+        broker.accept(pol, Pol, packet);
+    }
+    let requeue = |broker: &mut Broker, org: Org| {
+        let command = Command::Requeue { oin: org.oin(), reason: REASON };
+        broker.turn([Input::Operator { id: CommandId(7), command }])
+    };
+    let did = requeue(&mut broker, Gem);
+    let [entry] = did.entries.as_slice() else { panic!("{did:?}") };
+    assert_eq!((entry.kind, entry.detail.as_deref()), (Kind::Partner, Some("requeued")));
+    assert_eq!((entry.subject, entry.statement), (Some(Gem.oin()), Some(REASON)));
+    assert!(did.sends.contains(&Send::Close { conn: gem, reason: Refusal::Requeued }));
+    assert!(Refusal::Requeued.is_passing(), "an agent comes back by itself");
+    let did = requeue(&mut broker, Gem);
+    assert!(did.entries.is_empty(), "nobody is connected: {did:?}");
+    let (gem, did) = broker.connect_with(Gem);
+    let offered: Vec<Digest> = broker.offers(&did).iter().map(|offer| offer.packet).collect();
+    assert_eq!(offered, packets.iter().map(|bytes| sha256(bytes)).collect::<Vec<_>>());
+    // What it had stored before is acknowledged once.
+    assert_eq!(broker.acknowledge(gem, Gem, &[(&packets[0], 0)]).entries.len(), 1);
+    assert_eq!(broker.waiting(Gem), 2);
+}
+
+#[test]
+fn that_somebody_took_up_an_alarm_is_an_entry() {
+    let mut broker = Broker::started(NOON);
+    let command = Command::NoteAlarm { code: "oldest-waiting", subject: Some(Gem.oin()), reason: REASON };
+    let did = broker.turn([Input::Operator { id: CommandId(7), command }]);
+    let [entry] = did.entries.as_slice() else { panic!("{did:?}") };
+    assert_eq!((entry.kind, entry.detail.as_deref()), (Kind::Operator, Some("alarm:oldest-waiting")));
+    assert_eq!((entry.subject, entry.statement), (Some(Gem.oin()), Some(REASON)));
+}

@@ -116,6 +116,7 @@ fn what_the_log_is_over_the_years_reads_back_into_its_writes() {
         (Table::Grants, Write::Grant { number: 2, grant }),
         (Table::Suspended, suspended(Suspendable::Partner("00000001003214345000".parse().unwrap()))),
         (Table::Suspended, suspended(Suspendable::Flow("F02".into()))),
+        (Table::Suspended, suspended(Suspendable::Intake)),
     ] {
         let Change::Put { table: number, key, value } = write.clone().change() else {
             panic!("{table:?} is a row");

@@ -330,6 +330,7 @@ pub(super) mod tests {
             hour: Minute::default(),
             day: Minute::default(),
             suspended_flows: Vec::new(),
+            suspended_intake: None,
             waiting: 0,
             oldest: None,
             log,

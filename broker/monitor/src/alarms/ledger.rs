@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use seinhuis_shared::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Alarm, Finding, Limits, Severity};
+use super::{Alarm, Code, Finding, Limits, Severity};
 
 /// Most alarms of which is known whether they were told.
 const MOST: usize = 2000;
@@ -66,6 +66,9 @@ struct Row {
     over: Option<Timestamp>,
     /// How often it was over within [`REMEMBERED`] of the time before.
     times: u32,
+    /// Since when somebody has taken it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<Timestamp>,
     state: State,
 }
 
@@ -77,7 +80,11 @@ pub struct Ledger {
 }
 
 fn key(finding: &Finding) -> String {
-    format!("{} {}", finding.code, finding.subject)
+    named(finding.code, &finding.subject)
+}
+
+fn named(code: Code, subject: &str) -> String {
+    format!("{code} {subject}")
 }
 
 impl Ledger {
@@ -125,7 +132,7 @@ impl Ledger {
         let key = key(&finding);
         self.add(&finding, now);
         let state = State::Told { at: now, severity: finding.severity, gone: None };
-        let row = Row { found: finding, since: now, over: None, times: 0, state };
+        let row = Row { found: finding, since: now, over: None, times: 0, acknowledged: None, state };
         let notice = row.notice(Turn::Begins, now);
         if let Some(own) = self.rows.get_mut(&key) {
             *own = row;
@@ -141,6 +148,14 @@ impl Ledger {
         all
     }
 
+    /// Takes that somebody has taken up an alarm that holds: from then on it is told only when it becomes worse, and when
+    /// it is over. Whether there is such an alarm.
+    pub fn acknowledge(&mut self, now: Timestamp, code: Code, subject: &str) -> bool {
+        let row = self.rows.get_mut(&named(code, subject));
+        let holds = row.filter(|row| matches!(row.state, State::Told { .. }));
+        holds.map(|row| row.acknowledged.get_or_insert(now)).is_some()
+    }
+
     fn add(&mut self, finding: &Finding, now: Timestamp) {
         if self.rows.len() >= MOST {
             let spare =
@@ -148,7 +163,7 @@ impl Ledger {
             let Some(spare) = spare else { return };
             self.rows.remove(&spare);
         }
-        let row = Row { found: finding.clone(), since: now, over: None, times: 0, state: State::Pending };
+        let row = Row { found: finding.clone(), since: now, over: None, times: 0, acknowledged: None, state: State::Pending };
         self.rows.insert(key(finding), row);
     }
 
@@ -157,6 +172,7 @@ impl Ledger {
         for row in self.rows.values_mut() {
             row.since = row.since.min(now);
             row.over = row.over.map(|over| over.min(now));
+            row.acknowledged = row.acknowledged.map(|at| at.min(now));
             if let State::Told { at, gone, .. } = &mut row.state {
                 *at = (*at).min(now);
                 *gone = gone.map(|gone| gone.min(now));
@@ -168,7 +184,8 @@ impl Ledger {
 impl Row {
     fn alarm(&self) -> Alarm {
         let Finding { code, subject, severity, what } = self.found.clone();
-        Alarm { code, subject, severity, since: self.since, what, advice: code.advice() }
+        let (since, acknowledged) = (self.since, self.acknowledged);
+        Alarm { code, subject, severity, since, what, advice: code.advice(), acknowledged }
     }
 
     fn notice(&self, turn: Turn, now: Timestamp) -> Notice {
@@ -192,8 +209,10 @@ impl Row {
             State::Told { at, severity, gone } if present => {
                 *gone = None;
                 let turn = if own > *severity {
+                    // That is not what was taken up.
+                    self.acknowledged = None;
                     Turn::Worse
-                } else if now.since(*at) >= repeat {
+                } else if now.since(*at) >= repeat && self.acknowledged.is_none() {
                     Turn::Lasts
                 } else {
                     return None;
@@ -205,10 +224,10 @@ impl Row {
                 let since = *gone.get_or_insert(now);
                 let after = Span::minutes(u64::from(limits.over_after_minutes)).doubled(self.times, repeat);
                 (now.since(since) >= after).then(|| {
-                    self.state = State::Over;
-                    self.over = Some(now);
+                    let notice = self.notice(Turn::Over, now);
+                    (self.state, self.over, self.acknowledged) = (State::Over, Some(now), None);
                     self.times = self.times.saturating_add(1);
-                    self.notice(Turn::Over, now)
+                    notice
                 })
             }
         }
@@ -284,6 +303,33 @@ mod tests {
         assert_eq!(turns(&mut ledger, 2, &of(Severity::Ticket)), []);
         assert_eq!(turns(&mut ledger, 3, &of(Severity::Page)), [], "that was told");
         assert_eq!(ledger.alarms()[0].severity, Severity::Page);
+    }
+
+    #[test]
+    fn an_alarm_that_somebody_took_up_is_told_again_only_when_it_becomes_worse_and_when_it_is_over() {
+        let mut ledger = Ledger::default();
+        let at = |minute| Timestamp(1_000_000_000).plus(Span::minutes(minute));
+        let of = |severity| [finding(Code::CertificateEnds, severity)];
+        assert!(!ledger.acknowledge(at(0), Code::CertificateEnds, "x"), "there is none");
+        assert_eq!(turns(&mut ledger, 0, &of(Severity::Ticket)), [Turn::Begins]);
+        assert!(!ledger.acknowledge(at(1), Code::CertificateEnds, "y"), "of another subject");
+        for minute in [1, 2] {
+            assert!(ledger.acknowledge(at(minute), Code::CertificateEnds, "x"));
+            assert_eq!(ledger.alarms()[0].acknowledged, Some(at(1)), "the first counts");
+        }
+        ledger = serde_json::from_str(&serde_json::to_string(&ledger).unwrap()).unwrap();
+        for minute in [720, 1440, 10_000] {
+            assert_eq!(turns(&mut ledger, minute, &of(Severity::Ticket)), []);
+        }
+        assert_eq!(turns(&mut ledger, 10_001, &of(Severity::Page)), [Turn::Worse]);
+        assert_eq!(ledger.alarms()[0].acknowledged, None, "that was not taken up");
+        assert_eq!(turns(&mut ledger, 10_721, &of(Severity::Page)), [Turn::Lasts]);
+        assert!(ledger.acknowledge(at(10_722), Code::CertificateEnds, "x"));
+        assert_eq!(turns(&mut ledger, 10_723, &[]), []);
+        assert_eq!(turns(&mut ledger, 10_733, &[]), [Turn::Over]);
+        assert!(!ledger.acknowledge(at(10_733), Code::CertificateEnds, "x"), "it is over");
+        assert_eq!(turns(&mut ledger, 10_740, &of(Severity::Ticket)), [Turn::Begins], "it is a new one");
+        assert_eq!(ledger.alarms()[0].acknowledged, None);
     }
 
     #[test]

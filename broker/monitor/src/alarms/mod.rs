@@ -111,6 +111,9 @@ pub struct Alarm {
     pub what: Said,
     /// What to do next.
     pub advice: Said,
+    /// Since when somebody has taken it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Timestamp>,
 }
 
 /// `[alerts.limits]`: from where on something is wrong, and how often it is told.

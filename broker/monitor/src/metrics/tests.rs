@@ -115,6 +115,7 @@ fn board() -> Board {
         }],
         agents: vec![agent(POLICE, vec![link()]), agent(TOWN, Vec::new())],
         suspended_flows: vec![],
+        suspended_intake: None,
         covenants: Vec::new(),
         quorums: [(Some(5), 4000), (None, 90_250)]
             .map(|(size, age_ms)| QuorumRow { id: SECRET.into(), version: 1, wanted: 1, of: 2, size, age_ms })

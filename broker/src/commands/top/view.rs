@@ -469,6 +469,7 @@ pub(super) mod tests {
             hour: Minute { accepted: 720, ..minute },
             day: minute,
             suspended_flows: Vec::new(),
+            suspended_intake: None,
             waiting: 3,
             oldest: place(20).map(|place| place.at),
             log: log(now),
