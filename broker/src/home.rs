@@ -121,6 +121,11 @@ impl Home {
         self.0.join("console-acts.jsonl")
     }
 
+    /// What waits on the console for a second person.
+    pub fn asked(&self) -> PathBuf {
+        self.0.join("console-asked.json")
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

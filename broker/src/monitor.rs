@@ -8,19 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use seinhuis_broker_core::{Answer, Command, Overview, PartnerRow, Watch};
-use seinhuis_monitor::alarms::Alarm;
+use seinhuis_monitor::alarms::{Alarm, Code};
 use seinhuis_monitor::{
     AgentRow, Board, CovenantRow, LaneRow, LogState, Place, QueueRow, QuorumRow, RefusalRow, Run, Seen,
     Storage, Tally, WINDOW, WitnessRow,
 };
-use seinhuis_shared::ids::Oin;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::time::{Span, Timestamp};
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
+use seinhuis_shell::lang::Text;
 use seinhuis_shell::standing::CovenantView;
 
 use crate::SOFTWARE;
-use crate::alerts::ChannelState;
+use crate::alerts::{self, ChannelState};
 use crate::engine::Counts;
 use crate::link::{Links, Shared};
 use crate::log::row::{Field, Row};
@@ -54,6 +55,7 @@ pub(crate) struct Monitor {
     shared: Arc<OnceLock<Weak<Shared>>>,
     last: Arc<tokio::sync::Mutex<Last>>,
     judged: Arc<Mutex<Judged>>,
+    desk: Arc<OnceLock<Weak<alerts::Desk>>>,
 }
 
 /// What was found wrong at the last look.
@@ -81,6 +83,7 @@ impl Monitor {
             shared: Arc::default(),
             last: Arc::default(),
             judged: Arc::default(),
+            desk: Arc::default(),
         }
     }
 
@@ -88,6 +91,12 @@ impl Monitor {
     pub(crate) fn watches(&self, shared: &Arc<Shared>) {
         // A broker serves once.
         _ = self.shared.set(Arc::downgrade(shared));
+    }
+
+    /// From now on, has this one told what somebody takes up.
+    pub(crate) fn tells(&self, desk: &Arc<alerts::Desk>) {
+        // A broker tells once.
+        _ = self.desk.set(Arc::downgrade(desk));
     }
 
     fn links(&self) -> Links {
@@ -231,6 +240,39 @@ impl Service {
         let board = Arc::new(self.look().await?);
         *last = Some((Instant::now(), Arc::clone(&board)));
         Ok(board)
+    }
+
+    /// Takes that somebody has taken up an alarm: an entry first, and from then on it is not told again while it lasts.
+    ///
+    /// # Errors
+    /// When there is no such alarm, or the engine has stopped.
+    pub(crate) async fn take_up(
+        &self,
+        code: Code,
+        subject: &str,
+        reason: Digest,
+    ) -> Result<Answer, Complaint> {
+        let own = |alarm: &Alarm| alarm.code == code && alarm.subject == subject;
+        let alarm = self.monitor.judged().alarms.iter().find(|alarm| own(alarm)).cloned();
+        let (Some(alarm), Some(desk)) = (alarm, self.monitor.desk.get().and_then(Weak::upgrade)) else {
+            return Err(Complaint::refused(
+                Text::new("Dit alarm is er niet (meer).", "There is no such alarm, or no more."),
+                Text::new(
+                    "Kijk met `seinhuis-broker alerts list` welke er zijn.",
+                    "See with `seinhuis-broker alerts list` which there are.",
+                ),
+            ));
+        };
+        if alarm.acknowledged.is_some() {
+            return Ok(Answer::Unchanged);
+        }
+        let note = Command::NoteAlarm { code: code.as_str(), subject: subject.parse().ok(), reason };
+        let answer = self.command(note).await?;
+        if !desk.acknowledge(clock::now(), code, subject).await {
+            tracing::info!(%code, subject, "the alarm was over before it was taken up");
+        }
+        self.look_again().await;
+        Ok(answer)
     }
 
     /// Has the next board made anew: whoever did something sees what it did.

@@ -323,7 +323,8 @@ impl Core {
         if self.sessions.of(&oin).is_empty() {
             return Ok(Answer::Unchanged);
         }
-        let answer = self.note_act((Kind::Partner, Some(oin), "requeued".to_owned()), Some(reason), now, turn);
+        let answer =
+            self.note_act((Kind::Partner, Some(oin), "requeued".to_owned()), Some(reason), now, turn);
         self.dismiss(&oin, Refusal::Requeued, now, turn);
         Ok(answer)
     }

@@ -12,6 +12,7 @@ use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::core::Core;
 use crate::operator::Answer;
@@ -19,7 +20,8 @@ use crate::turn::Turn;
 use crate::write::Write;
 
 /// What can be suspended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Suspendable {
     /// A partner.
     Partner(Oin),

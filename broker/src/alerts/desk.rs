@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use seinhuis_monitor::alarms::{Channel, Finding, Ledger, Limits, Notice};
+use seinhuis_monitor::alarms::{Channel, Code, Finding, Ledger, Limits, Notice};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
@@ -64,7 +64,7 @@ struct State {
 
 /// What was told and what is to be told.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(crate) struct Desk {
     file: PathBuf,
     names: Vec<&'static str>,
     state: Mutex<State>,
@@ -118,6 +118,16 @@ impl Desk {
     /// Takes something that happens and is over then; it waits for every channel, each time.
     pub(super) async fn happens(self: &Arc<Self>, now: Timestamp, finding: Finding) {
         self.tell(|ledger| vec![ledger.happens(now, finding)]).await;
+    }
+
+    /// Takes that somebody has taken up an alarm; whether it holds.
+    pub(crate) async fn acknowledge(self: &Arc<Self>, now: Timestamp, code: Code, subject: &str) -> bool {
+        let holds = self.lock().ledger.acknowledge(now, code, subject);
+        if holds {
+            self.show();
+            self.keep().await;
+        }
+        holds
     }
 
     async fn tell(self: &Arc<Self>, step: impl FnOnce(&mut Ledger) -> Vec<Notice>) {

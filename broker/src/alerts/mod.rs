@@ -24,9 +24,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use desk::ChannelState;
+pub(crate) use desk::Desk;
 pub use settings::Settings;
 
-use self::desk::Desk;
 use self::mail::Mail;
 use self::webhook::Hook;
 use crate::config::Config;
@@ -152,6 +152,7 @@ impl Alerts {
         let channels = Channel::all(home, config)?;
         let names: Vec<_> = channels.iter().map(Channel::name).collect();
         let desk = Arc::new(Desk::open(&home.alerts(), &names, service.monitor.clone()));
+        service.monitor.tells(&desk);
         Ok(Self { service, settings: config.alerts.clone(), channels, desk })
     }
 

@@ -1,6 +1,7 @@
 //! Alarms, and how they are told.
 
 use clap::Subcommand;
+use seinhuis_monitor::alarms::{BROKER, Code};
 use seinhuis_shared::time::Span;
 use seinhuis_shell::cli::{self, Outcome, Ui};
 use seinhuis_shell::clock;
@@ -9,6 +10,7 @@ use seinhuis_shell::lang::{Lang, Text};
 use seinhuis_shell::webhook::{KEEP_MAX_H, Secret};
 use serde_json::{Value, json};
 
+use super::partner::entry;
 use super::request::{Request, ask_running};
 use crate::alerts::{Channel, secrets};
 use crate::home::Home;
@@ -19,6 +21,17 @@ pub(super) enum Command {
     List,
     /// Send a message over each channel that says nothing but that alarms arrive; exit code 1 when one does not
     Test,
+    /// Take up an alarm that holds: until it becomes worse or is over it is not told again
+    Acknowledge {
+        /// Its code, as list shows it
+        code: Code,
+        /// What it is about, as list shows it
+        #[arg(default_value = BROKER)]
+        subject: String,
+        /// What you do about it, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: String,
+    },
     /// Show the secret that the receiver of the webhook checks signatures with; one is made when there is none
     Secret {
         /// Make a new one. The one before counts beside it for a while, so that the receiver can follow
@@ -34,6 +47,7 @@ pub(super) fn alerts(home: &Home, command: &Command, ui: Ui) -> Result<Outcome, 
     match command {
         Command::List => list(home, ui),
         Command::Test => test(home, ui),
+        Command::Acknowledge { code, subject, reason } => acknowledge(home, *code, subject, reason, ui),
         Command::Secret { rotate, keep } => secret(home, rotate.then_some(*keep), ui),
     }
 }
@@ -54,7 +68,13 @@ fn shown(alarms: &[Value], channels: &[Value], lang: Lang) -> String {
         let [severity, code, subject, since] =
             ["severity", "code", "subject", "since"].map(|key| word(alarm, key));
         let (what, advice) = (said(alarm, "what"), said(alarm, "advice"));
-        let head = format!("{severity} {code} {subject} ({} {since})", lang.pick("sinds", "since"));
+        let taken = word(alarm, "acknowledged");
+        let taken = if taken.is_empty() {
+            taken
+        } else {
+            format!(", {} {taken}", lang.pick("in behandeling sinds", "taken up since"))
+        };
+        let head = format!("{severity} {code} {subject} ({} {since}{taken})", lang.pick("sinds", "since"));
         format!("✗ {head}\n    {what}\n    {advice}")
     };
     let channel = |channel: &Value| {
@@ -82,6 +102,26 @@ fn shown(alarms: &[Value], channels: &[Value], lang: Lang) -> String {
         ))
         .chain(channels.iter().map(channel));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+fn acknowledge(home: &Home, code: Code, subject: &str, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
+    let reason = super::log::purpose(reason)?;
+    let request = Request::TakeUp { code, subject: subject.to_owned(), reason };
+    let answer = ask_running(&home.socket(), &request)?;
+    ui.answer(
+        &Text::new(
+            format!(
+                "Alarm {code} ({subject}) is in behandeling{}; het wordt pas weer gemeld als het erger wordt of voorbij is.",
+                entry(&answer, ", vastgelegd in logregel ")
+            ),
+            format!(
+                "Alarm {code} ({subject}) is taken up{}; it is told again only when it becomes worse or is over.",
+                entry(&answer, ", recorded in log entry ")
+            ),
+        ),
+        &answer,
+    );
+    Ok(Outcome::Done)
 }
 
 fn test(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {

@@ -1,5 +1,6 @@
-//! Flows.
+//! Flows, and all of them together: intake.
 
+use seinhuis_broker_core::Suspendable;
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
@@ -25,7 +26,7 @@ pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {
 /// Has what is sent on a flow put off.
 pub(super) fn suspend(home: &Home, flow: &str, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
     let reason = super::log::purpose(reason)?;
-    let answer = ask(home, &Request::SuspendFlow { flow: flow.to_owned(), reason })?;
+    let answer = ask(home, &Request::Suspend { what: Suspendable::Flow(flow.to_owned()), reason })?;
     ui.answer(
         &Text::new(
             format!(
@@ -45,9 +46,38 @@ pub(super) fn suspend(home: &Home, flow: &str, reason: &str, ui: Ui) -> Result<O
 /// Lets a flow go on.
 pub(super) fn resume(home: &Home, flow: &str, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
     let reason = super::log::purpose(reason)?;
-    let answer = ask(home, &Request::ResumeFlow { flow: flow.to_owned(), reason })?;
+    let answer = ask(home, &Request::Resume { what: Suspendable::Flow(flow.to_owned()), reason })?;
     let (nl, en) = (format!("Stroom {flow}"), format!("Flow {flow}"));
     let then = ("wat is uitgesteld komt vanzelf opnieuw", "what was put off comes again by itself");
     ui.answer(&resumed(&answer, (&nl, &en), then), &answer);
+    Ok(Outcome::Done)
+}
+
+/// Has what is sent on every flow put off, so that the mailboxes run empty.
+pub(super) fn suspend_intake(home: &Home, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
+    let reason = super::log::purpose(reason)?;
+    let answer = ask(home, &Request::Suspend { what: Suspendable::Intake, reason })?;
+    ui.answer(
+        &Text::new(
+            format!(
+                "Er wordt niets nieuws aangenomen{}; wat aangenomen was wordt bezorgd. `seinhuis-broker mailbox list` zegt wat nog wacht. Hervat met `seinhuis-broker intake resume --reason \"…\"`.",
+                entry(&answer, ", vastgelegd in logregel ")
+            ),
+            format!(
+                "Nothing new is accepted{}; what was accepted is delivered. `seinhuis-broker mailbox list` says what still waits. Resume with `seinhuis-broker intake resume --reason \"…\"`.",
+                entry(&answer, ", recorded in log entry ")
+            ),
+        ),
+        &answer,
+    );
+    Ok(Outcome::Done)
+}
+
+/// Accepts again on every flow that is not suspended itself.
+pub(super) fn resume_intake(home: &Home, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
+    let reason = super::log::purpose(reason)?;
+    let answer = ask(home, &Request::Resume { what: Suspendable::Intake, reason })?;
+    let then = ("wat is uitgesteld komt vanzelf opnieuw", "what was put off comes again by itself");
+    ui.answer(&resumed(&answer, ("De aanname", "Intake"), then), &answer);
     Ok(Outcome::Done)
 }

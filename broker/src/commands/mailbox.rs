@@ -1,6 +1,6 @@
 //! What waits at the broker.
 
-use seinhuis_shared::ids::Digest;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::{Lang, Text};
@@ -68,6 +68,31 @@ pub(super) fn end(home: &Home, packet: Digest, reason: &str, ui: Ui) -> Result<O
         ),
         &answer,
     );
+    Ok(Outcome::Done)
+}
+
+/// Has all that waits for a partner offered again.
+pub(super) fn requeue(home: &Home, oin: Oin, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
+    let reason = super::log::purpose(reason)?;
+    let answer = ask(home, &Request::Requeue { oin, reason })?;
+    let said = if answer.get("entry").is_some() {
+        Text::new(
+            format!(
+                "De verbindingen van {oin} zijn gesloten{}; zijn agent komt vanzelf terug en krijgt alles wat wacht opnieuw aangeboden, het oudste eerst.",
+                entry(&answer, " in logregel ")
+            ),
+            format!(
+                "The connections of {oin} are closed{}; its agent comes back by itself and is offered all that waits again, the oldest first.",
+                entry(&answer, " in log entry ")
+            ),
+        )
+    } else {
+        Text::new(
+            format!("{oin} is niet verbonden; wat wacht wordt aangeboden zodra zijn agent er is."),
+            format!("{oin} is not connected; what waits is offered as soon as its agent is there."),
+        )
+    };
+    ui.answer(&said, &answer);
     Ok(Outcome::Done)
 }
 

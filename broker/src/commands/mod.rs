@@ -65,13 +65,16 @@ enum Command {
     /// Flows: list, suspend, resume
     #[command(subcommand)]
     Flow(Flow),
+    /// Everything new: suspend, resume
+    #[command(subcommand)]
+    Intake(Intake),
     /// Covenants: load, show, review, lint
     #[command(subcommand)]
     Covenant(Covenant),
     /// The exchange log
     #[command(subcommand)]
     Log(Log),
-    /// What waits for partners: list, drop
+    /// What waits for partners: list, requeue, drop
     #[command(subcommand)]
     Mailbox(Mailbox),
     /// Export part of the exchange log as a bundle that anybody can check: docs/audit.md
@@ -176,9 +179,34 @@ enum Flow {
 }
 
 #[derive(Debug, Subcommand)]
+enum Intake {
+    /// Put off what is sent on every flow, as before maintenance: senders try again later, what was accepted is delivered
+    Suspend {
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Accept again
+    Resume {
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum Mailbox {
     /// Show what waits for each recipient, and read all of it: exit code 1 when some of it is damaged
     List,
+    /// Have all that waits for an organisation offered again, the oldest first: its connections are closed, and its agent
+    /// comes back by itself
+    Requeue {
+        /// Its OIN
+        oin: Oin,
+        /// Why, in a sentence; only its hash is in the log
+        #[arg(long)]
+        reason: String,
+    },
     /// End a packet that is damaged on disk; its sender is told, with proof, and can send again
     Drop {
         /// Its digest, as shown by list
@@ -286,6 +314,8 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Partner(Partner::Suspend { oin, reason }) => partner::suspend(&home, oin, &reason, ui),
         Command::Partner(Partner::Resume { oin, reason }) => partner::resume(&home, oin, &reason, ui),
         Command::Flow(Flow::List) => flow::list(&home, ui),
+        Command::Intake(Intake::Suspend { reason }) => flow::suspend_intake(&home, &reason, ui),
+        Command::Intake(Intake::Resume { reason }) => flow::resume_intake(&home, &reason, ui),
         Command::Flow(Flow::Suspend { flow, reason }) => flow::suspend(&home, &flow, &reason, ui),
         Command::Flow(Flow::Resume { flow, reason }) => flow::resume(&home, &flow, &reason, ui),
         Command::Covenant(Covenant::Load { files }) => covenant::load(&home, &files, ui),
@@ -294,6 +324,7 @@ fn dispatch(args: Args, ui: Ui) -> Result<Outcome, Complaint> {
         Command::Covenant(Covenant::Lint(args)) => covenants::lint(&args, ui),
         Command::Log(command) => logs(&home, command, ui),
         Command::Mailbox(Mailbox::List) => mailbox::list(&home, ui),
+        Command::Mailbox(Mailbox::Requeue { oin, reason }) => mailbox::requeue(&home, oin, &reason, ui),
         Command::Mailbox(Mailbox::Drop { packet, reason }) => mailbox::end(&home, packet, &reason, ui),
         Command::Export(asked) => export::export(&home, asked, ui),
         Command::Backup { out } => backup::backup(&home, &out, ui),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use seinhuis_broker_core::Suspendable;
 use seinhuis_shared::enrol::{EnrolRequest, NodeKind, REQUEST_MAX, fingerprint};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::signing::sha256;
@@ -76,7 +77,10 @@ pub(super) fn revoke(home: &Home, oin: Oin, reason: Option<&str>, ui: Ui) -> Res
 
 /// Keeps a partner out for now.
 pub(super) fn suspend(home: &Home, oin: Oin, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
-    let answer = ask(home, &Request::SuspendPartner { oin, reason: super::log::purpose(reason)? })?;
+    let answer = ask(
+        home,
+        &Request::Suspend { what: Suspendable::Partner(oin), reason: super::log::purpose(reason)? },
+    )?;
     ui.answer(
         &Text::new(
             format!(
@@ -110,7 +114,10 @@ pub(super) fn resumed(answer: &Value, what: (&str, &str), then: (&str, &str)) ->
 
 /// Lets a partner that was suspended in again.
 pub(super) fn resume(home: &Home, oin: Oin, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
-    let answer = ask(home, &Request::ResumePartner { oin, reason: super::log::purpose(reason)? })?;
+    let answer = ask(
+        home,
+        &Request::Resume { what: Suspendable::Partner(oin), reason: super::log::purpose(reason)? },
+    )?;
     let (nl, en) = (format!("De toegang van {oin}"), format!("The access of {oin}"));
     let then = ("zijn agent komt vanzelf terug", "its agent comes back by itself");
     ui.answer(&resumed(&answer, (&nl, &en), then), &answer);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seinhuis_broker_core::{Answer, Command, Overview, Suspendable};
-use seinhuis_monitor::alarms::Alarm;
+use seinhuis_monitor::alarms::{Alarm, Code};
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::{Digest, Oin};
@@ -57,31 +57,33 @@ pub enum Request {
         #[serde(default)]
         reason: Option<[u8; 32]>,
     },
-    /// Suspends an organisation.
-    SuspendPartner {
+    /// Suspends a partner, a flow or intake.
+    Suspend {
         /// Which.
+        what: Suspendable,
+        /// SHA-256 of the reason.
+        reason: [u8; 32],
+    },
+    /// Ends that.
+    Resume {
+        /// Of which.
+        what: Suspendable,
+        /// SHA-256 of the reason.
+        reason: [u8; 32],
+    },
+    /// Has all that waits for an organisation offered again.
+    Requeue {
+        /// For which.
         oin: Oin,
         /// SHA-256 of the reason.
         reason: [u8; 32],
     },
-    /// Ends the suspension of an organisation.
-    ResumePartner {
-        /// Which.
-        oin: Oin,
-        /// SHA-256 of the reason.
-        reason: [u8; 32],
-    },
-    /// Suspends a flow, under every covenant.
-    SuspendFlow {
-        /// Its id.
-        flow: String,
-        /// SHA-256 of the reason.
-        reason: [u8; 32],
-    },
-    /// Ends the suspension of a flow.
-    ResumeFlow {
-        /// Its id.
-        flow: String,
+    /// Takes up an alarm.
+    TakeUp {
+        /// Its code.
+        code: Code,
+        /// What it is about.
+        subject: String,
         /// SHA-256 of the reason.
         reason: [u8; 32],
     },
@@ -183,10 +185,10 @@ impl Request {
             | Self::DropDamaged { .. } => Duration::from_hours(6),
             Self::AddPartner { .. }
             | Self::RevokePartner { .. }
-            | Self::SuspendPartner { .. }
-            | Self::ResumePartner { .. }
-            | Self::SuspendFlow { .. }
-            | Self::ResumeFlow { .. }
+            | Self::Suspend { .. }
+            | Self::Resume { .. }
+            | Self::Requeue { .. }
+            | Self::TakeUp { .. }
             | Self::Flows
             | Self::LoadCovenant { .. }
             | Self::Partners
@@ -245,10 +247,12 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
             Command::AddPartner { oin, name, key }
         }
         Request::RevokePartner { oin, reason } => Command::RevokePartner { oin, reason: reason.map(Digest) },
-        Request::SuspendPartner { oin, reason } => suspend(Suspendable::Partner(oin), reason),
-        Request::ResumePartner { oin, reason } => resume(Suspendable::Partner(oin), reason),
-        Request::SuspendFlow { flow, reason } => suspend(Suspendable::Flow(flow), reason),
-        Request::ResumeFlow { flow, reason } => resume(Suspendable::Flow(flow), reason),
+        Request::Suspend { what, reason } => Command::Suspend { what, reason: Digest(reason) },
+        Request::Resume { what, reason } => Command::Resume { what, reason: Digest(reason) },
+        Request::Requeue { oin, reason } => Command::Requeue { oin, reason: Digest(reason) },
+        Request::TakeUp { code, subject, reason } => {
+            return service.take_up(code, &subject, Digest(reason)).await.map(|answer| show(service, answer));
+        }
         Request::Flows => return flows(service).await,
         Request::LoadCovenant { file } => Command::LoadCovenant { compiled: compile(&file)? },
         Request::Partners => Command::Partners,
@@ -283,14 +287,6 @@ pub(crate) async fn serve(service: &Service, request: Request) -> Result<Value, 
         }
     };
     service.command(command).await.map(|answer| show(service, answer))
-}
-
-const fn suspend(what: Suspendable, reason: [u8; 32]) -> Command {
-    Command::Suspend { what, reason: Digest(reason) }
-}
-
-const fn resume(what: Suspendable, reason: [u8; 32]) -> Command {
-    Command::Resume { what, reason: Digest(reason) }
 }
 
 /// The flows of all covenants that are known, and since when they are suspended.
@@ -521,6 +517,7 @@ fn show_overview(service: &Service, overview: &Overview) -> Value {
             "partners": overview.suspended_partners.iter().map(|(oin, at)| json!({
                 "oin": oin, "since": at.to_string(),
             })).collect::<Vec<_>>(),
+            "intake": overview.suspended_intake.map(|at| at.to_string()),
             "flows": overview.suspended_flows.iter().map(|(flow, at)| json!({
                 "flow": flow, "since": at.to_string(),
             })).collect::<Vec<_>>(),
@@ -558,10 +555,13 @@ mod tests {
         for (variant, request) in [
             ("add-partner", Request::AddPartner { oin, name: "Gemeente".into(), key: [1; 32] }),
             ("revoke-partner", Request::RevokePartner { oin, reason: Some([1; 32]) }),
-            ("suspend-partner", Request::SuspendPartner { oin, reason: [1; 32] }),
-            ("resume-partner", Request::ResumePartner { oin, reason: [1; 32] }),
-            ("suspend-flow", Request::SuspendFlow { flow: "F02".into(), reason: [1; 32] }),
-            ("resume-flow", Request::ResumeFlow { flow: "F02".into(), reason: [1; 32] }),
+            ("suspend", Request::Suspend { what: Suspendable::Intake, reason: [1; 32] }),
+            ("resume", Request::Resume { what: Suspendable::Flow("F02".into()), reason: [1; 32] }),
+            ("requeue", Request::Requeue { oin, reason: [1; 32] }),
+            (
+                "take-up",
+                Request::TakeUp { code: Code::DiskScarce, subject: "broker".into(), reason: [1; 32] },
+            ),
             ("load-covenant", Request::LoadCovenant { file: "covenant.cbor".into() }),
             ("tail", Request::Tail { lines: 1 }),
             ("new-origin", Request::NewOrigin { origin: "a/b".into(), reason: [1; 32] }),

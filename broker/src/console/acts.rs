@@ -1,138 +1,211 @@
 //! Beheer: what was done to the broker, its partners and its covenants, and by whom.
 //!
 //! The log has every act; it has no names of people. Who did it on the console, and the reason in words, stands in a book
-//! of the broker's own, of which the log has the hash of the reason.
+//! of the broker's own, of which the log has the hash of the reason. What the configuration says is for two people waits
+//! for a second one, who has the same right and is not the first.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+mod asked;
+mod book;
+mod deed;
 
+use axum::Extension;
+use axum::extract::State;
 use axum::http::Uri;
 use maud::{Markup, html};
 use seinhuis_broker_core::{Answer, Command};
 use seinhuis_monitor::{Act, Board};
-use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::signing::sha256;
 use seinhuis_shell::clock;
-use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::web::form::{Form, fresh_key, is_key};
-use serde::{Deserialize, Serialize};
 
-use super::Desk;
-use super::accounts::Right;
+pub(super) use self::asked::Asked;
+use self::asked::Request;
+pub(super) use self::book::{Book, Done};
+pub(super) use self::deed::{Deed, NAMES};
 use super::guard::Visit;
 use super::layout::{self, table};
 use super::trouble::Trouble;
 use super::words::Ctx;
+use super::{Desk, Shown, exports};
 
 /// Most acts that are shown.
 const ROWS: usize = 100;
 /// Most characters of a reason.
 const REASON_MAX: usize = 500;
 
-/// Something that somebody is about to do on the console.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Done {
-    at: String,
-    who: String,
-    act: String,
-    subject: Option<Oin>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    flow: Option<String>,
-    reason: String,
+/// The reason in a form.
+pub(super) fn reason(form: &Form) -> Result<&str, Trouble> {
+    let reason = form.text("reason").trim();
+    let fits = !reason.is_empty() && reason.chars().count() <= REASON_MAX;
+    if fits { Ok(reason) } else { Err(Trouble::no_reason()) }
 }
 
-impl Done {
-    pub(super) fn new(who: &str, act: &str, subject: Option<Oin>, reason: &str) -> Self {
-        let (who, act, reason) = (who.to_owned(), act.to_owned(), reason.to_owned());
-        Self { at: clock::now().to_string(), who, act, subject, flow: None, reason }
-    }
-
-    /// The same, about a flow.
-    fn about_flow(self, flow: Option<&str>) -> Self {
-        Self { flow: flow.map(str::to_owned), ..self }
-    }
-}
-
-/// The book: a line of JSON for each.
-#[derive(Debug, Clone)]
-pub(super) struct Book {
-    path: Arc<PathBuf>,
-    alone: Arc<Mutex<()>>,
-}
-
-impl Book {
-    /// The one at `path`, which is made when there is something to write.
-    pub(super) fn new(path: &Path) -> Self {
-        Self { path: Arc::new(path.to_path_buf()), alone: Arc::default() }
-    }
-
-    /// Adds a line, which is on the disk after that.
-    ///
-    /// # Errors
-    /// A sentence naming the file.
-    pub(super) fn write(&self, done: &Done) -> Result<(), Complaint> {
-        let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut line = serde_json::to_vec(done).map_err(|error| Complaint::bug(error.to_string()))?;
-        line.push(b'\n');
-        let write = || {
-            let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&*self.path)?;
-            file.write_all(&line)?;
-            file.sync_all()
-        };
-        write().map_err(|error| Complaint::io(Doing::Write, &self.path, &error))
-    }
-}
-
-/// What somebody asks for with a form that has a reason.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    /// What it takes.
-    pub(super) right: Right,
-    /// The word for it in the book.
-    pub(super) act: &'static str,
-    /// The organisation it is about.
-    pub(super) subject: Option<Oin>,
-    /// The flow it is about.
-    pub(super) flow: Option<&'a str>,
-}
-
-/// Has the core do what is asked, once for each form, in the name of who asks: every act with a reason goes this way.
-/// `command` makes it of the hash of the reason.
-pub(super) async fn carry_out(
+/// Does what is asked, once for each form, in the name of who asks; or keeps it for a second person, where two are
+/// asked. Every act with a reason goes this way. Where its page is.
+pub(super) async fn carry_out<'a>(
     desk: &Desk,
     visit: &Visit,
     form: &Form,
-    asked: Wanted<'_>,
-    command: impl FnOnce(Digest) -> Command,
-) -> Result<(), Trouble> {
-    if !visit.role.may(asked.right) {
+    (deed, reason): (Deed, &str),
+    page: &'a str,
+) -> Result<&'a str, Trouble> {
+    if !visit.role.may(deed.right()) {
         return Err(Trouble::not_allowed());
     }
-    let reason = form.text("reason").trim();
-    if reason.is_empty() || reason.chars().count() > REASON_MAX {
-        return Err(Trouble::no_reason());
-    }
+    once(desk, visit, form, async {
+        if desk.four_eyes.iter().any(|name| name == deed.name()) {
+            return ask(desk, visit, deed, reason).map(|()| ASKED);
+        }
+        let done = Done::of(&visit.name, &deed, reason);
+        // The book first: an act that is in the log and not in the book has nobody who did it.
+        desk.book.write(&done)?;
+        perform(desk, deed, reason, done).await.map(|()| page)
+    })
+    .await
+}
+
+/// Does something once for each form. What did not come about may be sent once more.
+async fn once<T>(
+    desk: &Desk,
+    visit: &Visit,
+    form: &Form,
+    act: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
     let key = form.text("key");
     if !is_key(key) || !desk.sessions.first(&visit.cookie, key) {
         return Err(Trouble::done_before());
     }
-    // The book first: an act that is in the log and not in the book has nobody who did it.
-    let done = Done::new(&visit.name, asked.act, asked.subject, reason).about_flow(asked.flow);
-    let carried = match desk.book.write(&done) {
-        Ok(()) => desk.service.command(command(sha256(reason.as_bytes()))).await,
-        Err(complaint) => Err(complaint),
+    act.await.inspect_err(|_| desk.sessions.forget(&visit.cookie, key))
+}
+
+/// Has it done, and writes what came of it.
+async fn perform(desk: &Desk, deed: Deed, reason: &str, done: Done) -> Result<(), Trouble> {
+    let (act, reason) = (deed.name(), sha256(reason.as_bytes()));
+    let answer = match deed {
+        Deed::Suspend(what) => desk.service.command(Command::Suspend { what, reason }).await,
+        Deed::Resume(what) => desk.service.command(Command::Resume { what, reason }).await,
+        Deed::Revoke(oin) => desk.service.command(Command::RevokePartner { oin, reason: Some(reason) }).await,
+        Deed::Requeue(oin) => desk.service.command(Command::Requeue { oin, reason }).await,
+        Deed::TakeUp { code, subject } => desk.service.take_up(code, &subject, reason).await,
+        Deed::Export { log, question } => return exports::begin(desk, log, *question, done).await,
     };
-    // What did not come about may be sent once more.
-    let answer = carried.inspect_err(|_| desk.sessions.forget(&visit.cookie, key))?;
     desk.service.look_again().await;
-    let entry = if let Answer::Recorded { index } = answer { Some(index) } else { None };
-    let (act, flow) = (asked.act, asked.flow);
-    let partner = asked.subject.map(tracing::field::display);
-    tracing::warn!(act, partner, flow, ?entry, "an act was carried out on the console");
-    Ok(())
+    tracing::warn!(act, ?answer, "an act was carried out on the console");
+    let came = match &answer {
+        Ok(Answer::Recorded { index }) => format!("entry {index}"),
+        Ok(_) => "unchanged".to_owned(),
+        Err(complaint) => format!("failed: {}", complaint.what.en),
+    };
+    note(desk, &done.came(came));
+    answer.map(|_| ()).map_err(Trouble::from)
+}
+
+/// Writes what came of something; that it happened stays as it is without that.
+pub(super) fn note(desk: &Desk, done: &Done) {
+    if let Err(complaint) = desk.book.write(done) {
+        tracing::error!("{}", complaint.what.en);
+    }
+}
+
+/// Where acts are that wait for a second person.
+const ASKED: &str = "/acts/asked";
+
+/// Keeps it for a second person.
+fn ask(desk: &Desk, visit: &Visit, deed: Deed, reason: &str) -> Result<(), Trouble> {
+    let (id, now) = (fresh_key(), clock::now());
+    desk.book.write(&Done::of(&visit.name, &deed, reason).saying(&id, "asked"))?;
+    let (who, person, reason) = (visit.name.clone(), visit.person.clone(), reason.to_owned());
+    let kept = desk.asked.add(Request { id, at: now, who, person, deed, reason }, now)?;
+    if kept { Ok(()) } else { Err(Trouble::busy()) }
+}
+
+/// A second person agrees to something, or turns it down; who asked may only take it back.
+pub(super) async fn answer(
+    State(desk): State<Desk>,
+    Extension(visit): Extension<Visit>,
+    Extension(form): Extension<Form>,
+) -> Shown {
+    let (id, now) = (form.text("id"), clock::now());
+    let all = desk.asked.open_at(now);
+    let request = all.iter().find(|one| one.id == id).ok_or_else(Trouble::nothing)?;
+    let own = request.person == visit.person;
+    let agrees = match form.text("do") {
+        "agree" => true,
+        "turn-down" => false,
+        _ => return Err(Trouble::nothing()),
+    };
+    if !own && !visit.role.may(request.deed.right()) {
+        return Err(Trouble::not_allowed());
+    }
+    if own && agrees {
+        return Err(Trouble::own_request());
+    }
+    let said = if agrees { "agreed" } else { "turned-down" };
+    let done = Done::of(&visit.name, &request.deed, reason(&form)?).saying(id, said);
+    once(&desk, &visit, &form, async {
+        desk.book.write(&done)?;
+        // Whoever comes first: of two who agree at one time one finds nothing.
+        let request = desk.asked.take(id, now)?.ok_or_else(Trouble::nothing)?;
+        if agrees { perform(&desk, request.deed, &request.reason, done).await } else { Ok(()) }
+    })
+    .await?;
+    Ok(layout::see_other(ASKED))
+}
+
+/// What waits for a second person.
+pub(super) async fn waiting(State(desk): State<Desk>, Extension(visit): Extension<Visit>) -> Shown {
+    let board = desk.service.board().await?;
+    let ctx = Ctx::new(&board, &visit);
+    let title = ctx.t("Wacht op een tweede", "Waits for a second");
+    let all = desk.asked.open_at(clock::now());
+    let main = html! {
+        h1 { (title) }
+        p { (ctx.t(
+            "Sommige daden doen twee mensen: de een vraagt, een ander met hetzelfde recht gaat akkoord. Na een dag vervalt de vraag. Welke dat zijn staat in console.four_eyes.",
+            "Some acts are done by two people: one asks, another with the same right agrees. After a day the request is over. Which those are stands in console.four_eyes.",
+        )) }
+        @if all.is_empty() { p { (ctx.t("Er wacht niets op een tweede.", "Nothing waits for a second person.")) } }
+        @for request in &all { (one(request, &visit, &ctx)) }
+        p { a href="/acts" { (ctx.t("Laatste daden van beheer", "Last acts of operation")) } }
+    };
+    Ok(layout::shown(&desk, &visit, title, &main))
+}
+
+/// One that waits, with what can be said of it.
+fn one(request: &Request, visit: &Visit, ctx: &Ctx) -> Markup {
+    let own = request.person == visit.person;
+    let may = visit.role.may(request.deed.right());
+    let (agree, down) = (ctx.t("Akkoord, voer uit", "Agree, do it"), ctx.t("Wijs af", "Turn down"));
+    let down = if own { ctx.t("Trek in", "Take back") } else { down };
+    let id = |does: &str| format!("{does}-{}", request.id);
+    let hidden = html! { input type="hidden" name="id" value=(request.id); };
+    let subject = html! {
+        @if let Some(oin) = request.deed.subject() { (ctx.partner(oin)) }
+        @else if let Some(flow) = request.deed.flow() { (flow) }
+        @else { "–" }
+        @if let Some(alarm) = request.deed.alarm() { " " code { (alarm) } }
+    };
+    html! {
+        section {
+            h2 { (request.deed.words(ctx)) }
+            (layout::facts(&[
+                (ctx.t("Over", "About"), subject),
+                (ctx.t("Gevraagd door", "Asked by"), html! { (request.who) }),
+                (ctx.t("Wanneer", "When"), ctx.ago(request.at)),
+                (ctx.t("Vervalt", "Is over"), ctx.until(request.ends())),
+                (ctx.t("Waarom", "Why"), html! { (request.reason) }),
+            ]))
+            @if may && !own {
+                (form(Asking { id: &id("agree"), does: "agree", button: agree, danger: true }, &hidden, visit, ctx))
+            }
+            @if own || may {
+                details {
+                    summary { (down) }
+                    (form(Asking { id: &id("down"), does: "turn-down", button: down, danger: false }, &hidden, visit, ctx))
+                }
+            }
+        }
+    }
 }
 
 /// A form that asks for something with a reason.
@@ -184,6 +257,7 @@ pub(super) fn live(board: &Board, ctx: &Ctx, _: &Uri) -> Markup {
             "Elke daad van beheer is een regel in het logboek. Wie iets op deze console deed, en waarom, staat in console-acts.jsonl in de map van de broker.",
             "Every act of operation is an entry of the log. Who did something on this console, and why, stands in console-acts.jsonl in the broker's folder.",
         )) }
+        p { a href=(ASKED) { (ctx.t("Wat op een tweede wacht", "What waits for a second person")) } }
         (table(ctx.t("Laatste daden van beheer", "Last acts of operation"), &heads, &rows))
     }
 }
@@ -213,6 +287,7 @@ fn words(act: &Act, ctx: &Ctx) -> String {
         ("partner", "added") => Some(("Partner toegelaten", "Partner added")),
         ("partner", "revoked") => Some(("Toegang ingetrokken", "Access revoked")),
         ("partner", "suspended") => Some(("Toegang opgeschort", "Access suspended")),
+        ("partner", "requeued") => Some(("Opnieuw aangeboden wat wacht", "What waits offered again")),
         ("partner", "resumed") => Some(("Toegang hervat", "Access resumed")),
         ("covenant", "proposed") => Some(("Convenant voorgesteld", "Covenant proposed")),
         ("covenant", "accept") => Some(("Convenant aanvaard", "Covenant accepted")),
@@ -224,6 +299,8 @@ fn words(act: &Act, ctx: &Ctx) -> String {
         ("opening", _) => Some(("Logboek begonnen", "Log begun")),
         ("closing", _) => Some(("Logboek gesloten", "Log closed")),
         ("purged", _) => Some(("Teksten na hun termijn verwijderd", "Texts removed at their term")),
+        ("operator", "suspended") if act.flow.is_none() => Some(("Aanname stilgelegd", "Intake suspended")),
+        ("operator", "resumed") if act.flow.is_none() => Some(("Aanname hervat", "Intake resumed")),
         ("operator", "suspended") => Some(("Stroom opgeschort", "Flow suspended")),
         ("operator", "resumed") => Some(("Stroom hervat", "Flow resumed")),
         ("operator", "self-check-failed") => Some(("Zelfcontrole vond schade", "Self-check found damage")),
@@ -232,31 +309,8 @@ fn words(act: &Act, ctx: &Ctx) -> String {
         }
         _ => None,
     };
-    known.map_or_else(|| format!("{} {}", act.kind, act.detail), |(nl, en)| ctx.lang.pick(nl, en).to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_book_grows_by_a_line_for_each_act_that_others_cannot_read() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("console-acts.jsonl");
-        let book = Book::new(&path);
-        let oin = "00000099000000001000".parse().ok();
-        for reason in ["telefonisch\nbevestigd", "\"x\""] {
-            book.write(&Done::new("Anna", "partner-revoke", oin, reason)).unwrap();
-        }
-        let text = std::fs::read_to_string(&path).unwrap();
-        let all: Vec<Done> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(all.len(), 2);
-        assert_eq!((all[0].who.as_str(), all[0].reason.as_str()), ("Anna", "telefonisch\nbevestigd"));
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(
-            Book::new(dir.path()).write(&all[0]).is_err(),
-            "a book that cannot be written lets nothing be done"
-        );
+    if let Some(alarm) = act.detail.strip_prefix("alarm:") {
+        return format!("{} {alarm}", ctx.t("In behandeling genomen: alarm", "Taken up: alarm"));
     }
+    known.map_or_else(|| format!("{} {}", act.kind, act.detail), |(nl, en)| ctx.lang.pick(nl, en).to_owned())
 }

@@ -4,13 +4,13 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use maud::{Markup, html};
-use seinhuis_broker_core::{Command, Suspendable};
+use seinhuis_broker_core::Suspendable;
 use seinhuis_monitor::{AgentRow, Board, LinkRow};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shell::web::form::Form;
 
 use super::accounts::Right;
-use super::acts::{self, Asking, Wanted};
+use super::acts::{self, Asking, Deed};
 use super::guard::Visit;
 use super::layout::{self, State as How, facts, state, table};
 use super::trouble::Trouble;
@@ -134,9 +134,10 @@ pub(super) async fn one(
 /// The forms of what can be done about a partner.
 fn forms(agent: &AgentRow, visit: &Visit, ctx: &Ctx) -> Markup {
     let nothing = html! {};
-    let (suspend, resume, revoke) = (
+    let (suspend, resume, requeue, revoke) = (
         ctx.t("Toegang opschorten", "Suspend access"),
         ctx.t("Toegang hervatten", "Resume access"),
+        ctx.t("Opnieuw aanbieden", "Offer again"),
         ctx.t("Toegang intrekken", "Revoke access"),
     );
     html! {
@@ -155,6 +156,14 @@ fn forms(agent: &AgentRow, visit: &Visit, ctx: &Ctx) -> Markup {
             )) }
             (acts::form(Asking { id: "suspend-reason", does: "suspend", button: suspend, danger: false }, &nothing, visit, ctx))
         }
+        @if agent.software.is_some() {
+            h2 { (requeue) }
+            p { (ctx.t(
+                "De verbindingen sluiten; de agent komt vanzelf terug en krijgt alles wat wacht opnieuw aangeboden, het oudste eerst. Voor een agent die verbonden is en niets opslaat. Wat hij al opsloeg herkent hij.",
+                "Its connections close; its agent comes back by itself and is offered all that waits again, the oldest first. For an agent that is connected and stores nothing. What it stored already it recognises.",
+            )) }
+            (acts::form(Asking { id: "requeue-reason", does: "requeue", button: requeue, danger: false }, &nothing, visit, ctx))
+        }
         h2 { (revoke) }
         p { (ctx.t(
             "De verbindingen sluiten meteen, er wordt niets meer aangenomen van of voor deze partner, en wat wacht volgt het convenant. Toelaten kan weer met seinhuis-broker partner add.",
@@ -164,7 +173,7 @@ fn forms(agent: &AgentRow, visit: &Visit, ctx: &Ctx) -> Markup {
     }
 }
 
-/// Suspends a partner, resumes it, or takes its access away.
+/// Suspends a partner, resumes it, takes its access away, or has what waits for it offered again.
 pub(super) async fn act(
     State(desk): State<Desk>,
     Extension(visit): Extension<Visit>,
@@ -177,21 +186,14 @@ pub(super) async fn act(
         return Err(Trouble::nothing());
     }
     let what = Suspendable::Partner(oin);
-    let asked = |act| Wanted { right: Right::Partners, act, subject: Some(oin), flow: None };
-    match form.text("do") {
-        "suspend" => {
-            let command = |reason| Command::Suspend { what, reason };
-            acts::carry_out(&desk, &visit, &form, asked("partner-suspend"), command).await?;
-        }
-        "resume" => {
-            let command = |reason| Command::Resume { what, reason };
-            acts::carry_out(&desk, &visit, &form, asked("partner-resume"), command).await?;
-        }
-        "revoke" => {
-            let command = |reason| Command::RevokePartner { oin, reason: Some(reason) };
-            acts::carry_out(&desk, &visit, &form, asked("partner-revoke"), command).await?;
-        }
+    let deed = match form.text("do") {
+        "suspend" => Deed::Suspend(what),
+        "resume" => Deed::Resume(what),
+        "revoke" => Deed::Revoke(oin),
+        "requeue" => Deed::Requeue(oin),
         _ => return Err(Trouble::nothing()),
-    }
-    Ok(layout::see_other(uri.path()))
+    };
+    let reason = acts::reason(&form)?;
+    let page = acts::carry_out(&desk, &visit, &form, (deed, reason), uri.path()).await?;
+    Ok(layout::see_other(page))
 }

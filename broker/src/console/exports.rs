@@ -17,13 +17,13 @@ use seinhuis_shell::clock;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::files;
 use seinhuis_shell::lang::Text;
-use seinhuis_shell::web::form::{Form, fresh_key, is_key};
+use seinhuis_shell::web::form::{Form, fresh_key};
 use seinhuis_shell::web::pieces::Pieces;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
 use super::accounts::Right;
-use super::acts::Done;
+use super::acts::{self, Deed, Done};
 use super::guard::Visit;
 use super::layout::{self, State as How, state, table};
 use super::trouble::Trouble;
@@ -234,7 +234,7 @@ fn question(form: &Form) -> Option<Question> {
     })
 }
 
-/// Begins an export.
+/// Asks for an export.
 pub(super) async fn ask(
     State(desk): State<Desk>,
     Extension(visit): Extension<Visit>,
@@ -248,35 +248,38 @@ pub(super) async fn ask(
     if desk.service.logs.named(&log).is_err() {
         return Err(Trouble::not_asked());
     }
+    let purpose = question.purpose.clone();
+    let deed = Deed::Export { log, question: Box::new(question) };
+    let page = acts::carry_out(&desk, &visit, &form, (deed, &purpose), "/exports").await?;
+    Ok(layout::see_other(page))
+}
+
+/// Begins an export, of which `done` stands in the book.
+pub(super) async fn begin(desk: &Desk, log: String, question: Question, done: Done) -> Result<(), Trouble> {
     let board = desk.service.board().await?;
     if !has_room(&board) || desk.exports.all().len() >= KEPT {
         return Err(Trouble::no_room());
     }
     files::make_private_dir(&desk.exports.dir)?;
     let name = desk.exports.begin(clock::now()).ok_or_else(Trouble::busy)?;
-    let key = form.text("key");
-    if !is_key(key) || !desk.sessions.first(&visit.cookie, key) {
-        desk.exports.end(&name, None);
-        return Err(Trouble::done_before());
-    }
-    if let Err(complaint) = desk.book.write(&Done::new(&visit.name, "export", None, &question.purpose)) {
-        desk.exports.end(&name, None);
-        desk.sessions.forget(&visit.cookie, key);
-        return Err(complaint.into());
-    }
-    let (service, exports) = (desk.service.clone(), desk.exports.clone());
+    let desk = desk.clone();
     tokio::spawn(async move {
-        let out = exports.dir.join(&name);
+        let out = desk.exports.dir.join(&name);
         let way = Way { resume: false, views: true };
-        let made = request::export(&service, Some(log), question, out.clone(), way).await;
-        if let Err(complaint) = &made {
-            tracing::error!("{}", complaint.what.en);
-            // Nobody goes on with it: the next one has another name.
-            exports.clear(&name);
-        }
-        exports.end(&name, made.err());
+        let made = request::export(&desk.service, Some(log), question, out.clone(), way).await;
+        let came = match &made {
+            Ok(_) => format!("made {name}"),
+            Err(complaint) => {
+                tracing::error!("{}", complaint.what.en);
+                // Nobody goes on with it: the next one has another name.
+                desk.exports.clear(&name);
+                format!("failed: {}", complaint.what.en)
+            }
+        };
+        acts::note(&desk, &done.came(came));
+        desk.exports.end(&name, made.err());
     });
-    Ok(layout::see_other("/exports"))
+    Ok(())
 }
 
 /// Gives a file, a piece at a time.

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::Uri;
 use maud::{Markup, html};
-use seinhuis_broker_core::{Command, Suspendable};
+use seinhuis_broker_core::Suspendable;
 use seinhuis_monitor::{Board, LaneRow};
 use seinhuis_shared::covenant::agreement::Agreement;
 use seinhuis_shared::ids::Oin;
@@ -14,7 +14,7 @@ use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::web::form::Form;
 
 use super::accounts::Right;
-use super::acts::{self, Asking, Wanted};
+use super::acts::{self, Asking, Deed};
 use super::guard::Visit;
 use super::layout::{self, State as How, state, table};
 use super::trouble::Trouble;
@@ -78,6 +78,7 @@ pub(super) async fn show(State(desk): State<Desk>, Extension(visit): Extension<V
         (picture(&lanes, &ctx))
         (list(&lanes, &ctx))
         (suspensions(&board, &agreements, &visit, &ctx))
+        (intake(&board, &visit, &ctx))
     };
     Ok(layout::shown(&desk, &visit, title, &main))
 }
@@ -270,6 +271,29 @@ fn named<'a>(agreements: &'a [Agreement], ctx: &Ctx) -> BTreeMap<&'a str, &'a st
     flows.map(|flow| (flow.id.as_str(), ctx.lang.pick(&flow.nl, &flow.en))).collect()
 }
 
+/// Whether anything new is taken in, and the form for who may change that.
+fn intake(board: &Board, visit: &Visit, ctx: &Ctx) -> Markup {
+    let (may, none) = (visit.role.may(Right::Flows), html! {});
+    let (stop, go) =
+        (ctx.t("Aanname stilleggen", "Suspend intake"), ctx.t("Aanname hervatten", "Resume intake"));
+    let asking = |id, does, button| Asking { id, does, button, danger: false };
+    html! {
+        @if let Some(at) = board.suspended_intake {
+            h2 { (ctx.t("De aanname ligt stil", "Intake is suspended")) }
+            p { (state(How::Attention, ctx.t("er wordt niets nieuws aangenomen", "nothing new is accepted"))) ", " (ctx.ago(at)) ". "
+                (number(board.waiting)) " " (ctx.t("pakketten wachten nog.", "packets still wait.")) }
+            @if may { (acts::form(asking("resume-intake", "resume-intake", go), &none, visit, ctx)) }
+        } @else if may {
+            h2 { (stop) }
+            p { (ctx.t(
+                "Voor onderhoud: op geen enkele stroom wordt nog iets aangenomen, en de wachtrijen lopen leeg. Wat wordt aangeboden wordt uitgesteld en komt na het hervatten vanzelf opnieuw.",
+                "For maintenance: nothing more is accepted on any flow, and the queues run empty. What is submitted is put off, and comes again by itself once intake is resumed.",
+            )) }
+            (acts::form(asking("suspend-intake", "suspend-intake", stop), &none, visit, ctx))
+        }
+    }
+}
+
 /// What is suspended, and the forms for who may change that.
 fn suspensions(board: &Board, agreements: &[Agreement], visit: &Visit, ctx: &Ctx) -> Markup {
     let (may, named) = (visit.role.may(Right::Flows), named(agreements, ctx));
@@ -310,28 +334,28 @@ fn suspensions(board: &Board, agreements: &[Agreement], visit: &Visit, ctx: &Ctx
     }
 }
 
-/// Suspends a flow or resumes it.
+/// Suspends a flow or intake, or resumes it.
 pub(super) async fn act(
     State(desk): State<Desk>,
     Extension(visit): Extension<Visit>,
     Extension(form): Extension<Form>,
 ) -> Shown {
-    let (flow, agreements) = (form.text("flow"), covenants::all(&desk).await?);
-    if !agreements.iter().any(|one| one.compiled().flow(flow).is_some()) {
-        return Err(Trouble::nothing());
-    }
-    let what = Suspendable::Flow(flow.to_owned());
-    let asked = |act| Wanted { right: Right::Flows, act, subject: None, flow: Some(flow) };
-    match form.text("do") {
-        "suspend" => {
-            let command = |reason| Command::Suspend { what, reason };
-            acts::carry_out(&desk, &visit, &form, asked("flow-suspend"), command).await?;
+    let does = form.text("do");
+    let what = if does.ends_with("-intake") {
+        Suspendable::Intake
+    } else {
+        let (flow, agreements) = (form.text("flow"), covenants::all(&desk).await?);
+        if !agreements.iter().any(|one| one.compiled().flow(flow).is_some()) {
+            return Err(Trouble::nothing());
         }
-        "resume" => {
-            let command = |reason| Command::Resume { what, reason };
-            acts::carry_out(&desk, &visit, &form, asked("flow-resume"), command).await?;
-        }
+        Suspendable::Flow(flow.to_owned())
+    };
+    let deed = match does {
+        "suspend" | "suspend-intake" => Deed::Suspend(what),
+        "resume" | "resume-intake" => Deed::Resume(what),
         _ => return Err(Trouble::nothing()),
-    }
-    Ok(layout::see_other("/flows"))
+    };
+    let reason = acts::reason(&form)?;
+    let page = acts::carry_out(&desk, &visit, &form, (deed, reason), "/flows").await?;
+    Ok(layout::see_other(page))
 }

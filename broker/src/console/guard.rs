@@ -90,8 +90,10 @@ impl Whence {
 /// A person who asks for a page.
 #[derive(Debug, Clone)]
 pub(super) struct Visit {
-    /// Who.
+    /// Who, as people call them.
     pub(super) name: String,
+    /// What nobody else is: of an account its name, of who signed in at a provider what that knows them by.
+    pub(super) person: String,
     /// In which role.
     pub(super) role: Role,
     /// In which language.
@@ -212,6 +214,7 @@ fn explained(response: Response) -> Response {
 pub(super) fn visit(desk: &Desk, headers: &HeaderMap, path: Option<&str>) -> Option<Visit> {
     let cookie = cookie(headers, COOKIE_NAME)?;
     let session = desk.sessions.find(cookie, clock::now())?;
+    let person = session.person.clone();
     let (name, role) = match session.known {
         Known::Provider { name, role } => (name, role),
         Known::Account { mark } => {
@@ -224,7 +227,7 @@ pub(super) fn visit(desk: &Desk, headers: &HeaderMap, path: Option<&str>) -> Opt
     };
     let cookie = Arc::new(Zeroizing::new(cookie.to_owned()));
     let path = path.unwrap_or("/").to_owned();
-    Some(Visit { name, role, lang: session.lang, token: session.token, path, cookie })
+    Some(Visit { name, person, role, lang: session.lang, token: session.token, path, cookie })
 }
 
 /// The field that sets the cookie, or takes it away when there is nothing in it.

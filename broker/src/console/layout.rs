@@ -14,9 +14,10 @@ use super::guard::Visit;
 type Part = (&'static str, &'static str, &'static str);
 
 /// The parts of the console: path, and name in Dutch and English.
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     ("/", "Nu", "Now"),
     ("/flows", "Stromen", "Flows"),
+    ("/alarms", "Alarmen", "Alarms"),
     ("/queues", "Wachtrijen", "Queues"),
     ("/refusals", "Weigeringen", "Refusals"),
     ("/agents", "Agenten", "Agents"),
@@ -56,7 +57,7 @@ pub(super) fn page(desk: &Desk, visit: Option<&Visit>, lang: Lang, title: &str, 
                     }
                     @if let Some(visit) = visit { (signed_in(visit)) } @else { (languages(lang)) }
                 }
-                @if let Some(visit) = visit { (parts(visit)) }
+                @if let Some(visit) = visit { (parts(desk, visit)) }
                 main id="main" tabindex="-1" { (main) }
                 footer { p { (t(
                     "De broker ziet wie iets stuurt, aan wie en volgens welke afspraak; nooit wat erin staat.",
@@ -134,7 +135,8 @@ fn languages(lang: Lang) -> Markup {
     }
 }
 
-fn parts(visit: &Visit) -> Markup {
+fn parts(desk: &Desk, visit: &Visit) -> Markup {
+    let asked = desk.asked.count(seinhuis_shell::clock::now());
     let path = visit.path.split('?').next().unwrap_or_default();
     let current = |of: &str| match path.strip_prefix(of) {
         Some("") => Some("page"),
@@ -145,7 +147,12 @@ fn parts(visit: &Visit) -> Markup {
         nav aria-label=(visit.lang.pick("Onderdelen", "Parts")) {
             ul {
                 @for (href, nl, en) in PARTS {
-                    li { a href=(href) aria-current=[current(href)] { (visit.lang.pick(nl, en)) } }
+                    li {
+                        a href=(href) aria-current=[current(href)] { (visit.lang.pick(nl, en)) }
+                        @if href == "/acts" && asked > 0 {
+                            " " a class="waits" href="/acts/asked" { (asked) " " (visit.lang.pick("wacht op een tweede", "waits for a second")) }
+                        }
+                    }
                 }
             }
         }

@@ -6,6 +6,7 @@
 pub(crate) mod accounts;
 mod acts;
 mod agents;
+mod alarms;
 mod covenants;
 mod entries;
 mod exports;
@@ -120,6 +121,9 @@ struct Desk {
     reading: Arc<Semaphore>,
     whence: guard::Whence,
     book: acts::Book,
+    /// Acts that two people do.
+    four_eyes: Arc<[String]>,
+    asked: acts::Asked,
     exports: exports::Exports,
 }
 
@@ -174,6 +178,8 @@ impl Console {
             reading: Arc::new(Semaphore::new(READ_AT)),
             whence: guard::Whence::new(address, config.console.origin()?),
             book: acts::Book::new(&home.acts()),
+            four_eyes: config.console.four_eyes.clone().into(),
+            asked: acts::Asked::open(&home.asked()),
             exports: exports::Exports::new(&home.exports()),
         };
         Ok(Some(Self { listener, address, desk }))
@@ -224,6 +230,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Desk>)> {
         ("/log/{position}", get(entries::one)),
         ("/log/find", get(entries::find)),
         ("/covenants", get(covenants::list)),
+        ("/alarms", get(alarms::list).post(alarms::act)),
+        ("/acts/asked", get(acts::waiting).post(acts::answer)),
         ("/exports", get(exports::list).post(exports::ask)),
         ("/exports/{name}", get(exports::fetch)),
         ("/covenants/{hash}", get(covenants::one)),

@@ -18,7 +18,7 @@ struct Finding {
 }
 
 /// How bad an alarm is.
-const fn how(severity: Severity) -> State {
+pub(super) const fn how(severity: Severity) -> State {
     match severity {
         Severity::Ticket => State::Attention,
         Severity::Page => State::Bad,
@@ -32,7 +32,7 @@ fn worst(board: &Board, codes: &[Code]) -> State {
 }
 
 /// Where the numbers behind an alarm are.
-const fn behind(code: Code) -> &'static str {
+pub(super) const fn behind(code: Code) -> &'static str {
     match code {
         Code::RecipientSilent | Code::OldestWaiting => "/queues",
         Code::RefusalBurst => "/refusals",
@@ -67,7 +67,17 @@ fn findings(board: &Board, ctx: &Ctx) -> Vec<Finding> {
     let alarm = |alarm: &Alarm| Finding {
         how: how(alarm.severity),
         what: alarm.what.in_lang(ctx.lang).to_owned(),
-        advice: alarm.advice.in_lang(ctx.lang).to_owned(),
+        advice: alarm.acknowledged.map_or_else(
+            || alarm.advice.in_lang(ctx.lang).to_owned(),
+            |at| {
+                let (long, lang) = (span(board.now.since(at), ctx.lang), ctx.lang);
+                format!(
+                    "{} {long} {}",
+                    lang.pick("Iemand nam dit in behandeling, ", "Somebody took this up, "),
+                    lang.pick("geleden.", "ago.")
+                )
+            },
+        ),
         href: behind(alarm.code).to_owned(),
     };
     let mut all: Vec<Finding> = board.alarms.iter().map(alarm).collect();
@@ -124,7 +134,10 @@ fn suspended(board: &Board, ctx: &Ctx) -> Vec<Finding> {
         .suspended_flows
         .iter()
         .map(|(flow, at)| finding(format!("{} {flow}", ctx.t("Stroom", "Flow")), *at, "/flows".into()));
-    partners.chain(flows).collect()
+    let intake = board
+        .suspended_intake
+        .map(|at| finding(ctx.t("De aanname", "Intake").to_owned(), at, "/flows".into()));
+    partners.chain(flows).chain(intake).collect()
 }
 
 /// The sentence on top.

@@ -7,6 +7,7 @@ use seinhuis_shell::lang::Text;
 use serde::Deserialize;
 
 use super::Oidc;
+use super::acts::NAMES;
 
 /// Where the console is. The complete sample explains each key.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -18,6 +19,8 @@ pub struct Settings {
     pub origin: String,
     /// Whether people sign in with accounts of the broker's own.
     pub local: bool,
+    /// Acts that two people do: one asks, another agrees. By their names in the book of the console.
+    pub four_eyes: Vec<String>,
     /// The OpenID provider at which they sign in besides.
     pub oidc: Oidc,
 }
@@ -25,7 +28,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let (listen, origin) = (String::new(), String::new());
-        Self { listen, origin, local: true, oidc: Oidc::default() }
+        Self { listen, origin, local: true, four_eyes: Vec::new(), oidc: Oidc::default() }
     }
 }
 
@@ -82,6 +85,17 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), Complaint> {
         self.address()?;
         self.origin()?;
+        let unknown = self.four_eyes.iter().find(|name| !NAMES.contains(&name.as_str()));
+        if let Some(name) = unknown {
+            let names = NAMES.join(", ");
+            return Err(Complaint::usage(
+                Text::new(
+                    format!("console.four_eyes noemt {name:?}; zo'n daad is er niet."),
+                    format!("console.four_eyes names {name:?}; there is no such act."),
+                ),
+                Text::new(format!("Kies uit: {names}."), format!("Choose from: {names}.")),
+            ));
+        }
         self.oidc.check()
     }
 }
@@ -102,6 +116,16 @@ mod tests {
         for wrong in ["0.0.0.0:7490", "192.0.2.1:7490", "127.0.0.1", "localhost:7490", "x"] {
             assert!(settings(wrong, "").check().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn acts_for_two_people_are_named_as_the_book_names_them() {
+        let of = |names: &[&str]| {
+            let four_eyes = names.iter().map(|name| (*name).to_owned()).collect();
+            Settings { four_eyes, ..Settings::default() }.check()
+        };
+        assert!(of(&NAMES).is_ok() && of(&[]).is_ok());
+        assert!(of(&["partner-revoke", "revoke"]).unwrap_err().what.en.contains("\"revoke\""));
     }
 
     #[test]

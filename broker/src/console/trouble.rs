@@ -44,6 +44,18 @@ impl Trouble {
         )
     }
 
+    /// Somebody agrees to what they asked for themselves.
+    pub(super) fn own_request() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            Text::new("U vroeg dit zelf.", "You asked for this yourself."),
+            Text::new(
+                "Een ander met hetzelfde recht gaat akkoord. Er is niets gedaan.",
+                "Somebody else with the same right agrees. Nothing was done.",
+            ),
+        )
+    }
+
     /// Something was to be done without a reason.
     pub(super) fn no_reason() -> Self {
         Self::new(

@@ -286,6 +286,17 @@ impl Code {
     }
 }
 
+impl std::str::FromStr for Code {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = || Self::all().map(Self::as_str).collect::<Vec<_>>().join(", ");
+        Self::all()
+            .find(|code| code.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is no alarm: {}", all()))
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -163,7 +163,14 @@ impl Ledger {
             let Some(spare) = spare else { return };
             self.rows.remove(&spare);
         }
-        let row = Row { found: finding.clone(), since: now, over: None, times: 0, acknowledged: None, state: State::Pending };
+        let row = Row {
+            found: finding.clone(),
+            since: now,
+            over: None,
+            times: 0,
+            acknowledged: None,
+            state: State::Pending,
+        };
         self.rows.insert(key(finding), row);
     }
 

@@ -437,6 +437,7 @@ pub(super) mod tests {
             since: now.minus(Span::minutes(20)),
             what,
             advice: code.advice(),
+            acknowledged: None,
         }
     }
 

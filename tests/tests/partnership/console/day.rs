@@ -127,6 +127,8 @@ fn an_operator_sees_an_incident_finds_its_cause_acts_and_exports() {
         "/storage",
         "/exports",
         "/acts",
+        "/acts/asked",
+        "/alarms",
     ] {
         seat.is_for_everybody(path);
     }

@@ -1,6 +1,7 @@
 //! The console of a real broker: an operator's day in a real browser, and whoever else comes along.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
+mod acts;
 mod day;
 mod oidc;
 mod strangers;
@@ -17,8 +18,13 @@ use seinhuis_tests::site::Site;
 
 /// Has the broker serve the console, from its next start on.
 fn open(stage: &Stage) -> SocketAddr {
+    open_with(stage, "")
+}
+
+/// The same, with more settings.
+fn open_with(stage: &Stage, more: &str) -> SocketAddr {
     let address = ports::free().unwrap();
-    stage.configure(&format!("\n[console]\nlisten = \"{address}\"\n")).unwrap();
+    stage.configure(&format!("\n[console]\nlisten = \"{address}\"\n{more}")).unwrap();
     address
 }
 
