@@ -60,7 +60,6 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
                 tokio::spawn(publication.run());
             }
             if let Some(console) = Console::bind(home, &config, service.clone()).await? {
-                tracing::info!(address = %console.address(), "the console is served");
                 tokio::spawn(console.run(stopping.clone()));
             }
             if let Some(address) = config.metrics.listen {

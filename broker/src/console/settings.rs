@@ -6,7 +6,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use serde::Deserialize;
 
-use super::Oidc;
+use super::{Certificates, Oidc};
 
 /// Where the console is. The complete sample explains each key.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -20,12 +20,14 @@ pub struct Settings {
     pub local: bool,
     /// The OpenID provider at which they sign in besides.
     pub oidc: Oidc,
+    /// Where they come with certificates.
+    pub certificates: Certificates,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let (listen, origin) = (String::new(), String::new());
-        Self { listen, origin, local: true, oidc: Oidc::default() }
+        Self { listen, origin, local: true, oidc: Oidc::default(), certificates: Certificates::default() }
     }
 }
 
@@ -46,8 +48,8 @@ impl Settings {
                     format!("console.listen {:?} is no loopback address with a port.", self.listen),
                 ),
                 Text::new(
-                    "Schrijf bijvoorbeeld 127.0.0.1:7490. Voor andere machines: zet een eigen webserver met TLS ervoor en noem die in console.origin.",
-                    "Write for instance 127.0.0.1:7490. For other machines: put a web server of your own with TLS in front and name it in console.origin.",
+                    "Schrijf bijvoorbeeld 127.0.0.1:7490. Voor andere machines: zet een eigen webserver met TLS ervoor en noem die in console.origin, of vul [console.certificates] in.",
+                    "Write for instance 127.0.0.1:7490. For other machines: put a web server of your own with TLS in front and name it in console.origin, or fill in [console.certificates].",
                 ),
             )
         })
@@ -61,9 +63,7 @@ impl Settings {
         if self.origin.is_empty() {
             return Ok(None);
         }
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | ':');
-        let name = self.origin.strip_prefix("https://").filter(|name| !name.is_empty());
-        name.filter(|name| name.chars().all(plain)).map(|_| Some(self.origin.clone())).ok_or_else(|| {
+        is_origin(&self.origin).then(|| Some(self.origin.clone())).ok_or_else(|| {
             Complaint::usage(
                 Text::new(
                     format!("console.origin {:?} kan niet.", self.origin),
@@ -78,12 +78,19 @@ impl Settings {
     }
 
     /// # Errors
-    /// As [`Settings::address`], for `origin`, and for what is known of the provider.
+    /// As [`Settings::address`], for `origin`, for what is known of the provider, and for the listener for certificates.
     pub(crate) fn check(&self) -> Result<(), Complaint> {
         self.address()?;
         self.origin()?;
+        self.certificates.place()?;
         self.oidc.check()
     }
+}
+
+/// Whether a text is `https://` with a name and perhaps a port, as browsers write it.
+pub(super) fn is_origin(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | ':');
+    text.strip_prefix("https://").is_some_and(|name| !name.is_empty() && name.chars().all(plain))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The console of a real broker: an operator's day in a real browser, and whoever else comes along.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
+mod certificates;
 mod day;
 mod oidc;
 mod strangers;
