@@ -109,6 +109,11 @@ pub enum Command {
     },
     /// The log's files are not what they were.
     SelfCheckFailed,
+    /// Something was done to an account of somebody who operates the broker.
+    AccountChanged {
+        /// SHA-256 of the line that says what, in a book of the operator's own.
+        line: Digest,
+    },
     /// Ends a packet that is damaged where it is kept, for all it waits for.
     DropDamaged {
         /// The packet.
@@ -233,6 +238,10 @@ impl Core {
             Command::SelfCheckFailed => {
                 Ok(self.note_operation(Kind::Operator, None, "self-check-failed", now, turn))
             }
+            Command::AccountChanged { line } => {
+                let index = self.note_statement((Kind::Operator, "account-changed"), line, now, turn);
+                Ok(Answer::Recorded { index })
+            }
             Command::DropDamaged { packet, reason } => self.drop_damaged((packet, reason), now, turn),
             Command::Mail => Ok(Answer::Mail(self.mail(|_| true))),
             Command::Grants => Ok(Answer::Grants(self.grants().to_vec())),
@@ -278,6 +287,22 @@ impl Core {
         entry.detail = Some(detail.to_owned());
         turn.entry(&entry);
         Answer::Recorded { index }
+    }
+
+    /// Logs something with the SHA-256 of what was said of it, in an entry with this index.
+    pub(crate) fn note_statement(
+        &mut self,
+        (kind, detail): (Kind, &str),
+        statement: Digest,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> u64 {
+        let index = self.next_index(turn);
+        let mut entry = self.entry(kind, now, turn);
+        entry.detail = Some(detail.to_owned());
+        entry.statement = Some(statement);
+        turn.entry(&entry);
+        index
     }
 
     /// What waits of these packets.

@@ -42,12 +42,20 @@ pub(super) struct Done {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flow: Option<String>,
     reason: String,
+    /// Random, where the log has the hash of the whole line: that tells nothing to who guesses at names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    salt: Option<String>,
 }
 
 impl Done {
     pub(super) fn new(who: &str, act: &str, subject: Option<Oin>, reason: &str) -> Self {
         let (who, act, reason) = (who.to_owned(), act.to_owned(), reason.to_owned());
-        Self { at: clock::now().to_string(), who, act, subject, flow: None, reason }
+        Self { at: clock::now().to_string(), who, act, subject, flow: None, reason, salt: None }
+    }
+
+    /// The same, as a line of which the log has the hash.
+    pub(super) fn salted(self) -> Self {
+        Self { salt: Some(fresh_key()), ..self }
     }
 
     /// The same, about a flow.
@@ -226,6 +234,7 @@ fn words(act: &Act, ctx: &Ctx) -> String {
         ("purged", _) => Some(("Teksten na hun termijn verwijderd", "Texts removed at their term")),
         ("operator", "suspended") => Some(("Stroom opgeschort", "Flow suspended")),
         ("operator", "resumed") => Some(("Stroom hervat", "Flow resumed")),
+        ("operator", "account-changed") => Some(("Account gewijzigd", "Account changed")),
         ("operator", "self-check-failed") => Some(("Zelfcontrole vond schade", "Self-check found damage")),
         ("operator", "started-without-witnesses") => {
             Some(("Gestart zonder op getuigen te wachten", "Started without waiting for witnesses"))

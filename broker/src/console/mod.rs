@@ -15,6 +15,7 @@ mod guard;
 mod layout;
 mod live;
 mod log;
+mod noted;
 mod now;
 mod oidc;
 mod queues;
@@ -54,6 +55,7 @@ use self::certificates::Gate;
 pub use self::certificates::Settings as Certificates;
 pub(crate) use self::certificates::{in_order as certificates_in_order, registrable};
 use self::guard::{Visit, Whence};
+pub(crate) use self::noted::note_accounts;
 pub use self::oidc::Settings as Oidc;
 pub use self::settings::Settings;
 use self::trouble::Trouble;
@@ -149,12 +151,8 @@ pub fn one_sign_in(home: &Home, name: &str) -> Result<Zeroizing<String>, Complai
 /// # Errors
 /// A sentence naming the file.
 pub(crate) fn note(home: &Home, act: &str, account: &str) -> Result<(), Complaint> {
-    acts::Book::new(&home.acts()).write(&acts::Done::new(
-        "command line",
-        act,
-        None,
-        &format!("account {account}"),
-    ))
+    let done = acts::Done::new("command line", act, None, &format!("account {account}"));
+    acts::Book::new(&home.acts()).write(&done.salted())
 }
 
 /// A console that listens.

@@ -70,8 +70,8 @@ impl Settings {
                     format!("console.origin {:?} is not possible.", self.origin),
                 ),
                 Text::new(
-                    "Schrijf https:// en de naam waaronder browsers de console bereiken, zonder pad, in kleine letters.",
-                    "Write https:// and the name under which browsers reach the console, without a path, in lower case.",
+                    "Schrijf https:// en de naam waaronder browsers de console bereiken, met de poort als die niet 443 is, zonder pad, in kleine letters.",
+                    "Write https:// and the name under which browsers reach the console, with the port unless it is 443, without a path, in lower case.",
                 ),
             )
         })
@@ -87,10 +87,11 @@ impl Settings {
     }
 }
 
-/// Whether a text is `https://` with a name and perhaps a port, as browsers write it.
+/// Whether a text is `https://` with a name and perhaps a port, as browsers write it: they leave the usual one out.
 pub(super) fn is_origin(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | ':');
-    text.strip_prefix("https://").is_some_and(|name| !name.is_empty() && name.chars().all(plain))
+    let right = |name: &str| !name.is_empty() && name.chars().all(plain) && !name.ends_with(":443");
+    text.strip_prefix("https://").is_some_and(right)
 }
 
 #[cfg(test)]
@@ -118,9 +119,14 @@ mod tests {
             "https://console.example"
         );
         assert!(settings("", "https://console.example:8443").check().is_ok());
-        for wrong in
-            ["http://console.example", "console.example", "https://", "https://a/b", "https://A.example"]
-        {
+        for wrong in [
+            "http://console.example",
+            "console.example",
+            "https://",
+            "https://a/b",
+            "https://A.example",
+            "https://a.example:443",
+        ] {
             assert!(settings("", wrong).check().is_err(), "{wrong}");
         }
     }

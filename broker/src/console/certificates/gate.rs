@@ -66,7 +66,7 @@ impl Papers {
         let revocations = self.revocations.as_deref();
         let revoked = revocations.map(|path| read(path, REVOCATIONS_MAX, tls::crls)).transpose()?;
         tls::visitors(&authorities, revoked.unwrap_or_default())
-            .map_err(|complaint| about(&self.authorities, complaint))
+            .map_err(|complaint| about(Path::new("console.certificates.authorities, revocations"), complaint))
     }
 
     /// What connections are accepted with, as the files have it now.

@@ -14,7 +14,7 @@ use rcgen::{
     SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore, StreamOwned};
 use seinhuis_shared::signing::sha256;
 use seinhuis_tests::http::{Answer, Client, exchange};
 use seinhuis_tests::site::{Site, form, hidden};
@@ -274,6 +274,13 @@ fn people_sign_in_with_the_certificate_of_their_account_and_have_its_role() {
     assert!(page.text().contains("Anna de Vries, beheerder"), "{}", page.text());
     assert!(page.head.contains("strict-transport-security: "), "{}", page.head);
     assert!(lies.get("/queues").text().contains("Lies, lezer"));
+
+    let (mut connection, client) =
+        (anna.connect().unwrap(), Client { address: anna.address, token: String::new() });
+    exchange(&mut connection, &client.request("GET", "/", &[("host", &anna.host())], "")).unwrap();
+    let group = connection.conn.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, NamedGroup::X25519MLKEM768, "hybrid with a browser that has it");
+    assert_eq!(connection.conn.tls13_tickets_received(), 0, "nothing is resumed");
 
     // What a role may, and that a form is of its session, is as everywhere.
     let path = format!("/agents/{}", stage.member("politie").oin);
