@@ -28,7 +28,7 @@ use crate::common::Scene;
 /// How browsers call the console here, without the port.
 const NAME: &str = "console.example";
 /// Whoever says nothing for so long is taken to refuse.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// An authority that gives certificates to people and to sites.
 struct Ca(CertifiedIssuer<'static, KeyPair>);
