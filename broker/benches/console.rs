@@ -192,7 +192,7 @@ fn main() {
             spent * 1e6 / f64::from(counted)
         );
         let console = Console::bind(&home, &config, service.clone()).await.unwrap().unwrap();
-        let address = console.address();
+        let address = console.address().unwrap();
         tokio::spawn(console.run(stopping));
         address
     });

@@ -126,6 +126,11 @@ impl Home {
         self.0.join("console-asked.json")
     }
 
+    /// How far of that the acts on accounts are in the log.
+    pub fn acts_logged(&self) -> PathBuf {
+        self.0.join("console-acts.logged")
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

@@ -28,5 +28,6 @@ pub mod sealing;
 pub mod serve;
 pub mod standing;
 pub mod tls;
+pub mod watched;
 pub mod web;
 pub mod webhook;

@@ -38,6 +38,8 @@ pub use node::hosts;
 pub const ALPN: &[u8] = b"seinhuis/1";
 /// The application protocol over TCP: another, so that what was said on one transport is no word on the other.
 pub const ALPN_TCP: &[u8] = b"seinhuis-tcp/1";
+/// What browsers speak with a site here.
+const ALPN_HTTP: &[u8] = b"http/1.1";
 
 /// The key exchange on offer; the two sides must have the same one. In a configuration: `hybrid`, `x25519`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -136,6 +138,14 @@ pub fn crls(pem: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, Com
         .ok()
         .filter(|all| !all.is_empty() && all.iter().all(parses))
         .ok_or_else(|| unreadable("intrekkingslijst (CRL)", "revocation list (CRL)"))
+}
+
+/// The first private key in a PEM text, of any kind that TLS has.
+///
+/// # Errors
+/// When there is none or it is damaged.
+pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Complaint> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| unreadable("sleutel", "private key"))
 }
 
 fn unreadable(nl: &str, en: &str) -> Complaint {
@@ -250,6 +260,41 @@ pub fn renewal_client_config(identity: &Identity, trust: &Trust) -> Result<Clien
     let provider = provider(Kx::Hybrid);
     let verifier = servers(trust, &provider)?.build().map_err(unusable)?;
     connecting(identity, verifier, provider, Arc::new(DefaultTimeProvider))
+}
+
+/// Lets in who shows a certificate for clients under one of these authorities. With revocation lists, each certificate has
+/// to be covered by one that has not ended.
+///
+/// # Errors
+/// When there is no authority, or one or a list cannot be used.
+pub fn visitors(
+    authorities: &[CertificateDer<'static>],
+    crls: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<Arc<dyn ClientCertVerifier>, Complaint> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(|_| unreadable("CA-certificaat", "CA certificate"))?;
+    }
+    let provider = aws_lc_rs::default_provider().into();
+    WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+        .with_crls(crls)
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(unusable)
+}
+
+/// What a site accepts browsers with, from whom `visitors` lets in. The key exchange is hybrid with browsers that have it.
+///
+/// # Errors
+/// When the key is not the certificate's, or cannot be used.
+pub fn site_config(
+    identity: &Identity,
+    visitors: Arc<dyn ClientCertVerifier>,
+) -> Result<ServerConfig, Complaint> {
+    let provider = aws_lc_rs::default_provider().into();
+    let mut config = accepting(identity, visitors, provider, Arc::new(DefaultTimeProvider))?;
+    config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+    Ok(config)
 }
 
 /// Verifies clients under the CA of `trust`, with revocation lists that have to be there and not ended.

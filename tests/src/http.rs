@@ -164,7 +164,11 @@ pub fn ask_unix(socket: &Path, request: &str) -> io::Result<Answer> {
     exchange(stream, request)
 }
 
-fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> {
+/// Asks over a connection that is there, and reads the whole answer.
+///
+/// # Errors
+/// When there is no answer.
+pub fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> {
     // Who is refused in the middle of a long request may find the connection reset; what was answered counts.
     _ = stream.write_all(request.as_bytes());
     let mut bytes = Vec::new();

@@ -125,6 +125,11 @@ pub enum Command {
     },
     /// The log's files are not what they were.
     SelfCheckFailed,
+    /// Something was done to an account of somebody who operates the broker.
+    AccountChanged {
+        /// SHA-256 of the line that says what, in a book of the operator's own.
+        line: Digest,
+    },
     /// Ends a packet that is damaged where it is kept, for all it waits for.
     DropDamaged {
         /// The packet.
@@ -249,6 +254,10 @@ impl Core {
             Command::SelfCheckFailed => {
                 Ok(self.note_operation(Kind::Operator, None, "self-check-failed", now, turn))
             }
+            Command::AccountChanged { line } => {
+                let act = (Kind::Operator, None, "account-changed".to_owned());
+                Ok(Answer::Recorded { index: self.note_act(act, Some(line), now, turn) })
+            }
             Command::DropDamaged { packet, reason } => self.drop_damaged((packet, reason), now, turn),
             Command::Mail => Ok(Answer::Mail(self.mail(|_| true))),
             Command::Grants => Ok(Answer::Grants(self.grants().to_vec())),
@@ -263,7 +272,7 @@ impl Core {
             Command::Requeue { oin, reason } => self.requeue((oin, reason), now, turn),
             Command::NoteAlarm { code, subject, reason } => {
                 let act = (Kind::Operator, subject, format!("alarm:{code}"));
-                Ok(self.note_act(act, Some(reason), now, turn))
+                Ok(Answer::Recorded { index: self.note_act(act, Some(reason), now, turn) })
             }
             Command::LoadCovenant { compiled } => self.load_covenant(compiled, now, turn),
             Command::Export { complete, purpose } => Ok(self.note_export(complete, purpose, now, turn)),
@@ -293,22 +302,22 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Answer {
-        self.note_act((kind, subject, detail.to_owned()), None, now, turn)
+        Answer::Recorded { index: self.note_act((kind, subject, detail.to_owned()), None, now, turn) }
     }
 
-    /// Records an act, with the hash of the reason for it.
-    fn note_act(
+    /// Logs an act, with the SHA-256 of what was said of it; the index of its entry.
+    pub(crate) fn note_act(
         &mut self,
         (kind, subject, detail): (Kind, Option<Oin>, String),
-        reason: Option<Digest>,
+        statement: Option<Digest>,
         now: Timestamp,
         turn: &mut Turn,
-    ) -> Answer {
+    ) -> u64 {
         let index = self.next_index(turn);
         let mut entry = self.entry(kind, now, turn);
-        (entry.subject, entry.detail, entry.statement) = (subject, Some(detail), reason);
+        (entry.subject, entry.detail, entry.statement) = (subject, Some(detail), statement);
         turn.entry(&entry);
-        Answer::Recorded { index }
+        index
     }
 
     /// Closes a partner's sessions: what was offered on them comes again on the next, in order, by the way of every
@@ -323,10 +332,10 @@ impl Core {
         if self.sessions.of(&oin).is_empty() {
             return Ok(Answer::Unchanged);
         }
-        let answer =
-            self.note_act((Kind::Partner, Some(oin), "requeued".to_owned()), Some(reason), now, turn);
+        let act = (Kind::Partner, Some(oin), "requeued".to_owned());
+        let index = self.note_act(act, Some(reason), now, turn);
         self.dismiss(&oin, Refusal::Requeued, now, turn);
-        Ok(answer)
+        Ok(Answer::Recorded { index })
     }
 
     /// Closes all sessions of a partner.
@@ -418,9 +427,9 @@ impl Core {
             self.sessions.close(conn);
             turn.send(Send::Close { conn, reason: Refusal::PartnerRevoked });
         }
-        let answer = self.note_act((Kind::Partner, Some(oin), "revoked".to_owned()), reason, now, turn);
+        let index = self.note_act((Kind::Partner, Some(oin), "revoked".to_owned()), reason, now, turn);
         self.lapsed(Cause::Revoked { partner: oin }, now, turn);
-        Ok(answer)
+        Ok(Answer::Recorded { index })
     }
 
     fn load_covenant(

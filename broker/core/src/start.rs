@@ -305,6 +305,7 @@ impl Core {
             | Command::Grant { .. }
             | Command::RevokeGrant { .. }
             | Command::SelfCheckFailed
+            | Command::AccountChanged { .. }
             | Command::DropDamaged { .. }
             | Command::Export { .. } => {
                 turn.send(Send::Answer { id, answer: Err(Refusal::AwaitingWitnesses) });

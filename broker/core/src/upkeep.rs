@@ -161,11 +161,6 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> u64 {
-        let index = self.next_index(turn);
-        let mut entry = self.entry(Kind::Export, now, turn);
-        entry.detail = Some(detail.to_owned());
-        entry.statement = Some(purpose);
-        turn.entry(&entry);
-        index
+        self.note_act((Kind::Export, None, detail.to_owned()), Some(purpose), now, turn)
     }
 }

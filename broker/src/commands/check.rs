@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::request::{Request, ask};
 use crate::config::Config;
+use crate::console;
 use crate::home::Home;
 use crate::upkeep::Checker;
 
@@ -266,6 +267,9 @@ fn look(home: &Home, now: Timestamp) -> Vec<Finding> {
     findings.push((Text::new("Logbestanden", "Log files"), self_check(home)));
     if let Ok(config) = &config {
         findings.push((Text::new("Schijf", "Disk"), disk(home, config)));
+        if let Some(finding) = console::certificates_in_order(home, config) {
+            findings.push((Text::same("Console"), finding));
+        }
         findings.push((Text::new("Broker", "Broker"), running(home, config)));
     }
     findings

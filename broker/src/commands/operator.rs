@@ -1,14 +1,17 @@
 //! Accounts of people who use the console.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
+use seinhuis_shared::ids::Digest;
 use seinhuis_shell::cli::{Outcome, Ui};
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use serde_json::{Value, json};
 
-use crate::console::accounts::{Accounts, Role, Secrets};
-use crate::console::{note, one_sign_in};
+use crate::console::accounts::{Account, Accounts, Role, Secrets};
+use crate::console::{note, one_sign_in, registrable};
 use crate::home::Home;
 
 #[derive(Debug, Subcommand)]
@@ -20,11 +23,17 @@ pub(super) enum Operator {
         /// What for: operator, auditor, partner-manager, viewer
         #[arg(long)]
         role: Role,
+        /// The PEM file with the certificate that counts in the place of password and codes
+        #[arg(long)]
+        certificate: Option<PathBuf>,
     },
-    /// Give an account a new password and new codes
+    /// Give an account a new password and new codes, or another certificate
     Reset {
         /// Whose
         name: String,
+        /// The PEM file with the certificate that counts in the place of password and codes
+        #[arg(long)]
+        certificate: Option<PathBuf>,
     },
     /// Make a code with which an account signs in once, within ten minutes, without anything else
     Login {
@@ -42,18 +51,20 @@ pub(super) enum Operator {
 
 pub(super) fn operator(home: &Home, command: Operator, ui: Ui) -> Result<Outcome, Complaint> {
     // Says so when this is no broker's folder.
-    home.load_config()?;
+    let config = home.load_config()?;
     let accounts = Accounts::new(&home.operators());
     match command {
-        Operator::Add { name, role } => {
-            let secrets = accounts.set(&name, Some(role), clock::now())?;
+        Operator::Add { name, role, certificate } => {
+            let certificate = certificate.map(|path| registrable(home, &config, &path)).transpose()?;
+            let given = give(&accounts, &name, Some(role), certificate)?;
             note(home, "account-add", &name)?;
-            shown(&secrets, &name, ui);
+            shown(&given, &name, ui);
         }
-        Operator::Reset { name } => {
-            let secrets = accounts.set(&name, None, clock::now())?;
+        Operator::Reset { name, certificate } => {
+            let certificate = certificate.map(|path| registrable(home, &config, &path)).transpose()?;
+            let given = give(&accounts, &name, None, certificate)?;
             note(home, "account-reset", &name)?;
-            shown(&secrets, &name, ui);
+            shown(&given, &name, ui);
         }
         Operator::Login { name } => {
             let code = one_sign_in(home, &name)?;
@@ -84,8 +95,33 @@ pub(super) fn operator(home: &Home, command: Operator, ui: Ui) -> Result<Outcome
     Ok(Outcome::Done)
 }
 
-fn shown(secrets: &Secrets, name: &str, ui: Ui) {
-    let Secrets { password, secret, uri } = secrets;
+/// What an account signs in with from now on.
+enum Given {
+    Secrets(Secrets),
+    Certificate(Digest),
+}
+
+/// Makes an account in this role, or gives the one that is there something else to sign in with.
+fn give(
+    accounts: &Accounts,
+    name: &str,
+    role: Option<Role>,
+    certificate: Option<Digest>,
+) -> Result<Given, Complaint> {
+    let now = clock::now();
+    match certificate {
+        None => accounts.set(name, role, now).map(Given::Secrets),
+        Some(certificate) => {
+            accounts.set_certificate(name, role, certificate, now).map(|()| Given::Certificate(certificate))
+        }
+    }
+}
+
+fn shown(given: &Given, name: &str, ui: Ui) {
+    let Secrets { password, secret, uri } = match given {
+        Given::Secrets(secrets) => secrets,
+        Given::Certificate(certificate) => return certified(certificate, name, ui),
+    };
     let text = Text::new(
         format!(
             "Account van {name}. Dit wordt één keer getoond; geef het alleen aan {name}, niet per e-mail.\n\nWachtwoord        {}\nVoor de code-app  {}\n                  {}",
@@ -102,12 +138,31 @@ fn shown(secrets: &Secrets, name: &str, ui: Ui) {
     ui.answer(&text, &value);
 }
 
+fn certified(certificate: &Digest, name: &str, ui: Ui) {
+    let text = Text::new(
+        format!(
+            "{name} meldt zich aan met het certificaat met deze vingerafdruk, en met niets anders:\n\n{certificate}"
+        ),
+        format!(
+            "{name} signs in with the certificate with this fingerprint, and nothing else:\n\n{certificate}"
+        ),
+    );
+    ui.answer(&text, &json!({ "name": name, "certificate": certificate.to_string() }));
+}
+
 fn list(accounts: &Accounts, ui: Ui) -> Result<(), Complaint> {
     let all = accounts.all()?;
-    let mut rows = vec![["naam / name", "rol / role", "gemaakt / made"].map(str::to_owned).to_vec()];
-    rows.extend(all.iter().map(|one| vec![one.name.clone(), one.role.to_string(), one.made.clone()]));
-    let value: Value =
-        all.iter().map(|one| json!({ "name": one.name, "role": one.role, "made": one.made })).collect();
+    let heads = ["naam / name", "rol / role", "gemaakt / made", "aanmelden / sign-in"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    rows.extend(all.iter().map(|one| {
+        let by = one.certificate.as_ref().map_or_else(
+            || "wachtwoord + code / password + code".to_owned(),
+            |certificate| format!("certificaat / certificate {certificate}"),
+        );
+        vec![one.name.clone(), one.role.to_string(), one.made.clone(), by]
+    }));
+    let row = |one: &Account| json!({ "name": one.name, "role": one.role, "made": one.made, "certificate": one.certificate });
+    let value: Value = all.iter().map(row).collect();
     ui.answer(&Text::same(ui.table(&rows)), &value);
     Ok(())
 }

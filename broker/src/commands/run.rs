@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use super::request::{Request, serve};
 use crate::alerts::Alerts;
-use crate::console::Console;
+use crate::console::{Console, note_accounts};
 use crate::engine::EngineError;
 use crate::fork;
 use crate::home::Home;
@@ -53,14 +53,13 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
             let alerting = tokio::spawn(alerts.run(stopping.clone()));
             beside(&service, http, Duration::from_secs(config.witnesses.warn_after));
             let period = Duration::from_hours(u64::from(config.log.self_check_hours));
-            let started = tokio::spawn(start(service.clone(), options.without_witnesses, period));
+            let started = tokio::spawn(start(service.clone(), home.clone(), options.without_witnesses, period));
             if let Some(address) = config.publish.listen {
                 let publication = Publication::bind(address, service.clone()).await?;
                 tracing::info!(%address, "the logs are published over HTTP");
                 tokio::spawn(publication.run());
             }
             if let Some(console) = Console::bind(home, &config, service.clone()).await? {
-                tracing::info!(address = %console.address(), "the console is served");
                 tokio::spawn(console.run(stopping.clone()));
             }
             if let Some(address) = config.metrics.listen {
@@ -120,8 +119,8 @@ fn beside(service: &Service, http: Http, warn_after: Duration) {
 }
 
 /// Has the start logged once the broker may serve, and says who is waited for until then. From then on files of the log
-/// are written, checked every `period` and removed at their term: what is found then can be logged.
-async fn start(service: Service, without_witnesses: bool, period: Duration) {
+/// are written, checked every `period` and removed at their term, and acts on accounts are logged: before, nothing can be.
+async fn start(service: Service, home: Home, without_witnesses: bool, period: Duration) {
     let waiting = service.engine.watch().borrow().waiting_for.clone();
     if let Some(waiting) = waiting.filter(|_| !without_witnesses) {
         let waiting = waiting.join(", ");
@@ -130,7 +129,12 @@ async fn start(service: Service, without_witnesses: bool, period: Duration) {
     match service.command(Command::Started { without_witnesses }).await {
         Ok(_) => {
             tracing::info!("serving");
-            tokio::join!(service.clone().check(period), service.clone().retain(), service.publish());
+            tokio::join!(
+                service.clone().check(period),
+                service.clone().retain(),
+                note_accounts(service.clone(), home),
+                service.publish()
+            );
         }
         Err(complaint) => tracing::error!("{}", complaint.what.en),
     }
@@ -206,7 +210,7 @@ mod tests {
         let mut bytes = std::fs::read(&bundle).unwrap();
         bytes[100] ^= 1;
         std::fs::write(&bundle, bytes).unwrap();
-        let started = tokio::spawn(start(service.clone(), false, Duration::from_secs(1)));
+        let started = tokio::spawn(start(service.clone(), home.clone(), false, Duration::from_secs(1)));
         let size = service.logs.current().unwrap().log.size();
         // Longer than the first step of a check takes.
         watched::until(&service, &mut [], || service.engine.counts().inputs > 60).await;

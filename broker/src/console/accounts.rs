@@ -1,4 +1,5 @@
-//! Accounts of the people who operate the broker: a name, a role, a password, and a code that changes each half minute.
+//! Accounts of the people who operate the broker: a name, a role, and a password with a code that changes each half minute,
+//! or a certificate in their place.
 //!
 //! The file holds what is needed to check them: for the password Argon2id (RFC 9106), for the code the secret it is made
 //! of (TOTP, RFC 6238), which is why nobody else may read it. It is looked at for each request, so that an account that is
@@ -124,10 +125,15 @@ pub(crate) struct Account {
     pub(crate) role: Role,
     pub(crate) made: String,
     salt: String,
-    /// Of the password, by Argon2id.
+    /// Of the password, by Argon2id; empty where a certificate counts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     password: String,
-    /// What the changing code is made of.
+    /// What the changing code is made of; empty where a certificate counts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     secret: String,
+    /// SHA-256 of the certificate that counts in the place of password and code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
     /// SHA-256 of a code for one sign-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     once: Option<String>,
@@ -253,22 +259,53 @@ impl Accounts {
     /// # Errors
     /// A sentence: a name that will not do, one that is there already, or one that is not.
     pub(crate) fn set(&self, name: &str, role: Option<Role>, now: Timestamp) -> Result<Secrets, Complaint> {
-        check_name(name)?;
         let (secrets, account) = fresh(name, now)?;
-        let _alone = files::alone(&self.path)?;
-        let mut all = self.all()?;
-        let known = all.iter().position(|one| is_same_name(&one.name, name));
-        match (role, known) {
-            (Some(role), None) => all.push(Account { role, ..account }),
-            (None, Some(at)) => {
-                let Some(own) = all.get_mut(at) else { return Err(absent(name)) };
-                *own = Account { name: own.name.clone(), role: own.role, ..account };
-            }
-            (Some(_), Some(_)) => return Err(there_already(name)),
-            (None, None) => return Err(absent(name)),
-        }
-        self.keep(all)?;
+        self.put(account, role)?;
         Ok(secrets)
+    }
+
+    /// The same, for an account that signs in with a certificate, of which this is the SHA-256, and nothing else.
+    ///
+    /// # Errors
+    /// As [`Accounts::set`], and when it is the certificate of somebody else.
+    pub(crate) fn set_certificate(
+        &self,
+        name: &str,
+        role: Option<Role>,
+        certificate: Digest,
+        now: Timestamp,
+    ) -> Result<(), Complaint> {
+        self.put(Account { certificate: Some(certificate.to_string()), ..blank(name, now) }, role)
+    }
+
+    /// Makes an account with this role, or puts it in the place of the one of its name.
+    fn put(&self, account: Account, role: Option<Role>) -> Result<(), Complaint> {
+        check_name(&account.name)?;
+        let _alone = files::alone(&self.path)?;
+        let (own, mut all): (Vec<_>, Vec<_>) =
+            self.all()?.into_iter().partition(|one| is_same_name(&one.name, &account.name));
+        let account = match (role, own.into_iter().next()) {
+            (Some(role), None) => Account { role, ..account },
+            (None, Some(own)) => Account { name: own.name, role: own.role, ..account },
+            (Some(_), Some(_)) => return Err(there_already(&account.name)),
+            (None, None) => return Err(absent(&account.name)),
+        };
+        if account.certificate.is_some()
+            && let Some(other) = all.iter().find(|one| one.certificate == account.certificate)
+        {
+            return Err(taken(&other.name));
+        }
+        all.push(account);
+        self.keep(all)
+    }
+
+    /// The account of which this is the SHA-256 of the certificate.
+    ///
+    /// # Errors
+    /// A sentence when the file cannot be read.
+    pub(crate) fn of_certificate(&self, certificate: &Digest) -> Result<Option<Signed>, Complaint> {
+        let (all, wanted) = (self.all()?, certificate.to_string());
+        Ok(all.iter().find(|one| one.certificate.as_ref() == Some(&wanted)).map(Account::signed))
     }
 
     /// Takes an account away: whoever is signed in with it is signed out.
@@ -401,13 +438,19 @@ fn password_hash(password: &str, salt: &str) -> Result<Digest, Complaint> {
 
 /// What a name that is not there is held against.
 fn nobody() -> Account {
+    Account { secret: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into(), ..blank("", Timestamp::default()) }
+}
+
+/// An account that nobody signs in with.
+fn blank(name: &str, now: Timestamp) -> Account {
     Account {
-        name: String::new(),
+        name: name.to_owned(),
         role: Role::Viewer,
-        made: String::new(),
-        salt: "AAAAAAAAAAAAAAAAAAAAAA".into(),
+        made: now.to_string(),
+        salt: BASE64URL_NOPAD.encode(&keys::random::<16>()),
         password: String::new(),
-        secret: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into(),
+        secret: String::new(),
+        certificate: None,
         once: None,
         once_until: None,
     }
@@ -416,20 +459,11 @@ fn nobody() -> Account {
 fn fresh(name: &str, now: Timestamp) -> Result<(Secrets, Account), Complaint> {
     let password = Zeroizing::new(BASE32_NOPAD.encode(&*Zeroizing::new(keys::random::<PASSWORD_BYTES>())));
     let secret = Zeroizing::new(BASE32_NOPAD.encode(&*Zeroizing::new(keys::random::<20>())));
-    let salt = BASE64URL_NOPAD.encode(&keys::random::<16>());
     let plain: String =
         form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
     let uri = format!("otpauth://totp/Seinhuis:{plain}?secret={}&issuer=Seinhuis", *secret);
-    let account = Account {
-        name: name.to_owned(),
-        role: Role::Viewer,
-        made: now.to_string(),
-        password: password_hash(&password, &salt)?.to_string(),
-        salt,
-        secret: secret.to_string(),
-        once: None,
-        once_until: None,
-    };
+    let mut account = Account { secret: secret.to_string(), ..blank(name, now) };
+    account.password = password_hash(&password, &account.salt)?.to_string();
     Ok((Secrets { password, secret, uri: Zeroizing::new(uri) }, account))
 }
 
@@ -458,6 +492,19 @@ fn there_already(name: &str) -> Complaint {
         Text::new(
             "Nieuwe geheimen: seinhuis-broker operator reset. Andere rol: remove, dan add.",
             "New secrets: seinhuis-broker operator reset. Another role: remove, then add.",
+        ),
+    )
+}
+
+fn taken(name: &str) -> Complaint {
+    Complaint::refused(
+        Text::new(
+            format!("Dit certificaat is al van het account van {name}."),
+            format!("This certificate is that of the account of {name} already."),
+        ),
+        Text::new(
+            "Een certificaat is van één account. Neem dat van de persoon zelf, of verwijder het andere account eerst.",
+            "A certificate is of one account. Take that of the person, or remove the other account first.",
         ),
     )
 }

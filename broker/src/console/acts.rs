@@ -303,6 +303,7 @@ fn words(act: &Act, ctx: &Ctx) -> String {
         ("operator", "resumed") if act.flow.is_none() => Some(("Aanname hervat", "Intake resumed")),
         ("operator", "suspended") => Some(("Stroom opgeschort", "Flow suspended")),
         ("operator", "resumed") => Some(("Stroom hervat", "Flow resumed")),
+        ("operator", "account-changed") => Some(("Account gewijzigd", "Account changed")),
         ("operator", "self-check-failed") => Some(("Zelfcontrole vond schade", "Self-check found damage")),
         ("operator", "started-without-witnesses") => {
             Some(("Gestart zonder op getuigen te wachten", "Started without waiting for witnesses"))

@@ -15,6 +15,7 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use seinhuis_shared::ids::Digest;
 use seinhuis_shared::refusal::Lang;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shell::clock;
@@ -25,7 +26,7 @@ use zeroize::Zeroizing;
 use super::Desk;
 use super::accounts::Role;
 use super::trouble::Trouble;
-use super::{Known, layout, oidc, sign_in};
+use super::{Begun, Known, certificates, layout, oidc, sign_in};
 
 /// Most bytes of a form.
 const FORM_MAX: usize = 64 * 1024;
@@ -34,7 +35,10 @@ const FORM_WAIT: Duration = Duration::from_secs(20);
 /// The cookie of a session. Its name has browsers keep it for this origin alone (RFC 6265bis, section 4.1.3.2).
 const COOKIE_NAME: &str = "__Host-seinhuis";
 /// What needs nobody to be signed in.
-const OPEN: [&str; 5] = ["/style.css", "/live.js", "/sign-in", oidc::START, oidc::BACK];
+const OPEN: [&str; 6] =
+    ["/style.css", "/live.js", sign_in::SIGN_IN, certificates::SIGN_IN, oidc::START, oidc::BACK];
+/// Forms of the page that asks who it is: it is of no session, also where another page of the browser began one.
+const SIGNING_IN: [&str; 2] = [sign_in::SIGN_IN, certificates::SIGN_IN];
 /// What does not count as somebody doing something: a page that follows what happens by itself would never end.
 const QUIET: &str = "/live";
 /// What browsers may do with a page: nothing that does not come from here, no text in it as script.
@@ -42,38 +46,69 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
      trusted-types seinhuis";
 
-/// From where the console may be asked.
+/// From where the console may be asked, and how the connection was made.
 #[derive(Debug, Clone)]
-pub(super) struct Whence {
-    address: SocketAddr,
-    /// How browsers reach it through a web server in front.
-    origin: Option<String>,
+pub(super) enum Whence {
+    /// On this machine itself.
+    Here {
+        address: Option<SocketAddr>,
+        /// How browsers reach it through a web server in front.
+        origin: Option<String>,
+    },
+    /// Over TLS of the broker's own.
+    WithCertificate {
+        /// How browsers reach it.
+        origin: String,
+        /// SHA-256 of the certificate that the connection was made with.
+        certificate: Digest,
+    },
 }
 
 impl Whence {
-    pub(super) const fn new(address: SocketAddr, origin: Option<String>) -> Self {
-        Self { address, origin }
+    pub(super) const fn here(address: Option<SocketAddr>, origin: Option<String>) -> Self {
+        Self::Here { address, origin }
+    }
+
+    pub(super) fn with_certificate(origin: &str, certificate: Digest) -> Self {
+        Self::WithCertificate { origin: origin.to_owned(), certificate }
+    }
+
+    /// The certificate that the connection was made with, if it was.
+    pub(super) const fn certificate(&self) -> Option<Digest> {
+        match self {
+            Self::Here { .. } => None,
+            Self::WithCertificate { certificate, .. } => Some(*certificate),
+        }
+    }
+
+    /// How browsers reach it over TLS.
+    fn secured(&self) -> Option<&str> {
+        match self {
+            Self::Here { origin, .. } => origin.as_deref(),
+            Self::WithCertificate { origin, .. } => Some(origin),
+        }
     }
 
     /// Whether `Host` names the console.
     fn is_named(&self, headers: &HeaderMap) -> bool {
-        self.through(headers) || named(headers, Some(self.address))
+        let here = match self {
+            Self::Here { address: Some(address), .. } => named(headers, Some(*address)),
+            Self::Here { address: None, .. } | Self::WithCertificate { .. } => false,
+        };
+        here || self.is_secured(headers)
     }
 
-    /// Whether it is asked through the web server in front.
-    fn through(&self, headers: &HeaderMap) -> bool {
+    /// Whether it is asked over TLS: of the web server in front, or of its own.
+    fn is_secured(&self, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        self.origin
-            .as_deref()
-            .and_then(|origin| origin.strip_prefix("https://"))
-            .is_some_and(|name| host == name)
+        self.secured().and_then(|origin| origin.strip_prefix("https://")).is_some_and(|name| host == name)
     }
 
     /// How the browser that asks reaches it: its origin.
     pub(super) fn own(&self, headers: &HeaderMap) -> String {
-        match &self.origin {
-            Some(origin) if self.through(headers) => origin.clone(),
+        match self.secured() {
+            Some(origin) if self.is_secured(headers) => origin.to_owned(),
             _ => {
                 let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
                 format!("http://{host}")
@@ -113,7 +148,7 @@ pub(super) struct Speaks(pub(super) Lang);
 /// Lets a request through with its form and whose it is, and dresses what comes back.
 pub(super) async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
     let asked = language(request.headers());
-    let through = desk.whence.through(request.headers());
+    let secured = desk.whence.is_secured(request.headers());
     let visit = visit(&desk, request.headers(), request.uri().path_and_query().map(PathAndQuery::as_str));
     let lang = visit.as_ref().map_or(asked, |visit| visit.lang);
     let known = visit.is_some();
@@ -139,7 +174,7 @@ pub(super) async fn guard(State(desk): State<Desk>, request: Request, next: Next
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if through {
+    if secured {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     if !known {
@@ -175,7 +210,9 @@ async fn answered(
     let form = if posts { Some(form(&parts.headers, body).await?) } else { None };
     if let (Some(visit), Some(form)) = (&visit, &form) {
         let right = sha256(visit.token.as_bytes());
-        if !sha256(form.text("token").as_bytes()).is_same_secret(&right) && path != "/sign-in" {
+        if !sha256(form.text("token").as_bytes()).is_same_secret(&right)
+            && !SIGNING_IN.contains(&path.as_str())
+        {
             return Err(Trouble::old_form());
         }
     }
@@ -210,12 +247,24 @@ fn explained(response: Response) -> Response {
     }
 }
 
+/// Begins a session, which counts over connections like this one: without a certificate, or with the same one. What goes
+/// into the cookie.
+pub(super) fn begin(desk: &Desk, person: &str, known: Known, lang: Lang) -> Zeroizing<String> {
+    let begun = Begun { known, certificate: desk.whence.certificate() };
+    desk.sessions.begin_with(person, begun, lang, clock::now())
+}
+
 /// Who asks, if somebody is signed in and the account is still there.
 pub(super) fn visit(desk: &Desk, headers: &HeaderMap, path: Option<&str>) -> Option<Visit> {
     let cookie = cookie(headers, COOKIE_NAME)?;
     let session = desk.sessions.find(cookie, clock::now())?;
     let person = session.person.clone();
-    let (name, role) = match session.known {
+    let Begun { known, certificate } = session.known;
+    // A cookie that was taken elsewhere counts for nothing, and ends nothing of whose it is.
+    if certificate != desk.whence.certificate() {
+        return None;
+    }
+    let (name, role) = match known {
         Known::Provider { name, role } => (name, role),
         Known::Account { mark } => {
             let Some(role) = desk.accounts.still(&session.person, &mark) else {
@@ -275,7 +324,7 @@ mod tests {
     #[test]
     fn the_console_has_its_own_names_and_origin_and_no_others() {
         let local = SocketAddr::from(([127, 0, 0, 1], 7490));
-        let whence = Whence::new(local, Some("https://console.example".into()));
+        let whence = Whence::here(Some(local), Some("https://console.example".into()));
         let host = |host| headers(&[("host", host)]);
         assert!(whence.is_named(&host("127.0.0.1:7490")) && whence.is_named(&host("console.example")));
         for wrong in ["evil.example", "console.example.evil.example", "console.example:7490", ""] {
@@ -283,7 +332,7 @@ mod tests {
         }
         assert_eq!(whence.own(&host("console.example")), "https://console.example");
         assert_eq!(whence.own(&host("localhost:7490")), "http://localhost:7490");
-        let none = Whence::new(local, None);
+        let none = Whence::here(Some(local), None);
         assert!(!none.is_named(&host("console.example")));
         let from = |host, origin| headers(&[("host", host), ("origin", origin)]);
         assert!(!whence.is_elsewhere(&from("console.example", "https://console.example")));
@@ -298,5 +347,18 @@ mod tests {
         }
         let site = headers(&[("host", "console.example"), ("sec-fetch-site", "same-site")]);
         assert!(whence.is_elsewhere(&site));
+    }
+    #[test]
+    fn over_tls_of_its_own_the_console_has_one_name() {
+        let own = Whence::with_certificate("https://console.example:7491", Digest([1; 32]));
+        let host = |host| headers(&[("host", host)]);
+        assert!(own.is_named(&host("console.example:7491")) && own.is_secured(&host("console.example:7491")));
+        for wrong in ["127.0.0.1:7491", "localhost:7491", "console.example", "evil.example", ""] {
+            assert!(!own.is_named(&host(wrong)), "{wrong}");
+        }
+        assert_eq!(own.certificate(), Some(Digest([1; 32])));
+        let here = Whence::here(None, Some("https://console.example".into()));
+        assert!(here.is_named(&host("console.example")) && !here.is_named(&host("localhost")));
+        assert_eq!(here.certificate(), None);
     }
 }

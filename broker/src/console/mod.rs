@@ -7,6 +7,7 @@ pub(crate) mod accounts;
 mod acts;
 mod agents;
 mod alarms;
+mod certificates;
 mod covenants;
 mod entries;
 mod exports;
@@ -15,6 +16,7 @@ mod guard;
 mod layout;
 mod live;
 mod log;
+mod noted;
 mod now;
 mod oidc;
 mod queues;
@@ -40,6 +42,7 @@ use axum::{Extension, middleware};
 use hyper_util::service::TowerToHyperService;
 use maud::Markup;
 use seinhuis_monitor::Board;
+use seinhuis_shared::ids::Digest;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::serve::{self, Bounds};
@@ -49,7 +52,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use zeroize::Zeroizing;
 
 use self::accounts::{Accounts, Role};
-use self::guard::Visit;
+use self::certificates::Gate;
+pub use self::certificates::Settings as Certificates;
+pub(crate) use self::certificates::{in_order as certificates_in_order, registrable};
+use self::guard::{Visit, Whence};
+pub(crate) use self::noted::note_accounts;
 pub use self::oidc::Settings as Oidc;
 pub use self::settings::Settings;
 use self::trouble::Trouble;
@@ -105,6 +112,14 @@ enum Known {
 /// A page, or why there is none.
 type Shown = Result<Response, Trouble>;
 
+/// What a session has besides whose it is.
+#[derive(Debug, Clone)]
+struct Begun {
+    known: Known,
+    /// The certificate that the connection was made with over which it began.
+    certificate: Option<Digest>,
+}
+
 /// What every page is made from.
 #[derive(Debug, Clone)]
 struct Desk {
@@ -115,11 +130,11 @@ struct Desk {
     /// Whether accounts count.
     local: bool,
     provider: Option<oidc::Provider>,
-    sessions: Sessions<Known>,
+    sessions: Sessions<Begun>,
     wrong: Wrong,
     looking: Arc<Semaphore>,
     reading: Arc<Semaphore>,
-    whence: guard::Whence,
+    whence: Whence,
     book: acts::Book,
     /// Acts that two people do.
     four_eyes: Arc<[String]>,
@@ -140,64 +155,93 @@ pub fn one_sign_in(home: &Home, name: &str) -> Result<Zeroizing<String>, Complai
 /// # Errors
 /// A sentence naming the file.
 pub(crate) fn note(home: &Home, act: &str, account: &str) -> Result<(), Complaint> {
-    acts::Book::new(&home.acts()).write(&acts::Done::new(
-        "command line",
-        act,
-        None,
-        &format!("account {account}"),
-    ))
+    let done = acts::Done::new("command line", act, None, &format!("account {account}"));
+    acts::Book::new(&home.acts()).write(&done.salted())
 }
 
 /// A console that listens.
 #[derive(Debug)]
 pub struct Console {
-    listener: TcpListener,
-    address: SocketAddr,
+    /// On this machine itself, with the address really listened on.
+    listener: Option<(TcpListener, SocketAddr)>,
+    /// For who comes with a certificate.
+    gate: Option<Gate>,
     desk: Desk,
 }
 
 impl Console {
-    /// Listens, if the configuration asks for it.
+    /// Listens, if the configuration asks for it: on this machine, for who comes with a certificate, or both.
     ///
     /// # Errors
-    /// A sentence naming the address or the setting.
+    /// A sentence naming the address, the setting or the file.
     pub async fn bind(home: &Home, config: &Config, service: Service) -> Result<Option<Self>, Complaint> {
-        let Some(address) = config.console.address()? else { return Ok(None) };
-        let fail = |error| Complaint::io(Doing::Socket, Path::new(&address.to_string()), &error);
-        let listener = TcpListener::bind(address).await.map_err(fail)?;
-        let address = listener.local_addr().map_err(fail)?;
+        let settings = &config.console;
+        let listener = match settings.address()? {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let gate = Gate::bind(home.dir(), &settings.certificates).await?;
+        if listener.is_none() && gate.is_none() {
+            return Ok(None);
+        }
+        let whence = Whence::here(listener.as_ref().map(|(_, address)| *address), settings.origin()?);
         let desk = Desk {
             service,
             name: config.name.clone(),
             accounts: Accounts::new(&home.operators()),
-            local: config.console.local,
-            provider: oidc::Provider::open(home.dir(), &config.console.oidc)?,
+            local: settings.local,
+            provider: oidc::Provider::open(home.dir(), &settings.oidc)?,
             sessions: Sessions::default(),
             wrong: Wrong::default(),
             looking: Arc::new(Semaphore::new(LOOKED_AT)),
             reading: Arc::new(Semaphore::new(READ_AT)),
-            whence: guard::Whence::new(address, config.console.origin()?),
+            whence,
             book: acts::Book::new(&home.acts()),
             four_eyes: config.console.four_eyes.clone().into(),
             asked: acts::Asked::open(&home.asked()),
             exports: exports::Exports::new(&home.exports()),
         };
-        Ok(Some(Self { listener, address, desk }))
+        Ok(Some(Self { listener, gate, desk }))
     }
 
-    /// The address really listened on.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    /// The address really listened on, on this machine itself.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().map(|(_, address)| *address)
     }
 
     /// Serves until `stopping` says so.
-    pub async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let service = TowerToHyperService::new(router(self.desk));
-        serve::serve(&self.listener, service, BOUNDS, async move {
-            _ = stopping.wait_for(|stop| *stop).await;
-        })
-        .await;
+    pub async fn run(self, stopping: watch::Receiver<bool>) {
+        let Self { listener, gate, desk } = self;
+        let stop = || {
+            let mut stopping = stopping.clone();
+            async move {
+                _ = stopping.wait_for(|stop| *stop).await;
+            }
+        };
+        let here = async {
+            let Some((listener, _)) = listener else { return };
+            let service = TowerToHyperService::new(router(desk.clone()));
+            serve::serve(&listener, service, BOUNDS, stop()).await;
+        };
+        let with_certificates = async {
+            let Some(gate) = gate else { return };
+            let desk = desk.clone();
+            let own = move |origin: &str, certificate| {
+                router(Desk { whence: Whence::with_certificate(origin, certificate), ..desk.clone() })
+            };
+            gate.run(own, stop()).await;
+        };
+        tokio::join!(here, with_certificates);
     }
+}
+
+/// Listens on an address of this machine itself.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Complaint> {
+    let fail = |error| Complaint::io(Doing::Socket, Path::new(&address.to_string()), &error);
+    let listener = TcpListener::bind(address).await.map_err(fail)?;
+    let address = listener.local_addr().map_err(fail)?;
+    tracing::info!(%address, "the console is served");
+    Ok((listener, address))
 }
 
 /// What is made of a board for one part of the console.
@@ -220,7 +264,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Desk>)> {
         ("/style.css", get(style)),
         ("/live.js", get(script)),
         ("/live", get(live::stream)),
-        ("/sign-in", post(sign_in::sign_in)),
+        (sign_in::SIGN_IN, post(sign_in::sign_in)),
+        (certificates::SIGN_IN, post(certificates::sign_in)),
         (oidc::START, get(oidc::start)),
         (oidc::BACK, get(oidc::back)),
         ("/sign-out", post(sign_in::sign_out)),

@@ -6,8 +6,8 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use serde::Deserialize;
 
-use super::Oidc;
 use super::acts::NAMES;
+use super::{Certificates, Oidc};
 
 /// Where the console is. The complete sample explains each key.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -23,12 +23,15 @@ pub struct Settings {
     pub four_eyes: Vec<String>,
     /// The OpenID provider at which they sign in besides.
     pub oidc: Oidc,
+    /// Where they come with certificates.
+    pub certificates: Certificates,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let (listen, origin) = (String::new(), String::new());
-        Self { listen, origin, local: true, four_eyes: Vec::new(), oidc: Oidc::default() }
+        let (four_eyes, oidc, certificates) = (Vec::new(), Oidc::default(), Certificates::default());
+        Self { listen, origin, local: true, four_eyes, oidc, certificates }
     }
 }
 
@@ -49,8 +52,8 @@ impl Settings {
                     format!("console.listen {:?} is no loopback address with a port.", self.listen),
                 ),
                 Text::new(
-                    "Schrijf bijvoorbeeld 127.0.0.1:7490. Voor andere machines: zet een eigen webserver met TLS ervoor en noem die in console.origin.",
-                    "Write for instance 127.0.0.1:7490. For other machines: put a web server of your own with TLS in front and name it in console.origin.",
+                    "Schrijf bijvoorbeeld 127.0.0.1:7490. Voor andere machines: zet een eigen webserver met TLS ervoor en noem die in console.origin, of vul [console.certificates] in.",
+                    "Write for instance 127.0.0.1:7490. For other machines: put a web server of your own with TLS in front and name it in console.origin, or fill in [console.certificates].",
                 ),
             )
         })
@@ -64,24 +67,22 @@ impl Settings {
         if self.origin.is_empty() {
             return Ok(None);
         }
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | ':');
-        let name = self.origin.strip_prefix("https://").filter(|name| !name.is_empty());
-        name.filter(|name| name.chars().all(plain)).map(|_| Some(self.origin.clone())).ok_or_else(|| {
+        is_origin(&self.origin).then(|| Some(self.origin.clone())).ok_or_else(|| {
             Complaint::usage(
                 Text::new(
                     format!("console.origin {:?} kan niet.", self.origin),
                     format!("console.origin {:?} is not possible.", self.origin),
                 ),
                 Text::new(
-                    "Schrijf https:// en de naam waaronder browsers de console bereiken, zonder pad, in kleine letters.",
-                    "Write https:// and the name under which browsers reach the console, without a path, in lower case.",
+                    "Schrijf https:// en de naam waaronder browsers de console bereiken, met de poort als die niet 443 is, zonder pad, in kleine letters.",
+                    "Write https:// and the name under which browsers reach the console, with the port unless it is 443, without a path, in lower case.",
                 ),
             )
         })
     }
 
     /// # Errors
-    /// As [`Settings::address`], for `origin`, and for what is known of the provider.
+    /// As [`Settings::address`], for `origin`, for what is known of the provider, and for the listener for certificates.
     pub(crate) fn check(&self) -> Result<(), Complaint> {
         self.address()?;
         self.origin()?;
@@ -96,8 +97,16 @@ impl Settings {
                 Text::new(format!("Kies uit: {names}."), format!("Choose from: {names}.")),
             ));
         }
+        self.certificates.place()?;
         self.oidc.check()
     }
+}
+
+/// Whether a text is `https://` with a name and perhaps a port, as browsers write it: they leave the usual one out.
+pub(super) fn is_origin(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | ':');
+    let right = |name: &str| !name.is_empty() && name.chars().all(plain) && !name.ends_with(":443");
+    text.strip_prefix("https://").is_some_and(right)
 }
 
 #[cfg(test)]
@@ -135,9 +144,14 @@ mod tests {
             "https://console.example"
         );
         assert!(settings("", "https://console.example:8443").check().is_ok());
-        for wrong in
-            ["http://console.example", "console.example", "https://", "https://a/b", "https://A.example"]
-        {
+        for wrong in [
+            "http://console.example",
+            "console.example",
+            "https://",
+            "https://a/b",
+            "https://A.example",
+            "https://a.example:443",
+        ] {
             assert!(settings("", wrong).check().is_err(), "{wrong}");
         }
     }

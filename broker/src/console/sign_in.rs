@@ -14,10 +14,12 @@ use seinhuis_shell::web::form::Form;
 use seinhuis_shell::{clock, lang};
 
 use super::accounts::{Given, NAME_MAX, PASSWORD_MAX, SignIn, Signed};
-use super::guard::{Speaks, Visit, set_cookie};
+use super::guard::{Speaks, Visit, begin, set_cookie};
 use super::trouble::Trouble;
-use super::{Desk, Known, Shown, layout, oidc, place};
+use super::{Desk, Known, Shown, certificates, layout, oidc, place};
 
+/// Where what somebody knows is given.
+pub(super) const SIGN_IN: &str = "/sign-in";
 /// How long the answer to a wrong sign-in waits.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -51,12 +53,13 @@ fn shown(desk: &Desk, lang: Lang, ended: bool, wrong: bool) -> Response {
                     "Your session was over. Nothing was done.",
                 )) }
             }
+            (certificates::offer(desk, lang))
             @if let Some(provider) = &desk.provider {
                 p { a class="button" href={ (oidc::START) "?lang=" (t("nl", "en")) } {
                     (t("Aanmelden bij", "Sign in at")) " " (provider.host())
                 } }
             }
-            @if desk.local && desk.provider.is_some() {
+            @if desk.local && (desk.provider.is_some() || desk.whence.certificate().is_some()) {
                 h2 { (t("Met een account van de broker", "With an account of the broker")) }
             }
             @if desk.local { (form_of_accounts(lang)) } @else { (form_of_codes(lang)) }
@@ -70,7 +73,7 @@ fn shown(desk: &Desk, lang: Lang, ended: bool, wrong: bool) -> Response {
 fn form_of_accounts(lang: Lang) -> Markup {
     let t = |nl: &'static str, en: &'static str| lang.pick(nl, en);
     html! {
-        form method="post" action="/sign-in" {
+        form method="post" action=(SIGN_IN) {
             input type="hidden" name="lang" value=(t("nl", "en"));
             (name_field(lang))
             div class="field" {
@@ -105,7 +108,7 @@ fn form_of_codes(lang: Lang) -> Markup {
     let t = |nl: &'static str, en: &'static str| lang.pick(nl, en);
     html! {
         h2 { (t("Met een eenmalige code", "With a code for one sign-in")) }
-        form method="post" action="/sign-in" {
+        form method="post" action=(SIGN_IN) {
             input type="hidden" name="lang" value=(t("nl", "en"));
             (name_field(lang))
             div class="field" {
@@ -168,21 +171,22 @@ pub(super) async fn sign_in(
         return Ok(response);
     };
     let Signed { name, role, mark } = signed;
-    let cookie = desk.sessions.begin_with(&name, Known::Account { mark }, lang, now);
+    let cookie = begin(&desk, &name, Known::Account { mark }, lang);
     tracing::info!(%role, "somebody signed in to the console");
+    led_on(&cookie)
+}
+
+/// Leads to the first page, with this in the cookie.
+pub(super) fn led_on(cookie: &str) -> Shown {
     let mut response = layout::see_other("/");
-    let field = HeaderValue::from_str(&set_cookie(&cookie)).map_err(|_| Trouble::old_form())?;
+    let field = HeaderValue::from_str(&set_cookie(cookie)).map_err(|_| Trouble::old_form())?;
     response.headers_mut().insert(SET_COOKIE, field);
     Ok(response)
 }
 
 pub(super) async fn sign_out(State(desk): State<Desk>, Extension(visit): Extension<Visit>) -> Shown {
     desk.sessions.end(&visit.cookie);
-    let mut response = layout::see_other("/");
-    response
-        .headers_mut()
-        .insert(SET_COOKIE, HeaderValue::from_str(&set_cookie("")).map_err(|_| Trouble::old_form())?);
-    Ok(response)
+    led_on("")
 }
 
 /// Chooses the language of this session.

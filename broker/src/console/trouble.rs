@@ -143,8 +143,8 @@ impl Trouble {
             StatusCode::MISDIRECTED_REQUEST,
             Text::new("Deze naam is niet die van deze console.", "This name is not that of this console."),
             Text::new(
-                "Gebruik localhost met de poort uit broker.toml, of de naam in console.origin.",
-                "Use localhost with the port in broker.toml, or the name in console.origin.",
+                "Gebruik localhost met de poort uit broker.toml, of de naam in console.origin of console.certificates.origin.",
+                "Use localhost with the port in broker.toml, or the name in console.origin or console.certificates.origin.",
             ),
         )
     }
@@ -188,6 +188,21 @@ impl Trouble {
             StatusCode::TOO_MANY_REQUESTS,
             Text::new("Er is te vaak verkeerd aangemeld.", "There were too many wrong sign-ins."),
             Text::new("Wacht een minuut en probeer het opnieuw.", "Wait a minute and try again."),
+        )
+    }
+
+    /// The certificate is of no account.
+    pub(super) fn no_account() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            Text::new(
+                "Het certificaat dat uw browser toont hoort bij geen account.",
+                "The certificate that your browser shows belongs to no account.",
+            ),
+            Text::new(
+                "Sluit de browser en kies een ander certificaat, of vraag wie de broker beheert om een account met dit certificaat.",
+                "Close the browser and choose another certificate, or ask who keeps the broker for an account with this certificate.",
+            ),
         )
     }
 

@@ -11,7 +11,7 @@ mod report;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use seinhuis_shared::time::{Span, Timestamp};
 use serde::Deserialize;
@@ -25,6 +25,7 @@ use crate::http::check_origin;
 use crate::keys::{self, TlsKey, random};
 use crate::lang::Text;
 use crate::tls::{self, Identity};
+use crate::watched::{self, Watched};
 
 pub use ask::NOT_NEWEST;
 pub use report::{Ends, Report, finding, row, value};
@@ -77,48 +78,22 @@ pub struct Folder {
     pub next: PathBuf,
 }
 
-/// By what a node's certificate and revocation list on disk are told from others: when each was changed, and its length.
-pub type Stamp = [Option<(SystemTime, u64)>; 2];
-
-/// Certificate and revocation list of a folder, looked at again and again. What cannot be taken in is tried again at
-/// each look, and told once.
-#[derive(Debug)]
-pub struct Watched<'a> {
-    folder: &'a Folder,
-    seen: Stamp,
-    told: Option<Text>,
-}
-
-impl Watched<'_> {
-    /// How they are now, when that is not how they were taken in last.
-    pub fn changed(&self) -> Option<Stamp> {
-        Some(self.folder.stamp()).filter(|now| *now != self.seen)
-    }
-
-    /// They were taken in as they were then.
-    pub fn taken(&mut self, then: Stamp) {
-        (self.seen, self.told) = (then, None);
-    }
-
-    /// They could not be taken in.
-    pub fn failed(&mut self, complaint: Complaint) {
-        if self.told.as_ref() != Some(&complaint.what) {
-            tracing::error!("{}", complaint.what.en);
-        }
-        self.told = Some(complaint.what);
-    }
-}
+/// By what a node's certificate and revocation list on disk are told from others.
+pub type Stamp = watched::Stamp<2>;
 
 impl Folder {
+    fn marks(&self) -> [PathBuf; 2] {
+        [self.grant.clone(), self.crl.clone()]
+    }
+
     /// What certificate and revocation list are told from others by now.
     pub fn stamp(&self) -> Stamp {
-        [&self.grant, &self.crl]
-            .map(|path| std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok())
+        watched::stamp(&self.marks())
     }
 
     /// Looks after certificate and revocation list, from how they were at some time on.
-    pub fn watched(&self, seen: Stamp) -> Watched<'_> {
-        Watched { folder: self, seen, told: None }
+    pub fn watched(&self, seen: Stamp) -> Watched<2> {
+        Watched::new(self.marks(), seen)
     }
 
     /// The serial numbers of the certificates that the newest list here revokes, as [`tls::revoked_serials`] has them.

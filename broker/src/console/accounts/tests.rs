@@ -163,3 +163,43 @@ fn no_role_does_more_than_it_is_for() {
     assert_eq!(may(Right::Export), [true, true, false, false]);
     assert_eq!(may(Right::Flows), [true, false, false, false]);
 }
+
+#[test]
+fn an_account_with_a_certificate_is_found_by_it_and_has_no_password_that_counts() {
+    let desk = Desk::new();
+    let [own, other] = [Digest([1; 32]), Digest([2; 32])];
+    let found = |certificate| desk.accounts.of_certificate(&certificate).unwrap();
+    assert_eq!(found(own), None);
+    desk.accounts.set_certificate("Bert", Some(Role::Viewer), own, NOW).unwrap();
+    let signed = found(own).unwrap();
+    assert_eq!((signed.name.as_str(), signed.role), ("Bert", Role::Viewer));
+    assert_eq!(found(other), None);
+    for (password, code) in [("", ""), ("", "000000"), (own.to_string().as_str(), "")] {
+        assert_eq!(desk.give("Bert", password, code, NOW), Came::Wrong, "{password}");
+    }
+    let once = desk.accounts.once("Bert", NOW).unwrap();
+    assert_eq!(desk.give("Bert", &once, "", NOW), Came::In(Role::Viewer), "there is always a way in");
+    assert!(
+        desk.accounts.set_certificate("Bert", Some(Role::Viewer), other, NOW).is_err(),
+        "one of each name"
+    );
+    assert!(
+        desk.accounts.set_certificate("Anna", None, own, NOW).is_err(),
+        "a certificate is of one account"
+    );
+    assert!(desk.accounts.set_certificate("Carla", None, other, NOW).is_err(), "there is no such account");
+
+    desk.accounts.set_certificate("bert", None, other, NOW).unwrap();
+    assert_eq!(desk.accounts.still("Bert", &signed.mark), None, "who was signed in is not any more");
+    assert_eq!(found(own), None);
+    assert_eq!(found(other).unwrap().role, Role::Viewer, "its role stays");
+    // And from one way to the other.
+    desk.accounts.set_certificate("Anna", None, own, NOW).unwrap();
+    assert_eq!(desk.give("Anna", &desk.secrets.password, &desk.code(NOW), NOW), Came::Wrong);
+    let fresh = desk.accounts.set("Bert", None, NOW).unwrap();
+    assert_eq!(found(other), None);
+    let code = totp(&fresh.secret).unwrap().generate(NOW.0 / 1000).to_string();
+    assert_eq!(desk.give("Bert", &fresh.password, &code, NOW), Came::In(Role::Viewer));
+    desk.accounts.remove("Anna").unwrap();
+    assert_eq!(found(own), None);
+}

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use seinhuis_shared::ids::Oin;
 use seinhuis_shell::clock;
 use seinhuis_shell::complaint::{Complaint, Doing};
+use seinhuis_shell::web::form::fresh_key;
 use serde::{Deserialize, Serialize};
 
 use super::deed::Deed;
@@ -32,6 +33,9 @@ pub(in crate::console) struct Done {
     /// What was said of such an act: `asked`, `agreed` or `turned-down`; of any act, what came of it in a line after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     said: Option<String>,
+    /// Random, where the log has the hash of the whole line: that tells nothing to who guesses at names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    salt: Option<String>,
 }
 
 impl Done {
@@ -39,7 +43,12 @@ impl Done {
     pub(in crate::console) fn new(who: &str, act: &str, subject: Option<Oin>, reason: &str) -> Self {
         let (who, act, reason) = (who.to_owned(), act.to_owned(), reason.to_owned());
         let at = clock::now().to_string();
-        Self { at, who, act, subject, flow: None, alarm: None, reason, asked: None, said: None }
+        Self { at, who, act, subject, flow: None, alarm: None, reason, asked: None, said: None, salt: None }
+    }
+
+    /// The same, as a line of which the log has the hash.
+    pub(in crate::console) fn salted(self) -> Self {
+        Self { salt: Some(fresh_key()), ..self }
     }
 
     /// The same, of a deed.

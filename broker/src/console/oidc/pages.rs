@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::provider::{Brought, Failed};
 use super::under_way::LASTS;
 use super::{BACK, Person, Provider};
-use crate::console::guard::{Speaks, set_cookie};
+use crate::console::guard::{Speaks, begin, set_cookie};
 use crate::console::trouble::Trouble;
 use crate::console::{Desk, Known, Shown, layout};
 
@@ -52,7 +52,7 @@ pub(in crate::console) async fn back(State(desk): State<Desk>, headers: HeaderMa
     let signed_in = ended(provider, &headers, &uri).await;
     let (Person { id, name, role }, lang) = signed_in.map_err(|failed| told(&failed))?;
     let known = Known::Provider { name, role };
-    let cookie = desk.sessions.begin_with(&id, known, lang, clock::now());
+    let cookie = begin(&desk, &id, known, lang);
     tracing::info!(%role, "somebody signed in to the console at the provider");
     let title = lang.pick("Aangemeld", "Signed in");
     let main = html! {

@@ -1,7 +1,9 @@
 //! The console of a real broker: an operator's day in a real browser, and whoever else comes along.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
+mod accounts;
 mod acts;
+mod certificates;
 mod day;
 mod oidc;
 mod strangers;
@@ -10,6 +12,7 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE32_NOPAD;
+use seinhuis_shared::entry::Entry;
 use seinhuis_tests::stage::text;
 use seinhuis_tests::{Stage, ports};
 use totp_rs::Builder;
@@ -47,6 +50,12 @@ impl Account {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         Builder::new().with_secret(secret).build().unwrap().generate(now + 30 * steps).to_string()
     }
+}
+
+/// The last entry of the log but for those about accounts, which come a moment after.
+fn last_act(stage: &Stage) -> Entry {
+    let all = stage.log_tail(20).unwrap();
+    all.into_iter().rev().find(|entry| entry.detail.as_deref() != Some("account-changed")).unwrap()
 }
 
 /// Somebody who signed in with a code for one sign-in.

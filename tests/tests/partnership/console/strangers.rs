@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use super::{Account, open, signed_in};
+use super::{Account, last_act, open, signed_in};
 use crate::common::Scene;
 use seinhuis_tests::Stage;
 use seinhuis_tests::site::{Site, hidden};
@@ -116,7 +116,7 @@ fn forms_of_other_sites_and_other_roles_do_nothing() {
             && book.contains(REASON),
         "{book}"
     );
-    let entry = stage.log_tail(1).unwrap().remove(0);
+    let entry = last_act(stage);
     assert_eq!(entry.detail.as_deref(), Some("revoked"));
     assert_eq!(entry.statement, Some(seinhuis_shared::signing::sha256(REASON.as_bytes())));
     assert_eq!(aukje.get("/exports/..%2foperators.json").unwrap().status, 404);
@@ -163,7 +163,7 @@ fn partners_and_flows_are_suspended_and_resumed_by_whose_role_gives_the_right_an
         page.contains("opgeschort") && page.contains("F02") && !page.contains("name=\"reason\""),
         "{page}"
     );
-    let entry = stage.log_tail(1).unwrap().remove(0);
+    let entry = last_act(stage);
     assert_eq!((entry.detail.as_deref(), entry.flow.as_deref()), (Some("suspended"), Some("F02")));
     assert_eq!(suspend(&rik, &agent, &key(&rik, &agent), "suspend", ""), 303);
     let page = rik.get(&agent).unwrap().text();
