@@ -18,7 +18,7 @@ use crate::input::{ConnId, Input};
 use crate::operator::QueueRow;
 use crate::quota::{Accounts, Quota, QuotaRow};
 use crate::sequencer::Sealed;
-use crate::session::{Session, Sessions};
+use crate::session::{Offer, Session, Sessions};
 use crate::shards::{Next, Shard};
 use crate::start::Start;
 use crate::state::{Ending, State};
@@ -422,11 +422,12 @@ impl Core {
         if self.state.directory.partner(peer).is_err() {
             return;
         }
-        let (Some((conn, session)), Some(mailbox)) =
-            (self.sessions.serving(peer), self.state.mailboxes.get(peer))
+        let (Some((conn, session, past)), Some(mailbox)) =
+            (self.sessions.serving_known(peer), self.state.mailboxes.get(peer))
         else {
             return;
         };
+        let at = self.accounts.clock;
         let mut grounds = BTreeMap::new();
         while let Some(item) = mailbox.from(session.cursor) {
             let (covenant, from) = (&item.covenant, &item.from);
@@ -440,7 +441,8 @@ impl Core {
             if !session.has_room(item.size) {
                 return;
             }
-            session.offered(item.index, item.size);
+            let offer = Offer { size: item.size, at, again: past.offer(item.index) };
+            session.offered(item.index, offer);
             if let Some(bytes) = turn.fresh.get(&item.packet) {
                 turn.sends.push(Planned::Offer { conn, item: item.clone(), bytes: Arc::clone(bytes) });
             } else if let Some((end, note)) = self.state.log.note_for(item.index) {

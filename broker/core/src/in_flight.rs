@@ -354,11 +354,11 @@ impl Core {
             else {
                 return true;
             };
-            let Some(session) = sessions.get_mut(*conn) else { return false };
+            let Some(session) = sessions.get(*conn) else { return false };
             let ground = state.ground(&session.peer, &item.covenant, &item.from, now);
             let stands = ground.lapse(item.index).is_none();
             if !stands {
-                session.settled(item.index);
+                sessions.retract(*conn, item.index);
             }
             stands
         });
