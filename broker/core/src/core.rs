@@ -541,14 +541,15 @@ impl Core {
                 .state
                 .mailboxes
                 .iter()
-                .map(|(oin, mailbox)| (oin, mailbox, mailbox.from(0)))
-                .map(|(oin, mailbox, oldest)| QueueRow {
+                .map(|(oin, mailbox)| (oin, mailbox, mailbox.from(0), self.state.frozen(oin, mailbox, now)))
+                .map(|(oin, mailbox, oldest, (frozen, oldest_open))| QueueRow {
                     oin: *oin,
                     packets: mailbox.len(),
                     bytes: mailbox.bytes(),
                     inflight: connected.get(oin).copied().unwrap_or_default(),
-                    frozen: self.state.frozen(oin, mailbox, now),
+                    frozen,
                     oldest: oldest.map(|item| item.index),
+                    oldest_open,
                     expires: oldest.map(|item| item.expires),
                 })
                 .collect(),

@@ -182,6 +182,8 @@ pub struct QueueRow {
     pub frozen: usize,
     /// Position of the entry that says that the oldest was accepted.
     pub oldest: Option<u64>,
+    /// The same of the oldest that is not held.
+    pub oldest_open: Option<u64>,
     /// When the validity of the oldest ends.
     pub expires: Option<Timestamp>,
 }

@@ -135,8 +135,8 @@ struct Asking {
     version: u32,
     policy: Policy,
     wanted: u8,
-    /// How many parties can cosign.
-    of: usize,
+    /// The parties that can cosign.
+    witnesses: Vec<Oin>,
     parties: Vec<Oin>,
     /// Since when it is known to ask; older than this no quorum is missed.
     since: Timestamp,
@@ -309,7 +309,7 @@ impl Core {
                 id: covenant.id.clone(),
                 version: covenant.version,
                 wanted: covenant.witness_quorum,
-                of: covenant.witnesses_pinned(),
+                witnesses: covenant.witness_parties().collect(),
                 parties: covenant.parties.iter().map(|party| party.oin).collect(),
                 since: now,
                 more: false,
