@@ -77,6 +77,31 @@ fn entries() -> Vec<Entry> {
     all
 }
 
+fn log() -> LogState {
+    LogState {
+        origin: SECRET.into(),
+        logs: 1,
+        size: 10,
+        root: None,
+        last_entry: Timestamp(10),
+        year_refused: false,
+        checked: None,
+        failures: vec![(SECRET.into(), SECRET.into())],
+    }
+}
+
+fn witness() -> WitnessRow {
+    WitnessRow {
+        name: "outside-a\\b\"c\nd".into(),
+        size: Some(10),
+        behind_since: None,
+        reachable: true,
+        refused: 2,
+        remark: Some(SECRET.into()),
+        suspect: None,
+    }
+}
+
 fn board() -> Board {
     let mut tally = Tally::default();
     for entry in &entries() {
@@ -98,16 +123,7 @@ fn board() -> Board {
         day: Minute::default(),
         waiting: 3,
         oldest: None,
-        log: LogState {
-            origin: SECRET.into(),
-            logs: 1,
-            size: 10,
-            root: None,
-            last_entry: Timestamp(10),
-            year_refused: false,
-            checked: None,
-            failures: vec![(SECRET.into(), SECRET.into())],
-        },
+        log: log(),
         lanes: Vec::new(),
         refusals: Vec::new(),
         queues: vec![QueueRow {
@@ -134,15 +150,7 @@ fn board() -> Board {
                 age_ms,
             })
             .to_vec(),
-        witnesses: vec![WitnessRow {
-            name: "outside-a\\b\"c\nd".into(),
-            size: Some(10),
-            behind_since: None,
-            reachable: true,
-            refused: 2,
-            remark: Some(SECRET.into()),
-            suspect: None,
-        }],
+        witnesses: vec![witness()],
         awaiting: false,
         waiting_for: Vec::new(),
         storage,

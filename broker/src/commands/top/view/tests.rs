@@ -63,6 +63,18 @@ fn log(now: Timestamp) -> LogState {
     }
 }
 
+fn witness(now: Timestamp) -> WitnessRow {
+    WitnessRow {
+        name: TOWN.into(),
+        size: Some(4200),
+        behind_since: Some(now.minus(Span::minutes(50))),
+        reachable: false,
+        refused: 0,
+        remark: None,
+        suspect: None,
+    }
+}
+
 /// A board with something on each page, and texts of partners that a terminal would obey.
 pub(in super::super) fn board() -> Board {
     let now = Timestamp(1_900_000_000_000);
@@ -119,15 +131,7 @@ pub(in super::super) fn board() -> Board {
             size: None,
             age_ms: 61_000,
         }],
-        witnesses: vec![WitnessRow {
-            name: TOWN.into(),
-            size: Some(4200),
-            behind_since: Some(now.minus(Span::minutes(50))),
-            reachable: false,
-            refused: 0,
-            remark: None,
-            suspect: None,
-        }],
+        witnesses: vec![witness(now)],
         awaiting: false,
         waiting_for: vec![],
         storage: Storage { free_bytes: Some(5 << 30), ..Storage::default() },
