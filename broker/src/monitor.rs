@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use seinhuis_broker_core::{Answer, Command, Overview, PartnerRow, Watch};
+use seinhuis_broker_core::{Answer, Command, Overview, PartnerRow, Watch, WitnessWatch};
 use seinhuis_monitor::alarms::{Alarm, Code};
 use seinhuis_monitor::{
-    AgentRow, Board, CovenantRow, LaneRow, LogState, Place, QueueRow, QuorumRow, RefusalRow, Run, Seen,
-    Storage, Tally, WINDOW, WitnessRow,
+    AgentRow, Board, CovenantRow, LaneRow, LogState, Offset, Place, QueueRow, QuorumRow, RefusalRow, Run,
+    Seen, Storage, Tally, WINDOW, WitnessRow,
 };
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::time::{Span, Timestamp};
@@ -50,8 +50,8 @@ pub(crate) struct Monitor {
     /// How many entries all logs had when the broker started.
     first: u64,
     tally: Arc<Mutex<Tally>>,
-    /// When packets were accepted that are the oldest of their mailbox, by position.
-    accepted: Arc<Mutex<BTreeMap<u64, Timestamp>>>,
+    /// When the entries were written of which the last board had the time, by position.
+    written: Arc<Mutex<BTreeMap<u64, Timestamp>>>,
     shared: Arc<OnceLock<Weak<Shared>>>,
     last: Arc<tokio::sync::Mutex<Last>>,
     judged: Arc<Mutex<Judged>>,
@@ -79,7 +79,7 @@ impl Monitor {
             started,
             first,
             tally: Arc::default(),
-            accepted: Arc::default(),
+            written: Arc::default(),
             shared: Arc::default(),
             last: Arc::default(),
             judged: Arc::default(),
@@ -135,7 +135,7 @@ impl Monitor {
 
     /// When the entries at these positions were written.
     fn times(&self, logs: &Logs, positions: impl Iterator<Item = u64>) -> BTreeMap<u64, Timestamp> {
-        let mut known = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let read = |position| {
             let one = logs.at(position).ok()?;
             Some(one.log.parsed(position.saturating_sub(one.base)).ok()?.time)
@@ -303,10 +303,17 @@ impl Service {
         watch: &Watch,
         now: Timestamp,
     ) -> Board {
-        let times = self.monitor.times(&self.logs, overview.queues.iter().filter_map(|queue| queue.oldest));
+        let base = overview.logs.last().map_or(0, |log| log.base);
+        let uncosigned = |witness: &WitnessWatch| {
+            witness.size.filter(|size| *size < overview.log_size).map(|size| base.saturating_add(size))
+        };
+        let oldest = overview.queues.iter().flat_map(|queue| [queue.oldest, queue.oldest_open]);
+        let asked = oldest.chain(watch.witnesses.iter().map(uncosigned)).flatten();
+        let times = self.monitor.times(&self.logs, asked);
         let mut links = self.monitor.links();
         let handshakes = std::mem::take(&mut links.handshakes);
         let queues: Vec<QueueRow> = overview.queues.iter().map(|queue| queue_row(queue, &times)).collect();
+        let waiting = queues.iter().fold(0_u64, |sum, queue| sum.saturating_add(queue.packets));
         let (counts, check) = (self.engine.counts(), self.checker.state());
         let judged = self.monitor.judged().clone();
         let position = self.logs.current().map_or(0, |one| one.base.saturating_add(one.log.size()));
@@ -321,9 +328,10 @@ impl Service {
             since: tally.since(),
             behind: position.saturating_sub(tally.next()),
             minutes: series.whole(counted, MINUTES),
+            quarters: series.quarters(counted, waiting),
             hour: series.sum(counted, MINUTES),
             day: series.sum(counted, WINDOW),
-            waiting: queues.iter().fold(0, |sum, queue| sum.saturating_add(queue.packets)),
+            waiting,
             oldest: queues.iter().filter_map(|queue| queue.oldest).map(|place| place.at).min(),
             log: LogState {
                 origin: overview.logs.last().map(|log| log.origin.clone()).unwrap_or_default(),
@@ -344,7 +352,7 @@ impl Service {
             suspended_intake: overview.suspended_intake,
             covenants,
             quorums: quorums(watch),
-            witnesses: witnesses(watch),
+            witnesses: witnesses(watch, |one| times.get(&uncosigned(one)?).copied()),
             awaiting: watch.waiting_for.is_some(),
             waiting_for: watch.waiting_for.clone().unwrap_or_default(),
             storage: storage(&counts),
@@ -367,6 +375,7 @@ fn queue_row(queue: &seinhuis_broker_core::QueueRow, times: &BTreeMap<u64, Times
         inflight: wide(queue.inflight),
         frozen: wide(queue.frozen),
         oldest: queue.oldest.and_then(place),
+        oldest_open: queue.oldest_open.and_then(place),
         expires: queue.expires,
     }
 }
@@ -414,6 +423,10 @@ fn agents(partners: Vec<PartnerRow>, mut links: Links) -> Vec<AgentRow> {
         suspended: partner.suspended,
         software: partner.connected,
         last_seen: links.last_seen.get(&partner.oin).copied(),
+        certificate_ends: links.certificate_ends.get(&partner.oin).copied(),
+        prekeys_end: partner.bundle_ends,
+        redelivered: partner.redelivered,
+        clock: partner.clock.map(|clock| Offset { least_ms: clock.least, most_ms: clock.most }),
         links: links.by_partner.remove(&partner.oin).unwrap_or_default(),
     };
     partners.into_iter().map(row).collect()
@@ -424,17 +437,19 @@ fn quorums(watch: &Watch) -> Vec<QuorumRow> {
         id: one.id.clone(),
         version: one.version,
         wanted: one.wanted,
-        of: one.of,
+        of: one.witnesses.len(),
+        witnesses: one.witnesses.clone(),
         size: one.newest.as_ref().map(|row| row.size),
         age_ms: one.age.0,
     };
     watch.covenants.iter().map(row).collect()
 }
 
-fn witnesses(watch: &Watch) -> Vec<WitnessRow> {
-    let row = |one: &seinhuis_broker_core::WitnessWatch| WitnessRow {
+fn witnesses(watch: &Watch, behind_since: impl Fn(&WitnessWatch) -> Option<Timestamp>) -> Vec<WitnessRow> {
+    let row = |one: &WitnessWatch| WitnessRow {
         name: one.name.clone(),
         size: one.size,
+        behind_since: behind_since(one),
         reachable: one.reachable,
         refused: one.refused,
         remark: one.remark.clone(),

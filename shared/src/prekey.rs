@@ -135,8 +135,14 @@ impl PrekeyBundle {
     /// The key that a bundle of `oin` in the right form names. Whether that key signed it is not looked at: this says only
     /// what it takes for the bundle to count.
     pub fn claimed_signer(bytes: &[u8], oin: &Oin) -> Option<Thumbprint> {
+        Self::unverified(bytes, oin).map(|bundle| bundle.signer)
+    }
+
+    /// A bundle of `oin` in the right form, of which the signature is not looked at: one that was verified before, or of
+    /// which nothing is believed.
+    pub fn unverified(bytes: &[u8], oin: &Oin) -> Option<Self> {
         let signed = Sign1::parse(bytes, BUNDLE_MAX).ok()?;
-        Self::read(signed.unverified_payload(), oin, signed.kid()).ok().map(|bundle| bundle.signer)
+        Self::read(signed.unverified_payload(), oin, signed.kid()).ok()
     }
 
     fn read(payload: &[u8], oin: &Oin, kid: Thumbprint) -> Result<Self, Refusal> {

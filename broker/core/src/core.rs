@@ -18,7 +18,7 @@ use crate::input::{ConnId, Input};
 use crate::operator::QueueRow;
 use crate::quota::{Accounts, Quota, QuotaRow};
 use crate::sequencer::Sealed;
-use crate::session::{Session, Sessions};
+use crate::session::{Offer, Session, Sessions};
 use crate::shards::{Next, Shard};
 use crate::start::Start;
 use crate::state::{Ending, State};
@@ -424,11 +424,12 @@ impl Core {
         if self.state.directory.partner(peer).is_err() {
             return;
         }
-        let (Some((conn, session)), Some(mailbox)) =
-            (self.sessions.serving(peer), self.state.mailboxes.get(peer))
+        let (Some((conn, session, past)), Some(mailbox)) =
+            (self.sessions.serving_known(peer), self.state.mailboxes.get(peer))
         else {
             return;
         };
+        let at = self.accounts.clock;
         let mut grounds = BTreeMap::new();
         while let Some(item) = mailbox.from(session.cursor) {
             let (covenant, from) = (&item.covenant, &item.from);
@@ -442,7 +443,8 @@ impl Core {
             if !session.has_room(item.size) {
                 return;
             }
-            session.offered(item.index, item.size);
+            let offer = Offer { size: item.size, at, again: past.offer(item.index) };
+            session.offered(item.index, offer);
             if let Some(bytes) = turn.fresh.get(&item.packet) {
                 turn.sends.push(Planned::Offer { conn, item: item.clone(), bytes: Arc::clone(bytes) });
             } else if let Some((end, note)) = self.state.log.note_for(item.index) {
@@ -542,14 +544,15 @@ impl Core {
                 .state
                 .mailboxes
                 .iter()
-                .map(|(oin, mailbox)| (oin, mailbox, mailbox.from(0)))
-                .map(|(oin, mailbox, oldest)| QueueRow {
+                .map(|(oin, mailbox)| (oin, mailbox, mailbox.from(0), self.state.frozen(oin, mailbox, now)))
+                .map(|(oin, mailbox, oldest, (frozen, oldest_open))| QueueRow {
                     oin: *oin,
                     packets: mailbox.len(),
                     bytes: mailbox.bytes(),
                     inflight: connected.get(oin).copied().unwrap_or_default(),
-                    frozen: self.state.frozen(oin, mailbox, now),
+                    frozen,
                     oldest: oldest.map(|item| item.index),
+                    oldest_open,
                     expires: oldest.map(|item| item.expires),
                 })
                 .collect(),

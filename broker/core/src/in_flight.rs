@@ -170,16 +170,19 @@ impl State {
         ground
     }
 
-    /// How many packets of a mailbox are held, until they expire or what they rest on is back.
-    pub(crate) fn frozen(&self, recipient: &Oin, mailbox: &Mailbox, now: Timestamp) -> usize {
-        mailbox
-            .grounds()
-            .filter(|(covenant, from, _)| {
-                // Of the newest: what came before a revocation that is over is shredded, not frozen.
-                let lapse = self.ground(recipient, covenant, from, now).lapse(u64::MAX);
-                lapse.is_some_and(|lapse| lapse.fate == Fate::Freeze)
-            })
-            .fold(0, |sum, (_, _, count)| sum.saturating_add(count))
+    /// How many packets of a mailbox are held, until they expire or what they rest on is back; and the oldest of those
+    /// that nothing keeps from being offered.
+    pub(crate) fn frozen(&self, recipient: &Oin, mailbox: &Mailbox, now: Timestamp) -> (usize, Option<u64>) {
+        let (mut frozen, mut oldest) = (0_usize, None);
+        for (covenant, from, all) in mailbox.grounds() {
+            // Of the newest: what came before a revocation that is over is shredded, not frozen.
+            match self.ground(recipient, covenant, from, now).lapse(u64::MAX) {
+                Some(lapse) if lapse.fate == Fate::Freeze => frozen = frozen.saturating_add(all.len()),
+                Some(_) => {}
+                None => oldest = oldest.into_iter().chain(all.first().copied()).min(),
+            }
+        }
+        (frozen, oldest)
     }
 }
 
@@ -354,11 +357,11 @@ impl Core {
             else {
                 return true;
             };
-            let Some(session) = sessions.get_mut(*conn) else { return false };
+            let Some(session) = sessions.get(*conn) else { return false };
             let ground = state.ground(&session.peer, &item.covenant, &item.from, now);
             let stands = ground.lapse(item.index).is_none();
             if !stands {
-                session.settled(item.index);
+                sessions.retract(*conn, item.index);
             }
             stands
         });

@@ -1,6 +1,6 @@
 //! Mailboxes: what waits for each recipient, in the order of acceptance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::time::Timestamp;
@@ -63,8 +63,8 @@ impl Limits {
 pub(crate) struct Mailbox {
     items: BTreeMap<u64, MailItem>,
     by_packet: BTreeMap<Digest, u64>,
-    /// How many came under which covenant from whom: what they rest on.
-    grounds: BTreeMap<(Digest, Oin), usize>,
+    /// Which came under which covenant from whom: what they rest on.
+    grounds: BTreeMap<(Digest, Oin), BTreeSet<u64>>,
     /// What waits of each sender.
     by_sender: BTreeMap<Oin, Amount>,
     bytes: u64,
@@ -74,8 +74,7 @@ impl Mailbox {
     pub(crate) fn deposit(&mut self, item: MailItem) {
         self.bytes = self.bytes.saturating_add(item.size);
         self.by_packet.insert(item.packet, item.index);
-        let count = self.grounds.entry((item.covenant, item.from)).or_default();
-        *count = count.saturating_add(1);
+        self.grounds.entry((item.covenant, item.from)).or_default().insert(item.index);
         let own = self.by_sender.entry(item.from).or_default();
         own.packets = own.packets.saturating_add(1);
         own.bytes = own.bytes.saturating_add(item.size);
@@ -86,9 +85,9 @@ impl Mailbox {
         let item = self.items.remove(&index)?;
         self.by_packet.remove(&item.packet);
         let ground = (item.covenant, item.from);
-        if let Some(count) = self.grounds.get_mut(&ground) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
+        if let Some(all) = self.grounds.get_mut(&ground) {
+            all.remove(&index);
+            if all.is_empty() {
                 self.grounds.remove(&ground);
             }
         }
@@ -134,9 +133,9 @@ impl Mailbox {
         self.items.range(index..).map(|(_, item)| item)
     }
 
-    /// Covenant and sender of what waits, with the number of packets.
-    pub(crate) fn grounds(&self) -> impl Iterator<Item = (&Digest, &Oin, usize)> {
-        self.grounds.iter().map(|((covenant, from), count)| (covenant, from, *count))
+    /// Covenant and sender of what waits, with the packets.
+    pub(crate) fn grounds(&self) -> impl Iterator<Item = (&Digest, &Oin, &BTreeSet<u64>)> {
+        self.grounds.iter().map(|((covenant, from), all)| (covenant, from, all))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::directory::Partner;
 use crate::in_flight::Cause;
 use crate::mailbox::MailItem;
+use crate::past::Offset;
 use crate::suspension::Suspendable;
 use crate::turn::{Send, Turn};
 use crate::upkeep::{Grant, Retention};
@@ -179,6 +180,12 @@ pub struct PartnerRow {
     pub connected: Option<String>,
     /// Number of its prekey bundle.
     pub bundle: Option<u64>,
+    /// When the last prekey of that ends.
+    pub bundle_ends: Option<Timestamp>,
+    /// How often a packet was offered to it that had been offered before, since the start.
+    pub redelivered: u64,
+    /// What its signed answers of the last hour say of its clock, while it is connected.
+    pub clock: Option<Offset>,
 }
 
 /// One mailbox, as the operator sees it.
@@ -196,6 +203,8 @@ pub struct QueueRow {
     pub frozen: usize,
     /// Position of the entry that says that the oldest was accepted.
     pub oldest: Option<u64>,
+    /// The same of the oldest that is not held.
+    pub oldest_open: Option<u64>,
     /// When the validity of the oldest ends.
     pub expires: Option<Timestamp>,
 }
@@ -444,6 +453,10 @@ impl Core {
     }
 
     fn partner_rows(&self) -> Vec<PartnerRow> {
+        let clock = |oin: &Oin| {
+            let connected = !self.sessions.of(oin).is_empty();
+            self.sessions.past(oin).filter(|_| connected)?.clock(self.accounts.clock)
+        };
         self.state
             .directory
             .partners
@@ -461,7 +474,10 @@ impl Core {
                     .last()
                     .and_then(|conn| self.sessions.get(*conn))
                     .map(|session| session.software.clone()),
-                bundle: self.state.prekeys.get(oin).map(|(seq, _)| *seq),
+                bundle: self.state.prekeys.get(oin).map(|bundle| bundle.seq),
+                bundle_ends: self.state.prekeys.get(oin).and_then(|bundle| bundle.ends),
+                redelivered: self.sessions.past(oin).map_or(0, |past| past.again),
+                clock: clock(oin),
             })
             .collect()
     }

@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::input::{ConnId, LaneId};
 use crate::mailbox::{Amount, Limits, MailItem};
 use crate::notices::Told;
+use crate::past::MILLISECOND;
 use crate::quota::Off;
 use crate::turn::{Planned, ReceiptSource, Send, Turn};
 use crate::write::{Outcome, Write};
@@ -251,6 +252,7 @@ impl Core {
         let explained = self.sessions.get_mut(conn).is_some_and(|session| session.acknowledged(stale));
         match examined {
             Ok(batch) => {
+                self.measure(conn, &peer, &batch);
                 let place = turn.batches.len();
                 for (at, item) in (0_u16..).zip(&batch.acknowledgement.items) {
                     self.settle(&peer, item, (place, at), now, turn);
@@ -269,6 +271,17 @@ impl Core {
                 self.refuse_connection(peer, refusal, "acknowledgement", now, turn);
                 turn.send(Send::Close { conn, reason: refusal });
             }
+        }
+    }
+
+    /// What an acknowledgement says of its agent's clock: it was signed after the first of its packets was offered. One
+    /// that was offered before may have been acknowledged already when it was offered here.
+    fn measure(&mut self, conn: ConnId, peer: &Oin, batch: &Batch) {
+        let first = batch.acknowledgement.items.first().and_then(|item| self.waiting_mail(peer, item));
+        let offer = first.and_then(|mail| self.sessions.get(conn)?.offer(mail.index));
+        if let Some(offer) = offer.filter(|offer| !offer.again) {
+            let (said, came) = ((batch.acknowledgement.issued, MILLISECOND), self.accounts.clock);
+            self.sessions.past_mut(peer).measure(offer.at, said, came);
         }
     }
 

@@ -106,11 +106,11 @@ impl Core {
         let seq = bundle.seq;
         // Its key may have been given up after the bundle was examined.
         self.state.directory.key_of(peer, bundle.signer)?;
-        if let Some((known, same)) = self.state.prekeys.get(peer) {
-            if *same == bytes {
+        if let Some(known) = self.state.prekeys.get(peer) {
+            if known.bytes == bytes {
                 return Ok(());
             }
-            if seq <= *known {
+            if seq <= known.seq {
                 return Err(Refusal::PrekeyRollback);
             }
         }
@@ -130,7 +130,7 @@ impl Core {
             .iter()
             .filter(|oin| self.state.directory.share_covenant(peer, oin, now))
             .filter(|oin| self.state.directory.recipient(oin).is_ok())
-            .filter_map(|oin| self.state.prekeys.get(oin).map(|(_, bytes)| (*oin, bytes.clone())))
+            .filter_map(|oin| self.state.prekeys.get(oin).map(|bundle| (*oin, bundle.bytes.clone())))
             // Under a key that was given up nobody would take it; the next one is on its way.
             .filter(|(oin, bytes)| {
                 Sign1::parse(bytes, BUNDLE_MAX)

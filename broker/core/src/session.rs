@@ -9,6 +9,7 @@ use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 
 use crate::input::ConnId;
+use crate::past::Past;
 use crate::quota::Off;
 
 /// One usable connection.
@@ -16,8 +17,8 @@ use crate::quota::Off;
 pub(crate) struct Session {
     pub(crate) peer: Oin,
     pub(crate) software: String,
-    /// Offered and not yet acknowledged: index and size.
-    inflight: BTreeMap<u64, u64>,
+    /// Offered and not yet acknowledged, by index.
+    inflight: BTreeMap<u64, Offer>,
     inflight_bytes: u64,
     /// Items below this index have been offered on this connection.
     pub(crate) cursor: u64,
@@ -31,6 +32,16 @@ pub(crate) struct Session {
     pub(crate) notices: BTreeSet<u64>,
     /// Notices below this were told here.
     pub(crate) next_notice: u64,
+}
+
+/// A packet that was offered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offer {
+    pub(crate) size: u64,
+    /// When, by the clock.
+    pub(crate) at: Timestamp,
+    /// Whether it had been offered before, on whichever session.
+    pub(crate) again: bool,
 }
 
 /// A packet that was put off: those behind it wait.
@@ -131,17 +142,23 @@ impl Session {
             || (self.inflight.len() < INFLIGHT_MAX && self.inflight_bytes.saturating_add(size) <= limit)
     }
 
-    pub(crate) fn offered(&mut self, index: u64, size: u64) {
-        if self.inflight.insert(index, size).is_none() {
-            self.inflight_bytes = self.inflight_bytes.saturating_add(size);
+    pub(crate) fn offered(&mut self, index: u64, offer: Offer) {
+        if self.inflight.insert(index, offer).is_none() {
+            self.inflight_bytes = self.inflight_bytes.saturating_add(offer.size);
         }
         self.cursor = index.saturating_add(1);
     }
 
-    pub(crate) fn settled(&mut self, index: u64) {
-        if let Some(size) = self.inflight.remove(&index) {
-            self.inflight_bytes = self.inflight_bytes.saturating_sub(size);
-        }
+    /// An item makes room; how it was offered here, if it was.
+    pub(crate) fn settled(&mut self, index: u64) -> Option<Offer> {
+        let offer = self.inflight.remove(&index)?;
+        self.inflight_bytes = self.inflight_bytes.saturating_sub(offer.size);
+        Some(offer)
+    }
+
+    /// How an item was offered here that is not yet acknowledged.
+    pub(crate) fn offer(&self, index: u64) -> Option<Offer> {
+        self.inflight.get(&index).copied()
     }
 
     /// An item that is not to be offered now is passed over.
@@ -169,6 +186,8 @@ impl Session {
 pub(crate) struct Sessions {
     all: BTreeMap<ConnId, Session>,
     by_peer: BTreeMap<Oin, Vec<ConnId>>,
+    /// Of partners, which are so many and no more.
+    past: BTreeMap<Oin, Past>,
 }
 
 impl Sessions {
@@ -206,6 +225,31 @@ impl Sessions {
         self.all.get_mut(&conn).map(|session| (conn, session))
     }
 
+    /// The same, with what is known of the partner.
+    pub(crate) fn serving_known(&mut self, peer: &Oin) -> Option<(ConnId, &mut Session, &mut Past)> {
+        let conn = *self.by_peer.get(peer)?.last()?;
+        let session = self.all.get_mut(&conn)?;
+        Some((conn, session, self.past.entry(*peer).or_default()))
+    }
+
+    /// What is known of a partner.
+    pub(crate) fn past(&self, peer: &Oin) -> Option<&Past> {
+        self.past.get(peer)
+    }
+
+    /// The same, to add to it.
+    pub(crate) fn past_mut(&mut self, peer: &Oin) -> &mut Past {
+        self.past.entry(*peer).or_default()
+    }
+
+    /// Takes an offer back that is not made after all.
+    pub(crate) fn retract(&mut self, conn: ConnId, index: u64) {
+        let Some(session) = self.all.get_mut(&conn) else { return };
+        if let (Some(offer), Some(past)) = (session.settled(index), self.past.get_mut(&session.peer)) {
+            past.retract(index, offer.again);
+        }
+    }
+
     /// A packet no longer waits: it makes room on every connection it was offered on, since the one it is
     /// acknowledged on need not be the one that is served next.
     pub(crate) fn settled(&mut self, peer: &Oin, index: u64) {
@@ -213,6 +257,9 @@ impl Sessions {
             if let Some(session) = self.all.get_mut(conn) {
                 session.settled(index);
             }
+        }
+        if let Some(past) = self.past.get_mut(peer) {
+            past.settled(index);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use seinhuis_shared::case::Applied;
 use seinhuis_shared::covenant::{Agreements, Compiled};
 use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::prekey::PrekeyBundle;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::wire::Decided;
@@ -34,13 +35,32 @@ pub(crate) enum Ending {
     End(Oin, u64),
 }
 
+/// A partner's prekey bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Published {
+    /// Its number.
+    pub(crate) seq: u64,
+    /// As it was signed.
+    pub(crate) bytes: Vec<u8>,
+    /// When the last of its prekeys ends.
+    pub(crate) ends: Option<Timestamp>,
+}
+
+impl Published {
+    fn new(oin: &Oin, seq: u64, bytes: Vec<u8>) -> Self {
+        let bundle = PrekeyBundle::unverified(&bytes, oin);
+        let ends = bundle.and_then(|bundle| bundle.prekeys.iter().map(|prekey| prekey.not_after).max());
+        Self { seq, bytes, ends }
+    }
+}
+
 /// The state. Changed by [`State::apply`]; and, for what has to be judged first, by [`State::propose`],
 /// [`State::agreements`] and [`Cases::apply`], to the same effect as the write that keeps it.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) directory: Arc<Directory>,
     pub(crate) cases: Cases,
-    pub(crate) prekeys: BTreeMap<Oin, (u64, Vec<u8>)>,
+    pub(crate) prekeys: BTreeMap<Oin, Published>,
     pub(crate) seen: BTreeMap<(Oin, MsgId), Outcome>,
     /// How many of these each sender has.
     pub(crate) remembered: BTreeMap<Oin, usize>,
@@ -93,7 +113,7 @@ impl State {
             }
             Write::Decision { decided, .. } => return self.decide(decided).is_ok(),
             Write::Prekeys { oin, seq, bytes } => {
-                self.prekeys.insert(*oin, (*seq, bytes.clone()));
+                self.prekeys.insert(*oin, Published::new(oin, *seq, bytes.clone()));
             }
             Write::Outcomes { first, keep_until, outcomes } => {
                 let keys: Vec<_> = outcomes.iter().map(|one| (one.sender, one.msg_id)).collect();

@@ -43,6 +43,8 @@ const PATIENCE: Span = Span::seconds(20);
 const BACK_OFF: (Span, Span) = (Span::seconds(1), Span::minutes(5));
 /// How often one witness is asked in one round: once, and once for each size it names.
 const TRIES: u8 = 4;
+/// To which a cosignature says when it was made.
+const SECOND: Span = Span::seconds(1);
 /// Days since 1970 are counted in these.
 const DAY: u64 = Span::days(1).0;
 
@@ -66,6 +68,8 @@ struct Asked {
     size: u64,
     note: Note,
     at: Timestamp,
+    /// When, by the clock.
+    sent: Timestamp,
     conn: Option<ConnId>,
 }
 
@@ -131,8 +135,8 @@ struct Asking {
     version: u32,
     policy: Policy,
     wanted: u8,
-    /// How many parties can cosign.
-    of: usize,
+    /// The parties that can cosign.
+    witnesses: Vec<Oin>,
     parties: Vec<Oin>,
     /// Since when it is known to ask; older than this no quorum is missed.
     since: Timestamp,
@@ -305,7 +309,7 @@ impl Core {
                 id: covenant.id.clone(),
                 version: covenant.version,
                 wanted: covenant.witness_quorum,
-                of: covenant.witnesses_pinned(),
+                witnesses: covenant.witness_parties().collect(),
                 parties: covenant.parties.iter().map(|party| party.oin).collect(),
                 since: now,
                 more: false,
@@ -391,7 +395,8 @@ impl Core {
         };
         let standing = one.standing(origin);
         standing.tries = standing.tries.saturating_add(1);
-        one.asked = Some(Asked { origin: origin.to_owned(), old, size, note, at: now, conn });
+        let sent = self.accounts.clock;
+        one.asked = Some(Asked { origin: origin.to_owned(), old, size, note, at: now, sent, conn });
     }
 
     /// An agent answers as a witness.
@@ -445,7 +450,11 @@ impl Core {
         let Some(one) = self.witnesses.all.get_mut(key) else { return };
         let Some(answer) = answer else { return one.failed(origin, "no answer".into(), now) };
         match read_answer(answer.status, &answer.body, &asked.note, &one.key) {
-            Ok(Answer::Cosigned(line, _)) => {
+            Ok(Answer::Cosigned(line, seconds)) => {
+                if let Place::Party(oin) = one.place {
+                    let said = Timestamp(seconds.saturating_mul(SECOND.0));
+                    self.sessions.past_mut(&oin).measure(asked.sent, (said, SECOND), self.accounts.clock);
+                }
                 let standing = one.standing(origin);
                 (standing.latest, standing.failures) = (Some(asked.size), 0);
                 one.heard |= grows;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarms::Alarm;
 use crate::distribution::Distribution;
-use crate::series::Minute;
+use crate::offset::Offset;
+use crate::series::{Minute, Quarter};
 use crate::tally::{Act, Place};
 
 /// Everything an operator is shown. Times are by the broker's clock.
@@ -25,6 +26,8 @@ pub struct Board {
     pub behind: u64,
     /// The last 60 minutes that are over, the oldest first.
     pub minutes: Vec<Minute>,
+    /// The last day in quarters of an hour that are over, the oldest first.
+    pub quarters: Vec<Quarter>,
     /// What happened in the last hour and in the minute that is not over.
     pub hour: Minute,
     /// What happened in the last day.
@@ -217,6 +220,8 @@ pub struct QueueRow {
     pub frozen: u64,
     /// The oldest of them.
     pub oldest: Option<Place>,
+    /// The oldest of those that are not held.
+    pub oldest_open: Option<Place>,
     /// When the first of them ends by its validity.
     pub expires: Option<Timestamp>,
 }
@@ -239,6 +244,14 @@ pub struct AgentRow {
     pub software: Option<String>,
     /// When it was connected last, if it is not and was since the start.
     pub last_seen: Option<Timestamp>,
+    /// When the certificate ends that ends last of those with which it was connected since the start.
+    pub certificate_ends: Option<Timestamp>,
+    /// When the last of the prekeys ends that it published.
+    pub prekeys_end: Option<Timestamp>,
+    /// How often a packet was offered to it that had been offered before, since the start.
+    pub redelivered: u64,
+    /// How its clock goes, while it is connected and its answers of the last hour say so.
+    pub clock: Option<Offset>,
     /// Its connections.
     pub links: Vec<LinkRow>,
 }
@@ -287,6 +300,8 @@ pub struct QuorumRow {
     pub wanted: u8,
     /// How many can.
     pub of: usize,
+    /// The parties that can.
+    pub witnesses: Vec<Oin>,
     /// The size that was cosigned so last.
     pub size: Option<u64>,
     /// How long ago that was, or since the covenant asks, in milliseconds.
@@ -301,6 +316,8 @@ pub struct WitnessRow {
     pub name: String,
     /// The size it cosigned last.
     pub size: Option<u64>,
+    /// When the first entry was written that it did not cosign yet, if there is one.
+    pub behind_since: Option<Timestamp>,
     /// Whether it can be asked now.
     pub reachable: bool,
     /// How many of its answers were of no use.

@@ -9,6 +9,8 @@ pub mod alarms;
 mod board;
 mod distribution;
 pub mod metrics;
+mod offset;
+mod reading;
 mod series;
 mod tally;
 mod totals;
@@ -18,6 +20,8 @@ pub use board::{
     RefusalRow, Run, Storage, WitnessRow,
 };
 pub use distribution::{BATCH_ENTRIES, Distribution, FLUSH_MILLIS};
-pub use series::{Minute, Series, WINDOW};
+pub use offset::Offset;
+pub use reading::{DiskLeft, Without};
+pub use series::{Minute, Quarter, Series, WINDOW};
 pub use tally::{Act, Lane, Place, Recent, Refusals, Seen, Tally};
 pub use totals::Totals;

@@ -481,7 +481,7 @@ fn show(service: &Service, answer: Answer) -> Value {
         Answer::Witnesses(watch) => json!({
             "covenants": watch.covenants.iter().map(|one| json!({
                 "covenant": one.covenant.to_string(), "id": one.id, "version": one.version,
-                "wanted": one.wanted, "of": one.of, "age_s": one.age.0 / 1000,
+                "wanted": one.wanted, "of": one.witnesses.len(), "age_s": one.age.0 / 1000,
                 "size": one.newest.as_ref().map(|row| row.size),
                 "reached": one.newest.as_ref().map(|row| row.reached.to_string()),
             })).collect::<Vec<_>>(),

@@ -240,7 +240,7 @@ pub(super) fn tile(href: &str, name: &str, value: &str, how: State, said: &str, 
 }
 
 /// A line through values, with what it shows in words for who does not see it.
-pub(super) fn sparkline(values: &[u32], said: &str) -> Markup {
+pub(super) fn sparkline(values: &[u64], said: &str) -> Markup {
     let (width, height) = (240_usize, 36_usize);
     let most = values.iter().copied().max().unwrap_or_default().max(1);
     let last = values.len().saturating_sub(1).max(1);
@@ -248,7 +248,7 @@ pub(super) fn sparkline(values: &[u32], said: &str) -> Markup {
         .iter()
         .enumerate()
         .map(|(at, value)| {
-            let up = usize::try_from(u64::from(*value) * 32 / u64::from(most)).unwrap_or_default();
+            let up = usize::try_from(value.saturating_mul(32) / most).unwrap_or_default();
             format!("{},{}", at * width / last, height - 2 - up)
         })
         .collect();

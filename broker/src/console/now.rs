@@ -2,8 +2,8 @@
 
 use axum::http::Uri;
 use maud::{Markup, html};
-use seinhuis_monitor::Board;
 use seinhuis_monitor::alarms::{Alarm, Code, Severity};
+use seinhuis_monitor::{Board, Minute};
 use seinhuis_shared::time::{Span, Timestamp};
 
 use super::layout::{State, sparkline, state, tile};
@@ -55,13 +55,6 @@ fn quorum(board: &Board) -> Option<Span> {
     board.quorums.iter().map(|one| Span(one.age_ms)).max()
 }
 
-/// Partners that may take part, and how many of them are connected.
-fn up(board: &Board) -> (usize, usize) {
-    let all = board.agents.iter().filter(|agent| agent.revoked.is_none());
-    let up = all.clone().filter(|agent| agent.software.is_some()).count();
-    (up, all.count())
-}
-
 /// Everything that asks attention, the worst first.
 fn findings(board: &Board, ctx: &Ctx) -> Vec<Finding> {
     let alarm = |alarm: &Alarm| Finding {
@@ -92,7 +85,7 @@ fn away<'a>(board: &'a Board, ctx: &'a Ctx) -> impl Iterator<Item = Finding> + '
     board.queues.iter().filter_map(|queue| {
         let agent = board.agents.iter().find(|agent| agent.oin == queue.oin)?;
         let told = board.alarms.iter().any(|alarm| alarm.subject == queue.oin.as_str());
-        let away = agent.software.is_none() && agent.suspended.is_none() && agent.revoked.is_none();
+        let away = !agent.is_connected() && agent.suspended.is_none() && agent.revoked.is_none();
         (away && !told).then(|| Finding {
             how: State::Attention,
             what: format!(
@@ -186,25 +179,33 @@ pub(super) fn live(board: &Board, ctx: &Ctx, _: &Uri) -> Markup {
         }
         ul class="tiles" { (traffic(board, ctx)) (standing(board, ctx)) }
         (minutes(board, ctx))
+        (quarters(board, ctx))
+    }
+}
+
+/// A line with how long it is above it, and what it shows in words.
+fn line(values: &[u64], long: &str, before: &str, after: &str) -> Markup {
+    let most = number(values.iter().copied().max().unwrap_or_default());
+    html! {
+        div class="line" {
+            span class="long" aria-hidden="true" { (long) }
+            (sparkline(values, &format!("{before} {most} {after}")))
+        }
     }
 }
 
 /// What came and went.
 fn traffic(board: &Board, ctx: &Ctx) -> Markup {
     let last = board.minutes.last().copied().unwrap_or_default();
-    let line = |values: Vec<u32>| {
-        let most = values.iter().copied().max().unwrap_or_default();
-        sparkline(
-            &values,
-            &format!(
-                "{} {most} {}",
-                ctx.t("laatste uur, hoogstens", "last hour, at most"),
-                ctx.t("per minuut", "a minute")
-            ),
-        )
+    let lines = |of: fn(&Minute) -> u32| {
+        let hour: Vec<u64> = board.minutes.iter().map(|one| of(one).into()).collect();
+        let day: Vec<u64> = board.quarters.iter().map(|one| of(&one.all).into()).collect();
+        html! {
+            (line(&hour, ctx.t("1 uur", "1 hour"), ctx.t("laatste uur, hoogstens", "last hour, at most"), ctx.t("per minuut", "a minute")))
+            (line(&day, ctx.t("24 uur", "24 hours"), ctx.t("laatste 24 uur, hoogstens", "last 24 hours, at most"), ctx.t("per kwartier", "a quarter of an hour")))
+        }
     };
-    let accepted = line(board.minutes.iter().map(|one| one.accepted).collect());
-    let refused = line(board.minutes.iter().map(|one| one.refused).collect());
+    let (accepted, refused) = (lines(|one| one.accepted), lines(|one| one.refused));
     let per_minute = ctx.t("in de laatste hele minuut", "in the last whole minute");
     let today = |count: u32| {
         format!("{per_minute}; {} {}", number(u64::from(count)), ctx.t("in 24 uur", "in 24 hours"))
@@ -220,7 +221,15 @@ fn traffic(board: &Board, ctx: &Ctx) -> Markup {
 fn standing(board: &Board, ctx: &Ctx) -> Markup {
     let (now, none) = (board.now, html! {});
     let oldest = board.oldest.map(|at| now.since(at));
-    let (up, all) = up(board);
+    let (up, all) = board.connected();
+    let waited: Vec<u64> = board.quarters.iter().map(|one| one.waiting).collect();
+    let waited = line(
+        &waited,
+        ctx.t("24 uur", "24 hours"),
+        ctx.t("laatste 24 uur, hoogstens", "last 24 hours, at most"),
+        ctx.t("tegelijk", "at one time"),
+    );
+    let left = board.disk_left();
     let quorum = quorum(board);
     let free = board.storage.free_bytes;
     let waits = worst(board, &[Code::RecipientSilent, Code::OldestWaiting]);
@@ -232,7 +241,7 @@ fn standing(board: &Board, ctx: &Ctx) -> Markup {
     let age = |age: Option<Span>| age.map_or_else(|| "–".to_owned(), |age| span(age, ctx.lang));
     html! {
         (tile("/queues", ctx.t("Wachtend", "Waiting"), &number(board.waiting), State::Good,
-            ctx.t("pakketten in alle wachtrijen", "packets in all queues"), &none))
+            ctx.t("pakketten in alle wachtrijen", "packets in all queues"), &waited))
         (tile("/queues", ctx.t("Oudste", "Oldest"), &age(oldest), waits,
             ctx.t("wacht het langst", "waits longest"), &none))
         (tile("/agents", ctx.t("Agenten", "Agents"), &format!("{up} / {all}"),
@@ -242,25 +251,81 @@ fn standing(board: &Board, ctx: &Ctx) -> Markup {
             else { ctx.t("geen convenant vraagt het", "no covenant asks it") }, &none))
         (tile("/storage", ctx.t("Schijf vrij", "Disk free"), &free.map_or_else(|| "?".to_owned(), bytes), disk,
             &format!("{} {}", ctx.t("vrij te houden:", "to be kept free:"), bytes(board.storage.keep_free_bytes)), &none))
+        (tile("/storage", ctx.t("Dagen ruimte", "Days of room"), &left.days().unwrap_or_else(|| "–".to_owned()),
+            worst(board, &[Code::DiskScarce, Code::DiskFilling]), left.said(ctx.lang), &none))
     }
 }
 
-/// The numbers of the lines above, for who reads them as a table.
+/// What each number of a minute or a quarter is.
+fn counted(ctx: &Ctx) -> [&'static str; 4] {
+    [
+        ctx.t("aangenomen", "accepted"),
+        ctx.t("geweigerd", "refused"),
+        ctx.t("bezorgd", "delivered"),
+        ctx.t("beëindigd", "ended"),
+    ]
+}
+
+/// Those numbers.
+fn counts(all: &Minute) -> [u64; 4] {
+    [all.accepted, all.refused, all.delivered, all.ended].map(u64::from)
+}
+
+/// The numbers of the lines of an hour, for who reads them as a table.
 fn minutes(board: &Board, ctx: &Ctx) -> Markup {
     let first = board.minutes.len();
+    let rows = board.minutes.iter().enumerate().rev();
+    twin(
+        ctx.t("Het laatste uur per minuut, als tabel", "The last hour by minute, as a table"),
+        &[&[ctx.t("minuten geleden", "minutes ago")][..], &counted(ctx)].concat(),
+        rows.map(|(at, one)| (html! { (first - at) }, counts(one).to_vec())),
+        &html! {},
+    )
+}
+
+/// The numbers of the lines of a day.
+fn quarters(board: &Board, ctx: &Ctx) -> Markup {
+    let rows = board.quarters.iter().rev().map(|one| {
+        let begins = one.begins.to_string();
+        let time = begins.split('T').nth(1).and_then(|time| time.get(..5)).unwrap_or_default();
+        (html! { time datetime=(begins) { (time) } }, [&counts(&one.all)[..], &[one.waiting]].concat())
+    });
+    // A log that is very busy, or a broker that is new, is not counted from a day ago on.
+    let since = board.since.filter(|since| board.quarters.first().is_some_and(|first| first.begins < *since));
+    twin(
+        ctx.t(
+            "De laatste 24 uur per kwartier, als tabel",
+            "The last 24 hours by quarter of an hour, as a table",
+        ),
+        &[
+            &[ctx.t("vanaf (UTC)", "from (UTC)")][..],
+            &counted(ctx),
+            &[ctx.t("wachtend aan het eind", "waiting at the end")],
+        ]
+        .concat(),
+        rows,
+        &html! { @if let Some(since) = since { p { (ctx.t("Er is geteld vanaf", "Counting began at")) " " time datetime=(since) { (since) } "." } } },
+    )
+}
+
+/// A table that says in numbers what lines show; opened by who wants it.
+fn twin(
+    summary: &str,
+    heads: &[&str],
+    rows: impl Iterator<Item = (Markup, Vec<u64>)>,
+    note: &Markup,
+) -> Markup {
     html! {
         details {
-            summary { (ctx.t("Het laatste uur per minuut, als tabel", "The last hour by minute, as a table")) }
+            summary { (summary) }
+            (note)
             table {
-                thead { tr {
-                    @for head in [ctx.t("minuten geleden", "minutes ago"), ctx.t("aangenomen", "accepted"), ctx.t("geweigerd", "refused"),
-                        ctx.t("bezorgd", "delivered"), ctx.t("beëindigd", "ended")] { th scope="col" { (head) } }
-                } }
+                thead { tr { @for head in heads { th scope="col" { (head) } } } }
                 tbody {
-                    @for (at, one) in board.minutes.iter().enumerate().rev() {
+                    @for (head, values) in rows {
                         tr {
-                            th scope="row" { (first - at) }
-                            @for value in [one.accepted, one.refused, one.delivered, one.ended] { td { (value) } }
+                            th scope="row" { (head) }
+                            @for value in values { td { (value) } }
                         }
                     }
                 }

@@ -2,7 +2,7 @@
 
 use axum::http::Uri;
 use maud::{Markup, html};
-use seinhuis_monitor::{Board, QueueRow};
+use seinhuis_monitor::{AgentRow, Board, QueueRow};
 use seinhuis_shared::time::Timestamp;
 
 use super::layout::{State, state, table};
@@ -23,6 +23,7 @@ pub(super) fn live(board: &Board, ctx: &Ctx, _: &Uri) -> Markup {
         ctx.t("Oudste", "Oldest"),
         ctx.t("Vervalt", "Expires"),
         ctx.t("Onderweg", "Under way"),
+        ctx.t("Opnieuw aangeboden", "Offered again"),
         ctx.t("Vastgehouden", "Held"),
     ];
     html! {
@@ -38,7 +39,7 @@ pub(super) fn live(board: &Board, ctx: &Ctx, _: &Uri) -> Markup {
 
 fn row(queue: &QueueRow, board: &Board, ctx: &Ctx) -> Vec<Markup> {
     let agent = board.agents.iter().find(|agent| agent.oin == queue.oin);
-    let connected = agent.is_some_and(|agent| agent.software.is_some());
+    let connected = agent.is_some_and(AgentRow::is_connected);
     let suspended = agent.is_some_and(|agent| agent.suspended.is_some());
     let said = if connected {
         ctx.t("ja", "yes")
@@ -55,6 +56,7 @@ fn row(queue: &QueueRow, board: &Board, ctx: &Ctx) -> Vec<Markup> {
         ctx.place(queue.oldest),
         queue.expires.map_or_else(|| html! { "–" }, |at| ctx.until(at)),
         html! { (number(queue.inflight)) },
+        html! { (number(agent.map_or(0, |agent| agent.redelivered))) },
         html! { (number(queue.frozen)) },
     ]
 }
@@ -74,6 +76,10 @@ fn advice(ctx: &Ctx) -> Markup {
             li { (ctx.t(
                 "Verbonden en het loopt niet leeg: de agent kan niet opslaan, of een pakket is hier beschadigd (seinhuis-broker mailbox list).",
                 "Connected and not emptying: the agent cannot store, or a packet is damaged here (seinhuis-broker mailbox list).",
+            )) }
+            li { (ctx.t(
+                "Opnieuw aangeboden, sinds de start van de broker: de ontvanger bevestigde niet voordat zijn verbinding eindigde. Loopt het op, dan vallen verbindingen weg of slaat de agent niets op.",
+                "Offered again, since the broker started: the recipient did not acknowledge before its connection ended. When it rises, connections break or the agent stores nothing.",
             )) }
             li { (ctx.t(
                 "Vastgehouden: de grondslag viel weg, zoals bij een opzegging. Het komt vrij of vervalt vanzelf.",

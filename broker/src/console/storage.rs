@@ -34,10 +34,12 @@ pub(super) fn live(board: &Board, ctx: &Ctx, _: &Uri) -> Markup {
     } else {
         state(State::Good, ctx.t("goed", "good"))
     };
+    let left = board.disk_left();
     html! {
         h2 { (ctx.t("Schijf", "Disk")) }
         (facts(&[
             (ctx.t("Vrij", "Free"), html! { (free) " – " (room) }),
+            (ctx.t("Dagen ruimte", "Days of room"), html! { @if let Some(days) = left.days() { (days) " " } (left.said(ctx.lang)) }),
             (ctx.t("Vrij te houden", "Kept free"), html! { (bytes(storage.keep_free_bytes)) " (store.keep_free_mib)" }),
             (ctx.t("Journaal op schijf", "Journal on disk"), html! { (bytes(storage.disk_bytes)) }),
             (ctx.t("Daarvan nog nodig", "Of that still needed"), html! { (bytes(storage.live_bytes)) }),

@@ -115,6 +115,8 @@ struct Registry {
     revoked: BTreeSet<String>,
     /// When the last connection of each partner that has none ended.
     last_seen: BTreeMap<Oin, Timestamp>,
+    /// When the certificate of each ends that ends last of those it came with.
+    certificate_ends: BTreeMap<Oin, Timestamp>,
     /// When the certificate ends that new connections are shown.
     own_ends: Timestamp,
 }
@@ -126,6 +128,8 @@ pub(crate) struct Links {
     pub(crate) by_partner: BTreeMap<Oin, Vec<LinkRow>>,
     /// When the last connection of each partner that has none ended.
     pub(crate) last_seen: BTreeMap<Oin, Timestamp>,
+    /// When the certificate of each ends that ends last of those it came with.
+    pub(crate) certificate_ends: BTreeMap<Oin, Timestamp>,
     /// When the broker's own certificate ends.
     pub(crate) own_ends: Timestamp,
     /// Handshakes over each transport.
@@ -177,6 +181,8 @@ impl Shared {
         let (serial, not_after) = (certificate.serial.clone(), certificate.not_after);
         registry.live.insert(id, Live { oin, conn, serial, not_after, since: clock::now() });
         registry.last_seen.remove(&oin);
+        let ends = registry.certificate_ends.entry(oin).or_default();
+        *ends = (*ends).max(not_after);
         if let Some(share) = registry.shares.get(&oin).and_then(Weak::upgrade) {
             return Ok(share);
         }
@@ -217,8 +223,13 @@ impl Shared {
             });
         }
         let handshakes = vec![self.setups.quic.row("quic"), self.setups.tcp.row("tcp")];
-        let (last_seen, own_ends) = (registry.last_seen.clone(), registry.own_ends);
-        Links { by_partner, last_seen, own_ends, handshakes }
+        Links {
+            by_partner,
+            last_seen: registry.last_seen.clone(),
+            certificate_ends: registry.certificate_ends.clone(),
+            own_ends: registry.own_ends,
+            handshakes,
+        }
     }
 
     /// Closes connections whose certificate has ended; the peer may come back with a new one.

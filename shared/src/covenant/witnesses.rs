@@ -50,7 +50,12 @@ impl Outside {
 impl Covenant {
     /// How many parties pin a witness key.
     pub fn witnesses_pinned(&self) -> usize {
-        self.parties.iter().filter(|party| party.witness_key.is_some()).count()
+        self.witness_parties().count()
+    }
+
+    /// The parties that can cosign.
+    pub fn witness_parties(&self) -> impl Iterator<Item = Oin> {
+        self.parties.iter().filter(|party| party.witness_key.is_some()).map(|party| party.oin)
     }
 
     /// Whether the log has to be cosigned: a quorum, and at least one key to reach it with.

@@ -38,6 +38,15 @@ fn the_operator_sees_what_goes_in_text_for_people_and_as_a_board_for_programs() 
     until("both are counted as stored", PATIENCE, || board(stage)["lanes"][0]["stored"] == 2).unwrap();
     let seen = board(stage);
     assert_eq!((&seen["lanes"][0]["accepted"], &seen["waiting"]), (&2.into(), &0.into()));
+    assert_eq!(seen["quarters"].as_array().map(Vec::len), Some(96));
+    let agents = seen["agents"].as_array().unwrap();
+    let town = agents.iter().find(|agent| agent["oin"] == stage.member("gemeente").oin.as_str()).unwrap();
+    let clock = (town["clock"]["least_ms"].as_i64().unwrap(), town["clock"]["most_ms"].as_i64().unwrap());
+    assert!(clock.0 <= 0 && clock.1 >= 0, "there is one clock on this machine: {clock:?}");
+    assert!(
+        town["redelivered"] == 0 && town["prekeys_end"].is_u64() && town["certificate_ends"].is_u64(),
+        "{town}"
+    );
     let text = run(stage, &["top", "--once"]);
     assert_eq!(text.code, 0, "{text:?}");
     for word in [

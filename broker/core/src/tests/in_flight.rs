@@ -63,6 +63,8 @@ fn what_is_frozen_is_kept_and_not_offered_until_it_expires() {
                 }
                 assert_eq!((town.broker.waiting(Gem), town.broker.waiting(Jw)), (2, 1), "{restarted}");
                 assert_eq!((town.frozen(Gem), town.frozen(Jw)), (if all { 2 } else { 1 }, 1), "{fall:?}");
+                assert_eq!(town.oldest_open(Gem), (!all).then(|| sha256(&between)), "{fall:?}");
+                assert_eq!(town.oldest_open(Jw), None, "{fall:?}");
                 town.broker.restart();
                 town.broker.turn([Input::Tick]);
             }

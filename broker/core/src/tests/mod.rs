@@ -19,6 +19,7 @@ mod log;
 mod notices;
 mod operation;
 mod outcomes;
+mod past;
 mod quotas;
 mod replay;
 mod room;

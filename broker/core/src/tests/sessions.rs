@@ -108,7 +108,7 @@ fn a_revoked_certificate_closes_its_connection_alone() {
     assert!(did.sends.is_empty() && did.entries.is_empty(), "once");
 }
 
-fn ask(broker: &mut Broker, conn: ConnId, ask: Ask) -> Did {
+pub(super) fn ask(broker: &mut Broker, conn: ConnId, ask: Ask) -> Did {
     broker.turn([Input::Request { conn, request: RequestId(3), ask }])
 }
 
@@ -120,7 +120,7 @@ fn refused_with(did: &Did, refusal: Refusal) {
     assert!(did.entries.is_empty());
 }
 
-fn bundle(org: Org, seq: u64, fill: Span) -> Ask {
+pub(super) fn bundle(org: Org, seq: u64, fill: Span) -> Ask {
     let prekey = Prekey { public: org.prekey(), not_before: NOON, not_after: NOON.plus(fill) };
     let bundle = PrekeyBundle {
         version: 1,

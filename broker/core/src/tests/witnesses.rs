@@ -187,7 +187,7 @@ fn a_quorum_is_collected_kept_and_told() {
     let view = watch(&mut broker);
     let [of] = &view.covenants[..] else { panic!("one covenant") };
     let newest = of.newest.clone().unwrap();
-    assert_eq!((of.wanted, of.of, newest.size), (2, 4, size(&broker)));
+    assert_eq!((of.wanted, of.witnesses.len(), newest.size), (2, 4, size(&broker)));
     let policy = policy_of(&broker, &of.covenant);
     let judged = policy.judge(&Note::parse(&newest.note).unwrap()).unwrap();
     assert!(judged.witnessed && judged.cosigned.len() == 2);

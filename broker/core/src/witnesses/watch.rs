@@ -1,6 +1,6 @@
 //! How the witnesses stand, and what that means for packets.
 
-use seinhuis_shared::ids::Digest;
+use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::time::{Span, Timestamp};
 
@@ -34,8 +34,8 @@ pub struct CovenantWatch {
     pub version: u32,
     /// How many parties have to cosign.
     pub wanted: u8,
-    /// How many can.
-    pub of: usize,
+    /// The parties that can.
+    pub witnesses: Vec<Oin>,
     /// The newest checkpoint that was cosigned so.
     pub newest: Option<WitnessedRow>,
     /// How long ago that was, or since the covenant asks.
@@ -103,7 +103,7 @@ impl Core {
             id: asking.id.clone(),
             version: asking.version,
             wanted: asking.wanted,
-            of: asking.of,
+            witnesses: asking.witnesses.clone(),
             newest: self.state.witnessed.get(&(*hash, self.origin().to_owned())).cloned(),
             age: self.quorum_age(hash, asking, now),
         });

@@ -20,6 +20,9 @@ pub use find::{Channel, find};
 pub use ledger::{Ledger, Notice, Turn};
 pub use samples::Samples;
 
+#[cfg(test)]
+pub(crate) use find::tests::board;
+
 /// The subject of what is about the broker itself.
 pub const BROKER: &str = "broker";
 /// The subject of what is about the broker's engine, while nothing becomes durable.

@@ -125,6 +125,17 @@ pub const METRICS: &[Metric] = &[
         values: Values::Counter(|facts| flows(facts, |row| row.shredded)),
     },
     Metric {
+        base: "packets_redelivered",
+        unit: None,
+        labels: TO,
+        nl: "Hoe vaak een pakket opnieuw is aangeboden, omdat de ontvanger het niet bevestigde voordat zijn verbinding eindigde.",
+        en: "How often a packet was offered once more, because its recipient had not acknowledged it before its connection ended.",
+        values: Values::Counter(|facts| {
+            let all = facts.board.agents.iter();
+            all.map(|agent| (vec![agent.oin.to_string()], agent.redelivered)).collect()
+        }),
+    },
+    Metric {
         base: "flow_accepted_timestamp",
         unit: Some(Unit::Seconds),
         labels: FLOW,
@@ -182,7 +193,7 @@ pub const METRICS: &[Metric] = &[
         labels: AGENT,
         nl: "Of de agent van deze partner verbonden is; er niet als de toegang is ingetrokken.",
         en: "Whether this partner's agent is connected; absent when its access was taken away.",
-        values: Values::Gauge(|facts| agents(facts, |agent| Some(flag(!agent.links.is_empty())))),
+        values: Values::Gauge(|facts| agents(facts, |agent| Some(flag(agent.is_connected())))),
     },
     Metric {
         base: "agent_last_seen_timestamp",
@@ -202,11 +213,33 @@ pub const METRICS: &[Metric] = &[
         base: "agent_certificate_expiry_timestamp",
         unit: Some(Unit::Seconds),
         labels: AGENT,
-        nl: "Wanneer het certificaat eindigt waarmee de agent verbonden is.",
-        en: "When the certificate ends with which the agent is connected.",
-        values: Values::Gauge(|facts| {
-            agents(facts, |agent| agent.links.iter().map(|link| link.certificate_ends).max().map(seconds))
-        }),
+        nl: "Wanneer het certificaat eindigt waarmee de agent sinds de start verbonden was, het laatste van meer.",
+        en: "When the certificate ends with which the agent was connected since the start, the last of several.",
+        values: Values::Gauge(|facts| agents(facts, |agent| agent.certificate_ends.map(seconds))),
+    },
+    Metric {
+        base: "agent_prekey_expiry_timestamp",
+        unit: Some(Unit::Seconds),
+        labels: AGENT,
+        nl: "Wanneer de laatste van de prekeys eindigt die de agent publiceerde; daarna kan niemand hem iets sturen.",
+        en: "When the last of the prekeys ends that the agent published; after that nobody can send it anything.",
+        values: Values::Gauge(|facts| agents(facts, |agent| agent.prekeys_end.map(seconds))),
+    },
+    Metric {
+        base: "agent_clock_offset",
+        unit: Some(Unit::Seconds),
+        labels: AGENT,
+        nl: "Hoeveel de klok van een verbonden agent voorloopt op die van de broker; achter is onder nul. Er niet zolang zijn antwoorden van het laatste uur het niet zeggen.",
+        en: "By how much the clock of a connected agent is ahead of the broker's; behind is below zero. Absent while its answers of the last hour do not say.",
+        values: Values::Gauge(|facts| agents(facts, |agent| Some(signed(agent.clock?.middle_ms()) / MILLIS))),
+    },
+    Metric {
+        base: "agent_clock_margin",
+        unit: Some(Unit::Seconds),
+        labels: AGENT,
+        nl: "Hoeveel dat er hoogstens naast kan zitten.",
+        en: "By how much that can be wrong at most.",
+        values: Values::Gauge(|facts| agents(facts, |agent| Some(float(agent.clock?.margin_ms()) / MILLIS))),
     },
     Metric {
         base: "agent_round_trip",
@@ -441,6 +474,12 @@ pub const METRICS: &[Metric] = &[
 
 fn seconds(at: Timestamp) -> f64 {
     float(at.0) / MILLIS
+}
+
+/// The nearest float of what may be below zero.
+fn signed(value: i64) -> f64 {
+    let size = float(value.unsigned_abs());
+    if value < 0 { -size } else { size }
 }
 
 fn flag(holds: bool) -> f64 {

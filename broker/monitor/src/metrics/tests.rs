@@ -6,6 +6,7 @@ use crate::board::{
     AgentRow, HandshakesRow, LinkRow, LogState, QueueRow, QuorumRow, Run, Storage, WitnessRow,
 };
 use crate::distribution::FLUSH_MILLIS;
+use crate::offset::Offset;
 use crate::series::Minute;
 use crate::tally::{Place, Seen, Tally};
 
@@ -26,8 +27,12 @@ fn agent(text: &str, links: Vec<LinkRow>) -> AgentRow {
         added: Timestamp(1),
         revoked: None,
         suspended: None,
-        software: Some(SECRET.into()),
+        software: (!links.is_empty()).then(|| SECRET.into()),
         last_seen: None,
+        certificate_ends: links.first().map(|link| link.certificate_ends),
+        prekeys_end: Some(Timestamp(8_000_250)),
+        redelivered: 7,
+        clock: (!links.is_empty()).then_some(Offset { least_ms: -2600, most_ms: -2400 }),
         links,
     }
 }
@@ -72,6 +77,31 @@ fn entries() -> Vec<Entry> {
     all
 }
 
+fn log() -> LogState {
+    LogState {
+        origin: SECRET.into(),
+        logs: 1,
+        size: 10,
+        root: None,
+        last_entry: Timestamp(10),
+        year_refused: false,
+        checked: None,
+        failures: vec![(SECRET.into(), SECRET.into())],
+    }
+}
+
+fn witness() -> WitnessRow {
+    WitnessRow {
+        name: "outside-a\\b\"c\nd".into(),
+        size: Some(10),
+        behind_since: None,
+        reachable: true,
+        refused: 2,
+        remark: Some(SECRET.into()),
+        suspect: None,
+    }
+}
+
 fn board() -> Board {
     let mut tally = Tally::default();
     for entry in &entries() {
@@ -88,20 +118,12 @@ fn board() -> Board {
         since: Some(Timestamp(10)),
         behind: 0,
         minutes: Vec::new(),
+        quarters: Vec::new(),
         hour: Minute::default(),
         day: Minute::default(),
         waiting: 3,
         oldest: None,
-        log: LogState {
-            origin: SECRET.into(),
-            logs: 1,
-            size: 10,
-            root: None,
-            last_entry: Timestamp(10),
-            year_refused: false,
-            checked: None,
-            failures: vec![(SECRET.into(), SECRET.into())],
-        },
+        log: log(),
         lanes: Vec::new(),
         refusals: Vec::new(),
         queues: vec![QueueRow {
@@ -111,6 +133,7 @@ fn board() -> Board {
             inflight: 1,
             frozen: 0,
             oldest: Some(Place { position: 1, at: Timestamp(10_250) }),
+            oldest_open: None,
             expires: None,
         }],
         agents: vec![agent(POLICE, vec![link()]), agent(TOWN, Vec::new())],
@@ -118,16 +141,17 @@ fn board() -> Board {
         suspended_intake: None,
         covenants: Vec::new(),
         quorums: [(Some(5), 4000), (None, 90_250)]
-            .map(|(size, age_ms)| QuorumRow { id: SECRET.into(), version: 1, wanted: 1, of: 2, size, age_ms })
+            .map(|(size, age_ms)| QuorumRow {
+                id: SECRET.into(),
+                version: 1,
+                wanted: 1,
+                of: 2,
+                witnesses: Vec::new(),
+                size,
+                age_ms,
+            })
             .to_vec(),
-        witnesses: vec![WitnessRow {
-            name: "outside-a\\b\"c\nd".into(),
-            size: Some(10),
-            reachable: true,
-            refused: 2,
-            remark: Some(SECRET.into()),
-            suspect: None,
-        }],
+        witnesses: vec![witness()],
         awaiting: false,
         waiting_for: Vec::new(),
         storage,
@@ -179,6 +203,10 @@ fn a_board_is_shown_in_both_formats() {
             r#"seinhuis_agent_connected{agent="00000099000000001000"} 0.0"#,
             r#"seinhuis_agent_certificate_expiry_timestamp_seconds{agent="00000099000000002000"} 9000.5"#,
             r#"seinhuis_agent_round_trip_seconds{agent="00000099000000002000"} 0.0025"#,
+            r#"seinhuis_packets_redelivered_total{to="00000099000000001000"} 7"#,
+            r#"seinhuis_agent_prekey_expiry_timestamp_seconds{agent="00000099000000001000"} 8000.25"#,
+            r#"seinhuis_agent_clock_offset_seconds{agent="00000099000000002000"} -2.5"#,
+            r#"seinhuis_agent_clock_margin_seconds{agent="00000099000000002000"} 0.1"#,
             r#"seinhuis_connections{kind="quic"} 1.0"#,
             r#"seinhuis_handshakes_total{kind="quic"} 4"#,
             r#"seinhuis_handshake_failures_total{kind="quic"} 1"#,
@@ -195,9 +223,11 @@ fn a_board_is_shown_in_both_formats() {
             assert!(all.iter().any(|line| line == wanted), "{format:?} lacks {wanted}:\n{}", all.join("\n"));
         }
         assert_eq!(all.last().map(String::as_str) == Some("# EOF"), format == Format::OpenMetrics);
-        for absent in
-            ["queue_oldest_timestamp_seconds{to=\"00000099000000002000\"", "log_selfcheck_timestamp_seconds "]
-        {
+        for absent in [
+            "queue_oldest_timestamp_seconds{to=\"00000099000000002000\"",
+            "agent_clock_offset_seconds{agent=\"00000099000000001000\"",
+            "log_selfcheck_timestamp_seconds ",
+        ] {
             let shown = |line: &String| !line.starts_with('#') && line.contains(absent);
             assert!(!all.iter().any(shown), "{absent} is not known");
         }

@@ -117,17 +117,11 @@ impl View<'_> {
             let nl = format!("ALARM ({all}, met haast: {haste}): {what}");
             return (tone, pick(nl, format!("ALARM ({all}, with haste: {haste}): {what}")));
         }
-        let (waiting, (up, all)) = (self.board.waiting, self.up());
+        let (waiting, (up, all)) = (self.board.waiting, self.board.connected());
         let nl =
             format!("In orde: {up} van {all} agents verbonden, {waiting} pakketten wachten, geen alarmen.");
         let en = format!("In order: {up} of {all} agents connected, {waiting} packets wait, no alarms.");
         (Tone::Plain, pick(nl, en))
-    }
-
-    fn up(self) -> (usize, usize) {
-        let partners = self.board.agents.iter().filter(|agent| agent.revoked.is_none());
-        let up = partners.clone().filter(|agent| !agent.links.is_empty()).count();
-        (up, partners.count())
     }
 
     fn ago(self, at: Timestamp) -> String {
@@ -152,16 +146,15 @@ impl View<'_> {
         };
         let trend = |of: fn(&Minute) -> u32| bars(board.minutes.iter().map(of));
         let oldest = board.oldest.map(|at| format!(", {} {}", word("de oudste", "the oldest"), self.ago(at)));
-        let (up, all) = self.up();
+        let (up, all) = board.connected();
         let quorum = board.quorums.iter().map(|quorum| quorum.age_ms).max();
         let quorum = quorum.map_or_else(
             || word("niet gevraagd", "not asked").to_owned(),
             |age| format!("{} {}", short(Span(age), self.lang), word("oud", "old")),
         );
         let free = board.storage.free_bytes.map_or_else(|| "?".to_owned(), bytes);
-        let full = board
-            .disk_full
-            .map(|at| format!(", {} {}", word("vol over", "full in"), short(at.since(board.now), self.lang)));
+        let (left, days) = (board.disk_left(), word("dagen", "days"));
+        let days = left.days().map_or_else(String::new, |left| format!("{left} {days} "));
         let flush = board.storage.flush;
         let slowest = flush.quantile(990, FLUSH_MILLIS).map_or_else(
             || if flush.total() == 0 { "-".to_owned() } else { "> 2500 ms".to_owned() },
@@ -191,7 +184,7 @@ impl View<'_> {
             ),
             (
                 word("Schijf", "Disk"),
-                format!("{free} {}{}", word("vrij", "free"), full.unwrap_or_default()),
+                format!("{free} {}, {days}{}", word("vrij", "free"), left.said(self.lang)),
                 String::new(),
             ),
             (word("Vastleggen", "Flush"), format!("99 %: {slowest}"), String::new()),
@@ -258,9 +251,12 @@ impl View<'_> {
             column("OMVANG", "SIZE", 4),
             column("ONDERWEG", "IN-FLIGHT", 5),
             column("BEVROREN", "FROZEN", 6),
-            column("OIN", "OIN", 7),
+            column("OPNIEUW", "AGAIN", 7),
+            column("OIN", "OIN", 8),
         ];
         let names = Names::of(self.board);
+        let again: BTreeMap<Oin, u64> =
+            self.board.agents.iter().map(|agent| (agent.oin, agent.redelivered)).collect();
         let row = |queue: &seinhuis_monitor::QueueRow| {
             vec![
                 Cell::name(names.of_oin(&queue.oin)),
@@ -270,6 +266,7 @@ impl View<'_> {
                 Cell::shown(Some(queue.bytes), |count| count, bytes),
                 Cell::number(queue.inflight),
                 Cell::number(queue.frozen),
+                Cell::number(again.get(&queue.oin).copied().unwrap_or_default()),
                 Cell::text(queue.oin.as_str()),
             ]
         };
@@ -287,7 +284,11 @@ impl View<'_> {
             column("HEEN-EN-TERUG", "ROUND-TRIP", 5),
             column("VERLOREN", "LOST", 6),
             column("SOFTWARE", "SOFTWARE", 3),
-            column("OIN", "OIN", 7),
+            column("PREKEYS", "PREKEYS", 7),
+            column("KLOK", "CLOCK", 8),
+            column("OPNIEUW", "AGAIN", 9),
+            column("GETUIGE", "WITNESS", 10),
+            column("OIN", "OIN", 11),
         ];
         let lost = |(sent, lost): (u64, u64)| {
             let per_mille = lost.saturating_mul(1000).checked_div(sent).unwrap_or_default();
@@ -307,15 +308,29 @@ impl View<'_> {
                 Cell::name(&agent.name),
                 Cell::text(state),
                 self.age(since),
-                self.ends(agent.links.iter().map(|link| link.certificate_ends).max()),
+                self.ends(agent.certificate_ends),
                 Cell::text(link.map_or("-", |link| &link.transport)),
                 Cell::shown(of(|link| link.rtt_us), |us| us, |us| format!("{} ms", us.div_ceil(1000))),
                 Cell::shown(link.and_then(|link| link.sent_lost), |(_, lost)| lost, lost),
                 Cell::text(agent.software.as_deref().unwrap_or("-")),
+                self.ends(agent.prekeys_end),
+                // By how far it is away, whichever way.
+                Cell::shown(agent.clock, |clock| clock.middle_ms().unsigned_abs(), |clock| clock.to_string()),
+                Cell::number(agent.redelivered),
+                self.witnessing(agent),
                 Cell::text(agent.oin.as_str()),
             ]
         };
         Sheet { columns, rows: self.board.agents.iter().map(row).collect() }
+    }
+
+    /// How many entries a partner is behind as a witness of the log, and since when.
+    fn witnessing(self, agent: &AgentRow) -> Cell {
+        let witness = self.board.witness(&agent.oin);
+        let lag = witness.and_then(|witness| self.board.lag(witness));
+        let since = witness.and_then(|witness| witness.behind_since);
+        let since = since.map_or_else(String::new, |at| format!(", {}", self.ago(at)));
+        Cell::shown(lag, |lag| lag, |lag| format!("{lag}{since}"))
     }
 
     fn refusals(self) -> Sheet {
@@ -393,196 +408,4 @@ impl<'a> Names<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use seinhuis_monitor::alarms::{Code, Said};
-    use seinhuis_monitor::{LaneRow, LogState, QueueRow, QuorumRow, RefusalRow, Run, Storage};
-
-    use super::super::sheet::width;
-    use super::*;
-
-    const TOWN: &str = "00000099000000001000";
-    const POLICE: &str = "00000099000000002000";
-
-    fn agents(now: Timestamp) -> Vec<AgentRow> {
-        let agent = |oin, name: &str, links| AgentRow {
-            oin,
-            name: name.into(),
-            added: Timestamp(5),
-            revoked: None,
-            suspended: None,
-            software: Some("agent/0.1\u{1b}[31m".into()),
-            last_seen: Some(now.minus(Span::hours(5))),
-            links,
-        };
-        let link = LinkRow {
-            transport: "quic".into(),
-            since: now.minus(Span::days(3)),
-            rtt_us: Some(12_300),
-            sent_lost: Some((1000, 4)),
-            certificate_ends: now.plus(Span::days(40)),
-        };
-        vec![
-            agent(TOWN.parse().unwrap(), "Gemeente Voorbeeldstad\u{1b}]0;boo\u{7}", vec![]),
-            agent(POLICE.parse().unwrap(), "Politie\u{202e}", vec![link]),
-        ]
-    }
-
-    fn alarm(now: Timestamp) -> Alarm {
-        let code = Code::RecipientSilent;
-        let what = Said::new("Er wachten 3 pakketten.\u{1b}[2J", "3 packets wait.\u{1b}[2J");
-        Alarm {
-            code,
-            subject: TOWN.into(),
-            severity: Severity::Page,
-            since: now.minus(Span::minutes(20)),
-            what,
-            advice: code.advice(),
-            acknowledged: None,
-        }
-    }
-
-    fn log(now: Timestamp) -> LogState {
-        LogState {
-            origin: "x/2030".into(),
-            logs: 1,
-            size: 4242,
-            root: None,
-            last_entry: now,
-            year_refused: false,
-            checked: Some(now.minus(Span::hours(6))),
-            failures: vec![],
-        }
-    }
-
-    /// A board with something on each page, and texts of partners that a terminal would obey.
-    pub(in super::super) fn board() -> Board {
-        let now = Timestamp(1_900_000_000_000);
-        let (town, police): (Oin, Oin) = (TOWN.parse().unwrap(), POLICE.parse().unwrap());
-        let place = |minutes| Some(Place { position: 7, at: now.minus(Span::minutes(minutes)) });
-        let minute = Minute { accepted: 12, refused: 1, delivered: 11, ended: 0 };
-        Board {
-            now,
-            started: now.minus(Span::days(2)),
-            software: "seinhuis-broker/0.1".into(),
-            since: None,
-            behind: 0,
-            minutes: vec![minute; 60],
-            hour: Minute { accepted: 720, ..minute },
-            day: minute,
-            suspended_flows: Vec::new(),
-            suspended_intake: None,
-            waiting: 3,
-            oldest: place(20).map(|place| place.at),
-            log: log(now),
-            lanes: vec![LaneRow {
-                from: police,
-                to: town,
-                flow: "F02".into(),
-                message_type: "melding".into(),
-                step: "1".into(),
-                accepted: 30,
-                stored: 20,
-                quarantined: 1,
-                ended: 2,
-                hour: 9,
-                last_accepted: place(1),
-                last_delivered: None,
-            }],
-            refusals: vec![RefusalRow { from: Some(police), reason: 205, count: 8, hour: 2, last: place(3) }],
-            queues: vec![QueueRow {
-                oin: town,
-                packets: 3,
-                bytes: 9000,
-                inflight: 1,
-                frozen: 0,
-                oldest: place(20),
-                expires: Some(now.plus(Span::hours(30))),
-            }],
-            agents: agents(now),
-            covenants: vec![],
-            quorums: vec![QuorumRow {
-                id: "c".into(),
-                version: 1,
-                wanted: 2,
-                of: 3,
-                size: None,
-                age_ms: 61_000,
-            }],
-            witnesses: vec![],
-            awaiting: false,
-            waiting_for: vec![],
-            storage: Storage { free_bytes: Some(5 << 30), ..Storage::default() },
-            certificate_ends: None,
-            acts: vec![],
-            kinds: vec![],
-            run: Run::default(),
-            alarms: vec![alarm(now)],
-            disk_full: Some(now.plus(Span::days(3))),
-        }
-    }
-
-    fn page(board: &Board, page: Page, lang: Lang, most: usize) -> String {
-        let lines = View { board, lang }.lines(page, most, Sort::default());
-        lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>().join("\n")
-    }
-
-    #[test]
-    fn every_page_says_what_is_on_the_board() {
-        let board = board();
-        for (on, words) in [
-            (
-                Page::Now,
-                vec![
-                    "ALARM (1, with haste: 1): 3 packets wait",
-                    "12 a minute, 720 in the hour",
-                    "████",
-                    "the oldest 20 min",
-                    "1 of 2",
-                    "61 s old",
-                    "4242 entries, checked 6 h",
-                    "5 GiB free, full in 3 d",
-                ],
-            ),
-            (Page::Flows, vec!["Politie", "Gemeente Voorbeeldstad", "F02", "melding", "60 s"]),
-            (Page::Queues, vec!["Gemeente Voorbeeldstad", TOWN, "20 min", "30 h", "8 KiB"]),
-            (Page::Agents, vec!["away", "connected", "3 d", "40 d", "quic", "13 ms", "4 ‰", "agent/0.1"]),
-            (Page::Refusals, vec!["Politie", "205", "bad-signature", "sender", "3 min"]),
-            (Page::Alarms, vec!["NOW  recipient-silent", TOWN, "for 20 min", "→ Call this organisation"]),
-        ] {
-            let text = page(&board, on, Lang::En, 200);
-            for word in words {
-                assert!(text.contains(word), "{word} in\n{text}");
-            }
-            assert_ne!(text, page(&board, on, Lang::Nl, 200), "{on:?} in Dutch");
-        }
-    }
-
-    #[test]
-    fn nothing_of_a_partner_reaches_the_terminal_as_a_command_and_every_line_fits() {
-        let board = board();
-        for on in Page::ALL {
-            for most in [0, 1, 10, 20, 40, 80, 300] {
-                for line in page(&board, on, Lang::Nl, most).lines() {
-                    assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{line:?}");
-                    // Of an alarm's text at least something is shown.
-                    assert!(width(line) <= most.max(8), "{on:?} at {most}: {line:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn an_empty_broker_says_so_on_every_page() {
-        let mut board = board();
-        (board.lanes, board.queues, board.agents) = (vec![], vec![], vec![]);
-        (board.refusals, board.alarms, board.minutes) = (vec![], vec![], vec![]);
-        (board.disk_full, board.storage.free_bytes, board.oldest) = (None, None, None);
-        board.quorums.clear();
-        for on in [Page::Flows, Page::Queues, Page::Agents, Page::Refusals, Page::Alarms] {
-            let text = page(&board, on, Lang::Nl, 80);
-            assert_eq!(text, on.empty(Lang::Nl));
-        }
-        let now = page(&board, Page::Now, Lang::Nl, 80);
-        assert!(now.contains("In orde: 0 van 0 agents") && now.contains("niet gevraagd"), "{now}");
-    }
-}
+pub(super) mod tests;

@@ -95,13 +95,23 @@ fn an_operator_sees_an_incident_finds_its_cause_acts_and_exports() {
     agents.remove(town).stop(PATIENCE).unwrap();
     push(stage, 3);
     seat.sees("1 / 2");
-    assert!(seat.main().contains("Wachtend"), "{}", seat.main());
+    let told = seat.main();
+    assert!(told.contains("Wachtend") && told.contains("Dagen ruimte"), "{told}");
+    now_has_a_day(&seat, 3);
     seat.browser.shoot("console-02-nu").unwrap();
     seat.go("/queues");
     seat.sees("Gemeente");
     let told = seat.main();
     assert!(told.contains("nee") && told.contains("Niet verbonden: bel de partner"), "{told}");
+    assert!(told.contains("Opnieuw aangeboden"), "{told}");
     seat.browser.shoot("console-03-wachtrijen").unwrap();
+    seat.go("/agents");
+    let away = agent_row(&seat, stage.member("gemeente").oin.as_str());
+    assert!(
+        away[1].starts_with("▲ nee") && away[6].starts_with("nog"),
+        "its certificate is remembered: {away:?}"
+    );
+    seat.go("/queues");
     seat.browser.tick("#pause").unwrap();
     let agent = scene.agent("gemeente");
     wait_for_inbox(stage, stage.member("gemeente"), 3);
@@ -135,6 +145,28 @@ fn an_operator_sees_an_incident_finds_its_cause_acts_and_exports() {
     drop(agent);
 }
 
+/// The lines of tiles over an hour and a day have their numbers in tables too, with so many packets that wait now.
+fn now_has_a_day(seat: &Seat, waiting: u64) {
+    let count = |css: &str| {
+        let script = format!("return document.querySelectorAll('{css}').length");
+        seat.browser.run(&script, &[]).unwrap().as_u64().unwrap()
+    };
+    assert_eq!((count(".tile .spark"), count("details")), (5, 2), "accepted and refused twice, waiting once");
+    assert_eq!(
+        (count("details:nth-of-type(1) tbody tr"), count("details:nth-of-type(2) tbody tr")),
+        (60, 96)
+    );
+    let value = "return [...document.querySelectorAll('.tile')].find(one => one.innerText.includes('Wachtend')).querySelector('.value').innerText";
+    assert_eq!(seat.browser.run(value, &[]).unwrap(), waiting.to_string());
+}
+
+/// The cells of a partner's row on the page of agents.
+fn agent_row(seat: &Seat, oin: &str) -> Vec<String> {
+    let script = "return [...document.querySelector(`tbody a[href=\"/agents/${arguments[0]}\"]`).closest('tr').children].map(one => one.innerText)";
+    let cells = seat.browser.run(script, &[oin.into()]).unwrap();
+    cells.as_array().unwrap().iter().map(|cell| cell.as_str().unwrap().to_owned()).collect()
+}
+
 /// What flowed, with whom, and the entries behind it with their proof.
 fn flows_and_log(seat: &mut Seat) {
     seat.go("/flows");
@@ -162,8 +194,17 @@ fn flows_and_log(seat: &mut Seat) {
 fn shut_out(seat: &mut Seat, stage: &Stage) {
     let youth = stage.member("jongerenwerk");
     seat.go("/agents");
+    // Its recipient acknowledged packets and both cosign the log; nothing was offered twice.
+    let town = agent_row(seat, stage.member("gemeente").oin.as_str());
+    assert!(town[8].contains(" ± ") && town[9] == "0" && town[7].contains("nog"), "{town:?}");
+    assert!(town[10] == "bij" || town[10].contains("regels"), "{town:?}");
     seat.browser.shoot("console-07-agenten").unwrap();
     seat.go(&format!("/agents/{}", youth.oin));
+    let told = seat.main();
+    assert!(
+        told.contains("getuigen die overblijven: 1; nodig: 2") && told.contains("niet te halen"),
+        "{told}"
+    );
     seat.browser.fill("#reason", "Sleutel gestolen, telefonisch gemeld").unwrap();
     seat.browser.shoot("console-08-partner").unwrap();
     seat.browser.click("button.danger").unwrap();

@@ -201,6 +201,13 @@ impl Town {
         let overview = self.broker.overview();
         overview.queues.iter().find(|queue| queue.oin == org.oin()).map_or(0, |queue| queue.frozen)
     }
+
+    /// The oldest packet that nothing holds.
+    pub(super) fn oldest_open(&mut self, org: Org) -> Option<Digest> {
+        let overview = self.broker.overview();
+        let index = overview.queues.iter().find(|queue| queue.oin == org.oin())?.oldest_open?;
+        Some(self.broker.core.state.mailboxes[&org.oin()].get(index).unwrap().packet)
+    }
 }
 
 pub(super) fn load(broker: &mut Broker, covenant: &Covenant) {
