@@ -367,6 +367,11 @@ impl Raw {
         }
     }
 
+    /// Takes in nothing more that is delivered, and says so; something has to have been offered before.
+    pub fn stop_deliveries(&mut self) {
+        self.deliveries = None;
+    }
+
     /// Sends a signed acknowledgement.
     ///
     /// # Errors

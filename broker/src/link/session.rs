@@ -23,6 +23,8 @@ use crate::engine::{Attach, Inlet, outlet};
 
 /// Longest wait for a hello, and for its answer to be taken in.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a session lasts in which nothing more is taken in: an agent that stops waits for its answers for less.
+const LEAVING: Duration = Duration::from_mins(1);
 /// Bytes of offers gathered into one write.
 const GATHER: usize = 64 * 1024;
 
@@ -237,9 +239,21 @@ async fn deliveries(peer: &Peer, mut from_engine: Inlet) -> Result<(), Refusal> 
             None => stream.insert(peer.conn.open_uni().await.map_err(|_| Refusal::UnexpectedMessage)?),
         };
         if stream.write_all(&buffer).await.is_err() {
-            return Ok(());
+            let untold = tokio::time::timeout(LEAVING, untold(from_engine));
+            return untold.await.unwrap_or(Ok(()));
         }
         buffer.clear();
+    }
+    Err(Refusal::Stopping)
+}
+
+/// Who takes in nothing more still has answers coming, as an agent that stops: what else would be told it is let go,
+/// and waits for its next session.
+async fn untold(mut from_engine: Inlet) -> Result<(), Refusal> {
+    while let Some(send) = from_engine.recv().await {
+        if let Send::Close { reason, .. } = send {
+            return Err(reason);
+        }
     }
     Err(Refusal::Stopping)
 }

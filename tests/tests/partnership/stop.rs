@@ -106,6 +106,42 @@ fn accepted_by_restart(scene: &Scene) -> usize {
 }
 
 #[test]
+fn who_takes_in_nothing_more_still_gets_the_answers_to_what_it_submits() {
+    let scene = Scene::unwatched(&ROLES);
+    let stage = &scene.stage;
+    let _broker = scene.broker();
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut police = Raw::open(&stage.member("politie").home).await.unwrap();
+        let mut town = Raw::open(&stage.member("gemeente").home).await.unwrap();
+        let packets = packets(stage, 40);
+        police.verdict(&packets[0]).await.unwrap();
+        town.offer().await.unwrap();
+        town.stop_deliveries();
+        // What the town is offered from here on cannot be told to it.
+        for packet in &packets[1..20] {
+            police.verdict(packet).await.unwrap();
+        }
+        let own = town_packet(stage);
+        assert_eq!(town.verdict(&own).await.unwrap().0.outcome, 0);
+        for packet in &packets[20..] {
+            police.verdict(packet).await.unwrap();
+        }
+        town.finish_lane();
+        assert!(town.on_lane().await.is_err(), "the lane ends as it should");
+        assert!(town.conn.close_reason().is_none(), "the connection is the agent's to close");
+    });
+}
+
+/// A right packet from the municipality to the police.
+fn town_packet(stage: &Stage) -> Vec<u8> {
+    let forge = Forge::of(stage, stage.member("gemeente")).unwrap();
+    let lock = Lock::make().unwrap();
+    let to = [(stage.member("politie").oin.parse().unwrap(), &lock.public)];
+    forge.packet(&sample("F04"), &to, |_| ()).unwrap()
+}
+
+#[test]
 fn an_agent_that_stops_leaves_nothing_it_said_without_an_answer() {
     let scene = Scene::unwatched(&ROLES);
     let stage = &scene.stage;
