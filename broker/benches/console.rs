@@ -1,11 +1,11 @@
 //! What looking at a large broker takes: each page of the console, and counting the entries of its log.
 //!
 //! ```text
-//! cargo bench -p seinhuis-broker --bench console -- [ENTRIES] [PARTNERS]
+//! cargo bench -p seinhuis-broker --bench console -- [ENTRIES] [PARTNERS] [CONNECTED]
 //! ```
 //!
-//! A million entries of the last day, and 10,000 partners, unless said otherwise; none of them is connected. A page is
-//! asked for over loopback as a browser does, on a connection of its own, 20 times, half a second apart so that each has a
+//! A million entries of the last day, and 10,000 partners of whom 1,000 are connected over QUIC, unless said otherwise; the
+//! agents are in this process and do nothing more. A page is asked for over loopback as a browser does, on a connection of its own, 20 times, half a second apart so that each has a
 //! board of its own: the middle and the longest time to its first byte, and its length. Then, 20 times, how long it takes
 //! from something that happened until a page that is open is told.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on says so")]
@@ -13,28 +13,35 @@
 #[expect(dead_code, reason = "other benches use the rest")]
 mod mill;
 
+mod crowd;
+
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crowd::{Ca, Crowd};
 use mill::{Mill, home};
 use seinhuis_broker::console::{Console, one_sign_in};
 use seinhuis_broker::home::Home;
+use seinhuis_broker::link::Server;
 use seinhuis_broker::service::Service;
 use seinhuis_broker_core::Command;
 use seinhuis_journal::Options;
+use seinhuis_shared::ids::Oin;
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Span;
 use seinhuis_shell::clock;
 use tokio::sync::watch;
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "/",
     "/flows",
     "/queues",
     "/refusals",
     "/agents",
+    // Those that are connected.
+    "/agents?name=00000099000000000",
     "/log",
     "/log/100",
     "/log/find?kind=refused",
@@ -120,16 +127,20 @@ fn measure(address: SocketAddr, cookie: &str) {
     }
 }
 
+fn partner(at: u64) -> Oin {
+    format!("000000990000{at:08}").parse().unwrap()
+}
+
 async fn add_partner(service: Service, at: u64) {
     let mut seed = [7; 32];
     seed[..8].copy_from_slice(&at.to_le_bytes());
-    let oin = format!("000000990000{at:08}").parse().unwrap();
+    let oin = partner(at);
     let key = SigningKey::from_seed(&seed).public();
     service.command(Command::AddPartner { oin, name: format!("Partner {at}"), key }).await.unwrap();
 }
 
 /// How long it takes until a page that follows is told that there is one partner more.
-fn follow(address: SocketAddr, cookie: &str, partners: u64, happen: impl Fn(u64)) {
+fn follow(address: SocketAddr, cookie: &str, (connected, partners): (usize, usize), happen: impl Fn(usize)) {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!("GET /live?path=/ HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
@@ -138,12 +149,11 @@ fn follow(address: SocketAddr, cookie: &str, partners: u64, happen: impl Fn(u64)
     until("Agenten");
     let mut all: Vec<Duration> = (0..TIMES)
         .map(|at| {
-            let at = u64::try_from(at).unwrap();
             // Not in step with what is measured.
-            std::thread::sleep(Duration::from_millis(700 + 37 * at));
+            std::thread::sleep(Duration::from_millis(700 + 37 * u64::try_from(at).unwrap()));
             let begun = Instant::now();
             happen(partners + at);
-            until(&format!("0 / {}<", partners + at + 1));
+            until(&format!("{connected} / {}<", partners + at + 1));
             begun.elapsed()
         })
         .collect();
@@ -158,13 +168,16 @@ fn follow(address: SocketAddr, cookie: &str, partners: u64, happen: impl Fn(u64)
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let (entries, partners) = (number(&words, 0, 1_000_000), number(&words, 1, 10_000));
+    let agents = number(&words, 2, 1000).min(partners);
     let dir = tempfile::tempdir().unwrap();
     let home = home(dir.path());
     make(&home, entries);
     let mut text = std::fs::read_to_string(home.config()).unwrap();
     text.write_str("\n[console]\nlisten = \"127.0.0.1:0\"\n").unwrap();
     std::fs::write(home.config(), text).unwrap();
-    let config = home.load_config().unwrap();
+    let mut config = home.load_config().unwrap();
+    config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut ca = Ca::found(&dir.path().join("ca"), &home, config.oin);
     let (service, _thread) = Service::open(&home, &config).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let folder = dir.path().to_string_lossy().into_owned();
@@ -172,7 +185,7 @@ fn main() {
     seinhuis_broker::run(add.map(std::ffi::OsString::from));
     let code = one_sign_in(&home, "Anna").unwrap();
     let (_stop, stopping) = watch::channel(false);
-    let address = runtime.block_on(async {
+    let (address, _server, _crowd) = runtime.block_on(async {
         service.command(Command::Started { without_witnesses: false }).await.unwrap();
         let added = (0..partners).map(|at| tokio::spawn(add_partner(service.clone(), at)));
         for one in added.collect::<Vec<_>>() {
@@ -194,12 +207,17 @@ fn main() {
         let console = Console::bind(&home, &config, service.clone()).await.unwrap().unwrap();
         let address = console.address().unwrap();
         tokio::spawn(console.run(stopping));
-        address
+        let server = Server::start(&home, &config, service.clone()).unwrap();
+        let crowd = Crowd::gather(&mut ca, (0..agents).map(partner), server.address().unwrap()).await;
+        (address, server, crowd)
     });
     let cookie = sign_in(address, &code);
     measure(address, &cookie);
     // Those of the log itself are partners too.
-    let known = runtime.block_on(service.board()).unwrap().agents.len() as u64;
-    follow(address, &cookie, known, |at| runtime.block_on(add_partner(service.clone(), at)));
+    let known = runtime.block_on(service.board()).unwrap().connected();
+    println!("{} of {} partners are connected", known.0, known.1);
+    follow(address, &cookie, known, |at| {
+        runtime.block_on(add_partner(service.clone(), u64::try_from(at).unwrap()));
+    });
     std::process::exit(0);
 }

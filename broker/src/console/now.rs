@@ -227,7 +227,7 @@ fn standing(board: &Board, ctx: &Ctx) -> Markup {
         &waited,
         ctx.t("24 uur", "24 hours"),
         ctx.t("laatste 24 uur, hoogstens", "last 24 hours, at most"),
-        ctx.t("tegelijk", "at one time"),
+        ctx.t("aan het eind van een kwartier", "at the end of a quarter of an hour"),
     );
     let left = board.disk_left();
     let quorum = quorum(board);
