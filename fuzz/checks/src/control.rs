@@ -124,10 +124,10 @@ fn to_broker(request: &BrokerRequest) -> bool {
             read.is_some()
         }
         BrokerRequest::RevokePartner { .. }
-        | BrokerRequest::SuspendPartner { .. }
-        | BrokerRequest::ResumePartner { .. }
-        | BrokerRequest::SuspendFlow { .. }
-        | BrokerRequest::ResumeFlow { .. }
+        | BrokerRequest::Suspend { .. }
+        | BrokerRequest::Resume { .. }
+        | BrokerRequest::Requeue { .. }
+        | BrokerRequest::TakeUp { .. }
         | BrokerRequest::Flows
         | BrokerRequest::LoadCovenant { .. }
         | BrokerRequest::Partners

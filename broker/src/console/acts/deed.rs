@@ -97,9 +97,10 @@ impl Deed {
 
     /// The flow it is about.
     pub(super) fn flow(&self) -> Option<&str> {
-        match self {
-            Self::Suspend(Suspendable::Flow(flow)) | Self::Resume(Suspendable::Flow(flow)) => Some(flow),
-            _ => None,
+        if let Self::Suspend(Suspendable::Flow(flow)) | Self::Resume(Suspendable::Flow(flow)) = self {
+            Some(flow)
+        } else {
+            None
         }
     }
 

@@ -102,14 +102,12 @@ fn what_two_people_do_waits_for_a_second_one_who_has_the_right_and_is_another() 
         (Some("revoked"), Some(sha256(REASON.as_bytes())))
     );
     assert_eq!(does(&bea, "/acts/asked", &agree).0, 404, "it is done once");
-    let said = told(stage);
-    let entry_of = |text: &str| text.starts_with("entry ");
-    assert!(
-        matches!(said.as_slice(), [(a, asked), (b, none), (c, one), (d, agreed), (e, two)]
-            if [a, b, c] == ["Bea"; 3] && [d, e] == ["Rik"; 2] && asked == "asked" && none.is_empty()
-                && entry_of(one) && agreed == "agreed" && entry_of(two)),
-        "{said:?}"
-    );
+    let said = told(stage).into_iter().map(|(who, said)| {
+        let came = said.strip_prefix("entry ").is_some_and(|index| index.parse::<u64>().is_ok());
+        (who, if came { "done".to_owned() } else { said })
+    });
+    let wanted = [("Bea", "asked"), ("Bea", ""), ("Bea", "done"), ("Rik", "agreed"), ("Rik", "done")];
+    assert_eq!(said.collect::<Vec<_>>(), wanted.map(|(who, said)| (who.to_owned(), said.to_owned())));
 
     // One that is turned down is not done.
     let town = stage.member("gemeente").oin.clone();
