@@ -139,9 +139,8 @@ fn intake_stops_and_goes_on_and_what_waits_is_offered_again() {
     let samples = samples::among(&["gemeente", "jongerenwerk"]).unwrap();
     let sample = samples.iter().find(|sample| sample.flow == "F01").unwrap();
     stage.agent(stage.member("jongerenwerk"), &["push", &sample.path.to_string_lossy()]).unwrap();
-    let number = seinhuis_shared::refusal::Refusal::Suspended.number().to_string();
-    until("its agent is put off", PATIENCE, || {
-        stage.agent(stage.member("jongerenwerk"), &["status"]).unwrap().to_string().contains(&number)
+    until("its packet is put off", PATIENCE, || {
+        stage.agent(stage.member("jongerenwerk"), &["status"]).unwrap()["outbox"]["deferred"] == 1
     })
     .unwrap();
     assert!(rik.get("/").unwrap().text().contains("De aanname: opgeschort"));

@@ -157,7 +157,10 @@ fn now_has_a_day(seat: &Seat, waiting: u64) {
         (60, 96)
     );
     let value = "return [...document.querySelectorAll('.tile')].find(one => one.innerText.includes('Wachtend')).querySelector('.value').innerText";
-    assert_eq!(seat.browser.run(value, &[]).unwrap(), waiting.to_string());
+    // The page follows by itself, within a second.
+    let shown = || seat.browser.run(value, &[]).unwrap();
+    process::until("it says how many wait", PATIENCE, || shown() == waiting.to_string())
+        .unwrap_or_else(|error| panic!("{error}: {}", shown()));
 }
 
 /// The cells of a partner's row on the page of agents.
