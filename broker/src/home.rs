@@ -121,14 +121,14 @@ impl Home {
         self.0.join("console-acts.jsonl")
     }
 
-    /// What waits on the console for a second person.
-    pub fn asked(&self) -> PathBuf {
-        self.0.join("console-asked.json")
-    }
-
     /// How far of that the acts on accounts are in the log.
     pub fn acts_logged(&self) -> PathBuf {
         self.0.join("console-acts.logged")
+    }
+
+    /// What waits on the console for a second person.
+    pub fn asked(&self) -> PathBuf {
+        self.0.join("console-asked.json")
     }
 
     /// Reads the configuration.

@@ -253,8 +253,9 @@ impl Service {
         reason: Digest,
     ) -> Result<Answer, Complaint> {
         let own = |alarm: &Alarm| alarm.code == code && alarm.subject == subject;
-        let alarm = self.monitor.judged().alarms.iter().find(|alarm| own(alarm)).cloned();
-        let (Some(alarm), Some(desk)) = (alarm, self.monitor.desk.get().and_then(Weak::upgrade)) else {
+        let taken =
+            self.monitor.judged().alarms.iter().find(|alarm| own(alarm)).map(|alarm| alarm.acknowledged);
+        let (Some(taken), Some(desk)) = (taken, self.monitor.desk.get().and_then(Weak::upgrade)) else {
             return Err(Complaint::refused(
                 Text::new("Dit alarm is er niet (meer).", "There is no such alarm, or no more."),
                 Text::new(
@@ -263,7 +264,7 @@ impl Service {
                 ),
             ));
         };
-        if alarm.acknowledged.is_some() {
+        if taken.is_some() {
             return Ok(Answer::Unchanged);
         }
         let note = Command::NoteAlarm { code: code.as_str(), subject: subject.parse().ok(), reason };

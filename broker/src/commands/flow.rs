@@ -6,7 +6,7 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::lang::Text;
 use serde_json::Value;
 
-use super::partner::{entry, resumed};
+use super::partner::{entry, resume_what};
 use super::request::{Request, ask};
 use crate::home::Home;
 
@@ -43,14 +43,14 @@ pub(super) fn suspend(home: &Home, flow: &str, reason: &str, ui: Ui) -> Result<O
     Ok(Outcome::Done)
 }
 
+/// What comes when a flow, or every flow, goes on.
+const THEN: (&str, &str) =
+    ("wat is uitgesteld komt vanzelf opnieuw", "what was put off comes again by itself");
+
 /// Lets a flow go on.
 pub(super) fn resume(home: &Home, flow: &str, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
-    let reason = super::log::purpose(reason)?;
-    let answer = ask(home, &Request::Resume { what: Suspendable::Flow(flow.to_owned()), reason })?;
     let (nl, en) = (format!("Stroom {flow}"), format!("Flow {flow}"));
-    let then = ("wat is uitgesteld komt vanzelf opnieuw", "what was put off comes again by itself");
-    ui.answer(&resumed(&answer, (&nl, &en), then), &answer);
-    Ok(Outcome::Done)
+    resume_what(home, Suspendable::Flow(flow.to_owned()), (&nl, &en), THEN, reason, ui)
 }
 
 /// Has what is sent on every flow put off, so that the mailboxes run empty.
@@ -75,9 +75,5 @@ pub(super) fn suspend_intake(home: &Home, reason: &str, ui: Ui) -> Result<Outcom
 
 /// Accepts again on every flow that is not suspended itself.
 pub(super) fn resume_intake(home: &Home, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
-    let reason = super::log::purpose(reason)?;
-    let answer = ask(home, &Request::Resume { what: Suspendable::Intake, reason })?;
-    let then = ("wat is uitgesteld komt vanzelf opnieuw", "what was put off comes again by itself");
-    ui.answer(&resumed(&answer, ("De aanname", "Intake"), then), &answer);
-    Ok(Outcome::Done)
+    resume_what(home, Suspendable::Intake, ("De aanname", "Intake"), THEN, reason, ui)
 }

@@ -97,10 +97,17 @@ pub(super) fn suspend(home: &Home, oin: Oin, reason: &str, ui: Ui) -> Result<Out
     Ok(Outcome::Done)
 }
 
-/// What is told when a suspension has ended, or was none.
-pub(super) fn resumed(answer: &Value, what: (&str, &str), then: (&str, &str)) -> Text {
-    let (nl, en) = what;
-    match answer.get("entry") {
+/// Ends a suspension and tells of it: of what, as people call it, and what comes then.
+pub(super) fn resume_what(
+    home: &Home,
+    what: Suspendable,
+    (nl, en): (&str, &str),
+    then: (&str, &str),
+    reason: &str,
+    ui: Ui,
+) -> Result<Outcome, Complaint> {
+    let answer = ask(home, &Request::Resume { what, reason: super::log::purpose(reason)? })?;
+    let said = match answer.get("entry") {
         Some(index) => Text::new(
             format!("{nl} is hervat in logregel {index}; {}.", then.0),
             format!("{en} is resumed in log entry {index}; {}.", then.1),
@@ -109,19 +116,16 @@ pub(super) fn resumed(answer: &Value, what: (&str, &str), then: (&str, &str)) ->
             format!("{nl} was niet opgeschort; er is niets veranderd."),
             format!("{en} was not suspended; nothing has changed."),
         ),
-    }
+    };
+    ui.answer(&said, &answer);
+    Ok(Outcome::Done)
 }
 
 /// Lets a partner that was suspended in again.
 pub(super) fn resume(home: &Home, oin: Oin, reason: &str, ui: Ui) -> Result<Outcome, Complaint> {
-    let answer = ask(
-        home,
-        &Request::Resume { what: Suspendable::Partner(oin), reason: super::log::purpose(reason)? },
-    )?;
     let (nl, en) = (format!("De toegang van {oin}"), format!("The access of {oin}"));
     let then = ("zijn agent komt vanzelf terug", "its agent comes back by itself");
-    ui.answer(&resumed(&answer, (&nl, &en), then), &answer);
-    Ok(Outcome::Done)
+    resume_what(home, Suspendable::Partner(oin), (&nl, &en), then, reason, ui)
 }
 
 pub(super) fn list(home: &Home, ui: Ui) -> Result<Outcome, Complaint> {

@@ -126,8 +126,7 @@ pub(super) async fn answer(
     Extension(form): Extension<Form>,
 ) -> Shown {
     let (id, now) = (form.text("id"), clock::now());
-    let all = desk.asked.open_at(now);
-    let request = all.iter().find(|one| one.id == id).ok_or_else(Trouble::nothing)?;
+    let request = desk.asked.find(id, now).ok_or_else(Trouble::nothing)?;
     let own = request.person == visit.person;
     let agrees = match form.text("do") {
         "agree" => true,

@@ -334,25 +334,24 @@ fn suspensions(board: &Board, agreements: &[Agreement], visit: &Visit, ctx: &Ctx
     }
 }
 
+/// The flow that a form names, if a covenant has it.
+async fn flow(desk: &Desk, form: &Form) -> Result<Suspendable, Trouble> {
+    let (flow, agreements) = (form.text("flow"), covenants::all(desk).await?);
+    let known = agreements.iter().any(|one| one.compiled().flow(flow).is_some());
+    if known { Ok(Suspendable::Flow(flow.to_owned())) } else { Err(Trouble::nothing()) }
+}
+
 /// Suspends a flow or intake, or resumes it.
 pub(super) async fn act(
     State(desk): State<Desk>,
     Extension(visit): Extension<Visit>,
     Extension(form): Extension<Form>,
 ) -> Shown {
-    let does = form.text("do");
-    let what = if does.ends_with("-intake") {
-        Suspendable::Intake
-    } else {
-        let (flow, agreements) = (form.text("flow"), covenants::all(&desk).await?);
-        if !agreements.iter().any(|one| one.compiled().flow(flow).is_some()) {
-            return Err(Trouble::nothing());
-        }
-        Suspendable::Flow(flow.to_owned())
-    };
-    let deed = match does {
-        "suspend" | "suspend-intake" => Deed::Suspend(what),
-        "resume" | "resume-intake" => Deed::Resume(what),
+    let deed = match form.text("do") {
+        "suspend" => Deed::Suspend(flow(&desk, &form).await?),
+        "resume" => Deed::Resume(flow(&desk, &form).await?),
+        "suspend-intake" => Deed::Suspend(Suspendable::Intake),
+        "resume-intake" => Deed::Resume(Suspendable::Intake),
         _ => return Err(Trouble::nothing()),
     };
     let reason = acts::reason(&form)?;

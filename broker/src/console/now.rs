@@ -55,6 +55,11 @@ fn quorum(board: &Board) -> Option<Span> {
     board.quorums.iter().map(|one| Span(one.age_ms)).max()
 }
 
+/// How long ago something was, in words.
+fn ago(board: &Board, ctx: &Ctx, at: Timestamp) -> String {
+    format!("{} {}", span(board.now.since(at), ctx.lang), ctx.t("geleden", "ago"))
+}
+
 /// Everything that asks attention, the worst first.
 fn findings(board: &Board, ctx: &Ctx) -> Vec<Finding> {
     let alarm = |alarm: &Alarm| Finding {
@@ -63,12 +68,8 @@ fn findings(board: &Board, ctx: &Ctx) -> Vec<Finding> {
         advice: alarm.acknowledged.map_or_else(
             || alarm.advice.in_lang(ctx.lang).to_owned(),
             |at| {
-                let (long, lang) = (span(board.now.since(at), ctx.lang), ctx.lang);
-                format!(
-                    "{} {long} {}",
-                    lang.pick("Iemand nam dit in behandeling, ", "Somebody took this up, "),
-                    lang.pick("geleden.", "ago.")
-                )
+                let taken = ctx.t("Iemand nam dit in behandeling", "Somebody took this up");
+                format!("{taken}, {}.", ago(board, ctx, at))
             },
         ),
         href: behind(alarm.code).to_owned(),
@@ -110,12 +111,7 @@ fn away<'a>(board: &'a Board, ctx: &'a Ctx) -> impl Iterator<Item = Finding> + '
 fn suspended(board: &Board, ctx: &Ctx) -> Vec<Finding> {
     let finding = |what: String, at: Timestamp, href: String| Finding {
         how: State::Attention,
-        what: format!(
-            "{what}: {}, {} {}.",
-            ctx.t("opgeschort", "suspended"),
-            span(board.now.since(at), ctx.lang),
-            ctx.t("geleden", "ago")
-        ),
+        what: format!("{what}: {}, {}.", ctx.t("opgeschort", "suspended"), ago(board, ctx, at)),
         advice: ctx.t("Hervat het als de reden voorbij is.", "Resume it when the reason is over.").to_owned(),
         href,
     };

@@ -155,11 +155,8 @@ pub(super) async fn sign_in(
         let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
         accounts.sign_in(&Given { name, password, code: &code, once_alone }, now)
     });
-    let came = looked.await.map_err(|error| Complaint::bug(error.to_string()))?.map_err(|complaint| {
-        // Which file it is and what is wrong with it is not for whoever asks.
-        tracing::error!("{}", complaint.what.en);
-        Trouble::out_of_order()
-    })?;
+    let came = looked.await.map_err(|error| Complaint::bug(error.to_string()))?;
+    let came = came.map_err(|complaint| Trouble::out_of_order(&complaint))?;
     let SignIn::In(signed) = came else {
         if !desk.wrong.is_bearable() {
             return Err(Trouble::too_many());

@@ -92,8 +92,9 @@ impl Trouble {
         )
     }
 
-    /// The accounts cannot be read.
-    pub(super) fn out_of_order() -> Self {
+    /// The accounts cannot be read. Which file it is and what is wrong with it is for the log, and not for whoever asks.
+    pub(super) fn out_of_order(complaint: &Complaint) -> Self {
+        tracing::error!("{}", complaint.what.en);
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             Text::new("Aanmelden kan nu niet.", "Signing in is not possible now."),

@@ -39,6 +39,15 @@ impl Request {
     pub(super) const fn ends(&self) -> Timestamp {
         self.at.plus(OPEN_FOR)
     }
+
+    fn is_open(&self, now: Timestamp) -> bool {
+        now < self.ends()
+    }
+}
+
+/// The one with this id, if somebody can agree to it now.
+fn with_id<'a>(all: &'a [Request], id: &str, now: Timestamp) -> Option<&'a Request> {
+    all.iter().find(|one| one.id == id && one.is_open(now))
 }
 
 /// Acts that wait, kept in a file: a start of the broker forgets none.
@@ -72,12 +81,17 @@ impl Asked {
 
     /// Those that somebody can agree to now, the oldest first.
     pub(super) fn open_at(&self, now: Timestamp) -> Vec<Request> {
-        self.lock().iter().filter(|one| now < one.ends()).cloned().collect()
+        self.lock().iter().filter(|one| one.is_open(now)).cloned().collect()
+    }
+
+    /// The one with this id, if somebody can agree to it now.
+    pub(super) fn find(&self, id: &str, now: Timestamp) -> Option<Request> {
+        with_id(&self.lock(), id, now).cloned()
     }
 
     /// How many there are.
     pub(in crate::console) fn count(&self, now: Timestamp) -> usize {
-        self.lock().iter().filter(|one| now < one.ends()).count()
+        self.lock().iter().filter(|one| one.is_open(now)).count()
     }
 
     /// Adds one, in the place of those that are over. `false` when too many wait.
@@ -86,7 +100,7 @@ impl Asked {
     /// A sentence naming the file; nothing is added then.
     pub(super) fn add(&self, request: Request, now: Timestamp) -> Result<bool, Complaint> {
         let mut all = self.lock();
-        let mut next: Vec<Request> = all.iter().filter(|one| now < one.ends()).cloned().collect();
+        let mut next: Vec<Request> = all.iter().filter(|one| one.is_open(now)).cloned().collect();
         if next.len() >= MOST {
             return Ok(false);
         }
@@ -102,9 +116,7 @@ impl Asked {
     /// A sentence naming the file; it is still there then.
     pub(super) fn take(&self, id: &str, now: Timestamp) -> Result<Option<Request>, Complaint> {
         let mut all = self.lock();
-        let Some(found) = all.iter().find(|one| one.id == id && now < one.ends()).cloned() else {
-            return Ok(None);
-        };
+        let Some(found) = with_id(&all, id, now).cloned() else { return Ok(None) };
         let next: Vec<Request> = all.iter().filter(|one| one.id != id).cloned().collect();
         self.keep(&next)?;
         *all = next;

@@ -125,3 +125,21 @@ impl Deed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_deed_has_a_name_that_the_configuration_knows_and_no_other_has() {
+        let oin: Oin = "00000099000000001000".parse().unwrap();
+        let each = [Suspendable::Partner(oin), Suspendable::Flow("F02".into()), Suspendable::Intake];
+        let mut all: Vec<Deed> = each.iter().cloned().map(Deed::Suspend).collect();
+        all.extend(each.map(Deed::Resume));
+        all.extend([Deed::Revoke(oin), Deed::Requeue(oin)]);
+        all.push(Deed::TakeUp { code: Code::DiskScarce, subject: "broker".into() });
+        all.push(Deed::Export { log: "2030".into(), question: Box::default() });
+        let named: std::collections::BTreeSet<_> = all.iter().map(Deed::name).collect();
+        assert_eq!((named.len(), named), (all.len(), NAMES.into()));
+    }
+}

@@ -68,10 +68,8 @@ pub(super) async fn sign_in(
 ) -> Shown {
     let lang = lang::parse(form.text("lang")).unwrap_or(asked);
     let certificate = desk.whence.certificate().ok_or_else(Trouble::nothing)?;
-    let found = desk.accounts.of_certificate(&certificate).map_err(|complaint| {
-        tracing::error!("{}", complaint.what.en);
-        Trouble::out_of_order()
-    })?;
+    let found = desk.accounts.of_certificate(&certificate);
+    let found = found.map_err(|complaint| Trouble::out_of_order(&complaint))?;
     let Some(Signed { name, role, mark }) = found else {
         // Whoever has some certificate can ask for this: it fills no log.
         if !desk.wrong.is_bearable() {
