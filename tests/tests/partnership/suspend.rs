@@ -33,9 +33,8 @@ fn push(stage: &Stage, from: &Member, flow: &str) -> String {
 
 /// Waits until the agent says that it is turned away, or put off, with 609.
 fn is_put_off(stage: &Stage, member: &Member) {
-    let number = Refusal::Suspended.number().to_string();
     until("its agent says so", PATIENCE, || {
-        stage.agent(member, &["status"]).unwrap().to_string().contains(&number)
+        stage.agent(member, &["status"]).unwrap()["link"]["refusal"] == Refusal::Suspended.number()
     })
     .unwrap();
 }
