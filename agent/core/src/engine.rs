@@ -187,7 +187,7 @@ impl Core {
                 self.alarms.insert(at, row);
             }
             Write::OwnPrekey(id, Some(row)) => self.prekeys.restore_own(id, *row),
-            Write::Bundle(row) => self.prekeys.restore_bundle(*row),
+            Write::Bundle(row) => self.prekeys.restore_bundle(*row, &self.settings.oin),
             Write::Peer(oin, row) => self.prekeys.restore_peer(oin, *row),
             Write::Waiting(size, Some(row)) => self.trust.restore_waiting(size, *row),
             Write::Note(place, note) => self.trust.restore_note(place, note),

@@ -40,6 +40,8 @@ pub(crate) struct Prekeys {
     own: BTreeMap<PrekeyId, OwnPrekeyRow>,
     opened: BTreeMap<PrekeyId, PrekeySecret>,
     bundle: Option<BundleRow>,
+    /// The prekeys in the own bundle.
+    signed: Vec<Prekey>,
     peers: BTreeMap<Oin, PeerBundle>,
     fetched: Timestamp,
     next_fetch: Timestamp,
@@ -47,6 +49,11 @@ pub(crate) struct Prekeys {
     asked: u64,
     pause: Span,
     replaced: bool,
+}
+
+/// Until when these prekeys, in order of time, carry senders from `now` on.
+fn carried(chain: &[Prekey], now: Timestamp) -> Timestamp {
+    chain.last().map_or(now, |prekey| prekey.not_after)
 }
 
 impl OwnPrekeyRow {
@@ -60,7 +67,9 @@ impl Prekeys {
         self.own.insert(id, row);
     }
 
-    pub(crate) fn restore_bundle(&mut self, row: BundleRow) {
+    pub(crate) fn restore_bundle(&mut self, row: BundleRow, oin: &Oin) {
+        let bundle = PrekeyBundle::unverified(&row.bundle, oin);
+        self.signed = bundle.map(|bundle| bundle.prekeys).unwrap_or_default();
         self.bundle = Some(row);
     }
 
@@ -94,8 +103,21 @@ impl Prekeys {
 
     /// Sequence number of the own bundle, whether the broker has it, and until when it can be used.
     pub(crate) fn own_bundle(&self) -> Option<(u64, bool, Timestamp)> {
-        let until = self.own.values().map(|row| row.not_after).max()?;
+        let until = self.signed.iter().map(|prekey| prekey.not_after).max()?;
         self.bundle.as_ref().map(|row| (row.seq, row.published, until))
+    }
+
+    /// The own prekeys that senders need from `now` on: as few as carry furthest without a gap, in order of time.
+    /// A clock that went back leaves epochs that overlap, more of them than a bundle holds.
+    fn chain(&self, now: Timestamp) -> Vec<Prekey> {
+        let mut chain: Vec<Prekey> = Vec::new();
+        while chain.len() < PREKEYS_MAX {
+            let covered = carried(&chain, now);
+            let next = self.own.values().filter(|row| row.not_before <= covered && covered < row.not_after);
+            let Some(furthest) = next.max_by_key(|row| row.not_after) else { break };
+            chain.push(furthest.prekey());
+        }
+        chain
     }
 
     /// Until when an own prekey was offered to senders.
@@ -139,22 +161,14 @@ impl Core {
             self.prekeys.opened.remove(&id);
             turn.writes.push(Write::OwnPrekey(id, None));
         }
-        let mut changed = self.prekeys.bundle.is_none();
-        let current = |row: &OwnPrekeyRow| row.not_before <= now && now < row.not_after;
-        if !self.prekeys.own.values().any(current) {
-            changed |= self.make_prekey(now, now, ports, turn);
+        // That of the running epoch and that of the next.
+        for _ in 0..2 {
+            let covered = carried(&self.prekeys.chain(now), now);
+            if covered.since(now) > PREKEY_EPOCH || !self.make_prekey(covered, now, ports, turn) {
+                break;
+            }
         }
-        // The end of the unbroken chain of epochs that begins with the current one.
-        let mut covered = now;
-        while let Some(row) =
-            self.prekeys.own.values().find(|row| row.not_before <= covered && covered < row.not_after)
-        {
-            covered = row.not_after;
-        }
-        if covered.since(now) <= PREKEY_EPOCH && covered > now {
-            changed |= self.make_prekey(covered, now, ports, turn);
-        }
-        if changed {
+        if self.prekeys.chain(now).iter().any(|prekey| !self.prekeys.signed.contains(prekey)) {
             self.sign_bundle(now, ports, turn);
         }
     }
@@ -181,11 +195,7 @@ impl Core {
     }
 
     pub(crate) fn sign_bundle(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
-        let mut prekeys: Vec<Prekey> =
-            self.prekeys.own.values().filter(|row| now < row.not_after).map(OwnPrekeyRow::prekey).collect();
-        prekeys.sort_by_key(|prekey| prekey.not_before);
-        prekeys.dedup_by_key(|prekey| prekey.not_before);
-        prekeys.truncate(PREKEYS_MAX);
+        let prekeys = self.prekeys.chain(now);
         if prekeys.is_empty() {
             return;
         }
@@ -201,6 +211,7 @@ impl Core {
             prekeys,
         };
         let row = BundleRow { seq, bundle: Bytes(bundle.sign(ports.signer)), published: false };
+        self.prekeys.signed = bundle.prekeys;
         turn.writes.push(Write::Bundle(Box::new(row.clone())));
         self.prekeys.bundle = Some(row);
         self.publish(turn);

@@ -69,6 +69,29 @@ fn the_next_epoch_is_published_a_day_ahead_and_the_old_key_destroyed_in_time() {
 }
 
 #[test]
+fn senders_have_a_key_for_a_day_ahead_whatever_the_clock_did_before() {
+    let (broker, mut town) = (Broker::new(), Node::new(1));
+    let noon = after(Span::hours(100));
+    let at = |hours: i64| match u64::try_from(hours) {
+        Ok(hours) => noon.plus(Span::hours(hours)),
+        Err(_) => Timestamp(noon.0 - Span::hours(hours.unsigned_abs()).0),
+    };
+    town.step([Input::Connected(Box::new(broker.welcome(at(40))))], at(40));
+    // Epochs that begin ever earlier: more of them than a bundle holds.
+    for hours in [0, -5, -10, -15, -20] {
+        town.step([Input::Tick], at(hours));
+    }
+    let mut newest = published(&mut town).unwrap();
+    for hours in 0..100 {
+        town.step([Input::Tick], at(hours));
+        newest = published(&mut town).unwrap_or(newest);
+        for ahead in [hours, hours + 24] {
+            assert!(newest.usable(at(ahead)).is_some(), "at {hours} none for {ahead}: {:?}", newest.prekeys);
+        }
+    }
+}
+
+#[test]
 fn the_number_rises_even_after_the_store_is_lost() {
     let broker = Broker::new();
     let mut town = Node::new(1);

@@ -158,8 +158,9 @@ fn now_has_a_day(seat: &Seat, waiting: u64) {
     );
     let value = "return [...document.querySelectorAll('.tile')].find(one => one.innerText.includes('Wachtend')).querySelector('.value').innerText";
     // The page follows by itself, within a second.
+    let waiting = waiting.to_string();
     let shown = || seat.browser.run(value, &[]).unwrap();
-    process::until("it says how many wait", PATIENCE, || shown() == waiting.to_string())
+    process::until("it says how many wait", PATIENCE, || shown() == waiting.as_str())
         .unwrap_or_else(|error| panic!("{error}: {}", shown()));
 }
 
