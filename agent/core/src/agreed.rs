@@ -47,7 +47,11 @@ pub(crate) fn just_now(at: Timestamp, now: Timestamp) -> bool {
 }
 
 /// How many votes on a version are logged, and rotations in the lines of the keys it pins.
-type Told = (u32, u32);
+pub type Extent = (u32, u32);
+
+fn wide(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
 
 /// A packet that waits, and what it may rest on.
 #[derive(Debug)]
@@ -81,9 +85,9 @@ pub struct Agreed {
     words: BTreeMap<Digest, WordRow>,
     proposals: BTreeMap<Digest, ProposalRow>,
     /// How many votes the broker has on each version, and rotations of its keys.
-    known: BTreeMap<Digest, Told>,
+    known: BTreeMap<Digest, Extent>,
     /// When each version was last asked for, and for how many votes and rotations.
-    asked: BTreeMap<Digest, (Timestamp, Told)>,
+    asked: BTreeMap<Digest, (Timestamp, Extent)>,
     /// Versions that are asked for whatever the broker told of them, since which tick: they may have a key that came up.
     doubted: BTreeMap<Digest, u64>,
     /// Versions of which rotations are known that the broker had not told of: it may tell of as many others.
@@ -253,7 +257,7 @@ impl Agreed {
         self.known.get(hash).is_some_and(|known| self.mixed.contains(hash) || self.here(hash) != Some(*known))
     }
 
-    fn here(&self, hash: &Digest) -> Option<Told> {
+    fn here(&self, hash: &Digest) -> Option<Extent> {
         let one = self.all.get(hash).ok()?;
         let rotations = self.keys().count(one.compiled());
         Some((u32::try_from(one.casts().len()).ok()?, u32::try_from(rotations).ok()?))
@@ -269,11 +273,12 @@ impl Agreed {
         }
     }
 
-    /// How many votes and how many rotations the broker has told of.
-    fn told(&self, hash: &Digest) -> (usize, usize) {
-        let told = self.known.get(hash).copied().unwrap_or_default();
-        let wide = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        (wide(told.0), wide(told.1))
+    /// Whether rotations that leave out some that count here came in an answer from before those: it holds as many as were
+    /// here when it was asked for, and there are more, or others, than it says.
+    fn overtaken(&self, hash: &Digest, had: Extent, rotations: &[Rotated]) -> bool {
+        let more = |extent: Option<Extent>| extent.is_some_and(|(_, known)| rotations.len() < wide(known));
+        wide(had.1) <= rotations.len()
+            && (self.mixed.contains(hash) || more(self.known.get(hash).copied()) || more(self.here(hash)))
     }
 
     /// Whether it may be that the broker knows a key of a party that has come up and is not known here: word of a
@@ -317,7 +322,8 @@ impl Agreed {
     /// Takes in the rotations that came with a version. Gives the parties about which there is more now.
     fn learn_rotations(&mut self, hash: &Digest, rotations: &[Rotated]) -> Result<BTreeSet<Oin>, Refusal> {
         // What the broker had told of when it told of these, it told of under every version.
-        let before = (rotations.len() > self.told(hash).1).then(|| self.all_here());
+        let told = self.known.get(hash).map_or(0, |(_, told)| wide(*told));
+        let before = (rotations.len() > told).then(|| self.all_here());
         let changed = self.all.learn_rotations(hash, rotations, Some(self.own))?;
         if let Some(before) = before {
             self.mix(&before);
@@ -333,13 +339,13 @@ impl Agreed {
         Ok(changed)
     }
 
-    fn all_here(&self) -> BTreeMap<Digest, Option<Told>> {
+    fn all_here(&self) -> BTreeMap<Digest, Option<Extent>> {
         self.known.keys().map(|hash| (*hash, self.here(hash))).collect()
     }
 
     /// Rotations came by themselves, or with one version, before the broker told of them: under every version in which
     /// they count, their number says no longer which are known. Those versions are asked for.
-    fn mix(&mut self, before: &BTreeMap<Digest, Option<Told>>) {
+    fn mix(&mut self, before: &BTreeMap<Digest, Option<Extent>>) {
         let changed = before.iter().filter(|(hash, here)| self.here(hash) != **here);
         let changed: Vec<Digest> = changed.map(|(hash, _)| *hash).collect();
         self.mixed.extend(changed);
@@ -426,12 +432,12 @@ impl Core {
         if !self.connected {
             return;
         }
-        let asked = |hash: &Digest, told: Told| {
+        let asked = |hash: &Digest, told: Extent| {
             self.agreed.asked.get(hash).is_some_and(|(at, of)| *of == told && just_now(*at, now))
         };
         let open = self.agreed.known.iter().filter(|(hash, told)| asked(hash, **told)).count();
-        let due = |(hash, told): &(&Digest, &Told)| self.agreed.behind(hash) && !asked(hash, **told);
-        let wanted: Vec<(Digest, Told)> = self
+        let due = |(hash, told): &(&Digest, &Extent)| self.agreed.behind(hash) && !asked(hash, **told);
+        let wanted: Vec<(Digest, Extent)> = self
             .agreed
             .known
             .iter()
@@ -441,7 +447,7 @@ impl Core {
             .collect();
         for (hash, told) in wanted {
             self.agreed.asked.insert(hash, (now, told));
-            turn.sends.push(Send::FetchCovenant(hash));
+            turn.sends.push(Send::FetchCovenant(hash, self.agreed.here(&hash).unwrap_or_default()));
         }
     }
 
@@ -450,6 +456,7 @@ impl Core {
     pub(crate) fn learn(
         &mut self,
         compiled: Arc<Compiled>,
+        had: Extent,
         (casts, rotations): (&[Cast], &[Rotated]),
         now: Timestamp,
         ports: Ports<'_>,
@@ -470,8 +477,7 @@ impl Core {
         }
         let ports = match self.learn_rotations(&hash, rotations, now, ports, turn) {
             Ok(ports) => ports,
-            // Overtaken by a newer answer: the broker has told of more since, and is asked again.
-            Err(Refusal::RotationOrder) if rotations.len() < self.agreed.told(&hash).1 => return,
+            Err(Refusal::RotationOrder) if self.agreed.overtaken(&hash, had, rotations) => return,
             Err(refusal) => {
                 self.agreed.known.remove(&hash);
                 return self.alarm(AlarmKind::RotationRefused, format!("{hash}: {refusal}"), now, turn);
@@ -490,8 +496,8 @@ impl Core {
         };
         match self.agreed.all.learn(&hash, casts, own_voice) {
             Ok(()) => {}
-            // Overtaken by a newer answer, as above: what is known stands.
-            Err(Refusal::VoteOrder) if casts.len() < before.min(self.agreed.told(&hash).0) => {}
+            // Overtaken by a newer answer: what is known stands.
+            Err(Refusal::VoteOrder) if (wide(had.0)..before).contains(&casts.len()) => {}
             Err(Refusal::VoteOrder) if casts.len() < before => {
                 self.agreed.known.remove(&hash);
                 let detail = format!("{hash}: {} of {before}", casts.len());

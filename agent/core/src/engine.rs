@@ -291,8 +291,8 @@ impl Core {
             Input::Case(case, decisions) => self.learn_case(case, decisions.as_deref(), now, ports, turn),
             Input::DecisionAnswered(case, outcome) => self.decision_answered(case, outcome, now, turn),
             Input::Agreements(known) => self.agreements_came(known, now, turn),
-            Input::Covenant { compiled, casts, rotations } => {
-                self.learn(compiled, (&casts, &rotations), now, ports, turn);
+            Input::Covenant { had, compiled, casts, rotations } => {
+                self.learn(compiled, had, (&casts, &rotations), now, ports, turn);
             }
             Input::Rotate { token, urgent } => {
                 let result = self.rotate(urgent, now, ports, turn);

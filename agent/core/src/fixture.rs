@@ -123,7 +123,16 @@ pub(crate) fn rotated(number: u8, new: &SigningKey, at: Timestamp) -> Rotated {
 pub(crate) fn accepted(compiled: &Arc<Compiled>) -> Input {
     let at = NOW.minus(Span::days(1));
     let casts = (1..=4).map(|number| cast(compiled, number, Word::Accept, at)).collect();
-    Input::Covenant { compiled: Arc::clone(compiled), casts, rotations: vec![] }
+    Input::Covenant { had: (0, 0), compiled: Arc::clone(compiled), casts, rotations: vec![] }
+}
+
+/// How much the last question for a version says is here.
+pub(crate) fn version_asked(node: &mut Node) -> crate::Extent {
+    let all = node.take_sends().into_iter().filter_map(|send| {
+        let crate::Send::FetchCovenant(_, had) = send else { return None };
+        Some(had)
+    });
+    all.last().unwrap()
 }
 
 /// The body of a sample.

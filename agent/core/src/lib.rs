@@ -47,7 +47,7 @@ mod tests;
 #[cfg(any(test, feature = "testing"))]
 pub mod toy;
 
-pub use agreed::Agreed;
+pub use agreed::{Agreed, Extent};
 pub use cases::Cases;
 pub use corrections::CorrectRequest;
 pub use engine::{Core, Settings};

@@ -13,6 +13,7 @@ use seinhuis_shared::wire::{
     Verdict, Welcome, Witnessed,
 };
 
+use crate::agreed::Extent;
 use crate::corrections::CorrectRequest;
 use crate::minimise::{PushRequest, Rejection};
 use crate::outbox::Release;
@@ -170,6 +171,8 @@ pub enum Input {
     Agreements(Vec<Known>),
     /// A version that was asked for, with its votes.
     Covenant {
+        /// How much of it was here when it was asked for.
+        had: Extent,
         /// The version.
         compiled: Arc<Compiled>,
         /// The votes, in the order of the log.
@@ -287,8 +290,8 @@ pub enum Send {
     },
     /// Ask for these organisations' prekeys: the number of the question, which its answer brings back.
     FetchPrekeys(u64, Vec<Oin>),
-    /// Ask for a version of a covenant with its votes.
-    FetchCovenant(Digest),
+    /// Ask for a version of a covenant with its votes, and how much of it is here: what the answer has to hold at least.
+    FetchCovenant(Digest, Extent),
     /// Propose a version.
     Propose {
         /// Its hash.

@@ -266,7 +266,7 @@ impl Worker {
             | Send::FetchEntries { .. }
             | Send::Publish { .. }
             | Send::FetchPrekeys(..)
-            | Send::FetchCovenant(_)
+            | Send::FetchCovenant(..)
             | Send::Propose { .. }
             | Send::Vote { .. }
             | Send::Decide { .. }

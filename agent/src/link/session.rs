@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use seinhuis_agent_core::carrier::Policy;
-use seinhuis_agent_core::{Input, Send};
+use seinhuis_agent_core::{Extent, Input, Send};
 use seinhuis_shared::cbor;
 use seinhuis_shared::covenant::{Compiled, Covenant};
 use seinhuis_shared::frame::{self, Kind};
@@ -266,8 +266,9 @@ pub(super) fn dispatch(
             let request = FetchPrekeys { oins };
             requests.spawn(fetch_prekeys(connection.clone(), jobs.clone(), number, request));
         }
-        Send::FetchCovenant(hash) => {
-            requests.spawn(fetch_covenant(connection.clone(), jobs.clone(), FetchCovenant { hash }));
+        Send::FetchCovenant(hash, had) => {
+            let request = FetchCovenant { hash };
+            requests.spawn(fetch_covenant(connection.clone(), jobs.clone(), request, had));
         }
         Send::Propose { hash, bytes } => {
             let answered = move |outcome| Input::ProposalAnswered(hash, outcome);
@@ -454,7 +455,12 @@ async fn fetch_prekeys(
 
 /// Asks for a version. What it says is read here, away from the engine; its votes are checked there. No answer
 /// is asked for again by the core.
-async fn fetch_covenant(connection: Connection, jobs: Sender<Job>, request: FetchCovenant) -> Option<Gone> {
+async fn fetch_covenant(
+    connection: Connection,
+    jobs: Sender<Job>,
+    request: FetchCovenant,
+    had: Extent,
+) -> Option<Gone> {
     let Answer::Frame(Kind::Covenant, bytes) = ask(&connection, &request.to_frame().ok()?).await else {
         tracing::warn!(hash = %request.hash, "the broker gives no covenant; it is asked again later");
         return None;
@@ -467,7 +473,7 @@ async fn fetch_covenant(connection: Connection, jobs: Sender<Job>, request: Fetc
     };
     match tokio::task::spawn_blocking(read).await.ok()? {
         Ok((compiled, casts, rotations)) if compiled.hash() == request.hash => {
-            post(&jobs, Input::Covenant { compiled, casts, rotations }).err()
+            post(&jobs, Input::Covenant { had, compiled, casts, rotations }).err()
         }
         Ok(_) => {
             tracing::warn!(hash = %request.hash, "the broker gave another covenant than was asked for");

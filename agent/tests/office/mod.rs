@@ -89,7 +89,9 @@ impl Office {
         let options = home.load_config().unwrap().store.options();
         let settings = home.settings().unwrap();
         let mut engine = Engine::open(&home.store(), options, settings, home.vault().unwrap()).unwrap();
-        engine.step([Input::Covenant { compiled: Arc::new(compiled), casts, rotations: vec![] }]).unwrap();
+        engine
+            .step([Input::Covenant { had: (0, 0), compiled: Arc::new(compiled), casts, rotations: vec![] }])
+            .unwrap();
         engine.close().unwrap();
     }
 

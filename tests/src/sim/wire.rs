@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use seinhuis_agent_core::{Input as ToCore, Send as Asked};
+use seinhuis_agent_core::{Extent, Input as ToCore, Send as Asked};
 use seinhuis_broker_core::{Ask, Consumed, Core, Send, TakeBack};
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::{Compiled, Covenant};
@@ -46,7 +46,7 @@ pub(super) fn of_agent(send: &Asked) -> Result<Option<Vec<u8>>, Refusal> {
         Asked::FetchEntries { ask, .. } => ask.to_frame(),
         Asked::Publish { bundle, .. } => frame::encode(Kind::PublishPrekeys, bundle),
         Asked::FetchPrekeys(_, oins) => FetchPrekeys { oins: oins.clone() }.to_frame(),
-        Asked::FetchCovenant(hash) => FetchCovenant { hash: *hash }.to_frame(),
+        Asked::FetchCovenant(hash, _) => FetchCovenant { hash: *hash }.to_frame(),
         Asked::Propose { bytes, .. } => frame::encode(Kind::Propose, bytes),
         Asked::Vote { bytes, .. } => frame::encode(Kind::Vote, bytes),
         Asked::Decide { bytes, .. } => frame::encode(Kind::Decide, bytes),
@@ -223,10 +223,10 @@ pub(super) fn delivery((kind, payload): (Kind, &[u8])) -> Result<ToCore, Refusal
 }
 
 /// The version that was asked for, with the words that make it count.
-fn covenant(payload: &[u8], hash: Digest) -> Option<ToCore> {
+fn covenant(payload: &[u8], hash: Digest, had: Extent) -> Option<ToCore> {
     let wire::Covenant { document, casts, rotations } = wire::Covenant::parse(payload).ok()?;
     let compiled = compile(&document)?;
-    (compiled.hash() == hash).then_some(ToCore::Covenant { compiled, casts, rotations })
+    (compiled.hash() == hash).then_some(ToCore::Covenant { had, compiled, casts, rotations })
 }
 
 /// The answer to a request as the agent's shell brings it to its core; no frame is no answer in time.
@@ -259,8 +259,8 @@ pub(super) fn answered(asked: &Asked, answer: Option<(Kind, &[u8])>) -> Option<T
             }
             _ => None,
         },
-        Asked::FetchCovenant(hash) => match answer {
-            Some((Kind::Covenant, payload)) => covenant(payload, *hash),
+        Asked::FetchCovenant(hash, had) => match answer {
+            Some((Kind::Covenant, payload)) => covenant(payload, *hash, *had),
             _ => None,
         },
         Asked::Propose { hash, .. } => Some(ToCore::ProposalAnswered(*hash, done()?)),

@@ -15,15 +15,21 @@ use seinhuis_shared::wire::Known;
 
 use crate::fixture::{
     Broker, COVENANT, NOW, Node, after, cast, covenant, inquiry, oin, partnership, signal, signer,
+    version_asked,
 };
-use crate::{AlarmKind, Event, Input, Rejection, Send, Stage, Turn};
+use crate::{AlarmKind, Event, Extent, Input, Rejection, Send, Stage, Turn};
 
 fn version() -> Arc<Compiled> {
     covenant(2, "2026-02-01", "2028-01-01")
 }
 
 fn given(compiled: &Arc<Compiled>, casts: Vec<Cast>) -> Input {
-    Input::Covenant { compiled: Arc::clone(compiled), casts, rotations: vec![] }
+    answered((0, 0), compiled, casts)
+}
+
+/// The answer to a question for a version of which this much was here.
+fn answered(had: Extent, compiled: &Arc<Compiled>, casts: Vec<Cast>) -> Input {
+    Input::Covenant { had, compiled: Arc::clone(compiled), casts, rotations: vec![] }
 }
 
 /// What the node knows, and these votes.
@@ -238,7 +244,7 @@ fn what_the_broker_has_and_this_agent_has_not_is_fetched_and_not_without_end() {
     youth.take_sends();
     let fetched = |node: &mut Node, input, now| {
         node.step([input], now);
-        node.take_sends().iter().filter(|send| matches!(send, Send::FetchCovenant(_))).count()
+        node.take_sends().iter().filter(|send| matches!(send, Send::FetchCovenant(..))).count()
     };
     assert_eq!(fetched(&mut youth, known(&compiled, 1), NOW), 1);
     assert_eq!(fetched(&mut youth, Input::Tick, after(Span::seconds(1))), 0);
@@ -251,10 +257,12 @@ fn what_the_broker_has_and_this_agent_has_not_is_fetched_and_not_without_end() {
 
 #[test]
 fn a_broker_that_keeps_votes_back_is_noticed() {
-    let mut youth = Node::new(3);
+    let (_, [_, _, mut youth, _]) = partnership();
     let three = [1, 2, 3].map(|number| cast(&COVENANT, number, Word::Accept, NOW)).to_vec();
-    youth.step([known(&COVENANT, 3), given(&COVENANT, three)], NOW);
-    assert_eq!(youth.alarms(), [AlarmKind::VotesMissing]);
+    youth.step([known(&COVENANT, 3)], NOW);
+    let had = version_asked(&mut youth);
+    youth.step([answered(had, &COVENANT, three)], NOW);
+    assert_eq!((had.0, youth.alarms()), (4, vec![AlarmKind::VotesMissing]));
     assert_eq!(state(&youth, &COVENANT.hash()), State::InForce, "what was seen stays seen");
 }
 
@@ -268,8 +276,30 @@ fn votes_in_an_answer_that_was_overtaken_are_not_missed() {
     youth.step([given(&compiled, vec![one])], NOW);
     youth.step([given(&compiled, vec![])], NOW);
     assert!(youth.alarms().is_empty(), "{:?}", youth.alarms());
-    youth.step([known(&compiled, 0), given(&compiled, vec![])], NOW);
+    youth.step([known(&compiled, 0)], NOW);
+    let had = version_asked(&mut youth);
+    youth.step([answered(had, &compiled, vec![])], NOW);
     assert_eq!(youth.alarms(), [AlarmKind::VotesMissing], "a broker that forgot it");
+}
+
+#[test]
+fn votes_that_came_before_word_of_them_are_not_missed_in_an_answer_from_before() {
+    let compiled = version();
+    let (_, [_, _, mut youth, _]) = partnership();
+    let vote = |number| cast(&compiled, number, Word::Accept, NOW);
+    youth.step([known(&compiled, 0), known(&compiled, 1)], NOW);
+    let first = version_asked(&mut youth);
+    youth.step([known(&compiled, 2)], NOW);
+    let second = version_asked(&mut youth);
+    youth.step([answered(second, &compiled, [1, 2, 4].map(vote).to_vec())], NOW);
+    // What the broker tells of by itself has a stream of its own, and comes after what it answers.
+    youth.step([known(&compiled, 2), answered(first, &compiled, [1, 2].map(vote).to_vec())], NOW);
+    assert!(youth.alarms().is_empty(), "{:?}", youth.alarms());
+    assert_eq!(
+        youth.core.agreed().find(&compiled.hash()).unwrap().casts().len(),
+        3,
+        "what was seen stays seen"
+    );
 }
 
 #[test]

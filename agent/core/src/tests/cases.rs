@@ -261,7 +261,10 @@ fn a_chain_under_a_version_whose_votes_are_not_here_is_asked_for_again() {
     let mut casts: Vec<Cast> =
         (1..=4).map(|number| vote(&COVENANT, number, Word::Accept, NOW.minus(Span::days(1)))).collect();
     casts.push(vote(&COVENANT, 4, Word::Withdraw, NOW.plus(Span(1))));
-    town.step([Input::Covenant { compiled: Arc::clone(&COVENANT), casts, rotations: vec![] }], NOW);
+    town.step(
+        [Input::Covenant { had: (0, 0), compiled: Arc::clone(&COVENANT), casts, rotations: vec![] }],
+        NOW,
+    );
     assert_eq!(fetches(&mut town), 1, "at once");
     town.step([given(&moved(Step::S2B))], NOW);
     assert_eq!((known(&town), town.acknowledged()[0].outcome), (3, 0));
@@ -394,7 +397,7 @@ fn after_withdrawal(party: u8, may_be_absent: bool) -> (usize, Vec<AlarmKind>) {
         chain.push(Decided { decision: Bytes(claimed.sign(&signer(number))), at });
     }
     let mut town = Node::new(1);
-    town.step([Input::Covenant { compiled, casts, rotations: vec![] }], NOW);
+    town.step([Input::Covenant { had: (0, 0), compiled, casts, rotations: vec![] }], NOW);
     Broker::new().connect(&mut town, NOW);
     town.step([Input::LookAtCase(CASE), given(&chain)], NOW);
     let (known, alarms) = (known(&town), town.alarms());

@@ -278,7 +278,8 @@ fn what_was_accepted_before_a_withdrawal_or_a_successor_is_opened_and_nothing_af
             let agreed = town.core.agreed();
             let known = agreed.find(&compiled.hash()).map_or(vec![], |one| one.casts().to_vec());
             let casts = [known, casts.clone()].concat();
-            let ended = Input::Covenant { compiled: Arc::clone(&compiled), casts, rotations: vec![] };
+            let ended =
+                Input::Covenant { had: (0, 0), compiled: Arc::clone(&compiled), casts, rotations: vec![] };
             town.step([ended], at);
             // A broker that says it accepted the packet after the end is a broker that cheats, or erred.
             let offered = broker.offer(&bytes, oin(1), accepted);

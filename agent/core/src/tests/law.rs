@@ -88,7 +88,12 @@ fn partnership(covenant: &Arc<Compiled>, signed: &[Role]) -> (Broker, Vec<Node>)
     let casts: Vec<_> = signed.iter().map(|role| cast(covenant, number(*role), Word::Accept, at)).collect();
     for node in &mut nodes {
         node.step(
-            [Input::Covenant { compiled: Arc::clone(covenant), casts: casts.clone(), rotations: vec![] }],
+            [Input::Covenant {
+                had: (0, 0),
+                compiled: Arc::clone(covenant),
+                casts: casts.clone(),
+                rotations: vec![],
+            }],
             NOW,
         );
     }

@@ -475,7 +475,7 @@ fn what_the_broker_tells_before_its_log_is_followed_is_newer_than_its_welcome() 
     let welcome = wire::Welcome { agreements: known(0), ..broker.welcome(NOW) };
     town.step([Input::Connected(Box::new(welcome)), Input::Agreements(known(1))], NOW);
     let asks = |node: &mut Node| {
-        node.sends.iter().any(|send| matches!(send, Send::FetchCovenant(hash) if *hash == COVENANT.hash()))
+        node.sends.iter().any(|send| matches!(send, Send::FetchCovenant(hash, _) if *hash == COVENANT.hash()))
     };
     assert!(!asks(&mut town), "nothing is asked before the log is followed");
     broker.serve(&mut town, NOW);

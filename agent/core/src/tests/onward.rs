@@ -135,7 +135,7 @@ fn fill(node: &mut Node, number: u8, count: usize) {
 /// What a broker tells of parties that gave up their key.
 fn rotation(numbers: &[u8]) -> Input {
     let rotations = numbers.iter().map(|number| rotated(*number, &signer(40 + number), NOW)).collect();
-    Input::Covenant { compiled: Arc::clone(&COVENANT), casts: vec![], rotations }
+    Input::Covenant { had: (0, 0), compiled: Arc::clone(&COVENANT), casts: vec![], rotations }
 }
 
 fn sent(node: &Node, id: u8) -> OutboxRow {
@@ -570,7 +570,12 @@ fn a_consent_is_kept_by_the_key_of_the_time_it_was_accepted() {
     let bytes = forced(&scene, &push, &Provenance::own(oin(2), Handling::Consent));
     let offer = scene.broker.offer(&bytes, oin(1), NOW);
     let turned = rotated(2, &signer(42), after(Span::seconds(1)));
-    let told = Input::Covenant { compiled: Arc::clone(&COVENANT), casts: vec![], rotations: vec![turned] };
+    let told = Input::Covenant {
+        had: (0, 0),
+        compiled: Arc::clone(&COVENANT),
+        casts: vec![],
+        rotations: vec![turned],
+    };
     let later = after(Span::seconds(2));
     scene.town.step([told, Input::Offer(Box::new(offer))], later);
     assert_eq!(scene.town.acknowledged()[0].outcome, 0);

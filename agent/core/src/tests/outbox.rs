@@ -192,7 +192,12 @@ fn a_draft_ends_with_its_time_or_its_covenant() {
     broker.connect(&mut town, NOW);
     let left = cast(&COVENANT, 4, Word::Withdraw, NOW);
     youth.step(
-        [Input::Covenant { compiled: Arc::clone(&COVENANT), casts: known(&youth, left), rotations: vec![] }],
+        [Input::Covenant {
+            had: (0, 0),
+            compiled: Arc::clone(&COVENANT),
+            casts: known(&youth, left),
+            rotations: vec![],
+        }],
         NOW,
     );
     broker.connect(&mut youth, NOW);

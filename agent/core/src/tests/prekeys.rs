@@ -224,7 +224,12 @@ fn who_withdraws_lets_go_of_the_others_prekeys() {
     assert!(usable_until(&youth).is_some());
     let left = cast(&COVENANT, 3, Word::Withdraw, NOW);
     youth.step(
-        [Input::Covenant { compiled: Arc::clone(&COVENANT), casts: known(&youth, left), rotations: vec![] }],
+        [Input::Covenant {
+            had: (0, 0),
+            compiled: Arc::clone(&COVENANT),
+            casts: known(&youth, left),
+            rotations: vec![],
+        }],
         NOW,
     );
     assert!(youth.core.status(NOW).peers.is_empty());

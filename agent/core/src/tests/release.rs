@@ -201,7 +201,12 @@ fn an_approval_is_judged_as_of_now() {
     let left = cast(&COVENANT, 2, Word::Withdraw, NOW);
     let casts = [police.core.agreed().find(&COVENANT.hash()).unwrap().casts().to_vec(), vec![left]].concat();
     police.step(
-        [Input::Covenant { compiled: std::sync::Arc::clone(&COVENANT), casts, rotations: vec![] }],
+        [Input::Covenant {
+            had: (0, 0),
+            compiled: std::sync::Arc::clone(&COVENANT),
+            casts,
+            rotations: vec![],
+        }],
         NOW,
     );
     police.decide(2, true, NOW).unwrap();
