@@ -18,8 +18,8 @@ use seinhuis_shell::cli::Telemetry;
 use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::enrolment::check_name;
 use seinhuis_shell::grant::is_place;
-use seinhuis_shell::http::Http;
 use seinhuis_shell::lang::Text;
+use seinhuis_shell::otlp::{self, Encoding};
 use seinhuis_shell::renewal;
 use seinhuis_shell::room::{KEEP_FREE_MAX_MIB, KEEP_FREE_MIB, Keeper};
 use seinhuis_shell::tls::Kx;
@@ -180,16 +180,6 @@ impl Store {
     }
 }
 
-/// How spans are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    /// OTLP in protobuf.
-    Protobuf,
-    /// OTLP/JSON.
-    Json,
-}
-
 /// `[ldv]`: where the processings of this organisation are logged (Logboek Dataverwerkingen).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -238,19 +228,8 @@ impl Ldv {
     }
 
     fn check(&self) -> Result<(), Complaint> {
-        if self.is_on()
-            && let Err(error) = Http::check(&self.endpoint)
-        {
-            return Err(Complaint::usage(
-                Text::new(
-                    format!("ldv.endpoint {:?} is geen adres om naar te sturen.", self.endpoint),
-                    format!("ldv.endpoint: {error}."),
-                ),
-                Text::new(
-                    "Schrijf https://…/v1/traces, of http://127.0.0.1:4318/v1/traces voor deze machine zelf.",
-                    "Write https://…/v1/traces, or http://127.0.0.1:4318/v1/traces for this machine itself.",
-                ),
-            ));
+        if self.is_on() {
+            otlp::check("ldv.endpoint", &self.endpoint)?;
         }
         if !(1..=1_000_000).contains(&self.queue) {
             return Err(Complaint::usage(

@@ -3,67 +3,45 @@
 //! The engine never waits for it. What is told comes out of the store and leaves it when the log has said that it took
 //! it in; after a crash it is told again, with the same span ids.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
-use prost::Message as _;
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use seinhuis_agent_core::{Input, Operation, RecordRow, SubjectRow};
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::operation;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shell::complaint::Complaint;
-use seinhuis_shell::http::{Answer, Http};
+use seinhuis_shell::otlp::{Collector, Told, attribute, nanos};
 use tokio::sync::{oneshot, watch};
 
-use crate::config::{Encoding, Ldv};
+use crate::config::Ldv;
 use crate::engine::Job;
 
 /// How often it is looked whether there is something to tell.
 const LOOK: Duration = Duration::from_secs(1);
 /// Longest wait after a failure; it doubles from [`LOOK`] on.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
-/// Longest wait for an answer.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// Most spans in one request, but for a single message with more.
 const BATCH_SPANS: usize = 512;
-/// Most bytes of an answer.
-const ANSWER_MAX: usize = 64 * 1024;
-
-/// What one request came to.
-#[derive(Debug, PartialEq, Eq)]
-enum Told {
-    /// The log has the batch, but for so many spans that it rejected.
-    Taken(u64),
-    /// No answer, or one that says to come back later.
-    Later,
-    /// The log does not take this, now or later; why.
-    Refused(String),
-}
-
 /// The way to the log.
 pub(crate) struct Teller {
     oin: Oin,
     config: Ldv,
-    http: Http,
+    collector: Collector,
 }
 
 impl Teller {
     /// # Errors
     /// When the authorities that are trusted cannot be read.
     pub(crate) fn new(oin: Oin, config: Ldv) -> Result<Self, Complaint> {
-        let authorities = Some(config.authorities.as_str()).filter(|path| !path.is_empty());
-        let http = Http::new(authorities.map(std::path::Path::new))?;
-        Ok(Self { oin, config, http })
+        let collector = Collector::new(&config.endpoint, config.encoding, Path::new(&config.authorities))?;
+        Ok(Self { oin, config, collector })
     }
 
     /// Tells what there is to tell until it is time to stop.
@@ -116,56 +94,13 @@ impl Teller {
     }
 
     async fn tell(&self, rows: impl Iterator<Item = &RecordRow>) -> Told {
-        let request = self.request(rows);
-        let (content_type, body) = match self.config.encoding {
-            Encoding::Protobuf => ("application/x-protobuf", request.encode_to_vec()),
-            Encoding::Json => match serde_json::to_vec(&request) {
-                Ok(body) => ("application/json", body),
-                Err(error) => return Told::Refused(error.to_string()),
-            },
-        };
-        let answer = self.http.post(&self.config.endpoint, content_type, body, ANSWER_MAX, DEADLINE).await;
-        match answer {
-            Ok(answer) => self.understand(&answer),
-            Err(error) => {
-                tracing::warn!(%error, "the log of processings is told again later");
-                Told::Later
-            }
-        }
-    }
-
-    /// What an answer says (OTLP/HTTP, *Responses*). An answer without a body that reads took everything in.
-    fn understand(&self, answer: &Answer) -> Told {
-        match answer.status {
-            200..300 => {
-                let rejected = match self.config.encoding {
-                    Encoding::Protobuf => ExportTraceServiceResponse::decode(answer.body.as_slice())
-                        .ok()
-                        .and_then(|read| read.partial_success)
-                        .and_then(|part| u64::try_from(part.rejected_spans).ok()),
-                    Encoding::Json => rejected_in_json(&answer.body),
-                };
-                Told::Taken(rejected.unwrap_or_default())
-            }
-            429 | 502..=504 => Told::Later,
-            status => Told::Refused(format!("status {status}")),
-        }
-    }
-
-    fn request<'a>(&self, rows: impl Iterator<Item = &'a RecordRow>) -> ExportTraceServiceRequest {
         let attributes = vec![
             attribute("service.name", self.config.service_name.clone()),
             attribute("service.version", env!("CARGO_PKG_VERSION")),
             attribute("seinhuis.organisation", self.oin.as_str()),
         ];
-        let scope =
-            InstrumentationScope { name: "seinhuis-agent".to_owned(), ..InstrumentationScope::default() };
         let spans = rows.flat_map(|row| self.spans(row)).collect();
-        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
-        let resource = Some(Resource { attributes, ..Resource::default() });
-        ExportTraceServiceRequest {
-            resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }],
-        }
+        self.collector.tell("seinhuis-agent", attributes, spans).await
     }
 
     /// A span for each other organisation and person; one without a person when the message is about none.
@@ -222,7 +157,6 @@ impl Teller {
             attributes.push(attribute("dpl.core.data_subject_id", subject.pseudonym.to_string()));
             attributes.push(attribute("dpl.core.data_subject_id_type", subject.kind.clone()));
         }
-        let nanos = |at: seinhuis_shared::time::Timestamp| at.0.saturating_mul(1_000_000);
         Span {
             trace_id: row.trace.0.to_vec(),
             span_id: span_id.to_vec(),
@@ -243,21 +177,9 @@ fn occasion(row: &RecordRow) -> Digest {
     sha256(&[&row.packet.0[..], &[row.operation.into()], &row.start.0.to_be_bytes()].concat())
 }
 
-/// How many spans an answer in JSON says were rejected: a 64-bit number, which may be written as text (`ProtoJSON`).
-fn rejected_in_json(body: &[u8]) -> Option<u64> {
-    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let rejected = value.pointer("/partialSuccess/rejectedSpans")?;
-    rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok())
-}
-
-fn attribute(key: &str, value: impl Into<String>) -> KeyValue {
-    let value = Some(AnyValue { value: Some(Value::StringValue(value.into())) });
-    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
-}
-
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
     use seinhuis_shared::ids::{Digest, MsgId, TraceId};
     use seinhuis_shared::time::Timestamp;
 
@@ -266,10 +188,10 @@ mod tests {
     const GEMEENTE: &str = "00000099000000001000";
     const POLITIE: &str = "00000099000000002000";
 
-    fn teller(oin: &str, encoding: Encoding) -> Teller {
+    fn teller(oin: &str) -> Teller {
         let partners = [(POLITIE.to_owned(), "https://politie.example".to_owned())].into();
         let activities = [("F09".to_owned(), "https://register.example/9".to_owned())].into();
-        let config = Ldv { encoding, activities, partners, ..Ldv::default() };
+        let config = Ldv { activities, partners, ..Ldv::default() };
         Teller::new(oin.parse().unwrap(), config).unwrap()
     }
 
@@ -301,8 +223,8 @@ mod tests {
 
     #[test]
     fn the_spans_of_both_sides_name_each_other() {
-        let sent = teller(POLITIE, Encoding::Json).spans(&row(Operation::Sent, 2, &[GEMEENTE]));
-        let received = teller(GEMEENTE, Encoding::Json).spans(&row(Operation::Received, 2, &[POLITIE]));
+        let sent = teller(POLITIE).spans(&row(Operation::Sent, 2, &[GEMEENTE]));
+        let received = teller(GEMEENTE).spans(&row(Operation::Received, 2, &[POLITIE]));
         assert_eq!((sent.len(), received.len()), (2, 2), "one for each person");
         for (sent, received) in sent.iter().zip(&received) {
             assert_eq!(sent.trace_id, received.trace_id);
@@ -319,11 +241,7 @@ mod tests {
 
     #[test]
     fn a_message_about_nobody_is_one_span_a_recipient_without_a_subject() {
-        let spans = teller(POLITIE, Encoding::Protobuf).spans(&row(
-            Operation::Sent,
-            0,
-            &[GEMEENTE, "00000099000000003000"],
-        ));
+        let spans = teller(POLITIE).spans(&row(Operation::Sent, 0, &[GEMEENTE, "00000099000000003000"]));
         assert_eq!(spans.len(), 2);
         assert_ne!(spans[0].span_id, spans[1].span_id);
         assert!(spans.iter().all(|span| text(span, "dpl.core.data_subject_id").is_none()));
@@ -331,7 +249,7 @@ mod tests {
 
     #[test]
     fn reading_and_erasing_are_spans_of_their_own_below_the_one_of_receiving() {
-        let teller = teller(GEMEENTE, Encoding::Json);
+        let teller = teller(GEMEENTE);
         let received = teller.spans(&row(Operation::Received, 2, &[POLITIE]));
         let read = teller.spans(&row(Operation::Read, 2, &[POLITIE]));
         let later = teller.spans(&RecordRow { start: Timestamp(9), ..row(Operation::Read, 2, &[POLITIE]) });
@@ -349,31 +267,5 @@ mod tests {
             [&received, &read, &later, &erased].into_iter().flatten().map(|span| &span.span_id).collect();
         assert_eq!(ids.len(), 7, "each occasion its own");
         assert_eq!(teller.spans(&row(Operation::Read, 2, &[POLITIE])), read, "the same when told again");
-    }
-
-    #[test]
-    fn answers_are_understood_as_otlp_says() {
-        let answer = |status, body: &[u8]| Answer { status, content_type: None, body: body.to_vec() };
-        let partial = ExportTraceServiceResponse {
-            partial_success: Some(ExportTracePartialSuccess { rejected_spans: 3, error_message: "x".into() }),
-        };
-        let protobuf = teller(POLITIE, Encoding::Protobuf);
-        assert_eq!(protobuf.understand(&answer(200, &partial.encode_to_vec())), Told::Taken(3));
-        assert_eq!(protobuf.understand(&answer(200, b"")), Told::Taken(0));
-        assert_eq!(protobuf.understand(&answer(202, b"\xff")), Told::Taken(0));
-        let json = teller(POLITIE, Encoding::Json);
-        let body = br#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"x"}}"#;
-        assert_eq!(json.understand(&answer(200, body)), Told::Taken(2));
-        let number = br#"{"partialSuccess":{"rejectedSpans":4}}"#;
-        assert_eq!(json.understand(&answer(200, number)), Told::Taken(4));
-        for none in ["{}", "{\"partialSuccess\":null}", "no json"] {
-            assert_eq!(json.understand(&answer(200, none.as_bytes())), Told::Taken(0));
-        }
-        for status in [429, 502, 503, 504] {
-            assert_eq!(json.understand(&answer(status, b"")), Told::Later);
-        }
-        for status in [301, 400, 401, 404, 413, 500, 501] {
-            assert_eq!(json.understand(&answer(status, b"")), Told::Refused(format!("status {status}")));
-        }
     }
 }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::alerts;
 use crate::console;
+use crate::traces;
 
 /// The sample with every key, commented: the list of known keys and the manual in one.
 pub const COMPLETE_SAMPLE: &str = include_str!("../samples/complete.toml");
@@ -54,6 +55,9 @@ pub struct Config {
     /// Metrics and health for the operator's monitoring.
     #[serde(default)]
     pub metrics: Metrics,
+    /// Traces of what passes, for the operator's collector.
+    #[serde(default)]
+    pub traces: traces::Settings,
     /// Bounds on what waits.
     #[serde(default)]
     pub mailbox: Mailbox,
@@ -320,6 +324,7 @@ impl Config {
         self.console.check()?;
         self.renewal.check()?;
         self.alerts.check()?;
+        self.traces.check()?;
         let host_and_port = is_place(&self.advertise);
         let origin = !self.log_origin.is_empty()
             && self.log_origin.len() <= 128
@@ -413,6 +418,18 @@ mod tests {
         assert_eq!((quota.packets, quota.bytes), (rate(120, 3), rate(240, 5_000_000)));
         assert_eq!((quota.refusals, quota.remembered), (rate(6, 7), 8000));
         assert_eq!((quota.words, quota.questions), (rate(480, 9), rate(600, 11)));
+    }
+
+    #[test]
+    fn traces_go_to_an_address_that_reads_them_or_nowhere() {
+        let with = |more: &str| parse(&format!("{BASIC_SAMPLE}\n[traces]\n{more}\n"));
+        assert!(with("endpoint = \"https://collector.example/v1/traces\"\none_in = 100").is_ok());
+        for (wrong, said) in [
+            ("endpoint = \"http://collector.example/v1/traces\"", "traces.endpoint"),
+            ("one_in = 0", "traces.one_in"),
+        ] {
+            assert!(with(wrong).unwrap_err().what.en.contains(said), "{wrong}");
+        }
     }
 
     #[test]

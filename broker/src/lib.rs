@@ -26,6 +26,7 @@ pub mod publish;
 pub mod service;
 pub mod store;
 mod tile_tree;
+pub mod traces;
 pub mod upkeep;
 mod witness;
 

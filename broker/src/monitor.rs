@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use seinhuis_broker_core::{Answer, Command, Overview, PartnerRow, Watch, WitnessWatch};
 use seinhuis_monitor::alarms::{Alarm, Code};
 use seinhuis_monitor::{
-    AgentRow, Board, CovenantRow, LaneRow, LogState, Offset, Place, QueueRow, QuorumRow, RefusalRow, Run,
-    Seen, Storage, Tally, WINDOW, WitnessRow,
+    AgentRow, Board, CovenantRow, LaneRow, LogState, Offset, Papers, Place, QueueRow, QuorumRow, RefusalRow,
+    Run, Seen, Storage, Tally, WINDOW, WitnessRow,
 };
 use seinhuis_shared::ids::{Digest, Oin};
 use seinhuis_shared::time::{Span, Timestamp};
@@ -56,6 +56,7 @@ pub(crate) struct Monitor {
     last: Arc<tokio::sync::Mutex<Last>>,
     judged: Arc<Mutex<Judged>>,
     desk: Arc<OnceLock<Weak<alerts::Desk>>>,
+    papers: Arc<Mutex<Option<Papers>>>,
 }
 
 /// What was found wrong at the last look.
@@ -84,6 +85,7 @@ impl Monitor {
             last: Arc::default(),
             judged: Arc::default(),
             desk: Arc::default(),
+            papers: Arc::default(),
         }
     }
 
@@ -97,6 +99,11 @@ impl Monitor {
     pub(crate) fn tells(&self, desk: &Arc<alerts::Desk>) {
         // A broker tells once.
         _ = self.desk.set(Arc::downgrade(desk));
+    }
+
+    /// From now on, shows these by which people come to the console.
+    pub(crate) fn lets_in(&self, papers: Papers) {
+        *self.papers.lock().unwrap_or_else(PoisonError::into_inner) = Some(papers);
     }
 
     fn links(&self) -> Links {
@@ -166,7 +173,7 @@ fn seen<'a>(row: &Row<'a>) -> Option<Seen<'a>> {
 }
 
 /// The position of the first entry that is not older than `from`, as far back as is looked.
-fn begin(logs: &Logs, from: Timestamp) -> Result<u64, Complaint> {
+pub(crate) fn begin(logs: &Logs, from: Timestamp) -> Result<u64, Complaint> {
     let last = logs.current()?;
     let end = last.base.saturating_add(last.log.size());
     let (mut low, mut high) = (end.saturating_sub(BACK_MAX), end);
@@ -348,6 +355,7 @@ impl Service {
             refusals: refusals(&tally, counted),
             queues,
             certificate_ends: Some(links.own_ends).filter(|ends| ends.0 > 0),
+            console: *self.monitor.papers.lock().unwrap_or_else(PoisonError::into_inner),
             agents: agents(partners, links),
             suspended_flows: overview.suspended_flows.clone(),
             suspended_intake: overview.suspended_intake,

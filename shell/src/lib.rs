@@ -18,6 +18,7 @@ pub mod http;
 pub mod keys;
 pub mod lang;
 pub mod link;
+pub mod otlp;
 pub mod owner;
 pub mod pace;
 pub mod passphrase;

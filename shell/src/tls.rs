@@ -395,9 +395,6 @@ pub fn peer(certs: &[CertificateDer<'_>]) -> Result<Peer, Complaint> {
     let oin = oin.ok_or_else(|| {
         refused("Het certificaat noemt geen (enkel) OIN.", "The certificate does not name one OIN.")
     })?;
-    let instant = |at: ASN1Time| {
-        Timestamp::default().plus(Span::seconds(u64::try_from(at.timestamp()).unwrap_or_default()))
-    };
     Ok(Peer {
         oin,
         serial: HEXLOWER.encode(cert.raw_serial()),
@@ -405,6 +402,20 @@ pub fn peer(certs: &[CertificateDer<'_>]) -> Result<Peer, Complaint> {
         not_after: instant(cert.validity().not_after),
         fingerprint: sha256(leaf),
     })
+}
+
+fn instant(at: ASN1Time) -> Timestamp {
+    Timestamp::default().plus(Span::seconds(u64::try_from(at.timestamp()).unwrap_or_default()))
+}
+
+/// Until when a certificate of anybody counts: its `notAfter`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn not_after(certificate: &CertificateDer<'_>) -> Result<Timestamp, Complaint> {
+    let (_, read) =
+        X509Certificate::from_der(certificate).map_err(|_| unreadable("certificaat", "certificate"))?;
+    Ok(instant(read.validity().not_after))
 }
 
 fn no_list() -> Complaint {

@@ -65,6 +65,8 @@ pub struct Board {
     pub storage: Storage,
     /// When the broker's own certificate ends.
     pub certificate_ends: Option<Timestamp>,
+    /// By which people come to the console with certificates, where they do.
+    pub console: Option<Papers>,
     /// The last acts, the newest first.
     pub acts: Vec<Act>,
     /// Entries counted, by kind.
@@ -254,6 +256,26 @@ pub struct AgentRow {
     pub clock: Option<Offset>,
     /// Its connections.
     pub links: Vec<LinkRow>,
+}
+
+/// By which people come to the console with certificates: what of it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Papers {
+    /// When the certificate ends that browsers are shown.
+    pub certificate_ends: Timestamp,
+    /// Of the revocation lists, the first that ends; after that nobody comes in.
+    pub list: Option<List>,
+}
+
+/// A revocation list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct List {
+    /// From when on it counts.
+    pub begins: Timestamp,
+    /// Until when.
+    pub ends: Timestamp,
 }
 
 /// One connection.

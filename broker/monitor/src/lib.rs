@@ -16,8 +16,8 @@ mod tally;
 mod totals;
 
 pub use board::{
-    AgentRow, Board, CovenantRow, HandshakesRow, LaneRow, LinkRow, LogState, PacketsRow, QueueRow, QuorumRow,
-    RefusalRow, Run, Storage, WitnessRow,
+    AgentRow, Board, CovenantRow, HandshakesRow, LaneRow, LinkRow, List, LogState, PacketsRow, Papers,
+    QueueRow, QuorumRow, RefusalRow, Run, Storage, WitnessRow,
 };
 pub use distribution::{BATCH_ENTRIES, Distribution, FLUSH_MILLIS};
 pub use offset::Offset;

@@ -26,6 +26,7 @@ use crate::link::Server;
 use crate::metrics::Exposition;
 use crate::publish::Publication;
 use crate::service::Service;
+use crate::traces::Traces;
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -66,6 +67,9 @@ pub(super) fn run(home: &Home, options: &Run, ui: Ui) -> Result<Outcome, Complai
                 let exposition = Exposition::bind(address, service.clone(), stopping.clone()).await?;
                 tracing::info!(%address, "metrics are served over HTTP");
                 tokio::spawn(exposition.run());
+            }
+            if let Some(traces) = Traces::open(&config, service.clone())? {
+                tokio::spawn(traces.run(stopping.clone()));
             }
             if config.renewal.is_on() {
                 // What it takes in is seen by who watches the files, below.

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use seinhuis_broker_core::Suspendable;
 use seinhuis_monitor::{AgentRow, Board, LinkRow};
 use seinhuis_shared::ids::Oin;
+use seinhuis_shared::time::Timestamp;
 use seinhuis_shell::web::form::Form;
 
 use super::accounts::Right;
@@ -44,8 +45,7 @@ pub(super) fn live(board: &Board, ctx: &Ctx, uri: &Uri) -> Markup {
         ctx.t("Als getuige", "As a witness"),
     ];
     html! {
-        (facts(&[(ctx.t("Certificaat van de broker", "Certificate of the broker"),
-            board.certificate_ends.map_or_else(|| html! { "–" }, |at| ctx.until(at)))]))
+        (facts(&own(board, ctx)))
         (table(ctx.t("Partners; wie weg is staat vooraan", "Partners; who is away comes first"), &heads, &rows))
         @if all.len() > ROWS {
             form method="get" action="/agents" class="inline" {
@@ -58,6 +58,22 @@ pub(super) fn live(board: &Board, ctx: &Ctx, uri: &Uri) -> Markup {
         }
         (meaning(ctx))
     }
+}
+
+/// What ends of the broker's own.
+fn own<'a>(board: &Board, ctx: &'a Ctx) -> Vec<(&'a str, Markup)> {
+    let until = |at: Option<Timestamp>| at.map_or_else(|| html! { "–" }, |at| ctx.until(at));
+    let mut all = vec![(
+        ctx.t("Certificaat van de broker", "Certificate of the broker"),
+        until(board.certificate_ends),
+    )];
+    if let Some(papers) = board.console {
+        let ends = until(Some(papers.certificate_ends));
+        all.push((ctx.t("Certificaat van de console", "Certificate of the console"), ends));
+        let ends = until(papers.list.map(|list| list.ends));
+        all.push((ctx.t("Intrekkingslijst van de console", "Revocation list of the console"), ends));
+    }
+    all
 }
 
 /// What the numbers rest on.

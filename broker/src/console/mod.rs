@@ -180,7 +180,7 @@ impl Console {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let gate = Gate::bind(home.dir(), &settings.certificates).await?;
+        let gate = Gate::bind(home.dir(), &settings.certificates, &service.monitor).await?;
         if listener.is_none() && gate.is_none() {
             return Ok(None);
         }

@@ -6,9 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use seinhuis_agent::config::{
-    Config as AgentConfig, Encoding, Folder, Ldv, Sql, Subjects, Transport, Webhook,
-};
+use seinhuis_agent::config::{Config as AgentConfig, Folder, Ldv, Sql, Subjects, Transport, Webhook};
 use seinhuis_agent::csv_bodies;
 use seinhuis_agent::ways::{api, page};
 use seinhuis_agent_core::carrier::Fallback;
@@ -23,6 +21,7 @@ use seinhuis_shell::config;
 use seinhuis_shell::enrolment::check_name;
 use seinhuis_shell::grant::{BrokerCard, FILE_MAX, Grant};
 use seinhuis_shell::lang::Lang;
+use seinhuis_shell::otlp::Encoding;
 use seinhuis_shell::room::KEEP_FREE_MAX_MIB;
 use seinhuis_shell::tls;
 use serde_json::Value;

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::common::{Scene, wait_for_inbox};
 
 /// A collector that runs until this goes.
-struct Collector(Child);
+pub(crate) struct Collector(Child);
 
 impl Drop for Collector {
     fn drop(&mut self) {
@@ -26,7 +26,7 @@ impl Drop for Collector {
     }
 }
 
-fn collector(program: &Path, port: u16, out: &Path) -> Collector {
+pub(crate) fn collector(program: &Path, port: u16, out: &Path) -> Collector {
     let [http, grpc] = [port, ports::free().unwrap().port()].map(|port| format!("127.0.0.1:{port}"));
     let child = Command::new(program)
         .args(["start", "--otlp-http-endpoint", &http, "--otlp-grpc-endpoint", &grpc])
@@ -39,7 +39,7 @@ fn collector(program: &Path, port: u16, out: &Path) -> Collector {
 }
 
 /// Where the collector is. Where it has to be, its absence is a failure; elsewhere it is said.
-fn rotel() -> Option<PathBuf> {
+pub(crate) fn rotel() -> Option<PathBuf> {
     let place = Command::new("python3")
         .args(["-c", "import os, rotel; print(os.path.dirname(rotel.__file__))"])
         .output()
@@ -56,15 +56,15 @@ fn rotel() -> Option<PathBuf> {
 
 /// A span as the collector printed it: its own fields and its attributes.
 #[derive(Debug)]
-struct Span(BTreeMap<String, String>);
+pub(crate) struct Span(BTreeMap<String, String>);
 
 impl Span {
-    fn get(&self, key: &str) -> &str {
+    pub(crate) fn get(&self, key: &str) -> &str {
         self.0.get(key).unwrap_or_else(|| panic!("{key} in {self:?}"))
     }
 }
 
-fn spans(printed: &str) -> Vec<Span> {
+pub(crate) fn spans(printed: &str) -> Vec<Span> {
     let parts = printed.split("\nSpan #").skip(1);
     parts
         .map(|part| {
@@ -236,7 +236,7 @@ fn check(sent: &[Span], received: &[Span], [police, town]: [&Member; 2]) {
 }
 
 /// Nothing that stands in a body, as a whole, is in what the collector got.
-fn not_a_word_of(output: &str, body: &Value) {
+pub(crate) fn not_a_word_of(output: &str, body: &Value) {
     match body {
         Value::String(text) => assert!(text.len() < 3 || !output.contains(text.as_str()), "{text}"),
         Value::Array(items) => items.iter().for_each(|item| not_a_word_of(output, item)),

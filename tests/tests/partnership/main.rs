@@ -45,5 +45,6 @@ mod succession;
 mod suspend;
 mod third_check;
 mod top;
+mod traces;
 mod trouble;
 mod webhook;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use seinhuis_shared::ids::Oin;
 use seinhuis_shared::time::{Span, Timestamp};
 
-use super::{BROKER, Code, ENGINE, Finding, Limits, Said, Samples, Severity, length};
+use super::{BROKER, CONSOLE, Code, ENGINE, Finding, Limits, REVOCATIONS, Said, Samples, Severity, length};
 use crate::board::{AgentRow, Board};
 
 /// Most senders whose refusals are told of: those with the most.
@@ -28,6 +28,7 @@ pub fn find(board: &Board, samples: &Samples, channels: &[Channel], limits: &Lim
     recipients(board, limits, &mut all);
     refusals(board, limits, &mut all);
     certificates(board, limits, &mut all);
+    revocations(board, &mut all);
     witnesses(board, samples, limits, &mut all);
     storage(board, samples, limits, &mut all);
     log(board, limits, &mut all);
@@ -163,12 +164,44 @@ fn certificates(board: &Board, limits: &Limits, all: &mut Vec<Finding>) {
     if let Some(ends) = board.certificate_ends {
         one(BROKER.to_owned(), ends, ("de broker", "the broker"));
     }
+    if let Some(papers) = board.console {
+        one(CONSOLE.to_owned(), papers.certificate_ends, ("de console", "the console"));
+    }
     for agent in board.agents.iter().filter(|agent| agent.revoked.is_none()) {
         if let Some(ends) = agent.certificate_ends {
             let oin = agent.oin.to_string();
             one(oin.clone(), ends, (&oin, &oin));
         }
     }
+}
+
+/// A revocation list of the console counts for days or weeks, as its authority has it: it is told of when a quarter is left.
+fn revocations(board: &Board, all: &mut Vec<Finding>) {
+    let Some(list) = board.console.and_then(|papers| papers.list) else { return };
+    let (left, whole) = (list.ends.since(board.now), list.ends.since(list.begins));
+    let (severity, what) = if left == Span(0) {
+        let what = Said::new(
+            "Een intrekkingslijst van de console geldt niet meer: met een certificaat komt niemand binnen.",
+            "A revocation list of the console counts no more: nobody comes in with a certificate.",
+        );
+        (Severity::Page, what)
+    } else if left.0 < whole.0 / 4 {
+        let long = length(left);
+        let what = Said::new(
+            format!(
+                "Een intrekkingslijst van de console geldt nog {}; daarna komt met een certificaat niemand binnen.",
+                long.nl
+            ),
+            format!(
+                "A revocation list of the console counts for {} more; after that nobody comes in with a certificate.",
+                long.en
+            ),
+        );
+        (Severity::Ticket, what)
+    } else {
+        return;
+    };
+    all.push(of(Code::CertificateEnds, REVOCATIONS.to_owned(), severity, what));
 }
 
 fn witnesses(board: &Board, samples: &Samples, limits: &Limits, all: &mut Vec<Finding>) {

@@ -25,6 +25,10 @@ pub(crate) use find::tests::board;
 
 /// The subject of what is about the broker itself.
 pub const BROKER: &str = "broker";
+/// What alarms about the certificate of the console are about.
+pub const CONSOLE: &str = "console";
+/// What alarms about the revocation lists of the console are about.
+pub const REVOCATIONS: &str = "console-revocations";
 /// The subject of what is about the broker's engine, while nothing becomes durable.
 pub const ENGINE: &str = "engine";
 
@@ -90,7 +94,8 @@ impl fmt::Display for Severity {
 pub struct Finding {
     /// Which alarm it is.
     pub code: Code,
-    /// What it is about: an OIN, a witness, a covenant, a channel, or [`BROKER`].
+    /// What it is about: an OIN, a witness, a covenant, a channel, [`BROKER`], [`CONSOLE`] or
+    /// [`REVOCATIONS`].
     pub subject: String,
     /// How much haste there is.
     pub severity: Severity,

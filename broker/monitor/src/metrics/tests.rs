@@ -156,6 +156,7 @@ fn board() -> Board {
         waiting_for: Vec::new(),
         storage,
         certificate_ends: None,
+        console: None,
         acts: tally.acts().cloned().collect(),
         kinds: Vec::new(),
         alarms: Vec::new(),

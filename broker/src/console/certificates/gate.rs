@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
+use seinhuis_monitor::{List, Papers};
 use seinhuis_shared::ids::Digest;
 use seinhuis_shared::signing::sha256;
 use seinhuis_shell::complaint::{Complaint, Doing};
@@ -24,6 +25,7 @@ use super::settings::{Place, Settings};
 use crate::config::Config;
 use crate::console::BOUNDS;
 use crate::home::Home;
+use crate::monitor::Monitor;
 
 /// Most bytes of a file with certificates.
 const CERTIFICATES_MAX: usize = 1 << 20;
@@ -36,14 +38,14 @@ const HANDSHAKE: Duration = Duration::from_mins(1);
 
 /// The files by which people are let in.
 #[derive(Debug, Clone)]
-struct Papers {
+struct Files {
     certificate: PathBuf,
     key: PathBuf,
     authorities: PathBuf,
     revocations: Option<PathBuf>,
 }
 
-impl Papers {
+impl Files {
     /// Those of the settings, whose paths are as seen from the broker's folder.
     fn new(dir: &Path, settings: &Settings) -> Self {
         let revocations = Some(&settings.revocations).filter(|path| !path.as_os_str().is_empty());
@@ -60,23 +62,40 @@ impl Papers {
         [certificate, key, authorities, revocations.unwrap_or_default()]
     }
 
+    fn revoked(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, Complaint> {
+        let lists = self.revocations.as_deref().map(|path| read(path, REVOCATIONS_MAX, tls::crls));
+        Ok(lists.transpose()?.unwrap_or_default())
+    }
+
     /// Who is let in, as the files have it now.
     fn visitors(&self) -> Result<Arc<dyn ClientCertVerifier>, Complaint> {
         let authorities = read(&self.authorities, CERTIFICATES_MAX, tls::certificates)?;
-        let revocations = self.revocations.as_deref();
-        let revoked = revocations.map(|path| read(path, REVOCATIONS_MAX, tls::crls)).transpose()?;
-        tls::visitors(&authorities, revoked.unwrap_or_default())
+        tls::visitors(&authorities, self.revoked()?)
             .map_err(|complaint| about(Path::new("console.certificates.authorities, revocations"), complaint))
     }
 
-    /// What connections are accepted with, as the files have it now.
-    fn config(&self) -> Result<Arc<ServerConfig>, Complaint> {
+    /// What connections are accepted with, as the files have it now, and what of it ends.
+    fn read(&self) -> Result<(Arc<ServerConfig>, Papers), Complaint> {
         let chain = read(&self.certificate, CERTIFICATES_MAX, tls::certificates)?;
         let key =
             tls::private_key(&sealing::read(&self.key)?).map_err(|complaint| about(&self.key, complaint))?;
+        let ends = chain.first().map(tls::not_after).transpose();
+        let certificate_ends =
+            ends.map_err(|complaint| about(&self.certificate, complaint))?.unwrap_or_default();
         let identity = Identity { chain, key };
         let config = tls::site_config(&identity, self.visitors()?);
-        config.map(Arc::new).map_err(|complaint| about(&self.certificate, complaint))
+        let config = config.map_err(|complaint| about(&self.certificate, complaint))?;
+        Ok((Arc::new(config), Papers { certificate_ends, list: self.list()? }))
+    }
+
+    /// The revocation list that ends first.
+    fn list(&self) -> Result<Option<List>, Complaint> {
+        let bounds = |list: &CertificateRevocationListDer<'_>| {
+            Ok(List { begins: tls::crl_this_update(list)?, ends: tls::crl_next_update(list)? })
+        };
+        let all: Result<Vec<List>, Complaint> = self.revoked()?.iter().map(bounds).collect();
+        let path = self.revocations.as_deref().unwrap_or(Path::new("console.certificates.revocations"));
+        Ok(all.map_err(|complaint| about(path, complaint))?.into_iter().min_by_key(|list| list.ends))
     }
 }
 
@@ -101,7 +120,8 @@ fn about(path: &Path, complaint: Complaint) -> Complaint {
 pub(in crate::console) struct Gate {
     listener: TcpListener,
     place: Place,
-    papers: Papers,
+    files: Files,
+    monitor: Monitor,
     config: watch::Sender<Arc<ServerConfig>>,
     /// The files it started with.
     started_with: Stamp<4>,
@@ -112,16 +132,23 @@ impl Gate {
     ///
     /// # Errors
     /// A sentence naming the setting, file or address.
-    pub(in crate::console) async fn bind(dir: &Path, settings: &Settings) -> Result<Option<Self>, Complaint> {
+    pub(in crate::console) async fn bind(
+        dir: &Path,
+        settings: &Settings,
+        monitor: &Monitor,
+    ) -> Result<Option<Self>, Complaint> {
         let Some(place) = settings.place()? else { return Ok(None) };
-        let papers = Papers::new(dir, settings);
+        let files = Files::new(dir, settings);
         // Before they are read: what is changed after that is taken in by who watches.
-        let started_with = stamp(&papers.all());
-        let config = watch::Sender::new(papers.config()?);
+        let started_with = stamp(&files.all());
+        let (config, papers) = files.read()?;
+        monitor.lets_in(papers);
+        let config = watch::Sender::new(config);
         let fail = |error| Complaint::io(Doing::Socket, Path::new(&place.address.to_string()), &error);
         let listener = TcpListener::bind(place.address).await.map_err(fail)?;
         tracing::info!(address = %place.address, "the console is served to who shows a certificate");
-        Ok(Some(Self { listener, place, papers, config, started_with }))
+        let monitor = monitor.clone();
+        Ok(Some(Self { listener, place, files, monitor, config, started_with }))
     }
 
     /// Serves until `stop` ends; `router` makes what answers for the certificate that a connection was made with.
@@ -130,7 +157,7 @@ impl Gate {
         router: impl Fn(&str, Digest) -> Router + Clone + Send + 'static,
         stop: impl Future<Output = ()>,
     ) {
-        let Self { listener, place, papers, config, started_with } = self;
+        let Self { listener, place, files, monitor, config, started_with } = self;
         let shown = config.subscribe();
         let accepted = move || Some(Arc::clone(&shown.borrow()));
         let service = move |chain: &[CertificateDer<'static>]| {
@@ -140,27 +167,33 @@ impl Gate {
         let bounds = Bounds { handshake: HANDSHAKE, ..BOUNDS };
         tokio::select! {
             () = serve::serve_tls(&listener, accepted, service, bounds, stop) => {}
-            () = keep(&papers, &config, started_with) => {}
+            () = keep(&files, &monitor, &config, started_with) => {}
         }
     }
 }
 
 /// Takes in the files whenever they are others. Until they can be used, what was in use stays in use.
-async fn keep(papers: &Papers, config: &watch::Sender<Arc<ServerConfig>>, started_with: Stamp<4>) {
-    let mut files = Watched::new(papers.all(), started_with);
+async fn keep(
+    files: &Files,
+    monitor: &Monitor,
+    config: &watch::Sender<Arc<ServerConfig>>,
+    started_with: Stamp<4>,
+) {
+    let mut watched = Watched::new(files.all(), started_with);
     let mut pace = tokio::time::interval(LOOK);
     loop {
         pace.tick().await;
-        let Some(now) = files.changed() else { continue };
-        let papers = papers.clone();
-        let read = tokio::task::spawn_blocking(move || papers.config()).await;
+        let Some(now) = watched.changed() else { continue };
+        let files = files.clone();
+        let read = tokio::task::spawn_blocking(move || files.read()).await;
         match read.unwrap_or_else(|error| Err(Complaint::bug(error.to_string()))) {
-            Ok(fresh) => {
+            Ok((fresh, papers)) => {
                 config.send_replace(fresh);
-                files.taken(now);
+                monitor.lets_in(papers);
+                watched.taken(now);
                 tracing::info!("the console's certificates and revocation lists were taken in anew");
             }
-            Err(complaint) => files.failed(complaint),
+            Err(complaint) => watched.failed(complaint),
         }
     }
 }
@@ -173,7 +206,7 @@ pub(crate) fn in_order(home: &Home, config: &Config) -> Option<Result<Text, Comp
         "the files of [console.certificates] can be used",
     );
     let place = settings.place().transpose()?;
-    Some(place.and_then(|_| Papers::new(home.dir(), settings).config()).map(|_| found))
+    Some(place.and_then(|_| Files::new(home.dir(), settings).read()).map(|_| found))
 }
 
 /// The SHA-256 of the certificate in a file, with which an account signs in.
@@ -198,7 +231,7 @@ pub(crate) fn registrable(home: &Home, config: &Config, path: &Path) -> Result<D
     let (Some(own), others) = (chain.first(), chain.get(1..).unwrap_or_default()) else {
         return Err(Complaint::bug("a file of certificates without one"));
     };
-    let visitors = Papers::new(home.dir(), settings).visitors()?;
+    let visitors = Files::new(home.dir(), settings).visitors()?;
     visitors.verify_client_cert(own, others, UnixTime::now()).map_err(|error| {
         Complaint::refused(
             Text::new(

@@ -462,6 +462,11 @@ fn files_that_are_replaced_count_from_the_next_connection_on() {
     fs::write(home.join("people.pem"), open.people.0.pem()).unwrap();
     fs::write(home.join("people.crl"), open.people.list(&[], 2026)).unwrap();
     until("a list that has ended lets nobody in", &|| visitor.is_shut_out());
+    until("the operator is told so", &|| {
+        let board = stage.broker(&["top", "--once"]).unwrap();
+        let alarms = board["alarms"].as_array().unwrap();
+        alarms.iter().any(|alarm| alarm["subject"] == "console-revocations" && alarm["severity"] == "page")
+    });
     let fresh = || {
         fs::write(home.join("people.crl"), open.people.list(&[], 2900)).unwrap();
         until("a fresh list lets people in", &|| !visitor.is_shut_out() && !owner.is_nobody());

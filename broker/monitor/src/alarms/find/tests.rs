@@ -1,5 +1,7 @@
 use super::*;
-use crate::board::{LinkRow, LogState, QueueRow, QuorumRow, RefusalRow, Run, Storage, WitnessRow};
+use crate::board::{
+    LinkRow, List, LogState, Papers, QueueRow, QuorumRow, RefusalRow, Run, Storage, WitnessRow,
+};
 use crate::series::Minute;
 use crate::tally::Place;
 
@@ -57,6 +59,7 @@ pub(crate) fn board() -> Board {
         lanes: vec![],
         refusals: vec![],
         queues: vec![],
+        console: None,
         agents: vec![agent],
         covenants: vec![],
         quorums: vec![],
@@ -151,6 +154,29 @@ fn many_refusals_of_one_sender_in_an_hour_are_told_of() {
     let oin = |number: usize| format!("{number:020}").parse().ok();
     board.refusals = (0..200).map(|number| RefusalRow { from: oin(number), ..row(401, 999, true) }).collect();
     assert_eq!(found(&board, &Samples::default()).len(), SENDERS_MAX, "bounded");
+}
+
+#[test]
+fn what_lets_people_in_at_the_console_is_told_of_before_it_ends() {
+    let papers = |board: &Board, days, (begins, ends): (u64, u64)| {
+        let (begins, ends) = (board.now.minus(Span::hours(begins)), board.now.plus(Span::hours(ends)));
+        let certificate_ends = board.now.plus(Span::days(days));
+        Some(Papers { certificate_ends, list: Some(List { begins, ends }) })
+    };
+    for (days, severity) in [(29, Severity::Ticket), (6, Severity::Page), (0, Severity::Page)] {
+        holds(
+            (Code::CertificateEnds, CONSOLE, severity),
+            |board| board.console = papers(board, days, (1, 9)),
+            |board| board.console = papers(board, 30, (1, 9)),
+        );
+    }
+    for (list, severity) in [((31, 9), Severity::Ticket), ((20, 0), Severity::Page)] {
+        holds(
+            (Code::CertificateEnds, REVOCATIONS, severity),
+            |board| board.console = papers(board, 90, list),
+            |board| board.console = papers(board, 90, (30, 10)),
+        );
+    }
 }
 
 #[test]

@@ -138,6 +138,7 @@ pub(in super::super) fn board() -> Board {
         waiting_for: vec![],
         storage: Storage { free_bytes: Some(5 << 30), ..Storage::default() },
         certificate_ends: None,
+        console: None,
         acts: vec![],
         kinds: vec![],
         run: Run::default(),
