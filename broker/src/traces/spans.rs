@@ -286,13 +286,13 @@ mod tests {
     #[test]
     fn of_some_traces_all_is_told_and_of_others_nothing() {
         let mut follower = follower(2);
-        let mut told = |packet| {
+        let mut told = |packet: u8| {
             let accepted = span(&mut follower, u64::from(packet), &entry(Kind::Accepted, packet, 1));
             let delivered = span(&mut follower, 100, &entry(Kind::Delivered, packet, 2));
             assert_eq!(accepted.is_some(), delivered.is_some());
             accepted.is_some()
         };
-        assert_eq!((1..=4).map(|packet| told(packet)).collect::<Vec<_>>(), [false, true, false, true]);
+        assert_eq!((1..=4).map(&mut told).collect::<Vec<_>>(), [false, true, false, true]);
         assert!(follower.open.all.is_empty() && follower.open.order.is_empty());
     }
 
