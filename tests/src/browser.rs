@@ -296,6 +296,17 @@ impl Browser {
         self.post("window/rect", &json!({ "width": width, "height": height })).map(drop)
     }
 
+    /// Shows pages to somebody who asked for dark colours, or for light ones.
+    ///
+    /// # Errors
+    /// When the browser does not.
+    pub fn dark(&self, dark: bool) -> io::Result<()> {
+        let value = if dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": value }]);
+        let media = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+        self.post("goog/cdp/execute", &media).map(drop)
+    }
+
     /// What axe-core finds wrong with the page that is shown, as a person's tools would meet it: the rule and where.
     ///
     /// # Errors

@@ -131,7 +131,15 @@ impl Site {
     /// # Errors
     /// When there is no answer.
     pub fn get(&self, path: &str) -> io::Result<Answer> {
-        self.client.ask("GET", path, &[("cookie", &self.cookie)], "")
+        self.get_with(path, &[])
+    }
+
+    /// Asks for a page, with more header fields.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn get_with(&self, path: &str, more: &[(&str, &str)]) -> io::Result<Answer> {
+        self.client.ask("GET", path, &[&[("cookie", self.cookie.as_str())], more].concat(), "")
     }
 
     /// Posts a form of this session, as its own page does.

@@ -122,7 +122,8 @@ fn witnessing(agent: &AgentRow, board: &Board, ctx: &Ctx) -> Markup {
 
 /// What is known of the clock of a partner.
 fn clock(agent: &AgentRow) -> String {
-    agent.clock.map_or_else(|| "–".to_owned(), |clock| clock.to_string())
+    // A number is not apart from what it counts at the end of a line.
+    agent.clock.map_or_else(|| "–".to_owned(), |clock| clock.to_string().replace(" ms", "\u{a0}ms"))
 }
 
 fn row(agent: &AgentRow, board: &Board, ctx: &Ctx) -> Vec<Markup> {

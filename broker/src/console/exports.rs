@@ -5,10 +5,10 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::response::{IntoResponse as _, Response};
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header::CONTENT_DISPOSITION;
+use axum::response::IntoResponse as _;
 use maud::{Markup, html};
 use seinhuis_monitor::Board;
 use seinhuis_shared::ids::Oin;
@@ -18,9 +18,7 @@ use seinhuis_shell::complaint::{Complaint, Doing};
 use seinhuis_shell::files;
 use seinhuis_shell::lang::Text;
 use seinhuis_shell::web::form::{Form, fresh_key};
-use seinhuis_shell::web::pieces::Pieces;
-use tokio::io::AsyncReadExt as _;
-use tokio::sync::mpsc;
+use tower_http::services::ServeFile;
 
 use super::accounts::Right;
 use super::acts::{self, Deed, Done};
@@ -35,8 +33,6 @@ use crate::logs::OneLog;
 
 /// How many exports are made at one time: each reads the log from disk.
 const AT_ONCE: usize = 1;
-/// Bytes of a file that are read at a time.
-const PIECE: usize = 64 * 1024;
 /// Most files that are kept: whoever fetched them removes them.
 const KEPT: usize = 50;
 /// Bytes that an entry takes in an export at most, on average: the line, its place in tables, and what is made meanwhile.
@@ -282,37 +278,22 @@ pub(super) async fn begin(desk: &Desk, log: String, question: Question, done: Do
     Ok(())
 }
 
-/// Gives a file, a piece at a time.
+/// Gives a file, or the part of it that is asked for (RFC 9110, 14): a connection lasts ten minutes at most, and who was cut
+/// off goes on where that was.
 pub(super) async fn fetch(
     State(desk): State<Desk>,
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
+    request: Request,
 ) -> Shown {
     if !visit.role.may(Right::Export) {
         return Err(Trouble::not_allowed());
     }
     let path = desk.exports.file(&name).ok_or_else(Trouble::nothing)?;
     let fail = |error| Trouble::from(Complaint::io(Doing::Read, &path, &error));
-    let mut file = tokio::fs::File::open(&path).await.map_err(fail)?;
-    let length = file.metadata().await.map_err(fail)?.len();
-    let (out, pieces) = mpsc::channel(2);
-    tokio::spawn(async move {
-        let mut piece = vec![0; PIECE];
-        // What breaks off is seen by the browser: it was told how long it is.
-        while let Ok(read @ 1..) = file.read(&mut piece).await {
-            let Some(bytes) = piece.get(..read) else { return };
-            if out.send(Bytes::copy_from_slice(bytes)).await.is_err() {
-                return;
-            }
-        }
-    });
-    let head = [
-        (CONTENT_TYPE, "application/zip".to_owned()),
-        (CONTENT_LENGTH, length.to_string()),
-        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
-    ];
-    let response: Response = (head, Body::new(Pieces::new(pieces))).into_response();
-    Ok(response)
+    let given = ServeFile::new(&path).try_call(request).await.map_err(fail)?;
+    let disposition = (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""));
+    Ok(([disposition], given.map(Body::new)).into_response())
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ fn recipients(board: &Board, limits: &Limits, all: &mut Vec<Finding>) {
         // One that the operator suspended is away because of that.
         let takes = |agent: &&&AgentRow| agent.revoked.is_none() && agent.suspended.is_none() && open > 0;
         let Some(agent) = agents.get(&queue.oin).filter(takes) else { continue };
-        let oin = queue.oin;
+        let (oin, name) = (queue.oin, &agent.name);
         if let Some(away) = away(agent, board) {
             let long = board.now.since(away);
             if long > minutes(limits.recipient_silent_minutes) {
@@ -95,8 +95,8 @@ fn recipients(board: &Board, limits: &Limits, all: &mut Vec<Finding>) {
                     _ => (format!("Er wachten {open} pakketten"), format!("{open} packets wait")),
                 };
                 let what = Said::new(
-                    format!("{nl} voor {oin}, dat al {} geen verbinding heeft.", long.nl),
-                    format!("{en} for {oin}, which has had no connection for {}.", long.en),
+                    format!("{nl} voor {name}: al {} geen verbinding.", long.nl),
+                    format!("{en} for {name}, which has had no connection for {}.", long.en),
                 );
                 all.push(of(Code::RecipientSilent, oin.to_string(), Severity::Page, what));
             }
@@ -107,8 +107,8 @@ fn recipients(board: &Board, limits: &Limits, all: &mut Vec<Finding>) {
         if long > minutes(limits.oldest_waiting_minutes) {
             let long = length(long);
             let what = Said::new(
-                format!("Het oudste pakket voor {oin}, dat verbinding heeft, wacht al {}.", long.nl),
-                format!("The oldest packet for {oin}, which is connected, has waited for {}.", long.en),
+                format!("Het oudste pakket voor {name}, met verbinding, wacht al {}.", long.nl),
+                format!("The oldest packet for {name}, which is connected, has waited for {}.", long.en),
             );
             all.push(of(Code::OldestWaiting, oin.to_string(), Severity::Page, what));
         }
@@ -127,7 +127,11 @@ fn refusals(board: &Board, limits: &Limits, all: &mut Vec<Finding>) {
     for (from, count) in many.into_iter().take(SENDERS_MAX) {
         let subject = from.map_or_else(|| UNKNOWN.to_owned(), |oin| oin.to_string());
         let (nl, en) = match from {
-            Some(oin) => (format!("Van {oin}"), format!("of {oin}")),
+            Some(oin) => {
+                let known = board.agents.iter().find(|agent| agent.oin == oin);
+                let name = known.map_or_else(|| oin.to_string(), |agent| agent.name.clone());
+                (format!("Van {name}"), format!("of {name}"))
+            }
             None => ("Van onbekende afzenders".to_owned(), "of senders that are not known".to_owned()),
         };
         let what = Said::new(
@@ -169,8 +173,7 @@ fn certificates(board: &Board, limits: &Limits, all: &mut Vec<Finding>) {
     }
     for agent in board.agents.iter().filter(|agent| agent.revoked.is_none()) {
         if let Some(ends) = agent.certificate_ends {
-            let oin = agent.oin.to_string();
-            one(oin.clone(), ends, (&oin, &oin));
+            one(agent.oin.to_string(), ends, (&agent.name, &agent.name));
         }
     }
 }

@@ -11,32 +11,32 @@ use super::{Account, open, signed_in};
 use crate::common::{Scene, push, wait_for_inbox};
 
 /// The operator at a browser.
-struct Seat {
-    browser: Browser,
+pub(super) struct Seat {
+    pub(super) browser: Browser,
     site: SocketAddr,
     _profile: tempfile::TempDir,
 }
 
 impl Seat {
-    fn take(site: SocketAddr) -> Self {
+    pub(super) fn take(site: SocketAddr) -> Self {
         let profile = tempfile::Builder::new().prefix("seinhuis-browser-").tempdir().unwrap();
         let browser = Browser::start_with_scripts(profile.path(), "nl").unwrap();
         Self { browser, site, _profile: profile }
     }
 
-    fn go(&mut self, path: &str) {
+    pub(super) fn go(&mut self, path: &str) {
         self.browser.go(&format!("http://{}{path}", self.site)).unwrap();
     }
 
-    fn main(&self) -> String {
+    pub(super) fn main(&self) -> String {
         self.browser.text("main").unwrap()
     }
 
-    fn sees(&mut self, words: &str) {
+    pub(super) fn sees(&mut self, words: &str) {
         self.browser.wait_for(words).unwrap_or_else(|error| panic!("{words}: {error}\n{}", self.main()));
     }
 
-    fn sign_in(&mut self, account: &Account) {
+    pub(super) fn sign_in(&mut self, account: &Account) {
         self.go("/");
         self.browser.shoot("console-01-aanmelden").unwrap();
         self.browser.fill("#name", account.name).unwrap();
@@ -57,14 +57,16 @@ impl Seat {
         assert_eq!(self.browser.run(kept, &[]).unwrap(), serde_json::json!([0, 0, ""]));
     }
 
-    /// axe finds nothing wrong with a page, in both languages, and it fits a small screen.
+    /// axe finds nothing wrong with a page, in both languages, in light and dark, and it fits a small screen.
     fn is_for_everybody(&mut self, path: &str) {
         self.go(path);
-        for _ in 0..2 {
+        for dark in [false, true] {
+            // The other language in the other colours: what is looked at is one or the other.
+            self.browser.dark(dark).unwrap();
             for width in [1200, 320] {
                 self.browser.resize(width, 900).unwrap();
                 let found = self.browser.violations().unwrap();
-                assert!(found.is_empty(), "{path} at {width}: {found:#?}");
+                assert!(found.is_empty(), "{path} at {width}, dark {dark}: {found:#?}");
                 let wide = self.browser.run("return document.documentElement.scrollWidth - innerWidth", &[]);
                 assert!(wide.unwrap().as_i64().unwrap() <= 0, "{path} does not fit {width}");
             }
@@ -240,4 +242,9 @@ fn export(seat: &mut Seat, stage: &Stage, address: SocketAddr) {
     let file = site.get(&format!("/exports/{name}")).unwrap();
     let whole = std::fs::read(stage.broker_home().join("exports").join(&name)).unwrap();
     assert!(file.status == 200 && file.body == whole && whole.starts_with(b"PK"), "{}", file.head);
+    let named = format!("attachment; filename=\"{name}\"").to_lowercase();
+    assert_eq!(file.field("content-disposition"), named);
+    // Who was cut off goes on where that was.
+    let rest = site.get_with(&format!("/exports/{name}"), &[("range", "bytes=1000-")]).unwrap();
+    assert_eq!((rest.status, rest.body.as_slice()), (206, &whole[1000..]), "{}", rest.head);
 }

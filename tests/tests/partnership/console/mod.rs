@@ -6,6 +6,7 @@ mod acts;
 mod certificates;
 mod day;
 mod oidc;
+mod pair;
 mod strangers;
 
 use std::net::SocketAddr;
