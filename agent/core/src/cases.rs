@@ -368,10 +368,10 @@ impl Core {
         turn: &mut Turn,
     ) {
         if let Some(decisions) = decisions
-            && self.rests_on_votes(decisions)
+            && (self.rests_on_votes(decisions) || self.rests_on_a_key(case, decisions, now))
         {
-            // The votes are on their way; it is asked for again when they are here.
-            return;
+            // What it rests on is on its way; it is asked for again when that is here.
+            return self.fetch_covenants(now, turn);
         }
         let cases = &mut self.agreed.cases;
         cases.looked.remove(&case);
@@ -409,6 +409,19 @@ impl Core {
             .iter()
             .filter_map(|one| CaseDecision::claimed(&one.decision).ok())
             .any(|claimed| self.agreed.behind(&claimed.covenant))
+    }
+
+    /// Whether a decision that is new here is under a key that is not known, and that may have come up: word of a rotation
+    /// comes on another stream.
+    fn rests_on_a_key(&mut self, case: CaseId, decisions: &[Decided], now: Timestamp) -> bool {
+        let kept = self.agreed.cases.all.get(&case).map_or(0, |chain| chain.decisions.len());
+        let unknown = decisions.iter().skip(kept).find_map(|one| {
+            let claimed = CaseDecision::claimed(&one.decision).ok()?;
+            let key = CaseDecision::claimed_key(&one.decision).ok()?;
+            let compiled = self.agreed.get(&claimed.covenant).ok()?.compiled();
+            self.agreed.keys().holds(compiled, claimed.party, key).is_none().then_some(claimed.party)
+        });
+        unknown.is_some_and(|party| self.agreed.seeks(party, now))
     }
 
     /// Looks whether the own decision is in the chain by now, or another in its place.

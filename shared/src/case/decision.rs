@@ -116,6 +116,14 @@ impl CaseDecision {
         read(&Sign1::parse(bytes, CASE_DECISION_MAX)?)
     }
 
+    /// The key that the bytes name, before anything is known of their signature.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`], [`Refusal::Malformed`], [`Refusal::NotCanonical`].
+    pub fn claimed_key(bytes: &[u8]) -> Result<Thumbprint, Refusal> {
+        Ok(Sign1::parse(bytes, CASE_DECISION_MAX)?.kid())
+    }
+
     /// Reads a decision and checks the signature of the party it names. `key_of` gives the key of that party
     /// with that name, if it has one: [`crate::covenant::Compiled::signing_key`].
     ///

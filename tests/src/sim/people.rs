@@ -5,9 +5,9 @@ use std::sync::Arc;
 use seinhuis_agent_core::{Core, CorrectRequest, CorrectionKind, Ground, Input, Rejection, Release};
 use seinhuis_broker_core::{Command, CommandId, Input as ToBroker};
 use seinhuis_shared::case::Act;
-use seinhuis_shared::covenant::agreement::Word;
+use seinhuis_shared::covenant::agreement::{Standing, Word};
 use seinhuis_shared::covenant::{Compiled, Step};
-use seinhuis_shared::ids::MsgId;
+use seinhuis_shared::ids::{MsgId, Oin};
 use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Span;
 
@@ -141,6 +141,14 @@ fn proposed(core: &Core, version: Option<&Arc<Compiled>>) -> Option<bool> {
     }
 }
 
+/// Whether an agent's organisation has accepted the version: who was not told that it did asks for it once more. No when
+/// nobody has drawn it up yet.
+fn accepted(core: &Core, own: Oin, version: Option<&Arc<Compiled>>) -> Option<bool> {
+    let Some(version) = version else { return Some(false) };
+    let standing = core.agreed().find(&version.hash()).ok().and_then(|one| one.standing(own));
+    matches!(standing, Some(Standing::Accepted(_))).then_some(true)
+}
+
 /// A deed and how far it is.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -209,9 +217,10 @@ impl World {
             moved(core, *step)
         } else if matches!(deed, Deed::Propose(_)) {
             proposed(core, version)
+        } else if matches!(deed, Deed::Accept(_)) {
+            accepted(core, self.agents[agent].oin, version)
         } else {
-            // Nobody has drawn it up yet.
-            (matches!(deed, Deed::Accept(_)) && version.is_none()).then_some(false)
+            None
         };
         match so_far {
             Some(true) => {

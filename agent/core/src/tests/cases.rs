@@ -15,7 +15,7 @@ use seinhuis_shared::wire::{CaseHead, Decided, Known, Offer};
 
 use crate::fixture::{
     Broker, CASE, COVENANT, NOW, Node, after, cast as vote, decision, moved, oin, partnership, request,
-    signer,
+    rotated, signer, version_asked,
 };
 use crate::{AlarmKind, Event, Input, PushRequest, Rejection, Send, Stage};
 
@@ -227,13 +227,37 @@ fn a_decision_that_does_not_verify_is_an_alarm_and_moves_nothing() {
         assert_eq!(known(&police), 1);
         assert_eq!(police.alarms(), [AlarmKind::CaseRefused]);
     };
-    let (town, police) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
-    forged(|_| (), &police);
-    forged(|claimed| claimed.party = oin(2), &police);
+    let town = SigningKey::from_seed(&[1; 32]);
+    forged(|claimed| claimed.party = oin(2), &SigningKey::from_seed(&[2; 32]));
     forged(|claimed| claimed.seq = 2, &town);
     forged(|claimed| claimed.case = CaseId([8; 16]), &town);
     forged(|claimed| claimed.covenant = seinhuis_shared::ids::Digest([8; 32]), &town);
     forged(|claimed| claimed.act = Act::Step(Step::S3), &town);
+}
+
+/// Word of a rotation comes on another stream than a decision under the new key.
+#[test]
+fn a_decision_under_a_key_that_is_not_known_waits_for_word_of_it_once() {
+    let mut chain = moved(Step::S1);
+    let next = decision(&chain, 1, Act::Step(Step::S2A), NOW);
+    let claimed = CaseDecision::claimed(&next.decision).unwrap();
+    let at = after(Span::seconds(2));
+    chain.push(Decided { decision: Bytes(claimed.sign(&signer(41))), at });
+    for (rotations, wanted) in
+        [(vec![rotated(1, &signer(41), after(Span::seconds(1)))], (2, 0)), (vec![], (1, 1))]
+    {
+        let mut police = Node::new(2);
+        Broker::new().connect(&mut police, NOW);
+        police.take_sends();
+        let told = Known { hash: COVENANT.hash(), votes: 4, rotations: 0 };
+        police.step([Input::Agreements(vec![told]), Input::LookAtCase(CASE), given(&chain)], NOW);
+        assert_eq!((known(&police), police.alarms()), (0, vec![]));
+        let had = version_asked(&mut police);
+        let casts = police.core.agreed().find(&COVENANT.hash()).unwrap().casts().to_vec();
+        police.step([Input::Covenant { had, compiled: Arc::clone(&COVENANT), casts, rotations }], NOW);
+        police.step([given(&chain)], NOW);
+        assert_eq!((known(&police), police.alarms().len()), wanted, "{:?}", police.alarms());
+    }
 }
 
 #[test]
