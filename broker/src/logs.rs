@@ -36,6 +36,26 @@ pub struct OneLog {
     pub log: Log,
 }
 
+impl OneLog {
+    /// The position after its last entry.
+    pub fn end(&self) -> u64 {
+        self.base.saturating_add(self.log.size())
+    }
+
+    /// Shows up to `most` entries from a position on, with where each stands; gives the position after them. What cannot
+    /// be read, because its text is removed or damaged, is shown as none: the self-check tells of damage.
+    pub(crate) fn show(&self, from: u64, most: u64, mut take: impl FnMut(u64, Option<&[u8]>)) -> u64 {
+        let mut reader = self.log.reader();
+        let end = self.end().min(from.saturating_add(most));
+        for position in from..end {
+            let index = position.saturating_sub(self.base);
+            let removed = index < self.log.purged();
+            take(position, if removed { None } else { reader.entry(index).ok() });
+        }
+        end
+    }
+}
+
 /// A handle on all logs; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Logs {

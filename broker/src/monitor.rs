@@ -31,7 +31,7 @@ use crate::service::Service;
 /// How often new entries are counted.
 const STEP: Duration = Duration::from_millis(250);
 /// Most entries that are read at one time.
-const CHUNK: usize = 2048;
+const CHUNK: u64 = 2048;
 /// How long after a failure counting is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
 /// How far back counting begins at a start.
@@ -121,23 +121,15 @@ impl Monitor {
     }
 
     /// Counts entries that were written since; how many.
-    fn count(&self, logs: &Logs) -> Result<usize, Complaint> {
+    fn count(&self, logs: &Logs) -> Result<u64, Complaint> {
         let next = self.tally().next();
         let one = logs.at(next)?;
-        let (log, first) = (one.log, next.saturating_sub(one.base));
-        let most = u64::try_from(CHUNK).unwrap_or(u64::MAX);
-        let end = log.size().min(first.saturating_add(most));
-        let mut reader = log.reader();
         let mut tally = self.tally();
-        for index in first..end {
-            // What cannot be read, because its text is removed or damaged, is passed over: the self-check tells of damage.
-            let bytes = if index < log.purged() { None } else { reader.entry(index).ok() };
-            match bytes.and_then(Row::read).as_ref().and_then(seen) {
-                Some(entry) => tally.take(&entry),
-                None => tally.skip(),
-            }
-        }
-        Ok(usize::try_from(end.saturating_sub(first)).unwrap_or(CHUNK))
+        let end = one.show(next, CHUNK, |_, bytes| match bytes.and_then(Row::read).as_ref().and_then(seen) {
+            Some(entry) => tally.take(&entry),
+            None => tally.skip(),
+        });
+        Ok(end.saturating_sub(next))
     }
 
     /// When the entries at these positions were written.
@@ -174,8 +166,7 @@ fn seen<'a>(row: &Row<'a>) -> Option<Seen<'a>> {
 
 /// The position of the first entry that is not older than `from`, as far back as is looked.
 pub(crate) fn begin(logs: &Logs, from: Timestamp) -> Result<u64, Complaint> {
-    let last = logs.current()?;
-    let end = last.base.saturating_add(last.log.size());
+    let end = logs.current()?.end();
     let (mut low, mut high) = (end.saturating_sub(BACK_MAX), end);
     while low < high {
         let middle = low.midpoint(high);
@@ -224,7 +215,7 @@ impl Service {
     }
 
     /// How many more entries were counted; after a failure, which is told, nothing, and a while later.
-    async fn count_more(&self) -> Option<usize> {
+    async fn count_more(&self) -> Option<u64> {
         let (monitor, logs) = (self.monitor.clone(), self.logs.clone());
         match tokio::task::spawn_blocking(move || monitor.count(&logs)).await {
             Ok(Ok(count)) => return Some(count),
@@ -324,7 +315,7 @@ impl Service {
         let waiting = queues.iter().fold(0_u64, |sum, queue| sum.saturating_add(queue.packets));
         let (counts, check) = (self.engine.counts(), self.checker.state());
         let judged = self.monitor.judged().clone();
-        let position = self.logs.current().map_or(0, |one| one.base.saturating_add(one.log.size()));
+        let position = self.logs.current().map_or(0, |one| one.end());
         let tally = self.monitor.tally();
         let series = tally.series();
         // The log's time never goes back: where a clock was set back, what happens is counted at the log's.

@@ -134,7 +134,7 @@ impl Service {
             core.begin(clock::now());
         }
         let blobs = store.blob_reader();
-        let entries = current.base.saturating_add(current.log.size());
+        let entries = current.end();
         let room = Keeper::new(config.store.keep_free_mib, vec![home.store(), home.log()]);
         let (engine, thread) = Engine::start(core, Box::new(store), logs.clone(), room);
         let checker = Checker::open(home.log().join("self-check.json"));

@@ -28,7 +28,7 @@ pub(crate) async fn nudge(service: Service) {
     loop {
         pace.tick().await;
         let Ok(current) = service.logs.current() else { return };
-        let end = current.base + current.log.size();
+        let end = current.end();
         if end != told {
             told = end;
             if !service.engine.bring(None, Some(Input::HeadMoved)).await {

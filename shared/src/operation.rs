@@ -24,6 +24,17 @@ pub fn span_id(packet: &Digest, actor: Oin, other: Oin, place: u32) -> [u8; 8] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
+/// The span id of what the broker did in a log entry, by its leaf's hash: leaves hold a random salt, so these bytes are as
+/// good as drawn.
+pub fn entry_span(leaf: &Digest) -> [u8; 8] {
+    leaf.0.first_chunk().copied().unwrap_or_default()
+}
+
+/// The trace id of an entry that belongs to no message whose trace is known.
+pub fn entry_trace(leaf: &Digest) -> [u8; 16] {
+    leaf.0.last_chunk().copied().unwrap_or_default()
+}
+
 /// An organisation as a URI (the form of the NL GOV profile for `CloudEvents`), where no page of it is known.
 pub fn organisation(oin: Oin) -> String {
     format!("urn:nld:oin:{oin}")

@@ -117,8 +117,13 @@ impl Browser {
 
     /// Lets pages run scripts, or not.
     fn scripts(&self, run: bool) -> io::Result<()> {
-        let off = json!({ "cmd": "Emulation.setScriptExecutionDisabled", "params": { "value": !run } });
-        self.post("goog/cdp/execute", &off).map(drop)
+        self.emulate("setScriptExecutionDisabled", &json!({ "value": !run }))
+    }
+
+    /// Has pages meet something else than there is (Chrome `DevTools` Protocol, *Emulation*).
+    fn emulate(&self, what: &str, params: &Value) -> io::Result<()> {
+        let command = json!({ "cmd": format!("Emulation.{what}"), "params": params });
+        self.post("goog/cdp/execute", &command).map(drop)
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> io::Result<Value> {
@@ -303,8 +308,7 @@ impl Browser {
     pub fn dark(&self, dark: bool) -> io::Result<()> {
         let value = if dark { "dark" } else { "light" };
         let features = json!([{ "name": "prefers-color-scheme", "value": value }]);
-        let media = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
-        self.post("goog/cdp/execute", &media).map(drop)
+        self.emulate("setEmulatedMedia", &json!({ "features": features }))
     }
 
     /// What axe-core finds wrong with the page that is shown, as a person's tools would meet it: the rule and where.

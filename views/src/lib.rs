@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use seinhuis_shared::entry::Entry;
 use seinhuis_shared::ids::Digest;
+use seinhuis_shared::operation;
 use seinhuis_verify::{Failure, Good, Key, Verdict, verify};
 use sha2::{Digest as _, Sha256};
 
@@ -136,21 +137,16 @@ impl<'a> Leaf<'a> {
         Self { entry, hash: Digest(Sha256::new().chain_update([0]).chain_update(bytes).finalize().into()) }
     }
 
-    /// The span of this entry: leaves hold a random salt, so these bytes are as good as drawn.
+    /// The span of this entry.
     pub(crate) fn span(&self) -> [u8; 8] {
-        part(&self.hash.0, 0)
+        operation::entry_span(&self.hash)
     }
 
     /// The trace of the message the entry is about; one of its own when no trace is known.
     pub(crate) fn trace(&self, book: &Book) -> [u8; 16] {
         let known = self.entry.packet.and_then(|packet| book.trace(&packet));
-        self.entry.trace.or(known).map_or_else(|| part(&self.hash.0, 16), |trace| trace.0)
+        self.entry.trace.or(known).map_or_else(|| operation::entry_trace(&self.hash), |trace| trace.0)
     }
-}
-
-/// `N` bytes of a hash, from `at` on.
-fn part<const N: usize>(hash: &[u8; 32], at: usize) -> [u8; N] {
-    hash.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
 }
 
 /// What a view does with the entries: it is shown each of them once, in the order of the log.

@@ -78,8 +78,7 @@ struct Found {
 
 /// Looks back from a position. What cannot be read, because its text is removed, is passed over.
 fn look(logs: &Logs, wanted: &Wanted, before: Option<u64>) -> Result<Found, Complaint> {
-    let last = logs.current()?;
-    let end = last.base.saturating_add(last.log.size());
+    let end = logs.current()?.end();
     let mut position = before.unwrap_or(end).min(end);
     let lowest = position.saturating_sub(LOOKED_AT);
     let mut entries = Vec::new();

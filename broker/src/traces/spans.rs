@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use seinhuis_shared::entry::Kind;
 use seinhuis_shared::ids::{Digest, Oin, TraceId};
+use seinhuis_shared::operation;
 use seinhuis_shared::time::{Span as Period, Timestamp};
 use seinhuis_shared::tlog::hash::leaf_hash;
 use seinhuis_shell::clock;
@@ -91,7 +92,7 @@ impl Follower {
     /// A sentence naming the file of the log that cannot be read.
     pub(super) fn new(logs: &Logs, one_in: u64) -> Result<Self, Complaint> {
         let next = monitor::begin(logs, clock::now().minus(BACK))?;
-        Ok(Self { next, first: end(logs)?, one_in, open: Open::default() })
+        Ok(Self { next, first: logs.current()?.end(), one_in, open: Open::default() })
     }
 
     /// The spans of what was written since.
@@ -99,7 +100,7 @@ impl Follower {
     /// # Errors
     /// A sentence naming the file of the log that cannot be read.
     pub(super) fn next(&mut self, logs: &Logs) -> Result<Batch, Complaint> {
-        let behind = end(logs)?.saturating_sub(self.next.max(self.first));
+        let behind = logs.current()?.end().saturating_sub(self.next.max(self.first));
         if behind > BEHIND_MAX {
             tracing::warn!(
                 entries = behind,
@@ -107,20 +108,13 @@ impl Follower {
             );
             self.first = self.next.saturating_add(behind);
         }
-        let one = logs.at(self.next)?;
-        let from = self.next.saturating_sub(one.base);
-        let until = one.log.size().min(from.saturating_add(CHUNK));
-        let mut reader = one.log.reader();
-        let mut batch = Batch { entries: until.saturating_sub(from), ..Batch::default() };
-        for index in from..until {
-            let position = one.base.saturating_add(index);
-            // What cannot be read, because its text is removed or damaged, is passed over: the self-check tells of damage.
-            let bytes = if index < one.log.purged() { None } else { reader.entry(index).ok() };
+        let from = self.next;
+        let mut spans = Vec::new();
+        self.next = logs.at(from)?.show(from, CHUNK, |position, bytes| {
             let span = bytes.and_then(|bytes| self.span(position, bytes));
-            batch.spans.extend(span.filter(|_| position >= self.first));
-        }
-        self.next = one.base.saturating_add(until);
-        Ok(batch)
+            spans.extend(span.filter(|_| position >= self.first));
+        });
+        Ok(Batch { spans, entries: self.next.saturating_sub(from) })
     }
 
     /// The span of an entry, if it has one that is told.
@@ -132,7 +126,7 @@ impl Follower {
         let packet = row.raw(Field::Packet).and_then(|packet| packet.parse::<Digest>().ok());
         let to = row.raw(Field::To).and_then(|to| to.parse::<Oin>().ok());
         let at = Timestamp(row.time()?);
-        let own_span = part(&hash, 0);
+        let own_span = operation::entry_span(&hash);
         let (trace, parent, start) = match kind {
             Kind::Accepted => {
                 let (trace, key) = (own?, (packet?, to?));
@@ -141,7 +135,7 @@ impl Follower {
                 }
                 (trace, None, at)
             }
-            Kind::Refused => (own.unwrap_or_else(|| part(&hash, 16)), None, at),
+            Kind::Refused => (own.unwrap_or_else(|| operation::entry_trace(&hash)), None, at),
             Kind::Delivered | Kind::Expired | Kind::Shredded | Kind::Withdrawn => {
                 let begun = self.open.remove(&(packet?, to?))?;
                 (begun.trace, Some(begun.span), begun.at)
@@ -180,16 +174,6 @@ impl Follower {
         let random = trace.last_chunk().copied().map_or(0, u64::from_be_bytes);
         random.checked_rem(self.one_in) == Some(0)
     }
-}
-
-fn end(logs: &Logs) -> Result<u64, Complaint> {
-    let one = logs.current()?;
-    Ok(one.base.saturating_add(one.log.size()))
-}
-
-/// `N` bytes of a hash, from `at` on. Leaves hold a random salt, so these bytes are as good as drawn.
-fn part<const N: usize>(hash: &Digest, at: usize) -> [u8; N] {
-    hash.0.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
 }
 
 /// The kind of entry, and the flow where the covenant has it: a refused packet may name anything.

@@ -67,10 +67,13 @@ impl Files {
         Ok(lists.transpose()?.unwrap_or_default())
     }
 
-    /// Who is let in, as the files have it now.
-    fn visitors(&self) -> Result<Arc<dyn ClientCertVerifier>, Complaint> {
+    /// Who is let in but for those that these lists revoke, as the files have it now.
+    fn visitors(
+        &self,
+        revoked: Vec<CertificateRevocationListDer<'static>>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, Complaint> {
         let authorities = read(&self.authorities, CERTIFICATES_MAX, tls::certificates)?;
-        tls::visitors(&authorities, self.revoked()?)
+        tls::visitors(&authorities, revoked)
             .map_err(|complaint| about(Path::new("console.certificates.authorities, revocations"), complaint))
     }
 
@@ -83,17 +86,22 @@ impl Files {
         let certificate_ends =
             ends.map_err(|complaint| about(&self.certificate, complaint))?.unwrap_or_default();
         let identity = Identity { chain, key };
-        let config = tls::site_config(&identity, self.visitors()?);
+        let revoked = self.revoked()?;
+        let list = self.first_to_end(&revoked)?;
+        let config = tls::site_config(&identity, self.visitors(revoked)?);
         let config = config.map_err(|complaint| about(&self.certificate, complaint))?;
-        Ok((Arc::new(config), Papers { certificate_ends, list: self.list()? }))
+        Ok((Arc::new(config), Papers { certificate_ends, list }))
     }
 
     /// The revocation list that ends first.
-    fn list(&self) -> Result<Option<List>, Complaint> {
+    fn first_to_end(
+        &self,
+        revoked: &[CertificateRevocationListDer<'static>],
+    ) -> Result<Option<List>, Complaint> {
         let bounds = |list: &CertificateRevocationListDer<'_>| {
             Ok(List { begins: tls::crl_this_update(list)?, ends: tls::crl_next_update(list)? })
         };
-        let all: Result<Vec<List>, Complaint> = self.revoked()?.iter().map(bounds).collect();
+        let all: Result<Vec<List>, Complaint> = revoked.iter().map(bounds).collect();
         let path = self.revocations.as_deref().unwrap_or(Path::new("console.certificates.revocations"));
         Ok(all.map_err(|complaint| about(path, complaint))?.into_iter().min_by_key(|list| list.ends))
     }
@@ -231,7 +239,8 @@ pub(crate) fn registrable(home: &Home, config: &Config, path: &Path) -> Result<D
     let (Some(own), others) = (chain.first(), chain.get(1..).unwrap_or_default()) else {
         return Err(Complaint::bug("a file of certificates without one"));
     };
-    let visitors = Files::new(home.dir(), settings).visitors()?;
+    let files = Files::new(home.dir(), settings);
+    let visitors = files.visitors(files.revoked()?)?;
     visitors.verify_client_cert(own, others, UnixTime::now()).map_err(|error| {
         Complaint::refused(
             Text::new(
