@@ -346,6 +346,7 @@ impl Engine {
             self.core.handle(input, at, self.vault.ports(), &mut turn);
         }
         self.core.finish(at, self.vault.ports(), &mut turn);
+        self.vault.end_turn();
         if !turn.is_read_only() {
             self.store.commit(durable(&turn))?;
         }

@@ -7,6 +7,13 @@
 //!
 //! The library makes no ML-KEM key from a seed, so the private half is kept expanded:
 //! `ML-KEM decapsulation key (2400) | X25519 private key (32) | X25519 public key (32)`.
+//!
+//! Encapsulation and decapsulation are by far the dearest steps of sealing and opening. [`TurnHpke`] does each once for
+//! what goes to one prekey, or came under one encapsulated key, within one turn (docs/decisions/0030).
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
@@ -66,16 +73,7 @@ impl Hpke for AwsHpke {
         key: &[u8; 32],
     ) -> Result<([u8; EK_LEN], [u8; WRAPPED_LEN]), HpkeError> {
         let (shared, ek) = encapsulate(recipient.as_bytes())?;
-        let (aead, nonce) = schedule(&shared, info)?;
-        let mut wrapped = [0; WRAPPED_LEN];
-        let (text, tag) = wrapped.split_at_mut(key.len());
-        text.copy_from_slice(key);
-        let made = aead.seal_in_place_separate_tag(nonce, Aad::empty(), text).map_err(|_| HpkeError)?;
-        if made.as_ref().len() != tag.len() {
-            return Err(HpkeError);
-        }
-        tag.copy_from_slice(made.as_ref());
-        Ok((ek, wrapped))
+        Ok((ek, wrap(&shared, info, key)?))
     }
 
     fn open(
@@ -85,12 +83,112 @@ impl Hpke for AwsHpke {
         info: &[u8],
         wrapped: &[u8],
     ) -> Result<Zeroizing<[u8; 32]>, HpkeError> {
-        let shared = decapsulate(secret, ek)?;
-        let (aead, nonce) = schedule(&shared, info)?;
-        let mut buffer = Zeroizing::new(wrapped.to_vec());
-        let plain = aead.open_in_place(nonce, Aad::empty(), &mut buffer).map_err(|_| HpkeError)?;
-        Ok(Zeroizing::new(<[u8; 32]>::try_from(&*plain).map_err(|_| HpkeError)?))
+        unwrap(&*decapsulate(secret, ek)?, info, wrapped)
     }
+}
+
+/// A shared secret, wiped when dropped.
+type Secret = Zeroizing<[u8; 32]>;
+
+/// [`AwsHpke`] that encapsulates once for each prekey, and decapsulates once for each encapsulated key, until
+/// [`TurnHpke::forget`].
+///
+/// Each wrap has a key and a nonce of its own all the same, because both are derived from the shared secret together
+/// with `info`, and `info` holds the packet's context, in which no two packets are alike. So nothing may be sealed twice
+/// with one `info`: it would be the same key and nonce for two texts. What was sealed so is refused.
+#[derive(Default)]
+pub struct TurnHpke(Mutex<Secrets>);
+
+#[derive(Default)]
+struct Secrets {
+    /// By the prekey.
+    sealed: BTreeMap<Vec<u8>, Sealing>,
+    /// By the encapsulated key and the public X25519 share of the prekey it is opened with.
+    opened: BTreeMap<(Vec<u8>, Vec<u8>), Secret>,
+}
+
+struct Sealing {
+    shared: Secret,
+    ek: [u8; EK_LEN],
+    /// What was sealed with it.
+    infos: BTreeSet<Vec<u8>>,
+}
+
+impl std::fmt::Debug for TurnHpke {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TurnHpke(..)")
+    }
+}
+
+impl TurnHpke {
+    fn secrets(&self) -> MutexGuard<'_, Secrets> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wipes what is kept: for the end of each turn.
+    pub fn forget(&self) {
+        *self.secrets() = Secrets::default();
+    }
+}
+
+impl Hpke for TurnHpke {
+    fn seal(
+        &self,
+        recipient: &PrekeyPublic,
+        info: &[u8],
+        key: &[u8; 32],
+    ) -> Result<([u8; EK_LEN], [u8; WRAPPED_LEN]), HpkeError> {
+        let mut secrets = self.secrets();
+        let sealing = match secrets.sealed.entry(recipient.as_bytes().to_vec()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let (shared, ek) = encapsulate(recipient.as_bytes())?;
+                new.insert(Sealing { shared, ek, infos: BTreeSet::new() })
+            }
+        };
+        if !sealing.infos.insert(info.to_vec()) {
+            return Err(HpkeError);
+        }
+        Ok((sealing.ek, wrap(&sealing.shared, info, key)?))
+    }
+
+    fn open(
+        &self,
+        secret: &PrekeySecret,
+        ek: &[u8],
+        info: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Secret, HpkeError> {
+        let own = secret.0.get(MLKEM_SECRET_LEN + X25519_LEN..).ok_or(HpkeError)?;
+        let mut secrets = self.secrets();
+        let shared = match secrets.opened.entry((ek.to_vec(), own.to_vec())) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(decapsulate(secret, ek)?),
+        };
+        unwrap(shared, info, wrapped)
+    }
+}
+
+/// Encrypts a content key under a shared secret.
+fn wrap(shared: &[u8; 32], info: &[u8], key: &[u8; 32]) -> Result<[u8; WRAPPED_LEN], HpkeError> {
+    let (aead, nonce) = schedule(shared, info)?;
+    let mut wrapped = [0; WRAPPED_LEN];
+    let (text, tag) = wrapped.split_at_mut(key.len());
+    text.copy_from_slice(key);
+    let made = aead.seal_in_place_separate_tag(nonce, Aad::empty(), text).map_err(|_| HpkeError)?;
+    if made.as_ref().len() != tag.len() {
+        return Err(HpkeError);
+    }
+    tag.copy_from_slice(made.as_ref());
+    Ok(wrapped)
+}
+
+/// Decrypts what [`wrap`] made.
+fn unwrap(shared: &[u8; 32], info: &[u8], wrapped: &[u8]) -> Result<Secret, HpkeError> {
+    let (aead, nonce) = schedule(shared, info)?;
+    let mut buffer = Zeroizing::new(wrapped.to_vec());
+    let plain = aead.open_in_place(nonce, Aad::empty(), &mut buffer).map_err(|_| HpkeError)?;
+    Ok(Zeroizing::new(<[u8; 32]>::try_from(&*plain).map_err(|_| HpkeError)?))
 }
 
 /// X-Wing encapsulation: the shared secret and the encapsulated key `ML-KEM ciphertext | X25519 share`.
@@ -262,6 +360,64 @@ mod tests {
         assert_eq!(AwsHpke.open(&secret, &ek[1..], b"info", &wrapped), Err(HpkeError));
         assert_eq!(AwsHpke.open(&secret, &ek, b"info", &wrapped[1..]), Err(HpkeError));
         assert_eq!(AwsHpke.open(&PrekeySecret(vec![0; 32]), &ek, b"info", &wrapped), Err(HpkeError));
+    }
+
+    #[test]
+    fn one_encapsulation_serves_a_turn_and_each_wrap_has_a_key_of_its_own() {
+        let seed = [3; 32];
+        let (secret, public) = from_seed(&seed);
+        let their_secret = <XWing as Kem>::PrivateKey::from_bytes(&seed).unwrap();
+        let (sender, recipient) = (TurnHpke::default(), TurnHpke::default());
+        let seal = |info: &[u8]| sender.seal(&public, info, &[9; 32]).unwrap();
+        let sealed = [&b"one"[..], b"two", b"three"].map(|info| (info, seal(info)));
+        for (info, (ek, wrapped)) in &sealed {
+            assert_eq!(*ek, sealed[0].1.0, "one encapsulation");
+            let their_ek = <XWing as Kem>::EncappedKey::from_bytes(ek).unwrap();
+            let key = single_shot_open::<AesGcm256, KdfShake256, XWing>(
+                &OpModeR::Base,
+                &their_secret,
+                &their_ek,
+                info,
+                wrapped,
+                b"",
+            );
+            assert_eq!(key.unwrap(), [9; 32], "whoever opens one at a time sees nothing of it");
+            assert_eq!(*recipient.open(&secret, ek, info, wrapped).unwrap(), [9; 32]);
+        }
+        let [one, two, three] = sealed.map(|(_, (_, wrapped))| wrapped);
+        assert!(one != two && two != three && one != three, "equal texts under equal keys would look alike");
+        let (_, other) = AwsHpke::generate().unwrap();
+        assert_ne!(sender.seal(&other, b"one", &[9; 32]).unwrap().0, sealed[0].1.0, "to each prekey its own");
+        sender.forget();
+        assert_ne!(seal(b"one").0, sealed[0].1.0, "another turn, another encapsulation");
+    }
+
+    #[test]
+    fn nothing_is_sealed_twice_under_one_key_and_nonce() {
+        let (_, public) = AwsHpke::generate().unwrap();
+        let sender = TurnHpke::default();
+        assert!(sender.seal(&public, b"info", &[1; 32]).is_ok());
+        assert_eq!(sender.seal(&public, b"info", &[2; 32]), Err(HpkeError));
+        sender.forget();
+        assert!(sender.seal(&public, b"info", &[2; 32]).is_ok());
+    }
+
+    #[test]
+    fn what_is_remembered_opens_nothing_that_would_not_open_by_itself() {
+        let (secret, public) = AwsHpke::generate().unwrap();
+        let (other, _) = AwsHpke::generate().unwrap();
+        let (ek, wrapped) = AwsHpke.seal(&public, b"info", &[1; 32]).unwrap();
+        let recipient = TurnHpke::default();
+        for _ in 0..2 {
+            assert!(recipient.open(&secret, &ek, b"info", &wrapped).is_ok());
+            assert_eq!(recipient.open(&other, &ek, b"info", &wrapped), Err(HpkeError), "another's key");
+            assert_eq!(recipient.open(&secret, &ek, b"infO", &wrapped), Err(HpkeError));
+            let (mut changed, mut torn) = (ek, wrapped);
+            (changed[7], torn[7]) = (!changed[7], !torn[7]);
+            assert_eq!(recipient.open(&secret, &changed, b"info", &wrapped), Err(HpkeError));
+            assert_eq!(recipient.open(&secret, &ek, b"info", &torn), Err(HpkeError));
+            assert_eq!(recipient.open(&PrekeySecret(vec![0; 32]), &ek, b"info", &wrapped), Err(HpkeError));
+        }
     }
 
     #[test]

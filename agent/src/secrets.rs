@@ -14,11 +14,11 @@ use seinhuis_shell::complaint::Complaint;
 use seinhuis_shell::{files, keys};
 use zeroize::Zeroizing;
 
-use crate::hpke::AwsHpke;
+use crate::hpke::{AwsHpke, TurnHpke};
 
-impl Crypto for AwsHpke {
+impl Crypto for TurnHpke {
     fn generate(&self) -> Result<(PrekeySecret, PrekeyPublic), HpkeError> {
-        Self::generate()
+        AwsHpke::generate()
     }
 }
 
@@ -34,6 +34,7 @@ pub struct Vault {
     store: RandomizedNonceKey,
     fingerprints: hmac::Key,
     names: Option<Names>,
+    crypto: TurnHpke,
 }
 
 /// The key of pseudonyms, and how processings are recorded with them.
@@ -69,7 +70,8 @@ impl Vault {
         let derive = hmac::Key::new(hmac::HMAC_SHA256, store_key);
         let derived = hmac::sign(&derive, b"seinhuis/agent/fingerprint/1");
         let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
-        Ok(Self { signer, next: None, witness: None, files: None, store, fingerprints, names: None })
+        let crypto = TurnHpke::default();
+        Ok(Self { signer, next: None, witness: None, files: None, store, fingerprints, names: None, crypto })
     }
 
     /// Has processings recorded, with pseudonyms made by this key; at most so many at a time, and where that is
@@ -150,10 +152,15 @@ impl Vault {
         MsgId::v8(&self.fingerprint(&cbor::encode(&("seinhuis/agent/msg-id/1", way, Bytes(name.to_vec())))))
     }
 
+    /// Wipes the secrets that the packets of a turn shared.
+    pub(crate) fn end_turn(&self) {
+        self.crypto.forget();
+    }
+
     /// Everything the core is lent for a call.
     pub fn ports(&self) -> Ports<'_> {
         Ports {
-            crypto: &AwsHpke,
+            crypto: &self.crypto,
             chance: &SystemChance,
             locker: self,
             signer: &self.signer,
