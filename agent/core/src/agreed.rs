@@ -17,7 +17,6 @@ use seinhuis_shared::covenant::agreement::{Cast, Standing, Vote, Word};
 use seinhuis_shared::covenant::{Agreement, Agreements, Compiled, Covenant, Permit, Question};
 use seinhuis_shared::ids::{CaseId, Digest, Oin, Thumbprint};
 use seinhuis_shared::limits::{AGREEMENTS_MAX, INFLIGHT_BYTES, INFLIGHT_MAX};
-use seinhuis_shared::packet::Packet;
 use seinhuis_shared::refusal::Refusal;
 use seinhuis_shared::rotation::{Keys, Rotated};
 use seinhuis_shared::time::{Span, Timestamp};
@@ -27,6 +26,7 @@ pub(crate) use own::passing;
 
 use crate::cases::Cases;
 use crate::engine::Core;
+use crate::inbox::Arrival;
 use crate::ports::Ports;
 use crate::rows::{AlarmKind, ProposalRow, WordRow, Write};
 use crate::turn::{Send, Turn};
@@ -64,10 +64,10 @@ struct Held {
 }
 
 impl Held {
-    fn new(offer: Offer, since: u64) -> Self {
-        let packet = Packet::parse(&offer.packet).ok();
-        let covenant = packet.as_ref().map(|packet| packet.context().covenant);
-        Self { since, covenant, case: packet.and_then(|packet| packet.context().case), offer }
+    /// Keeps of a packet the bytes alone, which count for how much may be held: it is read again.
+    fn new(arrival: Arrival, since: u64) -> Self {
+        let (covenant, case) = arrival.rests_on();
+        Self { since, covenant, case, offer: arrival.offer }
     }
 }
 
@@ -370,12 +370,12 @@ impl Agreed {
 
     /// Whether this packet has to wait, because it may rest on votes or decisions that are on their way; it is
     /// then kept.
-    pub(crate) fn holds(&mut self, offer: Offer) -> Option<Offer> {
-        let held = Held::new(offer, self.ticks);
+    pub(crate) fn holds(&mut self, arrival: Arrival) -> Option<Arrival> {
         // What stands behind one that waits does so too: order is kept.
-        if self.held.is_empty() && !self.waits(&held) {
-            return Some(held.offer);
+        if self.held.is_empty() && !self.waits(arrival.rests_on()) {
+            return Some(arrival);
         }
+        let held = Held::new(arrival, self.ticks);
         let bytes = self.held_bytes.saturating_add(held.offer.packet.len());
         // A broker has no more than this under way; what comes beyond it is offered again in the next session.
         if self.held.len() < INFLIGHT_MAX && (self.held.is_empty() || bytes <= 2 * INFLIGHT_BYTES) {
@@ -390,8 +390,8 @@ impl Agreed {
         self.held.len()
     }
 
-    fn waits(&self, held: &Held) -> bool {
-        held.covenant.is_some_and(|covenant| self.behind(&covenant)) || self.cases.waits(held.case)
+    fn waits(&self, (covenant, case): (Option<Digest>, Option<CaseId>)) -> bool {
+        covenant.is_some_and(|covenant| self.behind(&covenant)) || self.cases.waits(case)
     }
 
     /// The cases that packets wait for.
@@ -403,7 +403,7 @@ impl Agreed {
     fn released(&mut self) -> Vec<Offer> {
         let mut released = Vec::new();
         let over = |held: &Held| held.since.saturating_add(HOLD) <= self.ticks;
-        while self.held.front().is_some_and(|held| over(held) || !self.waits(held)) {
+        while self.held.front().is_some_and(|held| over(held) || !self.waits((held.covenant, held.case))) {
             released.extend(self.held.pop_front().map(|held| held.offer));
         }
         let size = |sum: usize, held: &Held| sum.saturating_add(held.offer.packet.len());
@@ -552,7 +552,7 @@ impl Core {
     /// Takes in the packets that waited for votes.
     pub(crate) fn release(&mut self, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         for offer in self.agreed.released() {
-            self.offer(&offer, now, ports, turn);
+            self.offer(Arrival::read(offer), now, ports, turn);
         }
     }
 

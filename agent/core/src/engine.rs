@@ -12,7 +12,7 @@ use crate::agreed::Agreed;
 use crate::corrections::Corrections;
 use crate::follow::Follow;
 use crate::following::Following;
-use crate::inbox::Inbox;
+use crate::inbox::{Arrival, Inbox};
 use crate::logs::{Logs, Place};
 use crate::marks::Marks;
 use crate::onward::Consents;
@@ -377,8 +377,8 @@ impl Core {
             return;
         }
         let Some(offer) = self.hold_back(offer) else { return };
-        if let Some(offer) = self.agreed.holds(offer) {
-            self.offer(&offer, now, ports, turn);
+        if let Some(arrival) = self.agreed.holds(Arrival::read(offer)) {
+            self.offer(arrival, now, ports, turn);
         } else {
             self.fetch_cases(now, turn);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use seinhuis_shared::cbor::Bytes;
 use seinhuis_shared::covenant::{Declared, Permit, Question, Size, check_body};
 use seinhuis_shared::entry::{Entry, Kind};
-use seinhuis_shared::ids::{Digest, MsgId, Oin};
+use seinhuis_shared::ids::{CaseId, Digest, MsgId, Oin};
 use seinhuis_shared::limits::{ACK_MAX, CLOCK_SKEW};
 use seinhuis_shared::onward::{self, Provenance};
 use seinhuis_shared::packet::{Context, Opened, Packet, VerifiedPacket, open};
@@ -52,6 +52,30 @@ pub(crate) struct Inbox {
     pending: Vec<Acknowledged>,
     stored: u64,
     quarantined: u64,
+}
+
+/// A packet that was offered, read once for all that is asked of it.
+pub(crate) struct Arrival {
+    /// As it came.
+    pub(crate) offer: Offer,
+    digest: Digest,
+    packet: Result<Packet, Refusal>,
+}
+
+impl Arrival {
+    pub(crate) fn read(offer: Offer) -> Self {
+        let packet = Packet::parse(&offer.packet);
+        let digest = packet.as_ref().map_or_else(|_| sha256(&offer.packet), Packet::digest);
+        Self { offer, digest, packet }
+    }
+
+    /// The version and the case it says it is under.
+    pub(crate) fn rests_on(&self) -> (Option<Digest>, Option<CaseId>) {
+        self.packet.as_ref().map_or((None, None), |packet| {
+            let context = packet.context();
+            (Some(context.covenant), context.case)
+        })
+    }
 }
 
 /// What a good packet turned out to hold.
@@ -124,11 +148,11 @@ impl Core {
     /// An offer whose receipt proves nothing is the broker's fault, not the sender's: it is neither stored
     /// nor acknowledged, so that the broker cannot record it as delivered. The same goes for every offer
     /// once the log was caught contradicting itself, and for a body that cannot be encrypted here.
-    pub(crate) fn offer(&mut self, offer: &Offer, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
+    pub(crate) fn offer(&mut self, arrival: Arrival, now: Timestamp, ports: Ports<'_>, turn: &mut Turn) {
         if self.trust.forked() {
             return;
         }
-        let digest = sha256(&offer.packet);
+        let Arrival { offer, digest, packet: parsed } = arrival;
         if let Some(known) = self.inbox.known.get(&digest).copied() {
             let item = Acknowledged::stored(known.msg_id, digest, known.outcome, known.link);
             self.inbox.pending.push(item);
@@ -138,8 +162,7 @@ impl Core {
             // Unanswered, so that the broker keeps it: what cannot be recorded is not processed.
             return self.alarm(AlarmKind::RecordsFull, "offers are left unanswered".to_owned(), now, turn);
         }
-        let parsed = Packet::parse(&offer.packet);
-        let Some((index, link, entry)) = self.proved(offer, digest, parsed.as_ref(), now, turn) else {
+        let Some((index, link, entry)) = self.proved(&offer, digest, parsed.as_ref(), now, turn) else {
             return;
         };
         self.retention.witness(entry.time);
