@@ -38,6 +38,30 @@ impl<const N: usize> de::Visitor<'_> for FixedBytes<N> {
     }
 }
 
+/// Lower-case hexadecimal of exactly `N` bytes.
+fn read_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if HEXLOWER.decode_len(text.len()) != Ok(N) {
+        return None;
+    }
+    HEXLOWER.decode_mut(text, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// A UUID in lower case, with its hyphens where they belong (RFC 9562 §4).
+fn read_uuid(text: &[u8]) -> Option<[u8; 16]> {
+    let mut hex = [0; 32];
+    let mut digits = hex.iter_mut();
+    for (place, byte) in text.iter().enumerate() {
+        match place {
+            8 | 13 | 18 | 23 if *byte == b'-' => {}
+            8 | 13 | 18 | 23 => return None,
+            _ => *digits.next()? = *byte,
+        }
+    }
+    if digits.next().is_some() { None } else { read_hex(&hex) }
+}
+
 macro_rules! fixed_bytes {
     ($(#[$doc:meta])* $name:ident, $size:literal, $what:literal) => {
         $(#[$doc])*
@@ -88,11 +112,7 @@ macro_rules! hex_text {
             type Err = IdError;
 
             fn from_str(text: &str) -> Result<Self, IdError> {
-                HEXLOWER
-                    .decode(text.as_bytes())
-                    .ok()
-                    .and_then(|bytes| Self::from_slice(&bytes))
-                    .ok_or_else(|| IdError::new(text, $what))
+                read_hex(text.as_bytes()).map(Self).ok_or_else(|| IdError::new(text, $what))
             }
         }
     };
@@ -102,7 +122,9 @@ macro_rules! uuid_text {
     ($name:ident, $what:literal) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let hex = HEXLOWER.encode(&self.0);
+                let mut hex = [0; 32];
+                HEXLOWER.encode_mut(&self.0, &mut hex);
+                let hex = core::str::from_utf8(&hex).unwrap_or_default();
                 let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
                 write!(f, "{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
             }
@@ -112,13 +134,7 @@ macro_rules! uuid_text {
             type Err = IdError;
 
             fn from_str(text: &str) -> Result<Self, IdError> {
-                let hex: String = text.chars().filter(|c| *c != '-').collect();
-                HEXLOWER
-                    .decode(hex.as_bytes())
-                    .ok()
-                    .and_then(|bytes| Self::from_slice(&bytes))
-                    .filter(|id| id.to_string() == text)
-                    .ok_or_else(|| IdError::new(text, $what))
+                read_uuid(text.as_bytes()).map(Self).ok_or_else(|| IdError::new(text, $what))
             }
         }
     };

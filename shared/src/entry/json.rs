@@ -17,6 +17,11 @@ fn is_allowed(text: &str, longest: usize) -> bool {
     !text.is_empty() && text.len() <= longest && (plain(text) || !text.chars().any(bad))
 }
 
+/// Whether a byte of a text is written behind a backslash.
+const fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\')
+}
+
 /// Room for an entry of the usual length.
 const USUAL_LENGTH: usize = 1024;
 /// Room for as many members as an entry usually has.
@@ -59,14 +64,13 @@ impl Writer {
         self.key(key);
         self.out.push(b'"');
         // All that RFC 8785 §3.2.2.2 escapes, once control characters are excluded.
-        for piece in value.split_inclusive(['"', '\\']) {
-            let bytes = piece.as_bytes();
-            match bytes.split_last() {
-                Some((last @ (b'"' | b'\\'), before)) => {
+        for piece in value.as_bytes().split_inclusive(|byte| is_escaped(*byte)) {
+            match piece.split_last() {
+                Some((last, before)) if is_escaped(*last) => {
                     self.out.extend_from_slice(before);
                     self.out.extend_from_slice(&[b'\\', *last]);
                 }
-                _ => self.out.extend_from_slice(bytes),
+                _ => self.out.extend_from_slice(piece),
             }
         }
         self.out.push(b'"');
@@ -213,7 +217,8 @@ impl<'a> Scanner<'a> {
         self.expect('"')?;
         let mut text = Cow::Borrowed("");
         loop {
-            let (piece, rest) = self.rest.split_at_checked(self.rest.find(['"', '\\'])?)?;
+            let end = self.rest.as_bytes().iter().position(|byte| is_escaped(*byte))?;
+            let (piece, rest) = self.rest.split_at_checked(end)?;
             self.rest = rest;
             if text.is_empty() {
                 text = Cow::Borrowed(piece);
