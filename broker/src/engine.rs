@@ -366,7 +366,7 @@ impl Worker {
                 self.take(job, &mut turn);
             }
             if self.finish(turn, u64::try_from(inputs).unwrap_or(u64::MAX))? {
-                pace.started(started);
+                pace.over(started);
             }
             self.succeed()?;
             self.mend()?;

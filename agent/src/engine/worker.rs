@@ -109,7 +109,7 @@ impl Worker {
             if !batch.inputs.is_empty() {
                 let turn = self.engine.step(batch.inputs)?;
                 if !turn.is_read_only() {
-                    pace.started(started);
+                    pace.over(started);
                 }
                 self.release(turn)?;
             }

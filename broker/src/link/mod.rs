@@ -34,7 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::config::Config;
 use crate::home::Home;
 use crate::service::Service;
-use share::Share;
+use share::{Present, Share};
 
 /// Longest wait, at a stop, for answers to be read by those they are for.
 const PARTING: Duration = Duration::from_secs(10);
@@ -111,6 +111,8 @@ struct Live {
 #[derive(Debug, Default)]
 struct Registry {
     live: BTreeMap<ConnId, Live>,
+    /// How many of those each partner has.
+    present: Present,
     shares: BTreeMap<Oin, Weak<Share>>,
     revoked: BTreeSet<String>,
     /// When the last connection of each partner that has none ended.
@@ -175,7 +177,7 @@ impl Shared {
             return Err(Refusal::CertificateRevoked);
         }
         let oin = certificate.oin;
-        if registry.live.values().filter(|live| live.oin == oin).count() >= LIVE_PER_PARTNER {
+        if !registry.present.enter(oin, LIVE_PER_PARTNER) {
             return Err(Refusal::AlreadyConnected);
         }
         let (serial, not_after) = (certificate.serial.clone(), certificate.not_after);
@@ -186,7 +188,10 @@ impl Shared {
         if let Some(share) = registry.shares.get(&oin).and_then(Weak::upgrade) {
             return Ok(share);
         }
-        registry.shares.retain(|_, share| share.strong_count() > 0);
+        // What nobody holds any more goes when it is half of all: seldom, so that an arrival stays cheap.
+        if registry.shares.len() > 2 * registry.live.len() {
+            registry.shares.retain(|_, share| share.strong_count() > 0);
+        }
         let share = Arc::new(Share::new(oin));
         registry.shares.insert(oin, Arc::downgrade(&share));
         Ok(share)
@@ -195,7 +200,7 @@ impl Shared {
     pub(crate) fn leave(&self, id: ConnId) {
         let mut registry = self.registry();
         if let Some(gone) = registry.live.remove(&id)
-            && registry.live.values().all(|live| live.oin != gone.oin)
+            && registry.present.leave(&gone.oin)
         {
             registry.last_seen.insert(gone.oin, clock::now());
         }

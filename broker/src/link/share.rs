@@ -1,6 +1,7 @@
 //! What one partner may take up of the broker at one time, over all its connections: so that who floods waits for
 //! itself, and takes up room and processors of nobody else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seinhuis_shared::ids::Oin;
@@ -13,6 +14,33 @@ use crate::engine::Bringer;
 const MEMORY_KIB: usize = super::MEMORY_KIB / 4;
 /// Requests of one partner, and answers made again, that are worked on at one time: reading the log keeps a disk and a processor busy.
 const REQUESTS: usize = 4;
+
+/// How many connections each partner has: counted, so that an arrival among ten thousand costs what the first one does.
+#[derive(Debug, Default)]
+pub(super) struct Present(BTreeMap<Oin, usize>);
+
+impl Present {
+    /// One more of this partner, unless it has `most`.
+    pub(super) fn enter(&mut self, oin: Oin, most: usize) -> bool {
+        let count = self.0.entry(oin).or_default();
+        let room = *count < most;
+        if room {
+            *count += 1;
+        }
+        room
+    }
+
+    /// One less; whether it was the last.
+    pub(super) fn leave(&mut self, oin: &Oin) -> bool {
+        let Some(count) = self.0.get_mut(oin) else { return false };
+        *count = count.saturating_sub(1);
+        let last = *count == 0;
+        if last {
+            self.0.remove(oin);
+        }
+        last
+    }
+}
 
 /// One partner's share.
 #[derive(Debug)]
@@ -64,6 +92,25 @@ mod tests {
 
     fn share() -> Arc<Share> {
         Arc::new(Share::new("00000099000000001000".parse().unwrap()))
+    }
+
+    #[test]
+    fn a_partner_has_as_many_connections_as_it_may_and_only_the_last_to_leave_leaves_none() {
+        let (one, other) = (share_oin("1"), share_oin("2"));
+        let mut present = Present::default();
+        assert!(present.enter(one, 2) && present.enter(one, 2));
+        assert!(!present.enter(one, 2), "no third");
+        assert!(present.enter(other, 2), "another's are its own");
+        assert!(!present.leave(&one), "one is left");
+        assert!(present.enter(one, 2), "there is room again");
+        assert!(!present.leave(&one));
+        assert!(present.leave(&one), "the last");
+        assert!(!present.leave(&one), "who is gone does not leave again");
+        assert!(present.leave(&other));
+    }
+
+    fn share_oin(number: &str) -> Oin {
+        format!("0000009900000000{number}000").parse().unwrap()
     }
 
     #[tokio::test]

@@ -1,88 +1,97 @@
 //! The agents: senders that push, recipients that count.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use seinhuis_agent::{
-    Agent, AgentEvent, AgentHandle, AgentOptions, Event, PushRequest, Stage as Fate, Target,
-};
-use seinhuis_shared::covenant::Step;
+use seinhuis_agent::{Agent, AgentEvent, AgentHandle, AgentOptions, Event, Stage as Fate, Target};
 use seinhuis_shared::ids::{MsgId, Oin};
 use seinhuis_shell::complaint::Complaint;
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
+pub(crate) use super::latency::histogram;
+use super::message::{self, Message};
+use super::tally::{Note, Tally};
 use crate::forge::new_id;
-use crate::samples;
 use crate::stage::{Member, PATIENCE, StageError};
 
 /// What one run gave.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Packets delivered.
+    /// Packets that all their recipients have.
     pub(crate) delivered: usize,
     /// Seconds from the first push to the last delivery.
     pub(crate) seconds: f64,
     /// From push to durable verified verdict, in microseconds.
     pub(crate) acknowledged: Histogram<u64>,
-    /// From push to durable at the recipient, in microseconds.
+    /// From push to durable at the last recipient, in microseconds.
     pub(crate) end_to_end: Histogram<u64>,
     /// Flushes of the agents' stores.
     pub(crate) agent_syncs: u64,
 }
 
+/// What an agent tells.
+type Events = UnboundedReceiver<AgentEvent>;
+
 struct Sender {
     agent: AgentHandle,
-    to: Oin,
-    events: Option<UnboundedReceiver<AgentEvent>>,
+    to: Vec<Oin>,
+    events: Option<Events>,
 }
 
-/// A running recipient and what it tells.
-type Arrivals = (AgentHandle, UnboundedReceiver<AgentEvent>);
+/// A recipient that runs, and what it tells.
+type Running = (AgentHandle, Option<Events>);
 
 /// All agents.
 pub(crate) struct Crowd {
     senders: Vec<Sender>,
-    recipients: Vec<(Member, Option<Arrivals>)>,
-    body: Arc<Vec<u8>>,
+    /// The recipients, and each that is there.
+    recipients: Vec<(Member, Option<Running>)>,
+    message: Arc<Message>,
+    /// Recipients of each packet.
+    reach: usize,
 }
 
 fn other(complaint: &Complaint) -> StageError {
     io::Error::other(complaint.what.en.clone()).into()
 }
 
-/// A sample's body, its free text lengthened until it has `length` bytes.
+/// The sample's body of F01, its free text lengthened until it has `length` bytes.
 pub(crate) fn body(length: usize) -> Result<Vec<u8>, StageError> {
-    let sample = samples::among(&["jongerenwerk", "gemeente"])?
-        .into_iter()
-        .find(|sample| sample.flow == "F01")
-        .ok_or_else(|| io::Error::other("no sample of F01"))?;
-    let mut body = sample.value["body"].clone();
-    let bare = serde_json::to_vec(&body).map_err(io::Error::other)?.len();
-    let text = body["toelichting"].as_str().unwrap_or_default().to_owned();
-    body["toelichting"] = format!("{text}{}", ".".repeat(length.saturating_sub(bare))).into();
-    serde_json::to_vec(&body).map_err(|error| io::Error::other(error).into())
+    message::sample(length)
 }
 
 impl Crowd {
-    /// Starts all agents, lets everybody learn everybody's prekeys, and sends the recipients home again.
+    /// Starts pairs of agents, the first of each to send this body over F01 to the second.
     pub(crate) async fn gather(members: &[Member], body: &[u8]) -> Result<Self, StageError> {
-        let mut crowd = Self { senders: Vec::new(), recipients: Vec::new(), body: Arc::new(body.to_vec()) };
-        for pair in members.chunks(2) {
-            let [from, to] = pair else { continue };
-            let oin = to.oin.parse().map_err(|_| io::Error::other("the load's OINs are wrong"))?;
-            let agent = start(from)?;
+        Self::meet(members, 1, Message::over_sample(body)).await
+    }
+
+    /// Starts all agents, lets everybody learn everybody's prekeys, and sends the recipients home again. Youth work
+    /// sends; each packet goes to `reach` of the others, from the sender's own place among them on.
+    pub(crate) async fn meet(members: &[Member], reach: usize, message: Message) -> Result<Self, StageError> {
+        let (senders, recipients): (Vec<_>, Vec<_>) =
+            members.iter().cloned().partition(|member| member.role == super::SENDS);
+        let recipients = recipients.into_iter().map(|member| (member, None)).collect();
+        let mut crowd = Self { senders: Vec::new(), recipients, message: Arc::new(message), reach };
+        for (place, member) in senders.iter().enumerate() {
+            let to = crowd.recipients.iter().cycle().skip(place).take(reach);
+            let to = to.map(|(member, _)| member.oin.parse());
+            let to =
+                to.collect::<Result<_, _>>().map_err(|_| io::Error::other("the load's OINs are wrong"))?;
+            let agent = start(member)?;
             let events = Some(agent.subscribe());
-            crowd.senders.push(Sender { agent, to: oin, events });
-            crowd.recipients.push((to.clone(), None));
+            crowd.senders.push(Sender { agent, to, events });
         }
         crowd.open_recipients()?;
         for sender in &crowd.senders {
-            wait_for_prekeys(&sender.agent, sender.to).await?;
+            wait_for_prekeys(&sender.agent, &sender.to).await?;
         }
+        // A broker that was started again serves nobody before a quorum of witnesses has come.
+        crowd.connected().await?;
         crowd.close_recipients().await?;
         Ok(crowd)
     }
@@ -92,9 +101,28 @@ impl Crowd {
         for (member, slot) in &mut self.recipients {
             let agent = start(member)?;
             let events = agent.subscribe();
-            *slot = Some((agent, events));
+            *slot = Some((agent, Some(events)));
         }
         Ok(())
+    }
+
+    /// Waits until every agent that runs has a session with the broker.
+    pub(crate) async fn connected(&self) -> Result<(), StageError> {
+        let end = Instant::now() + PATIENCE;
+        for agent in self.running() {
+            while agent.link().connected.is_none() {
+                if Instant::now() > end {
+                    return Err(io::Error::other("an agent gets no session with the broker").into());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn running(&self) -> impl Iterator<Item = &AgentHandle> {
+        let recipients = self.recipients.iter().filter_map(|(_, slot)| slot.as_ref().map(|(agent, _)| agent));
+        self.senders.iter().map(|sender| &sender.agent).chain(recipients)
     }
 
     async fn close_recipients(&mut self) -> Result<(), StageError> {
@@ -106,12 +134,14 @@ impl Crowd {
         Ok(())
     }
 
-    /// Pushes to recipients that are not there, and waits until all is accepted.
-    pub(crate) async fn send_to_absent(&mut self, count: usize) -> Result<(), StageError> {
-        let share = count.div_ceil(self.senders.len());
+    /// Pushes so many packets to recipients that are not there, waits until all is accepted, and tells how many that is.
+    pub(crate) async fn send_to_absent(&mut self, count: usize) -> Result<usize, StageError> {
+        let share = count.div_ceil(self.senders.len().max(1));
+        let message = Arc::clone(&self.message);
         for sender in &mut self.senders {
+            let to: Vec<Target> = sender.to.iter().copied().map(Target::Oin).collect();
             for _ in 0..share {
-                push(&sender.agent, sender.to, &self.body, new_id()).await?;
+                push(&sender.agent, &to, &message, new_id()).await?;
             }
         }
         for sender in &mut self.senders {
@@ -120,18 +150,17 @@ impl Crowd {
                 decided(events).await?;
             }
         }
-        Ok(())
+        Ok(share * self.senders.len())
     }
 
-    /// Brings the recipients back and waits until everything that waited has arrived.
-    pub(crate) async fn fetch(&mut self) -> Result<(), StageError> {
+    /// Brings the recipients back and waits until all of `count` packets that waited have arrived everywhere.
+    pub(crate) async fn fetch(&mut self, count: usize) -> Result<(), StageError> {
         self.open_recipients()?;
-        let quiet = Duration::from_secs(2);
-        for (_, slot) in &mut self.recipients {
-            if let Some((_, events)) = slot {
-                received(events).await?;
-                while tokio::time::timeout(quiet, received(events)).await.is_ok() {}
-            }
+        let share = count / self.senders.len().max(1);
+        for (member, slot) in &self.recipients {
+            let Some((agent, _)) = slot else { continue };
+            let for_it = |sender: &&Sender| sender.to.iter().any(|to| to.to_string() == member.oin);
+            holds(agent, share * self.senders.iter().filter(for_it).count()).await?;
         }
         Ok(())
     }
@@ -143,29 +172,17 @@ impl Crowd {
         length: Duration,
     ) -> Result<Outcome, StageError> {
         let end = Instant::now() + length;
-        let windows: Vec<Arc<Semaphore>> =
-            self.senders.iter().map(|_| Arc::new(Semaphore::new(window))).collect();
-        let places = windows.clone();
-        self.drive(windows, move |lane, agent, to, body| {
-            let places = Arc::clone(&places[lane]);
-            async move {
-                let (mut sent, mut tasks) = (Vec::new(), tokio::task::JoinSet::new());
-                while Instant::now() < end {
-                    let Ok(place) = places.acquire().await else { break };
-                    place.forget();
-                    let (id, at) = (new_id(), Instant::now());
-                    sent.push((id, at));
-                    let (agent, body) = (agent.clone(), Arc::clone(&body));
-                    tasks.spawn(async move { push(&agent, to, &body, id).await });
-                    while let Some(done) = tasks.try_join_next() {
-                        done.map_err(io::Error::other)??;
-                    }
-                }
-                while let Some(done) = tasks.join_next().await {
+        self.drive(window, move |lane| async move {
+            let mut tasks = JoinSet::new();
+            while Instant::now() < end {
+                let Ok(place) = lane.window.acquire().await else { break };
+                place.forget();
+                lane.send(&mut tasks, Instant::now());
+                while let Some(done) = tasks.try_join_next() {
                     done.map_err(io::Error::other)??;
                 }
-                Ok(sent)
             }
+            all(tasks).await
         })
         .await
     }
@@ -174,71 +191,98 @@ impl Crowd {
     pub(crate) async fn paced(&mut self, rate: f64, length: Duration) -> Result<Outcome, StageError> {
         let lanes = u32::try_from(self.senders.len()).unwrap_or(1);
         let gap = Duration::from_secs_f64(f64::from(lanes) / rate);
-        let windows = self.senders.iter().map(|_| Arc::new(Semaphore::new(0))).collect();
-        self.drive(windows, move |lane, agent, to, body| async move {
-            let phase = gap / lanes * u32::try_from(lane).unwrap_or(0);
-            let (start, mut sent, mut tasks) =
-                (Instant::now() + phase, Vec::new(), tokio::task::JoinSet::new());
+        self.drive(0, move |lane| async move {
+            let phase = gap / lanes * u32::try_from(lane.number).unwrap_or(0);
+            let (start, mut tasks) = (Instant::now() + phase, JoinSet::new());
             let mut due = start;
             while due < start + length {
                 tokio::time::sleep_until(due.into()).await;
-                let id = new_id();
-                let (agent, body) = (agent.clone(), Arc::clone(&body));
-                tasks.spawn(async move { push(&agent, to, &body, id).await });
                 // From the time it was due: waiting for a slow system counts against the system.
-                sent.push((id, due));
+                lane.send(&mut tasks, due);
                 due += gap;
+                while let Some(done) = tasks.try_join_next() {
+                    done.map_err(io::Error::other)??;
+                }
             }
-            while let Some(done) = tasks.join_next().await {
-                done.map_err(io::Error::other)??;
-            }
-            Ok(sent)
+            all(tasks).await
         })
         .await
     }
 
-    async fn drive<F, Fut>(&mut self, windows: Vec<Arc<Semaphore>>, send: F) -> Result<Outcome, StageError>
+    /// Has every sender send as `send` says, and waits until all of it is acknowledged and has arrived.
+    async fn drive<F, Fut>(&mut self, window: usize, send: F) -> Result<Outcome, StageError>
     where
-        F: Fn(usize, AgentHandle, Oin, Arc<Vec<u8>>) -> Fut,
-        Fut: Future<Output = Result<Vec<(MsgId, Instant)>, StageError>> + Send + 'static,
+        F: Fn(Lane) -> Fut,
+        Fut: Future<Output = Result<(), StageError>> + Send + 'static,
     {
         let syncs = self.syncs().await?;
+        let windows: Vec<_> = self.senders.iter().map(|_| Arc::new(Semaphore::new(window))).collect();
+        let (notes, mut told) = unbounded_channel();
+        let (over, until) = watch::channel(());
+        let mut tally = Tally::new(self.reach, windows.clone())?;
+        let followers = self.follow(&notes, &until)?;
         let start = Instant::now();
-        let mut watchers = Vec::new();
-        for (lane, sender) in self.senders.iter_mut().enumerate() {
-            let events = sender.events.take().ok_or_else(|| io::Error::other("no events"))?;
-            let arrivals = self.recipients[lane].1.take().ok_or_else(|| io::Error::other("no recipient"))?;
-            let sending = tokio::spawn(send(lane, sender.agent.clone(), sender.to, Arc::clone(&self.body)));
-            let window = Arc::clone(&windows[lane]);
-            watchers.push(tokio::spawn(watch(sending, events, arrivals, window)));
+        for (number, (sender, window)) in self.senders.iter().zip(windows).enumerate() {
+            let to = sender.to.iter().copied().map(Target::Oin).collect();
+            let (agent, message, notes) = (sender.agent.clone(), Arc::clone(&self.message), notes.clone());
+            let lane = Lane { number, agent, to, message, window, notes: notes.clone() };
+            let sending = send(lane);
+            tokio::spawn(async move {
+                let ended = sending.await.map_or_else(Note::Failed, |()| Note::Ended);
+                // Whoever listened has failed and said so.
+                _ = notes.send(ended);
+            });
         }
-        let mut outcome = Outcome {
-            delivered: 0,
-            seconds: 0.0,
-            acknowledged: histogram()?,
-            end_to_end: histogram()?,
-            agent_syncs: 0,
-        };
-        for (lane, watcher) in watchers.into_iter().enumerate() {
-            let seen = watcher.await.map_err(io::Error::other)??;
-            outcome.delivered += seen.sent.len();
-            let last = seen.arrived.values().max().copied().unwrap_or(start);
-            outcome.seconds = outcome.seconds.max(last.duration_since(start).as_secs_f64());
-            for (id, at) in &seen.sent {
-                record(&mut outcome.acknowledged, *at, seen.decided.get(id))?;
-                record(&mut outcome.end_to_end, *at, seen.arrived.get(id))?;
+        while !tally.is_over() {
+            let note = tokio::time::timeout(PATIENCE, told.recv()).await;
+            match note {
+                Ok(Some(note)) => tally.take(note)?,
+                Ok(None) => return Err(io::Error::other("the senders stopped").into()),
+                // At a low rate nothing happens for a while, and nothing is wrong.
+                Err(_) if tally.under_way() == 0 => {}
+                Err(_) => {
+                    let what = format!("of {} packets no verdict or arrival came", tally.under_way());
+                    return Err(io::Error::other(what).into());
+                }
             }
-            self.senders[lane].events = Some(seen.events);
-            self.recipients[lane].1 = Some(seen.recipient);
         }
-        outcome.agent_syncs = self.syncs().await? - syncs;
-        Ok(outcome)
+        drop(over);
+        self.unfollow(followers).await?;
+        let seconds = tally.last.unwrap_or(start).duration_since(start).as_secs_f64();
+        let agent_syncs = self.syncs().await? - syncs;
+        let Tally { delivered, acknowledged, end_to_end, .. } = tally;
+        Ok(Outcome { delivered, seconds, acknowledged, end_to_end, agent_syncs })
+    }
+
+    /// Has what every agent tells noted, until `until` closes.
+    fn follow(
+        &mut self,
+        notes: &UnboundedSender<Note>,
+        until: &watch::Receiver<()>,
+    ) -> Result<Vec<JoinHandle<Events>>, StageError> {
+        let senders = self.senders.iter_mut().map(|sender| sender.events.take());
+        let recipients = self.recipients.iter_mut();
+        let recipients = recipients.map(|(_, slot)| slot.as_mut().and_then(|(_, events)| events.take()));
+        let events = senders.chain(recipients).collect::<Option<Vec<_>>>();
+        let events = events.ok_or_else(|| io::Error::other("an agent does not run"))?;
+        Ok(events.into_iter().map(|one| tokio::spawn(follow(one, notes.clone(), until.clone()))).collect())
+    }
+
+    /// Gives every agent back what it tells, in the order of [`Self::follow`].
+    async fn unfollow(&mut self, followers: Vec<JoinHandle<Events>>) -> Result<(), StageError> {
+        let mut followers = followers.into_iter();
+        let senders = self.senders.iter_mut().map(|sender| &mut sender.events);
+        let running = self.recipients.iter_mut().filter_map(|(_, slot)| slot.as_mut());
+        for place in senders.chain(running.map(|(_, events)| events)) {
+            let Some(follower) = followers.next() else { break };
+            *place = Some(follower.await.map_err(io::Error::other)?);
+        }
+        Ok(())
     }
 
     async fn syncs(&self) -> Result<u64, StageError> {
         let mut sum = 0;
-        let recipients = self.recipients.iter().filter_map(|(_, slot)| slot.as_ref().map(|(agent, _)| agent));
-        for agent in self.senders.iter().map(|sender| &sender.agent).chain(recipients) {
+        for agent in self.running() {
             sum += agent.stats().await.map_err(|error| other(&error))?.syncs;
         }
         Ok(sum)
@@ -254,78 +298,100 @@ impl Crowd {
     }
 }
 
-struct Seen {
-    sent: Vec<(MsgId, Instant)>,
-    decided: HashMap<MsgId, Instant>,
-    arrived: HashMap<MsgId, Instant>,
-    events: UnboundedReceiver<AgentEvent>,
-    recipient: Arrivals,
-}
-
-/// Collects verdicts and arrivals until everything sent has both.
-async fn watch(
-    sending: tokio::task::JoinHandle<Result<Vec<(MsgId, Instant)>, StageError>>,
-    mut events: UnboundedReceiver<AgentEvent>,
-    mut recipient: Arrivals,
+/// One sender in a run.
+struct Lane {
+    number: usize,
+    agent: AgentHandle,
+    to: Arc<[Target]>,
+    message: Arc<Message>,
     window: Arc<Semaphore>,
-) -> Result<Seen, StageError> {
-    let (mut decided_at, mut arrived) = (HashMap::new(), HashMap::new());
-    let mut sending = sending;
-    let mut sent = None;
-    loop {
-        if let Some(sent) = &sent
-            && decided_at.len() >= Vec::len(sent)
-            && arrived.len() >= Vec::len(sent)
-        {
-            break;
-        }
-        tokio::select! {
-            done = &mut sending, if sent.is_none() => sent = Some(done.map_err(io::Error::other)??),
-            one = decided(&mut events) => {
-                let (id, at) = one?;
-                decided_at.insert(id, at);
-            }
-            one = received(&mut recipient.1) => {
-                let (id, at) = one?;
-                arrived.insert(id, at);
-                window.add_permits(1);
-            }
-        }
-    }
-    Ok(Seen { sent: sent.unwrap_or_default(), decided: decided_at, arrived, events, recipient })
+    notes: UnboundedSender<Note>,
 }
 
-async fn decided(events: &mut UnboundedReceiver<AgentEvent>) -> Result<(MsgId, Instant), StageError> {
+impl Lane {
+    /// Notes a packet that was due at this moment and has it pushed.
+    fn send(&self, tasks: &mut JoinSet<Result<(), StageError>>, due: Instant) {
+        let id = new_id();
+        // Before the push: nothing of it can be noted earlier. Whoever does not listen any more has failed.
+        _ = self.notes.send(Note::Sent { id, lane: self.number, due });
+        let (agent, to, message) = (self.agent.clone(), Arc::clone(&self.to), Arc::clone(&self.message));
+        tasks.spawn(async move { push(&agent, &to, &message, id).await });
+    }
+}
+
+async fn all(mut tasks: JoinSet<Result<(), StageError>>) -> Result<(), StageError> {
+    while let Some(done) = tasks.join_next().await {
+        done.map_err(io::Error::other)??;
+    }
+    Ok(())
+}
+
+/// Notes what an agent tells, until `until` closes; gives back what it was told by.
+async fn follow(mut events: Events, notes: UnboundedSender<Note>, mut until: watch::Receiver<()>) -> Events {
     loop {
-        let event = tokio::time::timeout(PATIENCE, events.recv())
-            .await
-            .map_err(|_| io::Error::other("no verdict came"))?
-            .ok_or_else(|| io::Error::other("a sender stopped"))?;
-        match event.event {
-            Event::Decided { msg_id, stage: Fate::Done, .. } => return Ok((msg_id, event.at)),
-            Event::Decided { outcome, .. } => {
-                return Err(io::Error::other(format!("refused with {outcome}")).into());
-            }
-            Event::Alarm(alarm) => return Err(io::Error::other(format!("alarm: {alarm:?}")).into()),
-            Event::Received { .. } | Event::Reached { .. } | Event::KeyRotated(_) => {}
+        let note = tokio::select! {
+            _ = until.changed() => return events,
+            event = events.recv() => event.map_or_else(|| Err(stopped()), |event| note(&event)),
+        };
+        let failed = note.is_err();
+        let note = note.unwrap_or_else(|error| Some(Note::Failed(error)));
+        if note.is_some_and(|note| notes.send(note).is_err()) || failed {
+            return events;
         }
     }
 }
 
-async fn received(events: &mut UnboundedReceiver<AgentEvent>) -> Result<(MsgId, Instant), StageError> {
+fn stopped() -> StageError {
+    io::Error::other("an agent stopped").into()
+}
+
+/// What an event is to the run.
+fn note(event: &AgentEvent) -> Result<Option<Note>, StageError> {
+    let wrong = |what: String| Err(io::Error::other(what).into());
+    match &event.event {
+        Event::Decided { msg_id, stage: Fate::Done, .. } => Ok(Some(Note::Decided(*msg_id, event.at))),
+        Event::Decided { outcome, .. } => wrong(format!("refused with {outcome}")),
+        Event::Received { msg_id, outcome: 0, .. } => Ok(Some(Note::Arrived(*msg_id, event.at))),
+        Event::Received { outcome, .. } => wrong(format!("quarantined with {outcome}")),
+        Event::Alarm(alarm) => wrong(format!("alarm: {alarm:?}")),
+        Event::Reached { .. } | Event::KeyRotated(_) => Ok(None),
+    }
+}
+
+/// Waits for the next verdict.
+async fn decided(events: &mut Events) -> Result<(), StageError> {
     loop {
         let event = tokio::time::timeout(PATIENCE, events.recv())
             .await
-            .map_err(|_| io::Error::other("nothing arrived"))?
-            .ok_or_else(|| io::Error::other("a recipient stopped"))?;
-        match event.event {
-            Event::Received { msg_id, outcome: 0, .. } => return Ok((msg_id, event.at)),
-            Event::Received { outcome, .. } => {
-                return Err(io::Error::other(format!("quarantined with {outcome}")).into());
-            }
-            Event::Alarm(alarm) => return Err(io::Error::other(format!("alarm: {alarm:?}")).into()),
-            Event::Decided { .. } | Event::Reached { .. } | Event::KeyRotated(_) => {}
+            .map_err(|_| io::Error::other("no verdict came on a packet to a recipient that is away"))?
+            .ok_or_else(stopped)?;
+        if let Some(Note::Decided(..)) = note(&event)? {
+            return Ok(());
         }
+    }
+}
+
+/// Waits until an agent has received so many messages since it was made. It tells of those it gets from when it is listened to, which may be
+/// later than when it is there.
+async fn holds(agent: &AgentHandle, messages: usize) -> Result<(), StageError> {
+    let (mut last, mut since) = (0, Instant::now());
+    loop {
+        let status = agent.status().await.map_err(|error| other(&error))?;
+        let stored = usize::try_from(status.received).unwrap_or(usize::MAX);
+        if status.quarantined > 0 {
+            return Err(io::Error::other(format!("{} packets were quarantined", status.quarantined)).into());
+        }
+        if stored >= messages {
+            return Ok(());
+        }
+        if stored > last {
+            (last, since) = (stored, Instant::now());
+        }
+        if since.elapsed() > PATIENCE {
+            let what = format!("{stored} of {messages} packets that waited have arrived, and no more come");
+            return Err(io::Error::other(what).into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -333,11 +399,12 @@ fn start(member: &Member) -> Result<AgentHandle, StageError> {
     Agent::start(&AgentOptions::new(&member.home)).map_err(|error| other(&error))
 }
 
-async fn wait_for_prekeys(agent: &AgentHandle, of: Oin) -> Result<(), StageError> {
+async fn wait_for_prekeys(agent: &AgentHandle, of: &[Oin]) -> Result<(), StageError> {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         let status = agent.status().await.map_err(|error| other(&error))?;
-        if status.peers.iter().any(|peer| peer.oin == of && peer.usable) {
+        let usable = |oin: &Oin| status.peers.iter().any(|peer| peer.oin == *oin && peer.usable);
+        if of.iter().all(usable) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -345,39 +412,9 @@ async fn wait_for_prekeys(agent: &AgentHandle, of: Oin) -> Result<(), StageError
     Err(io::Error::other("no prekeys came").into())
 }
 
-async fn push(agent: &AgentHandle, to: Oin, body: &Arc<Vec<u8>>, id: MsgId) -> Result<(), StageError> {
-    let request = PushRequest {
-        msg_id: id,
-        flow: "F01".into(),
-        to: vec![Target::Oin(to)],
-        step: Some(Step::S1),
-        case: None,
-        message_type: None,
-        basis: None,
-        covenant: None,
-        ttl: None,
-        in_reply_to: None,
-        trace: None,
-        source: None,
-        handling: None,
-        body: body.to_vec(),
-    };
-    match agent.push(request).await {
+async fn push(agent: &AgentHandle, to: &[Target], message: &Message, id: MsgId) -> Result<(), StageError> {
+    match agent.push(message.request(to, id)).await {
         Ok(_) => Ok(()),
         Err(error) => Err(io::Error::other(format!("{error:?}")).into()),
     }
-}
-
-pub(crate) fn histogram() -> Result<Histogram<u64>, StageError> {
-    Histogram::new_with_bounds(1, 600_000_000, 3).map_err(|error| io::Error::other(error.to_string()).into())
-}
-
-pub(crate) fn record(
-    histogram: &mut Histogram<u64>,
-    from: Instant,
-    to: Option<&Instant>,
-) -> Result<(), StageError> {
-    let to = to.ok_or_else(|| io::Error::other("a packet without an end"))?;
-    let micros = u64::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX);
-    histogram.record(micros.max(1)).map_err(|error| io::Error::other(error.to_string()).into())
 }

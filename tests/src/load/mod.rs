@@ -1,23 +1,43 @@
-//! The load generator's parts: the plan, the crowd of agents, the gauges and the figures.
+//! The load generator's parts: the plan, the crowd of agents, the gauges and the figures; series of points, their page,
+//! and two builds held against each other.
 
+pub mod against;
+mod chart;
+mod child;
+mod columns;
 mod crowd;
 mod figures;
 mod gauges;
+mod latency;
+pub mod matrix;
+mod message;
 pub mod overload;
+mod page;
+mod plan;
 mod quorum;
+mod scale;
+mod snapshot;
+mod tally;
 
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-use serde_json::Value;
+use std::time::Duration;
 
 use crate::process::{Process, Programs};
 use crate::stage::{Member, Stage, StageError};
 use crowd::Crowd;
 pub use figures::Figures;
 use gauges::Usage;
+pub use latency::{Latency, PLACES};
+use message::Message;
+pub use plan::{Flow, OWN_BODY, PAIRS_MAX, Plan, RECIPIENTS, SAMPLE_BODY, Unmeasurable};
 use quorum::Watch;
+use snapshot::{Kept, Snapshot, settle, taken};
+
+/// The role of those who send.
+const SENDS: &str = "jongerenwerk";
+/// The role of those who receive.
+const RECEIVES: &str = "gemeente";
 
 /// What is measured is the broker, not how long a sender is made to wait.
 const QUOTA: &str = "
@@ -31,39 +51,29 @@ words_burst = 100000000
 questions = 1000000
 questions_burst = 100000000
 remembered = 100000000
-";
 
-/// What to measure.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Number of senders and of recipients.
-    pub pairs: u8,
-    /// Bytes of each body.
-    pub body: usize,
-    /// Length of each run in seconds.
-    pub seconds: u64,
-    /// Packets each sender keeps under way at full speed.
-    pub window: usize,
-    /// Packets that wait for absent recipients.
-    pub waiting: usize,
-}
+[mailbox]
+packets = 1000000
+bytes = 17179869184
+";
 
 /// Sets a partnership up, measures it and takes it down.
 ///
 /// # Errors
 /// Whatever keeps it from being measured.
 pub fn run(plan: &Plan, dir: Option<&Path>) -> Result<Figures, StageError> {
+    plan.check().map_err(io::Error::other)?;
     let temporary = tempfile::Builder::new().prefix("seinhuis-load-").tempdir()?;
     let dir = dir.unwrap_or_else(|| temporary.path());
-    let programs = Programs(std::env::current_exe()?);
-    let stage = Stage::set_with(programs, dir, members(dir, plan.pairs), &mut |step| eprintln!("· {step}"))?;
+    let message = Message::of(plan)?;
+    let stage = set(plan, dir)?;
     stage.configure(QUOTA)?;
     let broker = stage.start_broker()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let watch = Watch::default();
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| watch.follow(&stage));
-        let measured = runtime.block_on(measure(plan, &stage, &broker, &watch));
+        let measured = runtime.block_on(measure(plan, message, &stage, &broker, &watch));
         watch.end();
         let waits = waits.join().map_err(|_| io::Error::other("the watch over the quorum broke"))?;
         let mut figures = measured?;
@@ -72,133 +82,135 @@ pub fn run(plan: &Plan, dir: Option<&Path>) -> Result<Figures, StageError> {
     })
 }
 
+/// A partnership that has agreed on a covenant with the flow of the plan.
+fn set(plan: &Plan, dir: &Path) -> Result<Stage, StageError> {
+    let programs = Programs(std::env::current_exe()?);
+    let members = cast(dir, plan.pairs, plan.receivers());
+    let mut stage = Stage::found(programs, dir, members, &mut |step| eprintln!("· {step}"))?;
+    stage.watched = plan.watched();
+    if plan.flow() == Flow::Own {
+        message::add_flow(&mut stage)?;
+    }
+    eprintln!("· covenant");
+    stage.agree()?;
+    Ok(stage)
+}
+
+/// So many pairs of a sender and a recipient.
 fn members(dir: &Path, pairs: u8) -> Vec<Member> {
+    cast(dir, pairs, pairs)
+}
+
+/// So many senders and recipients, in pairs for as long as there are of both.
+fn cast(dir: &Path, senders: u8, receivers: u8) -> Vec<Member> {
     let one = |role: &'static str, kind: u8, number: u8| {
         let label = format!("{role}-{number}");
         Member::new(dir, &label, role, &format!("00000099000000{kind}{number:02}00"), &label)
     };
-    (1..=pairs).flat_map(|n| [one("jongerenwerk", 13, n), one("gemeente", 11, n)]).collect()
+    let sends = |number: u8| (number <= senders).then(|| one(SENDS, 13, number));
+    let receives = |number: u8| (number <= receivers).then(|| one(RECEIVES, 11, number));
+    (1..=senders.max(receivers)).flat_map(|number| [sends(number), receives(number)]).flatten().collect()
 }
 
-async fn measure(plan: &Plan, stage: &Stage, broker: &Process, watch: &Watch) -> Result<Figures, StageError> {
+async fn measure(
+    plan: &Plan,
+    message: Message,
+    stage: &Stage,
+    broker: &Process,
+    watch: &Watch,
+) -> Result<Figures, StageError> {
     let mut figures = Figures { plan: Some(plan.clone()), ..Figures::default() };
     figures.idle_rss = Usage::of(broker.id())?.rss;
-    let mut crowd = Crowd::gather(&stage.members, &crowd::body(plan.body)?).await?;
+    let mut crowd = Crowd::meet(&stage.members, usize::from(plan.recipients), message).await?;
+    let length = Duration::from_secs(plan.seconds);
 
-    eprintln!("· packets that wait");
-    let empty = disk(stage)?;
-    crowd.send_to_absent(plan.waiting).await?;
-    let waiting = disk(stage)?;
-    figures.waiting = plan.waiting;
-    figures.disk_waiting = per(waiting.0 - empty.0, plan.waiting);
-    crowd.fetch().await?;
-    settle(stage).await?;
-    let after = disk(stage)?;
-    figures.disk_delivered = per(after.0.saturating_sub(empty.0), plan.waiting);
-    figures.log_bytes = per(after.1.saturating_sub(empty.1), plan.waiting);
+    wait(plan, stage, &mut crowd, &mut figures).await?;
+    let (began, mut packets) = (Kept::by(stage)?, 0);
 
-    eprintln!("· full speed");
+    let rate = if let Some(rate) = plan.rate {
+        rate
+    } else {
+        eprintln!("· full speed");
+        let before = Snapshot::take(stage, broker)?;
+        let full = crowd.full_speed(plan.window(), length).await?;
+        figures.full_speed(&full, &Snapshot::take(stage, broker)?.since(&before));
+        packets += full.delivered;
+        figures.packets_per_second / 2.0
+    };
+
+    eprintln!("· {rate:.0} a second, each at its time");
     let before = Snapshot::take(stage, broker)?;
-    let full = crowd.full_speed(plan.window, Duration::from_secs(plan.seconds)).await?;
-    let spent = Snapshot::take(stage, broker)?.since(&before);
-    figures.full_speed(&full, &spent);
+    let paced = crowd.paced(rate, length).await?;
+    figures.paced(rate, &paced, &Snapshot::take(stage, broker)?.since(&before));
+    packets += paced.delivered;
+    figures.loaded_rss = Usage::of(broker.id())?.peak_rss;
+    figures.own_rss = Usage::of(std::process::id())?.peak_rss;
 
-    eprintln!("· half that rate");
-    let rate = figures.packets_per_second / 2.0;
-    let paced = crowd.paced(rate, Duration::from_secs(plan.seconds)).await?;
-    figures.paced(rate, &paced);
-    let usage = Usage::of(broker.id())?;
-    figures.loaded_rss = usage.peak_rss;
-
-    eprintln!("· a tenth of it, for the witnesses");
-    figures.watched_rate = figures.packets_per_second / 10.0;
-    watch.begin();
-    crowd.paced(figures.watched_rate, Duration::from_secs(plan.seconds)).await?;
-    watch.end();
-    watch.done().await;
+    if plan.quorum && plan.watched() {
+        eprintln!("· a tenth of full speed, or of the rate, for the witnesses");
+        figures.watched_rate = if plan.rate.is_some() { rate / 10.0 } else { rate / 5.0 };
+        watch.begin();
+        packets += crowd.paced(figures.watched_rate, length).await?.delivered;
+        watch.end();
+        watch.done().await;
+    }
     crowd.leave().await?;
     settle(stage).await?;
     figures.settled_rss = Usage::of(broker.id())?.rss;
+    let kept = Kept::by(stage)?;
+    if plan.waiting() == 0 {
+        figures.disk_delivered = per(kept.live.saturating_sub(began.live), packets);
+        figures.log_bytes = per(kept.log.saturating_sub(began.log), packets);
+    }
+    (figures.broker_disk, figures.agents_disk) = taken(stage)?;
     Ok(figures)
 }
 
-/// Lets the broker's index, publisher and housekeeping catch up.
-async fn settle(stage: &Stage) -> Result<(), StageError> {
-    let mut last = 0;
-    for _ in 0..60 {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let now = number(&stage.broker(&["status"])?, "disk_bytes");
-        if now == last {
-            return Ok(());
-        }
-        last = now;
+/// Has packets wait for recipients that are away, for the figures on disk, and lets these come.
+async fn wait(
+    plan: &Plan,
+    stage: &Stage,
+    crowd: &mut Crowd,
+    figures: &mut Figures,
+) -> Result<(), StageError> {
+    if plan.waiting() == 0 {
+        crowd.open_recipients()?;
+        return crowd.connected().await;
     }
+    eprintln!("· packets that wait");
+    let empty = Kept::by(stage)?;
+    let count = crowd.send_to_absent(plan.waiting()).await?;
+    let waiting = Kept::by(stage)?;
+    figures.waiting = count;
+    figures.disk_waiting = Some(per(waiting.live.saturating_sub(empty.live), count));
+    crowd.fetch(count).await?;
+    settle(stage).await?;
+    let after = Kept::by(stage)?;
+    figures.disk_delivered = per(after.live.saturating_sub(empty.live), count);
+    figures.log_bytes = per(after.log.saturating_sub(empty.log), count);
     Ok(())
-}
-
-/// What the broker's clocks and counters say at one moment.
-struct Snapshot {
-    at: Instant,
-    broker: Usage,
-    own: Usage,
-    fsyncs: u64,
-    turns: u64,
-}
-
-/// The difference between two snapshots.
-#[derive(Debug, Clone)]
-pub(crate) struct Spent {
-    pub(crate) seconds: f64,
-    pub(crate) broker_cpu: f64,
-    pub(crate) own_cpu: f64,
-    pub(crate) fsyncs: u64,
-    pub(crate) turns: u64,
-}
-
-impl Snapshot {
-    fn take(stage: &Stage, broker: &Process) -> Result<Self, StageError> {
-        let status = stage.broker(&["status"])?;
-        Ok(Self {
-            at: Instant::now(),
-            broker: Usage::of(broker.id())?,
-            own: Usage::of(std::process::id())?,
-            fsyncs: number(&status, "fsyncs"),
-            turns: number(&status, "turns"),
-        })
-    }
-
-    fn since(&self, earlier: &Self) -> Spent {
-        Spent {
-            seconds: self.at.duration_since(earlier.at).as_secs_f64(),
-            broker_cpu: self.broker.cpu - earlier.broker.cpu,
-            own_cpu: self.own.cpu - earlier.own.cpu,
-            fsyncs: self.fsyncs - earlier.fsyncs,
-            turns: self.turns - earlier.turns,
-        }
-    }
-}
-
-fn number(value: &Value, key: &str) -> u64 {
-    value.get(key).and_then(Value::as_u64).unwrap_or_default()
-}
-
-/// Bytes the broker's journal says are live, and bytes of the log's files.
-fn disk(stage: &Stage) -> Result<(u64, u64), StageError> {
-    let live = number(&stage.broker(&["status"])?, "live_bytes");
-    Ok((live, folder(&stage.broker_home().join("log"))?))
-}
-
-fn folder(dir: &Path) -> io::Result<u64> {
-    let mut sum = 0;
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        sum += if meta.is_dir() { folder(&entry.path())? } else { meta.len() };
-    }
-    Ok(sum)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn per(bytes: u64, packets: usize) -> f64 {
-    bytes as f64 / packets as f64
+    bytes as f64 / packets.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_and_recipients_come_in_pairs_and_the_rest_after_them() {
+        let roles = |senders, receivers| {
+            let cast = cast(Path::new("x"), senders, receivers);
+            let oins: std::collections::BTreeSet<_> = cast.iter().map(|member| member.oin.clone()).collect();
+            assert_eq!(oins.len(), cast.len(), "nobody twice");
+            assert!(oins.iter().all(|oin| oin.len() == 20), "{oins:?}");
+            cast.into_iter().map(|member| member.role).collect::<Vec<_>>()
+        };
+        assert_eq!(roles(2, 2), [SENDS, RECEIVES, SENDS, RECEIVES]);
+        assert_eq!(roles(1, 3), [SENDS, RECEIVES, RECEIVES, RECEIVES]);
+        assert_eq!(roles(64, 64).len(), 128);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::Value;
 
-use super::crowd::{histogram, record};
+use super::latency::{histogram, record};
 use crate::stage::{Stage, StageError};
 
 /// How far apart the broker is asked at least.
@@ -91,7 +91,7 @@ fn waits(samples: &[Sample]) -> Result<Histogram<u64>, StageError> {
     let mut grown = grown.map(|(_, after)| after).peekable();
     for sample in samples {
         while let Some(entry) = grown.next_if(|entry| entry.size <= sample.witnessed) {
-            record(&mut waits, entry.at, Some(&sample.at))?;
+            record(&mut waits, entry.at, sample.at)?;
         }
     }
     Ok(waits)
