@@ -23,12 +23,12 @@ use seinhuis_shell::tls::{self, Kx};
 use seinhuis_shell::{clock, keys, quic};
 
 /// The host in the broker's certificate.
-const HOST: &str = "127.0.0.1";
+pub(crate) const HOST: &str = "127.0.0.1";
 /// Days that a certificate lasts.
 const DAYS: u16 = 90;
 
 /// The CA of the partnership.
-pub(crate) struct Ca(Authority);
+pub(crate) struct Ca(pub(crate) Authority);
 
 impl Ca {
     /// A new one, in this folder, which gives the broker its certificate.
@@ -48,16 +48,29 @@ impl Ca {
         self.0.issue(&proved.confirm(&fingerprint).unwrap(), DAYS, now).unwrap().grant
     }
 
-    /// The TLS of an agent with a new certificate.
-    fn agent(&mut self, oin: Oin) -> ClientConfig {
+    /// A new certificate for an agent, with its key.
+    pub(crate) fn enrol(&mut self, oin: Oin) -> (TlsKey, Grant) {
         let key = TlsKey::generate().unwrap();
         let grant = self.issue(NodeKind::Agent, oin, &[], &key);
-        let tls =
-            tls::client_config(&grant.identity(&key).unwrap(), &grant.trust().unwrap(), Kx::Hybrid).unwrap();
-        let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-        config.transport_config(quic::transport(true, true));
-        config
+        (key, grant)
     }
+}
+
+/// What an agent with this certificate connects with.
+pub(crate) fn client(key: &TlsKey, grant: &Grant) -> ClientConfig {
+    let tls = tls::client_config(&grant.identity(key).unwrap(), &grant.trust().unwrap(), Kx::Hybrid).unwrap();
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    config.transport_config(quic::transport(true, true));
+    config
+}
+
+/// Says hello, and waits for the welcome; nothing when something else comes, or the connection ends.
+pub(crate) async fn greet(conn: &Connection) -> Option<(SendStream, RecvStream)> {
+    let (mut send, mut recv) = conn.open_bi().await.ok()?;
+    let hello = Hello { version: VERSION, software: "bench/1".into(), cosigned: Bytes::default() };
+    send.write_all(&hello.to_frame().ok()?).await.ok()?;
+    let (kind, _) = quic::frame(&mut recv).await.ok()??;
+    (kind == Kind::Welcome).then_some((send, recv))
 }
 
 /// Agents with a session.
@@ -72,13 +85,10 @@ impl Crowd {
         let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let mut sessions = Vec::new();
         for oin in partners {
-            let connecting = endpoint.connect_with(ca.agent(oin), broker, HOST).unwrap();
+            let (key, grant) = ca.enrol(oin);
+            let connecting = endpoint.connect_with(client(&key, &grant), broker, HOST).unwrap();
             let conn = Connection::from(connecting.await.unwrap());
-            let (mut send, mut recv) = conn.open_bi().await.unwrap();
-            let hello = Hello { version: VERSION, software: "bench/1".into(), cosigned: Bytes::default() };
-            send.write_all(&hello.to_frame().unwrap()).await.unwrap();
-            let (kind, _) = quic::frame(&mut recv).await.unwrap().unwrap();
-            assert_eq!(kind, Kind::Welcome);
+            let (send, recv) = greet(&conn).await.unwrap();
             sessions.push((conn, send, recv));
         }
         Self { _sessions: sessions, _endpoint: endpoint }

@@ -39,7 +39,7 @@ const ORIGIN: &str = "bench.example/uitwisseling";
 /// The folder of that log.
 const FOLDER: &str = "uitwisseling";
 /// The recipient of every packet.
-const GEMEENTE: u8 = 1;
+pub(crate) const GEMEENTE: u8 = 1;
 /// Partners and their roles.
 const ROLES: [(u8, &str); 4] = [(GEMEENTE, "gemeente"), (2, "politie"), (3, "jongerenwerk"), (4, "boa")];
 /// Who sends on which flow.
@@ -51,7 +51,8 @@ const SENDERS: [(u8, &str, &str); 3] = [
 /// Turns after which full tiles and bundles are written.
 const PUBLISH_EVERY: u64 = 4;
 
-fn oin(number: u8) -> Oin {
+/// A partner's number in the register.
+pub(crate) fn oin(number: u8) -> Oin {
     format!("0000009900000000{number}000").parse().unwrap()
 }
 
@@ -206,8 +207,8 @@ impl Mill {
         self.offered.clear();
     }
 
-    /// A packet with a body of so many bytes.
-    fn packet(&mut self, body: usize) -> Input {
+    /// A packet with a body of so many bytes, and who sends it.
+    pub(crate) fn sealed(&mut self, body: usize) -> (u8, Vec<u8>) {
         self.packets += 1;
         let number = self.packets;
         let place = usize::try_from(number % 3).unwrap();
@@ -239,7 +240,12 @@ impl Mill {
         let length = u64::try_from(sealed.len()).unwrap();
         let payload = cbor::encode(&(Bytes(context.to_bytes()), sha256(&sealed), length));
         let statement = Sign1::sign(&key, Purpose::Packet, &payload);
-        let bytes = cbor::encode(&(VERSION, Bytes(statement), Bytes(sealed)));
+        (sender, cbor::encode(&(VERSION, Bytes(statement), Bytes(sealed))))
+    }
+
+    /// The same as it comes in.
+    fn packet(&mut self, body: usize) -> Input {
+        let (sender, bytes) = self.sealed(body);
         let examined = Received::new(bytes, oin(sender)).authenticate(&self.core.directory());
         let conn = ConnId(sender.into());
         Input::Submitted { conn, lane: LaneId(sender.into()), examined }
