@@ -11,8 +11,8 @@
 //! Encapsulation and decapsulation are by far the dearest steps of sealing and opening. [`TurnHpke`] does each once for
 //! what goes to one prekey, or came under one encapsulated key, within one turn (docs/decisions/0030).
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -110,8 +110,8 @@ struct Secrets {
 struct Sealing {
     shared: Secret,
     ek: [u8; EK_LEN],
-    /// What was sealed with it.
-    infos: BTreeSet<Vec<u8>>,
+    /// What was sealed with it, by its `info`.
+    wraps: BTreeMap<Vec<u8>, [u8; WRAPPED_LEN]>,
 }
 
 impl std::fmt::Debug for TurnHpke {
@@ -143,13 +143,14 @@ impl Hpke for TurnHpke {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let (shared, ek) = encapsulate(recipient.as_bytes())?;
-                new.insert(Sealing { shared, ek, infos: BTreeSet::new() })
+                new.insert(Sealing { shared, ek, wraps: BTreeMap::new() })
             }
         };
-        if !sealing.infos.insert(info.to_vec()) {
+        let wrapped = wrap(&sealing.shared, info, key)?;
+        if *sealing.wraps.entry(info.to_vec()).or_insert(wrapped) != wrapped {
             return Err(HpkeError);
         }
-        Ok((sealing.ek, wrap(&sealing.shared, info, key)?))
+        Ok((sealing.ek, wrapped))
     }
 
     fn open(
@@ -393,11 +394,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sealed_twice_under_one_key_and_nonce() {
+    fn no_two_texts_are_sealed_under_one_key_and_nonce() {
         let (_, public) = AwsHpke::generate().unwrap();
         let sender = TurnHpke::default();
-        assert!(sender.seal(&public, b"info", &[1; 32]).is_ok());
+        let sealed = sender.seal(&public, b"info", &[1; 32]).unwrap();
         assert_eq!(sender.seal(&public, b"info", &[2; 32]), Err(HpkeError));
+        assert_eq!(sender.seal(&public, b"info", &[1; 32]), Ok(sealed), "one text, whoever it is for");
         sender.forget();
         assert!(sender.seal(&public, b"info", &[2; 32]).is_ok());
     }
