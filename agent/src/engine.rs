@@ -491,22 +491,7 @@ pub(crate) mod tests {
     }
 
     fn request() -> PushRequest {
-        PushRequest {
-            msg_id: MsgId([1; 16]),
-            flow: "F01".into(),
-            to: vec![],
-            step: None,
-            case: None,
-            message_type: None,
-            basis: None,
-            covenant: None,
-            ttl: None,
-            in_reply_to: None,
-            trace: None,
-            source: None,
-            handling: None,
-            body: vec![],
-        }
+        PushRequest::new(MsgId([1; 16]), "F01", vec![], vec![])
     }
 
     #[tokio::test]

@@ -38,6 +38,9 @@ const SCHEDULE_LEN: usize = 32 + 12 + 64;
 /// The domain separator of X-Wing: `\.//^\`.
 const XWING_LABEL: [u8; 6] = [0x5c, 0x2e, 0x2f, 0x2f, 0x5e, 0x5c];
 
+/// A shared secret or a content key, wiped when dropped.
+type Secret = Zeroizing<[u8; 32]>;
+
 /// [`Hpke`] with the ML-KEM, X25519 and AES-GCM of aws-lc-rs. Without state: make one wherever needed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AwsHpke;
@@ -82,20 +85,18 @@ impl Hpke for AwsHpke {
         ek: &[u8],
         info: &[u8],
         wrapped: &[u8],
-    ) -> Result<Zeroizing<[u8; 32]>, HpkeError> {
+    ) -> Result<Secret, HpkeError> {
         unwrap(&*decapsulate(secret, ek)?, info, wrapped)
     }
 }
-
-/// A shared secret, wiped when dropped.
-type Secret = Zeroizing<[u8; 32]>;
 
 /// [`AwsHpke`] that encapsulates once for each prekey, and decapsulates once for each encapsulated key, until
 /// [`TurnHpke::forget`].
 ///
 /// Each wrap has a key and a nonce of its own all the same, because both are derived from the shared secret together
-/// with `info`, and `info` holds the packet's context, in which no two packets are alike. So nothing may be sealed twice
-/// with one `info`: it would be the same key and nonce for two texts. What was sealed so is refused.
+/// with `info`, and `info` holds the packet's context, in which no two packets are alike. Two texts under one `info` would be
+/// sealed with one key and nonce: the second is refused. The same text comes out the same, as it does for two recipients
+/// of a packet of whom one offers the other's prekey as its own.
 #[derive(Default)]
 pub struct TurnHpke(Mutex<Secrets>);
 
@@ -193,7 +194,7 @@ fn unwrap(shared: &[u8; 32], info: &[u8], wrapped: &[u8]) -> Result<Secret, Hpke
 }
 
 /// X-Wing encapsulation: the shared secret and the encapsulated key `ML-KEM ciphertext | X25519 share`.
-fn encapsulate(recipient: &[u8; PUBLIC_LEN]) -> Result<(Zeroizing<[u8; 32]>, [u8; EK_LEN]), HpkeError> {
+fn encapsulate(recipient: &[u8; PUBLIC_LEN]) -> Result<(Secret, [u8; EK_LEN]), HpkeError> {
     let (mlkem, x25519) = recipient.split_at(MLKEM_PUBLIC_LEN);
     let mlkem = EncapsulationKey::new(&ML_KEM_768, mlkem).map_err(|_| HpkeError)?;
     let (ciphertext, mlkem_shared) = mlkem.encapsulate().map_err(|_| HpkeError)?;
@@ -205,7 +206,7 @@ fn encapsulate(recipient: &[u8; PUBLIC_LEN]) -> Result<(Zeroizing<[u8; 32]>, [u8
 }
 
 /// X-Wing decapsulation.
-fn decapsulate(secret: &PrekeySecret, ek: &[u8]) -> Result<Zeroizing<[u8; 32]>, HpkeError> {
+fn decapsulate(secret: &PrekeySecret, ek: &[u8]) -> Result<Secret, HpkeError> {
     if secret.0.len() != SECRET_LEN || ek.len() != EK_LEN {
         return Err(HpkeError);
     }
@@ -226,7 +227,7 @@ fn combine(
     peer: &[u8],
     share: &[u8],
     public: &[u8],
-) -> Result<Zeroizing<[u8; 32]>, HpkeError> {
+) -> Result<Secret, HpkeError> {
     let peer = UnparsedPublicKey::new(&X25519, peer);
     agree(own, peer, HpkeError, |x25519_shared| {
         if x25519_shared.iter().fold(0, |all, byte| all | byte) == 0 {

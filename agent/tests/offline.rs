@@ -18,22 +18,9 @@ use seinhuis_shared::refusal::Refusal;
 fn request(id: u8) -> PushRequest {
     let text = fs::read_to_string(sample()).unwrap();
     let body = text.split_once("\"body\": ").unwrap().1.trim_end().strip_suffix('}').unwrap();
-    PushRequest {
-        msg_id: MsgId([id; 16]),
-        flow: "F01".into(),
-        to: vec![Target::Oin(TOWN.parse().unwrap())],
-        step: Some(Step::S1),
-        case: None,
-        message_type: None,
-        basis: None,
-        covenant: None,
-        ttl: None,
-        in_reply_to: None,
-        trace: None,
-        source: None,
-        handling: None,
-        body: body.trim_end().as_bytes().to_vec(),
-    }
+    let to = vec![Target::Oin(TOWN.parse().unwrap())];
+    let body = body.trim_end().as_bytes().to_vec();
+    PushRequest { step: Some(Step::S1), ..PushRequest::new(MsgId([id; 16]), "F01", to, body) }
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ const TURN_BYTES: usize = 16 * FRAME_MAX;
 const TURN_ENTRIES: usize = 8192;
 /// How long a turn takes inputs: who comes while it lasts waits for its end.
 const TURN_TIME: Duration = Duration::from_millis(20);
-/// How far apart turns start at least: see [`Pace`].
+/// How far apart turns start at most, while there is something to do: see [`Pace`].
 const TURNS_APART: Duration = Duration::from_millis(4);
 /// Most inputs of one partner, over all its connections, and of the broker itself that wait for a turn; who brings
 /// more waits itself.

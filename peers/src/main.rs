@@ -24,6 +24,7 @@ use peer::mosquitto::Mosquitto;
 use peer::nats::Nats;
 use peer::rabbitmq::RabbitMq;
 use place::{Place, Server};
+use seinhuis_tests::load::Usage;
 
 /// Why something could not be measured.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -161,7 +162,7 @@ fn with<P: Peer, T>(
 /// CPU seconds of the servers, and of this process.
 fn cpu(servers: &[Server]) -> Result<(f64, f64), Failure> {
     let all = servers.iter().map(Server::cpu).sum::<Result<f64, _>>()?;
-    Ok((all, place::own_cpu()?))
+    Ok((all, Usage::of(std::process::id())?.cpu))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use seinhuis_shared::ids::MsgId;
+use seinhuis_tests::load::{histogram, record};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -89,7 +90,8 @@ impl<S: Sender> Source<S> {
     /// Records what is confirmed so far.
     fn confirmed(&mut self, into: &mut Histogram<u64>) -> Result<(), Failure> {
         while let Some(confirm) = self.confirms.try_join_next() {
-            record(into, confirm??)?;
+            let (due, at) = confirm??;
+            record(into, due, at)?;
         }
         Ok(())
     }
@@ -136,7 +138,8 @@ impl<S: Sender> Source<S> {
     async fn rest(&mut self, mut confirmed: Histogram<u64>) -> Result<Histogram<u64>, Failure> {
         let end = Instant::now() + PATIENCE;
         while let Some(confirm) = tokio::time::timeout_at(end.into(), self.confirms.join_next()).await? {
-            record(&mut confirmed, confirm??)?;
+            let (due, at) = confirm??;
+            record(&mut confirmed, due, at)?;
         }
         while !self.lane.tally().under.is_empty() {
             if Instant::now() > end {
@@ -245,16 +248,6 @@ impl<P: Peer> Crowd<P> {
         }
         Ok(run)
     }
-}
-
-/// An empty distribution of microseconds, up to ten minutes.
-fn histogram() -> Result<Histogram<u64>, Failure> {
-    Ok(Histogram::new_with_bounds(1, 600_000_000, 3)?)
-}
-
-fn record(into: &mut Histogram<u64>, (from, to): (Instant, Instant)) -> Result<(), Failure> {
-    let micros = u64::try_from(to.saturating_duration_since(from).as_micros())?;
-    Ok(into.record(micros.max(1))?)
 }
 
 #[cfg(test)]

@@ -221,14 +221,6 @@ impl Drop for Server {
     }
 }
 
-/// CPU seconds of this process so far.
-///
-/// # Errors
-/// When the system does not tell.
-pub(crate) fn own_cpu() -> io::Result<f64> {
-    stat(std::process::id()).map(|(_, spent)| spent).ok_or_else(|| io::Error::other("/proc does not tell"))
-}
-
 /// A process's parent, and its CPU seconds, user and system; none when it has ended.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn stat(pid: u32) -> Option<(u32, f64)> {

@@ -17,7 +17,7 @@ use core::str::FromStr;
 
 use data_encoding::HEXLOWER;
 
-use crate::ids::{CaseId, Digest, MsgId, Oin, Thumbprint, TraceId};
+use crate::ids::{CaseId, Digest, MsgId, Oin, Thumbprint, TraceId, read_hex};
 use crate::limits::{CATEGORIES_MAX, ENTRY_MAX, TEXT_MAX};
 use crate::time::Timestamp;
 use crate::tlog::hash;
@@ -311,11 +311,7 @@ impl Entry {
         let kind: Kind = fields.id("kind")?.ok_or(EntryError::Missing("kind"))?;
         let time = fields.integer("time")?.map(Timestamp).ok_or(EntryError::Missing("time"))?;
         let salt = fields.text("salt")?.ok_or(EntryError::Missing("salt"))?;
-        let salt = HEXLOWER
-            .decode(salt.as_bytes())
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or(EntryError::BadValue("salt"))?;
+        let salt = read_hex(salt.as_bytes()).ok_or(EntryError::BadValue("salt"))?;
         let reason = fields.integer("reason")?.map(u16::try_from).transpose();
         let entry = Self {
             kind,

@@ -39,7 +39,7 @@ impl<const N: usize> de::Visitor<'_> for FixedBytes<N> {
 }
 
 /// Lower-case hexadecimal of exactly `N` bytes.
-fn read_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+pub(crate) fn read_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if HEXLOWER.decode_len(text.len()) != Ok(N) {
         return None;

@@ -23,7 +23,7 @@ use seinhuis_agent::hpke::AwsHpke;
 use seinhuis_shared::packet::Hpke as _;
 use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::tlog::hash::{leaf_hash, node_hash};
-use seinhuis_tests::load::{self, Plan};
+use seinhuis_tests::load::{self, Plan, Usage};
 
 /// Bytes of a packet with a body of 1 KiB for one recipient, of its signed statement, of a log entry, of a receipt.
 const PACKET: usize = 3100;
@@ -51,13 +51,7 @@ fn time(calls: u32, mut call: impl FnMut()) -> f64 {
 
 /// Microseconds of processor time that a call takes: it may wait for the disk.
 fn worked(calls: u32, mut call: impl FnMut()) -> f64 {
-    // Fields 14 and 15 of proc(5), in hundredths of a second.
-    let clock = || {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let after = stat.rsplit_once(')').unwrap().1.to_owned();
-        let fields = after.split_whitespace().skip(11).take(2);
-        fields.map(|field| field.parse::<f64>().unwrap()).sum::<f64>() * 1e4
-    };
+    let clock = || Usage::of(std::process::id()).unwrap().cpu * 1e6;
     let before = clock();
     for _ in 0..calls {
         call();

@@ -37,21 +37,12 @@ impl Sample {
     /// It as an application pushes it, to the roles that it is for.
     pub fn request(&self, msg_id: MsgId) -> PushRequest {
         let word = |key: &str| self.value[key].as_str();
+        let to = self.to.iter().filter_map(|role| role.parse().ok()).map(Target::Role).collect();
         PushRequest {
-            msg_id,
-            flow: self.flow.clone(),
-            to: self.to.iter().filter_map(|role| role.parse().ok()).map(Target::Role).collect(),
             step: word("step").and_then(|step| step.parse().ok()),
-            case: None,
             message_type: Some(self.message_type.clone()),
             basis: word("basis").map(str::to_owned),
-            covenant: None,
-            ttl: None,
-            in_reply_to: None,
-            trace: None,
-            source: None,
-            handling: None,
-            body: body(self),
+            ..PushRequest::new(msg_id, &self.flow, to, body(self))
         }
     }
 }

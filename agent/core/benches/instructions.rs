@@ -253,22 +253,8 @@ fn requests(rounds: usize) -> Vec<Vec<Input>> {
     let push = |number: u64| {
         let mut id = [0; 16];
         id[8..].copy_from_slice(&number.to_be_bytes());
-        let request = PushRequest {
-            msg_id: MsgId(id),
-            flow: "F01".into(),
-            to: vec![Target::Oin(oin(TOWN))],
-            step: Some(Step::S1),
-            case: None,
-            message_type: None,
-            basis: None,
-            covenant: None,
-            ttl: None,
-            in_reply_to: None,
-            trace: None,
-            source: None,
-            handling: None,
-            body: body.to_vec(),
-        };
+        let plain = PushRequest::new(MsgId(id), "F01", vec![Target::Oin(oin(TOWN))], body.to_vec());
+        let request = PushRequest { step: Some(Step::S1), ..plain };
         Input::Push { token: number, request: Box::new(request) }
     };
     let turns = 0..u64::try_from(rounds).unwrap();

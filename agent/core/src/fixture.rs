@@ -156,22 +156,8 @@ pub(crate) fn inquiry(id: u8, to: &[u8]) -> PushRequest {
 }
 
 pub(crate) fn request(id: u8, flow: &str, to: &[u8], body: &str) -> PushRequest {
-    PushRequest {
-        msg_id: MsgId([id; 16]),
-        flow: flow.into(),
-        to: to.iter().map(|number| Target::Oin(oin(*number))).collect(),
-        step: Some(Step::S1),
-        case: None,
-        message_type: None,
-        basis: None,
-        covenant: None,
-        ttl: None,
-        in_reply_to: None,
-        trace: None,
-        source: None,
-        handling: None,
-        body: sample(body),
-    }
+    let to = to.iter().map(|number| Target::Oin(oin(*number))).collect();
+    PushRequest { step: Some(Step::S1), ..PushRequest::new(MsgId([id; 16]), flow, to, sample(body)) }
 }
 
 pub(crate) fn log_signer(fill: u8) -> ed25519_dalek::SigningKey {

@@ -69,6 +69,26 @@ pub struct PushRequest {
 }
 
 impl PushRequest {
+    /// A message of this flow with this body, and nothing said that may be left out.
+    pub fn new(msg_id: MsgId, flow: &str, to: Vec<Target>, body: Vec<u8>) -> Self {
+        Self {
+            msg_id,
+            flow: flow.to_owned(),
+            to,
+            step: None,
+            case: None,
+            message_type: None,
+            basis: None,
+            covenant: None,
+            ttl: None,
+            in_reply_to: None,
+            trace: None,
+            source: None,
+            handling: None,
+            body,
+        }
+    }
+
     /// What makes two pushes the same push: everything but the trace, in an encoding of its own, because a
     /// keyed fingerprint of it is durable.
     pub(crate) fn identity(&self) -> Zeroizing<Vec<u8>> {

@@ -19,7 +19,7 @@ use super::{AgentEvent, Decided, Engine, Job, Query, Say, View, outbox_row};
 const TURN_INPUTS: usize = 1024;
 /// Most bytes of input in one turn; a turn writes at most about twice that.
 const TURN_BYTES: usize = 8 * 1024 * 1024;
-/// How far apart turns start at least: see [`Pace`]. Longer than at the broker, which many agents wait for.
+/// How far apart turns start at most, while there is something to do: see [`Pace`]. Longer than at the broker, which many agents wait for.
 const TURNS_APART: Duration = Duration::from_millis(8);
 /// How far apart rounds of overwriting are at least: each restates all that is live.
 const OVERWRITES_APART: Duration = Duration::from_hours(1);

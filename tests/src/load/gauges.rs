@@ -6,20 +6,23 @@ use std::path::Path;
 
 /// CPU and memory of a process.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// CPU seconds, user and system.
-    pub(crate) cpu: f64,
+    pub cpu: f64,
     /// Resident bytes now.
-    pub(crate) rss: u64,
+    pub rss: u64,
     /// Most resident bytes so far.
-    pub(crate) peak_rss: u64,
+    pub peak_rss: u64,
     /// Bytes handed to the disk so far, where the kernel counts them.
-    pub(crate) written: Option<u64>,
+    pub written: Option<u64>,
 }
 
 impl Usage {
     /// Reads them (proc(5)).
-    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the process has gone, or the kernel does not tell.
+    pub fn of(pid: u32) -> io::Result<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let kib = |name: &str| {
             status

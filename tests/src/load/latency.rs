@@ -49,12 +49,18 @@ impl Latency {
 }
 
 /// An empty distribution of microseconds, up to ten minutes.
-pub(crate) fn histogram() -> Result<Histogram<u64>, StageError> {
+///
+/// # Errors
+/// When there is no room for it.
+pub fn histogram() -> Result<Histogram<u64>, StageError> {
     Histogram::new_with_bounds(1, 600_000_000, 3).map_err(|error| io::Error::other(error.to_string()).into())
 }
 
 /// Records how long it was from one moment to another.
-pub(crate) fn record(histogram: &mut Histogram<u64>, from: Instant, to: Instant) -> Result<(), StageError> {
+///
+/// # Errors
+/// When that is longer than the distribution reaches.
+pub fn record(histogram: &mut Histogram<u64>, from: Instant, to: Instant) -> Result<(), StageError> {
     let micros = u64::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX);
     histogram.record(micros.max(1)).map_err(|error| io::Error::other(error.to_string()).into())
 }

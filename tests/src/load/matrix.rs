@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_folder_is_on_the_file_system_nearest_above_it() {
-        let mounts = "/dev/a / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\nproc /proc proc rw 0 0\n";
-        assert_eq!(file_system(mounts, Path::new("/tmp/x")).as_deref(), Some("tmpfs"));
-        assert_eq!(file_system(mounts, Path::new("/tmpx")).as_deref(), Some("ext4"));
+        let mounts = "/dev/a / ext4 rw 0 0\ntmpfs /mnt tmpfs rw 0 0\nproc /proc proc rw 0 0\n";
+        assert_eq!(file_system(mounts, Path::new("/mnt/x")).as_deref(), Some("tmpfs"));
+        assert_eq!(file_system(mounts, Path::new("/mntx")).as_deref(), Some("ext4"));
     }
 }

@@ -96,22 +96,8 @@ impl Message {
 
     /// What an agent is asked to send.
     pub(super) fn request(&self, to: &[Target], msg_id: MsgId) -> PushRequest {
-        PushRequest {
-            msg_id,
-            flow: self.flow.id().to_owned(),
-            to: to.to_vec(),
-            step: Some(Step::S1),
-            case: None,
-            message_type: None,
-            basis: None,
-            covenant: None,
-            ttl: None,
-            in_reply_to: None,
-            trace: None,
-            source: None,
-            handling: None,
-            body: self.body.clone(),
-        }
+        let plain = PushRequest::new(msg_id, self.flow.id(), to.to_vec(), self.body.clone());
+        PushRequest { step: Some(Step::S1), ..plain }
     }
 }
 
