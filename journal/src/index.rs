@@ -434,10 +434,9 @@ impl Index {
         let meta = locked(&self.meta);
         let overlay = self.overlay();
         let mut totals = meta.totals;
-        let mut changes = (*overlay.flushing).clone();
-        changes.extend(overlay.pending.iter().map(|(key, stored)| (key.clone(), stored.clone())));
+        let older = overlay.flushing.iter().filter(|(key, _)| !overlay.pending.contains_key(*key));
         let count = guard(|| {
-            for (key, stored) in &changes {
+            for (key, stored) in older.chain(&overlay.pending) {
                 self.exchange(&mut totals, key, stored.as_deref())?;
             }
             Ok(())

@@ -1,10 +1,11 @@
-//! What the exchange log costs: an entry as it comes in, without the flush, and proofs in a log of a hundred million.
+//! What the exchange log costs as it grows to a hundred million entries: an entry as it comes in, without the flush, and
+//! proofs.
 //!
 //! ```text
 //! cargo bench -p seinhuis-tests --bench log
 //! ```
 //!
-//! The long log has the same 256 entries over and over: all tiles of a level are alike, so its root is known and its
+//! A long log has the same 256 entries over and over: all tiles of a level are alike, so its root is known and its
 //! proofs can be verified, and only the files that proofs touch are written. For scale, `ct-merkle` does in memory what
 //! compares, in the same run.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on says so")]
@@ -28,10 +29,13 @@ use sha2::Sha256;
 
 /// Entries decided in one turn, signed for by one checkpoint.
 const TURN: usize = 64;
+/// Turns that come in at once.
+const TURNS: usize = 500;
+const ORIGIN: &str = "broker.example/uitwisseling/2026";
 /// Bytes of an entry.
 const ENTRY: usize = 400;
-/// Entries of the long log; whole bundles.
-const LONG: u64 = 100_000_000;
+/// Entries of the long logs; whole bundles.
+const LENGTHS: [u64; 5] = [10_240, 102_400, 1_024_000, 10_240_000, 100_000_000];
 /// Proofs of each kind.
 const PROOFS: u64 = 2000;
 /// Proofs after which the tiles above the leaves begin to be known.
@@ -56,42 +60,56 @@ fn turns(count: usize) -> Vec<Vec<Vec<u8>>> {
     (0..count).map(|turn| (0..TURN).map(|at| entry(turn * TURN + at)).collect()).collect()
 }
 
-/// Hashes, tree, checkpoint and its signature, and the log's tail, as in a turn of the engine.
-fn append() {
-    const TURNS: usize = 500;
-    let origin = "broker.example/uitwisseling/2026";
-    let secret = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
-    let key = VerifierKey::new(origin, secret.verifying_key()).unwrap();
-    let signer = SigningKey::from_seed(&[9; 32]);
-    let all = turns(TURNS);
-    let entries = u64::try_from(TURNS * TURN).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let ours = least(entries, || {
-        let (log, mut frontier) = (Log::open(dir.path(), 0, Vec::new()).unwrap(), Frontier::default());
-        let turns = all.clone();
+/// Who signs for the log.
+struct Signs {
+    key: VerifierKey,
+    signer: SigningKey,
+}
+
+impl Signs {
+    fn new() -> Self {
+        let secret = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+        let key = VerifierKey::new(ORIGIN, secret.verifying_key()).unwrap();
+        Self { key, signer: SigningKey::from_seed(&[9; 32]) }
+    }
+
+    /// Hashes, tree, checkpoint and its signature, and the log's tail, as in turns of the engine.
+    fn turns(&self, log: &Log, mut frontier: Frontier, turns: Vec<Vec<Vec<u8>>>) -> Duration {
         let start = Instant::now();
         for turn in turns {
             let mut tree = BatchTree::new(frontier);
             for entry in &turn {
                 tree.append(leaf_hash(entry)).unwrap();
             }
-            let head = Checkpoint::new(origin, tree.size(), tree.root()).unwrap();
-            black_box(head.sign_with(&key, |bytes| signer.sign(bytes)).unwrap());
+            let head = Checkpoint::new(ORIGIN, tree.size(), tree.root()).unwrap();
+            black_box(head.sign_with(&self.key, |bytes| self.signer.sign(bytes)).unwrap());
             frontier = tree.tip().clone();
             log.append(turn, b"");
         }
         start.elapsed()
+    }
+}
+
+/// An entry as it comes in at an empty log, what of that is signing, and the same in `ct-merkle`.
+fn append() {
+    let signs = Signs::new();
+    let all = turns(TURNS);
+    let entries = u64::try_from(TURNS * TURN).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let ours = least(entries, || {
+        let log = Log::open(dir.path(), 0, Vec::new()).unwrap();
+        signs.turns(&log, Frontier::default(), all.clone())
     });
-    let signing = least(entries, || {
-        let start = Instant::now();
-        for _ in 0..TURNS {
-            black_box(
-                signer
-                    .sign(black_box(b"a checkpoint of about a hundred bytes, more or less, as it is signed")),
-            );
-        }
-        start.elapsed()
-    });
+    let signing =
+        least(entries, || {
+            let start = Instant::now();
+            for _ in 0..TURNS {
+                black_box(signs.signer.sign(black_box(
+                    b"a checkpoint of about a hundred bytes, more or less, as it is signed",
+                )));
+            }
+            start.elapsed()
+        });
     let memory = least(entries, || {
         let turns = all.clone();
         let mut tree = MemoryBackedTree::<Sha256, Vec<u8>>::new();
@@ -110,13 +128,14 @@ fn append() {
     println!("the same entry in ct-merkle, without checkpoints: {:.2} µs", micros(memory));
 }
 
-/// The tiles of the long log: one content a level.
+/// The tiles of a long log: one content a level.
 struct LongLog {
+    length: u64,
     levels: Vec<Vec<Digest>>,
 }
 
 impl LongLog {
-    fn new() -> Self {
+    fn new(length: u64) -> Self {
         let leaves = (0..FULL_WIDTH).map(|number| leaf_hash(&number.to_be_bytes())).collect();
         let mut levels: Vec<Vec<Digest>> = vec![leaves];
         while levels.len() < 4 {
@@ -126,7 +145,7 @@ impl LongLog {
             }
             levels.push(vec![row[0]; FULL_WIDTH.into()]);
         }
-        Self { levels }
+        Self { length, levels }
     }
 
     fn leaf(&self, index: u64) -> Digest {
@@ -135,7 +154,7 @@ impl LongLog {
 
     /// Writes a full tile, if it is one and is not there yet.
     fn write(&self, dir: &Path, level: usize, index: u64) {
-        if (index + 1) << (8 * (level + 1)) > LONG {
+        if (index + 1) << (8 * (level + 1)) > self.length {
             return;
         }
         let tile = Tile::new(u8::try_from(level).unwrap(), index, FULL_WIDTH).unwrap();
@@ -152,15 +171,16 @@ impl LongLog {
             (0..3).for_each(|level| self.write(dir, level, leaf >> (8 * (level + 1))));
         }
         for level in 0..3 {
-            let complete = LONG >> (8 * (level + 1));
+            let complete = self.length >> (8 * (level + 1));
             (complete - complete % 256..complete).for_each(|index| self.write(dir, level, index));
         }
     }
 }
 
-/// Places all over the log, the same in every run: multiples of a number that shares no divisor with its length.
-fn places(from: u64) -> impl Iterator<Item = u64> {
-    (from..from + PROOFS).map(|number| number * 61_803_399 % LONG)
+/// Places all over a log, the same in every run: multiples of a number that shares no divisor with its length. Without the
+/// first: there is no proof from an empty log.
+fn places(length: u64) -> Vec<u64> {
+    (1..=2 * PROOFS).map(|number| (number * 61_803_399 % length).max(1)).collect()
 }
 
 /// The time of a proof: of the first ones, every tile in a file; of later ones; and of those whose tiles were read lately.
@@ -185,36 +205,21 @@ fn timed(log: &Log, places: &[u64], mut prove: impl FnMut(&Log, u64)) -> [Durati
     [first, rest, warm]
 }
 
-fn proofs() {
-    let long = LongLog::new();
+/// Proofs in a log of this length, and an entry more.
+fn long(length: u64) {
+    let long = LongLog::new(length);
     let dir = tempfile::tempdir().unwrap();
-    let all: Vec<u64> = places(1).chain(places(PROOFS + 1)).collect();
+    let all = places(length);
     long.write_for(dir.path(), all.iter().copied());
-    let log = Log::open(dir.path(), LONG, Vec::new()).unwrap();
-    let root = log.root(LONG).unwrap();
-    let mut longest = (0, 0);
-    for place in &all {
-        let proof = log.inclusion(*place, LONG).unwrap();
-        verify_inclusion(*place, LONG, &long.leaf(*place), &proof, &root).unwrap();
-        longest.0 = longest.0.max(proof.len());
-        let proof = log.consistency(*place, LONG).unwrap();
-        verify_consistency(*place, LONG, &proof, &log.root(*place).unwrap(), &root).unwrap();
-        longest.1 = longest.1.max(proof.len());
-    }
-    println!(
-        "{LONG} entries, {} proofs of each kind verified; at most {} and {} hashes",
-        all.len(),
-        longest.0,
-        longest.1
-    );
+    let open = || Log::open(dir.path(), length, Vec::new()).unwrap();
+    verified(&long, &open(), &all);
     let rounds: Vec<[[Duration; 3]; 2]> = (0..ROUNDS)
         .map(|_| {
             // Opened anew, so that no tile was read before.
-            let open = || Log::open(dir.path(), LONG, Vec::new()).unwrap();
             let inclusion =
-                timed(&open(), &all, |log, place| _ = black_box(log.inclusion(place, LONG).unwrap()));
+                timed(&open(), &all, |log, place| _ = black_box(log.inclusion(place, length).unwrap()));
             let consistency =
-                timed(&open(), &all, |log, place| _ = black_box(log.consistency(place, LONG).unwrap()));
+                timed(&open(), &all, |log, place| _ = black_box(log.consistency(place, length).unwrap()));
             [inclusion, consistency]
         })
         .collect();
@@ -222,9 +227,37 @@ fn proofs() {
         let [first, rest, warm] =
             [0, 1, 2].map(|of| micros(rounds.iter().map(|round| round[kind][of]).min().unwrap()));
         println!(
-            "{name}: out of files {first:.1} µs (the first {FIRST}), {rest:.1} µs (later ones); of tiles read lately {warm:.1} µs"
+            "  {name}: out of files {first:.1} µs (the first {FIRST}), {rest:.1} µs (later ones); of tiles read lately {warm:.1} µs"
         );
     }
+    let (signs, entries) = (Signs::new(), turns(TURNS));
+    let more = least(u64::try_from(TURNS * TURN).unwrap(), || {
+        let log = open();
+        let frontier = log.frontier().unwrap();
+        signs.turns(&log, frontier, entries.clone())
+    });
+    println!("  an entry more: {:.2} µs", micros(more));
+}
+
+/// Verifies a proof of each kind for each place.
+fn verified(long: &LongLog, log: &Log, all: &[u64]) {
+    let length = long.length;
+    let root = log.root(length).unwrap();
+    let mut longest = (0, 0);
+    for place in all {
+        let proof = log.inclusion(*place, length).unwrap();
+        verify_inclusion(*place, length, &long.leaf(*place), &proof, &root).unwrap();
+        longest.0 = longest.0.max(proof.len());
+        let proof = log.consistency(*place, length).unwrap();
+        verify_consistency(*place, length, &proof, &log.root(*place).unwrap(), &root).unwrap();
+        longest.1 = longest.1.max(proof.len());
+    }
+    println!(
+        "{length} entries, {} proofs of each kind verified; at most {} and {} hashes",
+        all.len(),
+        longest.0,
+        longest.1
+    );
 }
 
 /// How long the same takes in a tree of a million that is in memory as a whole, and what one hash costs.
@@ -254,6 +287,6 @@ fn scale() {
 
 fn main() {
     append();
-    proofs();
+    LENGTHS.into_iter().for_each(long);
     scale();
 }

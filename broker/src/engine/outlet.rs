@@ -30,10 +30,14 @@ struct End {
     closed: OnceLock<Refusal>,
 }
 
+/// A send that waits, and the room it takes up. In a box, since a channel has room for 32 of what it carries from the start:
+/// 8 KiB for each agent that is connected and told nothing.
+type Waiting = Box<(Send, OwnedSemaphorePermit)>;
+
 /// The engine's side.
 #[derive(Debug)]
 pub struct Outlet {
-    sends: mpsc::Sender<(Send, OwnedSemaphorePermit)>,
+    sends: mpsc::Sender<Waiting>,
     /// A permit for each byte that waits.
     room: Arc<Semaphore>,
     end: Arc<End>,
@@ -42,7 +46,7 @@ pub struct Outlet {
 /// The session's side.
 #[derive(Debug)]
 pub struct Inlet {
-    sends: mpsc::Receiver<(Send, OwnedSemaphorePermit)>,
+    sends: mpsc::Receiver<Waiting>,
     end: Arc<End>,
 }
 
@@ -68,7 +72,7 @@ impl Outlet {
         }
         let size = u32::try_from(size(&send)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(size).ok();
-        let put = room.is_some_and(|room| self.sends.try_send((send, room)).is_ok());
+        let put = room.is_some_and(|room| self.sends.try_send(Box::new((send, room))).is_ok());
         if !put {
             self.end.over.notify_one();
         }
@@ -79,12 +83,12 @@ impl Outlet {
 impl Inlet {
     /// The next send; `None` once the engine has let go of the session.
     pub async fn recv(&mut self) -> Option<Send> {
-        self.sends.recv().await.map(|(send, _)| send)
+        self.sends.recv().await.map(|waiting| waiting.0)
     }
 
     /// The next send, if it is there already.
     pub fn try_recv(&mut self) -> Option<Send> {
-        self.sends.try_recv().ok().map(|(send, _)| send)
+        self.sends.try_recv().ok().map(|waiting| waiting.0)
     }
 
     /// What tells when the session is over.

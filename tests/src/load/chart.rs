@@ -1,17 +1,23 @@
 //! Lines over an axis, as SVG without script, and the table with the same numbers.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::columns::rounded;
 use super::scale::Scale;
 
+/// How drawings look, on a page and by themselves.
+pub(super) const STYLE: &str = include_str!("chart.css");
+
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 340.0;
 /// Room for what stands beside and below the axes.
 const LEFT: f64 = 76.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 28.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 54.0;
+/// Height of what a line is, below a drawing that is by itself.
+const NAMED: f64 = 20.0;
 /// As many lines can be told apart.
 pub(super) const LINES: usize = 6;
 
@@ -28,8 +34,8 @@ pub(super) struct Chart {
     pub(super) title: String,
     /// What it is of, in a sentence.
     pub(super) about: String,
-    pub(super) across: &'static str,
-    pub(super) up: &'static str,
+    pub(super) across: Cow<'static, str>,
+    pub(super) up: Cow<'static, str>,
     /// The places on the horizontal axis: 0 to 1, and what stands below.
     pub(super) places: Vec<(f64, String)>,
     pub(super) lines: Vec<Line>,
@@ -73,17 +79,47 @@ impl Chart {
         out
     }
 
+    /// The drawing by itself, with what each line is: a file that a page shows beside the numbers.
+    pub(super) fn svg(&self) -> String {
+        let lines = self.lines.iter().take(LINES);
+        let high = lines.clone().fold(HEIGHT, |high, _| high + NAMED);
+        let mut out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" viewBox=\"0 0 {WIDTH} {high}\"><title>{}</title><style>\n{STYLE}</style><rect class=\"ground\" width=\"{WIDTH}\" height=\"{high}\"/>",
+            escaped(&self.title)
+        );
+        self.inside(&mut out);
+        for (number, line) in lines.enumerate() {
+            let y = (0..number).fold(HEIGHT + 4.0, |y, _| y + NAMED);
+            _ = write!(
+                out,
+                "<g class=\"l{number}\"><path class=\"line\" d=\"M{LEFT} {y}h34\"/>{}<text class=\"name\" x=\"{}\" y=\"{}\">{}</text></g>",
+                mark(number, LEFT + 17.0, y, ""),
+                LEFT + 44.0,
+                y + 4.0,
+                escaped(&line.name)
+            );
+        }
+        out.push_str("</svg>\n");
+        out
+    }
+
     /// Hidden from screen readers, which read the table.
     fn draw(&self, out: &mut String) {
-        let values = self.lines.iter().take(LINES).flat_map(|line| line.values.iter().flatten().copied());
-        let scale = Scale::over(values);
-        let across = |place: f64| LEFT + 12.0 + place * (WIDTH - LEFT - RIGHT - 24.0);
-        let up = |value: f64| HEIGHT - BOTTOM - scale.place(value) * (HEIGHT - TOP - BOTTOM);
         _ = write!(
             out,
             "<svg aria-hidden=\"true\" viewBox=\"0 0 {WIDTH} {HEIGHT}\"><title>{}</title>",
             escaped(&self.title)
         );
+        self.inside(out);
+        out.push_str("</svg>");
+    }
+
+    /// Axes and lines.
+    fn inside(&self, out: &mut String) {
+        let values = self.lines.iter().take(LINES).flat_map(|line| line.values.iter().flatten().copied());
+        let scale = Scale::over(values);
+        let across = |place: f64| LEFT + 12.0 + place * (WIDTH - LEFT - RIGHT - 24.0);
+        let up = |value: f64| HEIGHT - BOTTOM - scale.place(value) * (HEIGHT - TOP - BOTTOM);
         for tick in &scale.ticks {
             let (y, right, words) = (up(*tick), WIDTH - RIGHT, rounded(*tick, 0));
             _ = write!(
@@ -108,18 +144,17 @@ impl Chart {
             "<path class=\"axis\" d=\"M{LEFT} {}H{}\"/><text class=\"name\" x=\"{middle}\" y=\"{foot}\" text-anchor=\"middle\">{}</text>",
             HEIGHT - BOTTOM,
             WIDTH - RIGHT,
-            escaped(self.across)
+            escaped(&self.across)
         );
         let half = f64::midpoint(TOP, HEIGHT - BOTTOM);
         _ = write!(
             out,
             "<text class=\"name\" transform=\"translate(16 {half}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-            escaped(self.up)
+            escaped(&self.up)
         );
         for (number, line) in self.lines.iter().take(LINES).enumerate() {
             self.line(out, number, line, &|at| self.places.get(at).map(|(place, _)| across(*place)), &up);
         }
-        out.push_str("</svg>");
     }
 
     fn line(
@@ -146,8 +181,8 @@ impl Chart {
             out,
             "<div class=\"wide\"><table><caption>{}: {}</caption><thead><tr><th scope=\"col\">{}</th>",
             escaped(&self.title),
-            escaped(self.up),
-            escaped(self.across)
+            escaped(&self.up),
+            escaped(&self.across)
         );
         for line in &self.lines {
             _ = write!(out, "<th scope=\"col\">{}</th>", escaped(&line.name));
@@ -188,8 +223,8 @@ mod tests {
         Chart {
             title: "Throughput <by> body".to_owned(),
             about: "one".to_owned(),
-            across: "bytes",
-            up: "packets/s",
+            across: "bytes".into(),
+            up: "packets/s".into(),
             places: vec![(0.0, "256".to_owned()), (1.0, "1024".to_owned())],
             lines: vec![
                 Line { name: "1 sender & more".to_owned(), values: vec![Some(100.0), Some(50.0)] },
@@ -221,7 +256,16 @@ mod tests {
         let html = chart().html();
         let path = html.split("class=\"l0\"><path class=\"line\" d=\"").nth(1).unwrap();
         let path = path.split('"').next().unwrap();
-        assert_eq!(path, "M88.0 14.0L688.0 150.0", "the highest tick is the most, the middle half of it");
+        assert_eq!(path, "M88.0 14.0L680.0 150.0", "the highest tick is the most, the middle half of it");
+    }
+
+    #[test]
+    fn by_itself_a_drawing_says_what_it_is_of_and_how_it_looks() {
+        let svg = chart().svg();
+        for part in ["<title>Throughput &lt;by&gt; body</title>", ".l0 {", ">1 sender &amp; more</text>"] {
+            assert!(svg.contains(part), "{part} in {svg}");
+        }
+        assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
     }
 
     #[test]

@@ -63,7 +63,7 @@ const COLUMNS: [Column; 17] = [
         0,
     ),
     column(
-        "fsyncs/packet: broker, agents",
+        "flushes of journals/packet: broker, agents",
         &["/per_packet/broker_fsyncs", "/per_packet/agent_fsyncs"],
         1.0,
         3,

@@ -208,7 +208,7 @@ impl Figures {
         let mib = |bytes: u64| format!("{:.1}", float(bytes) / 1_048_576.0);
         let some = |bytes: Option<f64>| bytes.map_or("?".to_owned(), |bytes| format!("{bytes:.0}"));
         rows.push((
-            "fsyncs per packet: broker, all agents",
+            "flushes of journals/packet: broker, agents",
             format!("{:.3}, {:.3}", self.broker_fsyncs, self.agent_fsyncs),
         ));
         rows.push(("broker turns/s", format!("{:.0}", self.broker_turns)));

@@ -1,11 +1,12 @@
 //! The load generator's parts: the plan, the crowd of agents, the gauges and the figures; series of points, their page,
-//! and two builds held against each other.
+//! two builds held against each other; and curves of what grows.
 
 pub mod against;
 mod chart;
 mod child;
 mod columns;
 mod crowd;
+pub mod curves;
 mod figures;
 mod gauges;
 mod latency;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::chart::{Chart, LINES, Line, escaped};
+use super::chart::{self, Chart, LINES, Line, escaped};
 use super::columns;
 use super::latency::PLACES;
 use super::scale::spread;
@@ -22,6 +22,7 @@ pub(super) fn page(conditions: &Value, points: &[Value]) -> String {
     let mut out = String::from(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Seinhuis: what it carries</title><style>",
     );
+    out.push_str(chart::STYLE);
     out.push_str(STYLE);
     out.push_str("</style></head><body><main><h1>What Seinhuis carries on one machine</h1>");
     out.push_str(
@@ -121,8 +122,8 @@ fn throughput(
     Chart {
         title: title.to_owned(),
         about,
-        across: words.get(axis).copied().unwrap_or_default(),
-        up: "packets a second",
+        across: words.get(axis).copied().unwrap_or_default().into(),
+        up: "packets a second".into(),
         lines: lines.collect(),
         places: spread(&across.iter().map(|value| float(*value)).collect::<Vec<_>>())
             .into_iter()
@@ -154,8 +155,8 @@ fn distribution(points: &[&Value], (few, usual): (u64, u64), of: &str, title: &s
         about: format!(
             "Of packets pushed at appointed times, half as many a second as at full speed; {about}."
         ),
-        across: "share of all packets that took no longer",
-        up: "milliseconds",
+        across: "share of all packets that took no longer".into(),
+        up: "milliseconds".into(),
         lines: lines.collect(),
         places: (0..).zip(labels).map(|(at, label)| (float(at) / count, label)).collect(),
     }
