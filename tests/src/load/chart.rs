@@ -81,26 +81,24 @@ impl Chart {
 
     /// The drawing by itself, with what each line is: a file that a page shows beside the numbers.
     pub(super) fn svg(&self) -> String {
-        let lines = self.lines.iter().take(LINES);
-        let high = lines.clone().fold(HEIGHT, |high, _| high + NAMED);
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" viewBox=\"0 0 {WIDTH} {high}\"><title>{}</title><style>\n{STYLE}</style><rect class=\"ground\" width=\"{WIDTH}\" height=\"{high}\"/>",
-            escaped(&self.title)
-        );
-        self.inside(&mut out);
-        for (number, line) in lines.enumerate() {
-            let y = (0..number).fold(HEIGHT + 4.0, |y, _| y + NAMED);
+        let mut inside = String::new();
+        self.inside(&mut inside);
+        let mut high = HEIGHT;
+        for (number, line) in self.lines.iter().take(LINES).enumerate() {
+            let (y, foot) = (high + 4.0, high + 8.0);
             _ = write!(
-                out,
-                "<g class=\"l{number}\"><path class=\"line\" d=\"M{LEFT} {y}h34\"/>{}<text class=\"name\" x=\"{}\" y=\"{}\">{}</text></g>",
+                inside,
+                "<g class=\"l{number}\"><path class=\"line\" d=\"M{LEFT} {y}h34\"/>{}<text class=\"name\" x=\"{}\" y=\"{foot}\">{}</text></g>",
                 mark(number, LEFT + 17.0, y, ""),
                 LEFT + 44.0,
-                y + 4.0,
                 escaped(&line.name)
             );
+            high += NAMED;
         }
-        out.push_str("</svg>\n");
-        out
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" viewBox=\"0 0 {WIDTH} {high}\"><title>{}</title><style>\n{STYLE}</style><rect class=\"ground\" width=\"{WIDTH}\" height=\"{high}\"/>{inside}</svg>\n",
+            escaped(&self.title)
+        )
     }
 
     /// Hidden from screen readers, which read the table.
