@@ -14,6 +14,8 @@
 mod mill;
 
 mod crowd;
+#[expect(dead_code, reason = "other benches use the rest")]
+mod usage;
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Read as _, Write as _};
@@ -33,6 +35,7 @@ use seinhuis_shared::signing::SigningKey;
 use seinhuis_shared::time::Span;
 use seinhuis_shell::clock;
 use tokio::sync::watch;
+use usage::Usage;
 
 const PAGES: [&str; 13] = [
     "/",
@@ -54,14 +57,6 @@ const TIMES: usize = 20;
 
 fn number(words: &[String], at: usize, usual: u64) -> u64 {
     words.get(at).map_or(usual, |word| word.replace('_', "").parse().unwrap())
-}
-
-/// Seconds of processor time that this process has taken.
-fn processor() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u32 = fields[11..13].iter().map(|field| field.parse::<u32>().unwrap()).sum();
-    f64::from(ticks) / 100.0
 }
 
 /// A log of so many entries of the last day.
@@ -191,12 +186,12 @@ fn main() {
         for one in added.collect::<Vec<_>>() {
             one.await.unwrap();
         }
-        let (begun, before) = (Instant::now(), processor());
+        let (begun, before) = (Instant::now(), Usage::of("self").processor);
         tokio::spawn(service.clone().follow());
         while service.board().await.unwrap().behind > 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let (took, spent) = (begun.elapsed().as_secs_f64(), processor() - before);
+        let (took, spent) = (begun.elapsed().as_secs_f64(), Usage::of("self").processor - before);
         let board = service.board().await.unwrap();
         let counted: u64 = board.kinds.iter().map(|(_, count)| count).sum();
         let counted = u32::try_from(counted).unwrap();

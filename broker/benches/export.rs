@@ -6,6 +6,9 @@
 //! entries at most.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on says so")]
 
+#[expect(dead_code, reason = "other benches use the rest")]
+mod usage;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,7 @@ use seinhuis_shared::signing::{SigningKey, sha256};
 use seinhuis_shared::time::Timestamp;
 use seinhuis_shared::tlog::note::{KeyText, VerifierKey};
 use seinhuis_verify::{Key, Verdict};
+use usage::Usage;
 
 const ORIGIN: &str = "bench.example/uitwisseling/2026";
 const BEGIN: u64 = 1_780_000_000_000;
@@ -110,17 +114,6 @@ fn check(out: &Path) {
     }
 }
 
-/// Seconds of processor time and MiB of memory at most that this process has taken.
-fn taken() -> (f64, u64) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u32 = fields[11..13].iter().map(|field| field.parse::<u32>().unwrap()).sum();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    (f64::from(ticks) / 100.0, kib / 1024)
-}
-
 fn step(words: &[String], count: u64) {
     let [_, what, dir, out] = words else { panic!("{words:?}") };
     let (dir, out) = (Path::new(dir), Path::new(out));
@@ -134,13 +127,14 @@ fn step(words: &[String], count: u64) {
         "check" => check(out),
         other => panic!("{other}"),
     }
-    let (seconds, (processor, memory)) = (begin.elapsed().as_secs_f64(), taken());
+    let (seconds, usage) = (begin.elapsed().as_secs_f64(), Usage::of("self"));
     let count = f64::from(u32::try_from(count).unwrap());
     let size = std::fs::metadata(out).map_or(0, |meta| meta.len()) >> 20;
     println!(
-        "{what:>10}: {:>8.0} entries/s, {:>8.0} a second of processor time, {memory:>4} MiB of memory, {size} MiB file",
+        "{what:>10}: {:>8.0} entries/s, {:>8.0} a second of processor time, {:>4} MiB of memory, {size} MiB file",
         count / seconds,
-        count / processor
+        count / usage.processor,
+        usage.most / 1024
     );
 }
 

@@ -11,6 +11,8 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on says so")]
 
 mod mill;
+#[expect(dead_code, reason = "other benches use the rest")]
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,6 +25,7 @@ use seinhuis_broker_core::Command as Order;
 use seinhuis_journal::Options;
 use seinhuis_shared::time::Span;
 use seinhuis_shell::clock;
+use usage::Usage;
 
 const BODY: usize = 1024;
 /// Packets that the index has not seen when the process is killed: a second at full speed, and more.
@@ -97,25 +100,15 @@ fn start(dir: &Path, what: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let size = service.logs.current().unwrap().log.size();
     runtime.block_on(service.command(Order::Started { without_witnesses: false })).unwrap();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let usage = Usage::of("self");
     println!(
         "{what}: open {:.2} s, first turn durable after {:.2} s; {size} entries, {} MiB of memory at most, {:.2} s of processor time",
         opened.as_secs_f64(),
         begin.elapsed().as_secs_f64(),
-        kib >> 10,
-        processor()
+        usage.most / 1024,
+        usage.processor
     );
     std::process::exit(0);
-}
-
-/// Seconds of processor time that this process has taken.
-fn processor() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u32 = fields[11..13].iter().map(|field| field.parse::<u32>().unwrap()).sum();
-    f64::from(ticks) / 100.0
 }
 
 fn put_index(dir: &Path, from: Option<&str>) {

@@ -20,6 +20,8 @@ mod crowd;
 #[path = "../mill/mod.rs"]
 #[expect(dead_code, reason = "other benches use the rest")]
 mod mill;
+#[path = "../usage/mod.rs"]
+mod usage;
 
 mod agent;
 mod gathering;

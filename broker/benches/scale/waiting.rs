@@ -16,7 +16,8 @@ use seinhuis_shell::clock;
 use super::agent::sockets;
 use super::mill::{GEMEENTE, Mill, bytes_of, oin};
 use super::partnership::{Partnership, enrol, found};
-use super::process::{Process, Usage};
+use super::process::Process;
+use super::usage::Usage;
 
 const BODY: usize = 1024;
 /// Packets in a turn of what waits.

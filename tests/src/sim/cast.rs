@@ -236,20 +236,11 @@ pub(super) fn body(name: &str) -> Result<Vec<u8>, Violation> {
 
 /// One push, as a person or system makes it.
 pub(super) fn request(id: MsgId, flow: &Flow, ttl: Option<Span>) -> Result<PushRequest, Violation> {
+    let to = flow.to.iter().map(|number| Ok(Target::Oin(oin(*number)?))).collect::<Result<_, Violation>>()?;
     Ok(PushRequest {
-        msg_id: id,
-        flow: flow.name.into(),
-        to: flow.to.iter().map(|number| Ok(Target::Oin(oin(*number)?))).collect::<Result<_, Violation>>()?,
         step: Some(flow.step),
         case: flow.case.then_some(CASE),
-        message_type: None,
-        basis: None,
-        covenant: None,
         ttl,
-        in_reply_to: None,
-        trace: None,
-        source: None,
-        handling: None,
-        body: body(flow.sample)?,
+        ..PushRequest::new(id, flow.name, to, body(flow.sample)?)
     })
 }

@@ -124,21 +124,14 @@ fn id(number: usize) -> [u8; 16] {
 }
 
 fn request(right: &Right, case: At, body: Vec<u8>, number: usize) -> PushRequest {
+    let to = right.to.iter().map(|role| Target::Role(*role)).collect();
     PushRequest {
-        msg_id: MsgId(id(number)),
-        flow: right.flow.clone(),
-        to: right.to.iter().map(|role| Target::Role(*role)).collect(),
         step: Some(right.step),
         case: right.case.then(|| case_at(case)),
         message_type: Some(right.message_type.clone()),
         basis: right.basis.clone(),
         covenant: Some(LAW.hash()),
-        ttl: None,
-        in_reply_to: None,
-        trace: None,
-        source: None,
-        handling: None,
-        body,
+        ..PushRequest::new(MsgId(id(number)), &right.flow, to, body)
     }
 }
 
